@@ -1,0 +1,69 @@
+"""GP3D: textured 3D objects from a class and a seed, learnt from single views (3DGP).
+
+The names below are the public ones. Each is imported when it is first used, so that `import gp3d_core` is instant.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gp3d_core.cameras import Cameras, sample_cameras, sample_rays
+    from gp3d_core.config import RunConfig
+    from gp3d_core.data import Dataset
+    from gp3d_core.errors import GP3DError
+    from gp3d_core.meshfile import Mesh, load_mesh, save_mesh
+    from gp3d_core.networks.generator import Generator
+    from gp3d_core.presets import PRESETS, resolve
+    from gp3d_core.rendering import render
+    from gp3d_core.snapshot import load_snapshot
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "PRESETS",
+    "Cameras",
+    "Dataset",
+    "GP3DError",
+    "Generator",
+    "Mesh",
+    "RunConfig",
+    "load_mesh",
+    "load_snapshot",
+    "render",
+    "resolve",
+    "sample_cameras",
+    "sample_rays",
+    "save_mesh",
+]
+
+_HOMES = {
+    "Cameras": "cameras",
+    "Dataset": "data",
+    "GP3DError": "errors",
+    "Generator": "networks.generator",
+    "Mesh": "meshfile",
+    "PRESETS": "presets",
+    "RunConfig": "config",
+    "load_mesh": "meshfile",
+    "load_snapshot": "snapshot",
+    "render": "rendering",
+    "resolve": "presets",
+    "sample_cameras": "cameras",
+    "sample_rays": "cameras",
+    "save_mesh": "meshfile",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Imports the module that holds the public `name`; raises AttributeError for any other name."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

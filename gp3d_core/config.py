@@ -1,0 +1,341 @@
+"""Configuration: small frozen dataclasses, and a table of presets one compares by eye.
+
+Units: angles in radians, `fov` in degrees, distances in world units, schedules in kimg (thousands of images seen).
+Every default is the released 3DGP setting unless its comment says otherwise; where paper, release and this project
+differ, docs/training.md lists the three side by side.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import typing
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any, Literal
+
+from gp3d_core.errors import GP3DError
+
+
+class ConfigError(GP3DError):
+    """A configuration key, value or preset that does not exist or does not fit; the message names the remedy."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ramp:
+    """A value that moves linearly from `start` to `end` over the first `kimg` thousand images, then stays."""
+
+    start: float
+    end: float
+    kimg: float = 0.0
+
+    def at(self, nimg: int) -> float:
+        """Value after `nimg` images seen."""
+        if self.kimg <= 0:
+            return self.end
+        return self.start + (self.end - self.start) * min(nimg / (1000.0 * self.kimg), 1.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prior:
+    """Distribution of one camera parameter.
+
+    constant: `mean`. uniform: U[low, high]. normal: N(mean, std²). truncnorm: N((low+high)/2, std²) cut to [low, high].
+    spherical_uniform: equal area on the sphere (pitch only). hybrid: per batch, uniform within ±2 std or normal.
+    `low` and `high` also normalise the parameter inside the camera generator, whatever the kind.
+    """
+
+    kind: Literal["constant", "uniform", "normal", "truncnorm", "spherical_uniform", "hybrid"]
+    low: float
+    high: float
+    mean: float = 0.0
+    std: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class CameraConfig:
+    """Prior over ball-in-sphere cameras (3DGP §3.2) and the part of space that rays cross."""
+
+    yaw: Prior
+    pitch: Prior
+    fov: Prior
+    radius: Prior
+    look_at_yaw: Prior
+    look_at_pitch: Prior
+    look_at_radius: Prior
+    t_near: float = 0.75
+    t_far: float = 1.25
+    box: float = 0.5  # the tri-planes cover [-box, box]³
+
+
+@dataclass(frozen=True, kw_only=True)
+class RenderConfig:
+    """Volume rendering. The release marches with an infinite last interval and no background."""
+
+    coarse_steps: int = 32
+    fine_steps: int = 32
+    last_interval: float = (
+        1e10  # length of the last interval; 1e-3 lets a ray stay empty, so that opacity can be learnt
+    )
+    background: Literal["none", "last", "white"] = "none"  # what the light that nothing stopped becomes
+    outside_box: Literal["zeros", "empty"] = "zeros"  # features 0 (release), or density 0 outside the box
+    density_scale: float = 1.0  # sigma = density_scale * softplus(density_gain * raw + density_shift)
+    density_gain: float = 1.0
+    density_shift: float = 0.0
+    density_noise: Ramp = Ramp(start=1.0, end=0.0, kimg=5000)
+    coarse_spacing: Literal["normalised", "metric"] = (
+        "normalised"  # of the intervals that guide the fine samples
+    )
+    evaluation_jitter: bool = False  # the release jitters in evaluation as well
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeneratorConfig:
+    """Mapping, tri-plane backbone and point decoder."""
+
+    z_dim: int = 512
+    w_dim: int = 512
+    mapping_layers: int = 2
+    plane_resolution: int = 512
+    plane_channels: int = 32
+    channel_base: int = 32768
+    channel_max: int = 512
+    decoder_width: int = 64
+    rgb_activation: Literal["linear", "sigmoid"] = "linear"  # sigmoid is widened to [-1.001, 1.001]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CameraGeneratorConfig:
+    """Camera generator (3DGP §3.2) and what keeps its posterior from collapsing (3DGP Eq. 2, App. J)."""
+
+    adjust: tuple[str, ...] = ("angles", "fov", "look_at")  # () switches it off: cameras are the prior's
+    width: int = 256
+    embed: int = 16
+    residual: bool = False
+    regulariser: Literal["none", "gradient_penalty", "emd"] = "emd"
+    angle_weight: float = 2.0
+    radius_weight: float = 0.0
+    fov_weight: float = 1e-4
+    look_at_weight: float = 1e-4
+    weight_ramp: Ramp = Ramp(start=0.0, end=1.0, kimg=10000)
+    force_mean_weight: float = 10.0
+    look_at_low: Literal["radius", "pitch"] = (
+        "radius"  # the release denormalises look-at radius with pitch's minimum
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DepthAdaptorConfig:
+    """Depth adaptor (3DGP §3.1). With `layers` = 0 the discriminator sees the normalised depth itself."""
+
+    layers: int = 3
+    width: int = 64
+    kernel: int = 5
+    identity: Ramp = Ramp(start=0.25, end=0.10, kimg=10000)  # probability of showing the unadapted depth
+    others: Literal["sloped", "equal"] = "sloped"  # how the rest is shared among the adapted maps
+
+
+@dataclass(frozen=True, kw_only=True)
+class PatchConfig:
+    """Patch sampling (EpiGRAF §3.2): which window of the image plane the discriminator sees."""
+
+    resolution: int = 64
+    distribution: Literal["beta", "uniform", "discrete"] = "beta"
+    beta: Ramp = Ramp(start=0.001, end=0.8, kimg=10000)  # beta: scale ~ min + (1 - min) Beta(1, beta)
+    min_scale: Ramp = Ramp(
+        start=1.0, end=0.25, kimg=10000
+    )  # uniform: annealed; beta and discrete use its end
+    group: int = 4  # neighbouring samples that share one patch
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiscriminatorConfig:
+    """Patch discriminator with hyper-modulation and a distillation head (3DGP §3.3)."""
+
+    channel_base: int = 32768
+    channel_max: int = 512
+    conv_clamp: float = 256.0
+    half_resolutions: int = 4  # highest resolutions run in half precision on a GPU
+    mbstd_group: int = 4
+    mbstd_layout: Literal["contiguous", "strided"] = "contiguous"  # contiguous agrees with the patch groups
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossConfig:
+    """What the two players minimise (3DGP §3.3–3.4)."""
+
+    adversarial: Literal["softplus", "hinge"] = "softplus"
+    r1_gamma: float = 0.05
+    r1_interval: int = 16
+    distillation: Literal["l2", "l2_squared", "kl"] = "l2"
+    distillation_weight: Ramp = Ramp(start=1.0, end=0.0, kimg=100000)
+    distillation_by_scale: bool = True  # weigh samples by their patch scale
+    blur: Ramp = Ramp(start=10.0, end=0.0, kimg=200)
+    real_depth_blur: float = 0.0  # the paper's ablation over depth quality
+    augmentation: Literal["none", "ada", "fixed"] = "none"
+    augmentation_target: float = 0.6
+    augmentation_probability: float = 0.2  # fixed
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """Clock, optimisers and what is written when."""
+
+    resolution: int = 256  # of the images trained on
+    batch: int = 64  # over all processes
+    micro_batch: int = 16  # per process and forward pass; gradients are averaged over micro-batches
+    kimg: float = 25000
+    generator_lr: float = 0.0025
+    discriminator_lr: float = 0.002
+    ema_kimg: float = 320.0  # half-life
+    ema_rampup: float = 0.05
+    mirror: bool = True
+    precision: Literal["float32", "mixed"] = "mixed"  # mixed: half precision in D on a GPU
+    status_kimg: float = 4.0
+    snapshot_kimg: float = 400.0
+    checkpoint_kimg: float = 100.0
+    seed: int = 0
+    max_rollbacks: int = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """Everything that decides a run; saved as config.json beside its results."""
+
+    preset: str
+    camera: CameraConfig
+    render: RenderConfig = RenderConfig()
+    generator: GeneratorConfig = GeneratorConfig()
+    camera_generator: CameraGeneratorConfig = CameraGeneratorConfig()
+    depth_adaptor: DepthAdaptorConfig = DepthAdaptorConfig()
+    patch: PatchConfig = PatchConfig()
+    discriminator: DiscriminatorConfig = DiscriminatorConfig()
+    loss: LossConfig = LossConfig()
+    training: TrainingConfig = TrainingConfig()
+
+
+def override(config: RunConfig, assignment: str) -> RunConfig:
+    """Returns `config` with one value replaced, e.g. "training.batch=32" or "loss.blur.kimg=50".
+
+    Raises ConfigError for a key that does not exist or a value of the wrong type.
+    """
+    key, separator, text = assignment.partition("=")
+    if not separator:
+        raise ConfigError(f"expected KEY=VALUE, found {assignment!r}; for example training.batch=32")
+    return _override(config, key.split("."), text, key)
+
+
+def _override(node: Any, path: list[str], text: str, key: str) -> Any:
+    names = [f.name for f in fields(node)]
+    if path[0] not in names:
+        raise ConfigError(f"no configuration key {key!r}; {nearest(path[0], names)}")
+    value = getattr(node, path[0])
+    if is_dataclass(value) != (len(path) > 1):
+        inside = (
+            ", ".join(f"{key}.{f.name}" for f in fields(value)) if is_dataclass(value) else "nothing below it"
+        )
+        raise ConfigError(f"configuration key {key!r} has {inside}")
+    if len(path) > 1:
+        return replace(node, **{path[0]: _override(value, path[1:], text, key)})
+    return replace(node, **{path[0]: _parse(text, typing.get_type_hints(type(node))[path[0]], key)})
+
+
+def _parse(text: str, hint: Any, key: str) -> Any:
+    """Converts the text of a command line to the type of a field."""
+    if typing.get_origin(hint) is tuple:
+        return tuple(part.strip() for part in text.split(",") if part.strip())
+    if hint is bool:
+        truth = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+        if text.lower() not in truth:
+            raise ConfigError(f"{key} expects true or false, found {text!r}")
+        return truth[text.lower()]
+    if hint in (int, float):
+        try:
+            return hint(text)
+        except ValueError:
+            raise ConfigError(
+                f"{key} expects {'a whole number' if hint is int else 'a number'}, found {text!r}"
+            ) from None
+    return _checked(text, hint, key)
+
+
+def _checked(value: Any, hint: Any, key: str) -> Any:
+    """Returns `value` when it is of type `hint` (after the lossless int → float and list → tuple), else raises."""
+    origin = typing.get_origin(hint)
+    if origin is Literal:
+        if value not in typing.get_args(hint):
+            choices = ", ".join(map(str, typing.get_args(hint)))
+            raise ConfigError(f"{key} expects one of {choices}; found {value!r}")
+        return value
+    if origin is tuple:
+        if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
+            raise ConfigError(f"{key} expects a list of names, found {value!r}")
+        return tuple(value)
+    if hint is float and type(value) is int:
+        return float(value)
+    if type(value) is not hint:
+        raise ConfigError(f"{key} expects {hint.__name__}, found {value!r}")
+    return value
+
+
+def from_dict(data: dict[str, Any], kind: type = RunConfig, key: str = "config") -> Any:
+    """Builds a configuration from `to_dict`'s result; raises ConfigError for unknown, missing or ill-typed keys."""
+    if not isinstance(data, dict):
+        raise ConfigError(f"{key} expects a mapping, found {data!r}")
+    hints, names = typing.get_type_hints(kind), [f.name for f in fields(kind)]
+    if unknown := sorted(set(data) - set(names)):
+        raise ConfigError(f"no configuration key {key}.{unknown[0]}; {nearest(unknown[0], names)}")
+    if missing := [name for name in names if name not in data]:
+        raise ConfigError(f"configuration key {key}.{missing[0]} is missing")
+    values = {
+        name: from_dict(data[name], hints[name], f"{key}.{name}")
+        if is_dataclass(hints[name])
+        else _checked(data[name], hints[name], f"{key}.{name}")
+        for name in names
+    }
+    return kind(**values)
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """Returns a configuration as nested plain values, ready for JSON."""
+    return dataclasses.asdict(config)
+
+
+def check_config(config: RunConfig) -> None:
+    """Raises ConfigError when values that are right one by one do not fit together."""
+    training, patch = config.training, config.patch
+    for key, value in (
+        ("training.resolution", training.resolution),
+        ("patch.resolution", patch.resolution),
+        ("generator.plane_resolution", config.generator.plane_resolution),
+    ):
+        if value < 4 or value & (value - 1):
+            raise ConfigError(f"{key} expects a power of two of at least 4, found {value}")
+    if patch.resolution > training.resolution:
+        raise ConfigError(
+            f"patch.resolution {patch.resolution} is larger than training.resolution {training.resolution}"
+        )
+    for key in ("batch", "micro_batch", "resolution"):
+        if getattr(training, key) < 1:
+            raise ConfigError(f"training.{key} expects at least 1, found {getattr(training, key)}")
+    if training.batch % training.micro_batch:
+        raise ConfigError(
+            f"training.batch {training.batch} is not a multiple of training.micro_batch {training.micro_batch}"
+        )
+    if training.micro_batch % patch.group:
+        raise ConfigError(
+            f"training.micro_batch {training.micro_batch} is not a multiple of patch.group {patch.group}"
+        )
+    for name in (f.name for f in fields(config.camera)):
+        prior = getattr(config.camera, name)
+        if isinstance(prior, Prior) and prior.kind == "truncnorm" and not prior.std > 0:
+            raise ConfigError(f"camera.{name}.std expects a number above 0 for a truncnorm prior, found {prior.std}")
+    if not config.camera.t_near < config.camera.t_far:
+        raise ConfigError(
+            f"camera.t_near {config.camera.t_near} must lie before camera.t_far {config.camera.t_far}"
+        )
+
+
+def nearest(name: str, names: typing.Iterable[str]) -> str:
+    """Half a sentence that helps after a name that does not exist: the nearest of `names`, or all of them."""
+    close = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
+    return f"did you mean {close[0]!r}?" if close else f"choose one of {', '.join(sorted(names))}"

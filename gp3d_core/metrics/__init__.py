@@ -1,0 +1,1 @@
+"""How good, how varied, how deep: scores of generated images and shapes."""

@@ -1,0 +1,76 @@
+"""Options, tolerances and fixtures that several test folders use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    import torch
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+PARITY_FOLDERS = (REPOSITORY / "tests/fixtures/3dgp", REPOSITORY.parent / "shared/fixtures/3dgp")
+
+# Largest allowed |actual − expected|: rtol · |expected| + atol, and for gradients share · max |expected|.
+TOLERANCES: dict[str, dict[str, float]] = {
+    "forward": {"rtol": 1e-4, "atol": 1e-4},
+    "forward64": {"rtol": 1e-9, "atol": 1e-9},
+    # the recorded run adds 1e-10 to each factor of the transmittance
+    "composited64": {"rtol": 1e-8, "atol": 1e-8},
+    "gradient": {"share": 1e-3},
+    "gradient64": {"share": 1e-7},
+    "pole": {"rtol": 1e-2, "atol": 1e-2},  # cameras a hair from a pole are ill-conditioned in float32
+    "exact32": {"rtol": 1e-5, "atol": 1e-6},  # closed forms and invariances
+    "exact64": {"rtol": 1e-12, "atol": 1e-12},
+}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the parity suite read any folder of recorded tensors."""
+    parser.addoption(
+        "--fixtures-dir",
+        metavar="DIR",
+        help="folder of recorded tensors for the parity tests; also --fixtures DIR",
+    )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Understand `--fixtures DIR`, where pytest by itself would list its fixtures and take DIR for tests."""
+    folders = [argument for argument in config.args if any(Path(argument).glob("case*.safetensors"))]
+    if config.option.showfixtures and folders:
+        config.option.showfixtures = False
+        config.option.fixtures_dir = folders[0]
+        config.args[:] = [argument for argument in config.args if argument not in folders]
+
+
+@pytest.fixture(scope="session")
+def fixtures_dir(pytestconfig: pytest.Config) -> Path:
+    """Folder of recorded tensors: the one asked for, else the project's own, else a neighbouring checkout's."""
+    asked = pytestconfig.option.fixtures_dir
+    if asked is not None:
+        if not Path(asked).is_dir():
+            pytest.fail(f"--fixtures-dir {asked}: no such folder")
+        return Path(asked)
+    for folder in PARITY_FOLDERS:
+        if folder.is_dir():
+            return folder
+    pytest.skip(f"no recorded tensors: none of {', '.join(map(str, PARITY_FOLDERS))} exists")
+
+
+@pytest.fixture(scope="session")
+def close() -> Callable[..., None]:
+    """Assertion `close(actual, expected, kind)` with a tolerance of the table above."""
+    import torch
+
+    def check(actual: torch.Tensor, expected: Any, kind: str = "forward") -> None:
+        expected = torch.as_tensor(expected, dtype=actual.dtype, device=actual.device)
+        tolerance = dict(TOLERANCES[kind])
+        if "share" in tolerance:
+            tolerance = {"rtol": 0.0, "atol": tolerance["share"] * expected.abs().max().item()}
+        torch.testing.assert_close(actual, expected, **tolerance)
+
+    return check
