@@ -1,0 +1,83 @@
+"""`python -m synthetic.shapes OUT --classes all --per-class 10 --seed 0`: writes a library of procedural objects."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from synthetic.shapes.library import FAMILIES, select_families
+from synthetic.shapes.shapenet_writer import write_library
+
+BAD_INPUT = 2
+
+
+def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The command line as a namespace of out, classes, per_class, seed and class_list."""
+    parser = argparse.ArgumentParser(
+        prog="python -m synthetic.shapes",
+        description="Write procedural objects of ImageNet classes in ShapeNetCore.v2 layout. What is already there is "
+        "kept; the same arguments always give the same files.",
+    )
+    parser.add_argument("out", nargs="?", type=Path, help="folder to write to; made if it does not exist")
+    parser.add_argument(
+        "--classes", default="all", help="names, indices or WordNet ids, comma-separated, or all"
+    )
+    parser.add_argument(
+        "--per-class", type=int, default=10, metavar="N", help="models of each class (default 10)"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="S", help="another seed gives other models (default 0)"
+    )
+    parser.add_argument(
+        "--class-list", action="store_true", help="print index, WordNet id, ShapeNet synset and name"
+    )
+    return parser.parse_args(arguments)
+
+
+def class_list() -> str:
+    """Table of all classes, one line each, columns separated by tabs."""
+    rows = [("index", "wnid", "synset", "name")]
+    rows += [(str(f.imagenet_index), f.wnid, f.synset or "-", f.name) for f in FAMILIES]
+    return "\n".join("\t".join(row) for row in rows) + "\n"
+
+
+def run(options: argparse.Namespace) -> str:
+    """Does what the command line asks and returns what to say; raises ValueError or OSError on bad input."""
+    if options.class_list:
+        return class_list()
+    if options.out is None:
+        raise ValueError("no output folder was named; say python -m synthetic.shapes OUT")
+    if options.per_class < 1:
+        raise ValueError(f"--per-class must be at least 1, got {options.per_class}")
+    if options.seed < 0:
+        raise ValueError(f"--seed must be 0 or more, got {options.seed}")
+    families = select_families(options.classes)
+    written = write_library(
+        options.out,
+        families,
+        options.per_class,
+        options.seed,
+        lambda jobs: tqdm(jobs, unit="model", desc="shapes"),
+    )
+    return f"{options.out}: {written.new} models written, {written.kept} kept, {len(families)} classes\n"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit code, 2 for bad input."""
+    try:
+        sys.stdout.write(run(parse_arguments(arguments)))
+    except OSError as error:
+        sys.stderr.write(f"error: cannot write {error.filename or 'the models'}: {error.strerror or error}\n")
+        return BAD_INPUT
+    except ValueError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return BAD_INPUT
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

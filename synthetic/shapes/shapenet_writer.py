@@ -1,0 +1,239 @@
+"""Writes models in ShapeNetCore.v2 layout.
+
+    OUT/taxonomy.json                     [{"synsetId", "name", "children", "numInstances"}, ...]
+    OUT/classes.json                      {"<synset>/<model id>": class record, ...}
+    OUT/<synset>/<model id>/models/       model_normalized.obj, .mtl, .json
+    OUT/<synset>/<model id>/images/       texture0.png ... (textured models only)
+
+Two ImageNet classes may share a ShapeNet synset (folding and rocking chair are both 03001627 "chair"), so the folder
+alone does not tell the class: classes.json does. A class record has the class facts `name`, `imagenet_index`, `wnid`,
+`synset` (null where ShapeNetCore has no such category; the folder is then the class's own WordNet offset), and how the
+model was made: `family`, `parameters`, `seed`, `index`, `library_version`.
+
+Geometry: bounding box centred on the origin with unit diagonal, +Y up, front -Z. model_normalized.json keeps the bounds
+before normalisation, as ShapeNet's own does. Kd is linear light, which is how Blender reads and writes it; textures are
+sRGB. A model folder appears whole (built beside its place, then renamed); models that are already there are kept, so a
+second run only adds what is missing, and classes.json and taxonomy.json cover everything that OUT holds.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from synthetic.shapes.family import LIBRARY_VERSION, SHAPENET_NAMES, Family, Model, build_model, model_id
+from synthetic.shapes.material import Material, linear
+from synthetic.shapes.normals import corner_normals
+from synthetic.shapes.parts import Part
+
+FILES = ("model_normalized.mtl", "model_normalized.json", "model_normalized.obj")
+
+
+class LibraryError(ValueError):
+    """An output folder that cannot take a library; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a run did: models written now, models found in place."""
+
+    new: int
+    kept: int
+
+
+def write_library(
+    out: Path, families: Sequence[Family], per_class: int, seed: int, progress: Any = iter
+) -> Written:
+    """Writes models 0 ... per_class - 1 of every family into `out` and tells how many were new.
+
+    `progress` wraps the list of (family, index) jobs, e.g. `tqdm`. Raises LibraryError when `out` holds something else,
+    ValueError for per_class < 1 or seed < 0, OSError when `out` cannot be written.
+    """
+    if per_class < 1 or seed < 0:
+        raise ValueError(f"per_class must be at least 1 and seed at least 0, got {per_class} and {seed}")
+    records = read_records(out)
+    out.mkdir(parents=True, exist_ok=True)
+    jobs = [(family, index) for family in families for index in range(per_class)]
+    new = 0
+    for family, index in progress(jobs):
+        identity = model_id(family, seed, index)
+        folder, key = out / family.folder / identity, f"{family.folder}/{identity}"
+        whole = all((folder / "models" / name).is_file() for name in FILES)
+        if whole and key in records:
+            continue
+        model = build_model(family, seed, index)
+        records[key] = class_record(model)
+        if not whole:
+            write_model(model, folder)
+            new += 1
+    _write_index(out, {key: record for key, record in records.items() if (out / key / "models").is_dir()})
+    return Written(new, len(jobs) - new)
+
+
+def class_record(model: Model) -> dict[str, Any]:
+    """Entry of classes.json for a model."""
+    family = model.family
+    return {
+        "name": family.name,
+        "imagenet_index": family.imagenet_index,
+        "wnid": family.wnid,
+        "synset": family.synset,
+        "family": family.build.__module__.rpartition(".")[2],
+        "parameters": model.parameters,
+        "seed": model.seed,
+        "index": model.index,
+        "library_version": LIBRARY_VERSION,
+    }
+
+
+def read_records(out: Path) -> dict[str, dict[str, Any]]:
+    """The records of OUT/classes.json, empty for a new folder.
+
+    Raises LibraryError when `out` holds a taxonomy without classes (somebody else's models) or a broken classes.json.
+    """
+    path = out / "classes.json"
+    if not path.is_file():
+        if (out / "taxonomy.json").exists():
+            raise LibraryError(f"{out} holds models that are not from this library; choose another folder")
+        return {}
+    try:
+        records = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise LibraryError(
+            f"{path} is not readable JSON ({error}); delete it or choose another folder"
+        ) from error
+    if not isinstance(records, dict) or not all("wnid" in record for record in records.values()):
+        raise LibraryError(
+            f"{path} should map model folders to class records; delete it or choose another folder"
+        )
+    return records
+
+
+def write_model(model: Model, folder: Path) -> None:
+    """Writes one model as `folder`, which appears whole or not at all."""
+    partial = folder.with_name(f".{folder.name}.partial")
+    for leftover in (partial, folder):
+        if leftover.exists():
+            shutil.rmtree(leftover)
+    (partial / "models").mkdir(parents=True)
+    vertices = np.concatenate([part.vertices for part in model.parts])
+    low, high = vertices.min(axis=0), vertices.max(axis=0)
+    facts = {
+        "id": folder.name,
+        "min": _plain(low),
+        "max": _plain(high),
+        "centroid": _plain(vertices.mean(axis=0)),
+        "numVertices": len(vertices),
+    }
+    names = _material_names(model.parts)
+    models = partial / "models"
+    (models / "model_normalized.json").write_text(json.dumps(facts), encoding="utf-8")
+    (models / "model_normalized.mtl").write_text(_mtl(names, partial / "images"), encoding="utf-8")
+    (models / "model_normalized.obj").write_text(_obj(model.parts, names, low, high), encoding="utf-8")
+    os.replace(partial, folder)
+
+
+def _plain(point: NDArray[np.float64]) -> list[float]:
+    """A point as numbers of six decimals, so that rounding noise never reaches a file."""
+    return [float(value) for value in np.round(point, 6) + 0.0]
+
+
+def _material_names(parts: Iterable[Part]) -> dict[Material, str]:
+    """A distinct name for every material, in order of first use."""
+    names: dict[Material, str] = {}
+    for part in parts:
+        if part.material not in names:
+            name, taken = part.material.name, sum(m.name == part.material.name for m in names)
+            names[part.material] = f"{name}_{taken}" if taken else name
+    return names
+
+
+def _mtl(names: dict[Material, str], images: Path) -> str:
+    """Text of the material file; writes the textures it names."""
+    lines, count = [], 0
+    for material, name in names.items():
+        colour = (1.0, 1.0, 1.0) if material.texture is not None else linear(material.colour)
+        shine = 0.5 * material.gloss
+        lines += [
+            f"newmtl {name}",
+            "Ka 0 0 0",
+            "Kd {:.4f} {:.4f} {:.4f}".format(*colour),
+            f"Ks {shine:.4f} {shine:.4f} {shine:.4f}",
+            f"Ns {1000 * material.gloss**2:.2f}",
+            "d 1",
+            "illum 2",
+        ]
+        if material.texture is not None:
+            images.mkdir(exist_ok=True)
+            Image.fromarray(material.texture).save(images / f"texture{count}.png")
+            lines.append(f"map_Kd ../images/texture{count}.png")
+            count += 1
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _obj(
+    parts: Sequence[Part], names: dict[Material, str], low: NDArray[np.float64], high: NDArray[np.float64]
+) -> str:
+    """Text of the geometry file: one group per part, faces as v/vt/vn."""
+    centre, diagonal = (low + high) / 2, float(np.linalg.norm(high - low))
+    text = ["mtllib model_normalized.mtl"]
+    base = np.ones(3, dtype=np.int64)
+    for number, part in enumerate(parts):
+        points = (part.vertices - centre) / diagonal
+        uv, uv_index = _distinct(part.uv.reshape(-1, 2), 5)
+        normals, normal_index = _distinct(corner_normals(part.vertices, part.faces).reshape(-1, 3), 4)
+        index = np.stack([part.faces.ravel(), uv_index, normal_index], axis=1) + base
+        text.append(f"g part{number:02d}_{part.material.name}\nusemtl {names[part.material]}")
+        text += [
+            _lines("v %.6f %.6f %.6f", points),
+            _lines("vt %.5f %.5f", uv),
+            _lines("vn %.4f %.4f %.4f", normals),
+        ]
+        text.append(_lines("f %d/%d/%d %d/%d/%d %d/%d/%d", index.reshape(-1, 9)))
+        base = base + np.array([len(points), len(uv), len(normals)])
+    return "\n".join(text) + "\n"
+
+
+def _distinct(rows: NDArray[np.float64], decimals: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """The different rows after rounding, sorted, and where each row of the input went."""
+    scaled = np.round(rows * 10**decimals).astype(np.int64)
+    bits = 60 // scaled.shape[1]
+    key = (scaled + 2 ** (bits - 1)) @ (2 ** (bits * np.arange(scaled.shape[1])))
+    _, first, inverse = np.unique(key, return_index=True, return_inverse=True)
+    return scaled[first] / 10**decimals, inverse
+
+
+def _lines(template: str, rows: NDArray[Any]) -> str:
+    """One line per row."""
+    return "\n".join([template] * len(rows)) % tuple(rows.ravel().tolist())
+
+
+def _write_index(out: Path, records: dict[str, dict[str, Any]]) -> None:
+    """Replaces taxonomy.json and classes.json."""
+    synsets: dict[str, dict[str, Any]] = {}
+    for key, record in sorted(records.items()):
+        folder = key.partition("/")[0]
+        name = SHAPENET_NAMES.get(folder, record["name"])
+        entry = synsets.setdefault(
+            folder, {"synsetId": folder, "name": name, "children": [], "numInstances": 0}
+        )
+        entry["numInstances"] += 1
+    _replace(out / "classes.json", json.dumps(records, indent=1, sort_keys=True))
+    _replace(out / "taxonomy.json", json.dumps(list(synsets.values()), indent=1))
+
+
+def _replace(path: Path, text: str) -> None:
+    """Writes a text file whole."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)
