@@ -100,7 +100,7 @@ class GeneratorConfig:
     channel_base: int = 32768
     channel_max: int = 512
     decoder_width: int = 64
-    rgb_activation: Literal["linear", "sigmoid"] = "linear"  # sigmoid is widened to [-1.001, 1.001]
+    rgb_activation: Literal["linear", "sigmoid"] = "linear"  # sigmoid is widened to [-1.002, 1.002]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -325,6 +325,15 @@ def check_config(config: RunConfig) -> None:
         raise ConfigError(
             f"training.micro_batch {training.micro_batch} is not a multiple of patch.group {patch.group}"
         )
+    if patch.resolution < 8:
+        raise ConfigError(f"patch.resolution expects at least 8, found {patch.resolution}")
+    if training.micro_batch % min(config.discriminator.mbstd_group, training.micro_batch):
+        raise ConfigError(
+            f"training.micro_batch {training.micro_batch} is not a multiple of discriminator.mbstd_group "
+            f"{config.discriminator.mbstd_group}"
+        )
+    if unknown := sorted(set(config.camera_generator.adjust) - {"angles", "fov", "radius", "look_at"}):
+        raise ConfigError(f"camera_generator.adjust: {unknown[0]!r} is none of angles, fov, radius, look_at")
     for name in (f.name for f in fields(config.camera)):
         prior = getattr(config.camera, name)
         if isinstance(prior, Prior) and prior.kind == "truncnorm" and not prior.std > 0:

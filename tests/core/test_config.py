@@ -52,6 +52,10 @@ def test_override_sets_the_named_value_and_no_other():
         ("training.batch=12", "not a multiple of training.micro_batch"),
         ("patch.group=3", "not a multiple of patch.group"),
         ("camera.t_near=3", "must lie before"),
+        ("patch.resolution=4", "at least 8"),
+        ("discriminator.mbstd_group=5", "not a multiple of discriminator.mbstd_group"),
+        ("camera_generator.adjust=zoom", "'zoom' is none of angles"),
+        ("camera.fov.kind=truncnorm", "camera.fov.std expects a number above 0"),
     ],
 )
 def test_bad_override_is_one_clear_line(assignment, message):

@@ -1,0 +1,120 @@
+"""Style codes to tri-planes: StyleGAN2's synthesis network with skip connections (3DGP §3.1).
+
+Blocks of resolution 4, 8, … up to the planes': the first starts from a learnt constant, each later one
+doubles the size. Every block adds its planes to the upsampled sum of the earlier ones. Letters: B batch, L
+codes, D their width, F features per plane, T plane resolution.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from gp3d_core.config import GeneratorConfig
+from gp3d_core.networks.layers import ModulatedConv, activate, upsample
+
+NoiseMode = Literal["none", "const", "random"]
+
+PLANES = 3
+
+
+class StyledConv(nn.Module):
+    """3×3 modulated convolution with spatial noise, bias and leaky ReLU, [B,I,H,W] →
+    [B,O,resolution,resolution].
+    """
+
+    noise_const: Tensor
+
+    def __init__(self, inputs: int, outputs: int, resolution: int, w_dim: int, *, up: bool = False) -> None:
+        """`resolution` is the output's; `up` doubles the input's size."""
+        super().__init__()
+        self.conv = ModulatedConv(inputs, outputs, 3, w_dim, up=up, demodulate=True)
+        self.noise_strength = nn.Parameter(torch.zeros(()))
+        self.bias = nn.Parameter(torch.zeros(outputs))
+        self.register_buffer("noise_const", torch.randn(resolution, resolution))
+
+    def forward(self, x: Tensor, w: Tensor, noise: NoiseMode, generator: torch.Generator | None) -> Tensor:
+        """Activations for the style code `w` [B,D]."""
+        x = self.conv(x, w)
+        if noise == "const":
+            x = x + self.noise_strength * self.noise_const
+        elif noise == "random":
+            shape = (x.shape[0], 1, *x.shape[2:])
+            sample = torch.randn(shape, generator=generator, device=x.device, dtype=x.dtype)
+            x = x + self.noise_strength * sample
+        return activate(x + self.bias[:, None, None], "lrelu")
+
+
+class ToPlanes(nn.Module):
+    """1×1 modulated convolution without demodulation: features to tri-plane channels."""
+
+    def __init__(self, inputs: int, outputs: int, w_dim: int) -> None:
+        """Bias starts at zero."""
+        super().__init__()
+        self.conv = ModulatedConv(inputs, outputs, 1, w_dim, up=False, demodulate=False)
+        self.bias = nn.Parameter(torch.zeros(outputs))
+
+    def forward(self, x: Tensor, w: Tensor) -> Tensor:
+        """Channels [B,outputs,H,W] of the features `x` [B,inputs,H,W]."""
+        return self.conv(x, w) + self.bias[:, None, None]
+
+
+class SynthesisBlock(nn.Module):
+    """One resolution: convolutions on the features and this resolution's share of the planes."""
+
+    def __init__(
+        self, inputs: int, outputs: int, resolution: int, w_dim: int, plane_channels: int, *, up: bool
+    ) -> None:
+        """`up` doubles the size in a convolution of its own; the first block has only the other one."""
+        super().__init__()
+        self.conv0 = StyledConv(inputs, outputs, resolution, w_dim, up=True) if up else None
+        self.conv1 = StyledConv(outputs, outputs, resolution, w_dim)
+        self.to_planes = ToPlanes(outputs, plane_channels, w_dim)
+
+    def forward(
+        self, x: Tensor, ws: Tensor, noise: NoiseMode, generator: torch.Generator | None
+    ) -> tuple[Tensor, Tensor]:
+        """Features [B,outputs,H,W] and share of the planes [B,3F,H,W]; `ws` holds a code per convolution."""
+        if self.conv0 is not None:
+            x = self.conv0(x, ws[:, 0], noise, generator)
+        x = self.conv1(x, ws[:, -2], noise, generator)
+        return x, self.to_planes(x, ws[:, -1])
+
+
+class Backbone(nn.Module):
+    """Style codes ws [B,L,D] → tri-planes [B,3,F,T,T] in the order xy, xz, yz."""
+
+    def __init__(self, config: GeneratorConfig) -> None:
+        """Channels at resolution r: min(channel_base / r, channel_max).
+
+        ValueError unless T is a power of two of at least 4.
+        """
+        super().__init__()
+        resolution, features = config.plane_resolution, PLANES * config.plane_channels
+        if resolution < 4 or resolution & (resolution - 1):
+            raise ValueError(f"plane_resolution: expected a power of two from 4, found {resolution}")
+        self.plane_channels = config.plane_channels
+        self.blocks = nn.ModuleList()
+        size, inputs = 4, min(config.channel_base // 4, config.channel_max)
+        self.const = nn.Parameter(torch.randn(inputs, size, size))
+        while size <= resolution:
+            outputs = min(config.channel_base // size, config.channel_max)
+            block = SynthesisBlock(inputs, outputs, size, config.w_dim, features, up=size > 4)
+            self.blocks.append(block)
+            size, inputs = size * 2, outputs
+        self.num_ws = 2 * len(self.blocks)
+
+    def forward(self, ws: Tensor, noise: NoiseMode, generator: torch.Generator | None = None) -> Tensor:
+        """Planes [B,3,F,T,T].
+
+        `noise`: "none", "const" (this network's stored maps) or "random" (drawn anew from `generator`). The
+        code of a block's planes is also the first code of the next block.
+        """
+        x = self.const.expand(len(ws), -1, -1, -1)
+        planes = ws.new_zeros(len(ws), PLANES * self.plane_channels, 2, 2)
+        for i, block in enumerate(self.blocks):
+            x, share = block(x, ws[:, max(2 * i - 1, 0) : 2 * i + 2], noise, generator)
+            planes = upsample(planes) + share
+        return planes.unflatten(1, (PLANES, self.plane_channels))

@@ -1,0 +1,50 @@
+"""Tri-plane features to colour and density (3DGP §3.1), and the field that renderer and mesher query.
+
+Letters: B batch, N points, F features per plane, T plane resolution.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from gp3d_core.config import GeneratorConfig
+from gp3d_core.networks.layers import EqualisedLinear
+from gp3d_core.ops.reference import sample_triplane
+
+SIGMOID_MARGIN = 0.001  # beyond 0 and 1, so that pure black and white lie within reach
+
+
+class TriplaneDecoder(nn.Module):
+    """Two-layer perceptron from a point's features to its colour and raw density; it sees no view direction."""
+
+    def __init__(self, config: GeneratorConfig) -> None:
+        """F → decoder_width (leaky ReLU) → 4."""
+        super().__init__()
+        self.hidden = EqualisedLinear(config.plane_channels, config.decoder_width, "lrelu")
+        self.output = EqualisedLinear(config.decoder_width, 4)
+        self.bounded = config.rgb_activation == "sigmoid"
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """rgb [B,N,3] (trained towards [-1, 1]) and raw density [B,N,1] of the features [B,N,F]."""
+        rgb, raw_density = self.output(self.hidden(features)).split([3, 1], dim=-1)
+        if self.bounded:
+            rgb = (torch.sigmoid(rgb) * (1.0 + 2.0 * SIGMOID_MARGIN) - SIGMOID_MARGIN) * 2.0 - 1.0
+        return rgb, raw_density
+
+
+@dataclass(frozen=True)
+class TriplaneField:
+    """A batch of objects as a function of points: planes [B,3,F,T,T] spanning the cube [-box, box]³, and a
+    decoder.
+    """
+
+    planes: Tensor
+    decoder: TriplaneDecoder
+    box: float
+
+    def __call__(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        """rgb [B,N,3] and raw density [B,N,1] at points [B,N,3] in world units."""
+        return self.decoder(sample_triplane(self.planes, points / self.box))

@@ -1,0 +1,175 @@
+"""Patch discriminator on colour and depth (3DGP §3.3, §3.4), told where in the image its patch comes from.
+
+A residual StyleGAN2 discriminator of the training resolution whose first blocks do not downsample, so that it
+accepts the smaller patches. The patch position steers it twice: it modulates a convolution of every block,
+and takes part in the projection that makes the logit. Letters: B batch, C classes, h, w patch size, E size of
+the distilled features.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from gp3d_core.config import RunConfig
+from gp3d_core.networks.layers import EqualisedConv, EqualisedLinear
+from gp3d_core.networks.mapping import ConditionedMLP, required
+from gp3d_core.ops.checks import check_shape
+from gp3d_core.patches import Patches
+
+IMAGE_CHANNELS = 4  # red, green, blue, depth
+HYPER_DIM = 512
+MAPPING_LAYERS = 2
+EPILOGUE_RESOLUTION = 4
+POSITION_STEPS = 1000  # a position in [0, 1] is told as one of this many steps
+FOURIER_FREQUENCIES = 10
+TABLE_DIM = 256
+POSITION_DIM = 3 * (2 * FOURIER_FREQUENCIES + TABLE_DIM)
+
+
+class Judgement(NamedTuple):
+    """What the discriminator says: logits [B], larger for more real, and predicted features [B,E] when asked
+    for.
+    """
+
+    logits: Tensor
+    features: Tensor | None
+
+
+def minibatch_std(x: Tensor, group: int, layout: Literal["contiguous", "strided"]) -> Tensor:
+    """`x` [B,C,h,w] with one more channel: how much samples of a group differ, averaged over channels and
+    pixels.
+
+    Groups hold `group` samples, or all B if those are fewer: neighbours (contiguous) or every (B/group)-th
+    (strided). ValueError if B is no multiple of the group's size.
+    """
+    batch, _, height, width = x.shape
+    group = min(group, batch)
+    if batch % group:
+        raise ValueError(f"batch: expected a multiple of the minibatch-std group of {group}, found {batch}")
+    axis = 1 if layout == "contiguous" else 0
+    grouped = x.unflatten(0, (batch // group, group) if axis else (group, batch // group))
+    std = (grouped.var(dim=axis, correction=0) + 1e-8).sqrt().mean(dim=(1, 2, 3))
+    per_sample = std.repeat_interleave(group) if axis else std.repeat(group)
+    extra = per_sample[:, None, None, None].expand(-1, 1, height, width)
+    return torch.cat([x, extra], dim=1)
+
+
+class PositionEncoding(nn.Module):
+    """Where patches lie: size and the two offsets as Fourier features beside a learnt table of 1001 steps."""
+
+    frequencies: Tensor
+
+    def __init__(self) -> None:
+        """The table starts as N(0, 1)."""
+        super().__init__()
+        self.table = nn.Embedding(POSITION_STEPS + 1, TABLE_DIM)
+        frequencies = math.pi * 2.0 ** torch.arange(FOURIER_FREQUENCIES) / 1024.0
+        self.register_buffer("frequencies", frequencies, persistent=False)
+
+    def forward(self, patches: Patches) -> Tensor:
+        """Codes [B, 3 · 276] of B patches, scalar after scalar: sines, cosines, table row."""
+        position = torch.cat([patches.scales[:, :1], patches.offsets], dim=1) * POSITION_STEPS
+        angles = position[..., None] * self.frequencies
+        rows = self.table(position.round().long())
+        return torch.cat([angles.sin(), angles.cos(), rows], dim=-1).flatten(1)
+
+
+class ResidualBlock(nn.Module):
+    """Two 3×3 convolutions, the second modulated by the patch position, beside a 1×1 shortcut."""
+
+    def __init__(self, inputs: int, outputs: int, *, down: bool, clamp: float) -> None:
+        """`down` halves the image."""
+        super().__init__()
+        shared = math.sqrt(0.5)  # of the variance, for each of the two branches
+        self.skip = EqualisedConv(inputs, outputs, 1, bias=False, down=down, gain=shared)
+        self.conv0 = EqualisedConv(inputs, inputs, 3, "lrelu", clamp=clamp)
+        self.conv1 = EqualisedConv(inputs, outputs, 3, "lrelu", down=down, gain=shared, clamp=clamp)
+        self.modulation = EqualisedLinear(HYPER_DIM, inputs)
+
+    def forward(self, x: Tensor, hyper: Tensor) -> Tensor:
+        """Features [B,outputs,h',w'] of `x` [B,inputs,h,w] under the position code `hyper` [B,512]."""
+        gate = 1.0 + torch.tanh(self.modulation(hyper)).to(x.dtype)
+        return self.skip(x) + self.conv1(self.conv0(x) * gate[:, :, None, None])
+
+
+class Discriminator(nn.Module):
+    """Patches [B,4,h,w], their position and class → logits, and image features for distillation."""
+
+    def __init__(self, config: RunConfig, num_classes: int, feature_dim: int = 0) -> None:
+        """Fewer than two classes make it unconditional; `feature_dim` 0 leaves the distillation head out.
+
+        ValueError if the patch is smaller than 8 pixels or the resolutions are no powers of two of each
+        other.
+        """
+        super().__init__()
+        settings = config.discriminator
+        self.resolution = config.patch.resolution
+        self.group, self.layout = settings.mbstd_group, settings.mbstd_layout
+        self.half_blocks = settings.half_resolutions if config.training.precision == "mixed" else 0
+        self.c_dim = num_classes if num_classes > 1 else 0
+        nominal = config.training.resolution
+        if self.resolution < 8 or self.resolution & (self.resolution - 1):
+            raise ValueError(f"patch.resolution: expected a power of two from 8, found {self.resolution}")
+        if nominal < self.resolution or nominal & (nominal - 1):
+            raise ValueError(
+                f"training.resolution: expected a power of two from patch.resolution {self.resolution}, "
+                f"found {nominal}"
+            )
+        starts = (nominal // self.resolution).bit_length() - 1
+
+        def channels(resolution: int) -> int:
+            return min(settings.channel_base // resolution, settings.channel_max)
+
+        clamp = settings.conv_clamp
+        self.from_image = EqualisedConv(IMAGE_CHANNELS, channels(nominal), 1, "lrelu", clamp=clamp)
+        self.blocks = nn.ModuleList()
+        while nominal > EPILOGUE_RESOLUTION:
+            down = len(self.blocks) >= starts
+            self.blocks.append(
+                ResidualBlock(channels(nominal), channels(nominal // 2), down=down, clamp=clamp)
+            )
+            nominal //= 2
+
+        width = channels(EPILOGUE_RESOLUTION)
+        flat = width * EPILOGUE_RESOLUTION**2
+        self.encoding = PositionEncoding()
+        self.hyper = ConditionedMLP(0, POSITION_DIM, HYPER_DIM, MAPPING_LAYERS)
+        self.projection = ConditionedMLP(0, self.c_dim + POSITION_DIM, width, MAPPING_LAYERS)
+        self.conv = EqualisedConv(width + 1, width, 3, "lrelu", clamp=clamp)
+        self.fc = EqualisedLinear(flat, width, "lrelu")
+        self.output = EqualisedLinear(width, width)
+        self.feature_head = (
+            nn.Sequential(EqualisedLinear(flat, width, "lrelu"), EqualisedLinear(width, feature_dim))
+            if feature_dim
+            else None
+        )
+
+    def forward(
+        self, images: Tensor, patches: Patches, c: Tensor | None, *, with_features: bool = False
+    ) -> Judgement:
+        """Judges `images` [B,4,h,w] in [-1, 1] cut out at `patches` [B], of classes `c` [B,C].
+
+        `c` is not looked at when the discriminator is unconditional. ValueError for another patch size, or
+        when features are asked of a discriminator without the head.
+        """
+        sizes = check_shape("images", images, f"B {IMAGE_CHANNELS} {self.resolution} {self.resolution}")
+        check_shape("patches.scales", patches.scales, "B 2", sizes)
+        position = self.encoding(patches)
+        hyper = self.hyper(None, position)
+        half = self.half_blocks if images.is_cuda else 0
+        x = self.from_image(images.half() if half else images)
+        for i, block in enumerate(self.blocks):
+            x = block(x.half() if i < half else x.to(images.dtype), hyper)
+        x = self.conv(minibatch_std(x.to(images.dtype), self.group, self.layout)).flatten(1)
+        condition = torch.cat([required("c", c, self.c_dim), position], dim=1) if self.c_dim else position
+        projection = self.projection(None, condition)
+        logits = (self.output(self.fc(x)) * projection).sum(dim=1) / math.sqrt(projection.shape[1])
+        if not with_features:
+            return Judgement(logits, None)
+        if self.feature_head is None:
+            raise ValueError("this discriminator was made without a distillation head (feature_dim 0)")
+        return Judgement(logits, self.feature_head(x))

@@ -1,0 +1,161 @@
+"""The generator (3DGP §3.1–3.2): noise and class → tri-planes → a field seen from a generated camera.
+
+In training mode everything that the method draws is drawn: noise maps, sample positions, density noise, the
+depth map shown. In evaluation mode the same input gives the same output. All randomness comes from an
+explicit generator. Letters: B batch, C classes, L style codes, D their width, F features per plane, T plane
+resolution, h image size.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from gp3d_core.cameras import Cameras, sample_rays
+from gp3d_core.config import RunConfig
+from gp3d_core.networks.backbone import Backbone
+from gp3d_core.networks.camera_generator import CameraGenerator
+from gp3d_core.networks.decoder import TriplaneDecoder, TriplaneField
+from gp3d_core.networks.depth_adaptor import DepthAdaptor
+from gp3d_core.networks.mapping import Mapping
+from gp3d_core.patches import Patches
+from gp3d_core.rendering import render
+
+
+@dataclass(frozen=True, eq=False)
+class GeneratorOutput:
+    """Generated views: rgb [B,3,h,h] in about [-1, 1], depth [B,1,h,h] in world units along the ray, its
+    version for the discriminator depth_adapted [B,1,h,h], opacity [B,1,h,h]; the cameras that saw them and
+    the codes ws [B,L,D].
+    """
+
+    rgb: Tensor
+    depth: Tensor
+    depth_adapted: Tensor
+    opacity: Tensor
+    cameras: Cameras
+    ws: Tensor
+
+    @property
+    def images(self) -> Tensor:
+        """What the discriminator sees: colour and adapted depth, [B,4,h,h]."""
+        return torch.cat([self.rgb, self.depth_adapted], dim=1)
+
+
+class Generator(nn.Module):
+    """Class-conditional generator of 3D objects and their views."""
+
+    def __init__(self, config: RunConfig, num_classes: int) -> None:
+        """Fewer than two classes make it unconditional: labels are then not looked at."""
+        super().__init__()
+        settings = config.generator
+        self.config = config
+        self.z_dim = settings.z_dim
+        self.c_dim = num_classes if num_classes > 1 else 0
+        self.backbone = Backbone(settings)
+        self.mapping = Mapping(
+            settings.z_dim, self.c_dim, settings.w_dim, self.backbone.num_ws, settings.mapping_layers
+        )
+        self.decoder = TriplaneDecoder(settings)
+        self.camera_generator = (
+            CameraGenerator(config.camera_generator, config.camera, settings.z_dim, self.c_dim)
+            if config.camera_generator.adjust
+            else None
+        )
+        self.depth_adaptor = DepthAdaptor(config.depth_adaptor, config.camera.t_near, config.camera.t_far)
+
+    def planes(self, ws: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Tri-planes [B,3,F,T,T] of style codes ws [B,L,D]; noise maps are random in training, fixed in
+        evaluation.
+        """
+        draws = self._draws(generator)
+        return self.backbone(ws, "const" if draws is None else "random", draws)
+
+    def field(self, planes: Tensor) -> TriplaneField:
+        """Colour and raw density as a function of world points, for tri-planes [B,3,F,T,T]."""
+        return TriplaneField(planes, self.decoder, self.config.camera.box)
+
+    def cameras(self, prior: Cameras, z: Tensor, c: Tensor | None) -> Cameras:
+        """Posterior cameras for objects with noise `z` [B,z_dim] and class `c` [B,C]; the prior's if not
+        generated.
+        """
+        return prior if self.camera_generator is None else self.camera_generator(prior, z, c)
+
+    def view(
+        self,
+        ws: Tensor,
+        cameras: Cameras,
+        *,
+        resolution: int | None = None,
+        patches: Patches | None = None,
+        nimg: int = 0,
+        generator: torch.Generator | None = None,
+        cut_quantile: float = 0.0,
+        chunk: int | None = None,
+    ) -> GeneratorOutput:
+        """Objects with codes `ws` [B,L,D] as `cameras` see them: whole images, or `patches` of the image
+        plane.
+
+        `resolution` defaults to the configured patch's or image's. `nimg` places training in its schedules
+        (density noise, depth choice). `cut_quantile` and `chunk` as for `rendering.render`. ValueError in
+        training mode without a `generator`.
+        """
+        config = self.config
+        if resolution is None:
+            resolution = config.training.resolution if patches is None else config.patch.resolution
+        field = self.field(self.planes(ws, generator))
+        rays_o, rays_d = sample_rays(cameras, resolution, patches)
+        seen = render(
+            field,
+            rays_o,
+            rays_d,
+            config.camera,
+            config.render,
+            jitter=self.training or config.render.evaluation_jitter,
+            density_noise=config.render.density_noise.at(nimg) if self.training else 0.0,
+            generator=generator,
+            cut_quantile=cut_quantile,
+            chunk=chunk,
+        )
+        rgb, depth, opacity = (
+            part.transpose(1, 2).unflatten(2, (resolution, resolution))
+            for part in (seen.rgb, seen.depth, seen.opacity)
+        )
+        draws = self._draws(generator)
+        index = None if draws is None else self.depth_adaptor.sample_index(len(depth), nimg, draws)
+        adapted = self.depth_adaptor.select(self.depth_adaptor(depth), index)
+        return GeneratorOutput(rgb, depth, adapted, opacity, cameras, ws)
+
+    def forward(
+        self,
+        z: Tensor,
+        c: Tensor | None,
+        prior: Cameras,
+        *,
+        resolution: int | None = None,
+        patches: Patches | None = None,
+        nimg: int = 0,
+        generator: torch.Generator | None = None,
+        truncation: float = 1.0,
+        centre: Tensor | None = None,
+        update_average: bool = False,
+    ) -> GeneratorOutput:
+        """Views of objects z [B,z_dim], c [B,C] from cameras generated out of the `prior` [B].
+
+        `truncation`, `centre` and `update_average` as for `Mapping`, the rest as for `view`.
+        """
+        ws = self.mapping(z, c, truncation=truncation, centre=centre, update_average=update_average)
+        cameras = self.cameras(prior, z, c)
+        return self.view(ws, cameras, resolution=resolution, patches=patches, nimg=nimg, generator=generator)
+
+    def _draws(self, generator: torch.Generator | None) -> torch.Generator | None:
+        """Where noise and depth choice come from: `generator` in training mode, None in evaluation mode."""
+        if not self.training:
+            return None
+        if generator is None:
+            raise ValueError(
+                "in training mode everything is drawn at random; pass generator=… or call eval()"
+            )
+        return generator
