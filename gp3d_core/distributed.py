@@ -1,0 +1,91 @@
+"""The processes of one training run: started by torchrun, or just this one.
+
+Gradients are averaged explicitly, once per optimiser step, so that the mathematics of a step is in one place and a
+step over n processes equals the same step of one process over all their micro-batches.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from gp3d_core.errors import GP3DError
+
+
+class DeviceError(GP3DError):
+    """A device that this machine does not have."""
+
+
+def pick_device(wanted: str) -> torch.device:
+    """The device called `wanted`; "auto" is CUDA where it works. Raises DeviceError for CUDA where there is none."""
+    if wanted == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise DeviceError("--device cuda: this machine has no CUDA device that torch can use; use --device cpu")
+    return torch.device(wanted)
+
+
+@dataclass(frozen=True)
+class World:
+    """This process's `rank` among `size` processes and its device."""
+
+    rank: int = 0
+    size: int = 1
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process writes the run folder."""
+        return self.rank == 0
+
+    def mean_(self, tensors: list[Tensor]) -> None:
+        """Replaces each tensor by its mean over all processes, in one message."""
+        if self.size == 1 or not tensors:
+            return
+        flat = torch.cat([t.reshape(-1).float() for t in tensors])
+        dist.all_reduce(flat)
+        flat /= self.size
+        offset = 0
+        for tensor in tensors:
+            tensor.copy_(flat[offset : offset + tensor.numel()].reshape(tensor.shape))
+            offset += tensor.numel()
+
+    def any(self, flag: bool) -> bool:
+        """Whether `flag` is set on any process."""
+        if self.size == 1:
+            return flag
+        answer = torch.tensor(float(flag), device=self.device)
+        dist.all_reduce(answer, op=dist.ReduceOp.MAX)
+        return bool(answer.item())
+
+    def barrier(self) -> None:
+        """Waits until every process has come here."""
+        if self.size > 1:
+            dist.barrier()
+
+
+@contextmanager
+def world(device: str) -> Iterator[World]:
+    """Joins the process group that torchrun announces through the environment, or yields a world of one.
+
+    `device` is "cpu" or "cuda"; with CUDA each local rank takes its own card.
+    """
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if size == 1:
+        yield World(device=torch.device(device))
+        return
+    local = int(os.environ["LOCAL_RANK"])
+    here = torch.device("cuda", local) if device.startswith("cuda") else torch.device(device)
+    if here.type == "cuda":
+        torch.cuda.set_device(here)
+    dist.init_process_group("nccl" if here.type == "cuda" else "gloo")
+    try:
+        yield World(rank=dist.get_rank(), size=size, device=here)
+    finally:
+        dist.destroy_process_group()

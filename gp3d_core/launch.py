@@ -1,0 +1,93 @@
+"""`gp3d train`: checks everything that can be checked, then trains; `--dry-run` only tells what would happen."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from pathlib import Path
+
+from gp3d_core.config import RunConfig, to_dict
+from gp3d_core.data import Dataset
+from gp3d_core.distributed import world
+from gp3d_core.networks.discriminator import Discriminator
+from gp3d_core.networks.generator import Generator
+from gp3d_core.runfolder import RunFolder
+from gp3d_core.signals import interruptible
+from gp3d_core.training import train
+
+
+def start_training(
+    config: RunConfig,
+    dataset_path: Path,
+    run: Path,
+    *,
+    device: str,
+    features: Path | None = None,
+    overfit: int | None = None,
+    max_minutes: float = math.inf,
+) -> int:
+    """Trains on the data set at `dataset_path` in the folder `run`, resuming what is there; returns the exit code.
+
+    Raises a GP3DError for anything that is wrong with configuration, data or folder, before any training.
+    """
+    dataset = open_dataset(dataset_path, features, overfit)
+    with world(device) as here, interruptible() as interruption:
+        if here.leads:
+            dataset.check(config.training.resolution)
+        folder = RunFolder(run)
+        if here.leads:
+            folder.claim(config, dataset.fingerprint)
+        here.barrier()
+        state = train(config, dataset, folder, here, interruption, max_minutes=max_minutes)
+        if here.leads:
+            verb = "stopped" if interruption.requested else "done"
+            print(f"{verb} at {state.nimg} images; snapshot:", file=sys.stderr)
+            print(folder.snapshot_path(state.nimg))
+        return interruption.exit_code
+
+
+def open_dataset(path: Path, features: Path | None, overfit: int | None) -> Dataset:
+    """The data set at `path`, or its first images of each class only."""
+    dataset = Dataset(path, features=features)
+    return dataset if overfit is None else dataset.few(overfit)
+
+
+def describe(
+    config: RunConfig, dataset_path: Path, features: Path | None = None, overfit: int | None = None
+) -> str:
+    """What `start_training` would do, as JSON: resolved configuration, sizes, memory estimate, images to see."""
+    dataset = open_dataset(dataset_path, features, overfit)
+    generator = Generator(config, dataset.num_classes)
+    discriminator = Discriminator(config, dataset.num_classes, dataset.feature_dim)
+    sizes = {
+        name: sum(p.numel() for p in module.parameters())
+        for name, module in (("generator", generator), ("discriminator", discriminator))
+    }
+    facts = {
+        "images": len(dataset),
+        "classes": dataset.num_classes,
+        "images_to_see": round(1000 * config.training.kimg),
+        "steps": math.ceil(1000 * config.training.kimg / config.training.batch),
+        "parameters": sizes,
+        "memory_estimate_gib": round(estimate_memory(config, sizes) / 2**30, 2),
+        "config": to_dict(config),
+    }
+    return json.dumps(facts, indent=1)
+
+
+def estimate_memory(config: RunConfig, sizes: dict[str, int]) -> float:
+    """Bytes of one process, roughly: weights with moments and average, and the activations of a micro-batch.
+
+    The renderer dominates: per sample it keeps three plane features, the hidden layer and the output, twice (value
+    and gradient); the backbone keeps about six maps per resolution.
+    """
+    settings, generator = config.training, config.generator
+    weights = 4 * (5 * sizes["generator"] + 4 * sizes["discriminator"])
+    samples = config.patch.resolution**2 * (config.render.coarse_steps + config.render.fine_steps)
+    per_sample = 4 * 2 * (4 * generator.plane_channels + 2 * generator.decoder_width + 16)
+    maps = sum(
+        6 * min(generator.channel_base // resolution, generator.channel_max) * resolution**2
+        for resolution in (2**k for k in range(2, int(math.log2(generator.plane_resolution)) + 1))
+    )
+    return weights + settings.micro_batch * (samples * per_sample + 4 * 2 * maps)

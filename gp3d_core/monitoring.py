@@ -1,0 +1,199 @@
+"""What a run tells about itself while it trains: progress, curves, pictures of fixed latents, signs of collapse."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import defaultdict
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+from tqdm import tqdm
+
+from gp3d_core.cameras import PARAMETERS, Cameras, mean_camera, sample_cameras, turn_camera
+from gp3d_core.config import RunConfig
+from gp3d_core.distributed import World
+from gp3d_core.metrics.nfs import non_flatness_score
+from gp3d_core.networks.generator import Generator
+from gp3d_core.phases import one_hot
+from gp3d_core.pictures import depth_to_uint8, rgb_to_uint8, save_camera_histograms, save_picture, sheet
+from gp3d_core.runfolder import RunFolder
+from gp3d_core.streams import stream
+
+SAMPLES = 8  # objects in the pictures
+FLATNESS_SAMPLES = 16
+CAMERA_SAMPLES = 512
+YAWS = (-0.6, 0.0, 0.6)  # radians from the prior's mean camera
+_TILE = 96
+
+
+class Observed(Protocol):
+    """The part of the training state that is looked at."""
+
+    config: RunConfig
+    generator: Generator
+    ema: Generator
+    classes: list
+    nimg: int
+    rollbacks: int
+    seconds: float
+
+
+class Monitor:
+    """Reports on a run; only the leading process writes anything."""
+
+    def __init__(self, state: Observed, folder: RunFolder, world: World) -> None:
+        """Starts the progress bar and the curves at the state's clock."""
+        self._folder, self._leads = folder, world.leads
+        self._sums: dict[str, list[float]] = defaultdict(list)
+        self._skipped = 0
+        self._start = (time.monotonic(), state.nimg)
+        if not self._leads:
+            return
+        total = round(1000 * state.config.training.kimg)
+        self._bar = tqdm(
+            total=total, initial=state.nimg, unit="img", desc="training", dynamic_ncols=True, mininterval=1
+        )
+        self._curves = SummaryWriter(str(folder.path / "tensorboard"), purge_step=state.nimg)
+
+    def add(self, state: Observed, log: dict[str, float], skipped: bool) -> None:
+        """Takes in one step."""
+        for name, value in log.items():
+            self._sums[name].append(value)
+        self._skipped += skipped
+        if self._leads:
+            self._bar.update(state.nimg - self._bar.n)
+
+    def report(self, state: Observed) -> None:
+        """Writes the means since the last report to stats.jsonl, TensorBoard and status.json."""
+        if self._leads:
+            means = {name: float(np.mean(values)) for name, values in self._sums.items()}
+            means |= {"skipped_steps": self._skipped} | camera_spread(state)
+            self._folder.append_stats({"nimg": state.nimg, "seconds": round(state.seconds, 2)} | means)
+            for name, value in means.items():
+                self._curves.add_scalar(name, value, state.nimg)
+            self._write_status(state, "training")
+            self._bar.set_postfix_str(f"G {means['loss/generator']:.2f} D {means['loss/discriminator']:.2f}")
+        self._sums.clear()
+        self._skipped = 0
+
+    def picture(self, state: Observed) -> None:
+        """Draws the fixed latents and the cameras, and measures how flat the depth is."""
+        if not self._leads:
+            return
+        name = f"{state.nimg / 1000:09.2f}"
+        save_picture(draw_samples(state), self._folder.samples / f"sample-{name}.png")
+        flatness = measure_flatness(state)
+        self._folder.append_stats({"nimg": state.nimg, "metrics/nfs": flatness})
+        self._curves.add_scalar("metrics/nfs", flatness, state.nimg)
+        if state.ema.camera_generator is not None:
+            prior, posterior = camera_samples(state)
+            save_camera_histograms(
+                self._folder.samples / f"cameras-{name}.png", _by_parameter(prior), _by_parameter(posterior)
+            )
+
+    def note_rollback(self, state: Observed, trouble: str | None) -> None:
+        """Records that the run went back to its last checkpoint."""
+        self._sums.clear()
+        if self._leads:
+            event = {"nimg": state.nimg, "event": "rollback", "reason": trouble, "rollbacks": state.rollbacks}
+            self._folder.append_stats(event)
+            self._bar.write(
+                f"training diverged ({trouble}); going on from {state.nimg} images with other randomness"
+            )
+            self._bar.reset(total=self._bar.total)
+            self._bar.update(state.nimg)
+
+    def close(self, state: Observed, *, done: bool) -> None:
+        """Draws the last pictures and says how the run ended."""
+        if self._leads:
+            self.picture(state)
+            self._bar.close()
+            self._curves.close()
+            self._write_status(state, "done" if done else "interrupted")
+
+    def _write_status(self, state: Observed, phase: str) -> None:
+        began, first = self._start
+        rate = (state.nimg - first) / max(time.monotonic() - began, 1e-9)
+        left = 1000 * state.config.training.kimg - state.nimg
+        checkpoints = self._folder.list_checkpoints()
+        record = {
+            "phase": phase,
+            "pid": os.getpid(),
+            "nimg": state.nimg,
+            "images_per_second": round(rate, 2),
+            "eta_seconds": round(left / rate) if rate > 0 else None,
+            "training_seconds": round(state.seconds, 1),
+            "rollbacks": state.rollbacks,
+            "last_good": checkpoints[0].name if checkpoints else None,
+        }
+        self._folder.write_status(record)
+
+
+@torch.no_grad()
+def draw_samples(state: Observed) -> object:
+    """The fixed latents from three yaws with depth and adapted depth, as one picture."""
+    model, config = state.ema, state.config
+    z, c = fixed_latents(state, SAMPLES)
+    ws = model.mapping(z, c)
+    camera = config.camera
+    rows = []
+    for yaw in YAWS:
+        cameras = turn_camera(mean_camera(camera), yaw, SAMPLES).to(z.device)
+        seen = model.view(ws, cameras)
+        rows.append((f"yaw {yaw:+.1f}", list(rgb_to_uint8(seen.rgb))))
+        if yaw == 0.0:
+            depth = [
+                depth_to_uint8(seen.depth, camera.t_near, camera.t_far),
+                depth_to_uint8(seen.depth_adapted, -1, 1),
+            ]
+            rows.append(("depth", list(depth[0])))
+            rows.append(("adapted depth", list(depth[1])))
+    return sheet(rows, tile=_TILE)
+
+
+@torch.no_grad()
+def measure_flatness(state: Observed) -> float:
+    """Non-flatness score of frontal depth maps with the fainter half of the densities removed (3DGP Eq. 8)."""
+    z, c = fixed_latents(state, FLATNESS_SAMPLES)
+    camera = state.config.camera
+    cameras = turn_camera(mean_camera(camera), 0.0, FLATNESS_SAMPLES).to(z.device)
+    seen = state.ema.view(state.ema.mapping(z, c), cameras, cut_quantile=0.5)
+    return float(non_flatness_score(seen.depth.flatten(1), camera.t_near, camera.t_far))
+
+
+def camera_spread(state: Observed) -> dict[str, float]:
+    """Posterior's standard deviation as a fraction of the prior's, per parameter that the prior spreads."""
+    if state.generator.camera_generator is None:
+        return {}
+    prior, posterior = camera_samples(state)
+    spreads = zip(
+        PARAMETERS, prior.flat().std(dim=0).tolist(), posterior.flat().std(dim=0).tolist(), strict=True
+    )
+    return {f"cameras/spread_{name}": after / before for name, before, after in spreads if before > 1e-6}
+
+
+@torch.no_grad()
+def camera_samples(state: Observed) -> tuple[Cameras, Cameras]:
+    """The same prior cameras before and after the camera generator, always of the same random numbers."""
+    z, c = fixed_latents(state, CAMERA_SAMPLES)
+    prior = sample_cameras(state.config.camera, CAMERA_SAMPLES, stream("monitor cameras", device=z.device))
+    return prior, state.generator.cameras(prior, z, c)
+
+
+def fixed_latents(state: Observed, count: int) -> tuple[Tensor, Tensor | None]:
+    """Noise and classes (each in turn) that never change."""
+    device = state.generator.mapping.w_avg.device
+    z = torch.randn(
+        count, state.config.generator.z_dim, generator=stream("monitor", device=device), device=device
+    )
+    classes = max(len(state.classes), 1)
+    return z, one_hot(torch.arange(count, device=device) % classes, classes)
+
+
+def _by_parameter(cameras: Cameras) -> dict[str, np.ndarray]:
+    values = cameras.flat().cpu().numpy()
+    return {name: values[:, i] for i, name in enumerate(PARAMETERS) if name != "roll"}

@@ -1,0 +1,76 @@
+"""Pictures for people: tensors to 8-bit images, depth in colour, captioned sheets, camera histograms."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from gp3d_core.atomic import replacing
+
+# Five points of a dark-to-light, colour-blind-safe ramp; near is light.
+_RAMP = np.array(
+    [[253, 231, 37], [94, 201, 98], [33, 145, 140], [59, 82, 139], [68, 1, 84]], dtype=np.float64
+)
+_CAPTION_HEIGHT = 18
+
+
+def rgb_to_uint8(rgb: Tensor) -> np.ndarray:
+    """Images [B,3,H,W] in [-1, 1] as uint8 [B,H,W,3]."""
+    scaled = (rgb.detach().float() * 127.5 + 128).clamp(0, 255).to(torch.uint8)
+    return scaled.permute(0, 2, 3, 1).cpu().numpy()
+
+
+def depth_to_uint8(depth: Tensor, low: float, high: float) -> np.ndarray:
+    """Depth maps [B,1,H,W] as colours [B,H,W,3]: `low` (near) light yellow, `high` (far) dark violet."""
+    unit = ((depth.detach().float()[:, 0] - low) / (high - low)).clamp(0, 1).cpu().numpy() * (len(_RAMP) - 1)
+    below = np.minimum(unit.astype(int), len(_RAMP) - 2)
+    part = (unit - below)[..., None]
+    return np.rint(_RAMP[below] * (1 - part) + _RAMP[below + 1] * part).astype(np.uint8)
+
+
+def sheet(
+    rows: Sequence[tuple[str, Sequence[np.ndarray]]], *, tile: int, captions: bool = True
+) -> Image.Image:
+    """A picture with one captioned row of uint8 [H,W,3] images each, scaled to `tile` pixels."""
+    columns = max(len(images) for _, images in rows)
+    caption = _CAPTION_HEIGHT if captions else 0
+    canvas = Image.new("RGB", (columns * (tile + 2) + 2, len(rows) * (tile + 2 + caption) + 2), "white")
+    draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(size=13)
+    for r, (title, images) in enumerate(rows):
+        top = 2 + r * (tile + 2 + caption)
+        if captions:
+            draw.text((4, top + 1), title, fill=(40, 40, 40), font=font)
+        for column, image in enumerate(images):
+            kind = Image.Resampling.NEAREST if image.shape[0] < tile else Image.Resampling.LANCZOS
+            scaled = Image.fromarray(image).resize((tile, tile), kind)
+            canvas.paste(scaled, (2 + column * (tile + 2), top + caption))
+    return canvas
+
+
+def save_picture(image: Image.Image, path: Path) -> None:
+    """Writes a PNG, whole or not at all."""
+    with replacing(path) as temporary:
+        image.save(temporary, format="PNG")
+
+
+def save_camera_histograms(
+    path: Path, prior: dict[str, np.ndarray], posterior: dict[str, np.ndarray]
+) -> None:
+    """Histograms of each camera parameter under prior and posterior (3DGP Fig. 7)."""
+    from matplotlib.figure import Figure  # slow to import, and only training needs it
+
+    figure = Figure(figsize=(3 * len(prior), 2.4), layout="constrained")
+    for axis, name in zip(figure.subplots(1, len(prior)), prior, strict=True):
+        both = np.concatenate([prior[name], posterior[name]])
+        edges = np.linspace(both.min() - 1e-3, both.max() + 1e-3, 41)
+        axis.hist(prior[name], edges, alpha=0.5, label="prior")
+        axis.hist(posterior[name], edges, alpha=0.5, label="posterior")
+        axis.set_title(name, fontsize=9)
+    figure.axes[0].legend(fontsize=8)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=80)

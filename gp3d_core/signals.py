@@ -1,0 +1,45 @@
+"""Ctrl-C and SIGTERM as a request that a long job looks at between two steps."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+
+@dataclass
+class Interruption:
+    """Which signal asked the job to stop; 0 while none did."""
+
+    signal: int = 0
+
+    @property
+    def requested(self) -> bool:
+        """Whether to finish the current step, save, and leave."""
+        return self.signal != 0
+
+    @property
+    def exit_code(self) -> int:
+        """Exit code that tells of the signal; 0 without one."""
+        return 128 + self.signal if self.signal else 0
+
+
+@contextmanager
+def interruptible() -> Iterator[Interruption]:
+    """Yields an Interruption that the first SIGINT or SIGTERM sets; a second one acts as usual."""
+    interruption = Interruption()
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def request(number: int, _frame: object) -> None:
+        interruption.signal = number
+        for other, handler in before.items():
+            signal.signal(other, handler)
+
+    for number in before:
+        signal.signal(number, request)
+    try:
+        yield interruption
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
