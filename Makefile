@@ -1,0 +1,56 @@
+# GP3D in two commands: `make demo` shows the main job, `make test` proves it. Both prepare .venv first.
+# Nothing is written outside this folder: the environment is .venv, caches are .cache, results are runs.
+#   make setup TORCH="torch==2.11.0"   another torch than the pinned one; remembered until .venv is removed
+#   make setup TORCH=torch             whatever torch .venv already has (or sees), for instance a CUDA build of one's own
+#   make setup PYTHON=/path/python3.11
+
+SHELL := bash
+.DEFAULT_GOAL := help
+
+cache := $(CURDIR)/.cache
+export TMPDIR := $(cache)/tmp
+export PIP_CACHE_DIR := $(cache)/pip
+export XDG_CACHE_HOME := $(cache)/xdg
+export XDG_DATA_HOME := $(cache)/xdg-data
+export MPLCONFIGDIR := $(cache)/matplotlib
+export TORCH_HOME := $(cache)/torch
+export TORCHINDUCTOR_CACHE_DIR := $(cache)/inductor
+export TRITON_CACHE_DIR := $(cache)/triton
+export BLENDER_USER_RESOURCES := $(cache)/blender
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# XDG_CONFIG_HOME stays the user's: pip reads its settings (proxy, mirror) there.
+unexport PYTHONHOME PYTHONPATH
+
+.PHONY: help setup demo test check format clean clean-runs
+
+help:
+	@echo "make demo        set up, then: objects -> renders -> training -> meshes, in runs/demo"
+	@echo "make test        set up, then lint, types and the whole test suite"
+	@echo "make setup       prepare .venv only; quick when there is nothing to do"
+	@echo "make check       lint and types only        make format       lay out the code"
+	@echo "make clean       remove .venv and caches    make clean-runs   remove results"
+
+setup:
+	@tools/setup.sh
+
+demo: setup
+	.venv/bin/gp3d demo --out runs/demo
+
+check: setup
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy
+
+test: check
+	.venv/bin/pytest
+
+format: setup
+	.venv/bin/ruff check --fix
+	.venv/bin/ruff format
+
+clean:
+	rm -rf .venv .cache build dist gp3d.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+clean-runs:
+	rm -rf runs

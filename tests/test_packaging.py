@@ -1,0 +1,270 @@
+"""The environment and how it comes about: versions that agree, and a set-up that mends what it finds."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+import zipfile
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+from gp3d_core.doctor import LIBRARIES, OLDEST_TORCH, PYTHONS
+
+ROOT = Path(__file__).resolve().parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+# A build backend that needs nothing from anywhere: an editable wheel of one module.
+BACKEND = """
+import zipfile
+
+FILES = {
+    "toy.py": "WORKS = True",
+    "toy-1.0.dist-info/METADATA": "Metadata-Version: 2.1\\nName: toy\\nVersion: 1.0\\n"
+    "Provides-Extra: synthetic\\nProvides-Extra: dev\\n",
+    "toy-1.0.dist-info/WHEEL": "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n",
+}
+
+def build_editable(folder, config_settings=None, metadata_directory=None):
+    with zipfile.ZipFile(folder + "/toy-1.0-py3-none-any.whl", "w") as wheel:
+        for name, text in FILES.items():
+            wheel.writestr(name, text)
+        wheel.writestr("toy-1.0.dist-info/RECORD", "".join(name + ",,\\n" for name in FILES))
+    return "toy-1.0-py3-none-any.whl"
+"""
+TOY = """
+[build-system]
+requires = []
+build-backend = "backend"
+backend-path = ["."]
+[project]
+name = "toy"
+version = "1.0"
+[project.optional-dependencies]
+synthetic = []
+dev = []
+"""
+
+
+def pins() -> dict[str, str]:
+    """Versions of constraints.txt by canonical name."""
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    found = {}
+    for line in lines:
+        if line and not line.startswith("#"):
+            match = re.fullmatch(r"([A-Za-z0-9._-]+)==([0-9][0-9a-z.]*)", line)
+            assert match, f"constraints.txt: {line!r} is not NAME==VERSION"
+            found[canonicalize_name(match[1])] = match[2]
+    return found
+
+
+def requirements() -> list[Requirement]:
+    """Everything pyproject.toml asks for, extras included."""
+    lines = [*PROJECT["dependencies"]]
+    for extra in PROJECT["optional-dependencies"].values():
+        lines += extra
+    return [Requirement(line) for line in lines]
+
+
+def test_constraints_pin_every_requirement_within_its_range() -> None:
+    for requirement in requirements():
+        version = pins().get(canonicalize_name(requirement.name))
+        assert version, f"{requirement.name} is not in constraints.txt"
+        assert requirement.specifier.contains(version), f"{requirement} excludes the tested {version}"
+
+
+def test_environment_is_the_tested_one() -> None:
+    """What is installed is what constraints.txt says; torch may be another, within the supported range."""
+    installed = {canonicalize_name(d.metadata["Name"]): Version(d.version) for d in metadata.distributions()}
+    odd = {
+        name: f"{installed[name]}, tested {version}"
+        for name, version in pins().items()
+        if name in installed and name != "torch" and installed[name].public != version
+    }
+    if odd and not (ROOT / ".venv/.state").exists():
+        pytest.skip(f"this environment was not made by `make setup`: {len(odd)} other versions")
+    assert not odd
+    assert installed["torch"].release[:2] >= OLDEST_TORCH
+    assert "torchvision" not in pins(), "torchvision does not load beside every build of torch"
+
+
+def test_supported_pythons_are_the_same_everywhere() -> None:
+    allowed = Requirement(f"python {PROJECT['requires-python']}").specifier
+    assert [minor for minor in range(9, 20) if allowed.contains(f"3.{minor}")] == [
+        minor for _, minor in PYTHONS
+    ]
+
+
+def test_blender_is_asked_for_only_where_it_exists() -> None:
+    blender = [r for r in requirements() if r.name in ("bpy", "blenderproc")]
+    assert len(blender) == 2
+    for requirement in blender:
+        assert requirement.marker is not None
+        assert requirement.marker.evaluate({"python_version": "3.11"})
+        assert not requirement.marker.evaluate({"python_version": "3.12"})
+
+
+def test_setup_and_doctor_know_the_same_system_libraries() -> None:
+    script = (ROOT / "tools/setup.sh").read_text(encoding="utf-8")
+    listed = dict(re.findall(r"^(lib\S+\.so\.\d+) ([\w.-]+)\"?$", script, re.MULTILINE))
+    assert listed == LIBRARIES
+
+
+def test_continuous_integration_runs_what_a_person_types() -> None:
+    commands = [
+        line
+        for line in (ROOT / ".ci/run").read_text(encoding="utf-8").splitlines()
+        if not line.startswith("#")
+    ]
+    assert commands == ["set -eu", 'cd "$(dirname "${BASH_SOURCE[0]}")/.."', "make test"]
+    assert os.access(ROOT / ".ci/run", os.X_OK)
+
+
+@pytest.mark.parametrize("licence", PROJECT["license-files"])
+def test_licences_are_there_in_full(licence: str) -> None:
+    text = (ROOT / licence).read_text(encoding="utf-8")
+    name = "Apache License" if licence == "LICENSE" else "GNU GENERAL PUBLIC LICENSE"
+    assert name in text[:200]
+    assert text.count("\n") > 200
+
+
+def test_data_files_of_packages_are_installed_with_them() -> None:
+    patterns = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"][
+        "package-data"
+    ]
+    for package in ("gp3d_core", "synthetic", "blender_addon"):
+        files = {
+            path for path in (ROOT / package).rglob("*") if path.is_file() and "__pycache__" not in path.parts
+        }
+        code = {path for path in files if path.suffix == ".py"}
+        data = {path for pattern in patterns[package] for path in (ROOT / package).glob(pattern)}
+        assert files == code | data, f"{package}: not in package-data: {files - code - data}"
+
+
+@pytest.fixture
+def toy(tmp_path: Path) -> Path:
+    """A project without dependencies, in a folder with a space, that is set up by the real script without a network."""
+    folder = tmp_path / "toy project"
+    shutil.copytree(ROOT / "tools", folder / "tools", ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "pyproject.toml").write_text(TOY)
+    (folder / "backend.py").write_text(BACKEND)
+    pip = metadata.distribution("pip")
+    if Version(pip.version) < Version("26"):
+        pytest.skip(f"pip {pip.version} here is older than the one that `make setup` installs")
+    (folder / "constraints.txt").write_text(f"pip=={pip.version}\n")
+    with zipfile.ZipFile(tmp_path / f"pip-{pip.version}-py3-none-any.whl", "w") as wheel:
+        for file in pip.files or []:
+            if ".." not in file.parts and "__pycache__" not in file.parts:
+                wheel.write(file.locate(), str(file))
+    return folder
+
+
+def start(folder: Path, **variables: str) -> subprocess.Popen[str]:
+    """Starts tools/setup.sh in `folder`, cut off from package registries."""
+    surroundings = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("PIP_")},
+        "PIP_CONFIG_FILE": os.devnull,
+        "PIP_FIND_LINKS": folder.parent.as_uri(),
+        "PIP_NO_INDEX": "1",
+        "PYTHON": getattr(sys, "_base_executable", sys.executable),
+        **variables,
+    }
+    return subprocess.Popen(
+        [folder / "tools/setup.sh"],
+        env=surroundings,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        stdin=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def set_up(folder: Path, **variables: str) -> tuple[int, str]:
+    """Runs tools/setup.sh to its end; returns its exit code and what it printed."""
+    process = start(folder, **variables)
+    printed, _ = process.communicate(timeout=200)
+    return process.returncode, printed
+
+
+def works(folder: Path) -> bool:
+    """Whether the toy can be imported in its environment."""
+    python = folder / ".venv/bin/python"
+    return (
+        subprocess.run([python, "-c", "import toy; assert toy.WORKS"], timeout=60, check=False).returncode
+        == 0
+    )
+
+
+@pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="make setup is for Python 3.11, which bpy needs")
+def test_setup_mends_what_it_finds(toy: Path) -> None:
+    venv = toy / ".venv"
+    killed = start(toy)
+    while not (venv / "bin/python").exists():  # in the middle of making it
+        assert killed.poll() is None, killed.communicate()
+        time.sleep(0.02)
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.wait()
+    assert not (venv / ".state").exists()
+
+    assert set_up(toy)[0] == 0
+    assert works(toy)
+
+    before = time.monotonic()
+    assert set_up(toy) == (0, ""), "the second time there is nothing to do"
+    assert time.monotonic() - before < 1
+
+    site = venv / "lib/python3.11/site-packages"
+    (site / "toy-1.0.dist-info/RECORD").unlink()
+    (site / "toy.py").unlink()
+    code, printed = set_up(toy)
+    assert code == 0, printed
+    assert "toy-1.0.dist-info" in printed
+    assert works(toy)
+
+    moved = toy.with_name("moved")
+    toy.rename(moved)
+    (moved / ".venv/bin/python").unlink()
+    code, printed = set_up(moved)
+    assert code == 0, printed
+    assert works(moved)
+    assert str(moved) in (moved / ".venv/bin/pip").read_text()
+
+
+def pretend(folder: Path, name: str, script: str) -> str:
+    """Puts a stand-in for a system command into `folder`; returns the search path on which it comes first."""
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+    (folder / name).chmod(0o755)
+    return f"{folder}:{os.environ['PATH']}"
+
+
+def test_setup_says_what_to_type_when_it_may_not_install(toy: Path, tmp_path: Path) -> None:
+    bin_folder = tmp_path / "bin"
+    pretend(bin_folder, "ldconfig", "printf '\\tlibX11.so.6 (libc6,x86-64) => somewhere\\n'")
+    pretend(bin_folder, "id", "echo 1000")
+    code, printed = set_up(toy, PATH=pretend(bin_folder, "apt-get", "exit 9"))
+    packages = [package for package in LIBRARIES.values() if package != "libx11-6"]
+    assert code != 0
+    assert printed.splitlines() == [
+        "setup: system packages are missing; type: "
+        f"sudo apt-get install -y --no-install-recommends {' '.join(packages)}"
+    ]
+    assert not (toy / ".venv").exists()
+
+
+def test_setup_names_the_python_it_needs(toy: Path) -> None:
+    code, printed = set_up(toy, PYTHON="/bin/true")
+    assert code != 0
+    assert "PYTHON=/bin/true is no Python 3.11" in printed
+    assert printed.count("\n") == 1
