@@ -1,0 +1,40 @@
+"""Encodings of colour, and reading colours off a picture.
+
+Conventions. Bytes are sRGB-encoded, as in the PNGs one trains on. A field's rgb in [-1, 1] stands for the encoded value
+in [0, 1], not for light. Only where a file format wants light are colours decoded (IEC 61966-2-1).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def srgb_to_linear(srgb: np.ndarray) -> np.ndarray:
+    """Linear light in [0, 1] of sRGB-encoded values in [0, 1], of any shape."""
+    return np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
+
+
+def linear_to_srgb(linear: np.ndarray) -> np.ndarray:
+    """sRGB-encoded values in [0, 1] of linear light in [0, 1], of any shape."""
+    return np.where(linear <= 0.0031308, linear * 12.92, 1.055 * np.maximum(linear, 0) ** (1 / 2.4) - 0.055)
+
+
+def unit_to_bytes(unit: np.ndarray) -> np.ndarray:
+    """Bytes, of the same shape, of encoded values in [0, 1]; what lies outside is clamped."""
+    return np.round(np.clip(unit, 0, 1) * 255).astype(np.uint8)
+
+
+def sample_texture(texture: np.ndarray, uv: np.ndarray) -> np.ndarray:
+    """Bilinear colours uint8 [N,3] of `texture` uint8 [H,W,3] at `uv` [N,2] (origin lower left, v up).
+
+    Texel centres lie at half integers; beyond the outermost centres the edge is held.
+    """
+    height, width = texture.shape[:2]
+    x = np.clip(uv[:, 0] * width - 0.5, 0, width - 1)
+    y = np.clip((1 - uv[:, 1]) * height - 0.5, 0, height - 1)
+    x0, y0 = np.floor(x).astype(int), np.floor(y).astype(int)
+    x1, y1 = np.minimum(x0 + 1, width - 1), np.minimum(y0 + 1, height - 1)
+    fx, fy = (x - x0)[:, None], (y - y0)[:, None]
+    top = texture[y0, x0] * (1 - fx) + texture[y0, x1] * fx
+    bottom = texture[y1, x0] * (1 - fx) + texture[y1, x1] * fx
+    return np.round(top * (1 - fy) + bottom * fy).astype(np.uint8)
