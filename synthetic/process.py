@@ -1,0 +1,116 @@
+"""Good manners of a process with Blender inside: quiet, stoppable, out of the interpreter without a crash.
+
+Nothing here imports Blender. What must be arranged before its first import is arranged here.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from pathlib import Path
+from types import FrameType, TracebackType
+
+_BLENDERPROC_AS_LIBRARY = "OUTSIDE_OF_THE_INTERNAL_BLENDER_PYTHON_ENVIRONMENT_BUT_IN_RUN_SCRIPT"
+_LAST_LINES = 20
+
+
+def prepare_blender(workspace: Path) -> None:
+    """Sets the environment in which `import synthetic.scene` works and writes nowhere but into `workspace`.
+
+    BlenderProc 2.8.0 refuses to be imported outside its own launcher unless one variable is set; with it, its
+    modules work as a plain library. Blender takes its temporary and its user folder from the environment, so
+    nobody's preferences change a picture.
+    """
+    os.environ[_BLENDERPROC_AS_LIBRARY] = "1"
+    os.environ["BLENDER_USER_RESOURCES"] = str(workspace)
+    os.environ["TMPDIR"] = str(workspace)
+
+
+class CapturedOutput:
+    """Inside `with`, what Python or C code prints goes to the file `log` instead of the screen.
+
+    An exception that leaves takes the last lines along as a note, which its traceback shows.
+    """
+
+    def __init__(self, log: Path) -> None:
+        """Whatever `log` held before is lost on entry."""
+        self._log = log
+        self._screen: tuple[int, int] | None = None
+
+    def __enter__(self) -> None:
+        """Turns both output streams to the log."""
+        sys.stdout.flush()
+        sys.stderr.flush()
+        self._screen = os.dup(1), os.dup(2)
+        target = os.open(self._log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND)
+        os.dup2(target, 1)
+        os.dup2(target, 2)
+        os.close(target)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        """Turns them back."""
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for number, saved in zip((1, 2), self._screen or (), strict=True):
+            os.dup2(saved, number)
+            os.close(saved)
+        if error is not None:
+            lines = self._log.read_text(errors="replace").splitlines()[-_LAST_LINES:]
+            error.add_note("\n".join(["The last it printed:", *lines]))
+
+
+class StopRequest:
+    """Remembers the first Ctrl-C or SIGTERM instead of dying of it; a second one acts at once.
+
+    `signal` is None until then, afterwards the signal's number.
+    """
+
+    def __init__(self) -> None:
+        """Nothing is asked for yet; signals are watched inside `with`."""
+        self.signal: int | None = None
+        self._previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def __enter__(self) -> StopRequest:
+        """Starts to watch."""
+        for number in self._previous:
+            signal.signal(number, self._remember)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        """Hands the signals back to whom they belonged before."""
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _remember(self, number: int, frame: FrameType | None) -> None:
+        self.signal = number
+        self.__exit__(None, None, None)
+
+
+class LeaveWithoutDestructors:
+    """Ends the process at the end of `with`, with the status of the SystemExit raised inside.
+
+    Blender's destructors run into a segmentation fault once the interpreter is gone, so they must not run.
+    Neither do `atexit` hooks: whatever has to be tidied up has to be tidied up before.
+    """
+
+    def __enter__(self) -> None:
+        """Does nothing."""
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        """Prints what the interpreter would have printed, flushes and leaves."""
+        status = 0
+        if isinstance(error, SystemExit):
+            status = error.code if isinstance(error.code, int) else int(error.code is not None)
+        elif isinstance(error, KeyboardInterrupt):
+            status = 128 + signal.SIGINT
+        elif error is not None:
+            traceback.print_exception(error)
+            status = 1
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)

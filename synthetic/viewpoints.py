@@ -1,0 +1,108 @@
+"""Cameras: where a view is taken from, drawn by seed; and the pinhole that takes it.
+
+World frame: right-handed, y up, the object's front looks along +z. A camera at (yaw, pitch, radius) sits at
+radius * (-sin pitch sin yaw, cos pitch, sin pitch cos yaw) and looks at the origin: yaw 0, pitch pi/2 sees the
+front, and positive yaw moves the camera towards -x. Camera frame: x right, y up, looking along -z (OpenGL).
+Pixels: centres at integers, row 0 on top; the field of view spans from the first to the last pixel *centre*.
+Angles in radians, `fov` in degrees, distances in world units.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float64]
+_POLE = 1e-5  # pitch keeps this distance from the poles, where "up" is undefined
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViewDistribution:
+    """Distribution of viewpoints; the defaults are the protocol of the 3DGP paper for ShapeNet.
+
+    `yaw` and `pitch` are (mean, standard deviation) of normal distributions. Depth is coded between `t_near`
+    and `t_far`. Raises ValueError where a number makes no camera.
+    """
+
+    yaw: tuple[float, float] = (0.0, math.pi / 8)
+    pitch: tuple[float, float] = (math.pi / 2, math.pi / 8)
+    radius: float = 2.0
+    fov: float = 40.0
+    t_near: float = 1.45
+    t_far: float = 2.55
+
+    def __post_init__(self) -> None:
+        """Checks the numbers once."""
+        numbers = (*self.yaw, *self.pitch, self.radius, self.fov, self.t_near, self.t_far)
+        if not all(math.isfinite(number) for number in numbers):
+            raise ValueError("every camera number must be finite")
+        if self.yaw[1] < 0 or self.pitch[1] < 0:
+            raise ValueError(f"deviations must not be negative, found {self.yaw[1]} and {self.pitch[1]}")
+        if not 0 < self.t_near < self.t_far:
+            raise ValueError(f"expected 0 < near < far, found {self.t_near} and {self.t_far}")
+        Viewpoint(yaw=self.yaw[0], pitch=self.pitch[0], radius=self.radius, fov=self.fov)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Viewpoint:
+    """One camera on its sphere, looking at the origin without roll. Raises ValueError where it sees nothing."""
+
+    yaw: float
+    pitch: float
+    radius: float = 2.0
+    fov: float = 40.0
+
+    def __post_init__(self) -> None:
+        """Checks the numbers once."""
+        if not 0 < self.pitch < math.pi:
+            raise ValueError(f"the pitch must lie between 0 and pi, where up is known; found {self.pitch}")
+        if not 0 < self.fov < 180:
+            raise ValueError(f"the field of view must lie between 0 and 180 degrees, found {self.fov}")
+        if self.radius <= 0:
+            raise ValueError(f"the radius must be positive, found {self.radius}")
+
+    @property
+    def look_at(self) -> tuple[float, float, float]:
+        """The origin as (yaw, pitch, radius), the way cameras with other targets would write it."""
+        return (0.0, math.pi / 2, 0.0)
+
+    def cam2world(self) -> Array:
+        """[4,4] matrix from camera to world coordinates (3DGP §3.2: look-at with y up)."""
+        origin = self.radius * np.array([-math.sin(self.pitch) * math.sin(self.yaw), math.cos(self.pitch),
+                                         math.sin(self.pitch) * math.cos(self.yaw)])
+        backward = origin / np.linalg.norm(origin)
+        right = np.cross([0.0, 1.0, 0.0], backward)
+        right /= np.linalg.norm(right)
+        matrix = np.eye(4)
+        matrix[:3] = np.stack([right, np.cross(backward, right), backward, origin], axis=1)
+        return matrix
+
+
+def sample_viewpoint(distribution: ViewDistribution, seed: int, model: str, view: int) -> Viewpoint:
+    """The viewpoint of one view: a function of (seed, model, view) alone, whatever the order of work."""
+    digest = hashlib.sha256(f"{seed} {model} {view}".encode()).digest()
+    normal = [NormalDist().inv_cdf((int.from_bytes(digest[i:i + 6], "big") + 0.5) / 2**48) for i in (0, 8)]
+    yaw = distribution.yaw[0] + distribution.yaw[1] * normal[0]
+    pitch = distribution.pitch[0] + distribution.pitch[1] * normal[1]
+    pitch = min(max(pitch, _POLE), math.pi - _POLE)
+    return Viewpoint(yaw=yaw, pitch=pitch, radius=distribution.radius, fov=distribution.fov)
+
+
+def intrinsics(fov: float, resolution: int) -> Array:
+    """[3,3] pinhole matrix of a square image with pixel centres at integers (x right, y down, z forward)."""
+    centre = (resolution - 1) / 2
+    focal = centre / math.tan(math.radians(fov) / 2)
+    return np.array([[focal, 0.0, centre], [0.0, focal, centre], [0.0, 0.0, 1.0]])
+
+
+def ray_lengths(matrix: Array, resolution: int) -> Array:
+    """[resolution, resolution] Euclidean length of every pixel's ray per unit of z-depth."""
+    pixels = np.arange(resolution)
+    x = (pixels - matrix[0, 2]) / matrix[0, 0]
+    y = (pixels - matrix[1, 2]) / matrix[1, 1]
+    return np.asarray(np.sqrt(x[None, :] ** 2 + y[:, None] ** 2 + 1.0))

@@ -1,0 +1,95 @@
+"""Cameras against their formulas, their distribution and the frame drawn in docs/dataset.md."""
+
+from __future__ import annotations
+
+import math
+from statistics import NormalDist
+
+import numpy as np
+import pytest
+
+from synthetic.viewpoints import ViewDistribution, Viewpoint, intrinsics, ray_lengths, sample_viewpoint
+
+PAPER = ViewDistribution()
+
+
+def test_front_camera_sits_on_positive_z_and_looks_along_negative_z() -> None:
+    expected = np.eye(4)
+    expected[2, 3] = 2.0
+    np.testing.assert_allclose(Viewpoint(yaw=0.0, pitch=math.pi / 2).cam2world(), expected, atol=1e-15)
+
+
+def test_positive_yaw_moves_towards_negative_x_and_small_pitch_up() -> None:
+    side = Viewpoint(yaw=math.pi / 2, pitch=math.pi / 2, radius=3.0).cam2world()
+    np.testing.assert_allclose(side[:3, 3], [-3.0, 0.0, 0.0], atol=1e-12)
+    np.testing.assert_allclose(side[:3, 0], [0.0, 0.0, 1.0], atol=1e-12)  # its right is the world's +z
+    assert Viewpoint(yaw=0.0, pitch=0.1).cam2world()[1, 3] > 1.9
+
+
+@pytest.mark.parametrize(("yaw", "pitch"), [(0.3, 1.2), (-2.5, 2.9), (3.0, 0.02)])
+def test_cam2world_is_a_rotation_without_roll_that_looks_at_the_origin(yaw: float, pitch: float) -> None:
+    matrix = Viewpoint(yaw=yaw, pitch=pitch, radius=2.0).cam2world()
+    rotation, origin = matrix[:3, :3], matrix[:3, 3]
+    np.testing.assert_allclose(rotation.T @ rotation, np.eye(3), atol=1e-12)
+    np.testing.assert_allclose(np.linalg.det(rotation), 1.0)
+    np.testing.assert_allclose(-rotation[:, 2] * 2.0, -origin, atol=1e-12)
+    assert abs(rotation[1, 0]) < 1e-12
+    assert rotation[1, 1] > 0
+
+
+def test_viewpoints_follow_the_stated_normal_distributions() -> None:
+    views = [sample_viewpoint(PAPER, 7, f"03797390/{number}", 0) for number in range(4000)]
+    for values, mean in (([view.yaw for view in views], 0.0), ([view.pitch for view in views], math.pi / 2)):
+        ordered = NormalDist(mean, math.pi / 8)
+        share = np.array([ordered.cdf(value) for value in sorted(values)])
+        gap = np.abs(share - (np.arange(4000) + 0.5) / 4000).max()  # Kolmogorov-Smirnov, 1 % level
+        assert gap < 1.63 / math.sqrt(4000)
+    correlation = np.corrcoef([view.yaw for view in views], [view.pitch for view in views])[0, 1]
+    assert abs(correlation) < 0.05
+    assert {(view.radius, view.fov, view.look_at) for view in views} == {(2.0, 40.0, (0.0, math.pi / 2, 0.0))}
+
+
+def test_viewpoint_depends_on_seed_model_and_view_alone() -> None:
+    first = sample_viewpoint(PAPER, 0, "a/b", 0)
+    assert first == sample_viewpoint(PAPER, 0, "a/b", 0)
+    others = [sample_viewpoint(PAPER, 1, "a/b", 0), sample_viewpoint(PAPER, 0, "a/c", 0),
+              sample_viewpoint(PAPER, 0, "a/b", 1)]
+    assert len({view.yaw for view in [first, *others]}) == 4
+    assert first.yaw == pytest.approx(FIRST_YAW, abs=1e-12)  # a later version must draw the same
+
+
+FIRST_YAW = 0.019424939756148587
+
+
+def test_pitch_stays_off_the_poles() -> None:
+    wide = ViewDistribution(pitch=(math.pi / 2, 5.0))
+    pitches = [sample_viewpoint(wide, 0, "a/b", view).pitch for view in range(200)]
+    assert min(pitches) == pytest.approx(1e-5)
+    assert max(pitches) == pytest.approx(math.pi - 1e-5)
+
+
+def test_zero_deviation_gives_the_mean() -> None:
+    fixed = ViewDistribution(yaw=(0.25, 0.0), pitch=(1.5, 0.0))
+    assert sample_viewpoint(fixed, 3, "a/b", 9) == Viewpoint(yaw=0.25, pitch=1.5)
+
+
+@pytest.mark.parametrize("resolution", [5, 64])
+def test_field_of_view_spans_first_to_last_pixel_centre(resolution: int) -> None:
+    matrix = intrinsics(40.0, resolution)
+    edge = (0 - matrix[0, 2]) / matrix[0, 0], (resolution - 1 - matrix[0, 2]) / matrix[0, 0]
+    np.testing.assert_allclose(edge, [-math.tan(math.radians(20)), math.tan(math.radians(20))])
+
+
+def test_ray_lengths_are_those_of_the_pixel_rays() -> None:
+    lengths = ray_lengths(intrinsics(90.0, 5), 5)
+    np.testing.assert_allclose(lengths[2, 2], 1.0)
+    np.testing.assert_allclose(lengths[0, 0], math.sqrt(3.0))
+    np.testing.assert_allclose(lengths[2, 4], math.sqrt(2.0))
+    np.testing.assert_allclose(lengths[1, 2], math.sqrt(1.25))
+
+
+@pytest.mark.parametrize("numbers", [{"yaw": (0.0, -1.0)}, {"fov": 0.0}, {"fov": 180.0}, {"radius": -1.0},
+                                     {"t_near": 2.0, "t_far": 2.0}, {"pitch": (0.0, 0.1)}, {"radius": math.inf}])
+def test_impossible_cameras_raise(numbers: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=r"must|expected"):
+        ViewDistribution(**numbers)  # type: ignore[arg-type]
