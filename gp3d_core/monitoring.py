@@ -50,6 +50,7 @@ class Monitor:
         self._folder, self._leads = folder, world.leads
         self._sums: dict[str, list[float]] = defaultdict(list)
         self._skipped = 0
+        self._pictured = -1
         self._start = (time.monotonic(), state.nimg)
         if not self._leads:
             return
@@ -82,8 +83,9 @@ class Monitor:
 
     def picture(self, state: Observed) -> None:
         """Draws the fixed latents and the cameras, and measures how flat the depth is."""
-        if not self._leads:
+        if not self._leads or self._pictured == state.nimg:
             return
+        self._pictured = state.nimg
         name = f"{state.nimg / 1000:09.2f}"
         save_picture(draw_samples(state), self._folder.samples / f"sample-{name}.png")
         flatness = measure_flatness(state)

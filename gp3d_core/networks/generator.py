@@ -94,6 +94,7 @@ class Generator(nn.Module):
         generator: torch.Generator | None = None,
         cut_quantile: float = 0.0,
         chunk: int | None = None,
+        planes: Tensor | None = None,
     ) -> GeneratorOutput:
         """Objects with codes `ws` [B,L,D] as `cameras` see them: whole images, or `patches` of the image
         plane.
@@ -105,7 +106,7 @@ class Generator(nn.Module):
         config = self.config
         if resolution is None:
             resolution = config.training.resolution if patches is None else config.patch.resolution
-        field = self.field(self.planes(ws, generator))
+        field = self.field(self.planes(ws, generator) if planes is None else planes)
         rays_o, rays_d = sample_rays(cameras, resolution, patches)
         seen = render(
             field,

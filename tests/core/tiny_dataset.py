@@ -24,7 +24,9 @@ def write_dataset(path: Path, *, images: int = 8, resolution: int = 16) -> Path:
     """Writes `images` pictures of a red or blue sphere of radius 0.3 to 0.45; returns `path`."""
     stream = torch.Generator().manual_seed(5)
     cameras = sample_cameras(CAMERAS["shapenet"], images, stream)
-    rays_o, rays_d = (x.numpy().reshape(images, resolution, resolution, 3) for x in sample_rays(cameras, resolution))
+    rays_o, rays_d = (
+        x.numpy().reshape(images, resolution, resolution, 3) for x in sample_rays(cameras, resolution)
+    )
     labels = []
     for i in range(images):
         label = i % 2

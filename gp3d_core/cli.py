@@ -1,0 +1,249 @@
+"""The command `gp3d`: reads arguments, calls one function, reports errors in one line.
+
+Results go to stdout, everything else to stderr. Exit codes: 0 done, 2 bad input, 3 environment, 5 training gave up,
+130 or 143 interrupted. Nothing heavy is imported before the arguments are known to be right.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from gp3d_core.errors import GP3DError
+
+Command = Callable[[argparse.Namespace], int]
+
+
+class UsageError(GP3DError):
+    """A command line that cannot be read."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line, like all others."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message.removeprefix('argument ')}; see {self.prog} --help")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command line and returns its exit code."""
+    try:
+        options = _parser().parse_args(arguments)
+        command: Command = options.command
+        return command(options)
+    except (GP3DError, OSError) as error:
+        print(f"gp3d: {_one_line(error)}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("gp3d: interrupted", file=sys.stderr)
+        return 130
+
+
+def _one_line(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return " ".join(str(error).split())
+
+
+def _number(
+    kind: type[int] | type[float], low: float, high: float, *, or_zero: bool = False
+) -> Callable[[str], float]:
+    """Reads a number from `low` to `high`; with `or_zero` also 0."""
+
+    def read(text: str) -> float:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = math.nan
+        if low <= value <= high or (or_zero and value == 0):
+            return value
+        noun = "a whole number" if kind is int else "a number"
+        raise argparse.ArgumentTypeError(
+            f"expects {noun} from {low:g} to {high:g}{', or 0' if or_zero else ''}, found {text!r}"
+        )
+
+    return read
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="gp3d", description="Make textured 3D objects from a class and a seed; train your own model."
+    )
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    _add_demo(commands)
+    _add_train(commands)
+    _add_mesh(commands)
+    _add_render(commands)
+    _add_doctor(commands)
+    return parser
+
+
+def _add_demo(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser("demo", help="from nothing to meshes: shapes, renders, training, export")
+    parser.add_argument("--out", type=Path, default=Path("runs/demo"), help="folder of the results")
+    parser.add_argument(
+        "--minutes", type=_number(float, 0.01, 1e6), default=4.5, help="training time (default 4.5)"
+    )
+    parser.set_defaults(command=_demo)
+
+
+def _add_train(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser("train", help="train 3DGP on a data set; the same command again resumes")
+    parser.add_argument("dataset", type=Path, help="folder or zip (docs/dataset.md)")
+    parser.add_argument("run", type=Path, help="folder of the run")
+    parser.add_argument("--preset", default="tiny", help="tiny, shapenet-64, ... (gp3d_core/presets.py)")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="e.g. training.kimg=50"
+    )
+    parser.add_argument(
+        "--features", type=Path, help="distillation features with a <stem>_desc.json beside them"
+    )
+    parser.add_argument(
+        "--overfit",
+        type=_number(int, 1, 1e9),
+        metavar="N",
+        help="train on the first N images only, to prove data and machine",
+    )
+    parser.add_argument(
+        "--max-minutes",
+        type=_number(float, 0, 1e9),
+        default=math.inf,
+        help="stop after this much training, over all resumes",
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="print configuration, sizes and memory; train nothing"
+    )
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.set_defaults(command=_train)
+
+
+def _add_snapshot_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("snapshot", type=Path, help="snapshot file, or a run folder (its newest)")
+    parser.add_argument(
+        "--class",
+        dest="classes",
+        action="append",
+        metavar="NAME",
+        help="name, ImageNet index or WordNet id; repeatable",
+    )
+    parser.add_argument("--seeds", default="0", help="e.g. 0-3,9 (default 0)")
+    parser.add_argument(
+        "--truncation", type=_number(float, 0, 2), default=0.7, help="0 typical … 1 wild (default 0.7)"
+    )
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+
+
+def _add_mesh(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser("mesh", help="write textured meshes")
+    _add_snapshot_arguments(parser)
+    parser.add_argument("--out", type=Path, default=Path("meshes"), help="folder of the meshes")
+    parser.add_argument(
+        "--grid",
+        type=_number(int, 8, 1024),
+        default=128,
+        help="samples along an edge of the box (default 128)",
+    )
+    parser.add_argument("--level", default="auto", help="density of the surface, or auto")
+    parser.add_argument(
+        "--faces",
+        type=_number(int, 4, 1e8, or_zero=True),
+        default=30000,
+        help="most faces, 0 for all (default 30000)",
+    )
+    parser.add_argument("--color", choices=("texture", "vertex", "none"), default="texture")
+    parser.add_argument(
+        "--texture-size", type=_number(int, 16, 8192), default=512, help="pixels (default 512)"
+    )
+    parser.add_argument("--format", default="obj", help="obj, glb, ply, npz; several with commas")
+    parser.set_defaults(command=_mesh)
+
+
+def _add_render(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser("render", help="draw a sheet of generated views with their depth")
+    _add_snapshot_arguments(parser)
+    parser.add_argument("--out", type=Path, default=Path("sheet.png"), help="picture to write")
+    parser.add_argument(
+        "--resolution", type=_number(int, 2, 4096), help="pixels of a view (default: as trained)"
+    )
+    parser.set_defaults(command=_render)
+
+
+def _add_doctor(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser("doctor", help="check this machine")
+    parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
+    parser.set_defaults(command=_doctor)
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from gp3d_core.demo import run_demo
+
+    return run_demo(options.out, minutes=options.minutes)
+
+
+def _train(options: argparse.Namespace) -> int:
+    from gp3d_core.presets import resolve
+
+    config = resolve(options.preset, options.set)
+    from gp3d_core.distributed import pick_device
+    from gp3d_core.launch import describe, start_training
+
+    if options.dry_run:
+        print(describe(config, options.dataset, options.features, options.overfit))
+        return 0
+    return start_training(
+        config,
+        options.dataset,
+        options.run,
+        device=pick_device(options.device).type,
+        features=options.features,
+        overfit=options.overfit,
+        max_minutes=options.max_minutes,
+    )
+
+
+def _mesh(options: argparse.Namespace) -> int:
+    from gp3d_core.generation import open_snapshot, parse_level, parse_seeds, wishes, write_meshes
+
+    seeds, level = parse_seeds(options.seeds), parse_level(options.level)
+    snapshot = open_snapshot(options.snapshot, options.device)
+    objects = wishes(snapshot, options.classes, seeds)
+    formats = [name.strip() for name in options.format.split(",")]
+    for path in write_meshes(
+        snapshot,
+        objects,
+        options.out,
+        formats=formats,
+        truncation=options.truncation,
+        grid=options.grid,
+        level=level,
+        faces=options.faces or None,
+        color=options.color,
+        texture_size=options.texture_size,
+    ):
+        print(path)
+    return 0
+
+
+def _render(options: argparse.Namespace) -> int:
+    from gp3d_core.generation import open_snapshot, parse_seeds, wishes, write_sheet
+
+    seeds = parse_seeds(options.seeds)
+    snapshot = open_snapshot(options.snapshot, options.device)
+    objects = wishes(snapshot, options.classes, seeds)
+    write_sheet(snapshot, objects, options.out, truncation=options.truncation, resolution=options.resolution)
+    print(options.out)
+    return 0
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from gp3d_core.doctor import report
+
+    return report(as_json=options.json)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

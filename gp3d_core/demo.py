@@ -1,0 +1,149 @@
+"""`gp3d demo`: the whole main job at a small size, stage by stage, each a command one could type.
+
+OUT/models    procedural objects in ShapeNet layout      OUT/train     the run folder
+OUT/dataset   their renders with exact depth             OUT/meshes    textured meshes of two classes
+OUT/preview.png   real renders, generated views with depth, and the meshes as Blender shows them
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from gp3d_core.errors import GP3DError
+from gp3d_core.pictures import save_picture, sheet
+
+CLASSES = ("barrel", "coffee mug", "mushroom", "table lamp")
+MESHED = ("coffee mug", "table lamp")
+MODELS_PER_CLASS = 48
+VIEWS = 2
+RESOLUTION = 64
+_TILE = 128
+_COLUMNS = 8
+
+
+class StageError(GP3DError):
+    """A stage of the demo that failed; the message names it and its command."""
+
+
+def run_demo(out: Path, *, minutes: float) -> int:
+    """Runs all stages in the folder `out`, going on where an earlier run stopped; returns the exit code.
+
+    `minutes` bounds the training, over all runs. Raises StageError when a stage fails.
+    """
+    models, dataset, run, meshes = (out / name for name in ("models", "dataset", "train", "meshes"))
+    out.mkdir(parents=True, exist_ok=True)
+    times: dict[str, float] = {}
+    with _stage("shapes", times):
+        classes = ",".join(CLASSES)
+        _call("synthetic.shapes", models, "--classes", classes, "--per-class", MODELS_PER_CLASS, "--seed", 0)
+    with _stage("renders", times):
+        _call("synthetic.render", models, dataset, "--resolution", RESOLUTION, "--views", VIEWS, "--seed", 0)
+    with _stage("training", times):
+        _call(
+            "gp3d_core.cli",
+            "train",
+            dataset,
+            run,
+            "--preset",
+            "tiny",
+            "--max-minutes",
+            minutes,
+            "--device",
+            "cpu",
+        )
+    with _stage("meshes", times):
+        wanted = [word for name in MESHED for word in ("--class", name)]
+        _call(
+            "gp3d_core.cli",
+            "mesh",
+            run,
+            *wanted,
+            "--seeds",
+            "0-1",
+            "--out",
+            meshes,
+            "--grid",
+            96,
+            "--faces",
+            20000,
+        )
+    with _stage("preview", times):
+        _write_preview(out, run, dataset, meshes)
+    print(
+        f"\nThe main job is done: {', '.join(f'{name} {seconds:.0f} s' for name, seconds in times.items())}."
+    )
+    for path, what in (
+        (models, "objects in ShapeNet layout"),
+        (dataset, "renders with depth, masks and cameras"),
+        (run, "training run with snapshots, samples and curves"),
+        (meshes, "textured meshes (.obj + .mtl + .png)"),
+        (out / "preview.png", "look here first"),
+    ):
+        print(f"  {path}  {what}")
+    return 0
+
+
+@contextmanager
+def _stage(name: str, times: dict[str, float]) -> Iterator[None]:
+    """Announces a stage and takes its time."""
+    print(f"-- {name}", file=sys.stderr, flush=True)
+    start = time.monotonic()
+    yield
+    times[name] = time.monotonic() - start
+
+
+def _call(module: str, *arguments: object) -> None:
+    """Runs `python -m module arguments…`; raises StageError when it fails."""
+    command = [sys.executable, "-m", module, *map(str, arguments)]
+    code = subprocess.run(command, check=False).returncode
+    if code == 130:
+        raise KeyboardInterrupt
+    if code:
+        raise StageError(
+            f"`{' '.join(['python', *command[1:]])}` ended with exit code {code}; see its message above"
+        )
+
+
+def _write_preview(out: Path, run: Path, dataset: Path, meshes: Path) -> None:
+    """Draws OUT/preview.png from what the other stages left."""
+    header = json.loads((dataset / "dataset.json").read_text())
+    generated = out / "generated.png"
+    names = [entry["name"] for entry in header["classes"]]
+    wanted = [word for name in names for word in ("--class", name)]
+    _call(
+        "gp3d_core.cli", "render", run, *wanted, "--seeds", 0, "--out", generated, "--resolution", RESOLUTION
+    )
+    objects = sorted(meshes.glob("*.obj"))
+    pictures = []
+    for mesh in objects:
+        picture = meshes / f"{mesh.stem}.preview.png"
+        _call("synthetic.preview", mesh, picture, "--resolution", 2 * _TILE, "--views", 2)
+        pictures.append(picture)
+    first = {label: name for name, label in reversed(header["labels"])}
+    real = [_read(dataset / first[entry["label"]]) for entry in header["classes"]]
+    rows = [(f"real renders: {', '.join(names)}", real)]
+    preview = sheet(rows, tile=_TILE)
+    save_picture(_stack([preview, Image.open(generated), *map(Image.open, pictures)]), out / "preview.png")
+
+
+def _read(path: Path) -> np.ndarray:
+    return np.asarray(Image.open(path).convert("RGB"))
+
+
+def _stack(pictures: list[Image.Image]) -> Image.Image:
+    """Pictures below one another."""
+    canvas = Image.new("RGB", (max(p.width for p in pictures), sum(p.height for p in pictures)), "white")
+    top = 0
+    for picture in pictures:
+        canvas.paste(picture.convert("RGB"), (0, top))
+        top += picture.height
+    return canvas

@@ -1,0 +1,248 @@
+"""From a snapshot, classes and seeds to pictures and meshes.
+
+The same snapshot, class, seed and truncation give the same object, on any machine up to rounding. An object's noise
+comes from its seed alone, so a seed means the same noise in every class.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from gp3d_core.cameras import mean_camera, turn_camera
+from gp3d_core.classes import find_class
+from gp3d_core.distributed import pick_device
+from gp3d_core.errors import GP3DError
+from gp3d_core.meshfile import Mesh, save_mesh, save_recipe
+from gp3d_core.meshing import extract_mesh, mesh_report
+from gp3d_core.networks.generator import GeneratorOutput
+from gp3d_core.ops.reference import activate_density
+from gp3d_core.phases import one_hot
+from gp3d_core.pictures import depth_to_uint8, rgb_to_uint8, save_picture, sheet
+from gp3d_core.runfolder import newest_snapshot
+from gp3d_core.snapshot import Snapshot, load_snapshot
+from gp3d_core.streams import stream
+from gp3d_core.texturing import bake_texture, vertex_colors
+
+FORMATS = ("obj", "glb", "ply", "npz")
+MOST_SEEDS = 10_000
+_CLASS_MEAN_SAMPLES = 256
+_YAWS = (-0.5, 0.0, 0.5)
+_TILE = 128
+
+Coloring = Literal["texture", "vertex", "none"]
+
+
+class RequestError(GP3DError):
+    """A class, seed or option that cannot be generated; the message says what is possible."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """One object to make: a class record of the snapshot, its label, and a seed."""
+
+    record: dict[str, Any]
+    label: int
+    seed: int
+
+    @property
+    def stem(self) -> str:
+        """File name without suffix, e.g. coffee_mug-0003."""
+        name = re.sub(r"[^a-z0-9]+", "_", str(self.record.get("name", "object")).lower()).strip("_")
+        return f"{name}-{self.seed:04d}"
+
+
+def open_snapshot(path: Path, device: str = "auto") -> Snapshot:
+    """The snapshot file at `path`, or the newest one of the run folder there, ready on `device`."""
+    return load_snapshot(newest_snapshot(path) if path.is_dir() else path, pick_device(device))
+
+
+def parse_seeds(text: str) -> list[int]:
+    """Seeds of "0-3,9": [0, 1, 2, 3, 9]. Raises RequestError for anything else."""
+    seeds: list[int] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d{1,18})(?:\s*-\s*(\d{1,18}))?\s*", part)
+        if not match:
+            raise RequestError(f"--seeds expects numbers and ranges like 0-3,9, found {text!r}")
+        first, last = int(match[1]), int(match[2] or match[1])
+        if last < first or last - first >= MOST_SEEDS:
+            raise RequestError(f"--seeds: {part.strip()} is not a range of 1 to {MOST_SEEDS} seeds")
+        seeds += range(first, last + 1)
+    return seeds
+
+
+def parse_level(text: str) -> float | Literal["auto"]:
+    """The density that `text` says, or "auto". Raises RequestError for anything else."""
+    if text == "auto":
+        return "auto"
+    try:
+        level = float(text)
+    except ValueError:
+        level = math.nan
+    if not 0 < level < math.inf:
+        raise RequestError(f"--level expects auto or a density above 0, found {text!r}")
+    return level
+
+
+def wishes(snapshot: Snapshot, classes: Sequence[str] | None, seeds: Sequence[int]) -> list[Wish]:
+    """All classes × seeds; None for `classes` means all that the snapshot knows.
+
+    Raises UnknownClassError, with a suggestion, for a class that the snapshot does not know.
+    """
+    if not snapshot.classes:
+        if classes:
+            raise RequestError(f"{snapshot.path} was trained without classes; leave --class out")
+        return [Wish({"name": "object"}, 0, seed) for seed in seeds]
+    known = snapshot.classes
+    labels = [find_class(query, known=known).label for query in classes] if classes else range(len(known))
+    return [Wish(known[label], label, seed) for label in labels for seed in seeds]
+
+
+@torch.no_grad()
+def style_codes(snapshot: Snapshot, wish: Wish, truncation: float) -> Tensor:
+    """Style codes ws [1,L,D]; `truncation` 1 leaves them, 0 gives the mean of 256 objects of the class."""
+    generator = snapshot.generator
+    device, z_dim = generator.mapping.w_avg.device, snapshot.config.generator.z_dim
+    c = one_hot(torch.tensor([wish.label], device=device), len(snapshot.classes))
+    z = torch.randn(1, z_dim, generator=stream("object", wish.seed)).to(device)
+    if truncation == 1.0:
+        return generator.mapping(z, c)
+    many = torch.randn(_CLASS_MEAN_SAMPLES, z_dim, generator=stream("class mean")).to(device)
+    same = None if c is None else c.expand(_CLASS_MEAN_SAMPLES, -1)
+    centre = generator.mapping(many, same)[:, 0].mean(dim=0)
+    return generator.mapping(z, c, truncation=truncation, centre=centre)
+
+
+@dataclass(frozen=True, eq=False)
+class Generated:
+    """An object with its tri-planes, made once for all views, the mesh and the texture."""
+
+    wish: Wish
+    truncation: float
+    ws: Tensor
+    planes: Tensor
+
+
+@torch.no_grad()
+def generate(snapshot: Snapshot, wish: Wish, truncation: float = 0.7) -> Generated:
+    """The object that `wish` names."""
+    ws = style_codes(snapshot, wish, truncation)
+    return Generated(wish, truncation, ws, snapshot.generator.planes(ws))
+
+
+@torch.no_grad()
+def view(
+    snapshot: Snapshot, thing: Generated, yaw: float = 0.0, resolution: int | None = None
+) -> GeneratorOutput:
+    """The object from the prior's mean camera turned by `yaw` radians; `resolution` defaults to the trained one."""
+    camera = turn_camera(mean_camera(snapshot.config.camera), yaw).to(thing.ws.device)
+    return snapshot.generator.view(thing.ws, camera, resolution=resolution, planes=thing.planes)
+
+
+@torch.no_grad()
+def make_mesh(
+    snapshot: Snapshot,
+    thing: Generated,
+    *,
+    grid: int = 128,
+    level: float | Literal["auto"] = "auto",
+    faces: int | None = 30000,
+    color: Coloring = "texture",
+    texture_size: int = 512,
+) -> tuple[Mesh, dict[str, Any]]:
+    """The object's mesh and its recipe: everything that made it, and what it is like.
+
+    `level` is a density after activation. Raises EmptyMeshError when there is no surface at that level.
+    """
+    render, device = snapshot.config.render, snapshot.generator.mapping.w_avg.device
+    wish, field = thing.wish, snapshot.generator.field(thing.planes)
+    extraction = extract_mesh(
+        field,
+        box=snapshot.config.camera.box,
+        grid=grid,
+        level=level,
+        faces=faces,
+        sigma_of=lambda raw: activate_density(
+            raw, scale=render.density_scale, gain=render.density_gain, shift=render.density_shift
+        ),
+        device=device,
+    )
+    mesh = extraction.mesh
+    report = mesh_report(mesh)
+    if color == "texture":
+        mesh = bake_texture(mesh, field, size=texture_size, device=device)
+    elif color == "vertex":
+        mesh = vertex_colors(mesh, field, device=device)
+    recipe = {
+        "class": wish.record,
+        "seed": wish.seed,
+        "truncation": thing.truncation,
+        "snapshot": snapshot.path.name,
+        "nimg": snapshot.nimg,
+        "grid": grid,
+        "level": extraction.level,
+        "color": color,
+        "faces": report.faces,
+        "components": report.components,
+        "watertight": report.watertight,
+        "area": report.area,
+        "volume": report.volume,
+    }
+    return mesh, recipe
+
+
+def write_meshes(
+    snapshot: Snapshot,
+    objects: Sequence[Wish],
+    out: Path,
+    *,
+    formats: Sequence[str],
+    truncation: float = 0.7,
+    **options: Any,
+) -> Iterator[Path]:
+    """Writes every object's mesh in every format, with a recipe beside it; yields the mesh files as they are done.
+
+    `options` as for `make_mesh`. Raises RequestError for an unknown format, before anything is written.
+    """
+    if unknown := [name for name in formats if name not in FORMATS]:
+        raise RequestError(f"--format {unknown[0]}: expected {', '.join(FORMATS)}")
+    out.mkdir(parents=True, exist_ok=True)
+    for wish in tqdm(objects, desc="meshes", unit="mesh", file=sys.stderr, disable=None):
+        mesh, recipe = make_mesh(snapshot, generate(snapshot, wish, truncation), **options)
+        for name in formats:
+            path = out / f"{wish.stem}.{name}"
+            save_mesh(mesh, path, recipe)
+            yield path
+        save_recipe(recipe, out / f"{wish.stem}.recipe.json")
+
+
+@torch.no_grad()
+def write_sheet(
+    snapshot: Snapshot,
+    objects: Sequence[Wish],
+    out: Path,
+    *,
+    truncation: float,
+    resolution: int | None = None,
+) -> None:
+    """Draws the objects as columns: three yaws of colour, then the frontal depth; saves a PNG at `out`."""
+    camera = snapshot.config.camera
+    columns = []
+    for wish in tqdm(objects, desc="views", unit="object", file=sys.stderr, disable=None):
+        thing = generate(snapshot, wish, truncation)
+        seen = [view(snapshot, thing, yaw, resolution) for yaw in _YAWS]
+        pictures = [rgb_to_uint8(view.rgb)[0] for view in seen]
+        columns.append([*pictures, depth_to_uint8(seen[1].depth, camera.t_near, camera.t_far)[0]])
+    titles = [f"generated, yaw {yaw:+.1f}" for yaw in _YAWS] + ["depth of the front view"]
+    rows = [(title, [column[row] for column in columns]) for row, title in enumerate(titles)]
+    out.parent.mkdir(parents=True, exist_ok=True)
+    save_picture(sheet(rows, tile=_TILE), out)
