@@ -302,46 +302,59 @@ def to_dict(config: Any) -> dict[str, Any]:
 
 def check_config(config: RunConfig) -> None:
     """Raises ConfigError when values that are right one by one do not fit together."""
-    training, patch = config.training, config.patch
+    _check_resolutions(config)
+    _check_batch(config)
+    _check_cameras(config)
+
+
+def _check_resolutions(config: RunConfig) -> None:
+    sizes = {
+        "training.resolution": config.training.resolution,
+        "patch.resolution": config.patch.resolution,
+        "generator.plane_resolution": config.generator.plane_resolution,
+    }
+    for key, value in sizes.items():
+        if value < 8 or value & (value - 1):
+            raise ConfigError(f"{key} expects a power of two of at least 8, found {value}")
+    if config.patch.resolution > config.training.resolution:
+        raise ConfigError(
+            f"patch.resolution {config.patch.resolution} is larger than training.resolution "
+            f"{config.training.resolution}"
+        )
+
+
+def _check_batch(config: RunConfig) -> None:
+    batch, micro = config.training.batch, config.training.micro_batch
     for key, value in (
-        ("training.resolution", training.resolution),
-        ("patch.resolution", patch.resolution),
-        ("generator.plane_resolution", config.generator.plane_resolution),
+        ("training.batch", batch),
+        ("training.micro_batch", micro),
+        ("patch.group", config.patch.group),
     ):
-        if value < 4 or value & (value - 1):
-            raise ConfigError(f"{key} expects a power of two of at least 4, found {value}")
-    if patch.resolution > training.resolution:
-        raise ConfigError(
-            f"patch.resolution {patch.resolution} is larger than training.resolution {training.resolution}"
-        )
-    for key in ("batch", "micro_batch", "resolution"):
-        if getattr(training, key) < 1:
-            raise ConfigError(f"training.{key} expects at least 1, found {getattr(training, key)}")
-    if training.batch % training.micro_batch:
-        raise ConfigError(
-            f"training.batch {training.batch} is not a multiple of training.micro_batch {training.micro_batch}"
-        )
-    if training.micro_batch % patch.group:
-        raise ConfigError(
-            f"training.micro_batch {training.micro_batch} is not a multiple of patch.group {patch.group}"
-        )
-    if patch.resolution < 8:
-        raise ConfigError(f"patch.resolution expects at least 8, found {patch.resolution}")
-    if training.micro_batch % min(config.discriminator.mbstd_group, training.micro_batch):
-        raise ConfigError(
-            f"training.micro_batch {training.micro_batch} is not a multiple of discriminator.mbstd_group "
-            f"{config.discriminator.mbstd_group}"
-        )
+        if value < 1:
+            raise ConfigError(f"{key} expects at least 1, found {value}")
+    if batch % micro:
+        raise ConfigError(f"training.batch {batch} is not a multiple of training.micro_batch {micro}")
+    groups = {
+        "patch.group": config.patch.group,
+        "discriminator.mbstd_group": config.discriminator.mbstd_group,
+    }
+    for key, group in groups.items():
+        if micro % min(group, micro):
+            raise ConfigError(f"training.micro_batch {micro} is not a multiple of {key} {group}")
+
+
+def _check_cameras(config: RunConfig) -> None:
+    camera = config.camera
     if unknown := sorted(set(config.camera_generator.adjust) - {"angles", "fov", "radius", "look_at"}):
         raise ConfigError(f"camera_generator.adjust: {unknown[0]!r} is none of angles, fov, radius, look_at")
-    for name in (f.name for f in fields(config.camera)):
-        prior = getattr(config.camera, name)
+    for name in (f.name for f in fields(camera)):
+        prior = getattr(camera, name)
         if isinstance(prior, Prior) and prior.kind == "truncnorm" and not prior.std > 0:
-            raise ConfigError(f"camera.{name}.std expects a number above 0 for a truncnorm prior, found {prior.std}")
-    if not config.camera.t_near < config.camera.t_far:
-        raise ConfigError(
-            f"camera.t_near {config.camera.t_near} must lie before camera.t_far {config.camera.t_far}"
-        )
+            raise ConfigError(
+                f"camera.{name}.std expects a number above 0 for a truncnorm prior, found {prior.std}"
+            )
+    if not camera.t_near < camera.t_far:
+        raise ConfigError(f"camera.t_near {camera.t_near} must lie before camera.t_far {camera.t_far}")
 
 
 def nearest(name: str, names: typing.Iterable[str]) -> str:

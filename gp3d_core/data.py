@@ -51,8 +51,10 @@ class Batch:
     def to(self, device: torch.device) -> Batch:
         """The same examples on `device`."""
         features = None if self.features is None else self.features.to(device, non_blocking=True)
-        moved = (x.to(device, non_blocking=True) for x in (self.images, self.depth, self.labels))
-        return Batch(*moved, features)
+        images, depth, labels = (
+            x.to(device, non_blocking=True) for x in (self.images, self.depth, self.labels)
+        )
+        return Batch(images, depth, labels, features)
 
 
 class _Files:

@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 from gp3d_core.errors import GP3DError
-from gp3d_core.pictures import save_picture, sheet
+from gp3d_core.pictures import caption, save_picture, sheet, stack
 
 CLASSES = ("barrel", "coffee mug", "mushroom", "table lamp")
 MESHED = ("coffee mug", "table lamp")
@@ -114,36 +114,34 @@ def _call(module: str, *arguments: object) -> None:
 
 
 def _write_preview(out: Path, run: Path, dataset: Path, meshes: Path) -> None:
-    """Draws OUT/preview.png from what the other stages left."""
+    """Draws OUT/preview.png: real renders, generated views with depth, and the meshes as Blender imports them."""
     header = json.loads((dataset / "dataset.json").read_text())
-    generated = out / "generated.png"
     names = [entry["name"] for entry in header["classes"]]
+    real = [_read(dataset / path) for path in _spread(header["labels"], len(names))]
+    generated, imported = out / "generated.png", out / "meshes.png"
     wanted = [word for name in names for word in ("--class", name)]
-    _call(
-        "gp3d_core.cli", "render", run, *wanted, "--seeds", 0, "--out", generated, "--resolution", RESOLUTION
-    )
+    seeds = f"0-{_COLUMNS // len(names) - 1}"
+    _call("gp3d_core.cli", "render", run, *wanted, "--seeds", seeds, "--out", generated, "--device", "cpu")
     objects = sorted(meshes.glob("*.obj"))
-    pictures = []
-    for mesh in objects:
-        picture = meshes / f"{mesh.stem}.preview.png"
-        _call("synthetic.preview", mesh, picture, "--resolution", 2 * _TILE, "--views", 2)
-        pictures.append(picture)
-    first = {label: name for name, label in reversed(header["labels"])}
-    real = [_read(dataset / first[entry["label"]]) for entry in header["classes"]]
-    rows = [(f"real renders: {', '.join(names)}", real)]
-    preview = sheet(rows, tile=_TILE)
-    save_picture(_stack([preview, Image.open(generated), *map(Image.open, pictures)]), out / "preview.png")
+    _call("synthetic.preview", *objects, imported, "--resolution", 2 * _TILE, "--yaws", -0.6, 0, 0.6, 2.6)
+    top = sheet([(f"real renders: {', '.join(names)}", real)], tile=_TILE)
+    parts = [
+        top,
+        Image.open(generated),
+        caption(
+            f"meshes imported by Blender, a row each: {', '.join(path.stem for path in objects)}", top.width
+        ),
+        Image.open(imported),
+    ]
+    save_picture(stack(parts), out / "preview.png")
+
+
+def _spread(labels: list[tuple[str, int]], classes: int) -> list[str]:
+    """Images of all classes in turn, as many as fit a row, grouped by class."""
+    each = _COLUMNS // classes
+    paths = [[path for path, label in labels if label == k] for k in range(classes)]
+    return [same[i * len(same) // each] for same in paths for i in range(each)]
 
 
 def _read(path: Path) -> np.ndarray:
     return np.asarray(Image.open(path).convert("RGB"))
-
-
-def _stack(pictures: list[Image.Image]) -> Image.Image:
-    """Pictures below one another."""
-    canvas = Image.new("RGB", (max(p.width for p in pictures), sum(p.height for p in pictures)), "white")
-    top = 0
-    for picture in pictures:
-        canvas.paste(picture.convert("RGB"), (0, top))
-        top += picture.height
-    return canvas

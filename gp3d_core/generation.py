@@ -103,8 +103,9 @@ def wishes(snapshot: Snapshot, classes: Sequence[str] | None, seeds: Sequence[in
             raise RequestError(f"{snapshot.path} was trained without classes; leave --class out")
         return [Wish({"name": "object"}, 0, seed) for seed in seeds]
     known = snapshot.classes
-    labels = [find_class(query, known=known).label for query in classes] if classes else range(len(known))
-    return [Wish(known[label], label, seed) for label in labels for seed in seeds]
+    chosen = {find_class(query, known=known).label for query in classes} if classes else None
+    records = [record for record in known if chosen is None or record["label"] in chosen]
+    return [Wish(record, int(record["label"]), seed) for record in records for seed in seeds]
 
 
 @torch.no_grad()

@@ -9,6 +9,7 @@ from typing import Protocol
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
@@ -136,7 +137,7 @@ class Monitor:
 
 
 @torch.no_grad()
-def draw_samples(state: Observed) -> object:
+def draw_samples(state: Observed) -> Image.Image:
     """The fixed latents from three yaws with depth and adapted depth, as one picture."""
     model, config = state.ema, state.config
     z, c = fixed_latents(state, SAMPLES)

@@ -116,9 +116,9 @@ def discriminator_phase(
     )
     images = prepare(real_patches(real, patches, config), config.loss, moment)
     weight = config.loss.distillation_weight.at(moment.nimg)
-    distil = real.features is not None and weight > 0
+    features = real.features if weight > 0 else None
     classes = one_hot(real.labels, discriminator.c_dim)
-    on_real = discriminator(images, patches, classes, with_features=distil)
+    on_real = discriminator(images, patches, classes, with_features=features is not None)
     loss_fake = losses.fake_loss(on_fake.logits, kind).mean()
     loss_real = losses.real_loss(on_real.logits, kind).mean()
     loss = loss_fake + loss_real
@@ -129,9 +129,9 @@ def discriminator_phase(
         "scores/real_sign": on_real.logits.sign().mean(),
         "scores/largest": torch.maximum(on_fake.logits.abs().max(), on_real.logits.abs().max()),
     }
-    if distil:
+    if features is not None and on_real.features is not None:
         scales = patches.scales[:, 0] if config.loss.distillation_by_scale else None
-        terms = losses.distillation_loss(on_real.features, real.features, config.loss.distillation, scales)
+        terms = losses.distillation_loss(on_real.features, features, config.loss.distillation, scales)
         log["loss/distillation"] = terms.mean()
         loss = loss + weight * terms.mean()
     return loss, log

@@ -38,17 +38,37 @@ def sheet(
 ) -> Image.Image:
     """A picture with one captioned row of uint8 [H,W,3] images each, scaled to `tile` pixels."""
     columns = max(len(images) for _, images in rows)
-    caption = _CAPTION_HEIGHT if captions else 0
-    canvas = Image.new("RGB", (columns * (tile + 2) + 2, len(rows) * (tile + 2 + caption) + 2), "white")
+    height = tile + 2 + _CAPTION_HEIGHT
+    canvas = Image.new("RGB", (columns * (tile + 2) + 2, len(rows) * height + 2), "white")
     draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(size=13)
     for r, (title, images) in enumerate(rows):
-        top = 2 + r * (tile + 2 + caption)
-        if captions:
-            draw.text((4, top + 1), title, fill=(40, 40, 40), font=font)
+        top = 2 + r * height
+        draw.text((4, top + 1), title, fill=(40, 40, 40), font=font)
         for column, image in enumerate(images):
             kind = Image.Resampling.NEAREST if image.shape[0] < tile else Image.Resampling.LANCZOS
             scaled = Image.fromarray(image).resize((tile, tile), kind)
-            canvas.paste(scaled, (2 + column * (tile + 2), top + caption))
+            canvas.paste(scaled, (2 + column * (tile + 2), top + _CAPTION_HEIGHT))
+    return canvas
+
+
+def caption(text: str, width: int) -> Image.Image:
+    """A line of text as a picture."""
+    canvas = Image.new("RGB", (width, _CAPTION_HEIGHT + 4), "white")
+    ImageDraw.Draw(canvas).text((4, 3), text, fill=(40, 40, 40), font=ImageFont.load_default(size=13))
+    return canvas
+
+
+def stack(pictures: Sequence[Image.Image]) -> Image.Image:
+    """Pictures below one another, wide ones scaled down to the first one's width."""
+    width = pictures[0].width
+    fitted = [
+        p if p.width <= width else p.resize((width, round(p.height * width / p.width))) for p in pictures
+    ]
+    canvas = Image.new("RGB", (width, sum(p.height for p in fitted)), "white")
+    top = 0
+    for picture in fitted:
+        canvas.paste(picture.convert("RGB"), (0, top))
+        top += picture.height
     return canvas
 
 

@@ -87,8 +87,8 @@ CAMERAS = {
     ),
 }
 
-# Opacity can only be learnt where a ray may stay empty, and only quickly where a step's alpha is sigmoid(gain * raw + shift):
-# with scale 1/delta, alpha = 1 - exp(-delta * scale * softplus(x)) = sigmoid(x) for steps of length delta.
+# Opacity can only be learnt where a ray may stay empty, and quickly only where the alpha of a step is a sigmoid:
+# with scale 1/delta, alpha = 1 - exp(-delta * scale * softplus(x)) = sigmoid(x), x = gain * raw + shift.
 _OBJECT = RenderConfig(
     last_interval=1e-3,
     background="white",

@@ -115,17 +115,19 @@ def _nimg_of(line: str) -> float:
         return math.inf  # a line cut short by a crash
 
 
-def _difference(before: dict[str, Any], now: dict[str, Any], prefix: str = "") -> tuple[str, Any, Any] | None:
-    """First key whose value differs, with both values."""
-    for key, value in before.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, dict):
-            if odd := _difference(value, now[key], f"{name}."):
-                return odd
-        elif list(value) != list(now[key]) if isinstance(value, tuple | list) else value != now[key]:
-            if name.removeprefix("training.") not in _FREE:
-                return name, value, now[key]
-    return None
+def _difference(before: dict[str, Any], now: dict[str, Any]) -> tuple[str, Any, Any] | None:
+    """First key, of those that matter, whose value differs, with both values."""
+    there, here = _flat(before), _flat(now)
+    odd = [key for key in there if there[key] != here[key] and key.removeprefix("training.") not in _FREE]
+    return (odd[0], there[odd[0]], here[odd[0]]) if odd else None
+
+
+def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The leaves of nested mappings by their dotted keys."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat
 
 
 def newest_snapshot(path: Path) -> Path:

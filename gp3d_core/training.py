@@ -63,10 +63,11 @@ class TrainState:
 
     def __post_init__(self) -> None:
         """Name the parts as checkpoints name them."""
-        names = ("generator", "ema", "discriminator")
-        self.modules = {name: getattr(self, name) for name in names}
-        names = ("generator_optimizer", "discriminator_optimizer")
-        self.optimizers = {name: getattr(self, name) for name in names}
+        self.modules = {"generator": self.generator, "ema": self.ema, "discriminator": self.discriminator}
+        self.optimizers = {
+            "generator_optimizer": self.generator_optimizer,
+            "discriminator_optimizer": self.discriminator_optimizer,
+        }
 
 
 def train(
@@ -258,8 +259,8 @@ def average_weights(ema: nn.Module, module: nn.Module, batch: int, half_life: fl
     keep = 0.5 ** (batch / max(half_life, 1e-8))
     for slow, fast in zip(ema.parameters(), module.parameters(), strict=True):
         slow.lerp_(fast, 1.0 - keep)
-    for slow, fast in zip(ema.buffers(), module.buffers(), strict=True):
-        slow.copy_(fast)
+    for copied, buffer in zip(ema.buffers(), module.buffers(), strict=True):
+        copied.copy_(buffer)
 
 
 def mean_log(logs: list[Log], world: World) -> dict[str, float]:

@@ -57,8 +57,10 @@ def test_help_answers_in_half_a_second():
 def test_mesh_writes_coloured_objects_with_recipes(snapshot, tmp_path, capsys):
     out = tmp_path / "meshes"
     code = main(
-        ["mesh", str(snapshot), "--class", "Coffee_Mug", "--class", "947", "--seeds", "0-1", "--grid", "24"]
-        + ["--out", str(out), "--texture-size", "64", "--format", "obj,glb", "--device", "cpu"]
+        (
+            f"mesh {snapshot} --class Coffee_Mug --class 947 --seeds 0-1 --grid 24 --out {out} "
+            "--texture-size 64 --format obj,glb --device cpu"
+        ).split()
     )
     assert code == 0
     written, _ = lines(capsys)

@@ -50,7 +50,7 @@ def test_override_sets_the_named_value_and_no_other():
         ("training.resolution=48", "power of two"),
         ("patch.resolution=128", "larger than training.resolution"),
         ("training.batch=12", "not a multiple of training.micro_batch"),
-        ("patch.group=3", "not a multiple of patch.group"),
+        ("patch.group=3", "not a multiple of patch.group 3"),
         ("camera.t_near=3", "must lie before"),
         ("patch.resolution=4", "at least 8"),
         ("discriminator.mbstd_group=5", "not a multiple of discriminator.mbstd_group"),

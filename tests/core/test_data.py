@@ -121,6 +121,11 @@ def test_features_follow_their_images(folder, tmp_path):
     assert load_all(dataset).features.tolist() == table[::-1].tolist()
 
 
+def check(folder):
+    dataset = Dataset(folder)
+    dataset.check(dataset.resolution)
+
+
 def corrupt_png(path):
     data = bytearray(path.read_bytes())
     data[len(data) // 2 :] = b""
@@ -173,8 +178,7 @@ def image_of(folder):
 def test_damaged_data_is_one_clear_line(folder, damage, message):
     damage(folder)
     with pytest.raises(DatasetError, match=message) as caught:
-        dataset = Dataset(folder)
-        dataset.check(dataset.resolution)
+        check(folder)
     assert "\n" not in str(caught.value)
 
 
