@@ -11,8 +11,6 @@ import pytest
 if TYPE_CHECKING:
     import torch
 
-REPOSITORY = Path(__file__).resolve().parents[1]
-PARITY_FOLDERS = (REPOSITORY / "tests/fixtures/3dgp", REPOSITORY.parent / "shared/fixtures/3dgp")
 
 # Largest allowed |actual − expected|: rtol · |expected| + atol, and for gradients share · max |expected|.
 TOLERANCES: dict[str, dict[str, float]] = {
@@ -49,24 +47,29 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session")
 def fixtures_dir(pytestconfig: pytest.Config) -> Path:
-    """Folder of recorded tensors: the one asked for, else the project's own, else a neighbouring checkout's."""
-    asked = pytestconfig.option.fixtures_dir
-    if asked is not None:
-        if not Path(asked).is_dir():
-            pytest.fail(f"--fixtures-dir {asked}: no such folder")
-        return Path(asked)
-    for folder in PARITY_FOLDERS:
-        if folder.is_dir():
-            return folder
-    pytest.skip(f"no recorded tensors: none of {', '.join(map(str, PARITY_FOLDERS))} exists")
+    """Folder of recorded tensors: the one asked for, else the project's own."""
+    from tests.core.parity_fixtures import OWN
+
+    folder = Path(pytestconfig.option.fixtures_dir or OWN).resolve()
+    if not folder.is_dir():
+        pytest.fail(f"recorded tensors: there is no folder {folder}")
+    return folder
 
 
 @pytest.fixture(scope="session")
 def close() -> Callable[..., None]:
-    """Assertion `close(actual, expected, kind)` with a tolerance of the table above."""
+    """Assertion `close(actual, expected, kind)` with a tolerance of the table above.
+
+    `expected` is a tensor, numbers, or the sketch of a tensor.
+    """
     import torch
 
+    from tests.core.sketches import Sketch
+
     def check(actual: torch.Tensor, expected: Any, kind: str = "forward") -> None:
+        if isinstance(expected, Sketch):
+            expected.assert_close(actual, **TOLERANCES[kind])
+            return
         expected = torch.as_tensor(expected, dtype=actual.dtype, device=actual.device)
         tolerance = dict(TOLERANCES[kind])
         if "share" in tolerance:
