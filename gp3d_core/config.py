@@ -157,6 +157,7 @@ class DiscriminatorConfig:
     half_resolutions: int = 4  # highest resolutions run in half precision on a GPU
     mbstd_group: int = 4
     mbstd_layout: Literal["contiguous", "strided"] = "contiguous"  # contiguous agrees with the patch groups
+    class_gain: float = 1.0  # of the one-hot class beside the patch position, whose code is about 28 times as long
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -61,6 +61,15 @@ class Monitor:
         )
         self._curves = SummaryWriter(str(folder.path / "tensorboard"), purge_step=state.nimg)
 
+    def __enter__(self) -> Monitor:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        """Leaves the screen tidy for whatever is printed next."""
+        if self._leads:
+            self._bar.close()
+            self._curves.close()
+
     def add(self, state: Observed, log: dict[str, float], skipped: bool) -> None:
         """Takes in one step."""
         for name, value in log.items():
@@ -110,12 +119,10 @@ class Monitor:
             self._bar.reset(total=self._bar.total)
             self._bar.update(state.nimg)
 
-    def close(self, state: Observed, *, done: bool) -> None:
+    def finish(self, state: Observed, *, done: bool) -> None:
         """Draws the last pictures and says how the run ended."""
         if self._leads:
             self.picture(state)
-            self._bar.close()
-            self._curves.close()
             self._write_status(state, "done" if done else "interrupted")
 
     def _write_status(self, state: Observed, phase: str) -> None:

@@ -1,11 +1,17 @@
-"""Ctrl-C and SIGTERM as a request that a long job looks at between two steps."""
+"""What a long job does between two steps: it looks for Ctrl-C and SIGTERM, and it says how far it is."""
 
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+
+Progress = Callable[[str, int, int], None]  # stage, steps done, steps in all; may raise, which stops the job
+
+
+def quiet(stage: str, done: int, total: int) -> None:
+    """Progress that nobody watches."""
 
 
 @dataclass

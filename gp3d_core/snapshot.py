@@ -108,7 +108,12 @@ def _save(path: Path, kind: str, tensors: dict[str, Tensor], facts: dict[str, An
     header = {"format": kind, "version": str(VERSION), "facts": json.dumps(facts)}
     packed = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     with replacing(path) as temporary:
-        save_file(packed, temporary, metadata=header)
+        try:
+            save_file(packed, temporary, metadata=header)
+        except SafetensorError as error:  # how the library reports a full disk
+            raise SnapshotError(
+                f"{path} cannot be written ({error}); what was there before is untouched"
+            ) from error
 
 
 def _load(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -85,48 +85,59 @@ def train(
     """
     state = build_state(config, dataset, world)
     restore(state, folder, world)
-    monitor, guard = Monitor(state, folder, world), DivergenceGuard()
-    settings = config.training
-    local = settings.batch // world.size
-    part = slice(world.rank * local, (world.rank + 1) * local)
-
-    def finished() -> bool:
-        out_of_time = state.seconds > 60 * max_minutes
-        return state.nimg >= 1000 * settings.kimg or world.any(out_of_time or interruption.requested)
-
-    while not finished():
-        order = batches(
-            dataset,
-            nimg=state.nimg,
-            batch=settings.batch,
-            part=part,
-            seed=settings.seed,
-            mirror=settings.mirror,
-        )
-        for batch in order:
-            start, before = time.monotonic(), state.nimg
-            log, skipped = train_step(state, batch.to(world.device), world)
-            state.seconds += time.monotonic() - start
-            trouble = guard.judge(log, skipped=skipped)
-            if world.any(trouble is not None):
-                roll_back(state, folder, world, trouble or "another process diverged")
-                monitor.note_rollback(state, trouble)
-                guard = DivergenceGuard()
-                break
-            monitor.add(state, log, skipped)
-            if crossed(before, state.nimg, settings.status_kimg):
-                monitor.report(state)
-            if crossed(before, state.nimg, settings.snapshot_kimg):
-                write_snapshot(state, folder, world)
-                monitor.picture(state)
-            if crossed(before, state.nimg, settings.checkpoint_kimg):
-                write_checkpoint(state, folder, world)
-            if finished():
-                break
-    write_checkpoint(state, folder, world)
-    write_snapshot(state, folder, world)
-    monitor.close(state, done=not interruption.requested)
+    with Monitor(state, folder, world) as monitor:
+        while not finished(state, world, interruption, max_minutes):
+            train_until_trouble(state, dataset, folder, world, monitor, interruption, max_minutes)
+        write_checkpoint(state, folder, world)
+        write_snapshot(state, folder, world)
+        monitor.finish(state, done=not interruption.requested)
     return state
+
+
+def finished(state: TrainState, world: World, interruption: Interruption, max_minutes: float) -> bool:
+    """Whether the run has seen its images or used its time, or somebody asked any process to stop."""
+    enough = state.nimg >= 1000 * state.config.training.kimg or state.seconds > 60 * max_minutes
+    return world.any(enough or interruption.requested)
+
+
+def train_until_trouble(
+    state: TrainState,
+    dataset: Dataset,
+    folder: RunFolder,
+    world: World,
+    monitor: Monitor,
+    interruption: Interruption,
+    max_minutes: float,
+) -> None:
+    """Steps through the data from the clock on until the run is finished, or until it had to be rolled back."""
+    settings, guard = state.config.training, DivergenceGuard()
+    local = settings.batch // world.size
+    for batch in batches(
+        dataset,
+        nimg=state.nimg,
+        batch=settings.batch,
+        part=slice(world.rank * local, (world.rank + 1) * local),
+        seed=settings.seed,
+        mirror=settings.mirror,
+    ):
+        start, before = time.monotonic(), state.nimg
+        log, skipped = train_step(state, batch.to(world.device), world)
+        state.seconds += time.monotonic() - start
+        trouble = guard.judge(log, skipped=skipped)
+        if trouble is not None:  # the numbers are means over all processes, so that all judge alike
+            roll_back(state, folder, world, trouble)
+            monitor.note_rollback(state, trouble)
+            return
+        monitor.add(state, log, skipped)
+        if crossed(before, state.nimg, settings.status_kimg):
+            monitor.report(state)
+        if crossed(before, state.nimg, settings.snapshot_kimg):
+            write_snapshot(state, folder, world)
+            monitor.picture(state)
+        if crossed(before, state.nimg, settings.checkpoint_kimg):
+            write_checkpoint(state, folder, world)
+        if finished(state, world, interruption, max_minutes):
+            return
 
 
 def build_state(config: RunConfig, dataset: Dataset, world: World) -> TrainState:

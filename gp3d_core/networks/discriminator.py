@@ -110,7 +110,7 @@ class Discriminator(nn.Module):
         self.resolution = config.patch.resolution
         self.group, self.layout = settings.mbstd_group, settings.mbstd_layout
         self.half_blocks = settings.half_resolutions if config.training.precision == "mixed" else 0
-        self.c_dim = num_classes if num_classes > 1 else 0
+        self.c_dim, self.class_gain = num_classes if num_classes > 1 else 0, settings.class_gain
         nominal = config.training.resolution
         if self.resolution < 8 or self.resolution & (self.resolution - 1):
             raise ValueError(f"patch.resolution: expected a power of two from 8, found {self.resolution}")
@@ -165,7 +165,9 @@ class Discriminator(nn.Module):
         for i, block in enumerate(self.blocks):
             x = block(x.half() if i < half else x.to(images.dtype), hyper)
         x = self.conv(minibatch_std(x.to(images.dtype), self.group, self.layout)).flatten(1)
-        condition = torch.cat([required("c", c, self.c_dim), position], dim=1) if self.c_dim else position
+        condition = position
+        if self.c_dim:
+            condition = torch.cat([self.class_gain * required("c", c, self.c_dim), position], dim=1)
         projection = self.projection(None, condition)
         logits = (self.output(self.fc(x)) * projection).sum(dim=1) / math.sqrt(projection.shape[1])
         if not with_features:

@@ -56,6 +56,17 @@ def test_minibatch_std_of_a_small_batch_is_one_group_and_a_remainder_is_refused(
         minibatch_std(torch.randn(6, 1, 2, 2), 4, "contiguous")
 
 
+def test_class_gain_is_a_factor_on_the_class() -> None:
+    images, patches, c = inputs()
+    loud = replace(CONFIG, discriminator=replace(CONFIG.discriminator, class_gain=16.0))
+    torch.manual_seed(3)
+    plain = Discriminator(CONFIG, CLASSES, 0)
+    gained = Discriminator(loud, CLASSES, 0)
+    gained.load_state_dict(plain.state_dict())
+    torch.testing.assert_close(gained(images, patches, c).logits, plain(images, patches, 16.0 * c).logits)
+    assert not torch.allclose(gained(images, patches, c).logits, plain(images, patches, c).logits)
+
+
 def test_logits_depend_on_class_position_and_group(discriminator: Discriminator) -> None:
     images, patches, c = inputs(8)
     before = discriminator(images, patches, c).logits

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -364,6 +365,31 @@ def test_killed_run_resumes_from_a_whole_checkpoint(tmp_path):
     assert done.returncode == 0, done.stderr
     assert f"done at {goal} images" in done.stderr
     assert not list((tmp_path / "run").rglob(".*.tmp*"))
+
+
+def test_full_disk_stops_with_one_line_and_leaves_the_last_good_state(tmp_path):
+    """A limit on the size of files stands for the disk: the second checkpoint, which holds moments, does not fit."""
+    micro_data(tmp_path / "data")
+    first = subprocess.run(
+        command_line(tmp_path, "training.kimg=0.004"), capture_output=True, check=False, timeout=120
+    )
+    assert first.returncode == 0
+    before = {p: p.read_bytes() for p in (tmp_path / "run/checkpoints").iterdir()}
+    largest = max(map(len, before.values()))
+    done = subprocess.run(
+        command_line(tmp_path),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (largest // 2, largest // 2)),
+    )
+    assert done.returncode == 2
+    told = [line for line in done.stderr.replace("\r", "\n").splitlines() if line.startswith("gp3d: ")]
+    assert len(told) == 1, done.stderr
+    assert "cannot be written" in told[0]
+    assert "Traceback" not in done.stderr
+    assert {p: p.read_bytes() for p in (tmp_path / "run/checkpoints").iterdir()} == before
 
 
 def wait_for(path):
