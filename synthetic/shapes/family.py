@@ -11,21 +11,30 @@ import numpy as np
 from synthetic.shapes.draw import Draw
 from synthetic.shapes.parts import Part
 
-LIBRARY_VERSION = 1  # part of every model id: raise it when any family builds something else than before
+LIBRARY_VERSION = 2  # part of every model id: raise it when any family builds something else than before
 
 SHAPENET_NAMES = {
+    "02691156": "airplane",
     "02828884": "bench",
     "02871439": "bookshelf",
     "02876657": "bottle",
+    "02924116": "bus",
     "02933112": "cabinet",
+    "02958343": "car",
     "03001627": "chair",
+    "03046257": "clock",
+    "03467517": "guitar",
     "03593526": "jar",
     "03636649": "lamp",
+    "03642806": "laptop",
     "03710193": "mailbox",
     "03797390": "mug",
     "03991062": "flowerpot",
+    "04256520": "sofa",
     "04379243": "table",
     "04460130": "tower",
+    "04468005": "train",
+    "04554684": "washer",
 }
 
 

@@ -62,6 +62,13 @@ class Part:
         """The part with its vertices [V, 3] moved by a continuous, orientation-keeping map of space."""
         return replace(self, vertices=warp(self.vertices.copy()))
 
+    def draped(self) -> Part:
+        """The part with its texture laid once over its outline as seen from the front, upright, and so on its back."""
+        low, high = self.vertices.min(axis=0)[:2], self.vertices.max(axis=0)[:2]
+        flat = (self.vertices[:, :2] - low) / (high - low)
+        flat[:, 0] = 1 - flat[:, 0]
+        return replace(self, uv=flat[self.faces])
+
 
 def outward(part: Part) -> Part:
     """The part with all faces turned over if its volume is negative."""
@@ -159,6 +166,26 @@ def frustum(
 def torus(material: Material, radius: float, tube_radius: float, segments: int = 40, sides: int = 10) -> Part:
     """Ring of round section lying flat about the origin."""
     return lathe(material, circle(tube_radius, sides) + np.array([radius, 0.0]), segments, ring=True)
+
+
+def loft(material: Material, rings: ArrayLike, v: ArrayLike | None = None) -> Part:
+    """Skin over a row of closed outlines [K, S, 3], each star-shaped about its mean, closed with caps at both ends.
+
+    u goes once around the outlines, v is the row of each outline's texture [K], by default evenly from 0 to 1.
+    """
+    loops = np.asarray(rings, dtype=np.float64)
+    count, sides = loops.shape[:2]
+    vertices: Points = np.concatenate([loops.reshape(-1, 3), loops[0].mean(0)[None], loops[-1].mean(0)[None]])
+    faces, seam = _grid(count, sides, wrap_rows=False)
+    rows = np.linspace(0, 1, count) if v is None else np.asarray(v, dtype=np.float64)
+    u, grid_rows = np.meshgrid(np.arange(sides + 1) / sides, rows)
+    uv = np.stack([u, grid_rows], axis=-1).reshape(-1, 2)[seam]
+    first = _fan(np.arange(sides), len(vertices) - 2, reverse=True)
+    last = _fan(np.arange(sides) + (count - 1) * sides, len(vertices) - 1, reverse=False)
+    caps = [_fan_uv(sides, rows[0], rows[0], reverse=True), _fan_uv(sides, rows[-1], rows[-1], reverse=False)]
+    return outward(
+        Part(material, vertices, np.concatenate([faces, first, last]), np.concatenate([uv, *caps]))
+    )
 
 
 def _frames(path: Points, up: Sequence[float] | None) -> tuple[Points, Points]:

@@ -102,3 +102,16 @@ def stacked(bottom: Texture, top: Texture) -> Texture:
 def plain(colour: Colour) -> Texture:
     """Image [4, 4] of one colour."""
     return np.full((4, 4, 3), np.round(255 * np.asarray(colour)), dtype=np.uint8)
+
+
+def painted(colours: NDArray[np.float64]) -> Texture:
+    """Image of colours [H, W, 3] in [0, 1]."""
+    return np.round(255 * np.clip(colours, 0, 1)).astype(np.uint8)
+
+
+def places(rows: int, columns: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(u, v) [rows, columns] of the texel centres, for pictures that are formulas."""
+    v, u = np.meshgrid(
+        1 - (np.arange(rows) + 0.5) / rows, (np.arange(columns) + 0.5) / columns, indexing="ij"
+    )
+    return u, v

@@ -5,21 +5,55 @@ from functools import cache
 import numpy as np
 import pytest
 import trimesh
+from PIL import Image
+from scipy.ndimage import label
 
-from synthetic.shapes import curves, textures
+from synthetic.shapes import balls, curves, sheet, textures
+from synthetic.shapes.draw import Draw
+from synthetic.shapes.families import soccer_ball
 from synthetic.shapes.family import Model, build_model
 from synthetic.shapes.library import FAMILIES
 from synthetic.shapes.material import Material
 from synthetic.shapes.normals import corner_normals
-from synthetic.shapes.parts import Part, bar, box, lathe, prism, sphere, sweep, torus, tube
+from synthetic.shapes.parts import Part, bar, box, lathe, loft, prism, sphere, sweep, torus, tube
 from synthetic.shapes.vessels import vessel
 
 GREY = Material("grey", (0.5, 0.5, 0.5))
 BY_NAME = {family.name: family for family in FAMILIES}
 SEEDS = 4
+SQUARE = np.array([(-1, -1, 0), (1, -1, 0), (1, 1, 0), (-1, 1, 0)], dtype=float)
 
-TALL = {"beacon", "candle", "hourglass", "mailbox", "table lamp", "traffic light", "vase", "wine bottle"}
-WIDE = {"dining table", "park bench", "sombrero", "teapot"}
+TALL = {
+    "acoustic guitar",
+    "beacon",
+    "candle",
+    "church",
+    "corn",
+    "gas pump",
+    "hourglass",
+    "king penguin",
+    "mailbox",
+    "pineapple",
+    "table lamp",
+    "throne",
+    "traffic light",
+    "vase",
+    "water tower",
+    "wine bottle",
+}
+WIDE = {
+    "banana",
+    "cowboy hat",
+    "dining table",
+    "goldfish",
+    "hotdog",
+    "park bench",
+    "snail",
+    "sombrero",
+    "studio couch",
+    "teapot",
+}
+LONG = {"airliner", "cab", "school bus", "steam locomotive"}
 
 every_family = pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 
@@ -70,6 +104,8 @@ def test_parts_have_the_volume_of_their_solid() -> None:
         (prism(GREY, edge, 0.5), 1.0, 1e-9),
         (sweep(GREY, [(0, 0, 0), (0, 0, 3)], edge), 6.0, 1e-9),
         (box(GREY, (1, 2, 3), bevel=1e-4), 6.0, 1e-6),
+        (loft(GREY, [SQUARE, SQUARE + np.array([0.3, 0.2, 1.5])]), 6.0, 1e-9),
+        (loft(GREY, [SQUARE, 0.5 * SQUARE + np.array([0, 0, 3.0])]), 7.0, 1e-9),
     ]
     for part, volume, tolerance in cases:
         assert as_trimesh(part).is_watertight
@@ -134,6 +170,49 @@ def test_texture_stands_upright_for_somebody_in_front() -> None:
     assert rows[0, 0].tolist() == [0, 0, 255]
 
 
+def test_draped_texture_stands_upright_on_front_and_outline() -> None:
+    ball = sphere(GREY, 1.0, 24).scaled(2, 1, 1).moved(5, 6, 7).draped()
+    corners, uv = ball.vertices[ball.faces].reshape(-1, 3), ball.uv.reshape(-1, 2)
+    np.testing.assert_allclose(uv, np.stack([(7 - corners[:, 0]) / 4, (corners[:, 1] - 5) / 2], axis=1))
+
+
+def test_loft_texture_runs_from_the_first_outline_to_the_last() -> None:
+    beam = loft(
+        GREY, [SQUARE, SQUARE + np.array([0, 0, 1.0]), SQUARE + np.array([0, 0, 4.0])], v=[0.0, 0.3, 1.0]
+    )
+    heights, rows = beam.vertices[beam.faces][..., 2].ravel(), beam.uv[..., 1].ravel()
+    np.testing.assert_allclose(rows, np.interp(heights, [0, 1, 4], [0, 0.3, 1]))
+    assert beam.uv[..., 0].min() == 0
+    assert beam.uv[..., 0].max() == 1
+
+
+def test_soccer_panels_are_those_of_a_truncated_icosahedron() -> None:
+    panel, gap = soccer_ball.panels()
+    rise = np.pi * ((np.arange(balls.ROWS) + 0.5) / balls.ROWS - 0.5)
+    area = np.bincount(panel.ravel(), np.repeat(np.cos(rise), balls.COLUMNS), 32)
+    area *= 4 * np.pi / area.sum()
+    faces = ((slice(0, 12), 5, soccer_ball.PENTAGON), (slice(12, 32), 6, soccer_ball.HEXAGON))
+    for group, sides, height in faces:  # solid angle of a right pyramid over a regular polygon with edge 1
+        corner = 0.5 / np.sin(np.pi / sides) / height
+        expected = 2 * np.pi - 2 * sides * np.arctan(np.tan(np.pi / sides) / np.hypot(1, corner))
+        np.testing.assert_allclose(area[group], expected, rtol=0.01)
+    assert gap.min() >= 0
+
+
+def test_ball_seam_halves_the_ball() -> None:
+    near = balls.seam_distance() < 0.05
+    pieces, _ = label(
+        ~np.concatenate([near, near], axis=1)
+    )  # twice around, so that nothing is cut at the edge
+    front = pieces[balls.ROWS // 2, balls.COLUMNS // 2]
+    behind = pieces[balls.ROWS // 2, balls.COLUMNS]
+    assert len({0, front, behind}) == 3
+    area = np.sqrt(1 - balls.directions()[..., 1] ** 2)
+    around_behind = pieces[:, balls.COLUMNS // 2 : 3 * balls.COLUMNS // 2] == behind
+    share = (np.roll(area, balls.COLUMNS // 2, axis=1) * around_behind).sum() / area.sum()
+    assert share == pytest.approx((1 - (area * near).sum() / area.sum()) / 2, abs=0.01)
+
+
 def test_tube_with_round_ends_reaches_one_radius_further() -> None:
     rod = tube(GREY, [(0, 0, 0), (0, 1, 0), (0, 2, 0)], 0.1, 16, round_ends=True)
     assert as_trimesh(rod).is_watertight
@@ -194,9 +273,54 @@ def test_family_is_plausibly_proportioned(family) -> None:
             assert y > 1.05 * max(x, z)
         if family.name in WIDE:
             assert x > 1.2 * y
+        if family.name in LONG:
+            assert z > 1.2 * y
 
 
-@pytest.mark.parametrize("name", ["folding chair", "rocking chair", "park bench"])
+@every_family
+def test_family_writes_every_choice_down_once(family) -> None:
+    class Once(dict):
+        def __setitem__(self, key, value) -> None:
+            assert key not in self, f"{key} was drawn twice"
+            super().__setitem__(key, value)
+
+    for index in range(12):
+        draw = Draw(np.random.default_rng(index))
+        draw.record = Once()
+        family.build(draw)
+
+
+@every_family
+def test_family_has_no_surfaces_that_coincide(family) -> None:
+    """Where two materials lie in one plane, the renderer picks either; seen from the front that must stay rare."""
+    import open3d as o3d
+
+    rng = np.random.default_rng(1)
+    for model in models(family.name)[:2]:
+        points = all_vertices(model)
+        middle, size = (points.min(axis=0) + points.max(axis=0)) / 2, np.ptp(points, axis=0)
+        scene = o3d.t.geometry.RaycastingScene()
+        for part in model.parts:
+            vertices = ((part.vertices - middle) / np.linalg.norm(size)).astype(np.float32)
+            scene.add_triangles(o3d.core.Tensor(vertices), o3d.core.Tensor(part.faces.astype(np.uint32)))
+        yaw, rise = rng.normal(0, 0.4, (2, 800))
+        eye = 2 * np.stack([np.sin(yaw) * np.cos(rise), np.sin(rise), -np.cos(yaw) * np.cos(rise)], axis=1)
+        aim = rng.uniform(-0.5, 0.5, (800, 3)) * size / np.linalg.norm(size) - eye
+        aim /= np.linalg.norm(aim, axis=1, keepdims=True)
+        found = scene.list_intersections(
+            o3d.core.Tensor(np.concatenate([eye, aim], axis=1).astype(np.float32))
+        )
+        ray, t, part = (found[key].numpy() for key in ("ray_ids", "t_hit", "geometry_ids"))
+        order = np.lexsort([t, ray])
+        ray, t, part = ray[order], t[order], part[order]
+        material = np.unique([id(p.material) for p in model.parts], return_inverse=True)[1][part]
+        first = np.flatnonzero(np.diff(ray, prepend=-1))
+        first = first[first + 1 < len(ray)]
+        tied = (ray[first] == ray[first + 1]) & (t[first + 1] - t[first] < 1e-5)
+        assert (tied & (material[first] != material[first + 1])).mean() < 0.01
+
+
+@pytest.mark.parametrize("name", ["folding chair", "rocking chair", "park bench", "studio couch", "throne"])
 def test_seat_faces_front_with_the_back_behind(name: str) -> None:
     for model in models(name):
         points = all_vertices(model)
@@ -226,6 +350,60 @@ def test_side_features_point_the_same_way_in_every_model() -> None:
     for model in models("mailbox"):
         assert made_of(model, "flag")[:, 0].min() > 0
         assert made_of(model, "door")[:, 2].max() < 0
+    for model in models("gas pump"):
+        assert made_of(model, "nozzle")[:, 0].min() > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "behind"),
+    [
+        ("airliner", "cockpit", "tail"),
+        ("barn", "door", "roof"),
+        ("cab", "headlamp", "tail"),
+        ("castle", "portcullis", "stone"),
+        ("church", "door", "roof"),
+        ("king penguin", "bill", "plumage"),
+        ("mosque", "opening", "dome"),
+        ("piggy bank", "snout", "china"),
+        ("school bus", "headlamp", "roof"),
+        ("steam locomotive", "headlamp", "window"),
+        ("teddy", "nose", "fur"),
+    ],
+)
+def test_head_comes_before_the_tail(name: str, before: str, behind: str) -> None:
+    for model in models(name):
+        assert made_of(model, before)[:, 2].mean() < made_of(model, behind)[:, 2].mean() - 0.05
+
+
+@pytest.mark.parametrize(
+    ("name", "left", "right"),
+    [("goldfish", "pupil", "fin"), ("snail", "eye", "shell"), ("piggy bank", "snout", "china")],
+)
+def test_animals_in_profile_look_to_the_left_of_the_picture(name: str, left: str, right: str) -> None:
+    for model in models(name):
+        assert made_of(model, left)[:, 0].mean() > made_of(model, right)[:, 0].mean() + 0.1
+
+
+@pytest.mark.parametrize(
+    ("name", "upper", "lower"),
+    [
+        ("acorn", "cup", "nut"),
+        ("cheeseburger", "sesame", "patty"),
+        ("corn", "kernels", "husk"),
+        ("daisy", "petal", "leaf"),
+        ("drum", "skin", "shell"),
+        ("pineapple", "leaf", "skin"),
+        ("strawberry", "leaf", "flesh"),
+    ],
+)
+def test_upper_parts_are_above_lower_ones(name: str, upper: str, lower: str) -> None:
+    told = 0
+    for model in models(name):
+        names = [part.material.name for part in model.parts]
+        if any(n.startswith(upper) for n in names) and any(n.startswith(lower) for n in names):
+            assert made_of(model, upper)[:, 1].mean() > made_of(model, lower)[:, 1].mean()
+            told += 1
+    assert told > 0
 
 
 def test_faces_and_labels_look_to_the_front() -> None:
@@ -247,3 +425,54 @@ def test_faces_and_labels_look_to_the_front() -> None:
         assert made_of(model, "book")[:, 2].mean() < 0
     for model in models("beacon"):
         assert made_of(model, "door")[:, 2].mean() < 0
+    for name, part in (
+        ("television", "screen"),
+        ("washer", "glass"),
+        ("wall clock", "face"),
+        ("starfish", "skin"),
+    ):
+        for model in models(name):
+            x, y, _ = made_of(model, part).mean(axis=0)
+            y += 0.11 * (name == "wall clock")  # beside the axle
+            assert seen_first(model, x, y, -1) in {part, "hand", "second", "knobs"}
+            assert (seen_first(model, x, y, 1) == part) == (name == "starfish")
+
+
+def picture(name: str, yaw: float = 0.0, elevation: float = 0.0) -> np.ndarray:
+    return sheet.model_picture(models(name)[0], 48, yaw, elevation)
+
+
+def centre(mask: np.ndarray) -> np.ndarray:
+    """Mean (row, column) of the pixels where mask holds."""
+    assert mask.any()
+    return np.argwhere(mask).mean(axis=0)
+
+
+def test_sheet_shows_models_upright_with_their_front_and_x_on_the_left() -> None:
+    lights = picture("traffic light")
+    red = (lights[..., 0] > 0.6) & (lights[..., 1] < 0.3)
+    green = (lights[..., 1] > 0.45) & (lights[..., 0] < 0.3)
+    assert centre(red)[0] < centre(green)[0] - 5
+    mug = picture("coffee mug").min(axis=2) < 0.97
+    assert centre(mug)[1] > 24.5  # its handle, at +X, reaches out to the left of the body
+    np.testing.assert_allclose(lights[0], 1.0, atol=1e-9)
+
+
+def test_sheet_camera_goes_where_its_angles_say() -> None:
+    side = picture("mailbox", 1.2), picture("mailbox", -1.2)
+    flags = [(p[..., 0] > 0.45) & (p[..., 1] < 0.25) & (p[..., 2] < 0.3) for p in side]
+    assert flags[0].sum() > 3 * flags[1].sum()  # the flag is at +X, where yaw > 0 stands
+    above, below = picture("drum", 0.0, 0.5), picture("drum", 0.0, -0.5)
+    assert np.abs(above - below).mean() > 0.05
+
+
+def test_sheet_is_written_whole_and_bad_input_is_one_line(tmp_path, capsys) -> None:
+    out = tmp_path / "sheet.png"
+    assert sheet.main([str(out), "--classes", "vase,mug", "--models", "2", "--tile", "24"]) == 0
+    image = np.asarray(Image.open(out).convert("RGB"))
+    assert image.shape == (42, 3 * 60, 3)
+    assert [(image[18:, x : x + 24] < 240).any() for x in (0, 24, 60, 84, 120)] == [True] * 4 + [False]
+    assert [path.name for path in tmp_path.iterdir()] == ["sheet.png"]
+    for wrong in (["--tile", "3"], ["--classes", "xyzzy"]):
+        assert sheet.main([str(out), *wrong]) == 2
+        assert capsys.readouterr().err.count("\n") == 1

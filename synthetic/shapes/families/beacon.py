@@ -71,7 +71,7 @@ def _lantern(draw: Draw, top: float, paint: Colour) -> list[Part]:
         cylinder(iron, room + 0.012, 0.035, 0.005, 24).moved(y=0.015),
     ]
     parts += [bar(iron, (x, 0.02, z), (x, 0.02 + tall, z), 0.008, 6) for x, z in circle(room, 8)]
-    if draw.choice("roof", ["dome", "cone"]) == "dome":
+    if draw.choice("roof_shape", ["dome", "cone"]) == "dome":
         cap = np.concatenate(
             [
                 [(room + 0.03, 0), (room + 0.03, 0.015)],

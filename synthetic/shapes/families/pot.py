@@ -6,12 +6,11 @@ from synthetic.shapes import textures
 from synthetic.shapes.curves import circle, in_plane, spline
 from synthetic.shapes.draw import Draw
 from synthetic.shapes.family import Family
+from synthetic.shapes.leaves import GOLDEN_ANGLE, GREENS, leaf
 from synthetic.shapes.material import Material, darker, from_hex
 from synthetic.shapes.palettes import CLAYS, GLAZES
 from synthetic.shapes.parts import Part, bar, lathe, sphere, sweep
 from synthetic.shapes.vessels import radius_at, vessel
-
-GREENS = ("#3f7d3a", "#5a9a44", "#2f6b45", "#7aa84f", "#4a8a5f")
 
 
 def build(draw: Draw) -> list[Part]:
@@ -42,19 +41,6 @@ def build(draw: Draw) -> list[Part]:
     return parts + [part.moved(y=level) for part in grow(draw)]
 
 
-def _leaf(material: Material, length: float, width: float, arch: float, bearing: float, tilt: float) -> Part:
-    """A pointed leaf that rises from the origin and bends over outwards."""
-    t = np.linspace(0, 1, 10)
-    angle = tilt - arch * t
-    step = length / 9
-    out = np.concatenate([[0], np.cumsum(np.cos(angle[1:]))]) * step
-    up = np.concatenate([[0], np.cumsum(np.sin(angle[1:]))]) * step
-    path = np.stack([out * np.sin(bearing), up, -out * np.cos(bearing)], axis=1)
-    shape = np.interp(t, [0, 0.12, 0.5, 0.8, 1], [0.25, 0.5, 1.0, 0.65, 0.06])
-    section = [(width / 2, 0), (0, 0.012), (-width / 2, 0), (0, -0.012)]
-    return sweep(material, path, section, shape, up=(0, 1, 0))
-
-
 def _leaves(draw: Draw) -> list[Part]:
     """A rosette of leaves in two tones."""
     tones = [Material(f"leaf{k}", draw.colour(f"leaf{k}", GREENS), gloss=0.25) for k in range(2)]
@@ -63,11 +49,11 @@ def _leaves(draw: Draw) -> list[Part]:
     arch = draw.uniform("leaf_arch", 0.5, 1.7)
     parts = []
     for k in range(count):
-        bearing = 2.399963 * k
+        bearing = GOLDEN_ANGLE * k
         tilt = 1.5 - 0.75 * (k / count) + draw.rng.uniform(-0.1, 0.1)
         size = draw.rng.uniform(0.8, 1.1)
         parts.append(
-            _leaf(tones[k % 2], size * length, width, arch * draw.rng.uniform(0.7, 1.2), bearing, tilt)
+            leaf(tones[k % 2], size * length, width, arch * draw.rng.uniform(0.7, 1.2), bearing, tilt)
         )
     return [part.moved(y=-0.02) for part in parts]
 
@@ -112,13 +98,13 @@ def _cactus(draw: Draw) -> list[Part]:
 def _ball(draw: Draw) -> list[Part]:
     """A clipped bush on a stem."""
     green = draw.colour("leaf", GREENS)
-    leaf = Material("leaves", green, textures.speckle(draw.rng, green, 0.35), gloss=0.05)
+    foliage = Material("leaves", green, textures.speckle(draw.rng, green, 0.35), gloss=0.05)
     radius = draw.uniform("ball_radius", 0.24, 0.34)
     stem = draw.uniform("stem", 0.0, 0.3)
     bark = Material("bark", (0.36, 0.25, 0.17), gloss=0.05)
     bumps = draw.rng.uniform(-1, 1, (40, 3))
     bumps /= np.linalg.norm(bumps, axis=1, keepdims=True)
-    ball = sphere(leaf, radius, 32).warped(
+    ball = sphere(foliage, radius, 32).warped(
         lambda v: v * (1 + 0.07 * np.cos(9 * (v / radius) @ bumps.T).mean(axis=1, keepdims=True) * 3)
     )
     return [bar(bark, (0, -0.02, 0), (0, stem + 0.1, 0), 0.028, 10), ball.moved(y=stem + 0.9 * radius)]
@@ -133,7 +119,7 @@ def _flower(draw: Draw) -> list[Part]:
         gloss=0.15,
     )
     heart = Material("heart", draw.colour("heart", ("#f2c531", "#6b4226")), gloss=0.1)
-    parts = [_leaf(green, 0.35, 0.14, 1.2, 2.4 * k + 0.5, 1.2) for k in range(6)]
+    parts = [leaf(green, 0.35, 0.14, 1.2, 2.4 * k + 0.5, 1.2) for k in range(6)]
     count = draw.integer("flowers", 1, 3)
     for k in range(count):
         lean = (0.22 * (k - (count - 1) / 2), draw.uniform(f"flower{k}", 0.42, 0.72), -0.04)
