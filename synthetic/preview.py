@@ -19,13 +19,15 @@ import numpy.typing as npt
 from PIL import Image
 
 from synthetic.dataset import Settings, write_whole
+from synthetic.intake import Limits, Treatment, stage_model
 from synthetic.process import CapturedOutput, LeaveWithoutDestructors, prepare_blender
-from synthetic.shapenet import BrokenModelError, check_model
+from synthetic.shapenet import BrokenModelError, Placement
 from synthetic.viewpoints import Viewpoint
 
 
-def render_preview(meshes: Sequence[Path], viewpoints: Sequence[Viewpoint], resolution: int,
-                   samples: int) -> npt.NDArray[np.uint8]:
+def render_preview(
+    meshes: Sequence[Path], viewpoints: Sequence[Viewpoint], resolution: int, samples: int
+) -> npt.NDArray[np.uint8]:
     """[rows*H, columns*W, 3] sheet of `meshes` (down) seen from `viewpoints` (across).
 
     Raises BrokenModelError with the mesh at fault in its message.
@@ -34,27 +36,41 @@ def render_preview(meshes: Sequence[Path], viewpoints: Sequence[Viewpoint], reso
         workspace = Path(folder)
         with CapturedOutput(workspace / "blender.log"):
             prepare_blender(workspace)
-            from synthetic.scene import FROM_WORLD, Studio
+            from synthetic.scene import Studio
+
             studio = Studio(resolution, samples, workspace)
             rows = []
             for mesh in meshes:
                 try:
-                    studio.load(mesh, check_model(mesh), FROM_WORLD, reach=min(view.radius for view in viewpoints))
-                    rows.append(np.hstack([studio.render(view).color for view in viewpoints]))
+                    staged = stage_model(mesh, mesh.parent, workspace / "model", Limits(), Treatment())
+                    studio.load(staged, Placement(front="+z"), reach=min(view.radius for view in viewpoints))
+                    pictures = [studio.render(view) for view in viewpoints]
                 except BrokenModelError as error:
                     raise BrokenModelError(f"{mesh}: {error}") from None
+                if not all(pictures):
+                    raise BrokenModelError(f"{mesh}: nothing of it can be seen")
+                rows.append(np.hstack([picture.color for picture in pictures if picture]))
     return np.vstack(rows)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m synthetic.preview", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m synthetic.preview",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("meshes", type=Path, nargs="+", metavar="MESH.obj", help="one row each")
     parser.add_argument("out", type=Path, metavar="OUT.png", help="the picture")
     parser.add_argument("--resolution", type=int, default=256, help="pixels a side (default: %(default)s)")
     parser.add_argument("--samples", type=int, default=16, help="light samples a pixel (default: 16)")
-    parser.add_argument("--yaws", type=float, nargs="+", default=(-0.6, 0.0, 0.6), metavar="YAW",
-                        help="radians, one column each (default: -0.6 0 0.6)")
+    parser.add_argument(
+        "--yaws",
+        type=float,
+        nargs="+",
+        default=(-0.6, 0.0, 0.6),
+        metavar="YAW",
+        help="radians, one column each (default: -0.6 0 0.6)",
+    )
     parser.add_argument("--pitch", type=float, default=math.pi / 2 - 0.25, help="radians from straight above")
     parser.add_argument("--radius", type=float, default=2.0, help="distance of the camera (default: 2)")
     parser.add_argument("--fov", type=float, default=40.0, help="field of view in degrees (default: 40)")
@@ -66,8 +82,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         settings = Settings(resolution=arguments.resolution, samples=arguments.samples)
-        viewpoints = [Viewpoint(yaw=yaw, pitch=arguments.pitch, radius=arguments.radius, fov=arguments.fov)
-                      for yaw in arguments.yaws]
+        viewpoints = [
+            Viewpoint(yaw=yaw, pitch=arguments.pitch, radius=arguments.radius, fov=arguments.fov)
+            for yaw in arguments.yaws
+        ]
     except ValueError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2

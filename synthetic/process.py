@@ -49,8 +49,9 @@ class CapturedOutput:
         os.dup2(target, 2)
         os.close(target)
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """Turns them back."""
         sys.stdout.flush()
         sys.stderr.flush()
@@ -79,8 +80,9 @@ class StopRequest:
             signal.signal(number, self._remember)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """Hands the signals back to whom they belonged before."""
         for number, handler in self._previous.items():
             signal.signal(number, handler)
@@ -100,8 +102,9 @@ class LeaveWithoutDestructors:
     def __enter__(self) -> None:
         """Does nothing."""
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """Prints what the interpreter would have printed, flushes and leaves."""
         status = 0
         if isinstance(error, SystemExit):

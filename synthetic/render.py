@@ -1,207 +1,208 @@
 """`python -m synthetic.render MODELS OUT`: renders a model library into a dataset folder.
 
 Colour on white, exact depth and camera of every view, as docs/dataset.md describes them. What is there already
-is kept, so the same command finishes an interrupted run.
-Exit status: 0, 2 for bad input, 130 or 143 if stopped by Ctrl-C or SIGTERM.
+is kept, so the same command finishes an interrupted run; docs/rendering.md tells more.
+Exit status: 0, 2 for bad input, 3 when the time limit or too many broken models ended the run, 130 or 143 if stopped by
+Ctrl-C or SIGTERM.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
+import os
+import platform
 import sys
-import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib.metadata import version
-from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import Any
 
-from tqdm import tqdm
+from synthetic.dataset import DatasetError, Settings, make_folder, open_dataset, views_in, write_index
+from synthetic.engines import Engine, EngineError, LocalEngine, connect_ray
+from synthetic.farm import Claim, FarmError, Journal, Patience, Result, merge_failures, plan, run_jobs
+from synthetic.intake import Limits
+from synthetic.options import VIEWS_A_WORKER, command_line, settings_of
+from synthetic.process import StopRequest
+from synthetic.shapenet import LibraryError, Model, interleave, load_library, split_of
+from synthetic.slot import BlenderError, Care
+from synthetic.worker import Job, Order
 
-from synthetic.dataset import (
-    DatasetError,
-    Settings,
-    has_view,
-    open_dataset,
-    view_name,
-    write_index,
-    write_view,
-)
-from synthetic.process import CapturedOutput, LeaveWithoutDestructors, StopRequest, prepare_blender
-from synthetic.shapenet import (
-    BrokenModelError,
-    LibraryError,
-    Model,
-    check_model,
-    interleave,
-    load_library,
-    split_of,
-)
-from synthetic.viewpoints import ViewDistribution, sample_viewpoint
-
-if TYPE_CHECKING:
-    from synthetic.scene import Studio
-
-_LICENSE = "the licences of the source models apply"
+_ENDED_EARLY = 3
 
 
-@dataclass(frozen=True)
-class Job:
-    """A model and those of its views that are still to be made."""
-
-    model: Model
-    views: tuple[int, ...]
-
-
-class Run:
-    """One pass over jobs, with one Blender that starts when it is first needed."""
-
-    def __init__(self, folder: Path, settings: Settings, workspace: Path, stop: StopRequest) -> None:
-        """Views go to `folder`, scratch files to `workspace`; a `stop` is obeyed after the view at work."""
-        self.failures: dict[str, str] = {}
-        self._folder = folder
-        self._settings = settings
-        self._workspace = workspace
-        self._log = workspace / "blender.log"
-        self._stop = stop
-        self._studio: Studio | None = None
-
-    def render(self, jobs: Sequence[Job], strict: bool) -> None:
-        """Renders every job; broken models are remembered in `failures`, and end the run if `strict`."""
-        total = sum(len(job.views) for job in jobs)
-        with tqdm(total=total, unit="view", smoothing=0.05, disable=None) as bar:
-            for job in jobs:
-                if self._stop.signal or (strict and self.failures):
-                    return
-                try:
-                    self._render_model(job, bar)
-                except BrokenModelError as error:
-                    self.failures[job.model.key] = str(error)
-                    bar.write(f"{job.model.key}: {error}", file=sys.stderr)
-
-    def _render_model(self, job: Job, bar: tqdm[NoReturn]) -> None:
-        faces = check_model(job.model.path)  # most broken models show before Blender has to be started
-        with CapturedOutput(self._log):
-            studio = self._studio = self._studio or _open_studio(self._settings, self._workspace)
-            studio.load(job.model.path, faces)
-        for view in job.views:
-            if self._stop.signal:
-                return
-            viewpoint = sample_viewpoint(self._settings.cameras, self._settings.seed, job.model.key, view)
-            with CapturedOutput(self._log):
-                picture = studio.render(viewpoint)
-            write_view(self._folder, job.model, view, viewpoint, picture, self._settings)
-            bar.update()
-
-
-def _open_studio(settings: Settings, workspace: Path) -> Studio:
-    prepare_blender(workspace)
-    from synthetic.scene import Studio
-    return Studio(settings.resolution, settings.samples, workspace)
-
-
-def plan(models: Sequence[Model], views: int, folder: Path) -> list[Job]:
-    """What is still missing in `folder` of the first `views` views of every model."""
-    jobs = [Job(model, tuple(view for view in range(views) if not has_view(folder, view_name(model, view))))
-            for model in models]
-    return [job for job in jobs if job.views]
-
-
-def render_library(arguments: argparse.Namespace, settings: Settings) -> int:
-    """Renders what is asked for and still missing; the exit status.
-
-    Raises LibraryError, DatasetError, or OSError where the disk refuses.
-    """
-    models = [model for model in interleave(load_library(arguments.models))
-              if arguments.split in ("all", split_of(model.key))][:arguments.limit]
+def choose_models(arguments: argparse.Namespace) -> tuple[list[Model], int]:
+    """The models that are asked for and this shard's, and how many are asked for. Raises LibraryError, ValueError."""
+    asked = {"front": arguments.front, "up": arguments.up, "normalise": arguments.normalise}
+    placement = {key: value for key, value in asked.items() if value is not None}
+    models = [
+        model
+        for model in interleave(load_library(arguments.models, **placement))
+        if arguments.split in ("all", split_of(model.key))
+    ][: arguments.limit]
     if not models:
         raise LibraryError(f"{arguments.models}: no model belongs to the split {arguments.split!r}")
-    remembered = open_dataset(arguments.out, settings)
-    jobs = plan(models, arguments.views, arguments.out)
-    generator = {"name": "synthetic.render", "blender": version("bpy"), "blenderproc": version("blenderproc")}
-    write_index(arguments.out, settings, remembered, generator, arguments.license)
-    with tempfile.TemporaryDirectory(prefix="gp3d-render-") as workspace, StopRequest() as stop:
-        run = Run(arguments.out, settings, Path(workspace), stop)
+    return [model for model in models if arguments.shard.holds(model.key)], len(models)
+
+
+def render_library(
+    arguments: argparse.Namespace, settings: Settings, care: Care, limits: Limits, patience: Patience
+) -> int:
+    """Renders what is asked for and still missing; the exit status.
+
+    Raises LibraryError, DatasetError, FarmError, EngineError, BlenderError, or OSError where the disk refuses.
+    """
+    models, asked = choose_models(arguments)
+    out, shard = arguments.out, arguments.shard
+    make_folder(out)
+    with Claim(out, shard) as claim, StopRequest() as stop:
+        generator = _generator()
+        journal = Journal(out, shard)
+        with claim.index():
+            known = {**open_dataset(out, settings, shared=shard.count > 1), **journal.left_over()}
+            there = views_in(out)
+            if there and not arguments.resume:
+                raise DatasetError(
+                    f"{out}: holds {len(there)} views; choose another folder, or let it --resume"
+                )
+            if not (out / "dataset.json").exists() or not there:
+                write_index(out, settings, known, generator, arguments.license)
+        again = arguments.retry or arguments.strict
+        jobs = plan([model for model in models if again or model.key not in known], arguments.views, there)
+        result = Result()
         try:
-            run.render(jobs, arguments.strict)
+            if jobs:
+                _run(
+                    arguments,
+                    jobs,
+                    Order(out, settings, limits, _threads(arguments, jobs)),
+                    care,
+                    patience,
+                    stop,
+                    result,
+                    journal,
+                )
         finally:
-            tried = {job.model.key for job in jobs}
-            failures = {**{key: why for key, why in remembered.items() if key not in tried}, **run.failures}
-            total = write_index(arguments.out, settings, failures, generator, arguments.license)
-    return _report(arguments, run.failures, total, stop.signal)
+            with claim.index():
+                failures = merge_failures({**open_dataset(out, settings), **journal.left_over()}, result)
+                total = write_index(out, settings, failures, generator, arguments.license)
+                journal.clear()
+        mine = {model.key for model in models}
+        broken = {
+            model: why for model, why in {**known, **result.failures}.items() if model in mine & set(failures)
+        }
+    return _report(arguments, result, broken, total, asked, stop.signal)
 
 
-def _report(arguments: argparse.Namespace, failures: dict[str, str], total: int, signal: int | None) -> int:
-    if signal:
-        sys.stderr.write(f"stopped; {arguments.out} holds {total} views; the same command continues\n")
+def _run(
+    arguments: argparse.Namespace,
+    jobs: Sequence[Job],
+    order: Order,
+    care: Care,
+    patience: Patience,
+    stop: StopRequest,
+    result: Result,
+    journal: Journal,
+) -> None:
+    engine: Engine
+    if arguments.engine == "ray":
+        engine = connect_ray(order, care, arguments.workers, arguments.address)
+    else:
+        engine = LocalEngine(order, care, _workers(arguments, jobs))
+    try:
+        run_jobs(jobs, engine, patience, stop, result, journal.add)
+    finally:
+        engine.close()
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))
+
+
+def _workers(arguments: argparse.Namespace, jobs: Sequence[Job]) -> int:
+    views = sum(len(job.views) for job in jobs)
+    return int(arguments.workers or min(_cores(), math.ceil(views / VIEWS_A_WORKER), len(jobs)))
+
+
+def _threads(arguments: argparse.Namespace, jobs: Sequence[Job]) -> int:
+    if arguments.threads or arguments.engine == "ray":
+        return int(arguments.threads or 1)
+    return max(1, _cores() // _workers(arguments, jobs))
+
+
+def _generator() -> dict[str, Any]:
+    versions = {"blender": version("bpy"), "blenderproc": version("blenderproc")}
+    return {
+        "name": "synthetic.render",
+        **versions,
+        "numpy": version("numpy"),
+        "python": platform.python_version(),
+    }
+
+
+def _report(
+    arguments: argparse.Namespace,
+    result: Result,
+    broken: dict[str, str],
+    total: int,
+    asked: int,
+    signal: int | None,
+) -> int:
+    out = arguments.out
+    if result.end == "signal" and signal:
+        sys.stderr.write(f"stopped; {out} holds {total} views; the same command continues\n")
         return 128 + signal
-    if failures and arguments.strict:
-        key, reason = next(iter(failures.items()))
+    if result.end == "failure":
+        key, reason = next(iter(result.failures.items()))
         sys.stderr.write(f"error: {key}: {reason} (stopped there, as --strict asks)\n")
         return 2
-    if not total:
-        sys.stderr.write(f"error: {arguments.models}: none of its {len(failures)} models could be rendered\n")
+    if result.end == "failures":
+        sys.stderr.write(
+            f"error: {len(result.failures)} of {len(result.tried)} models failed, more than "
+            f"--max-failures {arguments.max_failures:g}; {_commonest(result.failures)}\n"
+        )
+        return _ENDED_EARLY
+    if result.end == "time":
+        sys.stderr.write(f"time is up; {out} holds {total} views; the same command continues\n")
+        return _ENDED_EARLY
+    if not total and arguments.shard.count == 1:
+        sys.stderr.write(f"error: {arguments.models}: none of its {asked} models could be rendered\n")
         return 2
-    broken = f"; {len(failures)} broken models, listed in dataset.json" if failures else ""
-    sys.stderr.write(f"{arguments.out} holds {total} views{broken}\n")
+    failed = f"; {len(broken)} broken models, listed in failures.jsonl" if broken else ""
+    sys.stderr.write(f"{out} holds {total} views{failed}\n")
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    paper = ViewDistribution()
-    parser = argparse.ArgumentParser(prog="python -m synthetic.render", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("models", type=Path, metavar="MODELS", help="library in ShapeNetCore.v2 layout")
-    parser.add_argument("out", type=Path, metavar="OUT", help="dataset folder, new or to be continued")
-    parser.add_argument("--resolution", type=int, default=64, help="pixels a side (default: %(default)s)")
-    parser.add_argument("--views", type=_positive, default=1, help="views a model (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="decides the viewpoints (default: %(default)s)")
-    parser.add_argument("--samples", type=int, default=16, help="light samples a pixel (default: %(default)s)")
-    parser.add_argument("--limit", type=_positive, help="only this many models, the classes taking turns")
-    parser.add_argument("--split", choices=("all", "train", "test"), default="all",
-                        help="only one side of the stable split (default: %(default)s)")
-    parser.add_argument("--strict", action="store_true", help="stop at the first broken model")
-    normal = ("MEAN", "STD")
-    parser.add_argument("--yaw", type=float, nargs=2, metavar=normal, default=paper.yaw, help="radians")
-    parser.add_argument("--pitch", type=float, nargs=2, metavar=normal, default=paper.pitch, help="radians")
-    parser.add_argument("--radius", type=float, default=paper.radius, help="of the cameras' sphere")
-    parser.add_argument("--fov", type=float, default=paper.fov, help="full field of view in degrees")
-    parser.add_argument("--near-far", type=float, nargs=2, metavar=("NEAR", "FAR"),
-                        default=(paper.t_near, paper.t_far), help="ray distances between which depth is coded")
-    parser.add_argument("--license", default=_LICENSE, help="of the models, for dataset.json")
-    return parser
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"expected at least 1, found {number}")
-    return number
-
-
-def _settings(arguments: argparse.Namespace) -> Settings:
-    (yaw, yaw_std), (pitch, pitch_std), (near, far) = arguments.yaw, arguments.pitch, arguments.near_far
-    cameras = ViewDistribution(yaw=(yaw, yaw_std), pitch=(pitch, pitch_std), radius=arguments.radius,
-                               fov=arguments.fov, t_near=near, t_far=far)
-    return Settings(resolution=arguments.resolution, samples=arguments.samples, seed=arguments.seed,
-                    cameras=cameras)
+def _commonest(failures: dict[str, str]) -> str:
+    reasons = list(failures.values())
+    return f"most often: {max(reasons, key=reasons.count)}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line; the exit status."""
-    arguments = _parser().parse_args(argv)
+    arguments = command_line(__doc__).parse_args(argv)
     try:
-        settings = _settings(arguments)
-    except ValueError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
-    try:
-        return render_library(arguments, settings)
-    except (LibraryError, DatasetError, OSError) as error:
+        settings = settings_of(arguments)
+        care = Care(model_seconds=arguments.model_seconds, models=arguments.recycle)
+        limits = Limits(
+            max_faces=arguments.max_faces,
+            max_megabytes=arguments.max_megabytes,
+            max_texture_side=arguments.max_texture,
+        )
+        patience = Patience(
+            strict=arguments.strict, max_failures=arguments.max_failures, seconds=arguments.time_limit
+        )
+        return render_library(arguments, settings, care, limits, patience)
+    except (ValueError, EngineError, BlenderError, OSError) as error:
+        if isinstance(error, ValueError) and type(error) not in (
+            ValueError,
+            LibraryError,
+            DatasetError,
+            FarmError,
+        ):
+            raise
         sys.stderr.write(f"error: {error}\n")
         return 2
 
 
 if __name__ == "__main__":
-    with LeaveWithoutDestructors():
-        sys.exit(main())
+    sys.exit(main())

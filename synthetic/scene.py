@@ -2,8 +2,8 @@
 
 The only module of this package that touches Blender (through BlenderProc where it has what is needed).
 `synthetic.process.prepare_blender` must have run before this module is imported.
-Blender's world is z up. Two kinds of OBJ files come in, and for each there is one rotation that takes the world
-frame of `synthetic.viewpoints` to where Blender's importer, (x, y, z) -> (x, -z, y), has put the object.
+Blender's world is z up: its importers take (x, y, z) of a file with y up to (x, -z, y). The object stays where the
+importer puts it; `from_world` is the rotation that takes our world frame (y up, front +z) there.
 """
 
 from __future__ import annotations
@@ -20,21 +20,19 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 from blenderproc.python.camera import CameraUtility
-from blenderproc.python.loader.ObjectLoader import load_obj
 from blenderproc.python.renderer import RendererUtility
 from blenderproc.python.types.LightUtility import Light
-from blenderproc.python.types.MeshObjectUtility import MeshObject
 from blenderproc.python.utility.Initializer import _Initializer, clean_up
 from blenderproc.python.utility.Utility import Utility
-from mathutils import Vector
+from mathutils import Matrix, Vector
 
 from synthetic.dataset import Picture
-from synthetic.shapenet import BrokenModelError
+from synthetic.intake import Staged
+from synthetic.shapenet import BrokenModelError, Placement
 from synthetic.viewpoints import Viewpoint, intrinsics
 
-Rotation = npt.NDArray[np.float64]
-FROM_SHAPENET: Rotation = np.array([[-1.0, 0, 0], [0, 0, 1], [0, 1, 0]])  # for files whose front is -z
-FROM_WORLD: Rotation = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])  # for files in our own world frame
+Array = npt.NDArray[np.float64]
+_IMPORTER: Array = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])  # from a file with y up to Blender
 
 _SKY = 0.5  # radiance of the uniform sky
 _SUN = 1.6  # irradiance of the sun: a white face turned to it returns sky + sun/pi, just about 1
@@ -48,56 +46,94 @@ _FAR_AWAY = 1e9  # Blender says 1e10 where nothing was hit
 class Studio:
     """Takes pictures of one model after the other."""
 
-    def __init__(self, resolution: int, samples: int, workspace: Path) -> None:
-        """Sets Blender up: `resolution` pixels a side, `samples` a pixel, scratch files in `workspace`."""
+    def __init__(
+        self, resolution: int, samples: int, workspace: Path, threads: int = 0, normals: bool = False
+    ) -> None:
+        """Sets Blender up: `resolution` pixels a side, `samples` a pixel, scratch files in `workspace`.
+
+        `threads` 0 takes as many as there are cores. With `normals` pictures have them; they cost a second look.
+        """
         self._resolution = resolution
         self._workspace = workspace
+        self._normals = normals
         Utility.temp_dir = str(workspace)
         clean_up(clean_up_camera=True)
         RendererUtility.set_render_devices(use_only_cpu=True)
         _Initializer.set_default_parameters()
+        RendererUtility.set_cpu_threads(threads)
         RendererUtility.set_denoiser(None)
         RendererUtility.set_noise_threshold(0)  # the same number of samples everywhere
         RendererUtility.set_max_amount_of_samples(samples)
-        RendererUtility.set_light_bounces(glossy_bounces=2)  # at 0, samples that go for a reflection come back black
+        RendererUtility.set_light_bounces(
+            glossy_bounces=2
+        )  # at 0, samples that go for a reflection come back black
         RendererUtility.set_output_format("PNG", 8, enable_transparency=True, view_transform="Standard")
         RendererUtility.enable_depth_output(activate_antialiasing=False)
+        bpy.context.scene.render.image_settings.compression = (
+            0  # the files between Blender and us live for a moment
+        )
         bpy.context.scene.render.dither_intensity = 0.0
         bpy.context.scene.render.use_persistent_data = False  # on, it keeps 0.65 MB of every model for ever
-        self._from_world = FROM_SHAPENET
+        self._from_world = _IMPORTER
 
-    def load(self, path: Path, faces: int, from_world: Rotation = FROM_SHAPENET, reach: float = UNIT_BALL,
-             ) -> None:
-        """Replaces the object in the scene by an OBJ file that claims `faces` faces, less its transparent ones.
+    def load(self, staged: Staged, placement: Placement, reach: float = UNIT_BALL) -> Array:
+        """Replaces the object in the scene by a staged model, less its transparent faces; [4,4] file to world.
 
         `reach` is the farthest from the origin that a vertex may lie. Raises BrokenModelError.
         """
         clean_up()
-        self._from_world = from_world
+        self._from_world = _IMPORTER @ placement.rotation().T
         self._light()
-        mesh = _import(path).get_mesh()
-        if len(mesh.polygons) < faces / 2:
-            raise BrokenModelError(f"only {len(mesh.polygons)} of {faces} faces could be read")
+        mesh = _import(staged.path)
+        if len(mesh.polygons) < staged.faces / 2:
+            raise BrokenModelError(f"only {len(mesh.polygons)} of {staged.faces} faces could be read")
+        to_world = np.eye(4)
+        to_world[:3, :3] = placement.rotation()
+        if placement.normalise:
+            to_world = to_world @ _normalise(mesh)
         _remove_transparent_faces(mesh)
         _check_mesh(mesh, reach)
         _check_textures()
-        if mesh.color_attributes and not mesh.materials:
+        if mesh.color_attributes and not any(mesh.materials):
+            mesh.materials.clear()
             mesh.materials.append(_vertex_color_material(mesh.color_attributes[0].name))
+        return to_world
 
-    def render(self, viewpoint: Viewpoint) -> Picture:
-        """What the camera sees of the object loaded last. Raises BrokenModelError where it sees nothing."""
+    def render(self, viewpoint: Viewpoint) -> Picture | None:
+        """What the camera sees of the object loaded last, or None where it sees nothing."""
         side = self._resolution
         CameraUtility.set_intrinsics_from_K_matrix(intrinsics(viewpoint.fov, side), side, side)
         pose = viewpoint.cam2world()
         pose[:3] = self._from_world @ pose[:3]
+        bpy.context.scene.camera.animation_data_clear()  # or the last pose shows through in the last bit
+        bpy.context.scene.camera.matrix_world = Matrix.Identity(4)
         CameraUtility.add_camera_pose(pose, frame=0)
-        RendererUtility.render(str(self._workspace), "color_", return_data=False, verbose=True)
+        RendererUtility.render(str(self._workspace), "color_", None, return_data=False, verbose=True)
         rgba = self._take("color_0000.png")[..., [2, 1, 0, 3]]  # OpenCV reads blue first
         depth = self._take("depth_0000.exr")[..., 0].astype(np.float32)
         mask = depth < _FAR_AWAY
         if not mask.any():
-            raise BrokenModelError("nothing of it can be seen")
-        return Picture(_on_white(rgba), np.where(mask, depth, np.float32(np.inf)), mask)
+            return None
+        normals = self._render_normals(mask) if self._normals else None
+        return Picture(_on_white(rgba), np.where(mask, depth, np.float32(np.inf)), mask, normals)
+
+    def _render_normals(self, mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
+        """The same view once more, with one ray through every pixel centre and a surface that shines its normal."""
+        scene, layer = bpy.context.scene, bpy.context.view_layer
+        layer.material_override = bpy.data.materials.get("normals") or _normal_material()
+        samples, width = scene.cycles.samples, scene.cycles.filter_width
+        scene.cycles.samples, scene.cycles.filter_width = 1, 0.01
+        scene.render.image_settings.file_format, scene.render.image_settings.color_depth = "OPEN_EXR", "32"
+        RendererUtility.render(str(self._workspace), "normals_", None, return_data=False, verbose=True)
+        scene.render.image_settings.file_format, scene.render.image_settings.color_depth = "PNG", "8"
+        scene.cycles.samples, scene.cycles.filter_width = samples, width
+        layer.material_override = None
+        self._take("depth_0000.exr")
+        code = self._take("normals_0000.exr")[..., [2, 1, 0]].astype(np.float64)
+        normals = (2 * code - 1) @ self._from_world
+        length = np.linalg.norm(normals, axis=-1, keepdims=True)
+        unit = np.divide(normals, length, out=np.zeros_like(normals), where=mask[..., None] & (length > 0.5))
+        return np.asarray(unit, dtype=np.float32)
 
     def _take(self, name: str) -> npt.NDArray[np.generic]:
         path = self._workspace / name
@@ -115,20 +151,61 @@ class Studio:
         sun.set_rotation_euler(Vector(self._from_world @ _SUN_FROM).to_track_quat("Z", "Y").to_euler())
 
 
-def _import(path: Path) -> MeshObject:
+def _import(path: Path) -> bpy.types.Mesh:
+    """The mesh of a file as one object, Blender's world coordinates in its vertices."""
     try:
-        objects = load_obj(str(path), use_split_objects=False, use_split_groups=False)
+        if path.suffix == ".glb":
+            bpy.ops.import_scene.gltf(filepath=str(path), import_shading="NORMALS")
+        elif path.suffix == ".ply":
+            bpy.ops.wm.ply_import(filepath=str(path), forward_axis="NEGATIVE_Z", up_axis="Y")
+        else:
+            bpy.ops.wm.obj_import(
+                filepath=str(path), validate_meshes=False, use_split_objects=False, use_split_groups=False
+            )
     except RuntimeError as error:
         raise BrokenModelError(f"Blender cannot import it: {error}".strip()) from None
-    if len(objects) != 1:
-        raise BrokenModelError(f"Blender found {len(objects)} objects in it, expected one")
-    objects[0].persist_transformation_into_mesh()
-    return objects[0]
+    objects = [item for item in bpy.context.scene.objects if item.type == "MESH"]
+    if not objects:
+        raise BrokenModelError("Blender found no surface in it")
+    for item in objects:
+        if item.data.users > 1:
+            item.data = item.data.copy()  # instances
+        item.data.transform(item.matrix_world)
+        if item.matrix_world.is_negative:
+            item.data.flip_normals()
+    for item in objects:
+        item.parent = None
+        item.matrix_world = Matrix.Identity(4)
+    if len(objects) > 1:
+        with bpy.context.temp_override(active_object=objects[0], selected_editable_objects=objects):
+            bpy.ops.object.join()
+    return objects[0].data
+
+
+def _normalise(mesh: bpy.types.Mesh) -> Array:
+    """Centres the box around a mesh and scales its diagonal to 1; [4,4] matrix that does the same to the file."""
+    positions = _positions(mesh)
+    low, high = positions.min(axis=0), positions.max(axis=0)
+    diagonal = float(np.linalg.norm(high - low))
+    if not (math.isfinite(diagonal) and diagonal > 0):
+        raise BrokenModelError(f"the box around it has a diagonal of {diagonal}")
+    matrix = np.eye(4)
+    matrix[:3] = np.column_stack([np.eye(3), -(low + high) / 2]) / diagonal
+    mesh.transform(Matrix(matrix.tolist()))
+    matrix[:3, 3] = _IMPORTER.T @ matrix[:3, 3]
+    return matrix
+
+
+def _positions(mesh: bpy.types.Mesh) -> Array:
+    flat = np.empty(3 * len(mesh.vertices), dtype=np.float32)
+    mesh.vertices.foreach_get("co", flat)
+    return flat.reshape(-1, 3).astype(np.float64)
 
 
 def _remove_transparent_faces(mesh: bpy.types.Mesh) -> None:
-    transparent = [index for index, material in enumerate(mesh.materials)
-                   if material and _lets_light_through(material)]
+    transparent = [
+        index for index, material in enumerate(mesh.materials) if material and _lets_light_through(material)
+    ]
     if not transparent:
         return
     editable = bmesh.new()
@@ -148,12 +225,12 @@ def _lets_light_through(material: bpy.types.Material) -> bool:
 def _check_mesh(mesh: bpy.types.Mesh, reach: float) -> None:
     if not mesh.polygons:
         raise BrokenModelError("all of its faces are transparent")
-    positions = np.empty(3 * len(mesh.vertices), dtype=np.float32)
-    mesh.vertices.foreach_get("co", positions)
-    farthest = float(np.linalg.norm(positions.reshape(-1, 3).astype(np.float64), axis=1).max())
+    farthest = float(np.linalg.norm(_positions(mesh), axis=1).max())
     if not farthest <= reach:
-        raise BrokenModelError(f"a vertex lies {farthest:.3g} from the origin, expected at most {reach:.3g}: "
-                               "normalise the model to a box of diagonal 1")
+        raise BrokenModelError(
+            f"a vertex lies {farthest:.3g} from the origin, expected at most {reach:.3g}: "
+            "normalise the model to a box of diagonal 1"
+        )
 
 
 def _check_textures() -> None:
@@ -169,8 +246,24 @@ def _vertex_color_material(attribute: str) -> bpy.types.Material:
     color = nodes.new("ShaderNodeVertexColor")
     color.layer_name = attribute
     shader = next(node for node in nodes if node.type == "BSDF_PRINCIPLED")
-    shader.inputs["Specular IOR Level"].default_value = 0.0  # matte, as the importer makes of a plain material
+    shader.inputs[
+        "Specular IOR Level"
+    ].default_value = 0.0  # matte, as the importer makes of a plain material
     material.node_tree.links.new(color.outputs["Color"], shader.inputs["Base Color"])
+    return material
+
+
+def _normal_material() -> bpy.types.Material:
+    material = bpy.data.materials.new("normals")
+    material.use_nodes = True
+    nodes, links = material.node_tree.nodes, material.node_tree.links
+    nodes.clear()
+    code, glow = nodes.new("ShaderNodeVectorMath"), nodes.new("ShaderNodeEmission")
+    code.operation = "MULTIPLY_ADD"
+    code.inputs[1].default_value = code.inputs[2].default_value = (0.5, 0.5, 0.5)
+    links.new(nodes.new("ShaderNodeNewGeometry").outputs["True Normal"], code.inputs[0])
+    links.new(code.outputs["Vector"], glow.inputs["Color"])
+    links.new(glow.outputs["Emission"], nodes.new("ShaderNodeOutputMaterial").inputs["Surface"])
     return material
 
 

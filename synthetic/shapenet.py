@@ -1,8 +1,15 @@
-"""Model libraries in the layout of ShapeNetCore.v2: which models there are, of which class, which are broken.
+"""Model libraries: which models there are, of which class and how they stand.
 
-LIBRARY/taxonomy.json, LIBRARY/<synset>/<id>/models/model_normalized.obj. An optional LIBRARY/classes.json maps
-"<synset>/<id>" to finer facts of a class (name, imagenet_index, wnid, synset); without it the class is the synset.
-Model coordinates: y up, front along -z, the box around the model centred with diagonal 1.
+Four layouts are told apart by themselves:
+
+    ShapeNetCore.v2  LIBRARY/<synset>/<id>/models/model_normalized.obj   y up, front -z, box centred with diagonal 1
+    ours             the same, with LIBRARY/classes.json
+    ShapeNetCore.v1  LIBRARY/<synset>/<id>/model.obj                     y up, front +x
+    plain            LIBRARY/<class>/<model>.obj|.glb|.ply, or one such file in LIBRARY/<class>/<model>/
+                                                                         y up, front +z (as glTF says), any size
+
+LIBRARY/taxonomy.json names the synsets; the categories of ShapeNetCore are known without it. LIBRARY/classes.json maps
+"<synset>/<id>" or a class folder to finer facts of a class (name, imagenet_index, wnid, synset).
 """
 
 from __future__ import annotations
@@ -10,19 +17,32 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from synthetic.taxonomy import SHAPENET_CATEGORIES
 
 Split = Literal["train", "test"]
 
 _TEST_SHARE = 0.1
 _SYNSET = re.compile(r"\d{8}")
 _WNID = re.compile(r"n\d{8}")
-_VERTEX = re.compile(rb"^v[ \t]", re.MULTILINE)
-_FACE = re.compile(rb"^f[ \t]", re.MULTILINE)
-_NOT_FINITE = re.compile(rb"^v[ \t][^\n]*(?:nan|inf)", re.MULTILINE | re.IGNORECASE)
+_PLAIN_NAME = re.compile(r"\w[\w .+-]*")
+_MESH_SUFFIXES = (".obj", ".glb", ".ply")
+_AXES = {
+    "+x": (1, 0, 0),
+    "-x": (-1, 0, 0),
+    "+y": (0, 1, 0),
+    "-y": (0, -1, 0),
+    "+z": (0, 0, 1),
+    "-z": (0, 0, -1),
+}
 
 
 class LibraryError(ValueError):
@@ -44,45 +64,156 @@ class ObjectClass:
 
 
 @dataclass(frozen=True)
+class Placement:
+    """How a file's coordinates stand to our world frame (y up, front +z): the axes that are its front and its up.
+
+    With `normalise` the box around the model is centred and its diagonal scaled to 1; without, it has to be so already.
+    """
+
+    front: str = "-z"
+    up: str = "+y"
+    normalise: bool = False
+
+    def __post_init__(self) -> None:
+        """Checks the axes once; raises ValueError."""
+        if self.front not in _AXES or self.up not in _AXES or self.front[1] == self.up[1]:
+            raise ValueError(
+                f"front and up must be two of {', '.join(_AXES)}, found {self.front} and {self.up}"
+            )
+
+    def rotation(self) -> npt.NDArray[np.float64]:
+        """[3,3] from the file's coordinates to the world frame."""
+        front, up = np.array(_AXES[self.front], float), np.array(_AXES[self.up], float)
+        return np.stack([np.cross(up, front), up, front])
+
+
+@dataclass(frozen=True)
 class Model:
-    """One model of a library; `key` is "<synset>/<id>"."""
+    """One model of a library; `key` is "<class folder>/<id>", its files may refer to others below `folder` only."""
 
     key: str
     path: Path
     object_class: ObjectClass
+    folder: Path = Path()
+    placement: Placement = field(default_factory=Placement)
 
     @property
     def identifier(self) -> str:
-        """The model's own name, without its synset."""
+        """The model's own name, without its class folder."""
         return self.key.partition("/")[2]
 
+    def as_json(self) -> dict[str, Any]:
+        """The model as another process reads it with `from_json`."""
+        return {**asdict(self), "path": str(self.path), "folder": str(self.folder)}
 
-def load_library(root: Path) -> list[Model]:
-    """Every model below `root`, sorted by key. Raises LibraryError where there is no library or no model."""
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Model:
+        """The model that another process wrote with `as_json`."""
+        return cls(
+            content["key"],
+            Path(content["path"]),
+            ObjectClass(**content["object_class"]),
+            Path(content["folder"]),
+            Placement(**content["placement"]),
+        )
+
+
+def load_library(root: Path, **placement: Any) -> list[Model]:
+    """Every model below `root`, sorted by key; `placement` overrides what the layout says (see Placement).
+
+    Raises LibraryError where there is no library or no model, ValueError for impossible axes.
+    """
     if not root.is_dir():
-        raise LibraryError(f"{root}: no such folder; expected a model library in ShapeNetCore.v2 layout")
-    names = _read_taxonomy(root / "taxonomy.json")
-    classes = _read_classes(root / "classes.json")
-    synsets = [synset for synset in sorted(root.iterdir()) if _SYNSET.fullmatch(synset.name) and synset.is_dir()]
-    folders = [folder for synset in synsets for folder in sorted(synset.iterdir())
-               if folder.is_dir() and not folder.name.startswith(".")]
-    models = [_model(folder, names, classes) for folder in folders]
+        raise LibraryError(f"{root}: no such folder; expected a model library")
+    synsets = [folder for folder in _folders(root) if _SYNSET.fullmatch(folder.name)]
+    models = _shapenet_models(root, synsets, placement)
+    if not synsets:
+        models = _plain_models(root, placement)
+        if not models and not (root / "taxonomy.json").exists():
+            raise LibraryError(
+                f"{root}: has no taxonomy.json, no folders named by synsets and no folders with "
+                f"{', '.join(_MESH_SUFFIXES)} files; expected ShapeNetCore layout or a folder a class"
+            )
     if not models:
-        raise LibraryError(f"{root}: holds no models; expected <synset>/<id>/models/model_normalized.obj")
+        raise LibraryError(
+            f"{root}: holds no models; expected <synset>/<id>/models/model_normalized.obj, "
+            "<synset>/<id>/model.obj or <class>/<model>.obj"
+        )
     _check_agreement(models)
     return models
 
 
-def _model(folder: Path, names: dict[str, str], classes: dict[str, ObjectClass]) -> Model:
-    synset = folder.parent.name
-    key = f"{synset}/{folder.name}"
-    if key in classes:
-        object_class = classes[key]
-    elif synset in names:
-        object_class = ObjectClass(f"n{synset}", names[synset], None, synset)
-    else:
-        raise LibraryError(f"{key}: neither classes.json nor taxonomy.json knows this class; add it to one")
-    return Model(key, folder / "models" / "model_normalized.obj", object_class)
+def _folders(parent: Path) -> list[Path]:
+    return [path for path in sorted(parent.iterdir()) if path.is_dir() and not path.name.startswith(".")]
+
+
+def _shapenet_models(root: Path, synsets: Sequence[Path], placement: Mapping[str, Any]) -> list[Model]:
+    if not synsets:
+        return []
+    names, classes = _read_taxonomy(root / "taxonomy.json"), _read_classes(root / "classes.json")
+    folders = [folder for synset in synsets for folder in _folders(synset)]
+    first_version = _is_first_version(folders)
+    place = Placement(**{**({"front": "+x", "normalise": True} if first_version else {}), **placement})
+    file = "model.obj" if first_version else "models/model_normalized.obj"
+    models = []
+    for folder in folders:
+        synset = folder.parent.name
+        key = f"{synset}/{folder.name}"
+        object_class = classes.get(key) or classes.get(synset) or _category(synset, names)
+        if object_class is None:
+            raise LibraryError(
+                f"{key}: neither classes.json nor taxonomy.json knows this class; add it to one"
+            )
+        models.append(Model(key, folder / file, object_class, folder, place))
+    return models
+
+
+def _is_first_version(folders: Sequence[Path]) -> bool:
+    """Whether models lie as in ShapeNetCore.v1; the first folder that holds one decides."""
+    marks: Iterator[bool] = (
+        first
+        for folder in islice(folders, 1000)
+        for first, name in ((False, "models"), (True, "model.obj"))
+        if (folder / name).exists()
+    )
+    return next(marks, False)
+
+
+def _category(synset: str, names: Mapping[str, str]) -> ObjectClass | None:
+    if synset not in names:
+        return None
+    _, index = SHAPENET_CATEGORIES.get(synset, ("", None))
+    return ObjectClass(f"n{synset}", names[synset], index, synset)
+
+
+def _plain_models(root: Path, placement: Mapping[str, Any]) -> list[Model]:
+    classes = _read_classes(root / "classes.json")
+    place = Placement(**{"front": "+z", "normalise": True, **placement})
+    models = []
+    for folder in _folders(root):
+        for name, path in _plain_meshes(folder):
+            if not (_PLAIN_NAME.fullmatch(name) and _PLAIN_NAME.fullmatch(folder.name)):
+                raise LibraryError(
+                    f"{path}: names of classes and models may hold letters, digits, blanks and .+-_"
+                )
+            key = f"{folder.name}/{name}"
+            wnid = folder.name if _WNID.fullmatch(folder.name) else folder.name.replace(" ", "_")
+            facts = ObjectClass(wnid, folder.name.replace("_", " "), None, None)
+            models.append(
+                Model(key, path, classes.get(key) or classes.get(folder.name) or facts, path.parent, place)
+            )
+    return sorted(models, key=lambda model: model.key)
+
+
+def _plain_meshes(folder: Path) -> Iterator[tuple[str, Path]]:
+    """(name, file) of every mesh directly in a class folder, and of folders in it that hold exactly one."""
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() in _MESH_SUFFIXES and path.is_file() and not path.name.startswith("."):
+            yield path.stem, path
+    for inner in _folders(folder):
+        meshes = [path for path in sorted(inner.iterdir()) if path.suffix.lower() in _MESH_SUFFIXES]
+        if len(meshes) == 1:
+            yield inner.name, meshes[0]
 
 
 def _check_agreement(models: Sequence[Model]) -> None:
@@ -97,9 +228,13 @@ def _check_agreement(models: Sequence[Model]) -> None:
 
 
 def _read_taxonomy(path: Path) -> dict[str, str]:
+    """Names of the synsets; a taxonomy.json decides alone, without one ShapeNetCore's categories are known."""
+    if not path.exists():
+        return {synset: name for synset, (name, _) in SHAPENET_CATEGORIES.items()}
     try:
-        return {entry["synsetId"]: entry["name"].partition(",")[0].strip()
-                for entry in _read_json(path, list)}
+        return {
+            entry["synsetId"]: entry["name"].partition(",")[0].strip() for entry in _read_json(path, list)
+        }
     except (KeyError, TypeError, AttributeError):
         raise LibraryError(f"{path}: expected a list of entries with synsetId and name") from None
 
@@ -115,7 +250,9 @@ def _read_classes(path: Path) -> dict[str, ObjectClass]:
         except (KeyError, TypeError):
             raise LibraryError(f"{path}: {key} lacks wnid, name, imagenet_index or synset") from None
         if not known:  # it becomes the name of a folder
-            raise LibraryError(f"{path}: {key}: expected a wnid of n and 8 digits, found {classes[key].wnid!r}")
+            raise LibraryError(
+                f"{path}: {key}: expected a wnid of n and 8 digits, found {classes[key].wnid!r}"
+            )
     return classes
 
 
@@ -123,7 +260,7 @@ def _read_json(path: Path, kind: type[Any]) -> Any:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise LibraryError(f"{path.parent}: has no {path.name}; expected ShapeNetCore.v2 layout") from None
+        raise LibraryError(f"{path}: vanished while it was to be read") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise LibraryError(f"{path}: is not readable as JSON ({error})") from None
     if not isinstance(content, kind):
@@ -145,24 +282,3 @@ def split_of(key: str) -> Split:
     """Whether a model belongs to the tenth kept for tests: decided by its key alone, in every library."""
     number = int.from_bytes(hashlib.sha256(f"split {key}".encode()).digest()[:8], "big")
     return "test" if number < _TEST_SHARE * 2**64 else "train"
-
-
-def check_model(path: Path) -> int:
-    """Number of faces in an OBJ file.
-
-    Raises BrokenModelError where Blender would show nothing, or repair in silence.
-    """
-    try:
-        text = path.read_bytes()
-    except FileNotFoundError:
-        raise BrokenModelError(f"{path.name} is missing") from None
-    if not text.strip():
-        raise BrokenModelError(f"{path.name} is empty")
-    if not _VERTEX.search(text):
-        raise BrokenModelError(f"{path.name} has no vertices")
-    if _NOT_FINITE.search(text):
-        raise BrokenModelError(f"{path.name} has a vertex that is not finite")
-    faces = sum(1 for _ in _FACE.finditer(text))
-    if not faces:
-        raise BrokenModelError(f"{path.name} has no faces")
-    return faces

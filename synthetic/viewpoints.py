@@ -13,24 +13,30 @@ import hashlib
 import math
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[np.float64]
 _POLE = 1e-5  # pitch keeps this distance from the poles, where "up" is undefined
+_PLASTIC = 1.324717957244746  # 1/it and 1/it^2 are the steps of the evenest sequence in the unit square
 
 
 @dataclass(frozen=True, kw_only=True)
 class ViewDistribution:
     """Distribution of viewpoints; the defaults are the protocol of the 3DGP paper for ShapeNet.
 
-    `yaw` and `pitch` are (mean, standard deviation) of normal distributions. Depth is coded between `t_near`
+    `kind` "normal": `yaw` and `pitch` are (mean, standard deviation) of normal distributions. "turntable": view k
+    stands `k / turn` of a circle past the mean yaw, at the mean pitch, the deviations shaking it. "sphere": uniform on
+    the sphere, and as even as any number of views can be; yaw and pitch do not count. Depth is coded between `t_near`
     and `t_far`. Raises ValueError where a number makes no camera.
     """
 
+    kind: Literal["normal", "turntable", "sphere"] = "normal"
     yaw: tuple[float, float] = (0.0, math.pi / 8)
     pitch: tuple[float, float] = (math.pi / 2, math.pi / 8)
+    turn: int = 24
     radius: float = 2.0
     fov: float = 40.0
     t_near: float = 1.45
@@ -41,11 +47,16 @@ class ViewDistribution:
         numbers = (*self.yaw, *self.pitch, self.radius, self.fov, self.t_near, self.t_far)
         if not all(math.isfinite(number) for number in numbers):
             raise ValueError("every camera number must be finite")
+        if self.kind not in ("normal", "turntable", "sphere") or self.turn < 1:
+            raise ValueError(
+                f"expected normal, turntable or sphere and a turn of 1 or more views, "
+                f"found {self.kind} and {self.turn}"
+            )
         if self.yaw[1] < 0 or self.pitch[1] < 0:
             raise ValueError(f"deviations must not be negative, found {self.yaw[1]} and {self.pitch[1]}")
+        Viewpoint(yaw=self.yaw[0], pitch=self.pitch[0], radius=self.radius, fov=self.fov)
         if not 0 < self.t_near < self.t_far:
             raise ValueError(f"expected 0 < near < far, found {self.t_near} and {self.t_far}")
-        Viewpoint(yaw=self.yaw[0], pitch=self.pitch[0], radius=self.radius, fov=self.fov)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,8 +84,13 @@ class Viewpoint:
 
     def cam2world(self) -> Array:
         """[4,4] matrix from camera to world coordinates (3DGP §3.2: look-at with y up)."""
-        origin = self.radius * np.array([-math.sin(self.pitch) * math.sin(self.yaw), math.cos(self.pitch),
-                                         math.sin(self.pitch) * math.cos(self.yaw)])
+        origin = self.radius * np.array(
+            [
+                -math.sin(self.pitch) * math.sin(self.yaw),
+                math.cos(self.pitch),
+                math.sin(self.pitch) * math.cos(self.yaw),
+            ]
+        )
         backward = origin / np.linalg.norm(origin)
         right = np.cross([0.0, 1.0, 0.0], backward)
         right /= np.linalg.norm(right)
@@ -85,12 +101,32 @@ class Viewpoint:
 
 def sample_viewpoint(distribution: ViewDistribution, seed: int, model: str, view: int) -> Viewpoint:
     """The viewpoint of one view: a function of (seed, model, view) alone, whatever the order of work."""
-    digest = hashlib.sha256(f"{seed} {model} {view}".encode()).digest()
-    normal = [NormalDist().inv_cdf((int.from_bytes(digest[i:i + 6], "big") + 0.5) / 2**48) for i in (0, 8)]
-    yaw = distribution.yaw[0] + distribution.yaw[1] * normal[0]
-    pitch = distribution.pitch[0] + distribution.pitch[1] * normal[1]
+    if distribution.kind == "sphere":
+        yaw, pitch = _on_sphere(seed, model, view)
+    else:
+        normal = [NormalDist().inv_cdf(share) for share in _two_shares(f"{seed} {model} {view}")]
+        yaw = distribution.yaw[0] + distribution.yaw[1] * normal[0]
+        pitch = distribution.pitch[0] + distribution.pitch[1] * normal[1]
+        if distribution.kind == "turntable":
+            yaw += 2 * math.pi * view / distribution.turn
     pitch = min(max(pitch, _POLE), math.pi - _POLE)
     return Viewpoint(yaw=yaw, pitch=pitch, radius=distribution.radius, fov=distribution.fov)
+
+
+def _on_sphere(seed: int, model: str, view: int) -> tuple[float, float]:
+    """Yaw in [-pi, pi) and pitch: a sequence of even steps over the square, begun anywhere, bent to the sphere."""
+    start = _two_shares(f"{seed} {model} sphere")
+    around, down = (
+        (share + view / _PLASTIC**power) % 1.0 for power, share in zip((1, 2), start, strict=True)
+    )
+    return 2 * math.pi * (around - 0.5), math.acos(1 - 2 * down)
+
+
+def _two_shares(text: str) -> tuple[float, float]:
+    """Two independent numbers between 0 and 1, decided by the text."""
+    digest = hashlib.sha256(text.encode()).digest()
+    first, second = ((int.from_bytes(digest[i : i + 6], "big") + 0.5) / 2**48 for i in (0, 8))
+    return first, second
 
 
 def intrinsics(fov: float, resolution: int) -> Array:

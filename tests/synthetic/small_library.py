@@ -21,7 +21,13 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 REAL_MODELS = REPOSITORY.parent / "shared/data/meshes"
 REAL_KEYS = ("02958343", "03001627", "02880940")  # a car, a chair, a bowl: the first of each
 
-RED, GREEN, BLUE, BLACK, GREY = (0.8, 0.02, 0.02), (0.02, 0.5, 0.05), (0.03, 0.05, 0.8), (0.0,) * 3, (0.4,) * 3
+RED, GREEN, BLUE, BLACK, GREY = (
+    (0.8, 0.02, 0.02),
+    (0.02, 0.5, 0.05),
+    (0.03, 0.05, 0.8),
+    (0.0,) * 3,
+    (0.4,) * 3,
+)
 
 
 @dataclass(frozen=True)
@@ -48,7 +54,9 @@ def ball(centre: tuple[float, ...], radius: float) -> trimesh.Trimesh:
 DOTS = [(x, y, z) for x in (-0.3, 0.3) for y in (-0.3, 0.3) for z in (-0.2, 0.2)]
 SHAPES: dict[str, list[Part]] = {
     "02876657/blocks": [
-        Part(box((0, 0, 0.3), 0.14), RED), Part(box((0.3, 0, 0), 0.14), GREEN), Part(box((0, 0.3, 0), 0.14), BLUE),
+        Part(box((0, 0, 0.3), 0.14), RED),
+        Part(box((0.3, 0, 0), 0.14), GREEN),
+        Part(box((0, 0.3, 0), 0.14), BLUE),
     ],
     "03797390/ball": [Part(ball((0, 0, 0), 0.28))],
     "04379243/dots": [Part(ball(centre, 0.03), BLACK) for centre in DOTS],
@@ -65,11 +73,25 @@ BROKEN = {
     "03797390/unreadable": "texture.png is missing or unreadable",
     "03797390/untextured": "nothing.png is missing",
 }
-CLASSES = {"02876657/blocks": {"name": "building blocks", "imagenet_index": 440, "wnid": "n02823428",
-                               "synset": "02876657"}}
-TAXONOMY = [{"synsetId": synset, "name": name, "children": [], "numInstances": 1} for synset, name in
-            [("02876657", "bottle"), ("03797390", "mug"), ("04379243", "table"), ("02958343", "car,auto"),
-             ("03001627", "chair"), ("02880940", "bowl")]]
+CLASSES = {
+    "02876657/blocks": {
+        "name": "building blocks",
+        "imagenet_index": 440,
+        "wnid": "n02823428",
+        "synset": "02876657",
+    }
+}
+TAXONOMY = [
+    {"synsetId": synset, "name": name, "children": [], "numInstances": 1}
+    for synset, name in [
+        ("02876657", "bottle"),
+        ("03797390", "mug"),
+        ("04379243", "table"),
+        ("02958343", "car,auto"),
+        ("03001627", "chair"),
+        ("02880940", "bowl"),
+    ]
+]
 
 
 def opaque_mesh(parts: list[Part]) -> trimesh.Trimesh:
@@ -116,8 +138,13 @@ def write_broken(root: Path, only_text: bool = False) -> None:
     for name in ("empty", "missing", "nan", "points"):
         path = write_model(root, f"03797390/{name}", [Part(cube)])
         text = path.read_text()
-        path.write_text({"empty": "\n", "nan": text.replace("v -0.25", "v nan", 1),
-                         "points": text.partition("f ")[0]}.get(name, ""))
+        path.write_text(
+            {
+                "empty": "\n",
+                "nan": text.replace("v -0.25", "v nan", 1),
+                "points": text.partition("f ")[0],
+            }.get(name, "")
+        )
         if name == "missing":
             path.unlink()
     if not only_text:
@@ -139,20 +166,29 @@ def command(module: str, *arguments: object) -> list[str]:
 def environment(scratch: Path) -> dict[str, str]:
     """Environment in which a child keeps its temporary files in `scratch`."""
     scratch.mkdir(parents=True, exist_ok=True)
-    return {**os.environ, "TMPDIR": str(scratch), "PYTHONPATH": str(REPOSITORY)}
+    path = os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")]))
+    return {**os.environ, "TMPDIR": str(scratch), "PYTHONPATH": path}
 
 
 def run(scratch: Path, module: str, *arguments: object) -> subprocess.CompletedProcess[str]:
     """Runs one of the package's programs to its end."""
-    return subprocess.run(command(module, *arguments), env=environment(scratch), capture_output=True, text=True,
-                          timeout=120, check=False)
+    return subprocess.run(
+        command(module, *arguments),
+        env=environment(scratch),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
 
 
 def pixel_rays(record: dict[str, object], resolution: int) -> tuple[np.ndarray, np.ndarray]:
     """Origin [3] and directions [R,R,3] (z-depth 1) of a view's rays, from what its camera record says."""
     matrix, pose = np.array(record["intrinsics"]), np.array(record["cam2world"])
     v, u = np.mgrid[:resolution, :resolution]
-    local = np.stack([(u - matrix[0, 2]) / matrix[0, 0], -(v - matrix[1, 2]) / matrix[1, 1], -np.ones(u.shape)], -1)
+    local = np.stack(
+        [(u - matrix[0, 2]) / matrix[0, 0], -(v - matrix[1, 2]) / matrix[1, 1], -np.ones(u.shape)], -1
+    )
     return pose[:3, 3], local @ pose[:3, :3].T
 
 

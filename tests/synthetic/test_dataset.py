@@ -10,13 +10,14 @@ import pytest
 from PIL import Image
 
 from synthetic import dataset
-from synthetic.dataset import DatasetError, Picture, Settings
+from synthetic.dataset import DatasetError, Picture, Settings, Source
 from synthetic.shapenet import Model, ObjectClass
 from synthetic.viewpoints import ViewDistribution, Viewpoint
 
 MUG = ObjectClass("n03063599", "coffee mug", 504, "03797390")
 TABLE = ObjectClass("n04379243", "table", None, "04379243")
 SETTINGS = Settings(resolution=8)
+SOURCE = Source({"model.obj": "ab" * 32}, 12, np.diag([-1.0, 1.0, -1.0, 1.0]))
 FRONT = Viewpoint(yaw=0.1, pitch=1.5)
 
 
@@ -33,7 +34,7 @@ def picture() -> Picture:
 
 
 def write(folder: Path, which: Model, view: int = 0) -> str:
-    dataset.write_view(folder, which, view, FRONT, picture(), SETTINGS)
+    dataset.write_view(folder, which, view, FRONT, picture(), SETTINGS, SOURCE)
     return dataset.view_name(which, view)
 
 
@@ -63,9 +64,9 @@ def test_view_is_there_only_when_all_of_its_files_are(tmp_path: Path) -> None:
     files = sorted(path.name for path in (tmp_path / "n03063599").iterdir())
     assert files == ["a_007.png", "a_007_camera.json", "a_007_depth.png", "a_007_geometry.npz"]
     for file in files:
-        assert dataset.has_view(tmp_path, name)
+        assert dataset.views_in(tmp_path) == {name}
         (tmp_path / "n03063599" / file).rename(tmp_path / "aside")
-        assert not dataset.has_view(tmp_path, name)
+        assert not dataset.views_in(tmp_path)
         (tmp_path / "aside").rename(tmp_path / "n03063599" / file)
 
 
@@ -80,17 +81,24 @@ def test_files_of_a_view_hold_what_was_seen(tmp_path: Path) -> None:
         np.testing.assert_array_equal(geometry["mask"], seen.mask)
         assert geometry["ray_distance"].dtype == np.float32
         tangent = np.tan(np.radians(20)) * np.array([(3 - 3.5) / 3.5, (4 - 3.5) / 3.5])
-        np.testing.assert_allclose(geometry["ray_distance"][4, 3], 1.9 * np.sqrt(1 + (tangent**2).sum()), rtol=1e-6)
+        np.testing.assert_allclose(
+            geometry["ray_distance"][4, 3], 1.9 * np.sqrt(1 + (tangent**2).sum()), rtol=1e-6
+        )
 
 
 def test_index_has_contiguous_labels_and_sorted_paths(tmp_path: Path) -> None:
     names = [write(tmp_path, model("b", TABLE)), write(tmp_path, model("z")), write(tmp_path, model("a"), 1)]
     index = write_index(tmp_path, {"03797390/bad": "is empty"})
-    assert index["labels"] == [["n03063599/a_001.png", 0], ["n03063599/z_000.png", 0], ["n04379243/b_000.png", 1]]
+    assert index["labels"] == [
+        ["n03063599/a_001.png", 0],
+        ["n03063599/z_000.png", 0],
+        ["n04379243/b_000.png", 1],
+    ]
     assert [entry[0] for entry in index["labels"]] == sorted(f"{name}.png" for name in names)
     assert index["classes"] == [
         {"label": 0, "wnid": "n03063599", "name": "coffee mug", "imagenet_index": 504, "synset": "03797390"},
-        {"label": 1, "wnid": "n04379243", "name": "table", "imagenet_index": None, "synset": "04379243"}]
+        {"label": 1, "wnid": "n04379243", "name": "table", "imagenet_index": None, "synset": "04379243"},
+    ]
     assert index["camera_angles"][0] == ["n03063599/a_001.png", [0.1, 1.5, 0.0]]
     assert (index["format"], index["version"], index["resolution"]) == ("gp3d-dataset", 1, 8)
     assert (index["t_near"], index["t_far"], index["license"]) == (1.45, 2.55, "mine")
@@ -98,7 +106,17 @@ def test_index_has_contiguous_labels_and_sorted_paths(tmp_path: Path) -> None:
     cameras = json.loads((tmp_path / "cameras.json").read_text())
     assert cameras["convention"] == "gp3d-1"
     view = cameras["views"]["n04379243/b_000.png"]
-    assert set(view) == {"model", "yaw", "pitch", "roll", "fov", "radius", "look_at", "cam2world", "intrinsics"}
+    assert set(view) == {
+        "model",
+        "yaw",
+        "pitch",
+        "roll",
+        "fov",
+        "radius",
+        "look_at",
+        "cam2world",
+        "intrinsics",
+    }
     assert view["model"] == "04379243/b"
     np.testing.assert_array_equal(view["cam2world"], FRONT.cam2world())
 
@@ -110,7 +128,9 @@ def test_index_leaves_out_views_that_lack_a_file(tmp_path: Path) -> None:
     assert write_index(tmp_path)["labels"] == [["n03063599/a_000.png", 0]]
 
 
-def test_a_write_that_fails_leaves_the_old_file_and_no_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_write_that_fails_leaves_the_old_file_and_no_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     dataset.write_whole(tmp_path / "file", b"old")
 
     def full_disk(self: Path, content: bytes) -> int:
@@ -132,11 +152,15 @@ def test_dataset_of_the_same_settings_is_continued_and_remembers_failures(tmp_pa
     assert dataset.open_dataset(tmp_path, SETTINGS) == {"03797390/bad": "is empty"}
 
 
-@pytest.mark.parametrize(("other", "message"), [
-    (Settings(resolution=16), r"resolution 8 \(asked for: 16\)"), (Settings(resolution=8, seed=4), "seed 0"),
-    (Settings(resolution=8, samples=1), "samples 16"),
-    (Settings(resolution=8, cameras=ViewDistribution(yaw=(0.5, 0.1))), "yaw"),
-])
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        (Settings(resolution=16), r"resolution 8 \(asked for: 16\)"),
+        (Settings(resolution=8, seed=4), "seed 0"),
+        (Settings(resolution=8, samples=1), "samples 16"),
+        (Settings(resolution=8, cameras=ViewDistribution(yaw=(0.5, 0.1))), "yaw"),
+    ],
+)
 def test_dataset_of_other_settings_is_refused(tmp_path: Path, other: Settings, message: str) -> None:
     write(tmp_path, model("a"))
     write_index(tmp_path)
@@ -149,13 +173,20 @@ def test_dataset_without_views_takes_other_settings(tmp_path: Path) -> None:
     assert dataset.open_dataset(tmp_path, Settings(resolution=16)) == {"03797390/bad": "is empty"}
 
 
-@pytest.mark.parametrize(("content", "message"), [
-    ("{", "not the index"), ("[]", "not the index"), ('{"labels": []}', "not the index"),
-    ('{"format": "gp3d-dataset", "version": 2}', "found gp3d-dataset version 2"),
-    ('{"format": "gp3d-dataset", "version": 1, "labels": []}', "not made by this program"),
-    ('{"format": "gp3d-dataset", "version": 1, "labels": [], "failures": [], "generator": {"settings": {}}}',
-     "not made by this program"),
-])
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "not the index"),
+        ("[]", "not the index"),
+        ('{"labels": []}', "not the index"),
+        ('{"format": "gp3d-dataset", "version": 2}', "found gp3d-dataset version 2"),
+        ('{"format": "gp3d-dataset", "version": 1, "labels": []}', "not made by this program"),
+        (
+            '{"format": "gp3d-dataset", "version": 1, "labels": [], "failures": [], "generator": {"settings": {}}}',
+            "not made by this program",
+        ),
+    ],
+)
 def test_folder_with_a_foreign_index_is_refused_and_kept(tmp_path: Path, content: str, message: str) -> None:
     (tmp_path / "dataset.json").write_text(content)
     with pytest.raises(DatasetError, match=message):

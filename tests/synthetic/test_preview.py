@@ -32,7 +32,10 @@ def write_textured(path: Path) -> None:
     stripes = np.repeat(np.array([TOP_BLUE, RIGHT_GREEN, FRONT_RED], np.uint8), 8, axis=0)
     Image.fromarray(np.tile(stripes[:, None], (1, 4, 1))).save(path.with_suffix(".png"))
     path.with_suffix(".mtl").write_text(f"newmtl paint\nKd 1 1 1\nmap_Kd {path.stem}.png\n")
-    text, base = [f"mtllib {path.stem}.mtl", "usemtl paint", *(f"vt 0.5 {(i + 0.5) / 3}" for i in range(3))], 1
+    text, base = (
+        [f"mtllib {path.stem}.mtl", "usemtl paint", *(f"vt 0.5 {(i + 0.5) / 3}" for i in range(3))],
+        1,
+    )
     for number, (place, _) in enumerate(PLACES):
         cube = library.box(place, 0.14)
         text += ["v {} {} {}".format(*vertex) for vertex in cube.vertices]
@@ -46,8 +49,20 @@ def sheet(tmp_path_factory: pytest.TempPathFactory) -> np.ndarray:
     folder = tmp_path_factory.mktemp("preview")
     write_vertex_colored(folder / "vertices.obj")
     write_textured(folder / "texture.obj")
-    run = library.run(folder / "scratch", "synthetic.preview", folder / "vertices.obj", folder / "texture.obj",
-                      folder / "out.png", "--resolution", SIDE, "--yaws", 0, 0.5, "--pitch", 1.3)
+    run = library.run(
+        folder / "scratch",
+        "synthetic.preview",
+        folder / "vertices.obj",
+        folder / "texture.obj",
+        folder / "out.png",
+        "--resolution",
+        SIDE,
+        "--yaws",
+        0,
+        0.5,
+        "--pitch",
+        1.3,
+    )
     assert (run.returncode, run.stdout, run.stderr) == (0, "", "")
     assert list((folder / "scratch").iterdir()) == []
     return np.asarray(Image.open(folder / "out.png")).astype(int)
@@ -60,13 +75,17 @@ def test_sheet_has_a_row_for_each_mesh_and_a_column_for_each_yaw(sheet: np.ndarr
 
 @pytest.mark.parametrize("row", [0, 1])
 @pytest.mark.parametrize(("column", "yaw"), [(0, 0.0), (1, 0.5)])
-def test_colors_and_orientation_survive_blenders_import(sheet: np.ndarray, row: int, column: int, yaw: float) -> None:
-    image = sheet[row * SIDE:(row + 1) * SIDE, column * SIDE:(column + 1) * SIDE]
+def test_colors_and_orientation_survive_blenders_import(
+    sheet: np.ndarray, row: int, column: int, yaw: float
+) -> None:
+    image = sheet[row * SIDE : (row + 1) * SIDE, column * SIDE : (column + 1) * SIDE]
     pitch, focal = 1.3, (SIDE - 1) / 2 / np.tan(np.radians(20))
     turn = trimesh.transformations.euler_matrix(yaw, np.pi / 2 - pitch, 0, "syxz")[:3, :3]  # world to camera
     for place, color in PLACES:
         x, y, z = turn @ np.add(place, (0, 0, 0.07))
-        pixel = image[round((SIDE - 1) / 2 - focal * y / (2 - z)), round((SIDE - 1) / 2 + focal * x / (2 - z))]
+        pixel = image[
+            round((SIDE - 1) / 2 - focal * y / (2 - z)), round((SIDE - 1) / 2 + focal * x / (2 - z))
+        ]
         assert pixel.argmax() == np.argmax(color)
         assert 0.6 < pixel.max() / max(color) < 1.1
 

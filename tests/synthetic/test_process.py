@@ -27,7 +27,9 @@ with CapturedOutput(Path({str(log)!r})):
     os.write(2, b"error\\n")
 print("after")
 """
-    run = subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    run = subprocess.run(
+        [sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
     assert (run.stdout, run.stderr) == ("before\nafter\n", "")
     assert sorted(log.read_text().split()) == ["c", "error", "python"]
 
@@ -58,10 +60,17 @@ def test_first_signal_is_remembered_and_handlers_are_given_back(number: signal.S
     assert signal.getsignal(number) == before
 
 
-@pytest.mark.parametrize(("statement", "status"), [
-    ("pass", 0), ("sys.exit(0)", 0), ("sys.exit(2)", 2), ("sys.exit(None)", 0), ("raise KeyboardInterrupt", 130),
-    ("raise RuntimeError('seen')", 1),
-])
+@pytest.mark.parametrize(
+    ("statement", "status"),
+    [
+        ("pass", 0),
+        ("sys.exit(0)", 0),
+        ("sys.exit(2)", 2),
+        ("sys.exit(None)", 0),
+        ("raise KeyboardInterrupt", 130),
+        ("raise RuntimeError('seen')", 1),
+    ],
+)
 def test_leaving_gives_the_status_without_running_exit_hooks(statement: str, status: int) -> None:
     script = f"""
 import atexit, sys
@@ -71,7 +80,9 @@ with LeaveWithoutDestructors():
     print("flushed")
     {statement}
 """
-    run = subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    run = subprocess.run(
+        [sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, text=True, check=False
+    )
     assert run.returncode == status
     assert run.stdout == "flushed\n"
     assert ("RuntimeError: seen" in run.stderr) == (status == 1)

@@ -16,6 +16,7 @@ import pytest
 import trimesh
 from PIL import Image
 
+from synthetic.farm import Shard
 from synthetic.render import main
 from synthetic.viewpoints import ViewDistribution, sample_viewpoint
 from tests.synthetic import small_library as library
@@ -108,7 +109,9 @@ def test_depth_image_decodes_to_ray_distance(rendered: Rendered) -> None:
         geometry, code = rendered.geometry(name), rendered.depth_code(name)
         lengths = np.linalg.norm(library.pixel_rays(view, RESOLUTION)[1], axis=-1)
         mask = geometry["mask"]
-        np.testing.assert_allclose(geometry["ray_distance"][mask], (geometry["z_depth"] * lengths)[mask], rtol=1e-6)
+        np.testing.assert_allclose(
+            geometry["ray_distance"][mask], (geometry["z_depth"] * lengths)[mask], rtol=1e-6
+        )
         assert code.dtype == np.uint16
         assert (code[~mask] == 65535).all()
         normalised = code[mask] / 65536 * 2 - 1
@@ -121,7 +124,9 @@ def test_background_is_exactly_white_and_objects_are_not(rendered: Rendered) -> 
         image, mask = rendered.image(name), rendered.geometry(name)["mask"]
         assert image.shape == (RESOLUTION, RESOLUTION, 3)
         padded = np.pad(mask, 2)
-        near = np.any([padded[i:i + RESOLUTION, j:j + RESOLUTION] for i in range(5) for j in range(5)], axis=0)
+        near = np.any(
+            [padded[i : i + RESOLUTION, j : j + RESOLUTION] for i in range(5) for j in range(5)], axis=0
+        )
         assert (image[~near] == 255).all()
         assert (image[mask].min(axis=-1) < 250).mean() > 0.95
 
@@ -142,10 +147,12 @@ def test_known_points_appear_where_the_cameras_say(rendered: Rendered) -> None:
         dark = 255.0 - rendered.image(name).mean(axis=-1)
         places = library.project(view, np.array(library.DOTS))
         for place in places:
-            if np.sort(np.abs(places - place).max(axis=1))[1] < 7:  # another dot is too near to tell them apart
+            if (
+                np.sort(np.abs(places - place).max(axis=1))[1] < 7
+            ):  # another dot is too near to tell them apart
                 continue
             column, row = np.round(place).astype(int)
-            rows, columns = np.mgrid[row - 3:row + 4, column - 3:column + 4]
+            rows, columns = np.mgrid[row - 3 : row + 4, column - 3 : column + 4]
             weight = dark[rows, columns]
             expected.append(place)
             found.append([(weight * columns).sum() / weight.sum(), (weight * rows).sum() / weight.sum()])
@@ -169,18 +176,25 @@ def test_front_faces_the_camera_at_yaw_zero_and_colors_are_true(rendered: Render
 
 def test_faces_are_as_bright_as_light_and_albedo_say(rendered: Rendered) -> None:
     sun = np.array([-0.55, 0.75, 0.6]) / np.linalg.norm([-0.55, 0.75, 0.6])
-    linear = 0.8 * (0.5 + 1.6 / np.pi * sun[2])  # the red face turned to +z, under sky and sun, nothing in their way
+    linear = 0.8 * (
+        0.5 + 1.6 / np.pi * sun[2]
+    )  # the red face turned to +z, under sky and sun, nothing in their way
     expected = 255 * (1.055 * linear ** (1 / 2.4) - 0.055)
     for name, view in rendered.of("02876657/blocks").items():
         column, row = np.round(library.project(view, np.array([[0, 0, 0.37]]))).astype(int)[0]
-        assert abs(rendered.image(name)[row - 1:row + 2, column - 1:column + 2, 0].mean() - expected) < 5
+        assert abs(rendered.image(name)[row - 1 : row + 2, column - 1 : column + 2, 0].mean() - expected) < 5
 
 
 def test_every_view_has_the_camera_its_seed_draws(rendered: Rendered) -> None:
     for model in library.SHAPES:
         for number, view in enumerate(rendered.of(model).values()):
             drawn = sample_viewpoint(ViewDistribution(), SEED, model, number)
-            assert (view["yaw"], view["pitch"], view["radius"], view["fov"]) == (drawn.yaw, drawn.pitch, 2.0, 40.0)
+            assert (view["yaw"], view["pitch"], view["radius"], view["fov"]) == (
+                drawn.yaw,
+                drawn.pitch,
+                2.0,
+                40.0,
+            )
             assert view["look_at"] == list(drawn.look_at)
 
 
@@ -188,14 +202,18 @@ def test_index_lists_every_view_with_its_class(rendered: Rendered) -> None:
     index = rendered.index
     names = [name for name, _ in index["labels"]]
     assert names == sorted(rendered.views) == [name for name, _ in index["camera_angles"]]
-    assert {name for name in map(str, rendered.folder.glob("*/*.png")) if not name.endswith("_depth.png")} == {
-        str(rendered.folder / name) for name in names}
+    assert {
+        name for name in map(str, rendered.folder.glob("*/*.png")) if not name.endswith("_depth.png")
+    } == {str(rendered.folder / name) for name in names}
     classes = {entry["label"]: entry for entry in index["classes"]}
     assert sorted(classes) == list(range(len(classes)))
     for name, label in index["labels"]:
         assert name.startswith(classes[label]["wnid"] + "/")
     by_wnid = {entry["wnid"]: entry for entry in classes.values()}
-    assert by_wnid["n02823428"] == {"label": by_wnid["n02823428"]["label"], **library.CLASSES["02876657/blocks"]}
+    assert by_wnid["n02823428"] == {
+        "label": by_wnid["n02823428"]["label"],
+        **library.CLASSES["02876657/blocks"],
+    }
     assert by_wnid["n03797390"]["name"] == "mug"
     assert by_wnid["n03797390"]["imagenet_index"] is None
 
@@ -219,8 +237,12 @@ def test_program_is_quiet_and_leaves_no_rubbish(rendered: Rendered) -> None:
 
 def test_interrupted_run_is_continued_to_the_same_bytes(rendered: Rendered, tmp_path: Path) -> None:
     arguments = (rendered.models, tmp_path / "dataset", *OPTIONS)
-    process = subprocess.Popen(library.command("synthetic.render", *arguments), stderr=subprocess.PIPE, text=True,
-                               env=library.environment(tmp_path / "scratch"))
+    process = subprocess.Popen(
+        library.command("synthetic.render", *arguments),
+        stderr=subprocess.PIPE,
+        text=True,
+        env=library.environment(tmp_path / "scratch"),
+    )
     deadline = time.monotonic() + 60
     while not list((tmp_path / "dataset").glob("*/*_camera.json")) and time.monotonic() < deadline:
         time.sleep(0.005)
@@ -236,9 +258,10 @@ def test_interrupted_run_is_continued_to_the_same_bytes(rendered: Rendered, tmp_
     assert library.run(tmp_path / "scratch", "synthetic.render", *arguments).returncode == 0
     assert all((tmp_path / "dataset" / name).stat().st_mtime_ns == stamp for name, stamp in kept.items())
     files = sorted(path.relative_to(rendered.folder) for path in rendered.folder.rglob("*") if path.is_file())
-    assert files == sorted(path.relative_to(tmp_path / "dataset") for path in (tmp_path / "dataset").rglob("*")
-                           if path.is_file())
-    assert len(files) == 4 * len(rendered.views) + 2
+    assert files == sorted(
+        path.relative_to(tmp_path / "dataset") for path in (tmp_path / "dataset").rglob("*") if path.is_file()
+    )
+    assert len(files) == 4 * len(rendered.views) + 4
     for file in files:
         assert (rendered.folder / file).read_bytes() == (tmp_path / "dataset" / file).read_bytes(), file
 
@@ -253,7 +276,9 @@ def fails(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
     return line
 
 
-def test_other_settings_than_the_folder_has_are_refused(rendered: Rendered, capsys: pytest.CaptureFixture[str]) -> None:
+def test_other_settings_than_the_folder_has_are_refused(
+    rendered: Rendered, capsys: pytest.CaptureFixture[str]
+) -> None:
     before = {path: path.read_bytes() for path in rendered.folder.rglob("*") if path.is_file()}
     line = fails(capsys, rendered.models, rendered.folder, *OPTIONS, "--resolution", 32, "--fov", 30)
     assert "resolution 64 (asked for: 32)" in line
@@ -271,8 +296,9 @@ def test_missing_and_empty_libraries_are_refused(tmp_path: Path, capsys: pytest.
 
 
 @pytest.mark.parametrize("place", ["file/out", "file", "/proc/out"])
-def test_folder_that_cannot_be_written_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str],
-                                                  place: str) -> None:
+def test_folder_that_cannot_be_written_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], place: str
+) -> None:
     library.write_facts(tmp_path / "models")
     library.write_model(tmp_path / "models", "03797390/cube", [library.Part(library.box((0, 0, 0), 0.5))])
     (tmp_path / "file").write_text("mine")
@@ -296,12 +322,42 @@ def test_strict_stops_at_the_first_broken_model(tmp_path: Path, capsys: pytest.C
     assert len(json.loads((tmp_path / "out/dataset.json").read_text())["failures"]) == 1
 
 
-@pytest.mark.parametrize(("option", "message"), [
-    (("--resolution", 3), "resolution"), (("--samples", 0), "sample"), (("--fov", 180), "field of view"),
-    (("--near-far", 2, 1), "near"), (("--radius", 0), "radius"), (("--pitch", 4, 0.1), "pitch"),
-    (("--yaw", 0, -1), "negative"), (("--yaw", "nan", 1), "finite"),
-])
-def test_impossible_settings_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str],
-                                         option: tuple[object, ...], message: str) -> None:
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        (("--resolution", 3), "resolution"),
+        (("--samples", 0), "sample"),
+        (("--fov", 180), "field of view"),
+        (("--near-far", 2, 1), "near"),
+        (("--radius", 0), "radius"),
+        (("--pitch", 4, 0.1), "pitch"),
+        (("--yaw", 0, -1), "negative"),
+        (("--yaw", "nan", 1), "finite"),
+    ],
+)
+def test_impossible_settings_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], option: tuple[object, ...], message: str
+) -> None:
     assert message in fails(capsys, tmp_path, tmp_path / "out", *option)
     assert not (tmp_path / "out").exists()
+
+
+def test_sphere_has_no_yaw(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "no --yaw" in fails(capsys, tmp_path, tmp_path / "out", "--preset", "sphere", "--yaw", 0, 1)
+
+
+def test_shard_without_a_model_is_no_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    library.write_facts(tmp_path / "models")
+    library.write_broken(tmp_path / "models", only_text=True)
+    empty = next(
+        f"{number}/40"
+        for number in range(1, 41)
+        if not any(
+            Shard(number, 40).holds(f"03797390/{name}") for name in ("empty", "missing", "nan", "points")
+        )
+    )
+    assert main([str(tmp_path / "models"), str(tmp_path / "out"), "--shard", empty]) == 0
+    assert "holds 0 views" in capsys.readouterr().err
+    assert "samples 16 (asked for: 3)" in fails(
+        capsys, tmp_path / "models", tmp_path / "out", "--shard", "1/2", "--samples", 3
+    )

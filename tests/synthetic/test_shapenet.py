@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from synthetic.intake import check_model
 from synthetic.shapenet import (
     BrokenModelError,
     LibraryError,
     Model,
     ObjectClass,
-    check_model,
     interleave,
     load_library,
     split_of,
@@ -31,7 +31,9 @@ def models(tmp_path: Path) -> Path:
 def test_models_take_their_class_from_classes_json_else_from_the_taxonomy(models: Path) -> None:
     found = {model.key: model for model in load_library(models)}
     assert list(found) == sorted(library.SHAPES)
-    assert found["02876657/blocks"].object_class == ObjectClass("n02823428", "building blocks", 440, "02876657")
+    assert found["02876657/blocks"].object_class == ObjectClass(
+        "n02823428", "building blocks", 440, "02876657"
+    )
     assert found["03797390/ball"].object_class == ObjectClass("n03797390", "mug", None, "03797390")
     assert found["03797390/ball"].path == models / "03797390/ball/models/model_normalized.obj"
     assert found["03797390/ball"].identifier == "ball"
@@ -49,19 +51,41 @@ def test_folders_that_are_no_models_are_left_alone(models: Path) -> None:
     assert [model.key for model in load_library(models)] == sorted(library.SHAPES)
 
 
-@pytest.mark.parametrize(("name", "content", "message"), [
-    ("taxonomy.json", "{", "not readable as JSON"),
-    ("taxonomy.json", "{}", "expected a JSON list"),
-    ("taxonomy.json", '[{"name": "mug"}]', "synsetId and name"),
-    ("taxonomy.json", "[]", "knows this class"),
-    ("classes.json", "[]", "expected a JSON dict"),
-    ("classes.json", '{"03797390/ball": {"wnid": "n03797390"}}', "lacks"),
-    ("classes.json", json.dumps({"03797390/ball": {"wnid": "../../x", "name": "mug", "imagenet_index": None,
-                                                   "synset": None}}), "expected a wnid"),
-    ("classes.json", json.dumps({"03797390/ball": {"wnid": "n04379243", "name": "mug", "imagenet_index": None,
-                                                   "synset": None}}), "while other models say"),
-])
-def test_unreadable_or_contradictory_libraries_raise(models: Path, name: str, content: str, message: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("taxonomy.json", "{", "not readable as JSON"),
+        ("taxonomy.json", "{}", "expected a JSON list"),
+        ("taxonomy.json", '[{"name": "mug"}]', "synsetId and name"),
+        ("taxonomy.json", "[]", "knows this class"),
+        ("classes.json", "[]", "expected a JSON dict"),
+        ("classes.json", '{"03797390/ball": {"wnid": "n03797390"}}', "lacks"),
+        (
+            "classes.json",
+            json.dumps(
+                {"03797390/ball": {"wnid": "../../x", "name": "mug", "imagenet_index": None, "synset": None}}
+            ),
+            "expected a wnid",
+        ),
+        (
+            "classes.json",
+            json.dumps(
+                {
+                    "03797390/ball": {
+                        "wnid": "n04379243",
+                        "name": "mug",
+                        "imagenet_index": None,
+                        "synset": None,
+                    }
+                }
+            ),
+            "while other models say",
+        ),
+    ],
+)
+def test_unreadable_or_contradictory_libraries_raise(
+    models: Path, name: str, content: str, message: str
+) -> None:
     (models / name).write_text(content)
     with pytest.raises(LibraryError, match=message):
         load_library(models)
@@ -91,18 +115,29 @@ def test_split_is_stable_and_keeps_a_tenth_for_tests() -> None:
 FIRST_TEST_MODEL = 9  # a later version must split the same
 
 
-@pytest.mark.parametrize("text", ["v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\nf 3 2 1\n",
-                                  "# assimp\r\nv\t0 0 0\r\nv 1 0 0\r\nv 0 1 0\r\n"
-                                  "g nan\r\nf 1/1 2/1 3/1\r\nf 1 2 3 1\r\n"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\nf 3 2 1\n",
+        "# assimp\r\nv\t0 0 0\r\nv 1 0 0\r\nv 0 1 0\r\ng nan\r\nf 1/1 2/1 3/1\r\nf 1 2 3 1\r\n",
+    ],
+)
 def test_checking_a_good_model_counts_its_faces(tmp_path: Path, text: str) -> None:
     (tmp_path / "model.obj").write_bytes(text.encode())
     assert check_model(tmp_path / "model.obj") == 2
 
 
-@pytest.mark.parametrize(("text", "reason"), [
-    (" \n", "empty"), ("f 1 2 3\n", "no vertices"), ("vt 0 0\nv 0 0 0\nvn 0 0 1\n", "no faces"),
-    ("v 0 0 0\nv 1 0 NaN\nf 1 2 1\n", "not finite"), ("v 0 -inf 0\nf 1 1 1\n", "not finite"), (None, "missing"),
-])
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (" \n", "empty"),
+        ("f 1 2 3\n", "no vertices"),
+        ("vt 0 0\nv 0 0 0\nvn 0 0 1\n", "no faces"),
+        ("v 0 0 0\nv 1 0 NaN\nf 1 2 1\n", "not finite"),
+        ("v 0 -inf 0\nf 1 1 1\n", "not finite"),
+        (None, "missing"),
+    ],
+)
 def test_broken_models_raise_with_the_reason(tmp_path: Path, text: str | None, reason: str) -> None:
     if text is not None:
         (tmp_path / "model.obj").write_text(text)

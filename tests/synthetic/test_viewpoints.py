@@ -52,8 +52,11 @@ def test_viewpoints_follow_the_stated_normal_distributions() -> None:
 def test_viewpoint_depends_on_seed_model_and_view_alone() -> None:
     first = sample_viewpoint(PAPER, 0, "a/b", 0)
     assert first == sample_viewpoint(PAPER, 0, "a/b", 0)
-    others = [sample_viewpoint(PAPER, 1, "a/b", 0), sample_viewpoint(PAPER, 0, "a/c", 0),
-              sample_viewpoint(PAPER, 0, "a/b", 1)]
+    others = [
+        sample_viewpoint(PAPER, 1, "a/b", 0),
+        sample_viewpoint(PAPER, 0, "a/c", 0),
+        sample_viewpoint(PAPER, 0, "a/b", 1),
+    ]
     assert len({view.yaw for view in [first, *others]}) == 4
     assert first.yaw == pytest.approx(FIRST_YAW, abs=1e-12)  # a later version must draw the same
 
@@ -88,8 +91,57 @@ def test_ray_lengths_are_those_of_the_pixel_rays() -> None:
     np.testing.assert_allclose(lengths[1, 2], math.sqrt(1.25))
 
 
-@pytest.mark.parametrize("numbers", [{"yaw": (0.0, -1.0)}, {"fov": 0.0}, {"fov": 180.0}, {"radius": -1.0},
-                                     {"t_near": 2.0, "t_far": 2.0}, {"pitch": (0.0, 0.1)}, {"radius": math.inf}])
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        {"yaw": (0.0, -1.0)},
+        {"fov": 0.0},
+        {"fov": 180.0},
+        {"radius": -1.0},
+        {"t_near": 2.0, "t_far": 2.0},
+        {"pitch": (0.0, 0.1)},
+        {"radius": math.inf},
+    ],
+)
 def test_impossible_cameras_raise(numbers: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=r"must|expected"):
+        ViewDistribution(**numbers)  # type: ignore[arg-type]
+
+
+def test_turntable_goes_once_around_at_one_height() -> None:
+    table = ViewDistribution(kind="turntable", yaw=(0.3, 0.0), pitch=(1.2, 0.0), turn=8)
+    views = [sample_viewpoint(table, 4, "a/b", view) for view in range(8)]
+    np.testing.assert_allclose([view.yaw for view in views], 0.3 + np.arange(8) * math.pi / 4)
+    assert {view.pitch for view in views} == {1.2}
+    shaken = ViewDistribution(kind="turntable", yaw=(0.3, 0.1), pitch=(1.2, 0.1), turn=8)
+    offsets = [
+        sample_viewpoint(shaken, 4, f"a/{model}", 3).yaw - 0.3 - 3 * math.pi / 4 for model in range(2000)
+    ]
+    assert np.std(offsets) == pytest.approx(0.1, rel=0.07)
+
+
+def test_sphere_is_uniform_over_models_and_even_within_one() -> None:
+    sphere = ViewDistribution(kind="sphere", radius=3.0)
+
+    def directions(model: str, count: int) -> np.ndarray:
+        views = [sample_viewpoint(sphere, 1, model, view) for view in range(count)]
+        return np.array([view.cam2world()[:3, 3] for view in views]) / 3.0
+
+    first = np.array([directions(f"a/{number}", 1)[0] for number in range(3000)])
+    for axis in range(3):  # each coordinate of a uniform direction is uniform on [-1, 1] (Archimedes)
+        gap = np.abs((np.sort(first[:, axis]) + 1) / 2 - (np.arange(3000) + 0.5) / 3000).max()
+        assert gap < 1.63 / math.sqrt(3000)
+    for count in (24, 100):
+        even = directions("a/b", count)
+        assert np.linalg.norm(even.mean(axis=0)) < 1.5 / count**0.75
+        nearest = np.sort(np.linalg.norm(even[:, None] - even[None], axis=-1), axis=1)[:, 1]
+        assert nearest.min() > 0.9 / math.sqrt(count)  # independent draws come far nearer
+    np.testing.assert_array_equal(
+        directions("a/b", 24), directions("a/b", 100)[:24]
+    )  # more views keep the first
+
+
+@pytest.mark.parametrize("numbers", [{"kind": "spiral"}, {"turn": 0}])
+def test_unknown_kinds_raise(numbers: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="expected normal, turntable or sphere"):
         ViewDistribution(**numbers)  # type: ignore[arg-type]

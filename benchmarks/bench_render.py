@@ -1,0 +1,182 @@
+"""`python benchmarks/bench_render.py MODELS`: rendering against one BlenderProc process a model, and where time goes.
+
+Processor seconds of all processes are what is compared: unlike the clock they do not depend on who else uses the
+machine. Prints a table; `--record` appends the figures to benchmarks/results.csv.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+RESULTS = REPOSITORY / "benchmarks/results.csv"
+COLUMNS = ("commit", "date", "machine", "bench", "figure", "value", "unit")
+SHAPENET_MODELS = 51209
+sys.path.insert(0, str(REPOSITORY))
+
+from synthetic.dataset import Settings  # noqa: E402  the path comes first
+from synthetic.engines import LocalEngine  # noqa: E402
+from synthetic.farm import Patience, Result, plan, run_jobs  # noqa: E402
+from synthetic.intake import Limits  # noqa: E402
+from synthetic.process import StopRequest  # noqa: E402
+from synthetic.shapenet import Model, interleave, load_library  # noqa: E402
+from synthetic.slot import Care  # noqa: E402
+from synthetic.worker import Order  # noqa: E402
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Seconds an image: the processor's and the clock's, and the processor's by stage."""
+
+    processor: float
+    clock: float
+    stages: dict[str, float]
+
+
+def measure(work: object) -> tuple[float, float]:
+    """Processor seconds of all children of `work()`, and the clock's."""
+    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+    work()  # type: ignore[operator]
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, time.monotonic() - start
+
+
+def ours(models: list[Model], resolution: int, samples: int, workers: int) -> Cost:
+    """A whole run over `models`, one view each, start and end of the processes included."""
+    result = Result()
+    with tempfile.TemporaryDirectory() as out, StopRequest() as stop:
+        order = Order(
+            Path(out),
+            Settings(resolution=resolution, samples=samples),
+            Limits(),
+            max(1, len(os.sched_getaffinity(0)) // workers),
+        )
+        engine = LocalEngine(order, Care(), workers)
+
+        def work() -> None:
+            run_jobs(plan(models, 1, set()), engine, Patience(), stop, result, lambda *_: None)
+            engine.close()
+
+        processor, clock = measure(work)
+    count = max(1, result.views)
+    return Cost(processor / count, clock / count, {stage: s / count for stage, s in result.seconds.items()})
+
+
+def one_process_a_model(models: list[Model], resolution: int, samples: int, denoiser: str) -> Cost:
+    """The same pictures the usual way."""
+    script = REPOSITORY / "benchmarks/blenderproc_process.py"
+
+    def work() -> None:
+        for model in models:
+            with tempfile.TemporaryDirectory() as out:
+                subprocess.run(
+                    [sys.executable, script, model.path, out, str(resolution), str(samples), denoiser],
+                    check=True,
+                    capture_output=True,
+                    timeout=600,
+                )
+
+    processor, clock = measure(work)
+    return Cost(processor / len(models), clock / len(models), {})
+
+
+def record(rows: list[tuple[str, float, str]]) -> None:
+    """Appends figures to the table of all measurements."""
+    done = subprocess.run(
+        ["git", "describe", "--always", "--dirty=+"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    when = datetime.now(UTC).date().isoformat()
+    machine = f"{platform.machine()} {len(os.sched_getaffinity(0))} cores"
+    new = not RESULTS.exists()
+    with RESULTS.open("a", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        if new:
+            writer.writerow(COLUMNS)
+        writer.writerows(
+            (done.stdout.strip() or "none", when, machine, "render", figure, f"{value:.4g}", unit)
+            for figure, value, unit in rows
+        )
+
+
+def main() -> int:
+    """Measures and prints."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("models", type=Path, metavar="MODELS", help="model library")
+    parser.add_argument(
+        "--count", type=int, default=200, help="models of a run of ours (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--processes", type=int, default=3, help="models done the usual way (default: %(default)s)"
+    )
+    parser.add_argument("--resolutions", type=int, nargs="+", default=(64, 128))
+    parser.add_argument("--samples", type=int, default=16)
+    parser.add_argument("--workers", type=int, nargs="+", default=[len(os.sched_getaffinity(0))])
+    parser.add_argument("--record", action="store_true", help="append the figures to benchmarks/results.csv")
+    arguments = parser.parse_args()
+    models = interleave(load_library(arguments.models))[: arguments.count]
+    cores = len(os.sched_getaffinity(0))
+    rows: list[tuple[str, float, str]] = []
+    for resolution in arguments.resolutions:
+        at = f"{resolution}px {arguments.samples}spp"
+        usual = {
+            denoiser: one_process_a_model(
+                models[: arguments.processes], resolution, arguments.samples, denoiser
+            )
+            for denoiser in ("default", "none")
+        }
+        for denoiser, cost in usual.items():
+            rows.append(
+                (f"BlenderProc process a model, denoiser {denoiser}, {at}", cost.processor, "CPU-s/image")
+            )
+        for workers in arguments.workers:
+            cost = ours(models, resolution, arguments.samples, workers)
+            name = f"{workers} workers, {at}"
+            rows.append((f"ours, {name}", cost.processor, "CPU-s/image"))
+            rows.append((f"clock, {name}", 1 / cost.clock, "images/s"))
+            rows += [
+                (f"stage {stage}, {name}", seconds, "CPU-s/image") for stage, seconds in cost.stages.items()
+            ]
+            rows += [
+                (f"ratio to denoiser {denoiser}, {name}", other.processor / cost.processor, "x")
+                for denoiser, other in usual.items()
+            ]
+            hours = cost.processor * SHAPENET_MODELS / cores / 3600
+            print(
+                f"{hours:10.4g} {'h (estimate)':12} {SHAPENET_MODELS} models on {cores} idle cores, {name}",
+                flush=True,
+            )
+        fixed = ours(models[:50], 16, 1, 1)
+        rows.append(
+            (
+                "render call at 16px 1spp: scene, BVH and files without pixels",
+                fixed.stages.get("render", 0.0),
+                "CPU-s/image",
+            )
+        )
+        for figure, value, unit in rows:
+            print(f"{value:10.4g} {unit:12} {figure}", flush=True)
+        if arguments.record:
+            record(rows)
+        rows = []
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,226 @@
+"""The words of `python -m synthetic.render`: presets, options, and the settings they make together."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from synthetic.dataset import Settings
+from synthetic.farm import Shard
+from synthetic.intake import Limits, Treatment
+from synthetic.slot import Care
+from synthetic.viewpoints import ViewDistribution
+
+_LICENSE = "the licences of the source models apply"
+_REACH = 0.55  # depth is coded from so much before the centre of the object to so much behind it
+VIEWS_A_WORKER = 64  # fewer are not worth the start of another Blender
+
+
+@dataclass(frozen=True)
+class Preset:
+    """What `--preset` stands for; every number can be overridden."""
+
+    cameras: ViewDistribution
+    views: int
+    resolution: int = 256
+    samples: int = 16
+
+
+PRESETS = {
+    "paper": Preset(ViewDistribution(), views=1),
+    "turntable": Preset(
+        ViewDistribution(kind="turntable", yaw=(0.0, 0.0), pitch=(math.pi / 2 - 0.35, 0.0)), views=24
+    ),
+    "sphere": Preset(ViewDistribution(kind="sphere"), views=24),
+}
+
+
+def command_line(description: str) -> argparse.ArgumentParser:
+    """The parser of `python -m synthetic.render`, which `description` tells about."""
+    parser = argparse.ArgumentParser(
+        prog="python -m synthetic.render",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "models", type=Path, metavar="MODELS", help="ShapeNetCore v1 or v2, or a folder a class"
+    )
+    parser.add_argument("out", type=Path, metavar="OUT", help="dataset folder, new or to be continued")
+    _add_picture_options(parser)
+    _add_camera_options(parser)
+    _add_model_options(parser)
+    _add_farm_options(parser)
+    return parser
+
+
+def _add_picture_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("pictures", "what is not given is the preset's")
+    group.add_argument(
+        "--preset",
+        choices=tuple(PRESETS),
+        default="paper",
+        help="paper: one view around the front; turntable: a circle; sphere: from everywhere",
+    )
+    group.add_argument("--resolution", type=int, help="pixels a side (256)")
+    group.add_argument("--views", type=_positive, help="views a model (paper 1, others 24)")
+    group.add_argument("--samples", type=int, help="light samples a pixel (16)")
+    group.add_argument("--seed", type=int, default=0, help="decides the viewpoints (default: %(default)s)")
+    group.add_argument(
+        "--normals", action="store_true", help="also the surface normal at every pixel's centre"
+    )
+    group.add_argument(
+        "--transparent",
+        choices=("remove", "opaque"),
+        default="remove",
+        help="what becomes of transparent parts (default: %(default)s)",
+    )
+    group.add_argument(
+        "--missing-textures",
+        choices=("fail", "color"),
+        default="fail",
+        help="models without them fail, or show the material's plain colour (default: %(default)s)",
+    )
+    group.add_argument("--license", default=_LICENSE, help="of the models, for dataset.json")
+
+
+def _add_camera_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("cameras", "angles in radians but for --fov, lengths in world units")
+    group.add_argument("--yaw", type=float, nargs=2, metavar=("MEAN", "STD"), help="paper: 0 pi/8")
+    group.add_argument("--pitch", type=float, nargs=2, metavar=("MEAN", "STD"), help="paper: pi/2 pi/8")
+    group.add_argument("--turn", type=_positive, help="views in a full circle of a turntable (all of them)")
+    group.add_argument("--radius", type=float, help="of the cameras' sphere (2)")
+    group.add_argument("--fov", type=float, help="full field of view in degrees (40)")
+    group.add_argument(
+        "--near-far",
+        type=float,
+        nargs=2,
+        metavar=("NEAR", "FAR"),
+        help=f"ray distances between which depth is coded (radius -+ {_REACH})",
+    )
+
+
+def _add_model_options(parser: argparse.ArgumentParser) -> None:
+    group, limits, care = parser.add_argument_group("models"), Limits(), Care()
+    group.add_argument("--limit", type=_positive, help="only this many models, the classes taking turns")
+    group.add_argument(
+        "--split",
+        choices=("all", "train", "test"),
+        default="all",
+        help="only one side of the stable split (default: %(default)s)",
+    )
+    group.add_argument(
+        "--front", help="axis of the files that is the front, such as -z (decided by the layout)"
+    )
+    group.add_argument("--up", help="axis of the files that is up (+y)")
+    group.add_argument(
+        "--normalise",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="centre every model and scale its box to diagonal 1 (all layouts but ShapeNetCore.v2)",
+    )
+    group.add_argument("--strict", action="store_true", help="stop at the first broken model")
+    group.add_argument("--retry", action="store_true", help="try models again that failed in earlier runs")
+    group.add_argument(
+        "--max-failures",
+        type=float,
+        default=0.5,
+        metavar="SHARE",
+        help="stop when more than this share of at least 50 models failed (default: %(default)s)",
+    )
+    group.add_argument(
+        "--model-seconds",
+        type=float,
+        default=care.model_seconds,
+        metavar="S",
+        help="most that loading a model or drawing one view may take (default: %(default)s)",
+    )
+    group.add_argument("--max-faces", type=int, default=limits.max_faces, help="default: %(default)s")
+    group.add_argument(
+        "--max-megabytes", type=int, default=limits.max_megabytes, help="of a file (%(default)s)"
+    )
+    group.add_argument(
+        "--max-texture", type=int, default=limits.max_texture_side, help="pixels a side (%(default)s)"
+    )
+
+
+def _add_farm_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("work")
+    group.add_argument(
+        "--workers",
+        type=_positive,
+        metavar="N",
+        help=f"processes (one a core, but none for less than {VIEWS_A_WORKER} views)",
+    )
+    group.add_argument(
+        "--threads", type=_positive, metavar="N", help="threads a process (the cores left over)"
+    )
+    group.add_argument(
+        "--shard",
+        type=_shard,
+        default=Shard(),
+        metavar="I/N",
+        help="only part I of N, of the models asked for; all parts may share OUT",
+    )
+    group.add_argument(
+        "--resume",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="continue an OUT that holds views already (default)",
+    )
+    group.add_argument("--time-limit", type=float, metavar="S", help="stop after so many seconds")
+    group.add_argument(
+        "--recycle",
+        type=_positive,
+        default=Care().models,
+        metavar="N",
+        help="a fresh Blender after so many jobs (default: %(default)s)",
+    )
+    group.add_argument(
+        "--engine", choices=("local", "ray"), default="local", help="this machine, or a Ray cluster"
+    )
+    group.add_argument("--address", help="of the Ray cluster, such as auto (default: one on this machine)")
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"expected at least 1, found {number}")
+    return number
+
+
+def _shard(text: str) -> Shard:
+    try:
+        return Shard.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def settings_of(arguments: argparse.Namespace) -> Settings:
+    """The preset with what the command line overrides; completes `arguments.views`. Raises ValueError."""
+    preset = PRESETS[arguments.preset]
+    usual = preset.cameras
+    if usual.kind == "sphere" and (arguments.yaw or arguments.pitch):
+        raise ValueError("cameras all over a sphere have no --yaw and --pitch")
+    arguments.views = arguments.views or preset.views
+    radius = usual.radius if arguments.radius is None else arguments.radius
+    near, far = arguments.near_far or (radius - _REACH, radius + _REACH)
+    cameras = ViewDistribution(
+        kind=usual.kind,
+        yaw=tuple(arguments.yaw or usual.yaw),
+        pitch=tuple(arguments.pitch or usual.pitch),
+        turn=arguments.turn or (arguments.views if usual.kind == "turntable" else usual.turn),
+        radius=radius,
+        fov=usual.fov if arguments.fov is None else arguments.fov,
+        t_near=near,
+        t_far=far,
+    )
+    return Settings(
+        resolution=preset.resolution if arguments.resolution is None else arguments.resolution,
+        samples=preset.samples if arguments.samples is None else arguments.samples,
+        seed=arguments.seed,
+        normals=arguments.normals,
+        cameras=cameras,
+        treatment=Treatment(arguments.transparent, arguments.missing_textures),
+    )

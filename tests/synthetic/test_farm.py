@@ -1,0 +1,241 @@
+"""Shards, claims, failures and slots, without Blender: a stand-in program speaks the worker's language."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from synthetic import slot
+from synthetic.dataset import Settings
+from synthetic.engines import LocalEngine
+from synthetic.farm import Claim, FarmError, Journal, Patience, Result, Shard, merge_failures, plan, run_jobs
+from synthetic.intake import Limits
+from synthetic.process import StopRequest
+from synthetic.shapenet import Model, ObjectClass
+from synthetic.slot import BlenderError, Care, Outcome, Slot
+from synthetic.worker import Job, Order
+from tests.synthetic.small_library import REPOSITORY
+
+MUG = ObjectClass("n03797390", "mug", None, "03797390")
+STAND_IN = """
+import json, os, signal, sys, time
+tell = lambda event, **facts: print(json.dumps({"event": event, **facts}), flush=True)
+order, started = json.loads(sys.stdin.readline()), False
+for line in sys.stdin:
+    job = json.loads(line)
+    name = job["model"]["key"].partition("/")[2]
+    open(os.path.join(order["out"], "log"), "a").write(f"{name} {os.getpid()}\\n")
+    if not started:
+        tell("starting")
+        if name == "unusable":
+            sys.exit("no Blender here")
+        tell("ready")
+        started = True
+    if name == "hangs":
+        time.sleep(600)
+    for view in job["views"]:
+        tell("view", seconds={"render": 1.0})
+        once = os.path.join(order["out"], name)
+        if name == "crashes" or name == "stumbles" and not os.path.exists(once):
+            open(once, "w").close()
+            os.kill(os.getpid(), signal.SIGSEGV)
+        time.sleep(0.3 if name == "slow" else 0)
+    tell("failed", reason="ugly") if name.startswith("ugly") else tell("done", megabytes=9000 * (name == "greedy"))
+"""
+
+
+@pytest.fixture
+def order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Order:
+    (tmp_path / "stand_in.py").write_text(STAND_IN)
+    monkeypatch.setattr(slot, "_COMMAND", (sys.executable, str(tmp_path / "stand_in.py")))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    return Order(tmp_path, Settings(), Limits(), 1)
+
+
+def job(name: str, views: int = 2) -> Job:
+    return Job(Model(f"03797390/{name}", Path("nowhere"), MUG), tuple(range(views)))
+
+
+def log(order: Order) -> list[list[str]]:
+    return [line.split() for line in (order.out / "log").read_text().splitlines()]
+
+
+@pytest.fixture
+def place(order: Order) -> Iterator[Slot]:
+    held = Slot(order, Care(model_seconds=1.5, models=3))
+    yield held
+    held.close()
+    assert not list(order.out.glob("gp3d-render-*"))
+
+
+def test_shards_part_every_library_without_gap_or_overlap() -> None:
+    keys = [f"03797390/{number}" for number in range(3000)]
+    for count in (1, 2, 3, 7):
+        holders = [[shard for shard in range(1, count + 1) if Shard(shard, count).holds(key)] for key in keys]
+        assert all(len(holder) == 1 for holder in holders)
+        sizes = [sum(holder == [shard] for holder in holders) for shard in range(1, count + 1)]
+        assert min(sizes) > 0.85 * 3000 / count
+    assert all(Shard(1, 2).holds(key) == (Shard(1, 4).holds(key) or Shard(2, 4).holds(key)) for key in keys)
+    assert Shard(2, 4).holds("03797390/0") is False  # a later version must part the same
+    assert Shard.parse("2/8") == Shard(2, 8)
+
+
+@pytest.mark.parametrize("text", ["0/2", "3/2", "1", "a/b", "-1/2", "1/0"])
+def test_impossible_shards_raise(text: str) -> None:
+    with pytest.raises(ValueError, match="shard"):
+        Shard.parse(text)
+
+
+def claim_elsewhere(folder: Path, shard: str) -> subprocess.Popen[str]:
+    program = (
+        f"import sys; from pathlib import Path; from synthetic.farm import Claim, Shard, FarmError\n"
+        f"try:\n    with Claim(Path({str(folder)!r}), Shard.parse({shard!r})):\n"
+        f"        print('mine', flush=True); sys.stdin.read()\nexcept FarmError as error: print(error)"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program],
+        cwd=REPOSITORY,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    return process
+
+
+def test_two_processes_cannot_claim_the_same_models_but_shards_can_share(tmp_path: Path) -> None:
+    holder = claim_elsewhere(tmp_path, "1/2")
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "mine\n"
+    for shard in (Shard(1, 1), Shard(1, 2), Shard(2, 4), Shard(2, 3)):
+        with pytest.raises(FarmError, match="another process is rendering"), Claim(tmp_path, shard):
+            pass
+    with Claim(tmp_path, Shard(2, 2)) as claim, claim.index():
+        assert (tmp_path / ".lock").exists()
+    assert (tmp_path / ".lock").exists()  # the other is still at work
+    holder.kill()
+    holder.wait()
+    with Claim(tmp_path, Shard()):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_journal_survives_a_kill_and_is_taken_over_by_whom_it_concerns(tmp_path: Path) -> None:
+    Journal(tmp_path, Shard(2, 4)).add("03797390/a", "is empty")
+    with (tmp_path / ".failures-2-of-4.jsonl").open("a") as file:
+        file.write('{"model": "03797390/b", "rea')  # killed in the middle of it
+    assert Journal(tmp_path, Shard(2, 2)).left_over() == {}
+    for shard in (Shard(2, 4), Shard(1, 2), Shard()):
+        assert Journal(tmp_path, shard).left_over() == {"03797390/a": "is empty"}
+    Journal(tmp_path, Shard(2, 2)).clear()
+    assert Journal(tmp_path, Shard()).left_over()
+    Journal(tmp_path, Shard()).clear()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_plan_leaves_out_what_is_there_and_deals_few_views_at_a_time() -> None:
+    models = [job("a").model, job("b").model]
+    jobs = plan(models, 20, {"n03797390/a_003", *(f"n03797390/b_{view:03d}" for view in range(20))})
+    assert [len(part.views) for part in jobs] == [8, 8, 3]
+    assert [view for part in jobs for view in part.views] == [view for view in range(20) if view != 3]
+
+
+def test_failures_of_models_tried_anew_are_forgotten() -> None:
+    result = Result(failures={"b": "new"}, tried={"a", "b"})
+    assert merge_failures({"a": "old", "b": "old", "c": "old"}, result) == {"b": "new", "c": "old"}
+
+
+def test_slot_renews_its_blender_after_some_models_and_when_it_has_grown(order: Order, place: Slot) -> None:
+    for name in ("a", "b", "c", "d", "greedy", "e"):
+        assert place.run(job(name)) == Outcome(f"03797390/{name}", "done", 2, "", {"render": 2.0})
+    processes = [process for _, process in log(order)]
+    assert [processes.index(process) for process in processes] == [0, 0, 0, 3, 3, 5]
+
+
+def test_model_that_kills_blender_gets_one_more_chance(order: Order, place: Slot) -> None:
+    assert place.run(job("stumbles", 3)) == Outcome("03797390/stumbles", "done", 3, "", {"render": 3.0})
+    outcome = place.run(job("crashes", 3))
+    assert (outcome.end, outcome.views) == ("failed", 2)
+    assert f"signal {signal.SIGSEGV}" in outcome.reason
+    assert place.run(job("a")).end == "done"
+
+
+def test_model_that_hangs_fails_after_its_time(order: Order, place: Slot) -> None:
+    start = time.monotonic()
+    outcome = place.run(job("hangs"))
+    assert 1.4 < time.monotonic() - start < 15
+    assert (outcome.end, outcome.reason) == ("failed", "took longer than 1.5 s to load or to draw one view")
+    hung = int(log(order)[-1][1])
+    with pytest.raises(ProcessLookupError):
+        os.kill(hung, 0)
+    assert place.run(job("a")).end == "done"
+    assert [name for name, _ in log(order)] == ["hangs", "a"]
+
+
+def test_missing_blender_is_nobodys_fault(order: Order, place: Slot) -> None:
+    with pytest.raises(BlenderError, match="no Blender here"):
+        place.run(job("unusable"))
+
+
+def run(
+    order: Order, names: list[str], patience: Patience | None = None, workers: int = 2
+) -> tuple[Result, list[str]]:
+    result, told = Result(), []
+    engine = LocalEngine(order, Care(model_seconds=30), workers)
+    with StopRequest() as stop:
+        try:
+            run_jobs(
+                [job(name) for name in names],
+                engine,
+                patience or Patience(),
+                stop,
+                result,
+                lambda model, reason: told.append(model),
+            )
+        finally:
+            engine.close()
+    assert not list(order.out.glob("gp3d-render-*"))
+    return result, told
+
+
+def test_run_shares_jobs_among_workers_and_remembers_failures(order: Order) -> None:
+    result, told = run(order, [*(f"m{number}" for number in range(20)), "ugly", "crashes", "ugly"])
+    assert result.views in (44, 46)  # the second ugly one may have begun before the first was known
+    assert set(result.failures) == {"03797390/ugly", "03797390/crashes"}
+    assert sorted(told) == sorted(result.failures)
+    assert len({process for name, process in log(order) if name.startswith("m")}) == 2
+    assert result.end == ""
+
+
+def test_too_many_failures_end_the_run_but_few_models_never_do(order: Order) -> None:
+    assert run(order, [f"ugly{number}" for number in range(40)], workers=1)[0].end == ""
+    result, _ = run(order, [f"ugly{number}" for number in range(200)], workers=1)
+    assert result.end == "failures"
+    assert 50 <= len(result.tried) < 60
+    good = [f"{kind}{number}" for number in range(60) for kind in ("ugly", "fine")]
+    assert run(order, good, Patience(max_failures=0.6))[0].end == ""
+
+
+def test_time_limit_ends_the_run_after_the_views_at_work(order: Order) -> None:
+    start = time.monotonic()
+    result, _ = run(order, ["slow"] * 100, Patience(seconds=1.0))
+    assert result.end == "time"
+    assert time.monotonic() - start < 15
+    assert 0 < result.views < 60
+
+
+def test_error_of_a_slot_reaches_the_one_who_waits(order: Order) -> None:
+    with pytest.raises(BlenderError, match="cannot be started"):
+        run(order, ["unusable", "a", "b"])
+
+
+@pytest.mark.parametrize("numbers", [{"max_failures": 0.0}, {"max_failures": 1.5}, {"seconds": 0.0}])
+def test_impossible_patience_raises(numbers: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="must lie"):
+        Patience(**numbers)
