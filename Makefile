@@ -21,13 +21,15 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # XDG_CONFIG_HOME stays the user's: pip reads its settings (proxy, mirror) there.
 unexport PYTHONHOME PYTHONPATH
 
-.PHONY: help setup demo test check format clean clean-runs
+.PHONY: help setup demo test check format addon addon-gui clean clean-runs
 
 help:
 	@echo "make demo        set up, then: objects -> renders -> training -> meshes, in runs/demo"
 	@echo "make test        set up, then lint, types and the whole test suite"
 	@echo "make setup       prepare .venv only; quick when there is nothing to do"
 	@echo "make check       lint and types only        make format       lay out the code"
+	@echo "make addon       build and validate the Blender extension in dist/"
+	@echo "make addon-gui   draw docs/addon-*.png in a real Blender window (Debian's blender, Xvfb, xdotool)"
 	@echo "make clean       remove .venv and caches    make clean-runs   remove results"
 
 setup:
@@ -47,6 +49,12 @@ test: check
 format: setup
 	.venv/bin/ruff check --fix
 	.venv/bin/ruff format
+
+addon: setup
+	.venv/bin/python tools/build_addon.py
+
+addon-gui: setup
+	.venv/bin/python tools/addon_gui.py
 
 clean:
 	rm -rf .venv .cache build dist gp3d.egg-info

@@ -1,0 +1,154 @@
+"""The mesh bundle (npz, docs/serve.md) as arrays that Blender wants. numpy only, no bpy.
+
+Bundles are in the GP3D frame (y up, front +z); Blender has z up and its front views look along +y, so that a point
+(x, y, z) becomes (x, -z, y): upright, front at -Y. A textured bundle repeats a vertex where a seam of the atlas runs;
+Blender keeps texture coordinates at the corners of faces, so that every position stands once here.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+FORMAT = "gp3d-mesh"
+VERSION = 1
+
+Array = npt.NDArray[Any]
+
+
+class BundleError(Exception):
+    """A bundle that cannot be used; the message is one sentence."""
+
+
+@dataclass(frozen=True, eq=False)
+class Bundle:
+    """vertices float32 [V,3] in Blender's frame, faces int32 [F,3]; with a texture uv float32 [3F,2] of the corners
+    and texture uint8 [H,W,3] (sRGB, top row first); with vertex colours colors uint8 [V,3] (sRGB); the recipe.
+    """
+
+    vertices: Array
+    faces: Array
+    recipe: dict[str, Any]
+    uv: Array | None = None
+    texture: Array | None = None
+    colors: Array | None = None
+    thumbnail: Array | None = None
+
+
+def read_bundle(path: Path) -> Bundle:
+    """The bundle at `path`. Raises BundleError if it is missing, damaged, or inconsistent."""
+    try:
+        with np.load(path, allow_pickle=False) as data:
+            arrays = {name: data[name] for name in data.files}
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        raise BundleError(f"{Path(path).name} is no readable mesh bundle ({type(error).__name__})") from None
+    if str(arrays.get("format")) != FORMAT or int(arrays.get("version", 0)) != VERSION:
+        raise BundleError(f"{Path(path).name} is no {FORMAT} bundle of version {VERSION}")
+    try:
+        recipe = json.loads(str(arrays.get("recipe", "{}")))
+    except ValueError:
+        raise BundleError(f"{Path(path).name} has no readable recipe") from None
+    _check(arrays)
+    vertices, faces = arrays["vertices"], np.ascontiguousarray(arrays["faces"], np.int32)
+    uv = arrays["uv"][faces.reshape(-1)] if "uv" in arrays else None
+    first, place = _distinct(vertices)
+    colors = arrays["vertex_colors"][first] if "vertex_colors" in arrays else None
+    welded = place[faces].astype(np.int32)
+    texture, thumbnail = arrays.get("texture"), arrays.get("thumbnail")
+    return Bundle(_to_blender(vertices[first]), welded, recipe, uv, texture, colors, thumbnail)
+
+
+def crop(bundle: Bundle, share: float, keep_largest: bool) -> Bundle:
+    """Only the faces within the middle `share` (0 to 1) of the bounding box in every direction, and of those, with
+    `keep_largest`, only the piece with most faces. Raises BundleError if nothing is left.
+    """
+    if share >= 1:
+        return bundle  # the engine has left one piece already
+    low, high = bundle.vertices.min(axis=0), bundle.vertices.max(axis=0)
+    inside = (np.abs(bundle.vertices - (low + high) / 2) <= (high - low) / 2 * share).all(axis=1)
+    keep = inside[bundle.faces].all(axis=1)
+    if keep_largest and keep.any():
+        piece = _pieces(bundle.faces[keep], len(bundle.vertices))[bundle.faces[:, 0]]
+        numbers, counts = np.unique(piece[keep], return_counts=True)
+        keep &= piece == numbers[counts.argmax()]
+    if not keep.any():
+        raise BundleError("Nothing of the mesh is left: crop less")
+    return _subset(bundle, keep)
+
+
+def place(bundle: Bundle, size: float, on_ground: bool) -> Array:
+    """Vertices float32 [V,3] whose longest side is `size`, in the middle of the origin or standing on it."""
+    low, high = bundle.vertices.min(axis=0), bundle.vertices.max(axis=0)
+    longest = float((high - low).max())
+    centre = (low + high) / 2
+    if on_ground:
+        centre[2] = low[2]
+    return ((bundle.vertices - centre) * (size / longest if longest > 0 else 1.0)).astype(np.float32)
+
+
+def _check(arrays: dict[str, Array]) -> None:
+    vertices, faces = arrays.get("vertices"), arrays.get("faces")
+    if vertices is None or faces is None or vertices.ndim != 2 or faces.ndim != 2:
+        raise BundleError("The bundle has no mesh")
+    if vertices.shape[1] != 3 or faces.shape[1] != 3 or faces.dtype.kind not in "iu" or not len(faces):
+        raise BundleError("The mesh has no triangles")
+    if faces.min() < 0 or faces.max() >= len(vertices) or not np.isfinite(vertices).all():
+        raise BundleError("The mesh has faces without vertices, or vertices that are nowhere")
+    for name, columns, dtype in (("uv", 2, np.float32), ("vertex_colors", 3, np.uint8)):
+        if name in arrays and (arrays[name].shape != (len(vertices), columns) or arrays[name].dtype != dtype):
+            raise BundleError(f"The mesh's {name} do not belong to its vertices")
+    for name in ("texture", "thumbnail"):
+        if name in arrays and (arrays[name].ndim != 3 or arrays[name].dtype != np.uint8):
+            raise BundleError(f"The mesh's {name} is no picture")
+
+
+def _to_blender(vertices: Array) -> Array:
+    return np.stack([vertices[:, 0], -vertices[:, 2], vertices[:, 1]], axis=1).astype(np.float32)
+
+
+def _distinct(vertices: Array) -> tuple[Array, Array]:
+    """Indices [U] of the first vertex at each position, and for every vertex the place [V] of its position there.
+
+    Positions are compared by a 64-bit mix of their bits, which is several times as fast as comparing rows; should two
+    positions ever share one, rows are compared after all.
+    """
+    bits = (np.ascontiguousarray(vertices, np.float32) + np.float32(0)).view(np.uint32).astype(np.uint64)
+    mixed = bits @ np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9], np.uint64)
+    _, first, inverse = np.unique(mixed, return_index=True, return_inverse=True)
+    if not np.array_equal(vertices[first][inverse], vertices):
+        _, first, inverse = np.unique(vertices, axis=0, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(order))
+    return first[order], rank[inverse.reshape(-1)]
+
+
+def _pieces(faces: Array, count: int) -> Array:
+    """For every vertex the smallest number of a vertex that it is connected with."""
+    number = np.arange(count)
+    corners = faces.reshape(-1)
+    while True:
+        smallest = np.repeat(number[faces].min(axis=1), 3)
+        before = number.copy()
+        np.minimum.at(number, corners, smallest)
+        np.minimum.at(number, before[corners], smallest)  # what a vertex belonged to belongs along
+        number = number[number]
+        if np.array_equal(number, before):
+            return number
+
+
+def _subset(bundle: Bundle, keep: Array) -> Bundle:
+    used, faces = np.unique(bundle.faces[keep], return_inverse=True)
+    return replace(
+        bundle,
+        vertices=bundle.vertices[used],
+        faces=faces.reshape(-1, 3).astype(np.int32),
+        uv=None if bundle.uv is None else bundle.uv[np.repeat(keep, 3)],
+        colors=None if bundle.colors is None else bundle.colors[used],
+    )

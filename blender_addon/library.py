@@ -1,0 +1,108 @@
+"""Objects as assets: mark, catalogue, tags, a preview picture that we write ourselves, and a library file."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import bpy
+import numpy as np
+import numpy.typing as npt
+
+CATALOG_FILE = "blender_assets.cats.txt"
+_HEADER = "# This is an Asset Catalog Definition file for Blender.\n\nVERSION 1\n\n"
+_NAMESPACE = uuid.UUID(
+    "6f1f5c1e-8d6a-5b0b-9a52-2f1d4a7c9e30"
+)  # the same catalogue has the same id everywhere
+
+
+def catalog_path(class_name: str) -> str:
+    """Where a class stands in the tree of catalogues, e.g. "GP3D/coffee mug"."""
+    return "GP3D/" + class_name.replace("/", " ").replace(":", " ")
+
+
+def catalog_id(path: str) -> str:
+    """The id of a catalogue; it depends on its path only."""
+    return str(uuid.uuid5(_NAMESPACE, path))
+
+
+def add_catalog(folder: Path, path: str) -> Path:
+    """Makes sure that the catalogue file in `folder` has `path`; keeps everything else in it. Returns the file.
+
+    Raises OSError if it cannot be written.
+    """
+    file = folder / CATALOG_FILE
+    text = file.read_text(encoding="utf-8") if file.is_file() else _HEADER
+    if catalog_id(path) not in text:
+        line = f"{catalog_id(path)}:{path}:{path.replace('/', '-')}\n"
+        folder.mkdir(parents=True, exist_ok=True)
+        handle, partial = tempfile.mkstemp(dir=folder, prefix=".cats-")
+        with open(handle, "w", encoding="utf-8") as stream:
+            stream.write(text if text.endswith("\n") else text + "\n")
+            stream.write(line)
+        os.replace(partial, file)
+    return file
+
+
+def mark(thing: bpy.types.Object, recipe: Mapping[str, Any], tags: Sequence[str]) -> None:
+    """Marks `thing` as an asset with catalogue, tags, description and author; a catalogue file beside a saved .blend.
+
+    Raises OSError if that file cannot be written.
+    """
+    made = recipe.get("recipe", {})
+    kind = made.get("class", {})
+    name = str(kind.get("name", "object"))
+    thing.asset_mark()
+    data = thing.asset_data
+    data.catalog_id = catalog_id(catalog_path(name))
+    data.description = f"{name}, seed {made.get('seed')}, made by GP3D"
+    data.author = "GP3D"
+    for tag in ("imagenet", name, str(kind.get("wnid") or ""), *tags):
+        if tag.strip():
+            data.tags.new(tag.strip(), skip_if_exists=True)
+    if bpy.data.filepath:
+        add_catalog(Path(bpy.data.filepath).parent, catalog_path(name))
+
+
+def set_preview(thing: bpy.types.Object, pixels: npt.NDArray[np.uint8]) -> None:
+    """Writes the asset's picture: uint8 [H,W,3], top row first."""
+    height, width = pixels.shape[:2]
+    values = np.ones((height, width, 4), np.float32)
+    values[..., :3] = pixels[::-1, :, :3] / np.float32(255)
+    preview = thing.preview_ensure()
+    preview.image_size = (width, height)
+    preview.image_pixels_float.foreach_set(values.reshape(-1))
+
+
+def save(things: Sequence[bpy.types.Object], folder: Path) -> list[Path]:
+    """Writes every object with what it needs to a .blend of its own in `folder`, and its catalogue; returns the files.
+
+    Raises OSError or RuntimeError if they cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    files = []
+    for thing in things:
+        file = folder / f"{bpy.path.clean_name(thing.name)}.blend"
+        bpy.data.libraries.write(str(file), {thing}, fake_user=True, compress=True)
+        add_catalog(folder, catalog_path(str(thing.get("gp3d_class", "object"))))
+        files.append(file)
+    return files
+
+
+def read_pixels(path: Path) -> npt.NDArray[np.uint8]:
+    """The picture at `path`, uint8 [H,W,3], top row first. Raises RuntimeError if Blender cannot read it."""
+    image = bpy.data.images.load(str(path))
+    try:
+        width, height = image.size
+        if not width:
+            raise RuntimeError(f"no readable picture: {path}")
+        values = np.empty(width * height * 4, np.float32)
+        image.pixels.foreach_get(values)
+    finally:
+        bpy.data.images.remove(image)
+    pixels = values.reshape(height, width, 4)[::-1, :, :3]
+    return np.clip(np.rint(pixels * 255), 0, 255).astype(np.uint8)

@@ -1,0 +1,317 @@
+# ruff: noqa: RUF012 -- Blender reads class attributes in its own way
+"""What buttons and scripts can do to objects: generate, preview, choose, regenerate, samples, library.
+
+Operators read choices, call one function and report. None waits for the engine, except in background mode.
+"""
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import bpy
+from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, StringProperty
+
+from . import jobs, library, scene
+from .bundle import BundleError
+from .jobs import RequestError
+from .properties import GP3DSettings, choices
+from .state import STATE
+
+_MOST_SEED = 999_999
+_NO_UNDO = {"REGISTER"}
+
+Result = set[str]
+
+
+def attempt(operator: bpy.types.Operator, work: Callable[[], None]) -> Result:
+    """Does the work; an error becomes a report, and in scripts a RuntimeError. Waits for jobs in background mode."""
+    try:
+        work()
+        if bpy.app.background:
+            _finish()
+    except (RequestError, BundleError, OSError, RuntimeError) as error:
+        operator.report({"ERROR"}, str(error))
+        return {"CANCELLED"}
+    return {"FINISHED"}
+
+
+def _finish() -> None:
+    jobs.wait()
+    if STATE.session.problem is not None:
+        raise RequestError(STATE.session.problem.sentence)
+
+
+def _overridden(operator: bpy.types.Operator, settings: GP3DSettings) -> dict[str, Any]:
+    """The scene's choices, with those that a script has given instead."""
+    chosen = choices(settings)
+    given = {name for name in type(operator).__annotations__ if operator.properties.is_property_set(name)}
+    return {**chosen, **{name: getattr(operator, name) for name in given & chosen.keys()}}
+
+
+class GP3D_OT_generate(bpy.types.Operator):
+    """Make a textured mesh of the class; choices that a script leaves out are those of the panel"""
+
+    bl_idname = "gp3d.generate"
+    bl_label = "Generate Mesh"
+    bl_options = _NO_UNDO
+
+    class_name: StringProperty(name="Class", description="Name, ImageNet index or WordNet id")
+    seed: IntProperty(name="Seed", min=0)
+    truncation: FloatProperty(name="Variety", min=0.0, max=1.0, default=0.7)
+    quality: EnumProperty(
+        name="Quality", items=[(name, name.capitalize(), "") for name in jobs.GRIDS], default="STANDARD"
+    )
+    color: EnumProperty(name="Colour", items=[("texture", "Texture", ""), ("vertex", "Vertices", "")])
+    size: FloatProperty(name="Longest Side", min=0.001, default=1.0)
+    as_asset: BoolProperty(name="Mark as Asset")
+
+    def execute(self, context: bpy.types.Context) -> Result:
+        """Starts the job, or in background mode does it."""
+        return attempt(self, lambda: self._generate(context))
+
+    def _generate(self, context: bpy.types.Context) -> None:
+        settings = context.scene.gp3d
+        chosen = _overridden(self, settings)
+        picked = [picture for picture in STATE.pictures if picture.chosen]
+        scripted = self.properties.is_property_set("seed") or self.properties.is_property_set("class_name")
+        if picked and not scripted:
+            wishes = [(jobs.find_class(picture.class_name), picture.seed) for picture in picked]
+        else:
+            wishes = [(jobs.find_class(chosen["class_name"]), chosen["seed"])]
+        jobs.generate(context, wishes, chosen)
+
+
+class GP3D_OT_batch(bpy.types.Operator):
+    """Make a mesh of every class for every seed"""
+
+    bl_idname = "gp3d.batch"
+    bl_label = "Generate All"
+    bl_options = _NO_UNDO
+
+    batch_classes: StringProperty(name="Classes", description="Names separated by commas")
+    batch_seeds: StringProperty(name="Seeds", description="Numbers and ranges, e.g. 0-3, 9")
+    quality: EnumProperty(
+        name="Quality", items=[(name, name.capitalize(), "") for name in jobs.GRIDS], default="STANDARD"
+    )
+    size: FloatProperty(name="Longest Side", min=0.001, default=1.0)
+
+    def execute(self, context: bpy.types.Context) -> Result:
+        """Starts the jobs, or in background mode does them."""
+        return attempt(self, lambda: self._generate(context))
+
+    def _generate(self, context: bpy.types.Context) -> None:
+        chosen = _overridden(self, context.scene.gp3d)
+        names = [name for name in chosen["batch_classes"].split(",") if name.strip()] or [
+            chosen["class_name"]
+        ]
+        seeds = jobs.parse_seeds(chosen["batch_seeds"])
+        jobs.generate(context, [(jobs.find_class(name), seed) for name in names for seed in seeds], chosen)
+
+
+class GP3D_OT_preview(bpy.types.Operator):
+    """Show pictures of several seeds to choose from"""
+
+    bl_idname = "gp3d.preview"
+    bl_label = "Preview"
+    bl_options = _NO_UNDO
+
+    def execute(self, context: bpy.types.Context) -> Result:
+        """Starts the job; without a locked seed the pictures begin at a new one."""
+        return attempt(self, lambda: self._preview(context))
+
+    def _preview(self, context: bpy.types.Context) -> None:
+        settings = context.scene.gp3d
+        entry = jobs.find_class(settings.class_name)
+        if STATE.pictures and not settings.seed_locked:
+            settings.seed = random.randrange(_MOST_SEED)
+        jobs.preview(context, entry, choices(settings))
+
+
+class GP3D_OT_pick(bpy.types.Operator):
+    """Choose this seed. Shift: choose several"""
+
+    bl_idname = "gp3d.pick"
+    bl_label = "Choose Seed"
+    bl_options = {"INTERNAL"}
+
+    number: IntProperty()
+    several: BoolProperty()
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> Result:
+        """Looks at the shift key."""
+        self.several = event.shift
+        return self.execute(context)
+
+    def execute(self, context: bpy.types.Context) -> Result:
+        """Chooses, or with `several` adds or removes."""
+        if not 0 <= self.number < len(STATE.pictures):
+            return {"CANCELLED"}
+        picture = STATE.pictures[self.number]
+        others = [other for other in STATE.pictures if other is not picture]
+        picture.chosen = not picture.chosen if self.several else True
+        for other in others:
+            other.chosen = other.chosen and self.several
+        context.scene.gp3d.seed = picture.seed
+        return {"FINISHED"}
+
+
+class GP3D_OT_dice(bpy.types.Operator):
+    """Take another seed by chance"""
+
+    bl_idname = "gp3d.dice"
+    bl_label = "New Seed"
+    bl_options = {"REGISTER", "UNDO", "INTERNAL"}
+
+    def execute(self, context: bpy.types.Context) -> Result:
+        """Draws the seed; a locked one stays."""
+        if context.scene.gp3d.seed_locked:
+            return {"CANCELLED"}
+        context.scene.gp3d.seed = random.randrange(_MOST_SEED)
+        for picture in STATE.pictures:
+            picture.chosen = False
+        return {"FINISHED"}
+
+
+class GP3D_OT_cancel(bpy.types.Operator):
+    """Give up what is being made"""
+
+    bl_idname = "gp3d.cancel"
+    bl_label = "Cancel"
+    bl_options = {"INTERNAL"}
+
+    def execute(self, context: bpy.types.Context) -> Result:
+        """Asks the engine to stop; if it does not, it is ended."""
+        jobs.cancel()
+        return {"FINISHED"}
+
+
+class GP3D_OT_regenerate(bpy.types.Operator):
+    """Make the active object's mesh again from its recipe"""
+
+    bl_idname = "gp3d.regenerate"
+    bl_label = "Regenerate"
+    bl_options = _NO_UNDO
+
+    higher: BoolProperty(name="Higher", description="On a grid twice as fine, with twice the faces")
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Only for objects of ours."""
+        return scene.read_recipe(context.active_object) is not None
+
+    def execute(self, context: bpy.types.Context) -> Result:
+        """Starts the job, or in background mode does it."""
+        return attempt(self, lambda: jobs.regenerate(context, context.active_object, self.higher))
+
+
+class GP3D_OT_use_recipe(bpy.types.Operator):
+    """Copy class, seed and variety of the active object into the panel"""
+
+    bl_idname = "gp3d.use_recipe"
+    bl_label = "Use Its Choices"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Only for objects of ours."""
+        return scene.read_recipe(context.active_object) is not None
+
+    def execute(self, context: bpy.types.Context) -> Result:
+        """Reads the recipe."""
+        recipe = scene.read_recipe(context.active_object) or {}
+        made, settings = recipe.get("recipe", {}), context.scene.gp3d
+        settings.class_name = str(made.get("class", {}).get("name", settings.class_name))
+        settings.seed = int(made.get("seed", settings.seed))
+        settings.truncation = float(made.get("truncation", settings.truncation))
+        return {"FINISHED"}
+
+
+class GP3D_OT_sample(bpy.types.Operator):
+    """Put a bundled sample into the scene: a procedural object, no result of a model"""
+
+    bl_idname = "gp3d.sample"
+    bl_label = "Add Sample"
+    bl_options = {"REGISTER", "UNDO"}
+
+    name: StringProperty(name="Sample", default="coffee_mug")
+
+    def execute(self, context: bpy.types.Context) -> Result:
+        """Builds the object at once."""
+        if self.name not in STATE.samples:
+            self.report({"ERROR"}, f"There is no sample '{self.name}', but {', '.join(STATE.samples)}")
+            return {"CANCELLED"}
+        return attempt(self, lambda: _add_sample(context, self.name))
+
+
+def _add_sample(context: bpy.types.Context, name: str) -> None:
+    jobs.add_sample(context, name, choices(context.scene.gp3d))
+
+
+class GP3D_OT_save_to_library(bpy.types.Operator):
+    """Write the selected GP3D objects as assets into the library folder"""
+
+    bl_idname = "gp3d.save_to_library"
+    bl_label = "Save to Library"
+    bl_options = {"REGISTER"}
+
+    folder: StringProperty(name="Folder", subtype="DIR_PATH")
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Only if an object of ours is selected."""
+        return any(scene.read_recipe(thing) for thing in context.selected_objects)
+
+    def execute(self, context: bpy.types.Context) -> Result:
+        """Marks what is no asset yet, and writes."""
+        settings = context.scene.gp3d
+        folder = bpy.path.abspath(self.folder or settings.library)
+        if not folder:
+            self.report({"ERROR"}, "Choose a library folder first")
+            return {"CANCELLED"}
+        things = [thing for thing in context.selected_objects if scene.read_recipe(thing)]
+        try:
+            for thing in things:
+                if thing.asset_data is None:
+                    library.mark(thing, scene.read_recipe(thing) or {}, settings.tags.split(","))
+            files = library.save(things, Path(folder))
+        except (OSError, RuntimeError) as error:
+            self.report({"ERROR"}, f"The library could not be written: {error}")
+            return {"CANCELLED"}
+        self.report({"INFO"}, f"{len(files)} assets written to {folder}")
+        return {"FINISHED"}
+
+
+class GP3D_OT_show_colors(bpy.types.Operator):
+    """Show the objects' colours in this viewport"""
+
+    bl_idname = "gp3d.show_colors"
+    bl_label = "Show Colours in Viewport"
+    bl_options = {"INTERNAL"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Only in a 3D viewport."""
+        return context.space_data is not None and context.space_data.type == "VIEW_3D"
+
+    def execute(self, context: bpy.types.Context) -> Result:
+        """Solid shading shows one colour per material by default, but can show textures or colour attributes."""
+        shading, thing = context.space_data.shading, context.active_object
+        textured = thing is None or thing.type != "MESH" or bool(thing.data.uv_layers)
+        shading.type, shading.color_type = "SOLID", "TEXTURE" if textured else "VERTEX"
+        return {"FINISHED"}
+
+
+CLASSES = (
+    GP3D_OT_generate,
+    GP3D_OT_batch,
+    GP3D_OT_preview,
+    GP3D_OT_pick,
+    GP3D_OT_dice,
+    GP3D_OT_cancel,
+    GP3D_OT_regenerate,
+    GP3D_OT_use_recipe,
+    GP3D_OT_sample,
+    GP3D_OT_save_to_library,
+    GP3D_OT_show_colors,
+)

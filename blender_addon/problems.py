@@ -1,0 +1,73 @@
+"""Everything that can go wrong, each as one sentence and one button that helps. No bpy."""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+# code: (button, sentence where we have to find one ourselves)
+_TABLE = {
+    "E_NO_ENGINE": ("CHOOSE_ENGINE", "The engine was not found"),
+    "E_START": ("CHOOSE_ENGINE", "The engine cannot be started"),
+    "E_VERSION": ("CHOOSE_ENGINE", "Add-on and engine do not fit together"),
+    "E_GARBAGE": ("CHOOSE_ENGINE", "The engine's program does not speak the language of GP3D"),
+    "E_SILENT": ("RESTART", "The engine does not respond any more and was ended"),
+    "E_CRASHED": ("RESTART", "The engine stopped unexpectedly"),
+    "E_NO_WEIGHTS": ("CHOOSE_SNAPSHOT", "There is no model"),
+    "E_BAD_WEIGHTS": ("CHOOSE_SNAPSHOT", "The model cannot be read"),
+    "E_DEVICE": ("USE_CPU", "The device is not there"),
+    "E_CLASS": ("CLEAR_CLASS", "The model does not know this class"),
+    "E_EMPTY_MESH": ("OTHER_SEED", "There is no surface"),
+    "E_OOM": ("LOWER_QUALITY", "Memory ran out"),
+    "E_DISK": ("COPY_DIAGNOSTICS", "A file could not be written"),
+    "E_BAD_MESH": ("COPY_DIAGNOSTICS", "The engine's mesh cannot be read"),
+    "E_BUSY": ("RESTART", "Too many jobs are waiting in the engine"),
+    "E_PROTOCOL": ("COPY_DIAGNOSTICS", "The engine refused the request"),
+    "E_INTERNAL": ("COPY_DIAGNOSTICS", "The engine made a mistake"),
+}
+_LONGEST = 300
+
+
+class Problem(NamedTuple):
+    """What went wrong: a code, one sentence, the button that helps, and a hint from the engine, maybe empty."""
+
+    code: str
+    sentence: str
+    button: str
+    hint: str = ""
+
+    @classmethod
+    def of(cls, code: str, sentence: str = "", hint: str = "") -> Problem:
+        """The problem of that code, in its usual words unless others are given."""
+        button, usual = _TABLE.get(code, ("COPY_DIAGNOSTICS", "Something went wrong in the engine"))
+        return cls(code, _one_line(sentence or usual), button, _one_line(hint))
+
+
+def from_engine(message: Mapping[str, Any]) -> Problem:
+    """The problem of an `error` event."""
+    said = {
+        name: message.get(name) if isinstance(message.get(name), str) else ""
+        for name in ("message", "action")
+    }
+    return Problem.of(str(message.get("code")), str(said["message"]), str(said["action"]))
+
+
+def after_exit(code: int, log: Sequence[str]) -> Problem:
+    """Why an engine that nobody told to end is gone, as far as its exit code and its last words tell."""
+    last = next((line for line in reversed(log) if line.strip()), "")
+    if code == -int(getattr(signal, "SIGKILL", 9)):
+        return Problem.of(
+            "E_CRASHED", "The engine was killed from outside; often that means memory ran out", last
+        )
+    if "invalid choice: 'serve'" in last:
+        return Problem.of("E_VERSION", "This engine is too old for the add-on: it has no `serve`", last)
+    how = f"signal {-code}" if code < 0 else f"exit code {code}"
+    return Problem.of("E_CRASHED", f"The engine stopped unexpectedly ({how})", last)
+
+
+def _one_line(text: str) -> str:
+    """Without line breaks, and with files by their last name: the sidebar is narrow, diagnostics have the whole."""
+    short = re.sub(r"(?<!\S)(?:/[^\s/]+)+/(?=[^\s/])", "…/", text)
+    return re.sub(r"\s+", " ", short).strip().rstrip(".")[:_LONGEST]

@@ -1,0 +1,176 @@
+"""From a bundle to an object in the scene: mesh, material, placement and recipe. The only file that makes objects."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import bpy
+import numpy as np
+import numpy.typing as npt
+
+from .bundle import Bundle, place
+
+RECIPE = "gp3d"  # custom property with everything that made the object, as JSON
+COLLECTION = "GP3D"
+_TURNS = {
+    "NEG_Y": 0.0,
+    "POS_X": 1.0,
+    "POS_Y": 2.0,
+    "NEG_X": -1.0,
+}  # quarter turns about z that take the front there
+
+
+def build_mesh(bundle: Bundle, name: str, options: Mapping[str, Any]) -> bpy.types.Mesh:
+    """A mesh with its texture coordinates or colours and a material that shows them.
+
+    `options`: size, on_ground, smooth, shader (PRINCIPLED or UNLIT) and roughness.
+    """
+    mesh = bpy.data.meshes.new(name)
+    vertices, faces = place(bundle, options["size"], options["on_ground"]), bundle.faces
+    mesh.vertices.add(len(vertices))
+    mesh.vertices.foreach_set("co", vertices.reshape(-1))
+    mesh.loops.add(faces.size)
+    mesh.loops.foreach_set("vertex_index", faces.reshape(-1))
+    mesh.polygons.add(len(faces))
+    mesh.polygons.foreach_set("loop_start", np.arange(0, faces.size, 3, dtype=np.int32))
+    if bpy.app.version < (4, 1):
+        mesh.polygons.foreach_set("loop_total", np.full(len(faces), 3, np.int32))
+    mesh.polygons.foreach_set("use_smooth", np.full(len(faces), bool(options["smooth"])))
+    if bundle.uv is not None:
+        mesh.uv_layers.new(name="UVMap").data.foreach_set("uv", bundle.uv.reshape(-1))
+    if bundle.colors is not None:
+        _add_colors(mesh, bundle.colors)
+    mesh.update(calc_edges=True)
+    mesh.validate()
+    mesh.materials.append(_material(bundle, name, options))
+    return mesh
+
+
+def _add_colors(mesh: bpy.types.Mesh, colors: npt.NDArray[np.uint8]) -> None:
+    attribute = mesh.color_attributes.new("Color", "BYTE_COLOR", "POINT")
+    values = np.ones((len(colors), 4), np.float32)
+    values[:, :3] = colors / np.float32(255)
+    attribute.data.foreach_set("color_srgb", values.reshape(-1))
+    mesh.color_attributes.active_color_index = 0
+    mesh.color_attributes.render_color_index = 0
+
+
+def _material(bundle: Bundle, name: str, options: Mapping[str, Any]) -> bpy.types.Material:
+    """A material whose base colour (or, unlit, whose light) is the texture or the colour attribute."""
+    material = bpy.data.materials.new(name)
+    material.use_nodes = True
+    nodes, links = material.node_tree.nodes, material.node_tree.links
+    nodes.clear()
+    output = nodes.new("ShaderNodeOutputMaterial")
+    unlit = options["shader"] == "UNLIT"
+    shader = nodes.new("ShaderNodeEmission" if unlit else "ShaderNodeBsdfPrincipled")
+    links.new(shader.outputs[0], output.inputs["Surface"])
+    target = shader.inputs["Color" if unlit else "Base Color"]
+    if not unlit:
+        shader.inputs["Roughness"].default_value = options["roughness"]
+    average = (0.8, 0.8, 0.8)
+    if bundle.texture is not None and bundle.uv is not None:
+        color = nodes.new("ShaderNodeTexImage")
+        color.image = _image(bundle.texture, name)
+        average = _linear_mean(bundle.texture)
+        links.new(color.outputs["Color"], target)
+    elif bundle.colors is not None:
+        color = nodes.new("ShaderNodeVertexColor")
+        color.layer_name = "Color"
+        average = _linear_mean(bundle.colors)
+        links.new(color.outputs["Color"], target)
+    else:
+        color = shader
+        target.default_value = (*average, 1.0)
+    for column, node in enumerate(dict.fromkeys((color, shader, output))):
+        node.location = (300 * column - 600, 0)
+    material.diffuse_color = (*average, 1.0)  # solid viewports show this one
+    material.roughness = options["roughness"]
+    return material
+
+
+def _image(texture: npt.NDArray[np.uint8], name: str) -> bpy.types.Image:
+    """A packed sRGB image; Blender's first row is the lowest one."""
+    height, width = texture.shape[:2]
+    image = bpy.data.images.new(name, width, height, alpha=False)
+    pixels = np.ones((height, width, 4), np.float32)
+    pixels[..., :3] = texture[::-1, :, :3] / np.float32(255)
+    image.pixels.foreach_set(pixels.reshape(-1))
+    image.update()
+    image.pack()
+    return image
+
+
+def _linear_mean(colors: npt.NDArray[np.uint8]) -> tuple[float, float, float]:
+    """Average of sRGB bytes in linear light, of every seventh."""
+    values = colors.reshape(-1, colors.shape[-1])[:, :3][::7] / 255
+    red, green, blue = (float(x) for x in (values**2.2).mean(axis=0))
+    return red, green, blue
+
+
+def add_object(
+    context: bpy.types.Context, mesh: bpy.types.Mesh, name: str, options: Mapping[str, Any]
+) -> bpy.types.Object:
+    """A new object of `mesh`, selected and active. `options`: location (3 numbers), front, collection (bool)."""
+    thing = bpy.data.objects.new(name, mesh)
+    thing.location = options["location"]
+    thing.rotation_euler = (0.0, 0.0, _TURNS[options["front"]] * np.pi / 2)
+    _collection(context, options["collection"]).objects.link(thing)
+    if context.mode != "OBJECT":
+        return thing
+    for other in context.view_layer.objects.selected:
+        other.select_set(False)
+    if thing.name in context.view_layer.objects:
+        thing.select_set(True)
+        context.view_layer.objects.active = thing
+    return thing
+
+
+def _collection(context: bpy.types.Context, own: bool) -> bpy.types.Collection:
+    """The active collection, or a collection of ours in the scene."""
+    if not own:
+        return context.view_layer.active_layer_collection.collection
+    root = context.scene.collection
+    found = root.children.get(COLLECTION)
+    if found is None:
+        found = bpy.data.collections.new(COLLECTION)
+        root.children.link(found)
+    return found
+
+
+def replace_mesh(thing: bpy.types.Object, mesh: bpy.types.Mesh) -> None:
+    """Gives `thing` another mesh and removes what nobody uses any more."""
+    old, name = thing.data, thing.data.name
+    thing.data = mesh
+    materials = [material for material in old.materials if material]
+    if old.users == 0:
+        bpy.data.meshes.remove(old)
+        mesh.name = name
+    for material in materials:
+        images = [node.image for node in material.node_tree.nodes if node.type == "TEX_IMAGE" and node.image]
+        if material.users == 0:
+            bpy.data.materials.remove(material)
+        for image in images:
+            if image.users == 0:
+                bpy.data.images.remove(image)
+
+
+def write_recipe(thing: bpy.types.Object, recipe: Mapping[str, Any]) -> None:
+    """Keeps `recipe` on the object: whole, and its main points where a person reads them."""
+    thing[RECIPE] = json.dumps(recipe, sort_keys=True)
+    made = recipe.get("recipe", {})
+    thing["gp3d_class"] = str(made.get("class", {}).get("name", "object"))
+    thing["gp3d_seed"] = str(made.get("seed", ""))
+    thing["gp3d_truncation"] = float(made.get("truncation", 0.0) or 0.0)
+    thing["gp3d_model"] = str(recipe.get("model", {}).get("name", ""))
+
+
+def read_recipe(thing: bpy.types.Object | None) -> dict[str, Any] | None:
+    """The recipe of an object of ours, else None."""
+    try:
+        recipe = json.loads(str(thing.get(RECIPE, ""))) if thing is not None else None
+    except ValueError:
+        return None
+    return recipe if isinstance(recipe, dict) and "request" in recipe else None

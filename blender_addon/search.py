@@ -1,0 +1,116 @@
+"""Finding an ImageNet class by what a person types: names, synonyms, index or WordNet id. No bpy.
+
+classes.json holds the 1000 classes as [index, WordNet id, [names]], the usual name first; tools/build_addon.py
+makes it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+MOST_SHOWN = 40
+
+
+class ImageNetClass(NamedTuple):
+    """One class: index 0 to 999 (-1 outside ImageNet), WordNet id, all names with the usual one first."""
+
+    index: int
+    wnid: str
+    names: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """The usual name, e.g. "coffee mug"."""
+        return self.names[0]
+
+    @property
+    def query(self) -> str:
+        """What an engine understands without doubt: the WordNet id, which no other class has, or else the name."""
+        return self.wnid or self.name
+
+
+class Match(NamedTuple):
+    """A found class and the synonym by which it was found, empty for its usual name."""
+
+    entry: ImageNetClass
+    synonym: str
+
+    @property
+    def text(self) -> str:
+        """What a list shows: "coffee mug", or "coffeepot (percolator)" when a synonym was typed."""
+        return f"{self.entry.name} ({self.synonym})" if self.synonym else self.entry.name
+
+
+@lru_cache(maxsize=1)
+def imagenet_classes() -> tuple[ImageNetClass, ...]:
+    """All 1000 classes in the order of their index."""
+    rows = json.loads((Path(__file__).parent / "classes.json").read_text(encoding="utf-8"))["classes"]
+    return tuple(ImageNetClass(index, wnid, tuple(names)) for index, wnid, names in rows)
+
+
+def known_classes(records: Iterable[dict[str, object]]) -> tuple[ImageNetClass, ...]:
+    """The classes of a model's records (name, imagenet_index, wnid), with the synonyms that ImageNet knows."""
+    by_wnid = {entry.wnid: entry for entry in imagenet_classes()}
+    found = []
+    for record in records:
+        name, wnid = str(record.get("name") or "object"), str(record.get("wnid") or "")
+        index = record.get("imagenet_index")
+        if wnid in by_wnid:
+            entry = by_wnid[wnid]
+            found.append(entry._replace(names=tuple(dict.fromkeys((name, *entry.names)))))
+        else:
+            found.append(ImageNetClass(index if isinstance(index, int) else -1, wnid, (name,)))
+    return tuple(found)
+
+
+def search(
+    text: str, classes: Sequence[ImageNetClass], recent: Sequence[str] = (), most: int = MOST_SHOWN
+) -> list[Match]:
+    """Classes that `text` may mean, best first: recent ones (WordNet ids or names), then the start of a name, then the
+    start of a word, then anywhere. An empty text gives recent ones first and then all.
+    """
+    wanted = plain(text)
+    ranked = []
+    for place, entry in enumerate(classes):
+        rank, synonym = _rank(wanted, entry)
+        if rank is None:
+            continue
+        age = next((i for i, name in enumerate(recent) if name in (entry.wnid, entry.name)), len(recent))
+        ranked.append((age, rank, len(entry.name) if wanted else 0, place, Match(entry, synonym)))
+    return [row[-1] for row in sorted(ranked)[:most]]
+
+
+def find(text: str, classes: Sequence[ImageNetClass]) -> ImageNetClass | None:
+    """The one class that `text` names exactly (a name, a synonym, "name (synonym)", index, WordNet id), or None."""
+    wanted = plain(text)
+    for entry in classes:
+        if text.strip() in (str(entry.index), entry.wnid) and text.strip():
+            return entry
+    usual = [entry for entry in classes if wanted == plain(entry.name)]
+    other = [entry for entry in classes if wanted in map(plain, entry.names)]
+    shown = [entry for entry in classes if any(wanted == plain(f"{entry.name} ({n})") for n in entry.names)]
+    return next(iter([*usual, *other, *shown]), None)
+
+
+def _rank(wanted: str, entry: ImageNetClass) -> tuple[int | None, str]:
+    """How well a class fits, 0 best, None not at all; and the synonym that fits if the usual name does not."""
+    if wanted in ("", str(entry.index), entry.wnid):
+        return 0, ""
+    best: tuple[int | None, str] = (None, "")
+    for number, name in enumerate(entry.names):
+        place = f" {plain(name)}".find(f" {wanted}")
+        rank = 0 if place == 0 else 1 if place > 0 else 2 if wanted in plain(name) else None
+        if rank is not None and (best[0] is None or rank + (number > 0) < best[0]):
+            best = rank + (number > 0), name if number else ""
+    return best
+
+
+@lru_cache(maxsize=8192)
+def plain(name: str) -> str:
+    """`name` in the form in which names are compared: lower case, words separated by single spaces."""
+    return re.sub(r"[\W_]+", " ", re.sub(r"['’]", "", name.casefold())).strip()

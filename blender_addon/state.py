@@ -1,0 +1,118 @@
+"""What lives as long as the add-on is enabled: the session, the pictures to choose from, and what was measured.
+
+Nothing here is saved with a file; nothing here touches the scene.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import bpy
+import numpy as np
+from bpy.utils import previews
+
+from .engine import EngineNotFoundError, Message, find_engine
+from .search import ImageNetClass, imagenet_classes
+from .session import Session
+
+SAMPLES = Path(__file__).resolve().parent / "samples"
+MOST_PICTURES = 64
+
+
+@dataclass
+class Picture:
+    """A thumbnail of a seed: what it shows, where Blender keeps it, and whether it is chosen."""
+
+    class_name: str
+    seed: int
+    truncation: float
+    path: str
+    icon: int
+    chosen: bool = False
+
+
+@dataclass
+class State:
+    """Everything that buttons and the timer share."""
+
+    session: Session = field(default_factory=Session)
+    pictures: list[Picture] = field(default_factory=list)
+    samples: dict[str, int] = field(default_factory=dict)  # file name without suffix: icon
+    command: list[str] | None = None  # the engine that was found
+    complaint: str = ""  # why the preferred one is none
+    notice: str = ""  # the last good news, one line
+    last_ready: Message = field(
+        default_factory=dict
+    )  # model and device of the last engine, after it has gone to rest
+    import_seconds: float = 0.0  # how long the last mesh held up Blender
+    icons: previews.ImagePreviewCollection | None = None
+
+    def look_for_engine(self, preferred: str) -> None:
+        """Looks for the engine again; a checkout of the project that holds this add-on may have one."""
+        try:
+            self.command = find_engine(preferred, Path(__file__).resolve().parents[1:2])
+            self.complaint = ""
+        except EngineNotFoundError as error:
+            self.command, self.complaint = None, str(error)
+
+    @property
+    def classes(self) -> tuple[ImageNetClass, ...]:
+        """What can be asked for: what the model knows, or without an engine what the samples show, else all."""
+        if self.session.classes:
+            return self.session.classes
+        if self.command is None:
+            wanted = [name.replace("_", " ") for name in self.samples]
+            return tuple(entry for entry in imagenet_classes() if entry.name in wanted)
+        return imagenet_classes()
+
+    def load_samples(self) -> None:
+        """Reads the thumbnails of the samples."""
+        self.icons = previews.new()
+        for path in sorted(SAMPLES.glob("*.npz")):
+            with np.load(path, allow_pickle=False) as data:
+                pixels = data["thumbnail"]
+            values = np.ones((*pixels.shape[:2], 4), np.float32)
+            values[..., :3] = pixels[::-1] / np.float32(255)
+            icon = self.icons.new(path.stem)
+            icon.image_size = pixels.shape[1::-1]
+            icon.image_pixels_float.foreach_set(values.reshape(-1))
+            self.samples[path.stem] = icon.icon_id
+
+    def add_picture(self, class_name: str, seed: int, truncation: float, path: str) -> Picture:
+        """One more thumbnail; the same seed again replaces the older one, and the oldest make room."""
+        known = [
+            p for p in self.pictures if (p.class_name, p.seed, p.truncation) == (class_name, seed, truncation)
+        ]
+        if known:
+            return known[0]
+        name = f"{class_name}/{seed}/{truncation}/{path}"
+        icon = 0
+        if self.icons is not None and Path(path).is_file():
+            held = self.icons.get(name) or self.icons.load(name, path, "IMAGE")
+            icon = held.icon_id
+        picture = Picture(class_name, seed, truncation, path, icon)
+        self.pictures = [*self.pictures, picture][-MOST_PICTURES:]
+        return picture
+
+    def close(self) -> None:
+        """Ends the engine and gives everything back."""
+        self.session.stop()
+        self.pictures.clear()
+        self.samples.clear()
+        if self.icons is not None:
+            previews.remove(self.icons)
+            self.icons = None
+
+
+STATE = State()
+
+
+def redraw() -> None:
+    """Asks for every sidebar that may show us to be drawn again."""
+    for window in bpy.context.window_manager.windows:
+        for area in window.screen.areas:
+            if area.type == "VIEW_3D":
+                for region in area.regions:
+                    if region.type == "UI":
+                        region.tag_redraw()

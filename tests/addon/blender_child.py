@@ -1,0 +1,118 @@
+"""Runs inside a Python with the bpy wheel: installs the built extension and runs every scenario of a file.
+
+Blender crashes when such a process ends in the ordinary way, so that it leaves by os._exit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.util
+import json
+import os
+import sys
+import time
+import traceback
+from pathlib import Path
+from types import SimpleNamespace
+
+import bpy
+
+QUIET = ("silent", "mute")  # engines whose silence is to be noticed soon
+MODULE = "bl_ext.user_default.gp3d"
+
+
+def part(name: str):
+    """A module of the installed add-on."""
+    return importlib.import_module(f"{MODULE}.{name}")
+
+
+def preferences():
+    return bpy.context.preferences.addons[MODULE].preferences
+
+
+def use(settings: dict[str, str], mode: str, keep: bool = False) -> None:
+    """Chooses a fake engine; a session with little patience unless the old one is kept, and no pictures."""
+    state = part("state").STATE
+    if not keep:
+        state.session.stop()
+        state.session = part("session").Session(patience=3.0 if mode in QUIET else 20.0)
+    state.pictures.clear()
+    state.notice = ""
+    preferences().engine_path = str(Path(settings["engines"]) / mode / "gp3d") if mode else ""
+
+
+def until(condition, seconds: float = 20.0) -> bool:
+    """Plays the timer until `condition` holds; whether it came to hold. No tick may take long but for a mesh."""
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        part("jobs").tick()
+        time.sleep(0.02)
+    return True
+
+
+@contextlib.contextmanager
+def window():
+    """Operators do not wait for the engine, as in Blender's window."""
+    operators = part("operators")
+    finish, operators._finish = operators._finish, lambda: None
+    try:
+        yield part("state").STATE
+    finally:
+        operators._finish = finish
+
+
+def refusal(kind, call) -> str:
+    """The message of the error of that kind that `call` raises."""
+    try:
+        call()
+    except kind as error:
+        return str(error)
+    raise AssertionError(f"no {kind.__name__} was raised")
+
+
+def alive(pid: int) -> bool:
+    """Whether a process is there and no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def install(zip_path: str) -> None:
+    options = {"repo": "user_default", "enable_on_install": True}
+    done = bpy.ops.extensions.package_install_files(filepath=zip_path, **options)
+    if done != {"FINISHED"} or MODULE not in bpy.context.preferences.addons:
+        raise RuntimeError(f"the extension was not installed: {done}")
+
+
+def main() -> None:
+    file, settings = Path(sys.argv[1]), json.loads(sys.argv[2])
+    install(settings["zip"])
+    spec = importlib.util.spec_from_file_location("scenarios", file)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    tools = SimpleNamespace(settings=settings, folder=Path(settings["folder"]), module=MODULE)
+    for helper in (part, until, alive, window, refusal, preferences):
+        setattr(tools, helper.__name__, helper)
+    tools.use = lambda mode, **more: use(settings, mode, **more)
+    tools.state = lambda: part("state").STATE
+    results = {}
+    for name, function in list(vars(module).items()):
+        if not name.startswith("scenario_"):
+            continue
+        try:
+            bpy.ops.wm.read_homefile(use_empty=True)
+            use(settings, "good", keep="real" in file.name)
+            function(tools)
+            results[name.removeprefix("scenario_")] = "ok"
+        except Exception:
+            results[name.removeprefix("scenario_")] = traceback.format_exc()
+        (tools.folder / "results.json").write_text(json.dumps(results))
+    sys.stdout.flush()
+    os._exit(0)
+
+
+main()

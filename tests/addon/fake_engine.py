@@ -1,0 +1,226 @@
+"""Speaks docs/serve.md without a model, in as many good and bad ways as the first argument says."""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import subprocess
+import sys
+import threading
+import time
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+CLASSES = [
+    {"label": 0, "name": "coffee mug", "imagenet_index": 504, "wnid": "n03063599"},
+    {"label": 1, "name": "teapot", "imagenet_index": 849, "wnid": "n04398044"},
+    {"label": 2, "name": "gadget", "imagenet_index": None, "wnid": None},
+]
+MODE, *ARGUMENTS = sys.argv[1:]
+CANCELLED: set[str] = set()
+LOCK = threading.Lock()
+
+
+def say(event: str, **fields) -> None:
+    with LOCK:
+        sys.stdout.write(json.dumps({"event": event, **fields}) + "\n")
+        sys.stdout.flush()
+
+
+def fail(number, code: str, message: str) -> None:
+    say("error", id=number, code=code, message=message, action="Try something else")
+
+
+def arrays(color: str, seed: int, grid: int) -> dict[str, np.ndarray]:
+    """A box with a nose at +z (the front), 1 wide, 2 high, 0.5 deep without the nose; vertices repeated per face."""
+    half = np.array([0.5, 1.0, 0.25], np.float32) * np.float32(0.4)
+    corners = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)], np.float32) * half
+    quads = [
+        (1, 5, 7, 3),
+        (4, 0, 2, 6),
+        (5, 4, 6, 7),
+        (0, 1, 3, 2),
+        (3, 7, 6, 2),
+        (0, 4, 5, 1),
+    ]  # front first
+    nose = np.array([[0, 0.1 * (1 + seed % 3), 0.3]], np.float32)
+    vertices, faces, uv = [], [], []
+    for side, quad in enumerate(quads):
+        first = 4 * side
+        vertices.append(corners[list(quad)])
+        uv.append(
+            np.array([[0, 0], [1, 0], [1, 1], [0, 1]], np.float32) / 3 + np.array([side % 3, side // 3]) / 3
+        )
+        if side:
+            faces += [(first, first + 1, first + 2), (first, first + 2, first + 3)]
+    faces += [(0, 1, 24), (1, 2, 24), (2, 3, 24), (3, 0, 24)]
+    vertices.append(nose)
+    uv.append(np.array([[0.16, 0.16]]))
+    made = {
+        "vertices": np.concatenate(vertices).astype(np.float32),
+        "faces": np.array(faces, np.int32),
+        "normals": np.zeros((25, 3), np.float32),
+    }
+    if color == "texture":
+        texture = np.zeros((8, 16, 3), np.uint8)
+        texture[:4], texture[4:] = (200, 30, 10), (10, 60, 220)  # top row first: red above, blue below
+        made |= {"uv": np.concatenate(uv).astype(np.float32), "texture": texture}
+    elif color == "vertex":
+        colors = np.full((25, 3), (20, 40, 200), np.uint8)
+        colors[made["vertices"][:, 1] > 0] = (220, 120, 10)
+        made["vertex_colors"] = colors
+    return made
+
+
+def picture(path: Path, size: int, seed: int) -> None:
+    """A PNG that is red above and of a grey that depends on the seed below."""
+    rows = np.full((size, size, 3), 40 + seed % 100, np.uint8)
+    rows[: size // 2] = (250, 0, 0)
+    raw = b"".join(b"\0" + row.tobytes() for row in rows)
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", size, size, 8, 2, 0, 0, 0)
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(raw))
+        + chunk(b"IEND", b"")
+    )
+
+
+def record(query) -> dict | None:
+    return next((c for c in CLASSES if query in (c["name"], c["wnid"], c["imagenet_index"])), None)
+
+
+def mesh(number: str, ask: dict) -> None:
+    if MODE == "crash":
+        sys.stderr.write("Traceback of a fault\nValueError: the fault\n")
+        sys.stderr.flush()
+        os._exit(3)
+    if MODE == "garbage-later":
+        sys.stdout.write("Segmentation fault\n{]\n" * 20)
+        sys.stdout.flush()
+        time.sleep(60)
+    if MODE == "silent":
+        time.sleep(60)
+    if MODE == "oom" and ask["grid"] > 64:
+        return fail(number, "E_OOM", "out of memory")
+    if MODE == "empty":
+        return fail(number, "E_EMPTY_MESH", "no surface at level 10")
+    if record(ask["class"]) is None:
+        return fail(number, "E_CLASS", f"unknown class {ask['class']}")
+    for step in range(100 if MODE in ("slow", "deaf") else 2):
+        say("progress", id=number, stage="density", done=step, total=100, seconds=0.1 * step)
+        time.sleep(0.1 if MODE in ("slow", "deaf") else 0)
+        if number in CANCELLED and MODE != "deaf":
+            return fail(number, "E_CANCELLED", "cancelled")
+    made = {
+        "class": record(ask["class"]),
+        "seed": ask["seed"],
+        "truncation": ask["truncation"],
+        "grid": ask["grid"],
+    }
+    path = Path(ask["dir"]) / "mesh.npz"
+    if MODE == "torn":
+        path.write_bytes(b"PK\x03\x04 no more")
+    else:
+        content = arrays(ask["color"], ask["seed"], ask["grid"])
+        np.savez_compressed(path, format="gp3d-mesh", version=1, recipe=json.dumps(made), **content)
+    warnings = ["the surface would have torn"] if MODE == "torn-budget" else []
+    say(
+        "result",
+        warnings=warnings,
+        id=number,
+        op="mesh",
+        files={"npz": str(path)},
+        recipe=made,
+        vertices=25,
+        faces=14,
+        seconds=0.2,
+    )
+
+
+def preview(number: str, ask: dict) -> None:
+    for index, seed in enumerate(ask["seeds"]):
+        path = Path(ask["dir"]) / f"{seed}.png"
+        picture(path, ask.get("resolution", 32), seed)
+        time.sleep(0.3 if MODE == "slow" else 0)
+        if number in CANCELLED:
+            return fail(number, "E_CANCELLED", "cancelled")
+        say(
+            "preview",
+            id=number,
+            index=index,
+            seed=seed,
+            truncation=ask["truncation"],
+            path=str(path),
+            width=32,
+            height=32,
+        )
+    say("result", id=number, op="preview", pictures=[], seconds=0.1)
+
+
+def work(jobs: list[dict], wake: threading.Condition) -> None:
+    while True:
+        with wake:
+            while not jobs:
+                wake.wait()
+            ask = jobs.pop(0)
+        say("started", id=ask["id"])
+        {"mesh": mesh, "preview": preview}[ask["op"]](ask["id"], ask)
+
+
+def begin() -> None:
+    if MODE == "mute":
+        time.sleep(60)
+    if MODE == "garbage":
+        sys.stdout.write("Welcome to something else!\n" * 50)
+        sys.stdout.flush()
+        time.sleep(60)
+    if MODE == "old":
+        sys.stderr.write("gp3d: invalid choice: 'serve'; see gp3d --help\n")
+        sys.exit(2)
+    if MODE == "family":  # a child that outlives a careless end
+        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(120)"])
+        Path(os.environ["GP3D_FAKE_CHILD"]).write_text(str(child.pid))
+    protocol = 99 if MODE == "future" else 1
+    say("hello", protocol=protocol, gp3d="0.1.0-fake", pid=os.getpid(), max_line=65536, queue=32, ops=[])
+    if MODE == "empty-handed":
+        return fail(None, "E_NO_WEIGHTS", "there is no snapshot at /a/long/way/to/model.safetensors")
+    if MODE == "chatty":
+        sys.stdout.write("a library says hello\n")
+    facts = {"name": "snapshot-000002.00.safetensors", "sha256": "0123456789ab", "nimg": 2000}
+    say("ready", id=None, device="cpu", device_name="2 CPU threads", snapshot=facts, classes=3, resolution=32)
+
+
+def main() -> None:
+    jobs: list[dict] = []
+    wake = threading.Condition()
+    threading.Thread(target=work, args=(jobs, wake), daemon=True).start()
+    begin()
+    for line in sys.stdin:
+        ask = json.loads(line)
+        if ask["op"] in ("mesh", "preview"):
+            with wake:
+                jobs.append(ask)
+                wake.notify()
+        elif ask["op"] == "classes":
+            say("result", id=ask["id"], op="classes", classes=CLASSES)
+        elif ask["op"] == "cancel":
+            CANCELLED.add(ask["target"])
+            say("result", id=ask["id"], op="cancel", target=ask["target"], state="running")
+        elif ask["op"] == "shutdown":
+            say("bye", reason="shutdown")
+            return
+        elif ask["op"] == "hello" and MODE == "future":
+            fail(ask["id"], "E_VERSION", "this engine speaks protocol 99")
+    if MODE == "deaf":
+        time.sleep(60)
+
+
+main()

@@ -1,0 +1,23 @@
+"""Writes a run folder with an untrained micro model: python -m tests.addon.micro_run FOLDER. Needs no Blender."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import torch
+
+from gp3d_core.snapshot import save_snapshot
+from tests.core.micro import micro_state
+
+
+def main(folder: Path) -> None:
+    torch.set_num_threads(1)
+    state = micro_state(folder / "data")
+    path = folder / "run" / "snapshots" / "snapshot-000000.00.safetensors"
+    path.parent.mkdir(parents=True)
+    save_snapshot(path, state.ema, state.config, state.classes, 0)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

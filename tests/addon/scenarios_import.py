@@ -1,0 +1,286 @@
+"""Scenarios in Blender: from bundles to objects. Run by blender_child.py, never imported by pytest."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import bpy
+import numpy as np
+
+TEXTURE_ABOVE, TEXTURE_BELOW = (200, 30, 10), (10, 60, 220)
+
+
+def points(thing) -> np.ndarray:
+    """World coordinates of the vertices."""
+    bpy.context.view_layer.update()
+    co = np.empty(len(thing.data.vertices) * 3, np.float32)
+    thing.data.vertices.foreach_get("co", co)
+    matrix = np.array(thing.matrix_world)
+    return co.reshape(-1, 3) @ matrix[:3, :3].T + matrix[:3, 3]
+
+
+def make(**options):
+    """The object that one call of the operator makes."""
+    before = set(bpy.data.objects)
+    assert bpy.ops.gp3d.generate(**options) == {"FINISHED"}
+    (thing,) = set(bpy.data.objects) - before
+    return thing
+
+
+def principled_source(thing):
+    """The node that feeds the base colour of the object's only material."""
+    (material,) = thing.data.materials
+    shader = next(node for node in material.node_tree.nodes if node.type == "BSDF_PRINCIPLED")
+    output = next(node for node in material.node_tree.nodes if node.type == "OUTPUT_MATERIAL")
+    assert output.inputs["Surface"].links[0].from_node == shader
+    return shader.inputs["Base Color"].links[0].from_node
+
+
+def scenario_geometry_is_welded_upright_and_looks_to_minus_y(tools):
+    thing = make(class_name="coffee mug", seed=4)
+    mesh = thing.data
+    assert (len(mesh.vertices), len(mesh.polygons)) == (9, 14)  # eight corners and the nose, seams closed
+    assert not mesh.validate()
+    where = points(thing)
+    np.testing.assert_allclose(
+        where.max(axis=0) - where.min(axis=0), (0.5, 0.5, 1.0), atol=1e-6
+    )  # 0.4 0.4 0.8
+    assert abs(where[:, 2].min()) < 1e-6  # rests on the ground
+    nose = where[where[:, 1].argmin()]
+    np.testing.assert_allclose(nose[[0, 2]], (0, 0.5 + 0.2 / 0.8), atol=1e-5)  # front at -y, on its height
+    normals = np.array([polygon.normal for polygon in mesh.polygons])
+    centres = np.array([polygon.center for polygon in mesh.polygons]) - (0, 0.05, 0.5)
+    assert (np.einsum("ij,ij->i", normals, centres) > 0).all()  # faces look outwards
+    assert all(polygon.use_smooth for polygon in mesh.polygons)
+
+
+def scenario_texture_and_its_coordinates_arrive_the_right_way_up(tools):
+    thing = make(class_name="coffee mug", seed=1)
+    image = principled_source(thing).image
+    assert image.packed_file is not None
+    assert image.colorspace_settings.name == "sRGB"
+    pixels = np.empty(len(image.pixels), np.float32)
+    image.pixels.foreach_get(pixels)
+    pixels = np.rint(pixels.reshape(8, 16, 4)[..., :3] * 255)
+    assert (pixels[:4] == TEXTURE_BELOW).all()  # Blender's rows grow upwards
+    assert (pixels[4:] == TEXTURE_ABOVE).all()
+    uv = np.empty(len(thing.data.loops) * 2, np.float32)
+    thing.data.uv_layers.active.data.foreach_get("uv", uv)
+    uv, mesh = uv.reshape(-1, 2), thing.data
+    for polygon in mesh.polygons[:10]:  # side k+1 has its own square of the atlas: seams stay seams
+        square = uv[list(polygon.loop_indices)].mean(axis=0) * 3
+        side = 1 + polygon.index // 2
+        assert (int(square[0]), int(square[1])) == (side % 3, side // 3), (polygon.index, square)
+
+
+def scenario_vertex_colors_arrive_with_a_material_that_shows_them(tools):
+    thing = make(class_name="coffee mug", seed=1, color="vertex")
+    node, mesh = principled_source(thing), thing.data
+    assert node.type == "VERTEX_COLOR"
+    assert node.layer_name == mesh.color_attributes.active_color.name
+    colors = np.empty(len(mesh.vertices) * 4, np.float32)
+    mesh.color_attributes.active_color.data.foreach_get("color_srgb", colors)
+    colors = np.rint(colors.reshape(-1, 4)[:, :3] * 255)
+    above = points(thing)[:, 2] > 0.5
+    assert above.any()
+    assert (colors[above] == (220, 120, 10)).all()
+    assert (colors[~above] == (20, 40, 200)).all()
+
+
+def scenario_unlit_material_shines_by_itself(tools):
+    bpy.context.scene.gp3d.shader = "UNLIT"
+    (material,) = make(class_name="coffee mug", seed=1).data.materials
+    emission = next(node for node in material.node_tree.nodes if node.type == "EMISSION")
+    assert emission.inputs["Color"].links[0].from_node.type == "TEX_IMAGE"
+
+
+def scenario_placement_follows_the_choices(tools):
+    settings = bpy.context.scene.gp3d
+    bpy.context.scene.cursor.location = (3, 4, 5)
+    settings.size, settings.front, settings.collection = 2.5, "POS_X", True
+    thing = make(class_name="coffee mug", seed=1)
+    where = points(thing)
+    assert abs((where[:, 2].max() - where[:, 2].min()) - 2.5) < 1e-5
+    assert abs(where[:, 2].min() - 5) < 1e-5
+    assert where[:, 0].argmax() == points(thing)[:, 0].argmax()
+    nose = where[where[:, 0].argmax()]
+    assert abs(nose[1] - 4) < 1e-4  # the front looks to +x now
+    assert thing.users_collection[0].name == "GP3D"
+    settings.on_ground, settings.place_at = False, "ORIGIN"
+    where = points(make(class_name="coffee mug", seed=1))
+    np.testing.assert_allclose(where.max(axis=0) + where.min(axis=0), 0, atol=1e-5)
+
+
+def scenario_crop_keeps_the_middle(tools):
+    bpy.context.scene.gp3d.crop, bpy.context.scene.gp3d.keep_largest = 0.5, False
+    bpy.ops.gp3d.sample(name="mushroom")
+    cropped = len(bpy.context.active_object.data.polygons)
+    bpy.context.scene.gp3d.crop = 1.0
+    bpy.ops.gp3d.sample(name="mushroom")
+    assert 0 < cropped < len(bpy.context.active_object.data.polygons)
+
+
+def scenario_recipe_is_whole_and_regenerates_the_same_mesh(tools):
+    thing = make(class_name="teapot", seed=5, truncation=0.5)
+    recipe = json.loads(thing["gp3d"])
+    assert recipe["request"]["class"] == "n04398044"
+    assert recipe["request"]["seed"] == recipe["recipe"]["seed"] == 5
+    assert recipe["model"]["sha256"] == "0123456789ab"
+    assert recipe["engine"]["gp3d"] == "0.1.0-fake"
+    assert (thing["gp3d_class"], thing["gp3d_seed"]) == ("teapot", "5")
+    thing.location.x = 7
+    before, name = points(thing), thing.name
+    assert bpy.ops.gp3d.regenerate() == {"FINISHED"}
+    np.testing.assert_array_equal(points(bpy.data.objects[name]), before)
+    assert json.loads(bpy.data.objects[name]["gp3d"]) == recipe
+    assert (len(bpy.data.meshes), len(bpy.data.materials), len(bpy.data.images)) == (
+        1,
+        1,
+        1,
+    )  # nothing old is left
+    assert bpy.ops.gp3d.regenerate(higher=True) == {"FINISHED"}
+    higher = json.loads(bpy.data.objects[name]["gp3d"])["request"]
+    assert (higher["grid"], higher["faces"], higher["texture_size"]) == (256, 60000, 1024)
+    assert bpy.ops.gp3d.use_recipe() == {"FINISHED"}
+    assert (bpy.context.scene.gp3d.class_name, bpy.context.scene.gp3d.seed) == ("teapot", 5)
+
+
+def scenario_one_step_undoes_one_object(tools):
+    bpy.ops.ed.undo_push(message="before")
+    make(class_name="teapot", seed=1)
+    make(class_name="teapot", seed=2)
+    assert len(bpy.data.objects) == 2
+    bpy.ops.ed.undo()
+    assert [thing["gp3d_seed"] for thing in bpy.data.objects] == ["1"]
+    bpy.ops.ed.redo()
+    assert len(bpy.data.objects) == 2
+    bpy.ops.ed.undo()
+    bpy.ops.ed.undo()
+    assert len(bpy.data.objects) == 0
+
+
+def scenario_samples_stand_in_the_scene_and_say_what_they_are(tools):
+    assert set(tools.state().samples) == {"coffee_mug", "mushroom", "teapot"}
+    for name in tools.state().samples:
+        assert bpy.ops.gp3d.sample(name=name) == {"FINISHED"}
+        thing = bpy.context.active_object
+        assert thing.select_get()
+        assert max(thing.dimensions) == 1.0 or abs(max(thing.dimensions) - 1) < 1e-5
+        assert "procedural" in thing["gp3d_model"]
+        assert principled_source(thing) is not None
+        before = points(thing)
+        assert bpy.ops.gp3d.regenerate() == {"FINISHED"}
+        np.testing.assert_array_equal(points(bpy.context.active_object), before)
+
+
+def scenario_assets_have_catalogue_tags_and_preview(tools):
+    bpy.context.scene.gp3d.tags = "kitchen, red"
+    blend = tools.folder / "project" / "scene.blend"
+    blend.parent.mkdir()
+    bpy.ops.wm.save_as_mainfile(filepath=str(blend))
+    thing = make(class_name="coffee mug", seed=7, as_asset=True)
+    data = thing.asset_data
+    assert {"imagenet", "coffee mug", "n03063599", "kitchen", "red"} == set(data.tags.keys())
+    lines = (blend.parent / "blender_assets.cats.txt").read_text().splitlines()
+    assert f"{data.catalog_id}:GP3D/coffee mug:GP3D-coffee mug" in lines
+    assert "VERSION 1" in lines
+    preview = thing.preview
+    assert tuple(preview.image_size) == (256, 256)
+    pixels = np.array(preview.image_pixels_float[:], np.float32).reshape(256, 256, 4)
+    np.testing.assert_allclose(pixels[-1, 0], (250 / 255, 0, 0, 1), atol=0.01)  # red above
+    np.testing.assert_allclose(pixels[0, 0], (47 / 255, 47 / 255, 47 / 255, 1), atol=0.01)
+    library = tools.folder / "library"
+    assert bpy.ops.gp3d.save_to_library(folder=str(library)) == {"FINISHED"}
+    bpy.ops.wm.read_homefile(use_empty=True)
+    with bpy.data.libraries.load(str(library / f"{thing_name(library)}.blend"), assets_only=True) as (
+        found,
+        wanted,
+    ):
+        wanted.objects = found.objects
+    (loaded,) = wanted.objects
+    assert loaded.asset_data.catalog_id in (library / "blender_assets.cats.txt").read_text()
+    assert tuple(loaded.preview.image_size) == (256, 256)
+    assert loaded.data.materials[0].node_tree.nodes
+
+
+def thing_name(folder: Path) -> str:
+    """The only .blend there."""
+    (file,) = folder.glob("*.blend")
+    return file.stem
+
+
+def scenario_catalogue_file_of_others_is_kept(tools):
+    folder = tools.folder / "shelf"
+    folder.mkdir()
+    other = "VERSION 1\n\n3fa85f64-5717-4562-b3fc-2c963f66afa6:Mine:Mine"
+    (folder / "blender_assets.cats.txt").write_text(other)
+    library = tools.part("library")
+    for _ in range(2):
+        library.add_catalog(folder, library.catalog_path("teapot"))
+    text = (folder / "blender_assets.cats.txt").read_text()
+    assert text.startswith(other + "\n")
+    assert text.count("GP3D/teapot") == 1
+
+
+def scenario_batch_fills_a_scene(tools):
+    done = bpy.ops.gp3d.batch(batch_classes="coffee mug, teapot", batch_seeds="1-2, 5", size=1.0)
+    assert done == {"FINISHED"}
+    made = [(thing["gp3d_class"], thing["gp3d_seed"]) for thing in bpy.data.objects]
+    assert sorted(made) == [(name, seed) for name in ("coffee mug", "teapot") for seed in "125"]
+    assert len({tuple(thing.location) for thing in bpy.data.objects}) == 6
+
+
+def scenario_wrong_bundles_are_refused_in_one_sentence(tools):
+    bundle = tools.part("bundle")
+    good = {"format": "gp3d-mesh", "version": 1, "recipe": "{}", "vertices": np.eye(3, dtype=np.float32)}
+    good["faces"] = np.array([[0, 1, 2]], np.int32)
+    cases = {
+        "nothing": None,
+        "text": b"hello",
+        "format": {**good, "format": "other"},
+        "version": {**good, "version": 2},
+        "faces": {**good, "faces": np.array([[0, 1, 3]], np.int32)},
+        "negative": {**good, "faces": np.array([[0, 1, -1]], np.int32)},
+        "empty": {**good, "faces": np.zeros((0, 3), np.int32)},
+        "nan": {**good, "vertices": np.full((3, 3), np.nan, np.float32)},
+        "uv": {**good, "uv": np.zeros((2, 2), np.float32)},
+        "recipe": {**good, "recipe": "{"},
+    }
+    for name, content in cases.items():
+        path = tools.folder / f"{name}.npz"
+        if isinstance(content, bytes):
+            path.write_bytes(content)
+        elif content is not None:
+            np.savez(path, **content)
+        assert "\n" not in tools.refusal(bundle.BundleError, lambda path=path: bundle.read_bundle(path))
+    np.savez(tools.folder / "good.npz", **good)
+    assert len(bundle.read_bundle(tools.folder / "good.npz").faces) == 1
+
+
+def scenario_building_is_quick(tools):
+    """30 k and 300 k triangles, textured; the figures stand in build.json."""
+    bundle, scene = tools.part("bundle"), tools.part("scene")
+    options = {"size": 1.0, "on_ground": True, "smooth": True, "shader": "PRINCIPLED", "roughness": 0.9}
+    seconds = {}
+    for faces in (30_000, 300_000):
+        side = round((faces / 2) ** 0.5)
+        u, v = np.meshgrid(np.linspace(0, 1, side + 1), np.linspace(0, 1, side + 1))
+        corners = np.arange((side + 1) ** 2).reshape(side + 1, side + 1)
+        a, b, c, d = (
+            x.reshape(-1) for x in (corners[:-1, :-1], corners[:-1, 1:], corners[1:, 1:], corners[1:, :-1])
+        )
+        path = tools.folder / f"{faces}.npz"
+        np.savez_compressed(
+            path, format="gp3d-mesh", version=1, recipe="{}",
+            vertices=np.stack([u, v, np.sin(9 * u * v)], -1).reshape(-1, 3).astype(np.float32),
+            faces=np.concatenate([np.stack([a, b, c], 1), np.stack([a, c, d], 1)]).astype(np.int32),
+            uv=np.stack([u, v], -1).reshape(-1, 2).astype(np.float32), texture=np.zeros((512, 512, 3), np.uint8),
+        )  # fmt: skip
+        began = time.process_time()
+        scene.build_mesh(bundle.read_bundle(path), "big", options)
+        seconds[faces] = time.process_time() - began
+    (tools.folder / "build.json").write_text(json.dumps(seconds))
+    assert seconds[30_000] < 0.6
+    assert seconds[300_000] < 4.0

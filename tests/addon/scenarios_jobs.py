@@ -1,0 +1,395 @@
+"""Scenarios in Blender: jobs, and everything that goes wrong. Run by blender_child.py, never imported by pytest.
+
+Operators start jobs without waiting here, as in a window: `tools.window` turns the waiting of background mode off.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import bpy
+
+
+def started(tools, mode: str, **options):
+    """A job on its way: the session, its engine's process id."""
+    tools.use(mode)
+    assert bpy.ops.gp3d.generate(**{"class_name": "coffee mug", "seed": 1, **options}) == {"FINISHED"}
+    return tools.state().session, tools.state().session.engine.pid
+
+
+def ends_with(tools, mode: str, code: str, button: str, words: str = "") -> None:
+    """A job fails in one sentence with a button that exists; no object is made and the engine is gone or usable."""
+    with tools.window():
+        session, pid = started(tools, mode)
+        assert tools.until(lambda: session.problem is not None), session.state
+        problem = session.problem
+        assert (problem.code, problem.button) == (code, button), problem
+        assert words in problem.sentence, problem
+        assert "\n" not in problem.sentence
+        assert button in tools.part("panels")._REMEDIES
+        assert not bpy.data.objects
+        assert not session.at_work
+        if session.engine is None:
+            assert tools.until(lambda: not tools.alive(pid), 5)
+
+
+def scenario_nothing_waits_for_the_engine(tools):
+    with tools.window() as state:
+        began = time.monotonic()
+        session, _ = started(tools, "slow")
+        longest = time.monotonic() - began
+        assert tools.until(lambda: session.current is not None and session.current.done > 2)
+        for call in (tools.part("jobs").tick, tools.part("jobs").cancel, session.stop):
+            began = time.process_time()
+            call()
+            longest = max(longest, time.process_time() - began)
+        (tools.folder / "longest.txt").write_text(str(longest))
+        assert longest < 0.25  # 0.05 on an idle machine; starting a process is most of it
+        assert state.session.engine is None
+
+
+def scenario_progress_is_shown(tools):
+    with tools.window():
+        session, _ = started(tools, "slow")
+        seen = set()
+        assert tools.until(lambda: seen.add(session.current and session.current.overall) or len(seen) > 4)
+        assert session.current.stage == "density"
+        assert session.state == "BUSY"
+        shares = sorted(share for share in seen if share)
+        assert 0 < shares[0] < shares[-1] < 0.6
+        before = session.current.overall
+        session.current.advance("polishing", 0, 5)  # of a newer engine
+        assert session.current.overall >= before
+        assert session.seconds > 0
+
+
+def scenario_cancel_ends_the_job_and_keeps_the_engine(tools):
+    with tools.window() as state:
+        session, pid = started(tools, "slow")
+        assert tools.until(lambda: session.current is not None and session.current.done > 2)
+        folder = Path(session.current.request["dir"])
+        assert folder.is_dir()
+        assert bpy.ops.gp3d.cancel() == {"FINISHED"}
+        assert tools.until(lambda: not session.at_work, 5)
+        assert tools.alive(pid)
+        assert session.state == "READY"
+        assert session.problem is None
+        assert not bpy.data.objects
+        assert not folder.exists()
+        assert state.notice == ""
+
+
+def scenario_cancel_ends_an_engine_that_does_not_listen(tools):
+    with tools.window():
+        session, pid = started(tools, "deaf")
+        session_module = tools.part("session")
+        patience, session_module.CANCEL_GRACE = session_module.CANCEL_GRACE, 0.5
+        assert tools.until(lambda: session.current is not None and session.current.done > 2)
+        bpy.ops.gp3d.cancel()
+        assert tools.until(lambda: not session.at_work, 5)
+        session_module.CANCEL_GRACE = patience
+        assert tools.until(lambda: not tools.alive(pid), 5)
+        assert session.state == "OFF"
+        assert session.problem is None
+
+
+def scenario_cancel_of_a_batch_forgets_the_rest(tools):
+    with tools.window():
+        tools.use("slow")
+        bpy.ops.gp3d.batch(batch_classes="teapot", batch_seeds="1-50")
+        session = tools.state().session
+        assert tools.until(lambda: session.current is not None and session.current.done > 1)
+        folders = [Path(job.request["dir"]) for job in session.waiting]
+        assert len(folders) == 49
+        bpy.ops.gp3d.cancel()
+        assert tools.until(lambda: not session.at_work, 5)
+        assert not any(folder.exists() for folder in folders)
+        assert not bpy.data.objects
+
+
+def scenario_cancel_while_starting_ends_the_engine(tools):
+    with tools.window():
+        session, pid = started(tools, "mute")
+        bpy.ops.gp3d.cancel()
+        assert session.state == "OFF"
+        assert tools.until(lambda: not tools.alive(pid), 5)
+
+
+def scenario_killed_engine_is_noticed_and_starts_again(tools):
+    with tools.window():
+        session, pid = started(tools, "slow")
+        assert tools.until(lambda: session.current is not None and session.current.done > 1)
+        os.killpg(pid, signal.SIGKILL)
+        assert tools.until(lambda: session.problem is not None, 5)
+        assert session.problem.code == "E_CRASHED"
+        assert "killed from outside" in session.problem.sentence
+        tools.preferences().engine_path = str(Path(tools.settings["engines"]) / "good" / "gp3d")
+        assert bpy.ops.gp3d.remedy(what="RESTART") == {"FINISHED"}
+        assert tools.until(lambda: session.state == "READY")
+        assert session.problem is None
+
+
+def scenario_crash_shows_its_last_words(tools):
+    ends_with(tools, "crash", "E_CRASHED", "RESTART", "exit code 3")
+    assert tools.state().session.problem.hint == "ValueError: the fault"
+    assert "ValueError: the fault" in tools.part("engine_operators").diagnostics(bpy.context)
+
+
+def scenario_silence_is_noticed(tools):
+    ends_with(tools, "silent", "E_SILENT", "RESTART")
+
+
+def scenario_engine_that_never_answers_is_noticed(tools):
+    ends_with(tools, "mute", "E_SILENT", "RESTART")
+
+
+def scenario_garbage_instead_of_a_greeting_is_noticed(tools):
+    ends_with(tools, "garbage", "E_GARBAGE", "CHOOSE_ENGINE")
+
+
+def scenario_garbage_during_a_job_is_noticed(tools):
+    ends_with(tools, "garbage-later", "E_GARBAGE", "CHOOSE_ENGINE")
+
+
+def scenario_other_protocol_is_refused(tools):
+    ends_with(tools, "future", "E_VERSION", "CHOOSE_ENGINE", "protocol 99")
+
+
+def scenario_engine_without_serve_is_refused(tools):
+    ends_with(tools, "old", "E_VERSION", "CHOOSE_ENGINE", "too old")
+
+
+def scenario_missing_model_names_the_remedy(tools):
+    ends_with(tools, "empty-handed", "E_NO_WEIGHTS", "CHOOSE_SNAPSHOT", "…/model.safetensors")
+    assert tools.state().session.state == "EMPTY"
+
+
+def scenario_empty_mesh_offers_another_seed(tools):
+    ends_with(tools, "empty", "E_EMPTY_MESH", "OTHER_SEED")
+    seed = bpy.context.scene.gp3d.seed
+    bpy.ops.gp3d.remedy(what="OTHER_SEED")
+    assert bpy.context.scene.gp3d.seed == seed + 1
+    assert tools.state().session.problem is None
+
+
+def scenario_torn_bundle_is_a_problem_and_no_crash(tools):
+    ends_with(tools, "torn", "E_BAD_MESH", "COPY_DIAGNOSTICS")
+
+
+def scenario_out_of_memory_tries_a_coarser_grid_and_says_so(tools):
+    with tools.window() as state:
+        session, _ = started(tools, "oom", quality="HIGH")
+        assert tools.until(lambda: not session.at_work)
+        assert session.problem is None
+        assert "64 instead of 128" in state.notice
+        (thing,) = bpy.data.objects
+        assert '"grid": 64' in thing["gp3d"]
+
+
+def scenario_warnings_and_cuts_go_through(tools):
+    tools.use("torn-budget")
+    settings = bpy.context.scene.gp3d
+    settings.depth_cut, settings.keep_largest = 0.25, False
+    assert bpy.ops.gp3d.generate(class_name="coffee mug", seed=1) == {"FINISHED"}
+    assert tools.state().notice == "the surface would have torn"
+    request = json.loads(bpy.context.active_object["gp3d"])["request"]
+    assert (request["keep"], request["crop_depth"]) == (0, 0.25)
+
+
+def scenario_stray_lines_of_libraries_are_tolerated(tools):
+    tools.use("chatty")
+    assert bpy.ops.gp3d.generate(class_name="coffee mug", seed=1) == {"FINISHED"}
+    assert len(bpy.data.objects) == 1
+
+
+def scenario_program_that_cannot_start_is_a_problem(tools):
+    program = tools.folder / "broken"
+    program.write_bytes(b"\x7fELF no program")
+    program.chmod(0o755)
+    tools.preferences().engine_path = str(program)
+    message = tools.refusal(RuntimeError, lambda: bpy.ops.gp3d.generate(class_name="coffee mug"))
+    assert "cannot be started" in message
+    assert tools.state().session.problem.button == "CHOOSE_ENGINE"
+
+
+def scenario_new_file_during_a_job_takes_nothing_along(tools):
+    with tools.window():
+        session, pid = started(tools, "slow")
+        assert tools.until(lambda: session.current is not None and session.current.done > 2)
+        bpy.ops.wm.read_homefile(use_empty=True)
+        assert not bpy.app.timers.is_registered(tools.part("jobs").tick)
+        assert tools.until(lambda: not session.at_work, 5)
+        assert not bpy.data.objects
+        assert tools.alive(pid)
+        assert session.state == "READY"  # it goes on being used in the new file
+    assert bpy.context.scene.gp3d.seed == 1
+
+
+def scenario_target_that_is_deleted_meanwhile_does_no_harm(tools):
+    assert bpy.ops.gp3d.generate(class_name="coffee mug", seed=1) == {"FINISHED"}
+    with tools.window() as state:
+        bpy.ops.gp3d.regenerate()
+        bpy.data.objects.remove(bpy.context.active_object)
+        assert tools.until(lambda: not state.session.at_work)
+        assert state.session.problem is None
+
+
+def scenario_previews_arrive_one_by_one_and_can_be_picked(tools):
+    bpy.context.scene.gp3d.seed = 11
+    with tools.window() as state:
+        tools.use("slow")
+        assert bpy.ops.gp3d.preview() == {"FINISHED"}
+        assert tools.until(lambda: len(state.pictures) == 1)
+        assert state.session.at_work
+        assert tools.until(lambda: not state.session.at_work)
+        assert [picture.seed for picture in state.pictures] == [11, 12, 13, 14]
+    assert bpy.ops.gp3d.pick(number=1) == {"FINISHED"}
+    assert bpy.context.scene.gp3d.seed == 12
+    assert bpy.ops.gp3d.pick(number=3, several=True) == {"FINISHED"}
+    assert bpy.ops.gp3d.pick(number=9) == {"CANCELLED"}
+    tools.preferences().engine_path = str(Path(tools.settings["engines"]) / "good" / "gp3d")
+    assert bpy.ops.gp3d.generate() == {"FINISHED"}
+    assert sorted(thing["gp3d_seed"] for thing in bpy.data.objects) == ["12", "14"]
+
+
+def scenario_dice_respects_the_lock(tools):
+    settings = bpy.context.scene.gp3d
+    settings.seed = 5
+    seeds = set()
+    for _ in range(8):
+        bpy.ops.gp3d.dice()
+        seeds.add(settings.seed)
+    assert len(seeds) > 5
+    settings.seed, settings.seed_locked = 5, True
+    assert bpy.ops.gp3d.dice() == {"CANCELLED"}
+    assert settings.seed == 5
+
+
+def scenario_wrong_wishes_are_refused_in_one_sentence(tools):
+    bpy.ops.gp3d.generate(class_name="coffee mug", seed=1)
+    for call, words in (
+        (lambda: bpy.ops.gp3d.generate(class_name="cofee"), "no class 'cofee'"),
+        (lambda: bpy.ops.gp3d.generate(class_name=" "), "no class"),
+        (lambda: bpy.ops.gp3d.batch(batch_seeds="1-x"), "Seeds are numbers"),
+        (lambda: bpy.ops.gp3d.batch(batch_seeds="9-1"), "Seeds are numbers"),
+        (lambda: bpy.ops.gp3d.batch(batch_seeds="0-400, 0-400"), "objects at a time"),
+        (lambda: bpy.ops.gp3d.sample(name="nothing"), "no sample"),
+    ):
+        assert words in tools.refusal(RuntimeError, call)
+
+
+def scenario_known_classes_are_those_of_the_model(tools):
+    bpy.ops.gp3d.generate(class_name="gadget", seed=1)  # outside ImageNet, asked for by its name
+    state, properties = tools.state(), tools.part("properties")
+    assert [entry.name for entry in state.classes] == ["coffee mug", "teapot", "gadget"]
+    names = [name for name, _ in properties._suggest_classes(None, bpy.context, "")]
+    assert names[0] == "gadget"  # the recent one first
+    bpy.ops.gp3d.generate(class_name="849", seed=1)
+    assert bpy.context.active_object["gp3d_class"] == "teapot"
+    assert [name for name, _ in properties._suggest_classes(None, bpy.context, "")][:2] == [
+        "teapot",
+        "gadget",
+    ]
+    assert properties._suggest_classes(None, bpy.context, "zebra") == []
+
+
+def scenario_seconds_are_measured_here(tools):
+    jobs = tools.part("jobs")
+    tools.preferences().timings = "{}"
+    assert jobs.expected_seconds(bpy.context, 128, "texture") is None
+    bpy.ops.gp3d.generate(class_name="teapot", seed=1)
+    seconds, measured = jobs.expected_seconds(bpy.context, 128, "texture")
+    assert measured
+    assert 0 < seconds < 20
+    guess, measured = jobs.expected_seconds(bpy.context, 256, "texture")
+    assert not measured
+    assert guess > seconds
+
+
+def scenario_engine_is_found_in_the_promised_order(tools):
+    find, missing = tools.part("engine").find_engine, tools.part("engine").EngineNotFoundError
+    project = tools.folder / "a project"
+    program = project / ".venv/bin/gp3d"
+    program.parent.mkdir(parents=True)
+    program.write_text("#!/bin/sh\n")
+    assert find("", [project]) is None  # no program as long as it may not be run
+    program.chmod(0o755)
+    assert find("", [project]) == [str(program)]
+    assert find(str(project), []) == [str(program)]
+    on_path = tools.folder / "bin" / "gp3d"
+    on_path.parent.mkdir()
+    on_path.write_text("#!/bin/sh\n")
+    on_path.chmod(0o755)
+    before = os.environ["PATH"]
+    os.environ["PATH"] = f"{on_path.parent}:{before}"
+    assert find("", [project]) == [str(on_path)]
+    assert find(str(program), [project]) == [str(program)]
+    os.environ["PATH"] = before
+    for wrong in (str(tools.folder / "nowhere"), str(on_path.parent.parent / "engines"), __file__):
+        assert wrong in tools.refusal(missing, lambda wrong=wrong: find(wrong, [project]))
+
+
+def scenario_no_engine_leaves_samples_and_a_sentence(tools):
+    tools.use("")
+    tools.state().session.classes = ()
+    tools.state().look_for_engine("")
+    assert tools.state().command is None
+    assert {entry.name for entry in tools.state().classes} == {"coffee mug", "mushroom", "teapot"}
+    assert "no engine" in tools.refusal(RuntimeError, lambda: bpy.ops.gp3d.generate(class_name="teapot"))
+    assert bpy.ops.gp3d.sample(name="teapot") == {"FINISHED"}
+
+
+def scenario_choosing_another_model_starts_another_engine(tools):
+    bpy.ops.gp3d.generate(class_name="teapot", seed=1)
+    first = tools.state().session.engine.pid
+    bpy.ops.gp3d.generate(class_name="teapot", seed=2)
+    assert tools.state().session.engine.pid == first  # it stays warm
+    assert bpy.ops.gp3d.choose_snapshot(filepath=str(tools.folder / "model")) == {"FINISHED"}
+    assert bpy.ops.gp3d.generate(class_name="teapot", seed=3) == {"FINISHED"}
+    assert tools.state().session.engine.pid != first
+    assert str(tools.folder / "model") in tools.state().session.engine.command
+    assert tools.until(lambda: not tools.alive(first), 8)
+    tools.preferences().snapshot = ""
+
+
+def scenario_whole_family_of_an_engine_is_ended(tools):
+    with tools.window():
+        session, pid = started(tools, "family")
+        note = Path(os.environ["GP3D_FAKE_CHILD"])
+        assert tools.until(lambda: session.state == "READY" and note.exists() and note.read_text() != "")
+        child = int(note.read_text())
+        assert tools.alive(child)
+        session._kill()
+        assert tools.until(lambda: not tools.alive(pid) and not tools.alive(child), 5)
+
+
+def scenario_disabling_ends_everything_and_enabling_works_again(tools):
+    import sys
+
+    for _ in range(2):
+        tools.use("slow")
+        with tools.window():
+            _, pid = started(tools, "slow")
+        kinds = {name for name in dir(bpy.types) if name.startswith("GP3D_")}
+        assert kinds
+        menu = len(bpy.types.VIEW3D_MT_mesh_add._dyn_ui_initialize())
+        assert bpy.ops.preferences.addon_disable(module=tools.module) == {"FINISHED"}
+        end = time.monotonic() + 10
+        while tools.alive(pid) and time.monotonic() < end:
+            time.sleep(0.05)
+        assert not tools.alive(pid)
+        assert not [name for name in dir(bpy.types) if name.startswith("GP3D_")]
+        assert not hasattr(bpy.types.Scene, "gp3d")
+        assert not hasattr(bpy.types.WindowManager, "gp3d")
+        assert len(bpy.types.VIEW3D_MT_mesh_add._dyn_ui_initialize()) == menu - 1
+        for handlers in (bpy.app.handlers.load_pre, bpy.app.handlers.load_post):
+            assert not [h for h in handlers if h.__module__.startswith(tools.module)]
+        assert bpy.ops.preferences.addon_enable(module=tools.module) == {"FINISHED"}
+        assert {name for name in dir(bpy.types) if name.startswith("GP3D_")} == kinds
+        assert tools.module in sys.modules
+    tools.use("good")
+    assert bpy.ops.gp3d.generate(class_name="teapot", seed=1) == {"FINISHED"}

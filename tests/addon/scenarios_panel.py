@@ -1,0 +1,199 @@
+"""Scenarios in Blender: what the panels draw, recorded by a layout that knows names, icons and properties.
+
+Run by blender_child.py, never imported by pytest.
+"""
+
+from __future__ import annotations
+
+import time
+from types import SimpleNamespace
+
+import bpy
+
+ICONS = {
+    item.identifier for item in bpy.types.UILayout.bl_rna.functions["prop"].parameters["icon"].enum_items
+}
+
+
+class Layout:
+    """Takes what a UILayout takes, refuses what that would refuse, and writes down everything."""
+
+    def __init__(self, record: list) -> None:
+        self.record = record
+
+    def label(self, *, text="", icon="NONE", icon_value=0):
+        assert icon in ICONS, icon
+        self.record.append(("label", text))
+
+    def prop(self, data, name, *, text=None, icon="NONE", slider=False, expand=False, **more):
+        assert name in data.bl_rna.properties, (data, name)
+        assert icon in ICONS, icon
+        getattr(data, name)
+        assert data.bl_rna.properties[name].description or name == "percent", f"{name} explains nothing"
+        self.record.append(("prop", name))
+
+    def operator(self, idname, *, text=None, icon="NONE", depress=False, emboss=True):
+        assert icon in ICONS, icon
+        group, name = idname.split(".")
+        kind = getattr(bpy.types, f"{group.upper()}_OT_{name}")
+        assert getattr(bpy.ops.gp3d, name).get_rna_type().description, idname
+        self.record.append(("operator", idname, text))
+        names = set(getattr(kind, "__annotations__", {}))
+
+        class Properties:
+            def __setattr__(self, key, value):
+                assert key in names, (idname, key)
+
+        return Properties()
+
+    def template_icon(self, *, icon_value, scale):
+        assert isinstance(icon_value, int)
+        self.record.append(("icon", icon_value))
+
+    def progress(self, *, factor, text, type):
+        assert 0 <= factor <= 1
+        assert type in ("BAR", "RING")
+        self.record.append(("progress", text))
+
+    def separator(self, **more):
+        pass
+
+    def _child(self, **options):
+        return Layout(self.record)
+
+    row = column = box = grid_flow = _child
+
+
+def draw(tools) -> list:
+    """What all panels draw now; and no drawing may be slow."""
+    record: list = []
+    for kind in tools.part("panels").CLASSES:
+        panel = SimpleNamespace(layout=Layout(record), names=kind.__dict__.get("names", ()))
+        began = time.process_time()
+        kind.draw(fake_self(kind, panel), bpy.context)
+        assert time.process_time() - began < 0.05, kind
+    return record
+
+
+def fake_self(kind, panel):
+    """An object with the class's own attributes, for `super().draw`."""
+    plain = type("Plain", (), {})
+    if any(base.__name__ == "_SubPanel" for base in kind.__mro__):
+        stand_in = object.__new__(
+            type(kind.__name__, (next(b for b in kind.__mro__ if b.__name__ == "_SubPanel"),), {})
+        )
+        stand_in.names, stand_in.layout = panel.names, panel.layout
+        return stand_in
+    fake = plain()
+    fake.layout = panel.layout
+    return fake
+
+
+def texts(record: list) -> str:
+    """Everything that is written."""
+    return "\n".join(str(entry[-1]) for entry in record)
+
+
+def scenario_without_engine_there_is_a_card_with_samples(tools):
+    tools.use("")
+    tools.state().look_for_engine("")
+    record = draw(tools)
+    assert ("operator", "gp3d.choose_engine", "Choose the Folder…") in record
+    assert "make setup" in texts(record)
+    assert sum(entry[:2] == ("operator", "gp3d.sample") for entry in record) == 3
+    assert not [entry for entry in record if entry[:2] == ("operator", "gp3d.generate")]
+
+
+def scenario_every_choice_is_shown_once(tools):
+    record = draw(tools)
+    shown = [entry[1] for entry in record if entry[0] == "prop"]
+    assert len(shown) == len(set(shown))
+    hidden = {"rna_type", "name"}
+    settings = {p.identifier for p in bpy.context.scene.gp3d.bl_rna.properties} - hidden
+    assert settings <= set(shown), settings - set(shown)
+    operators = {entry[1] for entry in record if entry[0] == "operator"}
+    assert {"gp3d.generate", "gp3d.preview", "gp3d.dice", "gp3d.batch", "gp3d.save_to_library"} <= operators
+    assert "Engine at rest" in texts(record)
+    assert "ImageNet 504" in texts(record)
+
+
+def scenario_running_job_shows_stage_per_cent_seconds_and_cancel(tools):
+    with tools.window() as state:
+        tools.use("slow")
+        bpy.ops.gp3d.batch(batch_classes="teapot", batch_seeds="1-3")
+        record = draw(tools)
+        assert ("operator", "gp3d.cancel", None) in record
+        assert "Engine starting" in texts(record)
+        session = state.session
+        assert tools.until(lambda: session.current is not None and session.current.done > 1)
+        record = draw(tools)
+        (bar,) = [entry for entry in record if entry[0] == "progress"]
+        assert "Measuring density" in bar[1]
+        assert "%" in bar[1]
+        assert "1 of 3" in texts(record)
+        assert "Busy · CPU · 2 kimg" in texts(record)
+        assert ("operator", "gp3d.cancel", None) in record
+        assert not [entry for entry in record if entry[:2] == ("operator", "gp3d.generate")]
+
+
+def scenario_every_problem_has_a_button(tools):
+    problems, state = tools.part("problems"), tools.state()
+    for code in [*problems._TABLE, "E_SOMETHING_NEW"]:
+        state.session.problem = problems.Problem.of(code, hint="from the engine")
+        record = draw(tools)
+        idname, label, _ = tools.part("panels")._REMEDIES[state.session.problem.button]
+        assert ("operator", idname, label) in record
+        assert "from the engine" in texts(record)
+        if idname == "gp3d.remedy" and state.session.problem.button not in ("RESTART", "USE_CPU"):
+            assert bpy.ops.gp3d.remedy(what=state.session.problem.button) == {"FINISHED"}
+            assert state.session.problem is None
+
+
+def scenario_pictures_and_the_active_object_are_shown(tools):
+    bpy.context.scene.gp3d.previews = 3
+    bpy.ops.gp3d.preview()
+    bpy.ops.gp3d.generate(class_name="coffee mug", seed=3)
+    tools.state().pictures[0].chosen = tools.state().pictures[2].chosen = True
+    record = draw(tools)
+    assert sum(entry[0] == "icon" for entry in record) == 3
+    assert ("operator", "gp3d.generate", "Generate 2 Meshes") in record
+    assert ("operator", "gp3d.regenerate", "Regenerate Higher") in record
+    assert "coffee mug · seed 3" in texts(record)
+    assert "14 faces" in texts(record)
+
+
+def scenario_unknown_class_is_said(tools):
+    bpy.ops.gp3d.generate(class_name="coffee mug", seed=3)
+    bpy.context.scene.gp3d.class_name = "zebra"
+    assert "Not among the model's 3 classes" in texts(draw(tools))
+
+
+def scenario_synonym_that_is_picked_becomes_the_class(tools):
+    settings = bpy.context.scene.gp3d
+    tools.use("")
+    tools.part("state").STATE.session.classes = tools.part("search").imagenet_classes()
+    found = tools.part("properties")._suggest_classes(settings, bpy.context, "aeroplane") or tools.part(
+        "properties"
+    )._suggest_classes(settings, bpy.context, "tabby cat")
+    assert "(" in found[0][0]
+    settings.class_name = found[0][0]
+    assert settings.class_name == "tabby"
+    tools.part("state").STATE.session.classes = ()
+
+
+def scenario_menu_offers_the_class(tools):
+    record: list = []
+    tools.part("panels").draw_menu(SimpleNamespace(layout=Layout(record)), bpy.context)
+    assert ("operator", "gp3d.generate", "GP3D coffee mug") in record
+
+
+def scenario_diagnostics_hide_the_home_folder(tools):
+    from pathlib import Path
+
+    tools.preferences().snapshot = str(Path.home() / "models/one.safetensors")
+    text = tools.part("engine_operators").diagnostics(bpy.context)
+    assert "~/models/one.safetensors" in text
+    assert str(Path.home()) not in text.replace("~", "")
+    assert bpy.ops.gp3d.show_log() == {"FINISHED"}
+    assert "Blender 4.2" in bpy.data.texts["GP3D log"].as_string()
+    tools.preferences().snapshot = ""

@@ -1,0 +1,96 @@
+"""Scenarios in Blender with the real `gp3d serve` and an untrained micro model. Run by blender_child.py."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from pathlib import Path
+
+import bpy
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def use_real(tools) -> None:
+    tools.use("", keep=True)  # the engine stays warm from one scenario to the next
+    tools.preferences().engine_path = tools.settings["engine"]
+    tools.preferences().snapshot = tools.settings["run"]
+    tools.preferences().device = "cpu"
+    settings = bpy.context.scene.gp3d
+    settings.quality, settings.faces, settings.texture_size = "DRAFT", 2000, "256"
+
+
+def coordinates(thing) -> np.ndarray:
+    values = np.empty(len(thing.data.vertices) * 3, np.float32)
+    thing.data.vertices.foreach_get("co", values)
+    return values
+
+
+def scenario_real_engine_makes_the_same_textured_mesh_twice(tools):
+    use_real(tools)
+    began = time.monotonic()
+    assert bpy.ops.gp3d.generate(class_name="coffee mug", seed=3) == {"FINISHED"}
+    first = time.monotonic() - began
+    thing = bpy.context.active_object
+    assert len(thing.data.polygons) > 100
+    assert thing.data.uv_layers
+    assert thing.data.materials[0].node_tree.nodes["Image Texture"].image.size[0] == 256
+    assert abs(max(thing.dimensions) - 1) < 1e-4
+    recipe, before = json.loads(thing["gp3d"]), coordinates(thing)
+    assert recipe["recipe"]["class"]["name"] == "coffee mug"
+    began = time.monotonic()
+    assert bpy.ops.gp3d.regenerate() == {"FINISHED"}
+    again = time.monotonic() - began
+    np.testing.assert_array_equal(coordinates(bpy.context.active_object), before)
+    (tools.folder / "real.json").write_text(json.dumps({"first": first, "again": again}))
+
+
+def scenario_real_engine_previews_and_knows_its_classes(tools):
+    use_real(tools)
+    bpy.context.scene.gp3d.previews = 2
+    bpy.context.scene.gp3d.class_name = "mushroom"
+    assert bpy.ops.gp3d.preview() == {"FINISHED"}
+    assert [picture.class_name for picture in tools.state().pictures] == ["mushroom", "mushroom"]
+    assert all(Path(picture.path).is_file() for picture in tools.state().pictures)
+    assert [entry.name for entry in tools.state().classes] == ["coffee mug", "mushroom"]
+
+
+def scenario_real_engine_is_cancelled(tools):
+    use_real(tools)
+    with tools.window() as state:
+        bpy.ops.gp3d.batch(batch_classes="mushroom", batch_seeds="0-20", quality="STANDARD")
+        assert tools.until(
+            lambda: state.session.current is not None and state.session.current.stage != "sent", 60
+        )
+        pid = state.session.engine.pid
+        began = time.monotonic()
+        bpy.ops.gp3d.cancel()
+        assert tools.until(lambda: not state.session.at_work, 10)
+        assert time.monotonic() - began < 5
+        assert state.session.problem is None
+        assert tools.alive(pid) == (state.session.engine is not None)
+
+
+def scenario_example_of_the_manual_fills_a_scene(tools):
+    use_real(tools)
+    manual = (ROOT / "docs/addon.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```python\n(# ten objects.*?)```", manual, re.DOTALL)
+    script = tools.folder / "example.py"
+    script.write_text(example.replace("ten_objects.blend", str(tools.folder / "ten_objects.blend")))
+    bpy.utils.execfile(str(script))
+    bpy.ops.wm.open_mainfile(filepath=str(tools.folder / "ten_objects.blend"))
+    made = [thing for thing in bpy.data.objects if "gp3d" in thing]
+    assert len(made) == 10
+    assert all(thing.data.color_attributes for thing in made)
+
+
+def scenario_real_engine_ends_with_blender(tools):
+    use_real(tools)
+    bpy.ops.gp3d.generate(class_name="mushroom", seed=1)
+    session = tools.state().session
+    engine, pid = session.engine, session.engine.pid
+    session.stop()
+    assert tools.part("engine").wait_for(engine, 8)
+    assert not tools.alive(pid)

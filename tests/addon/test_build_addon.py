@@ -1,0 +1,66 @@
+"""The zips: complete, validated, the same every time, small, and without anything that does not belong there."""
+
+from __future__ import annotations
+
+import ast
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.addon.conftest import ROOT, load_tool
+
+
+def names(path: Path) -> set[str]:
+    with zipfile.ZipFile(path) as archive:
+        return {name for name in archive.namelist() if not name.endswith("/")}
+
+
+def test_zip_holds_the_package_and_nothing_else(addon_zips: list[Path]) -> None:
+    source = ROOT / "blender_addon"
+    files = {path.relative_to(source).as_posix() for path in source.rglob("*") if path.is_file()}
+    assert names(addon_zips[0]) == {name for name in files if "__pycache__" not in name}
+    assert {"LICENSE", "__init__.py", "blender_manifest.toml", "classes.json"} <= names(addon_zips[0])
+    assert names(addon_zips[1]) == {f"gp3d/{name}" for name in names(addon_zips[0])}
+    assert addon_zips[0].stat().st_size < 1_000_000
+
+
+def test_broken_manifest_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    tool = load_tool("build_addon")
+    for path in (ROOT / "blender_addon").iterdir():
+        if path.is_file():
+            (tmp_path / path.name).write_bytes(path.read_bytes())
+    manifest = tmp_path / "blender_manifest.toml"
+    manifest.write_text(manifest.read_text().replace("license", "licence"))
+    monkeypatch.setattr(tool, "SOURCE", tmp_path)
+    with pytest.raises(RuntimeError, match="license"):
+        tool.build(tmp_path / "out")
+    assert not list((tmp_path / "out").glob("*.zip"))
+
+
+def test_both_kinds_of_add_on_say_the_same() -> None:
+    manifest = tomllib.loads((ROOT / "blender_addon/blender_manifest.toml").read_text(encoding="utf-8"))
+    tree = ast.parse((ROOT / "blender_addon/__init__.py").read_text(encoding="utf-8"))
+    (info,) = [
+        ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "bl_info"
+    ]
+    assert ".".join(map(str, info["version"])) == manifest["version"]
+    assert info["name"] == manifest["name"]
+    assert "network" not in manifest["permissions"]
+
+
+def test_add_on_uses_no_network() -> None:
+    for path in (ROOT / "blender_addon").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                found = {alias.name for alias in node.names} | {getattr(node, "module", None) or ""}
+                assert not {name.split(".")[0] for name in found} & {
+                    "socket",
+                    "urllib",
+                    "http",
+                    "requests",
+                    "ssl",
+                }

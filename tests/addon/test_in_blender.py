@@ -1,0 +1,49 @@
+"""The add-on as installed from its zip, in the bpy wheel: every scenario of the scenario files must end well."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.addon.conftest import ROOT, scenarios
+
+FILES = ("scenarios_import.py", "scenarios_jobs.py", "scenarios_panel.py")
+CASES = [(file, name) for file in FILES for name in scenarios(file)]
+
+
+@pytest.mark.parametrize(("file", "name"), CASES, ids=[name for _, name in CASES])
+def test_in_blender(run_scenarios: Callable[[str], dict[str, str]], file: str, name: str) -> None:
+    outcome = run_scenarios(file)[name]
+    assert outcome == "ok", outcome
+
+
+@pytest.fixture(scope="session")
+def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder, made in a process of its own: torch and Blender stay apart."""
+    folder = tmp_path_factory.mktemp("micro")
+    command = [sys.executable, "-m", "tests.addon.micro_run", str(folder)]
+    subprocess.run(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True, timeout=120)
+    return folder / "run"
+
+
+@pytest.fixture(scope="session")
+def real_engine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The program gp3d of this working tree."""
+    program = tmp_path_factory.mktemp("bin") / "gp3d"
+    lines = ["#!/bin/sh", "export OMP_NUM_THREADS=1", f'export PYTHONPATH="{ROOT}"']
+    program.write_text("\n".join([*lines, f'exec "{sys.executable}" -m gp3d_core.cli "$@"', ""]))
+    program.chmod(0o755)
+    return program
+
+
+@pytest.mark.parametrize("name", scenarios("scenarios_real.py"))
+def test_in_blender_with_the_real_engine(
+    run_scenarios: Callable[..., dict[str, str]], run_folder: Path, real_engine: Path, name: str
+) -> None:
+    outcome = run_scenarios("scenarios_real.py", engine=str(real_engine), run=str(run_folder))[name]
+    assert outcome == "ok", outcome

@@ -1,0 +1,74 @@
+"""Finding a class by what a person types, and the list of classes that the add-on carries."""
+
+from __future__ import annotations
+
+import pytest
+
+from gp3d_core.classes import imagenet_classes
+from tests.addon.conftest import load_tool
+
+
+@pytest.fixture(scope="module")
+def finder(parts):
+    return parts("search")
+
+
+def test_class_list_is_that_of_the_core(finder):
+    ours = [(entry.index, entry.wnid, entry.names) for entry in finder.imagenet_classes()]
+    assert ours == [(entry.index, entry.wnid, entry.names) for entry in imagenet_classes()]
+    assert "WordNet" in load_tool("build_addon").class_list().splitlines()[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [("coffee mug", "coffee mug"), ("Coffee_Mug ", "coffee mug"), ("504", "coffee mug"), ("n03063599", "coffee mug"),
+     ("tabby cat", "tabby"), ("tabby (tabby cat)", "tabby"), ("St Bernard", "Saint Bernard")],
+)  # fmt: skip
+def test_find_names_one_class(finder, text, name):
+    assert finder.find(text, finder.imagenet_classes()).name == name
+
+
+def test_find_refuses_what_names_nothing(finder):
+    for text in ("", "  ", "cofee", "1000", "-1"):
+        assert finder.find(text, finder.imagenet_classes()) is None, text
+
+
+def test_search_puts_recent_then_better_matches_first(finder):
+    classes = finder.imagenet_classes()
+    found = [match.entry.name for match in finder.search("mug", classes)]
+    assert found[0] == "coffee mug"
+    recent = finder.search("", classes, ["n04398044", "n03063599"])
+    assert [match.entry.name for match in recent[:2]] == ["teapot", "coffee mug"]
+    assert finder.search("tea", classes)[0].entry.name == "teapot"
+    assert len(finder.search("", classes)) == finder.MOST_SHOWN
+    assert finder.search("qqqq", classes) == []
+
+
+def test_search_tells_by_which_synonym_it_found(finder):
+    (match, *_) = finder.search("tabby cat", finder.imagenet_classes())
+    assert (match.entry.name, match.synonym) == ("tabby", "tabby cat")
+    assert finder.find(match.text, finder.imagenet_classes()) == match.entry
+
+
+def test_every_shown_text_names_its_class_again(finder):
+    classes = finder.imagenet_classes()
+    shared = {
+        "crane",
+        "cardigan",
+        "maillot",
+        "missile",
+    }  # names of two classes; the panel then shows which was taken
+    for entry in classes:
+        assert finder.find(entry.query, classes) == entry
+        if entry.name not in shared:
+            assert finder.find(finder.Match(entry, "").text, classes) == entry
+
+
+def test_known_classes_keep_names_of_the_model_and_synonyms(finder):
+    records = [
+        {"label": 0, "name": "mug", "imagenet_index": 504, "wnid": "n03063599"},
+        {"label": 1, "name": "gadget", "imagenet_index": None, "wnid": None},
+    ]
+    mug, gadget = finder.known_classes(records)
+    assert mug.names == ("mug", "coffee mug")
+    assert (gadget.index, gadget.query) == (-1, "gadget")

@@ -1,0 +1,110 @@
+"""Builds the Blender add-on: dist/gp3d-VERSION.zip, checked with Blender's own extension tool (from the bpy wheel).
+
+    .venv/bin/python tools/build_addon.py [--out dist]
+
+Besides, dist/gp3d-VERSION-legacy.zip: the same files in a folder, as Blender 3.4 to 4.1 install add-ons.
+blender_addon/classes.json is made from gp3d_core/imagenet.tsv; the build fails if it is out of date, and
+`--classes` writes it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import tomllib
+import zipfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCE = ROOT / "blender_addon"
+_MOMENT = (1980, 1, 1, 0, 0, 0)  # the same files give the same zip
+
+
+def extension_tool() -> Path:
+    """Blender's command for extensions; it needs no bpy. Raises FileNotFoundError if there is none."""
+    spec = importlib.util.find_spec("bpy")
+    folder = Path(spec.origin).parent if spec and spec.origin else Path("bpy")
+    found = sorted(folder.glob("*/scripts/addons_core/bl_pkg/cli/blender_ext.py"))
+    if not found:
+        raise FileNotFoundError("the bpy wheel is missing; type: make setup")
+    return found[-1]
+
+
+def class_list() -> str:
+    """The content of classes.json."""
+    lines = (ROOT / "gp3d_core/imagenet.tsv").read_text(encoding="utf-8").splitlines()
+    rows = [line.split("\t") for line in lines if not line.startswith("#")][1:]
+    notice = (
+        "ImageNet-1k classes: index, WordNet id, names. WordNet 3.0, (c) 2006 Princeton University, free under the "
+        "WordNet licence, this notice must stay; index and order: the timm project, Apache-2.0."
+    )
+    entries = ",\n".join(json.dumps([int(index), wnid, names.split(", ")]) for index, wnid, names, _ in rows)
+    return f'{{"notice": {json.dumps(notice)},\n"classes": [\n{entries}\n]}}\n'
+
+
+def run_tool(*arguments: str | Path) -> None:
+    """Runs Blender's tool; raises RuntimeError with what it printed if it is not content."""
+    done = subprocess.run(
+        [sys.executable, extension_tool(), *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    if done.returncode:
+        raise RuntimeError((done.stdout + done.stderr).strip())
+
+
+def write_legacy(extension: Path, out: Path) -> None:
+    """The files of the extension once more, in a folder gp3d."""
+    with zipfile.ZipFile(extension) as source, zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as target:
+        for name in sorted(source.namelist()):
+            if not name.endswith("/"):
+                entry = zipfile.ZipInfo(f"gp3d/{name}", _MOMENT)
+                entry.compress_type = zipfile.ZIP_DEFLATED
+                target.writestr(entry, source.read(name))
+
+
+def build(out: Path) -> list[Path]:
+    """Writes both zips into `out` and returns them. Raises RuntimeError if something is not as it must be."""
+    if (SOURCE / "classes.json").read_text(encoding="utf-8") != class_list():
+        raise RuntimeError("blender_addon/classes.json is out of date; type: tools/build_addon.py --classes")
+    version = tomllib.loads((SOURCE / "blender_manifest.toml").read_text(encoding="utf-8"))["version"]
+    out.mkdir(parents=True, exist_ok=True)
+    extension, legacy = out / f"gp3d-{version}.zip", out / f"gp3d-{version}-legacy.zip"
+    with tempfile.TemporaryDirectory(dir=out) as scratch:
+        made, flat = Path(scratch) / extension.name, Path(scratch) / legacy.name
+        run_tool("validate", SOURCE)
+        run_tool("build", "--source-dir", SOURCE, "--output-filepath", made)
+        run_tool("validate", made)
+        write_legacy(made, flat)
+        os.replace(made, extension)
+        os.replace(flat, legacy)
+    return [extension, legacy]
+
+
+def main() -> int:
+    """Entry point; exit code 1 and one line if the build fails."""
+    parser = argparse.ArgumentParser(description="Build and validate the Blender add-on.")
+    parser.add_argument("--out", type=Path, default=ROOT / "dist", help="folder of the zips (default dist)")
+    parser.add_argument("--classes", action="store_true", help="only write blender_addon/classes.json anew")
+    options = parser.parse_args()
+    if options.classes:
+        (SOURCE / "classes.json").write_text(class_list(), encoding="utf-8")
+        return 0
+    try:
+        for path in build(options.out):
+            print(f"{path} ({path.stat().st_size} bytes)")
+    except (FileNotFoundError, RuntimeError) as error:
+        print(f"build_addon: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
