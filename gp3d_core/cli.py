@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -37,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return command(options)
     except (GP3DError, OSError) as error:
         print(f"gp3d: {_one_line(error)}", file=sys.stderr)
-        return 2
+        return getattr(error, "exit_code", 2)
     except KeyboardInterrupt:
         print("gp3d: interrupted", file=sys.stderr)
         return 130
@@ -76,8 +77,10 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_demo(commands)
     _add_train(commands)
+    _add_data(commands)
     _add_mesh(commands)
     _add_render(commands)
+    _add_serve(commands)
     _add_doctor(commands)
     return parser
 
@@ -106,7 +109,7 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
         "--overfit",
         type=_number(int, 1, 1e9),
         metavar="N",
-        help="train on the first N images only, to prove data and machine",
+        help="train on N images only, to prove data and machine",
     )
     parser.add_argument(
         "--max-minutes",
@@ -121,8 +124,13 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
     parser.set_defaults(command=_train)
 
 
-def _add_snapshot_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("snapshot", type=Path, help="snapshot file, or a run folder (its newest)")
+def _add_snapshot_arguments(parser: argparse.ArgumentParser, needed: bool = True) -> None:
+    parser.add_argument(
+        "snapshot",
+        type=Path,
+        nargs=None if needed else "?",
+        help="snapshot file, or a run folder (its newest)",
+    )
     parser.add_argument(
         "--class",
         dest="classes",
@@ -137,28 +145,44 @@ def _add_snapshot_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
 
 
+def _add_data(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser("data", help="look at data sets")
+    verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
+    check = verbs.add_parser("check", help="decode everything; say what is there or what is wrong")
+    check.add_argument("dataset", type=Path, help="folder or zip (docs/dataset.md)")
+    check.set_defaults(command=_check_data)
+
+
 def _add_mesh(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser("mesh", help="write textured meshes")
-    _add_snapshot_arguments(parser)
-    parser.add_argument("--out", type=Path, default=Path("meshes"), help="folder of the meshes")
-    parser.add_argument(
-        "--grid",
-        type=_number(int, 8, 1024),
-        default=128,
-        help="samples along an edge of the box (default 128)",
+    _add_snapshot_arguments(parser, needed=False)
+    add = parser.add_argument
+    add("--recipe", type=Path, metavar="FILE", help="make the mesh of this recipe again; the rest is in it")
+    add("--out", type=Path, default=Path("meshes"), help="folder of the meshes")
+    grid = _number(int, 8, 2048)
+    add("--grid", type=grid, default=128, help="samples along an edge of the box (default 128)")
+    add("--level", default="auto", help="density of the surface, raw:NUMBER before activation, or auto")
+    budget = _number(int, 4, 1e8, or_zero=True)
+    add("--faces", type=budget, default=30000, help="most faces, 0 for all (default 30000)")
+    add("--color", choices=("texture", "vertex", "both", "none"), default="texture")
+    add("--texture-size", type=_number(int, 16, 8192), default=512, help="pixels (default 512)")
+    add("--format", default="obj", help="obj, glb, ply, npz; several with commas")
+    add(
+        "--keep",
+        type=_number(int, 0, 1e6),
+        default=1,
+        help="largest components to keep, 0 for all (default 1)",
     )
-    parser.add_argument("--level", default="auto", help="density of the surface, or auto")
-    parser.add_argument(
-        "--faces",
-        type=_number(int, 4, 1e8, or_zero=True),
-        default=30000,
-        help="most faces, 0 for all (default 30000)",
+    add("--crop-box", metavar="X,Y,Z,X,Y,Z", help="keep what lies between these two corners")
+    add("--crop-depth", type=_number(float, -1, 1), metavar="D", help="keep what is nearer: -1 near … 1 far")
+    add(
+        "--max-mem",
+        type=_number(float, 0.1, 1e6),
+        default=4,
+        metavar="GIB",
+        help="limit of the grid (default 4)",
     )
-    parser.add_argument("--color", choices=("texture", "vertex", "none"), default="texture")
-    parser.add_argument(
-        "--texture-size", type=_number(int, 16, 8192), default=512, help="pixels (default 512)"
-    )
-    parser.add_argument("--format", default="obj", help="obj, glb, ply, npz; several with commas")
+    add("--compare", action="store_true", help="also draw field and mesh side by side")
     parser.set_defaults(command=_mesh)
 
 
@@ -170,6 +194,25 @@ def _add_render(commands: argparse._SubParsersAction) -> None:
         "--resolution", type=_number(int, 2, 4096), help="pixels of a view (default: as trained)"
     )
     parser.set_defaults(command=_render)
+
+
+def _add_serve(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser("serve", help="work for another program over pipes (docs/serve.md)")
+    parser.add_argument("snapshot", type=Path, nargs="?", help="snapshot file, or a run folder (its newest)")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument(
+        "--cache-mb",
+        type=_number(int, 0, 1e6),
+        default=256,
+        help="memory for objects made before (default 256)",
+    )
+    parser.add_argument(
+        "--idle-seconds",
+        type=_number(float, 0, 1e9),
+        default=600.0,
+        help="end after so long without work, 0 for never (default 600)",
+    )
+    parser.set_defaults(command=_serve)
 
 
 def _add_doctor(commands: argparse._SubParsersAction) -> None:
@@ -205,27 +248,70 @@ def _train(options: argparse.Namespace) -> int:
     )
 
 
-def _mesh(options: argparse.Namespace) -> int:
-    from gp3d_core.generation import open_snapshot, parse_level, parse_seeds, wishes, write_meshes
+def _check_data(options: argparse.Namespace) -> int:
+    from gp3d_core.data import Dataset
 
-    seeds, level = parse_seeds(options.seeds), parse_level(options.level)
-    snapshot = open_snapshot(options.snapshot, options.device)
-    objects = wishes(snapshot, options.classes, seeds)
+    dataset = Dataset(options.dataset)
+    dataset.check(dataset.resolution)
+    print(f"{options.dataset}: {len(dataset)} images of {dataset.resolution} px with depth, all readable")
+    for record in dataset.classes:
+        print(f"{int((dataset.labels == record['label']).sum()):8d}  {record['name']}")
+    return 0
+
+
+def _mesh(options: argparse.Namespace) -> int:
+    # threads that wait for one another sleep: on a busy machine spinning costs several times the work
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    from gp3d_core.generation import open_snapshot, parse_level, parse_seeds, wish_of, wishes, write_meshes
+    from gp3d_core.recipes import options_of, read_recipe, snapshot_of
+
     formats = [name.strip() for name in options.format.split(",")]
+    if options.recipe:
+        recipe = read_recipe(options.recipe)
+        snapshot = open_snapshot(snapshot_of(recipe, options.recipe, options.snapshot), options.device)
+        objects, truncation = [wish_of(snapshot, recipe)], recipe["truncation"]
+        chosen = options_of(recipe)
+    else:
+        if options.snapshot is None:
+            raise UsageError("expected a snapshot file or run folder, or --recipe FILE; see gp3d mesh --help")
+        chosen = {
+            "grid": options.grid,
+            "level": parse_level(options.level),
+            "faces": options.faces or None,
+            "color": options.color,
+            "texture_size": options.texture_size,
+            "largest": options.keep or None,
+            "crop_box": _corners(options.crop_box),
+            "crop_depth": options.crop_depth,
+        }
+        seeds, truncation = parse_seeds(options.seeds), options.truncation
+        snapshot = open_snapshot(options.snapshot, options.device)
+        objects = wishes(snapshot, options.classes, seeds)
     for path in write_meshes(
         snapshot,
         objects,
         options.out,
         formats=formats,
-        truncation=options.truncation,
-        grid=options.grid,
-        level=level,
-        faces=options.faces or None,
-        color=options.color,
-        texture_size=options.texture_size,
+        truncation=truncation,
+        picture=options.compare,
+        max_bytes=int(options.max_mem * 2**30),
+        **chosen,
     ):
         print(path)
     return 0
+
+
+def _corners(text: str | None) -> tuple[float, ...] | None:
+    """Six numbers "x,y,z,x,y,z", the first three below the others."""
+    if text is None:
+        return None
+    try:
+        corners = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        corners = ()
+    if len(corners) != 6 or not all(low < high for low, high in zip(corners[:3], corners[3:], strict=True)):
+        raise UsageError(f"--crop-box expects six numbers, the first three below the others, found {text!r}")
+    return corners
 
 
 def _render(options: argparse.Namespace) -> int:
@@ -237,6 +323,17 @@ def _render(options: argparse.Namespace) -> int:
     write_sheet(snapshot, objects, options.out, truncation=options.truncation, resolution=options.resolution)
     print(options.out)
     return 0
+
+
+def _serve(options: argparse.Namespace) -> int:
+    from gp3d_core.serve import serve
+
+    return serve(
+        options.snapshot,
+        device=options.device,
+        cache_bytes=options.cache_mb * 2**20,
+        idle_seconds=options.idle_seconds,
+    )
 
 
 def _doctor(options: argparse.Namespace) -> int:

@@ -7,11 +7,13 @@ comes from its seed alone, so a seed means the same noise in every class.
 from __future__ import annotations
 
 import math
+import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import torch
@@ -23,23 +25,22 @@ from gp3d_core.classes import find_class
 from gp3d_core.distributed import pick_device
 from gp3d_core.errors import GP3DError
 from gp3d_core.meshfile import Mesh, save_mesh, save_recipe
-from gp3d_core.meshing import extract_mesh, mesh_report
+from gp3d_core.meshmaking import Finished, MeshOptions, RawLevel, finish_mesh
 from gp3d_core.networks.generator import GeneratorOutput
-from gp3d_core.ops.reference import activate_density
 from gp3d_core.phases import one_hot
 from gp3d_core.pictures import depth_to_uint8, rgb_to_uint8, save_picture, sheet
+from gp3d_core.recipes import digest, option_facts, relative_path, versions
 from gp3d_core.runfolder import newest_snapshot
+from gp3d_core.signals import Progress, quiet
 from gp3d_core.snapshot import Snapshot, load_snapshot
 from gp3d_core.streams import stream
-from gp3d_core.texturing import bake_texture, vertex_colors
 
 FORMATS = ("obj", "glb", "ply", "npz")
 MOST_SEEDS = 10_000
 _CLASS_MEAN_SAMPLES = 256
 _YAWS = (-0.5, 0.0, 0.5)
 _TILE = 128
-
-Coloring = Literal["texture", "vertex", "none"]
+_RAYS = 2**14  # at a time, so that memory does not grow with the resolution
 
 
 class RequestError(GP3DError):
@@ -80,16 +81,19 @@ def parse_seeds(text: str) -> list[int]:
     return seeds
 
 
-def parse_level(text: str) -> float | Literal["auto"]:
-    """The density that `text` says, or "auto". Raises RequestError for anything else."""
+def parse_level(text: str) -> float | RawLevel | Literal["auto"]:
+    """The level that `text` says: a density, "raw:" and a raw density, or "auto". Raises RequestError otherwise."""
     if text == "auto":
         return "auto"
+    number = text.removeprefix("raw:")
     try:
-        level = float(text)
+        level = float(number)
     except ValueError:
         level = math.nan
+    if number != text and math.isfinite(level):
+        return RawLevel(level)
     if not 0 < level < math.inf:
-        raise RequestError(f"--level expects auto or a density above 0, found {text!r}")
+        raise RequestError(f"--level expects auto or a density above 0, or raw:NUMBER, found {text!r}")
     return level
 
 
@@ -146,59 +150,35 @@ def view(
 ) -> GeneratorOutput:
     """The object from the prior's mean camera turned by `yaw` radians; `resolution` defaults to the trained one."""
     camera = turn_camera(mean_camera(snapshot.config.camera), yaw).to(thing.ws.device)
-    return snapshot.generator.view(thing.ws, camera, resolution=resolution, planes=thing.planes)
+    return snapshot.generator.view(thing.ws, camera, resolution=resolution, planes=thing.planes, chunk=_RAYS)
 
 
 @torch.no_grad()
 def make_mesh(
-    snapshot: Snapshot,
-    thing: Generated,
-    *,
-    grid: int = 128,
-    level: float | Literal["auto"] = "auto",
-    faces: int | None = 30000,
-    color: Coloring = "texture",
-    texture_size: int = 512,
+    snapshot: Snapshot, thing: Generated, *, progress: Progress = quiet, **options: Any
 ) -> tuple[Mesh, dict[str, Any]]:
     """The object's mesh and its recipe: everything that made it, and what it is like.
 
-    `level` is a density after activation. Raises EmptyMeshError when there is no surface at that level.
+    `options` as in MeshOptions. `progress` hears of the stages density, surface, atlas, texels, color and compare,
+    and may raise to stop. Raises EmptyMeshError when there is no surface at the level.
     """
-    render, device = snapshot.config.render, snapshot.generator.mapping.w_avg.device
-    wish, field = thing.wish, snapshot.generator.field(thing.planes)
-    extraction = extract_mesh(
-        field,
-        box=snapshot.config.camera.box,
-        grid=grid,
-        level=level,
-        faces=faces,
-        sigma_of=lambda raw: activate_density(
-            raw, scale=render.density_scale, gain=render.density_gain, shift=render.density_shift
-        ),
-        device=device,
-    )
-    mesh = extraction.mesh
-    report = mesh_report(mesh)
-    if color == "texture":
-        mesh = bake_texture(mesh, field, size=texture_size, device=device)
-    elif color == "vertex":
-        mesh = vertex_colors(mesh, field, device=device)
-    recipe = {
-        "class": wish.record,
-        "seed": wish.seed,
+    chosen = MeshOptions(**options)
+    finished = finish_mesh(snapshot.generator.field(thing.planes), snapshot.config, chosen, progress)
+    return finished.mesh, _recipe(snapshot, thing, chosen, finished)
+
+
+def _recipe(snapshot: Snapshot, thing: Generated, options: MeshOptions, finished: Finished) -> dict[str, Any]:
+    return {
+        "class": thing.wish.record,
+        "seed": thing.wish.seed,
         "truncation": thing.truncation,
         "snapshot": snapshot.path.name,
+        "snapshot_sha256": digest(snapshot.path),
         "nimg": snapshot.nimg,
-        "grid": grid,
-        "level": extraction.level,
-        "color": color,
-        "faces": report.faces,
-        "components": report.components,
-        "watertight": report.watertight,
-        "area": report.area,
-        "volume": report.volume,
+        **option_facts(options),
+        **finished.facts,
+        "versions": versions(),
     }
-    return mesh, recipe
 
 
 def write_meshes(
@@ -208,22 +188,60 @@ def write_meshes(
     *,
     formats: Sequence[str],
     truncation: float = 0.7,
+    picture: bool = False,
     **options: Any,
 ) -> Iterator[Path]:
     """Writes every object's mesh in every format, with a recipe beside it; yields the mesh files as they are done.
 
-    `options` as for `make_mesh`. Raises RequestError for an unknown format, before anything is written.
+    `options` as in MeshOptions. `picture` adds `<stem>.compare.png`: views of the field above those of the mesh. An
+    object's files appear together, or none of them. Raises RequestError for an unknown format, before anything is
+    written.
     """
     if unknown := [name for name in formats if name not in FORMATS]:
         raise RequestError(f"--format {unknown[0]}: expected {', '.join(FORMATS)}")
+    chosen = MeshOptions(**options)
     out.mkdir(parents=True, exist_ok=True)
     for wish in tqdm(objects, desc="meshes", unit="mesh", file=sys.stderr, disable=None):
-        mesh, recipe = make_mesh(snapshot, generate(snapshot, wish, truncation), **options)
-        for name in formats:
-            path = out / f"{wish.stem}.{name}"
-            save_mesh(mesh, path, recipe)
-            yield path
-        save_recipe(recipe, out / f"{wish.stem}.recipe.json")
+        thing = generate(snapshot, wish, truncation)
+        finished = finish_mesh(snapshot.generator.field(thing.planes), snapshot.config, chosen)
+        recipe = _recipe(snapshot, thing, chosen, finished)
+        with TemporaryDirectory(prefix=".gp3d-", dir=out) as name:
+            for suffix in formats:
+                save_mesh(finished.mesh, Path(name, f"{wish.stem}.{suffix}"), recipe)
+            beside = recipe | {"snapshot_path": relative_path(snapshot.path, out)}
+            save_recipe(beside, Path(name, f"{wish.stem}.recipe.json"))
+            if picture:
+                _save_comparison(finished, Path(name, f"{wish.stem}.compare.png"))
+            for path in sorted(Path(name).iterdir()):
+                os.replace(path, out / path.name)
+        tqdm.write(f"{wish.stem}: {_summary(recipe)}", file=sys.stderr)
+        for suffix in formats:
+            yield out / f"{wish.stem}.{suffix}"
+
+
+def wish_of(snapshot: Snapshot, recipe: dict[str, Any]) -> Wish:
+    """The object that a recipe names. Raises RequestError if the snapshot does not know its class."""
+    if not snapshot.classes:
+        return Wish(recipe["class"], 0, recipe["seed"])
+    if recipe["class"] not in snapshot.classes:
+        raise RequestError(
+            f"{snapshot.path} does not know the recipe's class {recipe['class'].get('name')!r}"
+        )
+    return Wish(recipe["class"], snapshot.classes.index(recipe["class"]), recipe["seed"])
+
+
+def _summary(recipe: dict[str, Any]) -> str:
+    likeness = "" if recipe["psnr"] is None else f"PSNR {recipe['psnr']:.1f} dB, "
+    return (
+        f"{recipe['faces']} faces, level {recipe['level']:.4g}, against the field: {likeness}"
+        f"silhouette IoU {recipe['iou']:.3f}"
+    )
+
+
+def _save_comparison(finished: Finished, path: Path) -> None:
+    agreement = finished.agreement
+    rows = [("field", list(agreement.field)), ("mesh", list(agreement.mesh))]
+    save_picture(sheet(rows, tile=agreement.field.shape[1]), path)
 
 
 @torch.no_grad()

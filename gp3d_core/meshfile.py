@@ -47,8 +47,9 @@ class Mesh:
     """A triangle mesh, coloured by a texture, by vertex colours, by both or not at all.
 
     vertices float32 [V,3], faces int32 [F,3], uv float32 [V,2], texture uint8 [H,W,3], vertex_colors uint8
-    [V,3], normals float32 [V,3]. Raises MeshError if an array has another type or shape, if a face names a
-    vertex that does not exist, if a coordinate is not finite, or if a texture comes without uv.
+    [V,3], normals float32 [V,3], seen uint8 [V]: 1 where training cameras looked, 0 where nothing was learnt.
+    Raises MeshError if an array has another type or shape, if a face names a vertex that does not exist, if a
+    coordinate is not finite, or if a texture comes without uv.
     """
 
     vertices: np.ndarray
@@ -57,6 +58,7 @@ class Mesh:
     texture: np.ndarray | None = None
     vertex_colors: np.ndarray | None = None
     normals: np.ndarray | None = None
+    seen: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         """Checks types, shapes and indices."""
@@ -67,6 +69,7 @@ class Mesh:
         _check_array("texture", self.texture, np.uint8, (None, None, 3))
         _check_array("vertex_colors", self.vertex_colors, np.uint8, (count, 3))
         _check_array("normals", self.normals, np.float32, (count, 3))
+        _check_array("seen", self.seen, np.uint8, (count,))
         if len(self.faces) == 0:
             raise MeshError("a mesh needs at least one face, found none")
         if self.faces.min() < 0 or self.faces.max() >= count:
@@ -131,7 +134,7 @@ def merge_positions(mesh: Mesh) -> tuple[np.ndarray, np.ndarray]:
     """Vertices float32 [U,3] with every position once, and faces int32 [F,3] over them: seams of an atlas are
     closed.
     """
-    first, inverse = _unique_rows(mesh.vertices)
+    first, inverse = unique_rows(mesh.vertices)
     return mesh.vertices[first], inverse[mesh.faces].astype(np.int32)
 
 
@@ -148,9 +151,16 @@ def _check_array(name: str, array: np.ndarray | None, dtype: type, shape: tuple[
         )
 
 
-def _unique_rows(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Indices [U] of the first occurrence of each row, in order, and for each row its place [V] among them."""
-    _, first, inverse = np.unique(rows, axis=0, return_index=True, return_inverse=True)
+def unique_rows(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Indices [U] of the first occurrence of each float32 row, in order, and for each row its place [V] among them."""
+    bits = (
+        (np.ascontiguousarray(rows, np.float32) + np.float32(0)).view(np.uint32).astype(np.uint64)
+    )  # -0 is 0
+    group = bits[:, 0]
+    for column in bits[:, 1:].T:
+        _, group = np.unique((group << np.uint64(32)) | column, return_inverse=True)
+        group = group.astype(np.uint64)
+    _, first, inverse = np.unique(group, return_index=True, return_inverse=True)
     order = np.argsort(first)
     rank = np.empty_like(order)
     rank[order] = np.arange(len(order))
@@ -209,7 +219,7 @@ def _obj_block(keyword: str, rows: np.ndarray | None) -> tuple[list[str], np.nda
     """The lines of the distinct rows, and for every row the number, from 1, of its line; nothing for no rows."""
     if rows is None:
         return [], None
-    first, inverse = _unique_rows(rows)
+    first, inverse = unique_rows(rows)
     line = keyword + " {:.7g}" * rows.shape[1] + "\n"
     return [line.format(*row) for row in rows[first].tolist()], inverse + 1
 
@@ -259,11 +269,12 @@ def _save_glb(mesh: Mesh, path: Path, recipe: dict[str, Any]) -> list[Path]:
     colors: dict[str, Any] = {}
     if image is None and mesh.vertex_colors is not None:  # glTF multiplies both, so that a texture goes alone
         colors["_COLOR_0"] = srgb_to_linear(mesh.vertex_colors / 255).astype(np.float32)
+    attributes = colors if mesh.seen is None else colors | {"_SEEN": mesh.seen.astype(np.float32)}
     part = trimesh.Trimesh(
         mesh.vertices,
         mesh.faces,
         vertex_normals=mesh.normals,
-        vertex_attributes=colors,
+        vertex_attributes=attributes,
         process=False,
         visual=TextureVisuals(uv=mesh.uv, material=material),
     )
@@ -294,7 +305,7 @@ def _load_glb(path: Path) -> Mesh:
 
 
 def _save_ply(mesh: Mesh, path: Path, recipe: dict[str, Any]) -> list[Path]:
-    first, inverse = _unique_rows(mesh.vertices)
+    first, inverse = unique_rows(mesh.vertices)
     colors = mesh.vertex_colors
     if colors is None and mesh.texture is not None and mesh.uv is not None:
         colors = sample_texture(mesh.texture, mesh.uv)
@@ -304,6 +315,7 @@ def _save_ply(mesh: Mesh, path: Path, recipe: dict[str, Any]) -> list[Path]:
         process=False,
         vertex_normals=None if mesh.normals is None else mesh.normals[first],
         vertex_colors=None if colors is None else colors[first],
+        vertex_attributes={} if mesh.seen is None else {"seen": mesh.seen[first]},
     )
     with replacing(path) as file:
         file.write_bytes(trimesh.exchange.ply.export_ply(part, vertex_normal=mesh.normals is not None))

@@ -33,14 +33,17 @@ class Interruption:
 
 @contextmanager
 def interruptible() -> Iterator[Interruption]:
-    """Yields an Interruption that the first SIGINT or SIGTERM sets; a second one acts as usual."""
+    """Yields an Interruption that the first SIGINT or SIGTERM sets.
+
+    After it a second SIGINT acts as usual, for the impatient; further SIGTERMs are absorbed, because schedulers and
+    launchers send them twice and the job is saving.
+    """
     interruption = Interruption()
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def request(number: int, _frame: object) -> None:
         interruption.signal = number
-        for other, handler in before.items():
-            signal.signal(other, handler)
+        signal.signal(signal.SIGINT, before[signal.SIGINT])
 
     for number in before:
         signal.signal(number, request)

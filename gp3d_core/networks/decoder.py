@@ -5,12 +5,15 @@ Letters: B batch, N points, F features per plane, T plane resolution.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from gp3d_core.config import GeneratorConfig
+from gp3d_core.density import SeparableDensity
+from gp3d_core.fastview import FastField
 from gp3d_core.networks.layers import EqualisedLinear
 from gp3d_core.ops.reference import sample_triplane
 
@@ -48,3 +51,24 @@ class TriplaneField:
     def __call__(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """rgb [B,N,3] and raw density [B,N,1] at points [B,N,3] in world units."""
         return self.decoder(sample_triplane(self.planes, points / self.box))
+
+    def separable_density(self) -> SeparableDensity:
+        """The raw density of the only object in the batch, which comes apart on grids; ValueError for several."""
+        if len(self.planes) != 1:
+            raise ValueError(f"a density grid is of one object, found {len(self.planes)}")
+        hidden, output = self.decoder.hidden, self.decoder.output
+        return SeparableDensity(
+            planes=self.planes[0].detach(),
+            hidden_weight=hidden.weight.detach() * hidden.weight_gain,
+            hidden_bias=hidden.bias.detach() * hidden.bias_gain,
+            slope=0.2,
+            output_weight=output.weight.detach()[3] * output.weight_gain * math.sqrt(2.0),
+            output_bias=output.bias.detach()[3] * output.bias_gain,
+            box=self.box,
+        )
+
+    def fast(self) -> TriplaneField | FastField:
+        """The same field without gradients, quicker on a CPU; ValueError for a batch of several objects."""
+        if len(self.planes) != 1:
+            raise ValueError(f"a fast field is of one object, found {len(self.planes)}")
+        return self if self.planes.is_cuda else FastField(self.planes[0].detach(), self.decoder, self.box)

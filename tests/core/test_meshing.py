@@ -9,18 +9,9 @@ import pytest
 import torch
 import trimesh
 
+from gp3d_core.cleaning import keep_largest, mesh_report, simplify, vertex_normals
 from gp3d_core.meshfile import Mesh, MeshError
-from gp3d_core.meshing import (
-    EmptyMeshError,
-    auto_level,
-    density_grid,
-    extract_mesh,
-    extract_surface,
-    keep_largest,
-    mesh_report,
-    simplify,
-    vertex_normals,
-)
+from gp3d_core.meshing import EmptyMeshError, auto_level, density_grid, extract_mesh, extract_surface
 
 
 def _field(density):
@@ -106,7 +97,7 @@ def test_the_largest_component_stays():
         small, large = _ball(x, y, z, (-0.8, 0, 0), 0.2), _ball(x, y, z, (0.4, 0, 0), 0.5)
         return torch.maximum(small, large)
 
-    assert mesh_report(_surface(two, largest_only=False)).components == 2
+    assert mesh_report(_surface(two, largest=None)).components == 2
     report = mesh_report(_surface(two))
     assert report.components == 1
     assert report.bounds[0][0] == pytest.approx(-0.1, abs=0.02)
@@ -116,9 +107,9 @@ def test_cavities_are_filled_when_only_the_largest_stays():
     def shell(x, y, z):
         return torch.minimum(_ball(x, y, z), -_ball(x, y, z, radius=0.5))
 
-    hollow = mesh_report(_surface(shell, largest_only=False))
+    hollow = mesh_report(_surface(shell, largest=None, fill_holes=False))
     assert hollow.volume == pytest.approx(4 / 3 * math.pi * (1 - 0.5**3), rel=0.01)
-    assert mesh_report(keep_largest(_surface(shell, largest_only=False))).volume == pytest.approx(
+    assert mesh_report(keep_largest(_surface(shell, largest=None, fill_holes=False))).volume == pytest.approx(
         4.19, rel=0.01
     )
 
@@ -137,7 +128,7 @@ def _sponge(x, y, z):
 
 @pytest.mark.parametrize("budget", [6000, 3000])
 def test_sheets_that_decimation_glues_together_are_separated(budget):
-    whole = _surface(_sponge, largest_only=False)
+    whole = _surface(_sponge, largest=None)
     glued = fast_simplification.simplify(whole.vertices, whole.faces, target_count=budget, agg=5.0)
     assert not trimesh.Trimesh(*glued, process=False).is_watertight, "else this test shows nothing"
     with warnings.catch_warnings():

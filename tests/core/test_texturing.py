@@ -11,10 +11,12 @@ import pytest
 import torch
 import trimesh
 
+from gp3d_core.cleaning import mesh_report
 from gp3d_core.colors import sample_texture
 from gp3d_core.meshfile import Mesh, MeshError, save_mesh
-from gp3d_core.meshing import extract_mesh, mesh_report
-from gp3d_core.texturing import bake_texture, surface_texels, vertex_colors
+from gp3d_core.meshing import extract_mesh
+from gp3d_core.texels import surface_texels
+from gp3d_core.texturing import bake_texture, vertex_colors
 from gp3d_core.unwrapping import UnwrapError, unwrap
 
 RED, GREEN, BLUE = (230, 20, 20), (20, 200, 20), (20, 20, 220)

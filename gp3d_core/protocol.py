@@ -1,0 +1,299 @@
+"""The lines that `gp3d serve` reads and writes: limits, checks of requests, errors (docs/serve.md).
+
+Requests come from another program, so that everything about them is doubted here, once; what `read_request`
+returns has all options of its operation, in range.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from gp3d_core.errors import GP3DError
+
+PROTOCOL = 1
+MAX_LINE = 65536  # bytes of a request
+MAX_SEED = 10**18 - 1
+FORMATS = ("obj", "glb", "ply", "npz")
+COLORS = ("texture", "vertex", "both", "none")
+JOBS = ("load", "preview", "mesh")  # the others are answered at once
+_STALLED_SECONDS = 60.0  # a client that reads nothing for so long is taken for dead
+_LONGEST_TEXT = 1000  # characters of a message
+
+Check = Callable[[Any], Any]
+
+
+class Problem(GP3DError):
+    """What an `error` event says: a code, one sentence, one action, and the id it answers (None if unknown)."""
+
+    def __init__(self, code: str, message: str, action: str, request: str | None = None) -> None:
+        super().__init__(message)
+        self.code, self.action, self.request = code, action, request
+
+    def event(self, request: str | None) -> dict[str, Any]:
+        """The event that answers the request with this id."""
+        message = " ".join(str(self).split())[:_LONGEST_TEXT]
+        return {
+            "event": "error",
+            "id": request,
+            "code": self.code,
+            "message": message,
+            "action": self.action,
+        }
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request that keeps all the rules: `options` holds every option of `op`, defaults filled in."""
+
+    id: str
+    op: str
+    options: Mapping[str, Any]
+
+
+class LineSplitter:
+    """Cuts a stream of bytes into lines and holds no more than one line of it."""
+
+    def __init__(self, limit: int = MAX_LINE) -> None:
+        self._limit = limit
+        self._begun = bytearray()
+        self._skipping = False
+
+    def feed(self, data: bytes) -> Iterator[bytes | None]:
+        """Yields the lines that `data` completes, without their ends; None as soon as one is too long."""
+        *ends, rest = data.split(b"\n")
+        for part in ends:
+            yield from self._extend(part)
+            if not self._skipping:
+                yield bytes(self._begun).removesuffix(b"\r")
+            self._begun.clear()
+            self._skipping = False
+        yield from self._extend(rest)
+
+    def _extend(self, part: bytes) -> Iterator[None]:
+        if self._skipping:
+            return
+        if len(self._begun) + len(part) > self._limit:
+            self._begun.clear()
+            self._skipping = True
+            yield None
+        else:
+            self._begun += part
+
+
+class Outbox:
+    """Writes events, one line each, from any thread; `lost` is called when nobody can read them any more."""
+
+    def __init__(self, descriptor: int, lost: Callable[[], None]) -> None:
+        self._descriptor, self._lost = descriptor, lost
+        self._lock = threading.Lock()
+        self._open = True
+
+    def send(self, event: Mapping[str, Any]) -> None:
+        """Writes `event` whole. A client that reads nothing for a minute ends the process."""
+        line = json.dumps(event, allow_nan=False).encode("ascii") + b"\n"
+        if not self._lock.acquire(timeout=_STALLED_SECONDS):
+            os._exit(1)
+        try:
+            was_open, self._open = self._open, self._open and self._write(line)
+        finally:
+            self._lock.release()
+        if was_open and not self._open:
+            self._lost()  # with no lock held: it takes others
+
+    def _write(self, line: bytes) -> bool:
+        """Whether somebody can read."""
+        view = memoryview(line)
+        try:
+            while view:
+                view = view[os.write(self._descriptor, view) :]
+        except OSError:
+            return False
+        return True
+
+
+def read_request(line: bytes) -> Request:
+    """The request in `line`. Raises Problem (E_PROTOCOL), which carries the request's id if it has one."""
+    message = _parse(line)
+    name = message.pop("id", None)
+    if not (isinstance(name, str) and 1 <= len(name) <= 128):
+        _refuse("expected an id, a string of 1 to 128 characters")
+    try:
+        op = message.pop("op", None)
+        if not isinstance(op, str) or op not in OPERATIONS:
+            _refuse(f"expected an op, one of {', '.join(OPERATIONS)}, found {_shown(op)}")
+        return Request(name, op, _options(OPERATIONS[op], message))
+    except Problem as problem:
+        problem.request = name
+        raise
+
+
+def _parse(line: bytes) -> dict[str, Any]:
+    try:
+        message = json.loads(line.decode("utf-8"), parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise Problem("E_PROTOCOL", f"not a line of JSON ({error})", _ADVICE) from None
+    if not isinstance(message, dict):
+        _refuse(f"expected a JSON object, found {_shown(message)}")
+    return message
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _options(fields: Mapping[str, tuple[Check, Any]], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The options by name, checked; those left out get their default."""
+    if unknown := sorted(set(given) - set(fields)):
+        _refuse(f"unknown field {_shown(unknown[0])}; known are {', '.join(fields) or 'none'}")
+    options = {}
+    for name, (check, default) in fields.items():
+        if name not in given and default is _REQUIRED:
+            _refuse(f"the field {name} is missing")
+        try:
+            options[name] = check(given[name]) if name in given else default
+        except ValueError as error:
+            _refuse(f"{name}: expected {error}, found {_shown(given[name])}")
+    return options
+
+
+def _refuse(message: str) -> NoReturn:
+    raise Problem("E_PROTOCOL", message, _ADVICE)
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _text(longest: int, pattern: str = r".+", noun: str = "a text") -> Check:
+    def check(value: Any) -> str:
+        if isinstance(value, str) and len(value) <= longest and re.fullmatch(pattern, value, re.DOTALL):
+            return value
+        raise ValueError(f"{noun} of 1 to {longest} characters")
+
+    return check
+
+
+def _whole(low: int, high: int, *, or_zero: bool = False) -> Check:
+    def check(value: Any) -> int:
+        if type(value) is int and (low <= value <= high or (or_zero and value == 0)):
+            return value
+        raise ValueError(f"a whole number from {low} to {high}{', or 0' if or_zero else ''}")
+
+    return check
+
+
+def _number(low: float, high: float) -> Check:
+    def check(value: Any) -> float:
+        if type(value) in (int, float) and low <= value <= high:
+            return float(value)
+        raise ValueError(f"a number from {low:g} to {high:g}")
+
+    return check
+
+
+def _level(value: Any) -> float | str:
+    if value == "auto" or (type(value) in (int, float) and 0 < value < 1e30):
+        return value if value == "auto" else float(value)
+    raise ValueError('"auto" or a density above 0')
+
+
+def _choice(*names: str) -> Check:
+    def check(value: Any) -> str:
+        if isinstance(value, str) and value in names:
+            return value
+        raise ValueError(f"one of {', '.join(names)}")
+
+    return check
+
+
+def _several(check: Check, most: int) -> Check:
+    def check_all(value: Any) -> list[Any]:
+        if isinstance(value, list) and 1 <= len(value) <= most:
+            return [check(entry) for entry in value]
+        raise ValueError(f"a list of 1 to {most} entries")
+
+    return check_all
+
+
+def _or_null(check: Check) -> Check:
+    return lambda value: None if value is None else check(value)
+
+
+def _crop_box(value: Any) -> tuple[float, ...] | None:
+    if value is None:
+        return None
+    if (
+        isinstance(value, list)
+        and len(value) == 6
+        and all(type(v) in (int, float) and abs(v) < 1e6 for v in value)
+    ):
+        corners = tuple(map(float, value))
+        if all(low < high for low, high in zip(corners[:3], corners[3:], strict=True)):
+            return corners
+    raise ValueError("two corners, x, y, z of the lower and x, y, z of the upper one, or null")
+
+
+def _class_query(value: Any) -> str | None:
+    if value is None or (type(value) is int and 0 <= value <= 10**9):
+        return None if value is None else str(value)
+    if isinstance(value, str) and 1 <= len(value) <= 200:
+        return value
+    raise ValueError("a class name, index or WordNet id, or null")
+
+
+def _folder(value: Any) -> Path:
+    if isinstance(value, str) and "\0" not in value and len(value) <= 4096 and Path(value).is_absolute():
+        return Path(value)
+    raise ValueError("the absolute path of a folder")
+
+
+_ADVICE = "See docs/serve.md for the requests of this version."
+_REQUIRED = object()
+_SEED = _whole(0, MAX_SEED)
+_WISH: dict[str, tuple[Check, Any]] = {
+    "class": (_class_query, None),
+    "truncation": (_number(0, 2), 0.7),
+    "dir": (_folder, _REQUIRED),
+}
+
+# For every operation its fields: how they are checked, and what they are when left out.
+OPERATIONS: dict[str, dict[str, tuple[Check, Any]]] = {
+    "hello": {"protocol": (_whole(0, 10**9), _REQUIRED)},
+    "load": {
+        "snapshot": (_text(4096, r"[^\0]+", "a path"), _REQUIRED),
+        "device": (_choice("auto", "cpu", "cuda"), None),
+    },
+    "classes": {},
+    "preview": _WISH
+    | {
+        "seeds": (_several(_SEED, 64), _REQUIRED),
+        "resolution": (_whole(16, 1024), None),
+        "yaw": (_number(-math.pi, math.pi), 0.0),
+    },
+    "mesh": _WISH
+    | {
+        "seed": (_SEED, _REQUIRED),
+        "grid": (_whole(8, 512), 128),
+        "level": (_level, "auto"),
+        "faces": (_whole(4, 10**8, or_zero=True), 30000),
+        "color": (_choice(*COLORS), "texture"),
+        "texture_size": (_whole(16, 8192), 512),
+        "keep": (_whole(1, 10**6, or_zero=True), 1),
+        "crop_box": (_crop_box, None),
+        "crop_depth": (_or_null(_number(-1, 1)), None),
+        "formats": (_several(_choice(*FORMATS), len(FORMATS)), ["npz"]),
+        "stem": (_text(100, r"[A-Za-z0-9_-][A-Za-z0-9_.-]*", "a file name"), None),
+    },
+    "cancel": {"target": (_text(128), _REQUIRED)},
+    "status": {},
+    "shutdown": {},
+}

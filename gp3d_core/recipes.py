@@ -1,0 +1,118 @@
+"""Recipes: what made a mesh, so that the same command makes it again (docs/meshing.md).
+
+A recipe lies beside its mesh as `<class>-<seed>.recipe.json`; the OBJ header, the GLB extras and the npz hold it
+too. It names its snapshot by SHA-256.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from gp3d_core import __version__
+from gp3d_core.errors import GP3DError
+from gp3d_core.meshfile import VERSION
+from gp3d_core.meshmaking import MeshOptions
+
+_LIBRARIES = ("torch", "numpy", "PyMCubes", "fast-simplification", "xatlas")
+
+
+class RecipeError(GP3DError):
+    """A recipe that cannot be followed; the message says why."""
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def versions() -> dict[str, str]:
+    """Versions of everything that has a say in a mesh."""
+    return {"gp3d": __version__} | {name: importlib.metadata.version(name) for name in _LIBRARIES}
+
+
+def option_facts(options: MeshOptions) -> dict[str, Any]:
+    """The options as a recipe holds them; the level is a result, and stands with those."""
+    return {
+        "grid": options.grid,
+        "face_budget": options.faces,
+        "color": options.color,
+        "texture_size": options.texture_size,
+        "largest": options.largest,
+        "crop_box": None if options.crop_box is None else list(options.crop_box),
+        "crop_depth": options.crop_depth,
+    }
+
+
+def read_recipe(path: Path) -> dict[str, Any]:
+    """The recipe in the JSON file at `path`. Raises RecipeError for anything else."""
+    if not path.is_file():
+        raise RecipeError(f"no recipe at {path}")
+    try:
+        recipe = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path} is not a recipe ({error})") from None
+    found = (recipe.get("format"), recipe.get("version")) if isinstance(recipe, dict) else ("no format", None)
+    if found != ("gp3d-recipe", VERSION):
+        raise RecipeError(
+            f"{path}: expected gp3d-recipe version {VERSION}, found {found[0]} version {found[1]}"
+        )
+    needed = {
+        "class": dict,
+        "seed": int,
+        "truncation": float,
+        "level": float,
+        "snapshot_sha256": str,
+        "grid": int,
+    }
+    for name, kind in needed.items():
+        if not isinstance(recipe.get(name), kind):
+            raise RecipeError(
+                f"{path}: {name} is missing or of the wrong type; it was made by another version"
+            )
+    return dict(recipe)
+
+
+def options_of(recipe: dict[str, Any]) -> dict[str, Any]:
+    """The MeshOptions of a recipe, by name; its level is the one that was found: nothing is searched again."""
+    box = recipe.get("crop_box")
+    return {
+        "grid": recipe["grid"],
+        "level": recipe["level"],
+        "faces": recipe.get("face_budget"),
+        "color": recipe.get("color", "texture"),
+        "texture_size": recipe.get("texture_size", 512),
+        "largest": recipe.get("largest"),
+        "crop_box": None if box is None else tuple(box),
+        "crop_depth": recipe.get("crop_depth"),
+    }
+
+
+def snapshot_of(recipe: dict[str, Any], recipe_path: Path, given: Path | None) -> Path:
+    """The snapshot file that a recipe names: the `given` file, or in the `given` run folder, or where it was.
+
+    Raises RecipeError if there is none, or if it is another one.
+    """
+    name = str(recipe.get("snapshot", ""))
+    if given is None:
+        path = recipe_path.parent / str(recipe.get("snapshot_path", name))
+    else:
+        path = given / "snapshots" / name if given.is_dir() else given
+    if not path.is_file():
+        raise RecipeError(f"the recipe's snapshot is not at {path}; name the file before --recipe")
+    if (found := digest(path)) != recipe["snapshot_sha256"]:
+        raise RecipeError(
+            f"{path} is not the recipe's snapshot: expected SHA-256 {recipe['snapshot_sha256'][:12]}…, "
+            f"found {found[:12]}…"
+        )
+    return path
+
+
+def relative_path(snapshot: Path, folder: Path) -> str:
+    """How to reach a snapshot from the folder of a recipe."""
+    return Path(os.path.relpath(snapshot.resolve(), folder.resolve())).as_posix()
