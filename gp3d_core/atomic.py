@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+_TEMPORARY = re.compile(r"\..+\.\d+\.tmp(\.\w+)?")
 
 
 @contextmanager
@@ -19,8 +22,25 @@ def replacing(path: Path) -> Iterator[Path]:
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
+        _sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Makes the new name last through a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def forget_leftovers(folder: Path) -> None:
+    """Removes the temporary files that a killed process left in `folder`."""
+    for path in folder.glob(".*.tmp*"):
+        if path.is_file() and _TEMPORARY.fullmatch(path.name):
+            path.unlink()
 
 
 def write_text(path: Path, text: str) -> None:

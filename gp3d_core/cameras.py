@@ -126,6 +126,8 @@ def sample_rays(
 def sample_cameras(config: CameraConfig, batch: int, generator: torch.Generator) -> Cameras:
     """Cameras drawn from the prior, float32, on the generator's device, all randomness from `generator`.
 
+    Custom angles, which only the data set knows, are at their mean here.
+
     Pitches keep a small distance from the poles; roll is 0.
     """
     drawn = {name: _sample(prior, batch, generator) for name, prior in _priors(config).items()}
@@ -154,14 +156,18 @@ def _priors(config: CameraConfig) -> dict[str, Prior]:
 
 
 def _mean(prior: Prior) -> float:
-    return prior.mean if prior.kind in ("constant", "normal", "hybrid") else (prior.low + prior.high) / 2
+    return (
+        prior.mean
+        if prior.kind in ("constant", "normal", "hybrid", "custom")
+        else (prior.low + prior.high) / 2
+    )
 
 
 def _sample(prior: Prior, batch: int, generator: torch.Generator) -> torch.Tensor:
     """Draws [batch], each the inverse distribution function at a uniform number; float64, for the tails' sake."""
     u = torch.rand(batch, generator=generator, device=generator.device, dtype=torch.float64)
     centre, length = _mean(prior), prior.high - prior.low
-    if prior.kind == "constant":
+    if prior.kind in ("constant", "custom"):
         return torch.full_like(u, centre)
     if prior.kind == "uniform":
         return prior.low + length * u

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import typing
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any, Literal
@@ -41,10 +42,11 @@ class Prior:
 
     constant: `mean`. uniform: U[low, high]. normal: N(mean, std²). truncnorm: N((low+high)/2, std²) cut to [low, high].
     spherical_uniform: equal area on the sphere (pitch only). hybrid: per batch, uniform within ±2 std or normal.
+    custom: the angles of a random image of the data set (yaw and pitch together); `mean` is where pictures look from.
     `low` and `high` also normalise the parameter inside the camera generator, whatever the kind.
     """
 
-    kind: Literal["constant", "uniform", "normal", "truncnorm", "spherical_uniform", "hybrid"]
+    kind: Literal["constant", "uniform", "normal", "truncnorm", "spherical_uniform", "hybrid", "custom"]
     low: float
     high: float
     mean: float = 0.0
@@ -157,7 +159,9 @@ class DiscriminatorConfig:
     half_resolutions: int = 4  # highest resolutions run in half precision on a GPU
     mbstd_group: int = 4
     mbstd_layout: Literal["contiguous", "strided"] = "contiguous"  # contiguous agrees with the patch groups
-    class_gain: float = 1.0  # of the one-hot class beside the patch position, whose code is about 28 times as long
+    class_gain: float = (
+        1.0  # of the one-hot class beside the patch position, whose code is about 28 times as long
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -222,6 +226,8 @@ def override(config: RunConfig, assignment: str) -> RunConfig:
     key, separator, text = assignment.partition("=")
     if not separator:
         raise ConfigError(f"expected KEY=VALUE, found {assignment!r}; for example training.batch=32")
+    if key == "preset":
+        raise ConfigError("preset is a name, not a value to set; use --preset")
     return _override(config, key.split("."), text, key)
 
 
@@ -251,7 +257,7 @@ def _parse(text: str, hint: Any, key: str) -> Any:
         return truth[text.lower()]
     if hint in (int, float):
         try:
-            return hint(text)
+            return _checked(hint(text), hint, key)
         except ValueError:
             raise ConfigError(
                 f"{key} expects {'a whole number' if hint is int else 'a number'}, found {text!r}"
@@ -273,7 +279,7 @@ def _checked(value: Any, hint: Any, key: str) -> Any:
         return tuple(value)
     if hint is float and type(value) is int:
         return float(value)
-    if type(value) is not hint:
+    if type(value) is not hint or (hint is float and not math.isfinite(value)):
         raise ConfigError(f"{key} expects {hint.__name__}, found {value!r}")
     return value
 
@@ -301,61 +307,13 @@ def to_dict(config: Any) -> dict[str, Any]:
     return dataclasses.asdict(config)
 
 
-def check_config(config: RunConfig) -> None:
-    """Raises ConfigError when values that are right one by one do not fit together."""
-    _check_resolutions(config)
-    _check_batch(config)
-    _check_cameras(config)
-
-
-def _check_resolutions(config: RunConfig) -> None:
-    sizes = {
-        "training.resolution": config.training.resolution,
-        "patch.resolution": config.patch.resolution,
-        "generator.plane_resolution": config.generator.plane_resolution,
-    }
-    for key, value in sizes.items():
-        if value < 8 or value & (value - 1):
-            raise ConfigError(f"{key} expects a power of two of at least 8, found {value}")
-    if config.patch.resolution > config.training.resolution:
-        raise ConfigError(
-            f"patch.resolution {config.patch.resolution} is larger than training.resolution "
-            f"{config.training.resolution}"
-        )
-
-
-def _check_batch(config: RunConfig) -> None:
-    batch, micro = config.training.batch, config.training.micro_batch
-    for key, value in (
-        ("training.batch", batch),
-        ("training.micro_batch", micro),
-        ("patch.group", config.patch.group),
-    ):
-        if value < 1:
-            raise ConfigError(f"{key} expects at least 1, found {value}")
-    if batch % micro:
-        raise ConfigError(f"training.batch {batch} is not a multiple of training.micro_batch {micro}")
-    groups = {
-        "patch.group": config.patch.group,
-        "discriminator.mbstd_group": config.discriminator.mbstd_group,
-    }
-    for key, group in groups.items():
-        if micro % min(group, micro):
-            raise ConfigError(f"training.micro_batch {micro} is not a multiple of {key} {group}")
-
-
-def _check_cameras(config: RunConfig) -> None:
-    camera = config.camera
-    if unknown := sorted(set(config.camera_generator.adjust) - {"angles", "fov", "radius", "look_at"}):
-        raise ConfigError(f"camera_generator.adjust: {unknown[0]!r} is none of angles, fov, radius, look_at")
-    for name in (f.name for f in fields(camera)):
-        prior = getattr(camera, name)
-        if isinstance(prior, Prior) and prior.kind == "truncnorm" and not prior.std > 0:
-            raise ConfigError(
-                f"camera.{name}.std expects a number above 0 for a truncnorm prior, found {prior.std}"
-            )
-    if not camera.t_near < camera.t_far:
-        raise ConfigError(f"camera.t_near {camera.t_near} must lie before camera.t_far {camera.t_far}")
+def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
+    """The values of a configuration by their dotted keys."""
+    flat: dict[str, Any] = {}
+    for name, value in ((f.name, getattr(config, f.name)) for f in fields(config)):
+        key = f"{prefix}{name}"
+        flat |= flatten(value, f"{key}.") if is_dataclass(value) else {key: value}
+    return flat
 
 
 def nearest(name: str, names: typing.Iterable[str]) -> str:

@@ -104,7 +104,12 @@ def _stage(name: str, times: dict[str, float]) -> Iterator[None]:
 def _call(module: str, *arguments: object) -> None:
     """Runs `python -m module arguments…`; raises StageError when it fails."""
     command = [sys.executable, "-m", module, *map(str, arguments)]
-    code = subprocess.run(command, check=False).returncode
+    with subprocess.Popen(command) as process:
+        try:
+            code = process.wait()
+        except KeyboardInterrupt:  # the stage got it too: let it save, then leave
+            process.wait()
+            raise
     if code == 130:
         raise KeyboardInterrupt
     if code:

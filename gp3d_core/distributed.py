@@ -10,12 +10,15 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
 from gp3d_core.errors import GP3DError
+
+_PATIENCE = timedelta(hours=1)  # one process may read a large data set while the others wait
 
 
 class DeviceError(GP3DError):
@@ -72,22 +75,26 @@ class World:
             dist.barrier()
 
 
+def place() -> tuple[int, int]:
+    """This process's rank and the number of processes, as torchrun announces them, before they join."""
+    return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+
+
 @contextmanager
 def world(device: str) -> Iterator[World]:
     """Joins the process group that torchrun announces through the environment, or yields a world of one.
 
     `device` is "cpu" or "cuda"; with CUDA each local rank takes its own card.
     """
-    size = int(os.environ.get("WORLD_SIZE", "1"))
-    if size == 1:
+    if place()[1] == 1:
         yield World(device=torch.device(device))
         return
     local = int(os.environ["LOCAL_RANK"])
     here = torch.device("cuda", local) if device.startswith("cuda") else torch.device(device)
     if here.type == "cuda":
         torch.cuda.set_device(here)
-    dist.init_process_group("nccl" if here.type == "cuda" else "gloo")
+    dist.init_process_group("nccl" if here.type == "cuda" else "gloo", timeout=_PATIENCE)
     try:
-        yield World(rank=dist.get_rank(), size=size, device=here)
+        yield World(rank=dist.get_rank(), size=dist.get_world_size(), device=here)
     finally:
         dist.destroy_process_group()

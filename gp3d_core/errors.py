@@ -5,3 +5,5 @@ from __future__ import annotations
 
 class GP3DError(ValueError):
     """Bad input. The message is one line: what was expected, what was found, what to do."""
+
+    exit_code = 2

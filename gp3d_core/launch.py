@@ -7,14 +7,16 @@ import math
 import sys
 from pathlib import Path
 
-from gp3d_core.config import RunConfig, to_dict
+import torch
+
+from gp3d_core.config import ConfigError, RunConfig, to_dict
 from gp3d_core.data import Dataset
-from gp3d_core.distributed import world
+from gp3d_core.distributed import place, world
 from gp3d_core.networks.discriminator import Discriminator
 from gp3d_core.networks.generator import Generator
 from gp3d_core.runfolder import RunFolder
 from gp3d_core.signals import interruptible
-from gp3d_core.training import train
+from gp3d_core.training import check_share, train
 
 
 def start_training(
@@ -31,15 +33,24 @@ def start_training(
 
     Raises a GP3DError for anything that is wrong with configuration, data or folder, before any training.
     """
-    dataset = open_dataset(dataset_path, features, overfit)
-    with world(device) as here, interruptible() as interruption:
-        if here.leads:
-            dataset.check(config.training.resolution)
-        folder = RunFolder(run)
+    rank, processes = place()
+    check_share(config, processes)
+    dataset, folder = open_dataset(dataset_path, features, overfit), RunFolder(run)
+    check_depth_range(config, dataset)
+    if folder.data_fingerprint() != dataset.fingerprint:  # a run that goes on has checked its data before
+        dataset.check(config.training.resolution, rank=rank, size=processes)
+    with world(device) as here:
         if here.leads:
             folder.claim(config, dataset.fingerprint)
         here.barrier()
-        state = train(config, dataset, folder, here, interruption, max_minutes=max_minutes)
+        with interruptible() as interruption:
+            try:
+                state = train(config, dataset, folder, here, interruption, max_minutes=max_minutes)
+            except torch.OutOfMemoryError as error:
+                raise ConfigError(
+                    f"out of memory with training.micro_batch {config.training.micro_batch}: choose a smaller one, "
+                    "gradients stay averages over the whole batch"
+                ) from error
         if here.leads:
             verb = "stopped" if interruption.requested else "done"
             print(f"{verb} at {state.nimg} images; snapshot:", file=sys.stderr)
@@ -47,8 +58,21 @@ def start_training(
         return interruption.exit_code
 
 
+def check_depth_range(config: RunConfig, dataset: Dataset) -> None:
+    """Raises ConfigError when the data's depth is exact but coded between other distances than the cameras see."""
+    camera = config.camera
+    if config.camera_generator.adjust or dataset.t_near is None or dataset.t_far is None:
+        return
+    if abs(dataset.t_near - camera.t_near) > 1e-6 or abs(dataset.t_far - camera.t_far) > 1e-6:
+        raise ConfigError(
+            f"{dataset.path} codes depth between {dataset.t_near:g} and {dataset.t_far:g}, the configuration sees "
+            f"from {camera.t_near:g} to {camera.t_far:g}: use --set camera.t_near={dataset.t_near:g} "
+            f"--set camera.t_far={dataset.t_far:g}"
+        )
+
+
 def open_dataset(path: Path, features: Path | None, overfit: int | None) -> Dataset:
-    """The data set at `path`, or its first images of each class only."""
+    """The data set at `path`, or `overfit` images of it, from all classes in turn."""
     dataset = Dataset(path, features=features)
     return dataset if overfit is None else dataset.few(overfit)
 

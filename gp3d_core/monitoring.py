@@ -29,6 +29,7 @@ FLATNESS_SAMPLES = 16
 CAMERA_SAMPLES = 512
 YAWS = (-0.6, 0.0, 0.6)  # radians from the prior's mean camera
 _TILE = 96
+_RAYS = 4096  # at a time, so that memory does not grow with the resolution
 
 
 class Observed(Protocol):
@@ -107,23 +108,23 @@ class Monitor:
                 self._folder.samples / f"cameras-{name}.png", _by_parameter(prior), _by_parameter(posterior)
             )
 
-    def note_rollback(self, state: Observed, trouble: str | None) -> None:
-        """Records that the run went back to its last checkpoint."""
+    def note_rollback(self, state: Observed, trouble: str) -> None:
+        """Says that the run went back, and lets bar and curves follow it there."""
         self._sums.clear()
         if self._leads:
-            event = {"nimg": state.nimg, "event": "rollback", "reason": trouble, "rollbacks": state.rollbacks}
-            self._folder.append_stats(event)
             self._bar.write(
                 f"training diverged ({trouble}); going on from {state.nimg} images with other randomness"
             )
-            self._bar.reset(total=self._bar.total)
-            self._bar.update(state.nimg)
+            self._bar.update(state.nimg - self._bar.n)
+            self._start = (time.monotonic(), state.nimg)
+            self._curves.close()
+            self._curves = SummaryWriter(str(self._folder.path / "tensorboard"), purge_step=state.nimg)
 
-    def finish(self, state: Observed, *, done: bool) -> None:
+    def finish(self, state: Observed, phase: str) -> None:
         """Draws the last pictures and says how the run ended."""
         if self._leads:
             self.picture(state)
-            self._write_status(state, "done" if done else "interrupted")
+            self._write_status(state, phase)
 
     def _write_status(self, state: Observed, phase: str) -> None:
         began, first = self._start
@@ -153,7 +154,7 @@ def draw_samples(state: Observed) -> Image.Image:
     rows = []
     for yaw in YAWS:
         cameras = turn_camera(mean_camera(camera), yaw, SAMPLES).to(z.device)
-        seen = model.view(ws, cameras)
+        seen = model.view(ws, cameras, chunk=_RAYS)
         rows.append((f"yaw {yaw:+.1f}", list(rgb_to_uint8(seen.rgb))))
         if yaw == 0.0:
             depth = [
@@ -171,7 +172,7 @@ def measure_flatness(state: Observed) -> float:
     z, c = fixed_latents(state, FLATNESS_SAMPLES)
     camera = state.config.camera
     cameras = turn_camera(mean_camera(camera), 0.0, FLATNESS_SAMPLES).to(z.device)
-    seen = state.ema.view(state.ema.mapping(z, c), cameras, cut_quantile=0.5)
+    seen = state.ema.view(state.ema.mapping(z, c), cameras, cut_quantile=0.5, chunk=_RAYS)
     return float(non_flatness_score(seen.depth.flatten(1), camera.t_near, camera.t_far))
 
 

@@ -24,10 +24,10 @@ from gp3d_core.config import (
     RenderConfig,
     RunConfig,
     TrainingConfig,
-    check_config,
     nearest,
     override,
 )
+from gp3d_core.limits import check_config
 
 
 def _cameras(

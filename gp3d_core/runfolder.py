@@ -8,13 +8,14 @@ samples/         pictures of fixed latents       data.json      fingerprint of t
 
 from __future__ import annotations
 
+import fcntl
 import json
 import math
 from pathlib import Path
 from typing import Any
 
-from gp3d_core.atomic import write_json, write_text
-from gp3d_core.config import ConfigError, RunConfig, from_dict, to_dict
+from gp3d_core.atomic import forget_leftovers, write_json, write_text
+from gp3d_core.config import RunConfig, from_dict, to_dict
 from gp3d_core.errors import GP3DError
 
 _KEPT_CHECKPOINTS = 2
@@ -39,16 +40,22 @@ class RunFolder:
         """Makes the folder, or recognises it as the same run; raises RunError when it belongs to another one."""
         known = self.path / "config.json"
         if known.exists():
-            self._compare(known, config)
-            self._compare_data(fingerprint)
+            if self._started():
+                self._compare(known, config)
+                self._compare_data(fingerprint)
+            else:  # nothing was learnt yet, so that what it was told may still change
+                for checkpoint in self.list_checkpoints():
+                    checkpoint.unlink()
         elif self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
             raise RunError(f"{self.path} exists and is not a run folder; choose a new or empty folder")
-        for folder in (self.checkpoints, self.snapshots, self.samples):
-            folder.mkdir(parents=True, exist_ok=True)
-        for leftover in self.path.rglob(".*.tmp*"):
-            leftover.unlink()
-        write_json(self.path / "data.json", {"fingerprint": fingerprint})
+        self.path.mkdir(parents=True, exist_ok=True)
+        self._lock()
         write_json(known, to_dict(config))
+        write_json(self.path / "data.json", {"fingerprint": fingerprint})
+        for folder in (self.checkpoints, self.snapshots, self.samples):
+            folder.mkdir(exist_ok=True)
+            forget_leftovers(folder)
+        forget_leftovers(self.path)
 
     def list_checkpoints(self) -> list[Path]:
         """Checkpoints, newest first."""
@@ -73,6 +80,12 @@ class RunFolder:
         if older:
             newest.unlink()
 
+    def forget_snapshots_after(self, nimg: int) -> None:
+        """Removes the snapshots of images that a rollback took back."""
+        for snapshot in self.snapshots.glob("snapshot-*.safetensors"):
+            if snapshot.name > self.snapshot_path(nimg).name:
+                snapshot.unlink()
+
     def append_stats(self, record: dict[str, Any]) -> None:
         """Adds one line to stats.jsonl; numbers that JSON cannot hold become null."""
         clean = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()}
@@ -80,20 +93,41 @@ class RunFolder:
             file.write(json.dumps(clean) + "\n")
 
     def forget_stats_after(self, nimg: int) -> None:
-        """Drops the lines of stats.jsonl that lie beyond `nimg`, which will be lived through again."""
+        """Drops the lines of stats.jsonl beyond `nimg`, which will be lived through again; events stay."""
         stats = self.path / "stats.jsonl"
         if stats.exists():
-            lines = [line for line in stats.read_text().splitlines() if _nimg_of(line) <= nimg]
+            lines = [line for line in stats.read_text().splitlines() if _stays(line, nimg)]
             write_text(stats, "".join(f"{line}\n" for line in lines))
 
     def write_status(self, record: dict[str, Any]) -> None:
         """Replaces status.json."""
         write_json(self.path / "status.json", record)
 
+    def _lock(self) -> None:
+        """Keeps other processes out of the folder until this object goes."""
+        self._locked = (self.path / "lock").open("w")
+        try:
+            fcntl.flock(self._locked, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RunError(
+                f"another process is training in {self.path}; wait for it or choose another folder"
+            ) from None
+
+    def data_fingerprint(self) -> str | None:
+        """Fingerprint of the data that this run was started with; None if it was not, or if that cannot be read."""
+        try:
+            return str(json.loads((self.path / "data.json").read_text())["fingerprint"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def _started(self) -> bool:
+        """Whether there is a checkpoint of a run that has seen an image."""
+        return any(path > self.checkpoint_path(0) for path in self.list_checkpoints())
+
     def _compare(self, known: Path, config: RunConfig) -> None:
         try:
             before = from_dict(json.loads(known.read_text()))
-        except (json.JSONDecodeError, ConfigError) as error:
+        except (ValueError, OSError) as error:  # ConfigError and all that JSON can raise are ValueErrors
             raise RunError(f"{known} cannot be read ({error}); choose another run folder") from error
         if odd := _difference(to_dict(before), to_dict(config)):
             key, there, here = odd
@@ -104,15 +138,17 @@ class RunFolder:
 
     def _compare_data(self, fingerprint: str) -> None:
         record = self.path / "data.json"
-        if record.exists() and json.loads(record.read_text())["fingerprint"] != fingerprint:
+        if record.exists() and self.data_fingerprint() != fingerprint:
             raise RunError(f"the data changed since {self.path} was started; choose another run folder")
 
 
-def _nimg_of(line: str) -> float:
+def _stays(line: str, nimg: int) -> bool:
+    """Whether a line of stats.jsonl holds after going back to `nimg`; one cut short by a crash does not."""
     try:
-        return float(json.loads(line)["nimg"])
-    except (json.JSONDecodeError, KeyError, TypeError):
-        return math.inf  # a line cut short by a crash
+        record = json.loads(line)
+        return "event" in record or float(record["nimg"]) <= nimg
+    except (ValueError, KeyError, TypeError):
+        return False
 
 
 def _difference(before: dict[str, Any], now: dict[str, Any]) -> tuple[str, Any, Any] | None:

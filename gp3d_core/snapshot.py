@@ -7,6 +7,7 @@ whole or not at all. This is the only file that knows their layouts.
 from __future__ import annotations
 
 import json
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +18,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from gp3d_core.archive import class_records
 from gp3d_core.atomic import replacing
-from gp3d_core.config import ConfigError, RunConfig, from_dict, to_dict
+from gp3d_core.config import RunConfig, from_dict, to_dict
 from gp3d_core.errors import GP3DError
+from gp3d_core.limits import check_config
 from gp3d_core.networks.generator import Generator
 
 SNAPSHOT = "gp3d-snapshot"
@@ -51,13 +54,18 @@ def save_snapshot(
 
 
 def load_snapshot(path: str | Path, device: torch.device | str = "cpu") -> Snapshot:
-    """Reads a snapshot; raises SnapshotError for a file that is missing, truncated, of another format or version."""
+    """Reads a snapshot.
+
+    Raises SnapshotError for a file that is missing, truncated, of another format or version, and for facts that are
+    wrong or do not fit together.
+    """
     path = Path(path)
     tensors, facts = _load(path, SNAPSHOT)
     try:
         config = from_dict(facts["config"])
-        classes, nimg = list(facts["classes"]), int(facts["nimg"])
-    except (KeyError, TypeError, ConfigError) as error:
+        check_config(config)
+        classes, nimg = class_records(facts["classes"]), _parse_nimg(facts["nimg"])
+    except (KeyError, ValueError) as error:
         raise SnapshotError(
             f"{path} was written by another version of gp3d ({error}); use that version"
         ) from error
@@ -134,8 +142,14 @@ def _load(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
         )
     try:
         return tensors, dict(json.loads(header["facts"]))
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise SnapshotError(f"{path}: the header is damaged ({error}); copy or train it again") from error
+
+
+def _parse_nimg(value: object) -> int:
+    if type(value) is not int or value < 0:
+        raise ValueError(f"nimg: expected a whole number of at least 0, found {reprlib.repr(value)}")
+    return value
 
 
 def _fill(module: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:

@@ -41,6 +41,8 @@ from gp3d_core.streams import stream
 class TrainingFailed(GP3DError):
     """A run that diverged more often than `training.max_rollbacks`."""
 
+    exit_code = 5
+
 
 @dataclass(eq=False)
 class TrainState:
@@ -55,6 +57,7 @@ class TrainState:
     augmentation: AugmentationController
     labels: Tensor  # of all training images, from which fakes take their classes
     classes: list[dict[str, Any]]
+    angles: Tensor | None = None  # of all training images, where the prior is custom
     nimg: int = 0
     rollbacks: int = 0
     seconds: float = 0.0
@@ -79,7 +82,7 @@ def train(
     *,
     max_minutes: float = math.inf,
 ) -> TrainState:
-    """Trains until `training.kimg`, `max_minutes` of training in all, or an interruption; always leaves a checkpoint.
+    """Trains until `training.kimg`, `max_minutes` of steps in all, or an interruption; then saves everything.
 
     Raises TrainingFailed when the run keeps diverging, and ConfigError when the batch cannot be shared out.
     """
@@ -90,13 +93,13 @@ def train(
             train_until_trouble(state, dataset, folder, world, monitor, interruption, max_minutes)
         write_checkpoint(state, folder, world)
         write_snapshot(state, folder, world)
-        monitor.finish(state, done=not interruption.requested)
+        monitor.finish(state, "interrupted" if interruption.requested else "done")
     return state
 
 
 def finished(state: TrainState, world: World, interruption: Interruption, max_minutes: float) -> bool:
     """Whether the run has seen its images or used its time, or somebody asked any process to stop."""
-    enough = state.nimg >= 1000 * state.config.training.kimg or state.seconds > 60 * max_minutes
+    enough = state.nimg >= 1000 * state.config.training.kimg or state.seconds >= 60 * max_minutes
     return world.any(enough or interruption.requested)
 
 
@@ -140,17 +143,27 @@ def train_until_trouble(
             return
 
 
+def check_share(config: RunConfig, processes: int) -> None:
+    """Raises ConfigError when `processes` cannot share a batch in whole micro-batches."""
+    settings = config.training
+    if settings.batch % (processes * settings.micro_batch):
+        most = settings.batch // processes
+        remedy = (
+            f"--set training.micro_batch={most}" if most * processes == settings.batch else "another batch"
+        )
+        raise ConfigError(
+            f"training.batch {settings.batch} cannot be shared by {processes} processes in micro-batches of "
+            f"{settings.micro_batch}; use {remedy}"
+        )
+
+
 def build_state(config: RunConfig, dataset: Dataset, world: World) -> TrainState:
     """A fresh run: the same weights on every process, EMA equal to the generator.
 
     Raises ConfigError when processes and micro-batches do not divide the batch.
     """
     settings = config.training
-    if settings.batch % (world.size * settings.micro_batch):
-        raise ConfigError(
-            f"training.batch {settings.batch} cannot be shared by {world.size} processes in micro-batches of "
-            f"{settings.micro_batch}; choose a multiple of {world.size * settings.micro_batch}"
-        )
+    check_share(config, world.size)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         generator = Generator(config, dataset.num_classes)
@@ -172,7 +185,17 @@ def build_state(config: RunConfig, dataset: Dataset, world: World) -> TrainState
         augmentation=AugmentationController(config.loss),
         labels=torch.from_numpy(dataset.labels).to(world.device),
         classes=dataset.classes,
+        angles=custom_angles(config, dataset, world),
     )
+
+
+def custom_angles(config: RunConfig, dataset: Dataset, world: World) -> Tensor | None:
+    """The data's camera angles where the prior asks for them; ConfigError if it does and there are none."""
+    if config.camera.yaw.kind != "custom":
+        return None
+    if dataset.angles is None:
+        raise ConfigError(f"camera.yaw.kind=custom needs camera_angles in {dataset.path}/dataset.json")
+    return torch.from_numpy(dataset.angles).to(world.device)
 
 
 def train_step(state: TrainState, batch: Batch, world: World) -> tuple[dict[str, float], bool]:
@@ -197,7 +220,7 @@ def train_step(state: TrainState, batch: Batch, world: World) -> tuple[dict[str,
     state.generator.requires_grad_(True)
     state.discriminator.requires_grad_(False)
     for part, moment in zip(parts, moments("generator"), strict=True):
-        latents = sample_latents(config, state.labels, num_classes, len(part.labels), moment)
+        latents = sample_latents(config, state.labels, num_classes, len(part.labels), moment, state.angles)
         loss, log = generator_phase(state.generator, state.discriminator, latents, config, moment)
         (loss / len(parts)).backward()
         logs.append(log)
@@ -209,7 +232,7 @@ def train_step(state: TrainState, batch: Batch, world: World) -> tuple[dict[str,
     start, moved = average.clone(), torch.zeros_like(average)
     for part, moment in zip(parts, moments("discriminator"), strict=True):
         average.copy_(start)  # every micro-batch moves it from where the step began
-        latents = sample_latents(config, state.labels, num_classes, len(part.labels), moment)
+        latents = sample_latents(config, state.labels, num_classes, len(part.labels), moment, state.angles)
         loss, log = discriminator_phase(state.generator, state.discriminator, latents, part, config, moment)
         (loss / len(parts)).backward()
         moved += average / len(parts)
@@ -342,4 +365,15 @@ def roll_back(state: TrainState, folder: RunFolder, world: World, trouble: str) 
     world.barrier()
     restore(state, folder, world)
     state.rollbacks, state.seconds = rollbacks, seconds
+    if world.leads:
+        folder.forget_snapshots_after(state.nimg)
+        folder.append_stats(
+            {
+                "nimg": state.nimg,
+                "event": "rollback",
+                "diverged_at": where,
+                "reason": trouble,
+                "rollbacks": rollbacks,
+            }
+        )
     write_checkpoint(state, folder, world)

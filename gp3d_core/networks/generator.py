@@ -22,6 +22,7 @@ from gp3d_core.networks.depth_adaptor import DepthAdaptor
 from gp3d_core.networks.mapping import Mapping
 from gp3d_core.patches import Patches
 from gp3d_core.rendering import render
+from gp3d_core.streams import stream
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,7 +117,7 @@ class Generator(nn.Module):
             config.render,
             jitter=self.training or config.render.evaluation_jitter,
             density_noise=config.render.density_noise.at(nimg) if self.training else 0.0,
-            generator=generator,
+            generator=generator or self._evaluation_stream(ws),
             cut_quantile=cut_quantile,
             chunk=chunk,
         )
@@ -128,6 +129,10 @@ class Generator(nn.Module):
         index = None if draws is None else self.depth_adaptor.sample_index(len(depth), nimg, draws)
         adapted = self.depth_adaptor.select(self.depth_adaptor(depth), index)
         return GeneratorOutput(rgb, depth, adapted, opacity, cameras, ws)
+
+    def _evaluation_stream(self, ws: Tensor) -> torch.Generator | None:
+        """What the release's jitter in evaluation draws from: the same numbers every time."""
+        return stream("evaluation", device=ws.device) if self.config.render.evaluation_jitter else None
 
     def forward(
         self,

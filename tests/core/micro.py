@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
+
 from gp3d_core.config import RunConfig
 from gp3d_core.data import Dataset
 from gp3d_core.distributed import World
 from gp3d_core.presets import resolve
-from gp3d_core.training import TrainState, build_state
+from gp3d_core.runfolder import RunFolder
+from gp3d_core.signals import Interruption
+from gp3d_core.training import TrainState, build_state, train
 from tests.core.tiny_dataset import write_dataset
 
 MICRO = (
@@ -50,3 +54,42 @@ def micro_data(folder: Path) -> Dataset:
 def micro_state(folder: Path, *more: str) -> TrainState:
     """A fresh run on `micro_data`."""
     return build_state(micro_config(*more), micro_data(folder), World())
+
+
+class StopAfter(Interruption):
+    """An interruption that comes after a number of looks at it."""
+
+    def __init__(self, looks):
+        super().__init__()
+        self.looks = looks
+
+    @property
+    def requested(self):
+        self.looks -= 1
+        return self.looks < 0
+
+
+def run(folder, dataset, config, interruption=None):
+    run_folder = RunFolder(folder)
+    run_folder.claim(config, dataset.fingerprint)
+    return train(config, dataset, run_folder, World(), interruption or Interruption())
+
+
+def weights_of(state):
+    return {f"{n}.{k}": v for n, m in state.modules.items() for k, v in m.state_dict().items()}
+
+
+def moments_of(state):
+    optimizers = state.optimizers.items()
+    return {
+        f"{n}.{i}.{k}": v
+        for n, o in optimizers
+        for i, moments in o.state_dict()["state"].items()
+        for k, v in moments.items()
+    }
+
+
+def assert_same(a, b):
+    assert a.keys() == b.keys()
+    for key in a:
+        assert torch.equal(a[key], b[key]), key

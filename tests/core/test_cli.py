@@ -3,9 +3,9 @@
 import json
 import os
 import re
+import resource
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -40,15 +40,22 @@ def test_help_answers_in_half_a_second():
     environment = {**os.environ, "PYTHONPATH": os.getcwd()}
     seconds = []
     for _ in range(3):
-        start = time.process_time(), time.monotonic()
-        done = subprocess.run(
-            [sys.executable, "-X", "importtime", "-m", "gp3d_core.cli", "--help"],
+        start = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+        subprocess.run(
+            [sys.executable, "-m", "gp3d_core.cli", "--help"],
             capture_output=True,
-            text=True,
             env=environment,
             check=True,
         )
-        seconds.append(time.monotonic() - start[1])
+        seconds.append(resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - start)
+    assert min(seconds) < 0.5  # of processor time, which other work on the machine does not stretch
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "gp3d_core.cli", "--help"],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=True,
+    )
     assert "train" in done.stdout
     assert "torch" not in done.stderr  # -X importtime lists every module that was imported
     assert "numpy" not in done.stderr
@@ -150,6 +157,16 @@ def test_dry_run_tells_sizes_and_trains_nothing(tmp_path, capsys):
     assert 0 < facts["memory_estimate_gib"] < 1
     assert facts["config"]["training"]["batch"] == 4
     assert not (tmp_path / "run").exists()
+
+
+def test_data_check_counts_or_names_the_bad_file(tmp_path, capsys):
+    micro_data(tmp_path / "data")
+    assert main(["data", "check", str(tmp_path / "data")]) == 0
+    assert capsys.readouterr().out.splitlines()[1:] == ["       4  coffee mug", "       4  mushroom"]
+    broken = next((tmp_path / "data").rglob("*_depth.png"))
+    broken.write_bytes(broken.read_bytes()[:60])
+    assert main(["data", "check", str(tmp_path / "data")]) == 2
+    assert broken.name in capsys.readouterr().err
 
 
 def test_overfit_trains_on_so_many_images(tmp_path):

@@ -63,10 +63,15 @@ def rewrite(path, change_header=None, change_tensors=None):
     save_file(tensors, path, metadata=header)
 
 
-def without_config(header):
-    facts = json.loads(header["facts"])
-    del facts["config"]["loss"]
-    header["facts"] = json.dumps(facts)
+def facts_changed(change):
+    """Damage for a snapshot: `change` to the facts of its header."""
+
+    def damage(header):
+        facts = json.loads(header["facts"])
+        change(facts)
+        header["facts"] = json.dumps(facts)
+
+    return lambda path: rewrite(path, damage)
 
 
 @pytest.mark.parametrize(
@@ -83,7 +88,25 @@ def without_config(header):
         (lambda p: rewrite(p, lambda h: h.clear()), "found no format"),
         (lambda p: rewrite(p, lambda h: h.update(format="gp3d-checkpoint")), "found gp3d-checkpoint"),
         (lambda p: rewrite(p, lambda h: h.update(facts="{")), "header is damaged"),
-        (lambda p: rewrite(p, without_config), "another version of gp3d"),
+        (lambda p: rewrite(p, lambda h: h.update(facts="[" * 100_000)), "header is damaged"),
+        (facts_changed(lambda f: f["config"].pop("loss")), "another version of gp3d"),
+        (facts_changed(lambda f: f.update(config=[])), "another version of gp3d"),
+        (
+            facts_changed(lambda f: f["config"]["training"].update(batch=3)),
+            "training.batch 3 is not a multiple",
+        ),
+        (facts_changed(lambda f: f["config"]["training"].update(resolution=17)), "training.resolution"),
+        (facts_changed(lambda f: f.pop("nimg")), "nimg"),
+        (
+            facts_changed(lambda f: f.update(nimg="x")),
+            "nimg: expected a whole number of at least 0, found 'x'",
+        ),
+        (facts_changed(lambda f: f.update(nimg=-1)), "nimg: expected a whole number of at least 0"),
+        (facts_changed(lambda f: f.update(nimg=True)), "nimg: expected a whole number of at least 0"),
+        (facts_changed(lambda f: f.update(classes={"0": "mug"})), "classes: expected a list of records"),
+        (facts_changed(lambda f: f.update(classes=["mug", "cup"])), "classes: expected label 0 and a name"),
+        (facts_changed(lambda f: f["classes"].reverse()), "classes: expected label 0 and a name"),
+        (facts_changed(lambda f: f["classes"][1].pop("name")), "classes: expected label 1 and a name"),
         (
             lambda p: rewrite(p, None, lambda t: t.pop("mapping.w_avg")),
             "another architecture: it lacks mapping.w_avg",
