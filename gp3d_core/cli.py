@@ -259,9 +259,13 @@ def _check_data(options: argparse.Namespace) -> int:
     return 0
 
 
-def _mesh(options: argparse.Namespace) -> int:
-    # threads that wait for one another sleep: on a busy machine spinning costs several times the work
+def _share_cores() -> None:
+    """Lets threads that wait for one another sleep: on a busy machine spinning costs several times the work."""
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+
+def _mesh(options: argparse.Namespace) -> int:
+    _share_cores()
     from gp3d_core.generation import open_snapshot, parse_level, parse_seeds, wish_of, wishes, write_meshes
     from gp3d_core.recipes import options_of, read_recipe, snapshot_of
 
@@ -326,6 +330,7 @@ def _render(options: argparse.Namespace) -> int:
 
 
 def _serve(options: argparse.Namespace) -> int:
+    _share_cores()
     from gp3d_core.serve import serve
 
     return serve(
