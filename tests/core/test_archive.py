@@ -176,7 +176,7 @@ def test_zip_that_ends_early_is_one_clear_line(folder, tmp_path, monkeypatch):
 def test_hidden_files_of_desktops_are_not_seen(folder, tmp_path, packed):
     before = Dataset(folder)
     archive = tmp_path / "balls.zip"
-    for name in ("__MACOSX/balls/._ball.png", ".thumbs/ball.png", "n03063599/._ball00_000.png", ".DS_Store"):
+    for name in ("__MACOSX/balls/ball.png", ".thumbs/ball.png", "n03063599/._ball00_000.png", ".DS_Store"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(b"\0\5\x16\7")
     if packed:

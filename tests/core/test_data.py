@@ -134,6 +134,10 @@ def test_few_of_a_large_data_set_is_quick_and_even(folder):
     with limited_seconds(5):
         part = dataset.few(10_000)
     assert (np.bincount(part.labels) == 10).all()
+    first = np.flatnonzero(dataset.labels == 7)[:10]
+    assert [name for name, label in zip(part.names, part.labels, strict=True) if label == 7] == [
+        f"{i}.png" for i in first
+    ]
 
 
 def test_fingerprint_follows_content(folder):
