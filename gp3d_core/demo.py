@@ -8,6 +8,7 @@ OUT/preview.png   real renders, generated views with depth, and the meshes as Bl
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 import time
@@ -22,12 +23,13 @@ from gp3d_core.errors import GP3DError
 from gp3d_core.pictures import caption, save_picture, sheet, stack
 
 CLASSES = ("barrel", "coffee mug", "mushroom", "table lamp")
-MESHED = ("coffee mug", "table lamp")
+MESHED = ("barrel", "coffee mug")
 MODELS_PER_CLASS = 48
 VIEWS = 2
 RESOLUTION = 64
 _TILE = 128
 _COLUMNS = 8
+_TURN = [round(2 * math.pi * k / _COLUMNS, 3) for k in range(_COLUMNS)]
 
 
 class StageError(GP3DError):
@@ -128,13 +130,14 @@ def _write_preview(out: Path, run: Path, dataset: Path, meshes: Path) -> None:
     seeds = f"0-{_COLUMNS // len(names) - 1}"
     _call("gp3d_core.cli", "render", run, *wanted, "--seeds", seeds, "--out", generated, "--device", "cpu")
     objects = sorted(meshes.glob("*.obj"))
-    _call("synthetic.preview", *objects, imported, "--resolution", 2 * _TILE, "--yaws", -0.6, 0, 0.6, 2.6)
+    _call("synthetic.preview", *objects, imported, "--resolution", _TILE, "--yaws", *_TURN)
     top = sheet([(f"real renders: {', '.join(names)}", real)], tile=_TILE)
     parts = [
         top,
         Image.open(generated),
         caption(
-            f"meshes imported by Blender, a row each: {', '.join(path.stem for path in objects)}", top.width
+            f"meshes as Blender imports them, turned by 45 degrees each: {', '.join(path.stem for path in objects)}",
+            top.width,
         ),
         Image.open(imported),
     ]

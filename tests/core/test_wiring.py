@@ -43,6 +43,8 @@ from tests.core.parity_names import (
 from tests.core.test_training import StopAfter, run
 from tests.core.tiny_dataset import write_dataset
 
+PAIRS = ("training.micro_batch=2", "patch.group=2", "discriminator.mbstd_group=2")  # two micro-batches of two
+
 
 @pytest.fixture(autouse=True)
 def one_thread() -> None:
@@ -120,7 +122,7 @@ def latents_met(state: TrainState, batch: Batch, step: Callable = train_step) ->
 
 
 def test_phases_and_micro_batches_have_latents_of_their_own(tmp_path, dataset) -> None:
-    state = micro_state(tmp_path, "training.micro_batch=2", "patch.group=2", "discriminator.mbstd_group=2")
+    state = micro_state(tmp_path, *PAIRS)
     state.labels = torch.ones_like(state.labels)
     met = latents_met(state, first_batch(dataset)) + latents_met(state, first_batch(dataset))
     noise = torch.stack([z for z, _ in met])
@@ -131,7 +133,7 @@ def test_phases_and_micro_batches_have_latents_of_their_own(tmp_path, dataset) -
 
 
 def test_average_code_moves_by_the_mean_of_the_whole_batch(tmp_path, dataset) -> None:
-    state = micro_state(tmp_path, "training.micro_batch=2", "patch.group=2", "discriminator.mbstd_group=2")
+    state = micro_state(tmp_path, *PAIRS)
     state.generator_optimizer.step = lambda: None
     fakes = latents_met(state, first_batch(dataset))[2:]
     codes = torch.cat([state.generator.mapping.network(z, c) for z, c in fakes])
@@ -156,6 +158,7 @@ def test_snapshot_holds_the_averaged_weights(tmp_path: Path, dataset: Dataset) -
 def test_run_goes_on_with_other_randomness_after_a_rollback(tmp_path, dataset, monkeypatch) -> None:
     """The step that failed comes again with the same pictures and other latents."""
     met: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
+    troubles = {(4, 0): "made up"}
     step, judge = training.train_step, DivergenceGuard.judge
 
     def noted(state: TrainState, batch: Batch, world: World) -> tuple:
@@ -165,7 +168,8 @@ def test_run_goes_on_with_other_randomness_after_a_rollback(tmp_path, dataset, m
         return done[0]
 
     def judged(self: DivergenceGuard, log: dict, *, skipped: bool) -> str | None:
-        return "made up" if list(met)[-1] == (4, 0) else judge(self, log, skipped=skipped)
+        trouble = troubles.pop(list(met)[-1], None)
+        return trouble or judge(self, log, skipped=skipped)
 
     monkeypatch.setattr(training, "train_step", noted)
     monkeypatch.setattr(DivergenceGuard, "judge", judged)
@@ -252,6 +256,27 @@ def test_every_option_resumes_exactly_and_takes_effect(
 
 
 # Micro-batches
+
+
+def slope_of(module: nn.Module, slope: float) -> tuple[Tensor, phases.Log]:
+    """A loss with this gradient for every weight, and what a step needs of a log."""
+    return slope * sum(p.sum() for p in module.parameters()), {"scores/real_sign": torch.zeros(())}
+
+
+def test_every_update_gets_the_mean_over_micro_batches(tmp_path, dataset, monkeypatch) -> None:
+    """Every phase's loss has the gradient 1, 2 or 4 for all weights of its player, in both micro-batches."""
+    state, caught = micro_state(tmp_path, *PAIRS), []
+
+    for optimizer in state.optimizers.values():
+        weights = optimizer.param_groups[0]["params"]
+        monkeypatch.setattr(
+            optimizer, "step", lambda weights=weights: caught.append({p.grad.mean().item() for p in weights})
+        )
+    monkeypatch.setattr(training, "generator_phase", lambda g, *_: slope_of(g, 1.0))
+    monkeypatch.setattr(training, "discriminator_phase", lambda g, d, *_: slope_of(d, 2.0))
+    monkeypatch.setattr(training, "r1_phase", lambda d, *_: slope_of(d, 4.0))
+    train_step(state, first_batch(dataset), World())
+    assert caught == [{1.0}, {2.0}, {4.0}]
 
 
 def halves(latents: Latents, batch: Batch) -> list[tuple[Latents, Batch]]:
