@@ -69,6 +69,12 @@ class World:
         dist.all_reduce(answer, op=dist.ReduceOp.MAX)
         return bool(answer.item())
 
+    def largest(self, value: Tensor) -> float:
+        """The largest of a scalar over all processes."""
+        if self.size > 1:
+            dist.all_reduce(value, op=dist.ReduceOp.MAX)
+        return float(value.item())
+
     def barrier(self) -> None:
         """Waits until every process has come here."""
         if self.size > 1:

@@ -37,6 +37,8 @@ from gp3d_core.signals import Interruption
 from gp3d_core.snapshot import load_checkpoint, save_checkpoint, save_snapshot
 from gp3d_core.streams import stream
 
+_LARGEST = "scores/largest"
+
 
 class TrainingFailed(GP3DError):
     """A run that diverged more often than `training.max_rollbacks`."""
@@ -298,13 +300,17 @@ def average_weights(ema: nn.Module, module: nn.Module, batch: int, half_life: fl
 
 
 def mean_log(logs: list[Log], world: World) -> dict[str, float]:
-    """Every number averaged over the micro-batches that report it and over processes."""
+    """Every number averaged over the micro-batches that report it and over processes; the largest score stays it."""
     names = sorted({name for log in logs for name in log})
-    means = [
-        torch.stack([log[name].detach().float() for log in logs if name in log]).mean() for name in names
-    ]
+    values = {
+        name: torch.stack([log[name].detach().float() for log in logs if name in log]) for name in names
+    }
+    means = [values[name].mean() for name in names]
     world.mean_(means)
-    return dict(zip(names, torch.stack(means).tolist(), strict=True))
+    numbers = dict(zip(names, torch.stack(means).tolist(), strict=True))
+    if _LARGEST in values:
+        numbers[_LARGEST] = world.largest(values[_LARGEST].max())
+    return numbers
 
 
 def crossed(before: int, now: int, kimg: float) -> bool:

@@ -12,6 +12,7 @@ from gp3d_core.guard import SCORE_LIMIT, DivergenceGuard
 from gp3d_core.runfolder import RunFolder
 from gp3d_core.training import (
     TrainingFailed,
+    mean_log,
     train_step,
 )
 from tests.core.micro import (
@@ -114,3 +115,13 @@ def test_guard_tolerates_two_skipped_steps_but_not_three():
     guard = DivergenceGuard()
     assert [guard.judge({}, skipped=s) for s in (True, True, False, True, True)] == [None] * 5
     assert "3 steps in a row" in guard.judge({}, skipped=True)
+
+
+def test_largest_score_is_not_averaged_away():
+    """One micro-batch whose scores explode is seen, however many others are calm."""
+    logs = [
+        {"scores/largest": torch.tensor(x), "loss/generator": torch.tensor(x)} for x in (1.0, 1.0, 900.0, 1.0)
+    ]
+    numbers = mean_log(logs, World())
+    assert numbers == {"scores/largest": 900.0, "loss/generator": pytest.approx(225.75)}
+    assert "exploded" in DivergenceGuard().judge(numbers, skipped=False)
