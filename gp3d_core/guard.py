@@ -12,9 +12,9 @@ PATIENCE = 3  # steps in a row that may be skipped for gradients that overflow h
 class DivergenceGuard:
     """Judges step after step; remembers only how many steps in a row had to be skipped."""
 
-    def __init__(self) -> None:
-        """A guard that has seen nothing yet."""
-        self._skipped = 0
+    def __init__(self, skipped_in_a_row: int = 0) -> None:
+        """A guard that has seen so many skipped steps last."""
+        self.skipped_in_a_row = skipped_in_a_row
 
     def judge(self, log: Mapping[str, float], *, skipped: bool) -> str | None:
         """What is wrong after a step with these numbers, in a few words; None while training may go on.
@@ -26,7 +26,7 @@ class DivergenceGuard:
                 return f"{name} is {value}"
         if log.get("scores/largest", 0.0) > SCORE_LIMIT:
             return f"scores exploded to {log['scores/largest']:.0f}"
-        self._skipped = self._skipped + 1 if skipped else 0
-        if self._skipped >= PATIENCE:
+        self.skipped_in_a_row = self.skipped_in_a_row + 1 if skipped else 0
+        if self.skipped_in_a_row >= PATIENCE:
             return f"gradients were not finite {PATIENCE} steps in a row"
         return None

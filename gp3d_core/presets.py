@@ -102,7 +102,7 @@ _KNOWN_CAMERAS = CameraGeneratorConfig(adjust=(), regulariser="none", force_mean
 _PAPER_CAMERAS = CameraGeneratorConfig(
     regulariser="gradient_penalty",
     angle_weight=0.3,
-    radius_weight=0.0,
+    radius_weight=0.3,
     fov_weight=0.03,
     look_at_weight=0.003,
     weight_ramp=Ramp(start=1.0, end=1.0),

@@ -62,6 +62,7 @@ class TrainState:
     angles: Tensor | None = None  # of all training images, where the prior is custom
     nimg: int = 0
     rollbacks: int = 0
+    skipped_in_a_row: int = 0
     seconds: float = 0.0
     modules: dict[str, nn.Module] = field(init=False)
     optimizers: dict[str, torch.optim.Optimizer] = field(init=False)
@@ -115,7 +116,7 @@ def train_until_trouble(
     max_minutes: float,
 ) -> None:
     """Steps through the data from the clock on until the run is finished, or until it had to be rolled back."""
-    settings, guard = state.config.training, DivergenceGuard()
+    settings, guard = state.config.training, DivergenceGuard(state.skipped_in_a_row)
     local = settings.batch // world.size
     for batch in batches(
         dataset,
@@ -129,6 +130,7 @@ def train_until_trouble(
         log, skipped = train_step(state, batch.to(world.device), world)
         state.seconds += time.monotonic() - start
         trouble = guard.judge(log, skipped=skipped)
+        state.skipped_in_a_row = guard.skipped_in_a_row
         if trouble is not None:  # the numbers are means over all processes, so that all judge alike
             roll_back(state, folder, world, trouble)
             monitor.note_rollback(state, trouble)
@@ -324,6 +326,7 @@ def write_checkpoint(state: TrainState, folder: RunFolder, world: World) -> None
         facts = {
             "nimg": state.nimg,
             "rollbacks": state.rollbacks,
+            "skipped_in_a_row": state.skipped_in_a_row,
             "seconds": state.seconds,
             "augmentation": state.augmentation.state(),
         }
@@ -346,7 +349,7 @@ def restore(state: TrainState, folder: RunFolder, world: World) -> None:
         return
     facts = load_checkpoint(found[0], state.modules, state.optimizers)
     state.nimg, state.rollbacks = int(facts["nimg"]), int(facts["rollbacks"])
-    state.seconds = float(facts["seconds"])
+    state.skipped_in_a_row, state.seconds = int(facts.get("skipped_in_a_row", 0)), float(facts["seconds"])
     state.augmentation.restore(facts["augmentation"])
     if world.leads:
         folder.forget_stats_after(state.nimg)
@@ -370,7 +373,7 @@ def roll_back(state: TrainState, folder: RunFolder, world: World, trouble: str) 
         folder.forget_newest_checkpoint()
     world.barrier()
     restore(state, folder, world)
-    state.rollbacks, state.seconds = rollbacks, seconds
+    state.rollbacks, state.seconds, state.skipped_in_a_row = rollbacks, seconds, 0
     if world.leads:
         folder.forget_snapshots_after(state.nimg)
         folder.append_stats(
