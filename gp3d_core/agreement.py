@@ -29,6 +29,9 @@ _DEPTH_SHARE = 0.25  # of a difference of depths in a level's score: silhouettes
 _RAYS = 2**12  # at a time
 
 
+_BEST_PSNR = 99.0  # of pictures that are equal: infinity is no JSON
+
+
 @dataclass(frozen=True, eq=False)
 class Agreement:
     """Peak signal-to-noise ratio in dB over all pixels, intersection over union of the silhouettes, and the pictures.
@@ -61,7 +64,7 @@ def compare(
         either += int((solid | drawn.mask).sum())
     pictures = np.stack(fields), np.stack(meshes)
     error = float(((pictures[0].astype(np.float64) - pictures[1]) ** 2).mean())
-    psnr = math.inf if error == 0 else 10 * math.log10(255**2 / error)
+    psnr = min(10 * math.log10(255**2 / max(error, 1e-12)), _BEST_PSNR)
     return Agreement(psnr, common / either if either else 1.0, *pictures)
 
 

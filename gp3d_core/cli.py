@@ -187,12 +187,16 @@ def _add_mesh(commands: argparse._SubParsersAction) -> None:
 
 
 def _add_render(commands: argparse._SubParsersAction) -> None:
-    parser = commands.add_parser("render", help="draw a sheet of generated views with their depth")
+    parser = commands.add_parser("render", help="draw generated objects: a sheet, stills or films")
     _add_snapshot_arguments(parser)
-    parser.add_argument("--out", type=Path, default=Path("sheet.png"), help="picture to write")
-    parser.add_argument(
-        "--resolution", type=_number(int, 2, 4096), help="pixels of a view (default: as trained)"
-    )
+    kinds = ("sheet", "stills", "points", "turntable", "front-circle", "line", "wiggle")
+    add = parser.add_argument
+    add("--kind", choices=kinds, default="sheet", help="a sheet (default), PNGs (stills, points) or a film")
+    add("--out", type=Path, help="picture; folder of stills; film in .gif or .mp4, or a folder of films")
+    add("--resolution", type=_number(int, 2, 4096), help="pixels of a view (default: as trained)")
+    add("--frames", type=_number(int, 2, 10_000), help="of a film (default 64)")
+    add("--depth", action="store_true", help="stills and films: also the depth")
+    add("--normals", action="store_true", help="stills and films: also the normals, from the depth")
     parser.set_defaults(command=_render)
 
 
@@ -319,13 +323,31 @@ def _corners(text: str | None) -> tuple[float, ...] | None:
 
 
 def _render(options: argparse.Namespace) -> int:
+    still = options.kind in ("sheet", "stills", "points")
+    if still and options.frames:
+        raise UsageError(f"--frames is for films, --kind {options.kind} has none")
+    if options.kind == "sheet" and (options.depth or options.normals):
+        raise UsageError("--depth and --normals are for stills and films: choose another --kind")
+    from gp3d_core.filming import FRAMES, write_films, write_stills
     from gp3d_core.generation import open_snapshot, parse_seeds, wishes, write_sheet
 
     seeds = parse_seeds(options.seeds)
     snapshot = open_snapshot(options.snapshot, options.device)
     objects = wishes(snapshot, options.classes, seeds)
-    write_sheet(snapshot, objects, options.out, truncation=options.truncation, resolution=options.resolution)
-    print(options.out)
+    seen = {"truncation": options.truncation, "resolution": options.resolution}
+    if options.kind == "sheet":
+        out = options.out or Path("sheet.png")
+        write_sheet(snapshot, objects, out, **seen)
+        print(out)
+        return 0
+    seen |= {"kind": options.kind, "depth": options.depth, "normals": options.normals}
+    if still:
+        paths = write_stills(snapshot, objects, options.out or Path("stills"), **seen)
+    else:
+        frames = options.frames or FRAMES
+        paths = write_films(snapshot, objects, options.out or Path("films"), frames=frames, **seen)
+    for path in paths:
+        print(path)
     return 0
 
 

@@ -36,6 +36,7 @@ FORMAT = "gp3d-mesh"
 VERSION = 1
 ROUGHNESS = 0.9  # colours learnt from pictures contain their highlights: the material adds hardly any
 METALLIC = 0.0
+_ARRAY_BUFFER, _ELEMENT_ARRAY_BUFFER = 34962, 34963  # glTF's numbers for vertex data and for indices
 
 
 class MeshError(GP3DError):
@@ -83,8 +84,7 @@ class Mesh:
 
 
 def save_mesh(mesh: Mesh, path: str | Path, recipe: Mapping[str, Any] | None = None) -> list[Path]:
-    """Writes `mesh` in the format that the suffix of `path` names and returns the files written, `path`
-    first.
+    """Writes `mesh` in the format that the suffix of `path` names and returns the files written, `path` first.
 
     .obj: with `<stem>.mtl` and `<stem>.png`. Without a texture, vertex colours stand behind the coordinates
     and the material has their average, so that importers that ignore them show no grey (trimesh needs
@@ -131,9 +131,7 @@ def save_recipe(recipe: Mapping[str, Any], path: str | Path) -> Path:
 
 
 def merge_positions(mesh: Mesh) -> tuple[np.ndarray, np.ndarray]:
-    """Vertices float32 [U,3] with every position once, and faces int32 [F,3] over them: seams of an atlas are
-    closed.
-    """
+    """Vertices float32 [U,3], every position once, and faces int32 [F,3] over them: seams of an atlas are closed."""
     first, inverse = unique_rows(mesh.vertices)
     return mesh.vertices[first], inverse[mesh.faces].astype(np.int32)
 
@@ -141,9 +139,7 @@ def merge_positions(mesh: Mesh) -> tuple[np.ndarray, np.ndarray]:
 def _check_array(name: str, array: np.ndarray | None, dtype: type, shape: tuple[int | None, ...]) -> None:
     if array is None:
         return
-    fits = len(array.shape) == len(shape) and all(
-        s in (None, a) for s, a in zip(shape, array.shape, strict=True)
-    )
+    fits = array.ndim == len(shape) and all(s in (None, a) for s, a in zip(shape, array.shape, strict=True))
     if array.dtype != dtype or not fits:
         wanted = ", ".join("any" if s is None else str(s) for s in shape)
         raise MeshError(
@@ -153,9 +149,8 @@ def _check_array(name: str, array: np.ndarray | None, dtype: type, shape: tuple[
 
 def unique_rows(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Indices [U] of the first occurrence of each float32 row, in order, and for each row its place [V] among them."""
-    bits = (
-        (np.ascontiguousarray(rows, np.float32) + np.float32(0)).view(np.uint32).astype(np.uint64)
-    )  # -0 is 0
+    rows = np.ascontiguousarray(rows, np.float32) + np.float32(0)  # -0 is 0
+    bits = rows.view(np.uint32).astype(np.uint64)
     group = bits[:, 0]
     for column in bits[:, 1:].T:
         _, group = np.unique((group << np.uint64(32)) | column, return_inverse=True)
@@ -273,17 +268,22 @@ def _save_glb(mesh: Mesh, path: Path, recipe: dict[str, Any]) -> list[Path]:
     part = trimesh.Trimesh(
         mesh.vertices,
         mesh.faces,
-        vertex_normals=mesh.normals,
+        vertex_normals=None if mesh.normals is None else _unit(mesh.normals),
         vertex_attributes=attributes,
         process=False,
         visual=TextureVisuals(uv=mesh.uv, material=material),
     )
 
     def finish(tree: dict[str, Any]) -> None:
-        """Renames the colours, which trimesh alone would round to linear bytes, and adds the recipe."""
-        attributes = tree["meshes"][0]["primitives"][0]["attributes"]
+        """Renames the colours, which trimesh alone would round to linear bytes; adds the recipe and what views hold."""
+        (primitive,) = tree["meshes"][0]["primitives"]
+        accessors, views = tree["accessors"], tree["bufferViews"]
         if colors:
-            attributes["COLOR_0"] = attributes.pop("_COLOR_0")
+            primitive["attributes"]["COLOR_0"] = primitive["attributes"].pop("_COLOR_0")
+        for accessor in (accessors[number] for number in primitive["attributes"].values()):
+            stride = 4 * {"SCALAR": 1, "VEC2": 2, "VEC3": 3}[accessor["type"]]  # equal arrays share a view
+            views[accessor["bufferView"]] |= {"byteStride": stride, "target": _ARRAY_BUFFER}
+        views[accessors[primitive["indices"]]["bufferView"]]["target"] = _ELEMENT_ARRAY_BUFFER
         tree["scenes"][0]["extras"] = {"gp3d": recipe}
 
     scene = trimesh.Scene()
@@ -292,6 +292,13 @@ def _save_glb(mesh: Mesh, path: Path, recipe: dict[str, Any]) -> list[Path]:
     with replacing(path) as file:
         file.write_bytes(content)
     return [path]
+
+
+def _unit(normals: np.ndarray) -> np.ndarray:
+    """Normals [V,3] of length 1, which glTF demands; upwards where there is no direction."""
+    length = np.linalg.norm(normals.astype(np.float64), axis=1, keepdims=True)
+    known = np.isfinite(length) & (length > 0)
+    return np.where(known, normals / np.where(known, length, 1), (0, 1, 0)).astype(np.float32)
 
 
 def _load_glb(path: Path) -> Mesh:
@@ -329,9 +336,7 @@ def _load_trimesh(path: Path, skip_materials: bool = False) -> Mesh:
         raise MeshError(f"not a readable {path.suffix} file ({type(error).__name__}: {error})") from None
     nodes = [scene.graph[name] for name in scene.graph.nodes_geometry]
     parts = [(to_world, scene.geometry[name]) for to_world, name in nodes]
-    parts = [
-        (to_world, part) for to_world, part in parts if isinstance(part, trimesh.Trimesh) and len(part.faces)
-    ]
+    parts = [pair for pair in parts if isinstance(pair[1], trimesh.Trimesh) and len(pair[1].faces)]
     if not parts:
         raise MeshError("it holds no triangles")
     if len(parts) == 1:

@@ -32,7 +32,7 @@ FLOORS = (
         "distributed",
         "protocol",
     ),
-    ("patches", "cameras", "meshfile", "pictures", "runfolder"),
+    ("patches", "cameras", "trajectories", "meshfile", "pictures", "runfolder"),
     (
         "rendering",
         "density",
@@ -53,7 +53,7 @@ FLOORS = (
     ),
     ("losses", "augmentation", "networks"),
     ("snapshot", "metrics", "phases", "monitoring"),
-    ("guard", "training", "meshmaking", "recipes", "generation"),
+    ("guard", "training", "meshmaking", "recipes", "generation", "filming"),
     ("studio", "desk", "serve", "launch", "demo", "doctor", "cli"),
 )
 
@@ -62,6 +62,7 @@ ALLOWED = {
     "gp3d_core": {
         "PIL",
         "fast_simplification",
+        "imageio_ffmpeg",  # optional
         "matplotlib",
         "mcubes",
         "numpy",

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -89,9 +90,7 @@ def test_trimesh_reads_texture_and_colors(tmp_path, textured, colored):
 
 def test_glb_follows_gltf(tmp_path, textured, colored):
     save_mesh(colored, tmp_path / "ball.glb", {"seed": 7})
-    content = (tmp_path / "ball.glb").read_bytes()
-    length = int.from_bytes(content[12:16], "little")
-    tree, buffer = json.loads(content[20 : 20 + length]), content[28 + length :]
+    tree, buffer = _glb_parts(tmp_path / "ball.glb")
     accessor = tree["accessors"][tree["meshes"][0]["primitives"][0]["attributes"]["COLOR_0"]]
     assert (accessor["componentType"], accessor["type"]) == (5126, "VEC3")
     start = tree["bufferViews"][accessor["bufferView"]].get("byteOffset", 0)
@@ -106,6 +105,67 @@ def test_glb_follows_gltf(tmp_path, textured, colored):
     scene = trimesh.load_scene(tmp_path / "square.glb", process=False)
     (loaded,) = scene.geometry.values()
     assert np.allclose(loaded.visual.uv, textured.uv, atol=1e-6)
+
+
+def _glb_parts(path) -> tuple[dict, bytes]:
+    """The JSON and the buffer of a GLB file, whose chunks are whole and end on multiples of four."""
+    content = path.read_bytes()
+    length = int.from_bytes(content[12:16], "little")
+    tree, buffer = json.loads(content[20 : 20 + length]), content[28 + length :]
+    assert (content[:8], content[16:20]) == (b"glTF\2\0\0\0", b"JSON")
+    assert content[20 + length :][:8] == len(buffer).to_bytes(4, "little") + b"BIN\0"
+    assert (length % 4, len(buffer) % 4) == (0, 0)
+    assert tree["buffers"] == [{"byteLength": len(buffer)}]
+    return tree, buffer
+
+
+def _glb_values(tree: dict, buffer: bytes, number: int) -> np.ndarray:
+    """The rows of an accessor, read as glTF says, with its limits checked."""
+    accessor = tree["accessors"][number]
+    view = tree["bufferViews"][accessor["bufferView"]]
+    width = {"SCALAR": 1, "VEC2": 2, "VEC3": 3}[accessor["type"]]
+    dtype = {5126: "<f4", 5125: "<u4"}[accessor["componentType"]]
+    start = view["byteOffset"] + accessor.get("byteOffset", 0)
+    assert start % 4 == 0
+    assert accessor["count"] * width * 4 <= view["byteLength"]
+    assert view.get("byteStride", width * 4) == width * 4
+    rows = np.frombuffer(buffer, dtype, accessor["count"] * width, start).reshape(-1, width)
+    assert np.array_equal(accessor["min"], rows.min(axis=0))
+    assert np.array_equal(accessor["max"], rows.max(axis=0))
+    return rows
+
+
+@pytest.mark.parametrize("kind", ["textured", "colored", "plain"])
+def test_glb_says_of_its_views_what_they_hold(tmp_path, textured, colored, kind):
+    plain = Mesh(colored.vertices, colored.faces, seen=np.ones(len(colored.vertices), np.uint8))
+    mesh = {"textured": textured, "colored": colored, "plain": plain}[kind]
+    save_mesh(mesh, tmp_path / "mesh.glb", {"seed": 7})
+    tree, buffer = _glb_parts(tmp_path / "mesh.glb")
+    (primitive,) = tree["meshes"][0]["primitives"]
+    names = {"textured": {"TEXCOORD_0"}, "colored": {"COLOR_0", "NORMAL"}, "plain": {"_SEEN"}}[kind]
+    assert set(primitive["attributes"]) == {"POSITION"} | names
+    for number in primitive["attributes"].values():
+        assert len(_glb_values(tree, buffer, number)) == len(mesh.vertices)
+        view = tree["bufferViews"][tree["accessors"][number]["bufferView"]]
+        assert view["target"] == 34962
+        assert "byteStride" in view, "in the colored ball, positions and normals are equal and share a view"
+    assert np.array_equal(_glb_values(tree, buffer, primitive["indices"]).reshape(-1, 3), mesh.faces)
+    indices = tree["bufferViews"][tree["accessors"][primitive["indices"]]["bufferView"]]
+    assert indices["target"] == 34963
+    assert "byteStride" not in indices
+    pictures = {tree["images"][0]["bufferView"]} if kind == "textured" else set()
+    assert all("target" not in tree["bufferViews"][number] for number in pictures)
+
+
+def test_glb_normals_have_length_1_whatever_the_mesh_has(tmp_path, colored):
+    normals = colored.normals.copy()
+    normals[0], normals[1], normals[2] = 0, np.nan, 1.5 * normals[2]
+    save_mesh(replace(colored, normals=normals), tmp_path / "ball.glb")
+    tree, buffer = _glb_parts(tmp_path / "ball.glb")
+    written = _glb_values(tree, buffer, tree["meshes"][0]["primitives"][0]["attributes"]["NORMAL"])
+    assert np.allclose(np.linalg.norm(written, axis=1), 1, atol=1e-6)
+    assert np.allclose(written[2:], colored.normals[2:], atol=1e-6)
+    assert written[:2].tolist() == [[0, 1, 0]] * 2
 
 
 def test_ply_takes_its_colors_from_the_texture(tmp_path, textured):
