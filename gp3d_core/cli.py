@@ -98,7 +98,9 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser("train", help="train 3DGP on a data set; the same command again resumes")
     parser.add_argument("dataset", type=Path, help="folder or zip (docs/dataset.md)")
     parser.add_argument("run", type=Path, help="folder of the run")
-    parser.add_argument("--preset", default="tiny", help="tiny, shapenet-64, ... (gp3d_core/presets.py)")
+    parser.add_argument(
+        "--preset", default="tiny", help="tiny (default), shapenet-64, ... (gp3d_core/presets.py)"
+    )
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="e.g. training.kimg=50"
     )
@@ -275,6 +277,8 @@ def _mesh(options: argparse.Namespace) -> int:
 
     formats = [name.strip() for name in options.format.split(",")]
     if options.recipe:
+        if options.classes:
+            raise UsageError("--class does not go with --recipe, which names its class and seed")
         recipe = read_recipe(options.recipe)
         snapshot = open_snapshot(snapshot_of(recipe, options.recipe, options.snapshot), options.device)
         objects, truncation = [wish_of(snapshot, recipe)], recipe["truncation"]

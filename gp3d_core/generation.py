@@ -37,6 +37,7 @@ from gp3d_core.streams import stream
 
 FORMATS = ("obj", "glb", "ply", "npz")
 MOST_SEEDS = 10_000
+_WHOLE = 0.85  # silhouette IoU below which a mesh lacks a part that one sees
 _CLASS_MEAN_SAMPLES = 256
 _YAWS = (-0.5, 0.0, 0.5)
 _TILE = 128
@@ -199,6 +200,10 @@ def write_meshes(
     """
     if unknown := [name for name in formats if name not in FORMATS]:
         raise RequestError(f"--format {unknown[0]}: expected {', '.join(FORMATS)}")
+    if out.suffix.lower().removeprefix(".") in FORMATS or out.is_file():
+        raise RequestError(
+            f"--out {out}: expected a folder, found the name of a file; choose files with --format"
+        )
     chosen = MeshOptions(**options)
     out.mkdir(parents=True, exist_ok=True)
     for wish in tqdm(objects, desc="meshes", unit="mesh", file=sys.stderr, disable=None):
@@ -232,9 +237,10 @@ def wish_of(snapshot: Snapshot, recipe: dict[str, Any]) -> Wish:
 
 def _summary(recipe: dict[str, Any]) -> str:
     likeness = "" if recipe["psnr"] is None else f"PSNR {recipe['psnr']:.1f} dB, "
+    missing = "; the field shows more than the mesh, try --keep 0" if recipe["iou"] < _WHOLE else ""
     return (
         f"{recipe['faces']} faces, level {recipe['level']:.4g}, against the field: {likeness}"
-        f"silhouette IoU {recipe['iou']:.3f}"
+        f"silhouette IoU {recipe['iou']:.3f}{missing}"
     )
 
 
@@ -254,6 +260,8 @@ def write_sheet(
     resolution: int | None = None,
 ) -> None:
     """Draws the objects as columns: three yaws of colour, then the frontal depth; saves a PNG at `out`."""
+    if out.suffix.lower() != ".png":
+        raise RequestError(f"--out {out}: a sheet is a .png; films are made with --kind turntable and others")
     camera = snapshot.config.camera
     columns = []
     for wish in tqdm(objects, desc="views", unit="object", file=sys.stderr, disable=None):

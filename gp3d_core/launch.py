@@ -15,8 +15,8 @@ from gp3d_core.distributed import place, world
 from gp3d_core.networks.discriminator import Discriminator
 from gp3d_core.networks.generator import Generator
 from gp3d_core.runfolder import RunFolder
-from gp3d_core.signals import interruptible
-from gp3d_core.training import check_share, train
+from gp3d_core.signals import Interruption, interruptible
+from gp3d_core.training import TrainState, check_share, train
 
 
 def start_training(
@@ -52,10 +52,21 @@ def start_training(
                     "gradients stay averages over the whole batch"
                 ) from error
         if here.leads:
-            verb = "stopped" if interruption.requested else "done"
-            print(f"{verb} at {state.nimg} images; snapshot:", file=sys.stderr)
+            print(f"{ending(state, interruption, max_minutes)}; snapshot:", file=sys.stderr)
             print(folder.snapshot_path(state.nimg))
         return interruption.exit_code
+
+
+def ending(state: TrainState, interruption: Interruption, max_minutes: float) -> str:
+    """How a run ended, and how it would go on, in one line."""
+    total = round(1000 * state.config.training.kimg)
+    if state.nimg >= total:
+        return f"done at {state.nimg} images"
+    if interruption.requested:
+        return f"stopped at {state.nimg} of {total} images; the same command goes on"
+    return (
+        f"time is up ({max_minutes:g} min) at {state.nimg} of {total} images; a larger --max-minutes goes on"
+    )
 
 
 def check_depth_range(config: RunConfig, dataset: Dataset) -> None:

@@ -217,6 +217,8 @@ def open_dataset(folder: Path, settings: Settings, shared: bool = False) -> dict
     A folder without a view may change its settings, unless it is `shared` with other processes. Raises DatasetError
     where the folder cannot be written, or where it holds views of other settings.
     """
+    if (folder / "taxonomy.json").exists():
+        raise DatasetError(f"{folder}: is a model library; choose another folder for the views")
     make_folder(folder)
     index_path = folder / "dataset.json"
     if not index_path.exists():

@@ -24,7 +24,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("out", nargs="?", type=Path, help="folder to write to; made if it does not exist")
     parser.add_argument(
-        "--classes", default="all", help="names, indices or WordNet ids, comma-separated, or all"
+        "--classes", "--class", default="all", help="names, indices or WordNet ids, comma-separated, or all"
     )
     parser.add_argument(
         "--per-class", type=int, default=10, metavar="N", help="models of each class (default 10)"

@@ -199,3 +199,10 @@ def test_folder_with_a_foreign_index_is_refused_and_kept(tmp_path: Path, content
 def test_impossible_settings_raise(numbers: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="found"):
         Settings(**numbers)
+
+
+def test_views_do_not_go_into_a_model_library(tmp_path: Path) -> None:
+    (tmp_path / "taxonomy.json").write_text("[]")
+    with pytest.raises(DatasetError, match="is a model library"):
+        dataset.open_dataset(tmp_path, SETTINGS)
+    assert [path.name for path in tmp_path.iterdir()] == ["taxonomy.json"]
