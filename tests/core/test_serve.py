@@ -539,6 +539,7 @@ def test_a_cancel_wins_until_the_result_is_said(snapshot, tmp_path):
 
 def test_waiting_jobs_can_be_cancelled_and_the_queue_is_bounded(shared, tmp_path):
     running = shared.send("preview", **LONG, dir=str(tmp_path))
+    shared.wait("started", id=running)  # until then it takes a place in the queue itself
     wish = {"class": "mushroom", "seeds": [0], "dir": str(tmp_path)}
     waiting = [shared.send("preview", **wish) for _ in range(QUEUE)]
     assert shared.ask("preview", **wish)["code"] == "E_BUSY"
