@@ -88,6 +88,7 @@ class RenderConfig:
         "normalised"  # of the intervals that guide the fine samples
     )
     evaluation_jitter: bool = False  # the release jitters in evaluation as well
+    backend: Literal["auto", "reference", "triton"] = "auto"  # plain torch or fused kernels, docs/kernels.md
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,6 +201,31 @@ class TrainingConfig:
     checkpoint_kimg: float = 100.0
     seed: int = 0
     max_rollbacks: int = 5
+    head_start_kimg: float = 0.0  # D learns alone for so long, to catch up with a G that can something already
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroundingConfig:
+    """Learning from known shapes before, or instead of, adversarial training (docs/grounding.md).
+
+    Three stages, as shares of `training.kimg` (which counts objects): points alone, rays alone, then both.
+    """
+
+    points: int = 1536  # of an object and step: half near its surface, half anywhere in the box
+    rays: int = 160  # of an object and step: half on the object
+    ray_steps: int = 16  # stratified samples of a ray ...
+    surface_steps: int = 8  # ... and samples around the true depth
+    surface_spread: float = 0.03  # their standard deviation, world units
+    point_share: float = 0.14
+    ray_share: float = 0.07
+    point_weight: float = 0.15  # of the points in the last stage
+    latent_dims: int = 16  # of z that start as the principal components of the shapes; the rest starts at 0
+    latent_noise: float = 0.3  # s: the mapping sees sqrt(1 - s²) z + s ε
+    latent_lr: float = 0.05
+    held_out: int = 2  # models of each class whose last view is only measured
+    prior_dims: int = 4  # of the kernel map that the mapping learns in the end
+    prior_temperature: float = 0.5
+    prior_steps: int = 3000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,6 +241,7 @@ class RunConfig:
     patch: PatchConfig = PatchConfig()
     discriminator: DiscriminatorConfig = DiscriminatorConfig()
     loss: LossConfig = LossConfig()
+    grounding: GroundingConfig = GroundingConfig()
     training: TrainingConfig = TrainingConfig()
 
 
@@ -285,10 +312,14 @@ def _checked(value: Any, hint: Any, key: str) -> Any:
 
 
 def from_dict(data: dict[str, Any], kind: type = RunConfig, key: str = "config") -> Any:
-    """Builds a configuration from `to_dict`'s result; raises ConfigError for unknown, missing or ill-typed keys."""
+    """Builds a configuration from `to_dict`'s result; raises ConfigError for unknown, missing or ill-typed keys.
+
+    Keys that are younger than the first files are filled in with what those files meant.
+    """
     if not isinstance(data, dict):
         raise ConfigError(f"{key} expects a mapping, found {data!r}")
     hints, names = typing.get_type_hints(kind), [f.name for f in fields(kind)]
+    data = {name: _YOUNGER[f"{key}.{name}"] for name in names if f"{key}.{name}" in _YOUNGER} | data
     if unknown := sorted(set(data) - set(names)):
         raise ConfigError(f"no configuration key {key}.{unknown[0]}; {nearest(unknown[0], names)}")
     if missing := [name for name in names if name not in data]:
@@ -305,6 +336,14 @@ def from_dict(data: dict[str, Any], kind: type = RunConfig, key: str = "config")
 def to_dict(config: Any) -> dict[str, Any]:
     """Returns a configuration as nested plain values, ready for JSON."""
     return dataclasses.asdict(config)
+
+
+# Keys that came after files had been written, and what those files meant without saying so.
+_YOUNGER: dict[str, Any] = {
+    "config.render.backend": "auto",
+    "config.grounding": to_dict(GroundingConfig()),
+    "config.training.head_start_kimg": 0.0,
+}
 
 
 def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
