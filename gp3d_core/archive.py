@@ -14,7 +14,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from gp3d_core.errors import GP3DError
@@ -22,6 +22,8 @@ from gp3d_core.errors import GP3DError
 FORMAT = "gp3d-dataset"
 VERSION = 1
 HEADER = "dataset.json"
+UNFINISHED = "pack.json"  # what `gp3d data pack` does; without a dataset.json beside it, it has not ended
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 
 
 class DatasetError(GP3DError):
@@ -93,6 +95,26 @@ def _refuse(error: OSError) -> None:
     raise error
 
 
+def is_depth(name: str) -> bool:
+    """Whether the file `name` is a depth map by its name."""
+    return PurePosixPath(name).stem.endswith("_depth")
+
+
+def depth_name(name: str) -> str:
+    """Name of the depth map that belongs to the image `name`."""
+    path = PurePosixPath(name)
+    return str(path.with_name(f"{path.stem}_depth.png"))
+
+
+def image_names(archive: Archive) -> list[str]:
+    """Paths of the images in `archive`, sorted."""
+    return sorted(
+        name
+        for name in archive.sizes
+        if PurePosixPath(name).suffix.lower() in SUFFIXES and not is_depth(name)
+    )
+
+
 @dataclass(frozen=True)
 class Header:
     """dataset.json, right in itself; None stands for what it does not say.
@@ -112,6 +134,10 @@ class Header:
 def read_header(archive: Archive) -> Header:
     """The facts of dataset.json, none where the archive has no such file; raises DatasetError for wrong ones."""
     if HEADER not in archive.sizes:
+        if UNFINISHED in archive.sizes:
+            raise DatasetError(
+                f"{archive.path} has not been packed to the end; the same `gp3d data pack` command goes on"
+            )
         return Header()
     where = f"{archive.path}/{HEADER}"
     try:
@@ -135,12 +161,13 @@ def _parse_header(facts: object) -> Header:
             f"version {reprlib.repr(facts.get('version'))}; use a matching gp3d version"
         )
     classes, labels, angles = (facts.get(key) for key in ("classes", "labels", "camera_angles"))
-    if labels in (None, []) and (classes is not None or facts.get("format") == FORMAT):
+    unlabelled = classes == [] and labels == []  # said in so many words
+    if labels in (None, []) and (classes is not None or facts.get("format") == FORMAT) and not unlabelled:
         raise ValueError(f"expected a label for each image, found none; add labels or remove {HEADER}")
     t_near, t_far = _parse_bounds(facts.get("t_near"), facts.get("t_far"))
     return Header(
         resolution=_parse_resolution(facts["resolution"]) if "resolution" in facts else None,
-        classes=None if classes is None else class_records(classes),
+        classes=None if classes is None or unlabelled else class_records(classes),
         labels=None if labels in (None, []) else _parse_labels(labels),
         angles=None if angles is None else _parse_angles(angles),
         t_near=t_near,

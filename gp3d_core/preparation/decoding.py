@@ -1,0 +1,150 @@
+"""Any photograph to upright 8-bit sRGB, by stated rules.
+
+Turned as EXIF says. An embedded colour profile is converted to sRGB (relative colorimetric); one that cannot be read
+is taken for sRGB. Transparent parts lie over white, mixed in encoded values. Of 16 bits a channel the upper eight
+count. Grey becomes three equal channels, CMYK without a profile goes by the plain formula. Of an animation or of
+several pages the first is taken. Only formats that Pillow decodes itself are opened (EPS would start another program).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import struct
+import warnings
+import zlib
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageCms, ImageOps
+
+from gp3d_core.errors import GP3DError
+
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
+SUFFIXES = (
+    ".png",
+    ".jpg",
+    ".jpeg",
+    ".jpe",
+    ".jfif",
+    ".webp",
+    ".bmp",
+    ".gif",
+    ".tif",
+    ".tiff",
+    ".ppm",
+    ".pgm",
+)
+FOREIGN = frozenset(
+    {".heic", ".heif", ".avif", ".jp2", ".jxl", ".eps", ".ps", ".svg", ".pdf", ".psd", ".exr", ".hdr"}
+    | {".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf"}
+)  # pictures, but not for us
+_STRIP = 256  # rows
+_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, OverflowError)
+
+
+class PictureError(GP3DError):
+    """A picture that cannot be used; the message says why, without its name."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What is still decoded: at most `pixels` in all."""
+
+    pixels: int = 64_000_000
+
+
+def decode(content: bytes, limits: Limits) -> Image.Image:
+    """The upright sRGB picture (mode RGB) in the file `content`.
+
+    Raises PictureError for a damaged, gigantic or unreadable one; nothing is unpacked before its size is known.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of doubtful metadata and of sizes, which are checked here
+            image = Image.open(io.BytesIO(content), formats=FORMATS)
+            width, height = image.size
+            if width * height > limits.pixels:
+                raise PictureError(
+                    f"has {width}x{height} pixels, more than {limits.pixels / 1e6:g} million; --max-megapixels"
+                )
+            image.load()
+            profile = image.info.get("icc_profile")
+            _turn_upright(image)
+            plain = _to_rgb(_bits_to_eight(image), profile)
+            plain.info.clear()  # nothing of the file but its pixels is written again
+            return plain
+    except PictureError:
+        raise
+    except Image.UnidentifiedImageError:
+        raise PictureError(f"is no picture in a format that is read ({', '.join(FORMATS)})") from None
+    except Image.DecompressionBombError as error:
+        raise PictureError(f"is gigantic ({_reason(error)})") from error
+    except (*_DAMAGE, struct.error, zlib.error, MemoryError) as error:
+        raise PictureError(f"cannot be decoded ({_reason(error)})") from error
+
+
+def pixel_hash(image: Image.Image) -> str:
+    """Hash of size and pixels of a decoded picture; the same for the same picture in another file or format."""
+    digest = hashlib.sha256(struct.pack("<II", *image.size))
+    for top in range(0, image.height, _STRIP):  # in strips, so that no second picture is held
+        digest.update(image.crop((0, top, image.width, min(top + _STRIP, image.height))).tobytes())
+    return digest.hexdigest()
+
+
+def _reason(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _turn_upright(image: Image.Image) -> None:
+    """Turns `image` as its EXIF data say; leaves it as it lies where they cannot be read."""
+    with contextlib.suppress(*_DAMAGE, struct.error, ZeroDivisionError):
+        ImageOps.exif_transpose(image, in_place=True)
+
+
+def _bits_to_eight(image: Image.Image) -> Image.Image:
+    """`image` with at most 8 bits a channel: the upper eight of sixteen. PictureError for numbers without a range."""
+    if image.mode == "F":
+        raise PictureError(
+            "holds floating-point numbers, whose black and white are not known; save it as 8-bit"
+        )
+    if not image.mode.startswith("I"):
+        return image
+    values = np.asarray(image)
+    if values.min() < 0 or values.max() > 65535:
+        raise PictureError("holds 32-bit numbers beyond 65535; save it as 8- or 16-bit")
+    return Image.fromarray((values.astype(np.uint16) >> 8).astype(np.uint8))
+
+
+def _to_rgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """`image` as sRGB over white."""
+    if image.has_transparency_data:
+        image = image if image.mode == "RGBA" else image.convert("RGBA")
+        over = Image.new("RGB", image.size, "white")
+        over.paste(_to_srgb(image.convert("RGB"), profile), mask=image.getchannel("A"))
+        return over
+    if image.mode in ("1", "P", "LAB", "HSV", "YCbCr"):
+        image = image.convert("RGB")
+    image = _to_srgb(image, profile)
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """`image` after its colour profile, where that fits its channels."""
+    if not profile:
+        return image
+    try:
+        own = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        if own.profile.xcolor_space.strip() != {"L": "GRAY"}.get(image.mode, image.mode):
+            return image
+        converted = ImageCms.profileToProfile(
+            image, own, _srgb(), renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC, outputMode="RGB"
+        )
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        return image
+    return image if converted is None else converted
+
+
+def _srgb() -> ImageCms.ImageCmsProfile:
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
