@@ -20,8 +20,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from gp3d_core.box import box_path, name_of
 from gp3d_core.cameras import mean_camera, turn_camera
-from gp3d_core.classes import find_class
+from gp3d_core.checksum import digest
+from gp3d_core.classes import find_class, unrated
 from gp3d_core.distributed import pick_device
 from gp3d_core.errors import GP3DError
 from gp3d_core.meshfile import Mesh, save_mesh, save_recipe
@@ -29,7 +31,7 @@ from gp3d_core.meshmaking import Finished, MeshOptions, RawLevel, finish_mesh
 from gp3d_core.networks.generator import GeneratorOutput
 from gp3d_core.phases import one_hot
 from gp3d_core.pictures import depth_to_uint8, rgb_to_uint8, save_picture, sheet
-from gp3d_core.recipes import digest, option_facts, relative_path, versions
+from gp3d_core.recipes import option_facts, place_of, versions
 from gp3d_core.runfolder import newest_snapshot
 from gp3d_core.signals import Progress, quiet
 from gp3d_core.snapshot import Snapshot, load_snapshot
@@ -50,7 +52,7 @@ class RequestError(GP3DError):
 
 @dataclass(frozen=True)
 class Wish:
-    """One object to make: a class record of the snapshot, its label, and a seed."""
+    """One object to make: a class record of the snapshot, without ratings, its label, and a seed."""
 
     record: dict[str, Any]
     label: int
@@ -63,8 +65,12 @@ class Wish:
         return f"{name}-{self.seed:04d}"
 
 
-def open_snapshot(path: Path, device: str = "auto") -> Snapshot:
-    """The snapshot file at `path`, or the newest one of the run folder there, ready on `device`."""
+def open_snapshot(path: Path | None = None, device: str = "auto") -> Snapshot:
+    """The snapshot file at `path`, or the newest one of the run folder there, ready on `device`.
+
+    None is the model in the box.
+    """
+    path = box_path() if path is None else path
     return load_snapshot(newest_snapshot(path) if path.is_dir() else path, pick_device(device))
 
 
@@ -110,7 +116,7 @@ def wishes(snapshot: Snapshot, classes: Sequence[str] | None, seeds: Sequence[in
     known = snapshot.classes
     chosen = {find_class(query, known=known).label for query in classes} if classes else None
     records = [record for record in known if chosen is None or record["label"] in chosen]
-    return [Wish(record, int(record["label"]), seed) for record in records for seed in seeds]
+    return [Wish(unrated(record), int(record["label"]), seed) for record in records for seed in seeds]
 
 
 @torch.no_grad()
@@ -122,10 +128,18 @@ def style_codes(snapshot: Snapshot, wish: Wish, truncation: float) -> Tensor:
     z = torch.randn(1, z_dim, generator=stream("object", wish.seed)).to(device)
     if truncation == 1.0:
         return generator.mapping(z, c)
-    many = torch.randn(_CLASS_MEAN_SAMPLES, z_dim, generator=stream("class mean")).to(device)
-    same = None if c is None else c.expand(_CLASS_MEAN_SAMPLES, -1)
-    centre = generator.mapping(many, same)[:, 0].mean(dim=0)
+    centre = class_centre(snapshot, wish.label)
     return generator.mapping(z, c, truncation=truncation, centre=centre)
+
+
+@torch.no_grad()
+def class_centre(snapshot: Snapshot, label: int) -> Tensor:
+    """Mean style code [D] of 256 objects of the class `label`, towards which truncation pulls."""
+    generator = snapshot.generator
+    device, z_dim = generator.mapping.w_avg.device, snapshot.config.generator.z_dim
+    z = torch.randn(_CLASS_MEAN_SAMPLES, z_dim, generator=stream("class mean")).to(device)
+    labels = torch.full((_CLASS_MEAN_SAMPLES,), label, device=device)
+    return generator.mapping(z, one_hot(labels, len(snapshot.classes)))[:, 0].mean(dim=0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,7 +187,7 @@ def _recipe(snapshot: Snapshot, thing: Generated, options: MeshOptions, finished
         "class": thing.wish.record,
         "seed": thing.wish.seed,
         "truncation": thing.truncation,
-        "snapshot": snapshot.path.name,
+        "snapshot": name_of(snapshot.path),
         "snapshot_sha256": digest(snapshot.path),
         "nimg": snapshot.nimg,
         **option_facts(options),
@@ -213,7 +227,7 @@ def write_meshes(
         with TemporaryDirectory(prefix=".gp3d-", dir=out) as name:
             for suffix in formats:
                 save_mesh(finished.mesh, Path(name, f"{wish.stem}.{suffix}"), recipe)
-            beside = recipe | {"snapshot_path": relative_path(snapshot.path, out)}
+            beside = recipe | place_of(snapshot.path, out)
             save_recipe(beside, Path(name, f"{wish.stem}.recipe.json"))
             if picture:
                 _save_comparison(finished, Path(name, f"{wish.stem}.compare.png"))
@@ -228,11 +242,12 @@ def wish_of(snapshot: Snapshot, recipe: dict[str, Any]) -> Wish:
     """The object that a recipe names. Raises RequestError if the snapshot does not know its class."""
     if not snapshot.classes:
         return Wish(recipe["class"], 0, recipe["seed"])
-    if recipe["class"] not in snapshot.classes:
+    known = [unrated(record) for record in snapshot.classes]
+    if recipe["class"] not in known:
         raise RequestError(
             f"{snapshot.path} does not know the recipe's class {recipe['class'].get('name')!r}"
         )
-    return Wish(recipe["class"], snapshot.classes.index(recipe["class"]), recipe["seed"])
+    return Wish(recipe["class"], known.index(recipe["class"]), recipe["seed"])
 
 
 def _summary(recipe: dict[str, Any]) -> str:

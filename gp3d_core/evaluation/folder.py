@@ -1,0 +1,115 @@
+"""The folder of one evaluation: what was measured of whom, kept score by score.
+
+evaluation.json  snapshot, data, seed; another snapshot is refused    metrics.jsonl  one line per score
+parts/           each metric's scores with the settings they hold for report.html    all of it on one page
+features/        features of generated images; may be deleted         *.png          what the report shows
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from gp3d_core.atomic import forget_leftovers, write_json, write_text
+from gp3d_core.evaluation.samples import EvaluationError
+from gp3d_core.metrics.score import Score
+
+FORMAT, VERSION = "gp3d-evaluation", 1
+_NAMES = {"snapshot", "dataset", "meshes", "truth"}  # how things are called, not what they are
+
+
+class EvaluationFolder:
+    """Paths and records of an evaluation; `claim` comes first, in one process."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.report = path / "report.html"
+        self._parts = path / "parts"
+
+    def claim(self, about: dict[str, Any]) -> None:
+        """Makes the folder, or recognises it as the same evaluation; EvaluationError if it is another's."""
+        record = self.path / "evaluation.json"
+        if record.exists():
+            self._compare(record, about)
+        elif self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+            raise EvaluationError(
+                f"--out {self.path} exists and is no evaluation; choose a new or empty folder"
+            )
+        self._parts.mkdir(parents=True, exist_ok=True)
+        self._lock()
+        for folder in (self.path, self._parts, *self.path.glob("features/*")):
+            forget_leftovers(folder)
+        write_json(record, {"format": FORMAT, "version": VERSION} | about)
+
+    @property
+    def pictures(self) -> list[Path]:
+        """What the report shows: the samples, then the rest by name."""
+        return sorted(self.path.glob("*.png"), key=lambda path: (path.stem != "samples", path.name))
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What `claim` wrote."""
+        return dict(json.loads((self.path / "evaluation.json").read_text(encoding="utf-8")))
+
+    def has(self, metric: str, settings: dict[str, Any]) -> bool:
+        """Whether `metric` was measured with these very settings."""
+        try:
+            found = json.loads(self._part(metric).read_text(encoding="utf-8"))
+            return bool(found["settings"] == settings)
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
+
+    def keep(self, metric: str, settings: dict[str, Any], scores: list[Score]) -> None:
+        """Keeps the scores of `metric`, in place of those that other settings gave, and renews metrics.jsonl."""
+        record = {"settings": settings, "scores": [_clean(score.as_json()) for score in scores]}
+        write_json(self._part(metric), record)
+        lines = [json.dumps(_clean(score.as_json()), ensure_ascii=False) for score in self.scores()]
+        write_text(self.path / "metrics.jsonl", "".join(f"{line}\n" for line in lines))
+
+    def scores(self) -> list[Score]:
+        """All scores that are kept, metric by metric; NaN for one that could not be computed."""
+        scores = []
+        for path in sorted(self._parts.glob("*.json")):
+            for score in json.loads(path.read_text(encoding="utf-8"))["scores"]:
+                value = math.nan if score["value"] is None else score["value"]
+                scores.append(Score(**score | {"value": value}))
+        return scores
+
+    def _part(self, metric: str) -> Path:
+        return self._parts / f"{metric}.json"
+
+    def _lock(self) -> None:
+        """Keeps other evaluations out of the folder until this object goes."""
+        self._locked = (self.path / "lock").open("w")
+        try:
+            fcntl.flock(self._locked, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise EvaluationError(
+                f"another process is evaluating into {self.path}; wait for it or choose another --out"
+            ) from None
+
+    def _compare(self, record: Path, about: dict[str, Any]) -> None:
+        try:
+            before = dict(json.loads(record.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as error:
+            raise EvaluationError(f"{record} cannot be read ({error}); choose another --out") from error
+        wanted = {"format": FORMAT, "version": VERSION} | about
+        for key in sorted((set(before) | set(wanted)) - _NAMES):
+            there, here = before.get(key), wanted.get(key)
+            if there != here:
+                raise EvaluationError(
+                    f"--out {self.path} holds an evaluation with {key} = {there}, asked for is {here}; "
+                    "choose another folder"
+                )
+
+
+def _clean(value: Any) -> Any:
+    """`value` with null in place of numbers that JSON cannot hold."""
+    if isinstance(value, dict):
+        return {key: _clean(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_clean(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,199 @@
+"""Is it what it should be? A small classifier, trained on renders of real models, names the generated views.
+
+It is trained on the models of the data set's training split and judged on those of the test split, whose figure is
+the floor: what of a real model it would name right.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+from tqdm import tqdm
+
+from gp3d_core.archive import DatasetError
+from gp3d_core.atomic import replacing
+from gp3d_core.evaluation.objects import class_records, objects_of
+from gp3d_core.evaluation.truthviews import TruthViews, read_views
+from gp3d_core.generation import generate
+from gp3d_core.metrics.classifier import STEPS, SmallClassifier, classify, train_classifier
+from gp3d_core.metrics.score import Score
+from gp3d_core.pictures import rgb_to_uint8
+from gp3d_core.snapshot import Snapshot
+from gp3d_core.streams import stream
+from gp3d_core.weights import WeightsError, fill
+
+FORMAT, VERSION = "gp3d-classifier", 1
+_RAYS = 2**14
+
+
+@dataclass(frozen=True, eq=False)
+class Recogniser:
+    """A trained classifier with the names of its classes and its accuracy on held-out real views, by class.
+
+    `facts` say what it was trained on.
+    """
+
+    network: SmallClassifier
+    classes: list[str]
+    held_out: dict[str, float]
+    facts: dict[str, Any]
+
+
+def train_recogniser(
+    views: TruthViews, *, seed: int, steps: int = STEPS, device: torch.device | str = "cpu"
+) -> Recogniser:
+    """Trains on the training split's views and measures on the test split's.
+
+    Raises DatasetError if a class has no views on either side.
+    """
+    dataset = views.dataset
+    names = [str(record["name"]) for record in dataset.classes]
+    test = np.array([model in views.held_out for model in views.models])
+    for label, name in enumerate(names):
+        own = test[dataset.labels == label]
+        if not own.any() or own.all():
+            raise DatasetError(
+                f"{dataset.path}: {name!r} has {int(own.sum())} held-out views of {len(own)}; recognition needs "
+                "models of both splits in every class: render more models"
+            )
+    labels = torch.from_numpy(dataset.labels)
+    learnt, judged = np.flatnonzero(~test), np.flatnonzero(test)
+    network = train_classifier(
+        _images(views, learnt), labels[learnt], len(names), seed=seed, steps=steps, device=device
+    )
+    right = classify(network, _images(views, judged)) == labels[judged]
+    held_out = {
+        name: float(right[labels[judged] == label].double().mean()) for label, name in enumerate(names)
+    }
+    facts = {
+        "trained_on": dataset.path.name,
+        "fingerprint": dataset.fingerprint,
+        "resolution": dataset.resolution,
+        "views": len(learnt),
+        "held_out_views": len(judged),
+        "steps": steps,
+        "seed": seed,
+    }
+    return Recogniser(network, names, held_out, facts)
+
+
+def _images(views: TruthViews, chosen: Sequence[int] | np.ndarray) -> Tensor:
+    """Images uint8 [N,3,R,R]."""
+    size = views.dataset.resolution
+    images = torch.empty(len(chosen), 3, size, size, dtype=torch.uint8)
+    bar = tqdm(chosen, desc="reading views", unit="img", file=sys.stderr, disable=None, leave=False)
+    for place, index in enumerate(bar):
+        images[place] = torch.from_numpy(views.image(int(index)).copy()).permute(2, 0, 1)
+    return images
+
+
+def save_recogniser(recogniser: Recogniser, path: Path) -> None:
+    """Writes weights and facts as one safetensors file."""
+    about = {"classes": recogniser.classes, "held_out": recogniser.held_out, "facts": recogniser.facts}
+    header = {"format": FORMAT, "version": str(VERSION), "about": json.dumps(about)}
+    tensors = {name: value.cpu().contiguous() for name, value in recogniser.network.state_dict().items()}
+    with replacing(path) as temporary:
+        save_file(tensors, temporary, metadata=header)
+
+
+def load_recogniser(path: Path, device: torch.device | str = "cpu") -> Recogniser:
+    """Reads what `save_recogniser` wrote. Raises WeightsError for anything else."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if (header.get("format"), header.get("version")) != (FORMAT, str(VERSION)):
+            raise ValueError(f"found {header.get('format')} {header.get('version')}")
+        about = json.loads(header["about"])
+        network = SmallClassifier(len(about["classes"]))
+        found = Recogniser(network, list(about["classes"]), dict(about["held_out"]), dict(about["facts"]))
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise WeightsError(f"{path}: expected a {FORMAT} version {VERSION} ({error})") from error
+    fill(network, tensors, path, "a classifier of renders")
+    network.to(device).eval().requires_grad_(False)
+    return found
+
+
+def measure_recognition(
+    snapshot: Snapshot, dataset: Path, *, n: int, seed: int, out: Path, truncation: float = 0.7
+) -> list[Score]:
+    """Score recognition: the share of about `n` generated views, spread over the classes, that are named right.
+
+    Each object is seen by the camera of a held-out real view of its class. Every class of the data set may be answered.
+    The classifier is trained at first and kept as `out`/classifier.safetensors. Raises DatasetError if snapshot and
+    data set share no class, or if a class has no held-out models.
+    """
+    views = read_views(dataset)
+    device = snapshot.generator.mapping.w_avg.device
+    recogniser = _recogniser(views, out / "classifier.safetensors", device)
+    records = [record for record in class_records(snapshot) if views.of_class(record)]
+    if not records:
+        raise DatasetError(f"{dataset} shows none of the snapshot's classes")
+    count = max(1, n // len(records))
+    rates, floors = {}, {}
+    with tqdm(
+        total=count * len(records), desc="recognition", unit="view", file=sys.stderr, disable=None
+    ) as bar:
+        for record in records:
+            label = int(views.dataset.labels[views.of_class(record)[0]])
+            pictures = generated_views(snapshot, views, record, count, seed, truncation, bar)
+            name = str(record["name"])
+            floors[name] = recogniser.held_out[recogniser.classes[label]]
+            rates[name] = float((classify(recogniser.network, pictures) == label).double().mean())
+    facts = {
+        "floor": fmean(floors.values()),
+        "per_class": rates,
+        "floor_per_class": floors,
+        "answers": len(recogniser.classes),
+        "truncation": truncation,
+        "seed": seed,
+        "classifier": recogniser.facts,
+    }
+    return [Score(metric="recognition", value=fmean(rates.values()), n=count * len(records), facts=facts)]
+
+
+def _recogniser(views: TruthViews, path: Path, device: torch.device) -> Recogniser:
+    if path.exists():
+        found = load_recogniser(path, device)
+        if found.facts.get("fingerprint") == views.dataset.fingerprint:
+            return found
+    found = train_recogniser(views, seed=0, device=device)
+    save_recogniser(found, path)
+    return found
+
+
+@torch.no_grad()
+def generated_views(
+    snapshot: Snapshot,
+    views: TruthViews,
+    record: dict[str, Any],
+    count: int,
+    seed: int,
+    truncation: float,
+    bar: tqdm,
+) -> Tensor:
+    """`count` objects of a class, uint8 [count,3,R,R], each seen by the camera of a held-out real view of the class."""
+    own = views.of_class(record)
+    held_out = [index for index in own if views.models[index] in views.held_out] or own
+    order = torch.randperm(len(held_out), generator=stream("recognition", seed, record["name"])).tolist()
+    pictures = []
+    for i, wish in enumerate(objects_of(record, count, seed)):
+        thing = generate(snapshot, wish, truncation)
+        camera = views.cameras[held_out[order[i % len(order)]]].to(thing.ws.device)
+        seen = snapshot.generator.view(
+            thing.ws, camera, planes=thing.planes, resolution=views.dataset.resolution, chunk=_RAYS
+        )
+        pictures.append(torch.from_numpy(rgb_to_uint8(seen.rgb)).permute(0, 3, 1, 2))
+        bar.update()
+    return torch.cat(pictures)

@@ -1,0 +1,265 @@
+"""One evaluation from beginning to end: checks, features on all processes, scores one by one, report.
+
+Everything that is computed stays: the same command goes on after an interruption, another metric is added to what
+is there, and a score is measured again only when its settings have changed.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gp3d_core.checksum import digest
+from gp3d_core.data import Dataset
+from gp3d_core.distributed import World, world
+from gp3d_core.evaluation.flatness import SAMPLES as FLATNESS_SAMPLES
+from gp3d_core.evaluation.flatness import measure_flatness
+from gp3d_core.evaluation.folder import EvaluationFolder
+from gp3d_core.evaluation.geometry import measure_geometry
+from gp3d_core.evaluation.images import (
+    IMAGE_METRICS,
+    SAMPLES,
+    ImageScores,
+    check_counts,
+    image_scores,
+    samples_of,
+)
+from gp3d_core.evaluation.meshes import measure_meshes
+from gp3d_core.evaluation.report import write_report
+from gp3d_core.evaluation.samples import EvaluationError, Sampler, describe_cameras, labels_in
+from gp3d_core.evaluation.shapes import measure_shapes
+from gp3d_core.evaluation.sheets import draw_samples
+from gp3d_core.metrics.features import INCEPTION, open_network
+from gp3d_core.metrics.score import Score
+from gp3d_core.pictures import save_picture
+from gp3d_core.runfolder import newest_snapshot
+from gp3d_core.snapshot import Snapshot, load_snapshot
+
+SHAPE_METRICS = ("fpd", "shapes")  # against models; fpd is shapes and one more
+METRICS = (*IMAGE_METRICS, "nfs", *SHAPE_METRICS, "geometry")
+SHAPES = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What to measure of a snapshot, and how; paths that are None were not given."""
+
+    metrics: tuple[str, ...]
+    features: str = INCEPTION
+    weights: Path | None = None
+    samples: int = SAMPLES  # generated images of kid, is and pr
+    shapes: int = SHAPES  # objects of fpd, shapes and geometry
+    truth: Path | None = None  # library of models for fpd and shapes
+    pointnet: Path | None = None
+    seed: int = 0
+    truncation: float = 1.0
+    cache: Path | None = None
+
+
+def parse_metrics(text: str) -> tuple[str, ...]:
+    """Metrics of "fid2k,nfs", each once. Raises EvaluationError, with the nearest name, for one that is unknown."""
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    for name in names:
+        if name not in METRICS:
+            near = difflib.get_close_matches(name, METRICS, n=1)
+            hint = f"did you mean {near[0]}?" if near else "it is not one of them"
+            raise EvaluationError(f"--metrics {name}: {hint} Known are {', '.join(METRICS)}")
+    if not names:
+        raise EvaluationError(f"--metrics expects names with commas, known are {', '.join(METRICS)}")
+    return names
+
+
+def usual_cache() -> Path:
+    """Where features of real images are kept for all evaluations."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "gp3d", "features")
+
+
+def evaluate(
+    snapshot_path: Path, dataset_path: Path, out: Path, request: Request, device: str = "cpu"
+) -> list[Score]:
+    """Measures the snapshot (a file, or the newest of a run folder) against a data set; writes `out`.
+
+    Returns all scores that are now in `out`. Under torchrun the processes share features and surfaces; the first does
+    everything else and writes, the others return nothing. Raises a GP3DError for anything that is wrong, before
+    anything is computed where that can be known.
+    """
+    with world(device) as here:
+        work = _Work.open(snapshot_path, dataset_path, out, request, here)
+        shapes = work.share(here)
+    if not here.leads:
+        return []
+    for metric, scores in shapes.items():
+        work.keep(metric, scores)
+    for metric in work.missing:
+        if metric not in shapes:
+            work.keep(metric, work.measure(metric))
+    work.report()
+    return work.folder.scores()
+
+
+def evaluate_meshes(
+    meshes: Path,
+    truth: Path,
+    out: Path,
+    *,
+    pointnet: Path | None,
+    n: int = SHAPES,
+    seed: int = 0,
+    device: str = "cpu",
+) -> list[Score]:
+    """Measures anyone's meshes, at most `n` of them, against a library of models; writes `out` as `evaluate` does."""
+    folder = EvaluationFolder(out)
+    folder.claim({"meshes": meshes.name, "truth": truth.name, "kind": "meshes", "seed": seed})
+    scores = measure_meshes(meshes, truth, pointnet=pointnet, n=n, seed=seed, out=out, device=device)
+    folder.keep("meshes", {"n": n}, scores)
+    write_report(folder)
+    return folder.scores()
+
+
+@dataclass(frozen=True, eq=False)
+class _Work:
+    """An evaluation that has passed all checks."""
+
+    request: Request
+    sampler: Sampler
+    dataset: Dataset
+    images: ImageScores | None
+    folder: EvaluationFolder
+
+    @staticmethod
+    def open(snapshot_path: Path, dataset_path: Path, out: Path, request: Request, here: World) -> _Work:
+        path = newest_snapshot(snapshot_path) if snapshot_path.is_dir() else snapshot_path
+        snapshot, dataset = load_snapshot(path, here.device), Dataset(dataset_path)
+        check_fit(snapshot, dataset, request)
+        labels = labels_in(snapshot, dataset)
+        sampler = Sampler(snapshot, labels, _angles(snapshot, dataset), request.seed, request.truncation)
+        images = None
+        if set(request.metrics) & set(IMAGE_METRICS):
+            network = open_network(request.features, request.weights, here.device)
+            images = image_scores(sampler, dataset, network, out, request.cache or usual_cache())
+        folder = EvaluationFolder(out)
+        if here.leads:
+            folder.claim(_about(snapshot, dataset, request))
+        here.barrier()
+        return _Work(request, sampler, dataset, images, folder)
+
+    @cached_property
+    def missing(self) -> tuple[str, ...]:
+        """Metrics that the folder does not have yet, as it was when this was first asked."""
+        wanted = self.request.metrics
+        return tuple(metric for metric in wanted if not self.folder.has(metric, self._settings(metric)))
+
+    def share(self, here: World) -> dict[str, list[Score]]:
+        """What all processes do together: the features of images, and the scores that need surfaces."""
+        images = [metric for metric in self.missing if metric in IMAGE_METRICS]
+        shapes = [metric for metric in self.missing if metric in SHAPE_METRICS]
+        here.barrier()  # nobody writes before all know what is missing
+        if self.images is not None and images:
+            self.images.prepare(images, self.request.samples, here)
+        return {metric: self._shapes(metric, here) for metric in shapes}
+
+    def measure(self, metric: str) -> list[Score]:
+        """The scores of one metric that the first process measures alone."""
+        if metric == "nfs":
+            return measure_flatness(self.sampler)
+        if metric == "geometry":
+            return measure_geometry(
+                self.sampler.snapshot,
+                self.dataset.path,
+                n=self.request.shapes,
+                seed=self.request.seed,
+                out=self.folder.path,
+                truncation=self.request.truncation,
+            )
+        if self.images is None:
+            raise ValueError(f"no network was opened for {metric}")
+        return self.images.measure(metric, self.request.samples)
+
+    def keep(self, metric: str, scores: list[Score]) -> None:
+        """Keeps the scores of one metric."""
+        self.folder.keep(metric, self._settings(metric), scores)
+
+    def report(self) -> None:
+        """Draws the samples once, and writes the page of everything that is kept."""
+        picture = self.folder.path / "samples.png"
+        if not picture.exists():
+            save_picture(draw_samples(self.sampler, self.dataset), picture)
+        write_report(self.folder)
+
+    def _shapes(self, metric: str, here: World) -> list[Score]:
+        request = self.request
+        if request.truth is None:
+            raise ValueError(f"no models for {metric}")
+        return measure_shapes(
+            self.sampler.snapshot,
+            request.truth,
+            pointnet=request.pointnet if metric == "fpd" else None,
+            n=request.shapes,
+            seed=request.seed,
+            out=self.folder.path,
+            truncation=request.truncation,
+            world=here,
+        )
+
+    def _settings(self, metric: str) -> dict[str, Any]:
+        """What decides the scores of `metric` besides snapshot, data, seed and truncation."""
+        request = self.request
+        if metric in IMAGE_METRICS and self.images is not None:
+            network = self.images.network
+            return {"n": samples_of(metric, request.samples), "network": network.prefix + network.weights}
+        if metric in SHAPE_METRICS:
+            pointnet = digest(request.pointnet) if metric == "fpd" and request.pointnet else None
+            return {"n": request.shapes, "truth": str(request.truth), "pointnet": pointnet}
+        return {"n": request.shapes if metric == "geometry" else FLATNESS_SAMPLES}
+
+
+def check_fit(snapshot: Snapshot, dataset: Dataset, request: Request) -> None:
+    """Raises EvaluationError when the data is of another size than the snapshot's images, or too little."""
+    resolution = snapshot.config.training.resolution
+    if dataset.resolution != resolution:
+        raise EvaluationError(
+            f"{dataset.path} has {dataset.resolution} px images, {snapshot.path} makes {resolution} px: "
+            f"use the data set at {resolution} px"
+        )
+    for metric in request.metrics:
+        if metric in IMAGE_METRICS:
+            check_counts(metric, dataset, request.samples)
+        if metric in SHAPE_METRICS and request.truth is None:
+            raise EvaluationError(f"{metric} compares with models: name their folder with --truth MODELS")
+        if metric == "fpd" and request.pointnet is None:
+            raise EvaluationError(
+                "fpd needs the weights of a point network, --pointnet FILE; the metric shapes does without"
+            )
+
+
+def _angles(snapshot: Snapshot, dataset: Dataset) -> torch.Tensor | None:
+    """The data set's camera angles [N,2] where the snapshot's prior is made of them."""
+    if "custom" not in (snapshot.config.camera.yaw.kind, snapshot.config.camera.pitch.kind):
+        return None
+    if dataset.angles is None:
+        raise EvaluationError(
+            f"{snapshot.path} takes its cameras from the data, {dataset.path} has no camera_angles"
+        )
+    return torch.from_numpy(dataset.angles)
+
+
+def _about(snapshot: Snapshot, dataset: Dataset, request: Request) -> dict[str, Any]:
+    return {
+        "snapshot": snapshot.path.name,
+        "snapshot_sha256": digest(snapshot.path),
+        "nimg": snapshot.nimg,
+        "preset": snapshot.config.preset,
+        "dataset": dataset.path.name,
+        "dataset_fingerprint": dataset.fingerprint,
+        "images": len(dataset),
+        "resolution": dataset.resolution,
+        "seed": request.seed,
+        "truncation": request.truncation,
+        "cameras": describe_cameras(snapshot, _angles(snapshot, dataset) is not None),
+    }
