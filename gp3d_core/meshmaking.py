@@ -123,6 +123,14 @@ def finish_mesh(
     return Finished(mesh, facts, agreement)
 
 
+def surface_levels(
+    field: TriplaneField, config: RunConfig, level: float | Literal["auto"]
+) -> tuple[float, float]:
+    """The density after activation that `level` means for this object, and the raw density at which it has it."""
+    after = _level(_quick(field, config), field, config, MeshOptions(level=level))
+    return after, raw_level(after, lambda raw: _sigma(raw, config))
+
+
 def _sigma(raw: torch.Tensor, config: RunConfig) -> torch.Tensor:
     render = config.render
     return activate_density(
@@ -141,13 +149,11 @@ def _quick(field: TriplaneField, config: RunConfig) -> Field:
     )
 
 
-def _level(
-    quick: Field, field: TriplaneField, config: RunConfig, options: MeshOptions
-) -> float | Literal["auto"]:
+def _level(quick: Field, field: TriplaneField, config: RunConfig, options: MeshOptions) -> float:
     """The level after activation; "auto" becomes the level that agrees best, or else that of `auto_level`."""
     if isinstance(options.level, RawLevel):
         return float(_sigma(torch.tensor(options.level.value, dtype=torch.float64), config))
-    if options.level != "auto":
+    if not isinstance(options.level, str):
         return options.level
     survey = _sigma(density_grid(field, box=field.box, grid=SURVEY_GRID), config).numpy()
     views = sample_cameras(config.camera, _VIEWS, stream("views")).to(field.planes.device)
