@@ -172,7 +172,7 @@ def sample_colours(count: int, probability: float, generator: torch.Generator) -
     flip = (dice.uniform() > 0.0).to(offset)
     hue, saturation = dice.uniform() * math.pi, torch.exp2(dice.normal() * SATURATION)
     axis = offset.new_full((RGB_CHANNELS,), LUMA)
-    grey, unit = torch.outer(axis, axis), torch.eye(RGB_CHANNELS).to(offset)
+    grey, unit = torch.outer(axis, axis), torch.eye(RGB_CHANNELS, dtype=offset.dtype, device=offset.device)
     cross = torch.linalg.cross(unit, axis.expand(RGB_CHANNELS, -1), dim=1)
     cos, sin = hue.cos()[:, None, None], hue.sin()[:, None, None]
     rotation = grey + cos * (unit - grey) + sin * cross

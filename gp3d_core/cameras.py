@@ -20,6 +20,7 @@ import torch
 
 from gp3d_core.config import CameraConfig, Prior
 from gp3d_core.ops.checks import check_shape
+from gp3d_core.ops.constants import constant
 from gp3d_core.patches import Patches, full_patch, image_plane
 
 POLE_MARGIN = 1e-5  # pitch keeps this distance from 0 and π
@@ -97,7 +98,7 @@ def cam2world(cameras: Cameras) -> torch.Tensor:
     right = _unit(torch.where(vertical, at_pole, right))
     up = _unit(torch.linalg.cross(right, forward))
     top = torch.stack([right, up, -forward, origin], dim=-1)
-    bottom = top.new_tensor([0.0, 0.0, 0.0, 1.0]).expand(len(cameras), 1, 4)
+    bottom = constant((0.0, 0.0, 0.0, 1.0), top).expand(len(cameras), 1, 4)
     return torch.cat([top, bottom], dim=1)
 
 
@@ -139,8 +140,13 @@ def sample_cameras(config: CameraConfig, batch: int, generator: torch.Generator)
 
 def mean_camera(config: CameraConfig) -> Cameras:
     """The camera [1] at the mean of every prior; its look-at point is the mean of the *spherical* parameters."""
+    return Cameras.from_flat(torch.tensor([mean_parameters(config)]))
+
+
+def mean_parameters(config: CameraConfig) -> list[float]:
+    """The mean of every prior, in the order of PARAMETERS."""
     means = {name: _mean(prior) for name, prior in _priors(config).items()} | {"roll": 0.0}
-    return Cameras.from_flat(torch.tensor([[means[name] for name in PARAMETERS]]))
+    return [means[name] for name in PARAMETERS]
 
 
 def turn_camera(camera: Cameras, yaw: float, count: int = 1) -> Cameras:
@@ -179,9 +185,11 @@ def _sample(prior: Prior, batch: int, generator: torch.Generator) -> torch.Tenso
         return (centre + prior.std * torch.special.ndtri(tail + u * (1.0 - 2.0 * tail))).clamp(
             prior.low, prior.high
         )
-    if prior.kind == "hybrid" and torch.rand(1, generator=generator, device=generator.device) < 0.5:
-        return centre + prior.std * 4.0 * (u - 0.5)
-    return centre + prior.std * torch.special.ndtri(u.clamp(min=1e-16))
+    normal = centre + prior.std * torch.special.ndtri(u.clamp(min=1e-16))
+    if prior.kind == "hybrid":
+        coin = torch.rand(1, generator=generator, device=generator.device)
+        return torch.where(coin < 0.5, centre + prior.std * 4.0 * (u - 0.5), normal)
+    return normal
 
 
 def normalise_cameras(cameras: Cameras, config: CameraConfig) -> Cameras:
@@ -190,7 +198,7 @@ def normalise_cameras(cameras: Cameras, config: CameraConfig) -> Cameras:
     Roll and radius pass unchanged. A parameter whose range is a point becomes 0, with derivative 0.
     """
     flat = cameras.flat()
-    low, span = _ranges(config, flat)
+    low, span = (constant(values, flat) for values in _ranges(config))
     scale = torch.where(span > 0, 1.0 / span.clamp(min=1e-30), 0.0)
     return _keeping((flat - low) * scale, roll=cameras.angles[:, 2], radius=cameras.radius)
 
@@ -204,19 +212,20 @@ def denormalise_cameras(
     starts the look-at radius at the look-at pitch's minimum, as the released code does.
     """
     flat = raw.flat()
-    low, span = _ranges(config, flat)
+    lowest, spans = _ranges(config)
     if look_at_low == "pitch":
-        low[7], span[7] = low[6], config.look_at_radius.high - low[6]
-    margin = flat.new_tensor([POLE_MARGIN if "pitch" in name else 0.0 for name in PARAMETERS])
+        lowest[7], spans[7] = lowest[6], config.look_at_radius.high - lowest[6]
+    low, span = constant(lowest, flat), constant(spans, flat)
+    margin = constant([POLE_MARGIN if "pitch" in name else 0.0 for name in PARAMETERS], flat)
     physical = torch.sigmoid(flat) * (span - 2.0 * margin) + low + margin
     return _keeping(physical, roll=torch.zeros_like(raw.radius), radius=raw.radius)
 
 
-def _ranges(config: CameraConfig, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def _ranges(config: CameraConfig) -> tuple[list[float], list[float]]:
     """Lowest values [8] and spans [8] of the parameters; roll's are 0."""
     priors = {"roll": Prior(kind="constant", low=0.0, high=0.0)} | _priors(config)
-    low = like.new_tensor([priors[name].low for name in PARAMETERS])
-    return low, like.new_tensor([priors[name].high - priors[name].low for name in PARAMETERS])
+    low = [priors[name].low for name in PARAMETERS]
+    return low, [priors[name].high - priors[name].low for name in PARAMETERS]
 
 
 def _keeping(flat: torch.Tensor, *, roll: torch.Tensor, radius: torch.Tensor) -> Cameras:

@@ -69,11 +69,11 @@ class World:
         dist.all_reduce(answer, op=dist.ReduceOp.MAX)
         return bool(answer.item())
 
-    def largest(self, value: Tensor) -> float:
-        """The largest of a scalar over all processes."""
+    def largest(self, value: Tensor) -> Tensor:
+        """The largest of a scalar over all processes; `value` becomes it."""
         if self.size > 1:
             dist.all_reduce(value, op=dist.ReduceOp.MAX)
-        return float(value.item())
+        return value
 
     def barrier(self) -> None:
         """Waits until every process has come here."""

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from gp3d_core.config import PatchConfig
 from gp3d_core.ops.checks import check_shape
+from gp3d_core.ops.constants import constant
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,5 +96,5 @@ def extract_patches(images: torch.Tensor, patches: Patches, resolution: int) -> 
     patch agree. A scale of 1 with h = H gives the image back.
     """
     check_shape("images", images, "B C H H", {"B": len(patches)})
-    grid = image_plane(resolution, patches) * images.new_tensor([1.0, -1.0])  # image memory has y down
+    grid = image_plane(resolution, patches) * constant((1.0, -1.0), images)  # image memory has y down
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=True)

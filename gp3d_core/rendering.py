@@ -6,27 +6,45 @@ Legend: B batch, R rays, S coarse samples, F fine samples of a ray.
 Two passes: S stratified positions, then F more where the first found something, drawn from its weights; both
 are composited together in order of t. Positions carry no gradient, points o + t·d do.
 The light that nothing stops is the business of `RenderConfig.last_interval` and `.background`.
+A field that is made of tri-planes and a perceptron is rendered by one kernel where Triton runs (docs/kernels.md);
+everything else here is its plain body.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 
 from gp3d_core.config import CameraConfig, RenderConfig
+from gp3d_core.ops.accelerated import composite_rays, sample_importance
+from gp3d_core.ops.backends import Backend, announce, runs_triton
 from gp3d_core.ops.checks import check_shape
-from gp3d_core.ops.reference import (
-    activate_density,
-    composite_rays,
-    cut_density,
-    ray_weights,
-    sample_importance,
-)
+from gp3d_core.ops.reference import Perceptron, activate_density, cut_density, ray_weights
+
+_MOST_STEPS = 64  # of a pass, in the fused renderer: all pairs of a ray's samples must fit on chip
+_WIDEST = 128  # channels and hidden units that fit there
 
 Field = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
 """A field takes world points [B,N,3] and returns rgb [B,N,3] and raw (not activated) density [B,N,1]."""
+
+
+class Triplanes(NamedTuple):
+    """A field that the fused renderer knows from inside: planes [B,3,C,H,W] over [-box, box]³ and what reads them."""
+
+    planes: torch.Tensor
+    perceptron: Perceptron
+    box: float
+
+
+@runtime_checkable
+class HasTriplanes(Protocol):
+    """A field that can be rendered without being asked for points."""
+
+    def triplanes(self) -> Triplanes:
+        """Its parts."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +96,7 @@ def render(
     u_coarse: torch.Tensor | None = None,
     u_fine: torch.Tensor | None = None,
     chunk: int | None = None,
+    backend: Backend | None = None,
 ) -> Rendering:
     """Colour, depth and opacity of rays with origins and unit directions [B,R,3] through `field`.
 
@@ -86,7 +105,9 @@ def render(
     cut_quantile: densities below this quantile, over all rays and samples of a pass, count as 0.
     u_coarse [B,R,S] and u_fine [B,R,F], in [0,1]: the random numbers to use instead of drawing.
     chunk: rays per query of the field, to save memory; changes nothing else.
-    Raises ValueError when something has to be drawn and there is no generator, or when shapes do not fit.
+    backend: plain torch or kernels; `config.backend` if not given.
+    Raises ValueError when something has to be drawn and there is no generator, or when shapes do not fit, and
+    BackendError when kernels are asked for that cannot run.
     """
     sizes = check_shape("rays_o", rays_o, "B R 3")
     check_shape("rays_d", rays_d, "B R 3", sizes)
@@ -101,14 +122,61 @@ def render(
     )
     # a quantile is over all rays, so then only the queries are split
     group = chunk if cut_quantile == 0 else None
-    parts = [
-        _render(field, rays[part], camera, config, cut_quantile, chunk)
-        for part in _slices(rays_o.shape[1], group)
-    ]
+    slices = _slices(rays_o.shape[1], group)
+    choice = backend or config.backend
+    if isinstance(field, HasTriplanes) and runs_triton(rays_o, choice):
+        triplanes = field.triplanes()
+        obstacle = _fused_obstacle(triplanes, config, cut_quantile)
+        if obstacle is None:
+            return _render_fused(triplanes, rays, camera, config)
+        announce(f"gp3d: rendering op by op, which takes more memory and time: {obstacle}")
+    parts = [_render(field, rays[part], camera, config, cut_quantile, chunk, choice) for part in slices]
     if len(parts) == 1:
         return parts[0]
     names = ("rgb", "depth", "opacity", "weights", "t")
     return Rendering(*(torch.cat([getattr(part, name) for part in parts], dim=1) for name in names))
+
+
+def _fused_obstacle(triplanes: Triplanes, config: RenderConfig, cut_quantile: float) -> str | None:
+    """Why the fused renderer cannot do it; None if it can."""
+    if cut_quantile > 0:
+        return "a quantile of the density needs all rays at once"
+    if max(config.coarse_steps, config.fine_steps) > _MOST_STEPS:
+        return f"a pass has more than {_MOST_STEPS} samples"
+    if max(triplanes.perceptron.hidden_weight.shape) > _WIDEST:
+        return f"the decoder is wider than {_WIDEST}"
+    return None
+
+
+def _render_fused(triplanes: Triplanes, rays: _Rays, camera: CameraConfig, config: RenderConfig) -> Rendering:
+    """Both passes in one launch."""
+    from gp3d_core.ops.triton.marching import Scene
+    from gp3d_core.ops.triton.rendering import render_rays
+
+    composite, t = render_rays(
+        triplanes.planes,
+        triplanes.perceptron,
+        rays.origins,
+        rays.directions,
+        rays.s_coarse,
+        rays.u_fine,
+        rays.noise,
+        Scene(
+            near=camera.t_near,
+            length=camera.t_far - camera.t_near,
+            far=camera.t_far,
+            box=triplanes.box,
+            limit=camera.box,
+            last_interval=config.last_interval,
+            scale=config.density_scale,
+            gain=config.density_gain,
+            shift=config.density_shift,
+        ),
+        background=config.background,
+        empty_outside=config.outside_box == "empty",
+        metric=config.coarse_spacing == "metric",
+    )
+    return Rendering(*composite, t)
 
 
 def _render(
@@ -118,6 +186,7 @@ def _render(
     config: RenderConfig,
     cut_quantile: float,
     chunk: int | None,
+    backend: Backend,
 ) -> Rendering:
     """Both passes over the same rays."""
     near, length = camera.t_near, camera.t_far - camera.t_near
@@ -128,7 +197,8 @@ def _render(
     if config.fine_steps:
         guide = rays.s_coarse if config.coarse_spacing == "normalised" else t
         weights = ray_weights(_cut(sigma, cut_quantile), guide, last_interval=config.last_interval)
-        t_fine = near + sample_importance(rays.s_coarse, weights, rays.u_fine) * length
+        s_fine = sample_importance(rays.s_coarse, weights, rays.u_fine, backend=backend)
+        t_fine = near + s_fine * length
         rgb_fine, sigma_fine = _query(field, rays, t_fine, camera, config, noise[1], chunk)
         t, order = torch.cat([t, t_fine], dim=-1).sort(dim=-1)
         sigma = torch.cat([sigma, sigma_fine], dim=-1).gather(-1, order)
@@ -141,6 +211,7 @@ def _render(
         last_interval=config.last_interval,
         background=config.background,
         t_far=camera.t_far,
+        backend=backend,
     )
     return Rendering(composite.rgb, composite.depth, composite.opacity, composite.weights, t)
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 import copy
 import math
 import time
+from collections import deque
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -35,9 +37,18 @@ from gp3d_core.phases import (
 from gp3d_core.runfolder import RunFolder
 from gp3d_core.signals import Interruption
 from gp3d_core.snapshot import load_checkpoint, save_checkpoint, save_snapshot
+from gp3d_core.stepping import (
+    StepLog,
+    adam,
+    average_weights,
+    crossed,
+    mean_log,
+    send_log,
+    split,
+    update,
+)
 from gp3d_core.streams import stream
-
-_LARGEST = "scores/largest"
+from gp3d_core.transfer import begin_with
 
 
 class TrainingFailed(GP3DError):
@@ -84,12 +95,16 @@ def train(
     interruption: Interruption,
     *,
     max_minutes: float = math.inf,
+    init: Path | None = None,
 ) -> TrainState:
     """Trains until `training.kimg`, `max_minutes` of steps in all, or an interruption; then saves everything.
 
+    A fresh run begins with the generator of the snapshot file `init`, if one is given.
     Raises TrainingFailed when the run keeps diverging, and ConfigError when the batch cannot be shared out.
     """
     state = build_state(config, dataset, world)
+    if init is not None and not folder.list_checkpoints():
+        begin_with(init, state.generator, state.ema)
     restore(state, folder, world)
     with Monitor(state, folder, world) as monitor:
         while not finished(state, world, interruption, max_minutes):
@@ -118,6 +133,7 @@ def train_until_trouble(
     """Steps through the data from the clock on until the run is finished, or until it had to be rolled back."""
     settings, guard = state.config.training, DivergenceGuard(state.skipped_in_a_row)
     local = settings.batch // world.size
+    waiting: deque[StepLog] = deque()
     for batch in batches(
         dataset,
         nimg=state.nimg,
@@ -125,26 +141,49 @@ def train_until_trouble(
         part=slice(world.rank * local, (world.rank + 1) * local),
         seed=settings.seed,
         mirror=settings.mirror,
+        pinned=world.device.type == "cuda",
     ):
         start, before = time.monotonic(), state.nimg
-        log, skipped = train_step(state, batch.to(world.device), world)
+        waiting.append(train_step(state, batch.to(world.device), world))
+        marks = (settings.status_kimg, settings.snapshot_kimg, settings.checkpoint_kimg)
+        report, snapshot, checkpoint = (crossed(before, state.nimg, kimg) for kimg in marks)
+        # what is written must have been judged; else the step before is judged while this one runs
+        trouble = judge(state, guard, monitor, waiting, keep=0 if report or snapshot or checkpoint else 1)
         state.seconds += time.monotonic() - start
-        trouble = guard.judge(log, skipped=skipped)
-        state.skipped_in_a_row = guard.skipped_in_a_row
-        if trouble is not None:  # the numbers are means over all processes, so that all judge alike
-            roll_back(state, folder, world, trouble)
-            monitor.note_rollback(state, trouble)
+        enough = finished(state, world, interruption, max_minutes)
+        if enough and trouble is None:
+            trouble = judge(state, guard, monitor, waiting, keep=0)
+        if trouble is not None:
+            roll_back(state, folder, world, *trouble)
+            monitor.note_rollback(state, trouble[0])
             return
-        monitor.add(state, log, skipped)
-        if crossed(before, state.nimg, settings.status_kimg):
+        if report:
             monitor.report(state)
-        if crossed(before, state.nimg, settings.snapshot_kimg):
+        if snapshot:
             write_snapshot(state, folder, world)
             monitor.picture(state)
-        if crossed(before, state.nimg, settings.checkpoint_kimg):
+        if checkpoint:
             write_checkpoint(state, folder, world)
-        if finished(state, world, interruption, max_minutes):
+        if enough:
             return
+
+
+def judge(
+    state: TrainState, guard: DivergenceGuard, monitor: Monitor, waiting: deque[StepLog], *, keep: int
+) -> tuple[str, int] | None:
+    """Takes in the steps that are `waiting` but for the last `keep`; what is wrong, and after how many images.
+
+    The numbers are means over all processes, so that all judge alike.
+    """
+    while len(waiting) > keep:
+        step = waiting.popleft()
+        log, skipped = step.read()
+        trouble = guard.judge(log, skipped=skipped)
+        state.skipped_in_a_row = guard.skipped_in_a_row
+        if trouble is not None:
+            return trouble, step.nimg
+        monitor.add(state, log, skipped)
+    return None
 
 
 def check_share(config: RunConfig, processes: int) -> None:
@@ -180,12 +219,8 @@ def build_state(config: RunConfig, dataset: Dataset, world: World) -> TrainState
         generator=generator,
         ema=copy.deepcopy(generator).eval().requires_grad_(False),
         discriminator=discriminator,
-        generator_optimizer=torch.optim.Adam(
-            generator.parameters(), lr=settings.generator_lr, betas=(0.0, 0.99), eps=1e-8
-        ),
-        discriminator_optimizer=torch.optim.Adam(
-            discriminator.parameters(), lr=settings.discriminator_lr * lazy, betas=(0.0, 0.99**lazy), eps=1e-8
-        ),
+        generator_optimizer=adam(generator, settings.generator_lr),
+        discriminator_optimizer=adam(discriminator, settings.discriminator_lr, lazy=lazy),
         augmentation=AugmentationController(config.loss),
         labels=torch.from_numpy(dataset.labels).to(world.device),
         classes=dataset.classes,
@@ -202,11 +237,11 @@ def custom_angles(config: RunConfig, dataset: Dataset, world: World) -> Tensor |
     return torch.from_numpy(dataset.angles).to(world.device)
 
 
-def train_step(state: TrainState, batch: Batch, world: World) -> tuple[dict[str, float], bool]:
+def train_step(state: TrainState, batch: Batch, world: World) -> StepLog:
     """One step of each player on this process's part of a batch; advances the clock by the whole batch.
 
-    Returns the numbers to log, averaged over micro-batches and processes, and whether a player's update was skipped
-    because its gradients were not finite.
+    Returns the numbers to log, averaged over micro-batches and processes. Waits for nothing that it started, except
+    that adaptive augmentation needs the step's scores before the next.
     """
     config, settings = state.config, state.config.training
     parts = split(batch, settings.micro_batch)
@@ -221,14 +256,18 @@ def train_step(state: TrainState, batch: Batch, world: World) -> tuple[dict[str,
             for key in keys
         ]
 
-    state.generator.requires_grad_(True)
-    state.discriminator.requires_grad_(False)
-    for part, moment in zip(parts, moments("generator"), strict=True):
-        latents = sample_latents(config, state.labels, num_classes, len(part.labels), moment, state.angles)
-        loss, log = generator_phase(state.generator, state.discriminator, latents, config, moment)
-        (loss / len(parts)).backward()
-        logs.append(log)
-    skipped = not update(state.generator, state.generator_optimizer, world)
+    skipped = torch.zeros((), device=world.device)
+    if state.nimg >= 1000 * settings.head_start_kimg:
+        state.generator.requires_grad_(True)
+        state.discriminator.requires_grad_(False)
+        for part, moment in zip(parts, moments("generator"), strict=True):
+            latents = sample_latents(
+                config, state.labels, num_classes, len(part.labels), moment, state.angles
+            )
+            loss, log = generator_phase(state.generator, state.discriminator, latents, config, moment)
+            (loss / len(parts)).backward()
+            logs.append(log)
+        skipped = update(state.generator, state.generator_optimizer, world)
 
     state.generator.requires_grad_(False)
     state.discriminator.requires_grad_(True)
@@ -241,7 +280,7 @@ def train_step(state: TrainState, batch: Batch, world: World) -> tuple[dict[str,
         (loss / len(parts)).backward()
         moved += average / len(parts)
         logs.append(log)
-    skipped |= not update(state.discriminator, state.discriminator_optimizer, world)
+    skipped = torch.maximum(skipped, update(state.discriminator, state.discriminator_optimizer, world))
     world.mean_([moved])
     average.copy_(moved)
 
@@ -250,74 +289,20 @@ def train_step(state: TrainState, batch: Batch, world: World) -> tuple[dict[str,
             loss, log = r1_phase(state.discriminator, part, config, moment)
             (loss / len(parts)).backward()
             logs.append(log)
-        skipped |= not update(state.discriminator, state.discriminator_optimizer, world)
+        skipped = torch.maximum(skipped, update(state.discriminator, state.discriminator_optimizer, world))
 
     state.nimg += settings.batch
     average_weights(state.ema, state.generator, settings.batch, ema_half_life(state))
     numbers = mean_log(logs, world)
-    state.augmentation.update(numbers["scores/real_sign"], settings.batch)
-    numbers["augmentation"] = state.augmentation.probability
-    return numbers, skipped
-
-
-def split(batch: Batch, size: int) -> list[Batch]:
-    """The batch in micro-batches of `size`."""
-    starts = range(0, len(batch.labels), size)
-    return [
-        Batch(
-            batch.images[k : k + size],
-            batch.depth[k : k + size],
-            batch.labels[k : k + size],
-            None if batch.features is None else batch.features[k : k + size],
-        )
-        for k in starts
-    ]
-
-
-def update(module: nn.Module, optimizer: torch.optim.Optimizer, world: World) -> bool:
-    """Steps with the gradients averaged over processes, then clears them; False if they were not finite (no step)."""
-    gradients = [p.grad for p in module.parameters() if p.grad is not None]
-    world.mean_(gradients)
-    finite = bool(torch.isfinite(torch.stack([g.sum() for g in gradients])).all())
-    if finite:
-        optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
-    return finite
+    if config.loss.augmentation == "ada":
+        state.augmentation.update(numbers["scores/real_sign"].item(), settings.batch)
+    return send_log(numbers, skipped, state.nimg, {"augmentation": state.augmentation.probability})
 
 
 def ema_half_life(state: TrainState) -> float:
     """Half-life of the weight average in images, shorter while the run is young."""
     settings = state.config.training
     return min(1000 * settings.ema_kimg, settings.ema_rampup * state.nimg)
-
-
-@torch.no_grad()
-def average_weights(ema: nn.Module, module: nn.Module, batch: int, half_life: float) -> None:
-    """Moves the weights of `ema` towards `module` by half in `half_life` images; buffers are copied."""
-    keep = 0.5 ** (batch / max(half_life, 1e-8))
-    for slow, fast in zip(ema.parameters(), module.parameters(), strict=True):
-        slow.lerp_(fast, 1.0 - keep)
-    for copied, buffer in zip(ema.buffers(), module.buffers(), strict=True):
-        copied.copy_(buffer)
-
-
-def mean_log(logs: list[Log], world: World) -> dict[str, float]:
-    """Every number averaged over the micro-batches that report it and over processes; the largest score stays it."""
-    names = sorted({name for log in logs for name in log})
-    values = {
-        name: torch.stack([log[name].detach().float() for log in logs if name in log]) for name in names
-    }
-    means = [values[name].mean() for name in names]
-    world.mean_(means)
-    numbers = dict(zip(names, torch.stack(means).tolist(), strict=True))
-    if _LARGEST in values:
-        numbers[_LARGEST] = world.largest(values[_LARGEST].max())
-    return numbers
-
-
-def crossed(before: int, now: int, kimg: float) -> bool:
-    """Whether a multiple of `kimg` thousand images lies in (before, now]."""
-    return math.floor(now / (1000 * kimg) + 1e-9) > math.floor(before / (1000 * kimg) + 1e-9)
 
 
 def write_checkpoint(state: TrainState, folder: RunFolder, world: World) -> None:
@@ -356,12 +341,12 @@ def restore(state: TrainState, folder: RunFolder, world: World) -> None:
     world.barrier()
 
 
-def roll_back(state: TrainState, folder: RunFolder, world: World, trouble: str) -> None:
-    """Returns to the last checkpoint, every second time to the one before, with another random stream.
+def roll_back(state: TrainState, folder: RunFolder, world: World, trouble: str, where: int) -> None:
+    """Returns from `trouble` after `where` images to the last checkpoint, with another random stream.
 
-    Raises TrainingFailed after too many times; the checkpoints stay.
+    Every second time to the checkpoint before. Raises TrainingFailed after too many times; the checkpoints stay.
     """
-    limit, where = state.config.training.max_rollbacks, state.nimg
+    limit = state.config.training.max_rollbacks
     rollbacks, seconds = state.rollbacks + 1, state.seconds
     if rollbacks > limit:
         raise TrainingFailed(

@@ -13,7 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from gp3d_core.config import GeneratorConfig
-from gp3d_core.networks.layers import ModulatedConv, activate, upsample
+from gp3d_core.networks.layers import ModulatedConv
+from gp3d_core.ops.backends import Backend
+from gp3d_core.ops.resampling import finish, upsample
 
 NoiseMode = Literal["none", "const", "random"]
 
@@ -27,9 +29,19 @@ class StyledConv(nn.Module):
 
     noise_const: Tensor
 
-    def __init__(self, inputs: int, outputs: int, resolution: int, w_dim: int, *, up: bool = False) -> None:
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        resolution: int,
+        w_dim: int,
+        *,
+        up: bool = False,
+        backend: Backend = "auto",
+    ) -> None:
         """`resolution` is the output's; `up` doubles the input's size."""
         super().__init__()
+        self.backend = backend
         self.conv = ModulatedConv(inputs, outputs, 3, w_dim, up=up, demodulate=True)
         self.noise_strength = nn.Parameter(torch.zeros(()))
         self.bias = nn.Parameter(torch.zeros(outputs))
@@ -37,14 +49,17 @@ class StyledConv(nn.Module):
 
     def forward(self, x: Tensor, w: Tensor, noise: NoiseMode, generator: torch.Generator | None) -> Tensor:
         """Activations for the style code `w` [B,D]."""
-        x = self.conv(x, w)
+        style = self.conv.modulation(w)
+        x = self.conv.convolve(x, style)
+        sample = None
         if noise == "const":
-            x = x + self.noise_strength * self.noise_const
+            sample = self.noise_const[None, None]
         elif noise == "random":
-            shape = (x.shape[0], 1, *x.shape[2:])
+            shape = (x.shape[0], 1, *self.noise_const.shape)
             sample = torch.randn(shape, generator=generator, device=x.device, dtype=x.dtype)
-            x = x + self.noise_strength * sample
-        return activate(x + self.bias[:, None, None], "lrelu")
+        scale = self.conv.demodulation(style)
+        up, strength = self.conv.up, self.noise_strength
+        return finish(x, scale, self.bias, sample, strength, filtered=up, backend=self.backend)
 
 
 class ToPlanes(nn.Module):
@@ -58,19 +73,30 @@ class ToPlanes(nn.Module):
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         """Channels [B,outputs,H,W] of the features `x` [B,inputs,H,W]."""
-        return self.conv(x, w) + self.bias[:, None, None]
+        kernels = (
+            self.conv.weight.flatten(1) * self.conv.modulation(w)[:, None]
+        )  # one for each sample, [B,O,I]
+        return torch.baddbmm(self.bias[:, None], kernels, x.flatten(2)).unflatten(2, x.shape[2:])
 
 
 class SynthesisBlock(nn.Module):
     """One resolution: convolutions on the features and this resolution's share of the planes."""
 
     def __init__(
-        self, inputs: int, outputs: int, resolution: int, w_dim: int, plane_channels: int, *, up: bool
+        self,
+        inputs: int,
+        outputs: int,
+        resolution: int,
+        w_dim: int,
+        plane_channels: int,
+        *,
+        up: bool,
+        backend: Backend,
     ) -> None:
         """`up` doubles the size in a convolution of its own; the first block has only the other one."""
         super().__init__()
-        self.conv0 = StyledConv(inputs, outputs, resolution, w_dim, up=True) if up else None
-        self.conv1 = StyledConv(outputs, outputs, resolution, w_dim)
+        self.conv0 = StyledConv(inputs, outputs, resolution, w_dim, up=True, backend=backend) if up else None
+        self.conv1 = StyledConv(outputs, outputs, resolution, w_dim, backend=backend)
         self.to_planes = ToPlanes(outputs, plane_channels, w_dim)
 
     def forward(
@@ -86,12 +112,13 @@ class SynthesisBlock(nn.Module):
 class Backbone(nn.Module):
     """Style codes ws [B,L,D] → tri-planes [B,3,F,T,T] in the order xy, xz, yz."""
 
-    def __init__(self, config: GeneratorConfig) -> None:
+    def __init__(self, config: GeneratorConfig, backend: Backend = "auto") -> None:
         """Channels at resolution r: min(channel_base / r, channel_max).
 
         ValueError unless T is a power of two of at least 4.
         """
         super().__init__()
+        self.backend = backend
         resolution, features = config.plane_resolution, PLANES * config.plane_channels
         if resolution < 4 or resolution & (resolution - 1):
             raise ValueError(f"plane_resolution: expected a power of two from 4, found {resolution}")
@@ -101,7 +128,8 @@ class Backbone(nn.Module):
         self.const = nn.Parameter(torch.randn(inputs, size, size))
         while size <= resolution:
             outputs = min(config.channel_base // size, config.channel_max)
-            block = SynthesisBlock(inputs, outputs, size, config.w_dim, features, up=size > 4)
+            up = size > 4
+            block = SynthesisBlock(inputs, outputs, size, config.w_dim, features, up=up, backend=backend)
             self.blocks.append(block)
             size, inputs = size * 2, outputs
         self.num_ws = 2 * len(self.blocks)
@@ -116,5 +144,5 @@ class Backbone(nn.Module):
         planes = ws.new_zeros(len(ws), PLANES * self.plane_channels, 2, 2)
         for i, block in enumerate(self.blocks):
             x, share = block(x, ws[:, max(2 * i - 1, 0) : 2 * i + 2], noise, generator)
-            planes = upsample(planes) + share
+            planes = upsample(planes, share, backend=self.backend)
         return planes.unflatten(1, (PLANES, self.plane_channels))

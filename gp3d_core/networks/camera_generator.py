@@ -17,12 +17,13 @@ from gp3d_core.cameras import (
     PARAMETERS,
     Cameras,
     denormalise_cameras,
-    mean_camera,
+    mean_parameters,
     normalise_cameras,
     sample_cameras,
 )
 from gp3d_core.config import CameraConfig, CameraGeneratorConfig
 from gp3d_core.networks.layers import EqualisedLinear, normalise_second_moment
+from gp3d_core.ops.constants import constant, index
 
 LR_MULTIPLIER = 0.1
 ORIGIN = [PARAMETERS.index(name) for name in ("yaw", "pitch", "roll", "radius")]
@@ -83,11 +84,12 @@ class CameraGenerator(nn.Module):
     def raw(self, prior: Cameras, z: Tensor, c: Tensor | None) -> tuple[Tensor, Tensor]:
         """The normalised prior and the networks' raw outputs, both [B,8]."""
         normalised = normalise_cameras(prior, self.camera).flat()
+        origin, others = (index(columns, normalised.device) for columns in (ORIGIN, OTHERS))
         raw = torch.empty_like(normalised)
-        raw[:, ORIGIN] = self.origin(normalised[:, ORIGIN], z, c)
+        raw[:, origin] = self.origin(normalised[:, origin], z, c)
         seen = normalised.clone()
-        seen[:, ORIGIN] = raw[:, ORIGIN]
-        raw[:, OTHERS] = self.look_at(seen, z, c)
+        seen[:, origin] = raw[:, origin]
+        raw[:, others] = self.look_at(seen, z, c)
         return normalised, raw
 
     def forward(self, prior: Cameras, z: Tensor, c: Tensor | None) -> Cameras:
@@ -146,7 +148,7 @@ class CameraGenerator(nn.Module):
         config = self.config
         weights = [config.angle_weight] * 2 + [0.0, config.fov_weight, config.radius_weight]
         weights += [config.look_at_weight] * 3
-        return per_parameter @ per_parameter.new_tensor(weights) * config.weight_ramp.at(nimg)
+        return per_parameter @ constant(weights, per_parameter) * config.weight_ramp.at(nimg)
 
 
 def gradient_penalty(derivatives: Tensor) -> Tensor:
@@ -169,5 +171,5 @@ def earth_movers_distance(samples: Tensor, target: Tensor) -> Tensor:
 
 def force_mean(posterior: Cameras, camera: CameraConfig) -> Tensor:
     """Distance between the mean posterior angles and the prior's, ‖mean_n φ - φ̄ + 1e-8‖ (scalar)."""
-    target = mean_camera(camera).angles[0].to(posterior.angles)
+    target = constant(mean_parameters(camera)[:3], posterior.angles)
     return torch.linalg.vector_norm(posterior.angles.mean(dim=0) - target + 1e-8)

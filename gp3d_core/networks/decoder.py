@@ -14,10 +14,11 @@ from torch import Tensor, nn
 from gp3d_core.config import GeneratorConfig
 from gp3d_core.density import SeparableDensity
 from gp3d_core.fastview import FastField
-from gp3d_core.networks.layers import EqualisedLinear
-from gp3d_core.ops.reference import sample_triplane
-
-SIGMOID_MARGIN = 0.001  # beyond 0 and 1, so that pure black and white lie within reach
+from gp3d_core.networks.layers import GAINS, EqualisedLinear
+from gp3d_core.ops.accelerated import decode_triplane
+from gp3d_core.ops.backends import Backend
+from gp3d_core.ops.reference import SIGMOID_MARGIN, Perceptron
+from gp3d_core.rendering import Triplanes
 
 
 class TriplaneDecoder(nn.Module):
@@ -37,6 +38,18 @@ class TriplaneDecoder(nn.Module):
             rgb = (torch.sigmoid(rgb) * (1.0 + 2.0 * SIGMOID_MARGIN) - SIGMOID_MARGIN) * 2.0 - 1.0
         return rgb, raw_density
 
+    def perceptron(self) -> Perceptron:
+        """The same two layers as plain tensors, with gradients to the weights."""
+        hidden, output = self.hidden, self.output
+        gain = GAINS["lrelu"]
+        return Perceptron(
+            hidden.weight * (hidden.weight_gain * gain),
+            hidden.bias * (hidden.bias_gain * gain),
+            output.weight * output.weight_gain,
+            output.bias * output.bias_gain,
+            self.bounded,
+        )
+
 
 @dataclass(frozen=True)
 class TriplaneField:
@@ -47,10 +60,17 @@ class TriplaneField:
     planes: Tensor
     decoder: TriplaneDecoder
     box: float
+    backend: Backend = "auto"
 
     def __call__(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """rgb [B,N,3] and raw density [B,N,1] at points [B,N,3] in world units."""
-        return self.decoder(sample_triplane(self.planes, points / self.box))
+        return decode_triplane(
+            self.planes, points, self.decoder.perceptron(), box=self.box, backend=self.backend
+        )
+
+    def triplanes(self) -> Triplanes:
+        """What the fused renderer takes instead of asking for points."""
+        return Triplanes(self.planes, self.decoder.perceptron(), self.box)
 
     def separable_density(self) -> SeparableDensity:
         """The raw density of the only object in the batch, which comes apart on grids; ValueError for several."""

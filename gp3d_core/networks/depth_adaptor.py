@@ -17,7 +17,9 @@ NEAR_OFFSET_FRACTION = 0.25  # of t_far - t_near: how far the near end may be mo
 NEAR_OFFSET_INIT = -3.0  # before the sigmoid
 
 
-def selection_probabilities(config: DepthAdaptorConfig, nimg: int) -> Tensor:
+def selection_probabilities(
+    config: DepthAdaptorConfig, nimg: int, device: torch.device | None = None
+) -> Tensor:
     """Probabilities [K+1] with which a training sample shows its unadapted depth (index 0) or adapted map 1 …
     K.
 
@@ -26,11 +28,13 @@ def selection_probabilities(config: DepthAdaptorConfig, nimg: int) -> Tensor:
     """
     first, maps = config.identity.at(nimg), config.layers + 1
     if config.layers == 0:
-        return torch.ones(1)
+        return torch.ones(1, device=device)
     if config.others == "equal":
-        return torch.tensor([first] + [(1.0 - first) / config.layers] * config.layers)
+        probabilities = torch.full((maps,), (1.0 - first) / config.layers, device=device)
+        probabilities[0] = first
+        return probabilities
     slope = 2.0 * (1.0 - maps * first) / (maps * config.layers)
-    return first + slope * torch.arange(maps)
+    return first + slope * torch.arange(maps, device=device)
 
 
 class DepthAdaptor(nn.Module):
@@ -52,7 +56,7 @@ class DepthAdaptor(nn.Module):
         """Depth mapped linearly so that the near end becomes -1 and `t_far` +1; values outside are not
         clamped.
         """
-        near = torch.as_tensor(self.t_near, dtype=depth.dtype, device=depth.device)
+        near: float | Tensor = self.t_near
         if self.near_offset is not None:
             span = NEAR_OFFSET_FRACTION * (self.t_far - self.t_near)
             near = near + torch.sigmoid(self.near_offset) * span
@@ -72,7 +76,7 @@ class DepthAdaptor(nn.Module):
 
     def sample_index(self, batch: int, nimg: int, generator: torch.Generator) -> Tensor:
         """Which map each of `batch` training samples shows, [batch] integers in 0 … K."""
-        probabilities = selection_probabilities(self.config, nimg).to(generator.device)
+        probabilities = selection_probabilities(self.config, nimg, generator.device)
         return torch.multinomial(probabilities, batch, replacement=True, generator=generator)
 
     def select(self, maps: Tensor, index: Tensor | None) -> Tensor:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from gp3d_core.config import RunConfig
 from gp3d_core.networks.layers import EqualisedConv, EqualisedLinear
 from gp3d_core.networks.mapping import ConditionedMLP, required
+from gp3d_core.ops.backends import Backend
 from gp3d_core.ops.checks import check_shape
 from gp3d_core.patches import Patches
 
@@ -81,13 +82,15 @@ class PositionEncoding(nn.Module):
 class ResidualBlock(nn.Module):
     """Two 3×3 convolutions, the second modulated by the patch position, beside a 1×1 shortcut."""
 
-    def __init__(self, inputs: int, outputs: int, *, down: bool, clamp: float) -> None:
+    def __init__(self, inputs: int, outputs: int, *, down: bool, clamp: float, backend: Backend) -> None:
         """`down` halves the image."""
         super().__init__()
         shared = math.sqrt(0.5)  # of the variance, for each of the two branches
-        self.skip = EqualisedConv(inputs, outputs, 1, bias=False, down=down, gain=shared)
+        self.skip = EqualisedConv(inputs, outputs, 1, bias=False, down=down, gain=shared, backend=backend)
         self.conv0 = EqualisedConv(inputs, inputs, 3, "lrelu", clamp=clamp)
-        self.conv1 = EqualisedConv(inputs, outputs, 3, "lrelu", down=down, gain=shared, clamp=clamp)
+        self.conv1 = EqualisedConv(
+            inputs, outputs, 3, "lrelu", down=down, gain=shared, clamp=clamp, backend=backend
+        )
         self.modulation = EqualisedLinear(HYPER_DIM, inputs)
 
     def forward(self, x: Tensor, hyper: Tensor) -> Tensor:
@@ -130,7 +133,13 @@ class Discriminator(nn.Module):
         while nominal > EPILOGUE_RESOLUTION:
             down = len(self.blocks) >= starts
             self.blocks.append(
-                ResidualBlock(channels(nominal), channels(nominal // 2), down=down, clamp=clamp)
+                ResidualBlock(
+                    channels(nominal),
+                    channels(nominal // 2),
+                    down=down,
+                    clamp=clamp,
+                    backend=config.render.backend,
+                )
             )
             nominal //= 2
 
@@ -161,9 +170,12 @@ class Discriminator(nn.Module):
         position = self.encoding(patches)
         hyper = self.hyper(None, position)
         half = self.half_blocks if images.is_cuda else 0
-        x = self.from_image(images.half() if half else images)
+        # half precision by pixel, as the matrix units read it; single precision by channel
+        first = images.to(torch.half, memory_format=torch.channels_last) if half else images
+        x = self.from_image(first)
         for i, block in enumerate(self.blocks):
-            x = block(x.half() if i < half else x.to(images.dtype), hyper)
+            x = x if i < half else x.to(images.dtype, memory_format=torch.contiguous_format)
+            x = block(x, hyper)
         x = self.conv(minibatch_std(x.to(images.dtype), self.group, self.layout)).flatten(1)
         condition = position
         if self.c_dim:

@@ -55,7 +55,7 @@ class Generator(nn.Module):
         self.config = config
         self.z_dim = settings.z_dim
         self.c_dim = num_classes if num_classes > 1 else 0
-        self.backbone = Backbone(settings)
+        self.backbone = Backbone(settings, config.render.backend)
         self.mapping = Mapping(
             settings.z_dim, self.c_dim, settings.w_dim, self.backbone.num_ws, settings.mapping_layers
         )
@@ -76,7 +76,8 @@ class Generator(nn.Module):
 
     def field(self, planes: Tensor) -> TriplaneField:
         """Colour and raw density as a function of world points, for tri-planes [B,3,F,T,T]."""
-        return TriplaneField(planes, self.decoder, self.config.camera.box)
+        render = self.config.render
+        return TriplaneField(planes, self.decoder, self.config.camera.box, render.backend)
 
     def cameras(self, prior: Cameras, z: Tensor, c: Tensor | None) -> Cameras:
         """Posterior cameras for objects with noise `z` [B,z_dim] and class `c` [B,C]; the prior's if not

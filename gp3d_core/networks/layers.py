@@ -2,8 +2,9 @@
 
 Equalised learning rate: weights are stored with unit variance and scaled when used by lr_multiplier /
 sqrt(fan-in), so that Adam's step has the same relative size in every layer. Activations carry the gain that
-keeps a unit variance. Letters: B batch, I/O input/output channels, H, W image size. Every operation here can
-be differentiated twice (R1).
+keeps a unit variance; a leaky ReLU's is taken into the weights before it, with which it commutes, instead of into the
+larger result. Letters: B batch, I/O input/output channels, H, W image size. Every operation here can be differentiated
+twice (R1).
 """
 
 from __future__ import annotations
@@ -15,40 +16,23 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-Activation = Literal["linear", "lrelu", "softplus"]
+from gp3d_core.ops.backends import Backend
+from gp3d_core.ops.resampling import GAIN, SLOPE, low_pass
 
-# Binomial low-pass of every ×2 step, per axis, not yet normalised.
-FIR_TAPS = (1.0, 3.0, 3.0, 1.0)
+Activation = Literal["linear", "lrelu", "softplus"]
+GAINS: dict[Activation, float] = {"linear": 1.0, "lrelu": GAIN, "softplus": 1.0}
 
 
 def activate(x: Tensor, activation: Activation) -> Tensor:
-    """`x` after its non-linearity and gain: linear ×1, leaky ReLU (slope 0.2) ×√2, softplus ×1."""
+    """`x` after its non-linearity, without the gain of GAINS."""
     if activation == "lrelu":
-        return F.leaky_relu(x, 0.2) * math.sqrt(2.0)
+        return F.leaky_relu(x, SLOPE)
     return F.softplus(x) if activation == "softplus" else x
 
 
 def normalise_second_moment(x: Tensor) -> Tensor:
     """Rows of `x` [B,N] scaled to a mean square of one."""
     return x * torch.rsqrt(x.square().mean(dim=1, keepdim=True) + 1e-8)
-
-
-def fir_kernel(channels: int, gain: float, like: Tensor) -> Tensor:
-    """The separable low-pass filter [channels,1,4,4] of sum `gain`, in the type and on the device of `like`."""
-    taps = torch.tensor(FIR_TAPS, dtype=like.dtype, device=like.device) / sum(FIR_TAPS)
-    return (torch.outer(taps, taps) * gain).expand(channels, 1, -1, -1)
-
-
-def low_pass(x: Tensor, *, padding: int, stride: int = 1, gain: float = 1.0) -> Tensor:
-    """`x` [B,C,H,W] filtered per channel; every `stride`-th pixel of the result, zeros assumed outside."""
-    channels = x.shape[1]
-    return F.conv2d(x, fir_kernel(channels, gain, x), padding=padding, stride=stride, groups=channels)
-
-
-def upsample(x: Tensor) -> Tensor:
-    """`x` [B,C,H,W] at twice the size, [B,C,2H,2W]: zeros inserted, then the low-pass filter with gain 4."""
-    channels = x.shape[1]
-    return F.conv_transpose2d(x, fir_kernel(channels, 4.0, x), stride=2, padding=1, groups=channels)
 
 
 class EqualisedLinear(nn.Module):
@@ -73,7 +57,8 @@ class EqualisedLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The layer's activations, with gain."""
-        x = F.linear(x, self.weight * self.weight_gain, self.bias * self.bias_gain)
+        gain = GAINS[self.activation]
+        x = F.linear(x, self.weight * (self.weight_gain * gain), self.bias * (self.bias_gain * gain))
         return activate(x, self.activation)
 
 
@@ -95,33 +80,34 @@ class EqualisedConv(nn.Module):
         down: bool = False,
         gain: float = 1.0,
         clamp: float | None = None,
+        backend: Backend = "auto",
     ) -> None:
-        """`gain` multiplies the result, `clamp` limits it to ±clamp·gain; `down` halves the image (kernel 1
-        or 3).
+        """`gain` multiplies the result (not of softplus), `clamp` limits it to ±clamp·gain; `down` halves the image
+        (kernel 1 or 3).
         """
         super().__init__()
         self.activation: Activation = activation
         self.weight = nn.Parameter(torch.randn(outputs, inputs, kernel, kernel))
         self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
-        self.weight_gain = 1.0 / math.sqrt(inputs * kernel**2)
+        self.gain = gain * GAINS[activation]
+        self.weight_gain = self.gain / math.sqrt(inputs * kernel**2)
         self.down = down
-        self.gain = gain
-        self.clamp = clamp
+        self.clamp = None if clamp is None else clamp * gain
+        self.backend = backend
 
     def forward(self, x: Tensor) -> Tensor:
         """The layer's activations, with gain and clamp."""
         weight = (self.weight * self.weight_gain).to(x.dtype)
-        bias = None if self.bias is None else self.bias.to(x.dtype)
+        bias = None if self.bias is None else (self.bias * self.gain).to(x.dtype)
         kernel = weight.shape[-1]
         if not self.down:
             x = F.conv2d(x, weight, bias, padding=kernel // 2)
         elif kernel == 1:  # the filter already drops the pixels that a stride would skip
-            x = F.conv2d(low_pass(x, padding=1, stride=2), weight, bias)
+            x = F.conv2d(low_pass(x, padding=1, stride=2, backend=self.backend), weight, bias)
         else:
-            x = F.conv2d(low_pass(x, padding=2), weight, bias, stride=2)
+            x = F.conv2d(low_pass(x, padding=2, backend=self.backend), weight, bias, stride=2)
         x = activate(x, self.activation)
-        x = x if self.gain == 1.0 else x * self.gain
-        return x if self.clamp is None else x.clamp(-self.clamp * self.gain, self.clamp * self.gain)
+        return x if self.clamp is None else x.clamp(-self.clamp, self.clamp)
 
 
 class ModulatedConv(nn.Module):
@@ -144,15 +130,25 @@ class ModulatedConv(nn.Module):
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         """Convolution of `x` [B,I,H,W] with the kernel that the style code `w` [B,w_dim] selects."""
-        style = self.style(w) * self.style_gain
+        style = self.modulation(w)
+        x = self.convolve(x, style)
+        x = low_pass(x, padding=1, gain=4.0, backend="reference") if self.up else x
+        return x * self.demodulation(style)[:, :, None, None] if self.demodulate else x
+
+    def modulation(self, w: Tensor) -> Tensor:
+        """What the input channels are scaled by, [B,I], for style codes `w` [B,w_dim]."""
+        return self.style(w) * self.style_gain
+
+    def convolve(self, x: Tensor, style: Tensor) -> Tensor:
+        """Scaled by `style` [B,I] and convolved, but not demodulated: [B,O,H,W], or where it goes up [B,O,2H+1,2W+1],
+        which the low-pass with padding 1 and gain 4 brings to twice the size.
+        """
         x = x * style[:, :, None, None]
         if self.up:
-            # A transposed convolution leaves 2H + 1 pixels; the filter's padding of 1 brings them to 2H.
-            x = F.conv_transpose2d(x, self.weight.transpose(0, 1), stride=2)
-            x = low_pass(x, padding=1, gain=4.0)
-        else:
-            x = F.conv2d(x, self.weight, padding=self.weight.shape[-1] // 2)
-        if not self.demodulate:
-            return x
+            return F.conv_transpose2d(x, self.weight.transpose(0, 1), stride=2)
+        return F.conv2d(x, self.weight, padding=self.weight.shape[-1] // 2)
+
+    def demodulation(self, style: Tensor) -> Tensor:
+        """What brings the output channels back to unit variance, [B,O]."""
         energy = style.square() @ self.weight.square().sum(dim=(2, 3)).T
-        return x * torch.rsqrt(energy + 1e-8)[:, :, None, None]
+        return torch.rsqrt(energy + 1e-8)

@@ -21,6 +21,24 @@ from gp3d_core.ops.checks import check_shape
 
 PLANE_AXES = ((0, 1), (0, 2), (1, 2))  # the planes xy, xz, yz: (axis along width, axis along height)
 WHITE = 1.0  # in images that span [-1, 1]
+SIGMOID_MARGIN = 0.001  # beyond 0 and 1, so that pure black and white lie within reach
+
+
+class Perceptron(NamedTuple):
+    """Two layers from C features to colour and raw density, with W leaky units of slope 0.2 between.
+
+    hidden_weight [W,C], hidden_bias [W], output_weight [4,W], output_bias [4]; every gain is in them. `bounded`
+    sends colours through a sigmoid that is widened to [-1.002, 1.002].
+    """
+
+    hidden_weight: torch.Tensor
+    hidden_bias: torch.Tensor
+    output_weight: torch.Tensor
+    output_bias: torch.Tensor
+    bounded: bool = False
+
+
+Background = Literal["none", "last", "white"]
 
 
 class Composite(NamedTuple):
@@ -37,10 +55,18 @@ def sample_triplane(planes: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
 
     The planes cover [-1,1]³, their outermost texel centres lying on ±1: texel (0,0) is at (-1,-1), the first axis of
     a plane's name runs along its width, the second along its height. Outside, features fall to 0 over one texel.
+    Planes in half precision are read in the type of the points.
     """
+    return sample_planes(planes, points).mean(dim=1).transpose(1, 2)
+
+
+def sample_planes(planes: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
+    """The three look-ups [B,3,C,N] that `sample_triplane` takes the mean of."""
     sizes = check_shape("planes", planes, "B 3 C H W")
     sizes = check_shape("points", points, "B N 3", sizes)
-    grid = torch.stack([points[..., axes] for axes in PLANE_AXES], dim=1)  # [B,3,N,2]
+    planes = planes.to(points.dtype)
+    # slices, since an index in a list would be sent to the device, which waits for everything before it
+    grid = torch.stack([points[..., a : b + 1 : b - a] for a, b in PLANE_AXES], dim=1)  # [B,3,N,2]
     features = F.grid_sample(
         planes.flatten(0, 1),
         grid.flatten(0, 1).unsqueeze(1),
@@ -48,7 +74,19 @@ def sample_triplane(planes: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
         padding_mode="zeros",
         align_corners=True,
     )
-    return features.reshape(sizes["B"], 3, sizes["C"], sizes["N"]).mean(dim=1).transpose(1, 2)
+    return features.reshape(sizes["B"], 3, sizes["C"], sizes["N"])
+
+
+def decode_triplane(
+    planes: torch.Tensor, points: torch.Tensor, perceptron: Perceptron, *, box: float = 1.0
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """rgb [B,N,3] and raw density [B,N,1] at points [B,N,3] of planes [B,3,C,H,W] that span [-box, box]³."""
+    features = sample_triplane(planes, points / box)
+    units = F.leaky_relu(F.linear(features, perceptron.hidden_weight, perceptron.hidden_bias), 0.2)
+    rgb, raw = F.linear(units, perceptron.output_weight, perceptron.output_bias).split([3, 1], dim=-1)
+    if perceptron.bounded:
+        rgb = (torch.sigmoid(rgb) * (1.0 + 2.0 * SIGMOID_MARGIN) - SIGMOID_MARGIN) * 2.0 - 1.0
+    return rgb, raw
 
 
 def activate_density(
@@ -92,7 +130,7 @@ def composite_rays(
     t: torch.Tensor,
     *,
     last_interval: float,
-    background: Literal["none", "last", "white"] = "none",
+    background: Background = "none",
     t_far: float,
 ) -> Composite:
     """Colour Σw·rgb, depth Σw·t and opacity Σw of rays with colours [B,R,S,C] and densities [B,R,S] at t [B,R,S].

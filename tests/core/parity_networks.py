@@ -20,7 +20,7 @@ from gp3d_core.networks.camera_generator import (
 from gp3d_core.networks.decoder import TriplaneDecoder, TriplaneField
 from gp3d_core.networks.depth_adaptor import DepthAdaptor, selection_probabilities
 from gp3d_core.networks.generator import Generator
-from gp3d_core.networks.layers import upsample
+from gp3d_core.ops.resampling import upsample
 from gp3d_core.patches import Patches
 from gp3d_core.rendering import render
 from tests.core.kinks import either_side_of_kinks

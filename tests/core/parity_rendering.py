@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -11,10 +11,18 @@ from torch.nn import functional as F
 
 from gp3d_core.cameras import Cameras, cam2world, sample_rays, spherical_to_cartesian
 from gp3d_core.config import CameraConfig, RenderConfig
-from gp3d_core.ops.reference import activate_density, ray_weights, sample_importance, sample_triplane
+from gp3d_core.ops.backends import Backend
+from gp3d_core.ops.reference import (
+    Perceptron,
+    activate_density,
+    ray_weights,
+    sample_importance,
+    sample_triplane,
+)
 from gp3d_core.presets import CAMERAS
-from gp3d_core.rendering import Rendering, render
+from gp3d_core.rendering import Rendering, Triplanes, render
 from tests.core.parity_fixtures import Case, Close
+from tests.triton_device import DEVICE
 
 VARIANTS = {
     "det": {},
@@ -33,6 +41,26 @@ def decode(features: torch.Tensor, layers: dict[str, torch.Tensor]) -> tuple[tor
         if index == 0:
             features = F.leaky_relu(features, 0.2) * 2**0.5
     return features[..., :3], features[..., 3:]
+
+
+@dataclass(frozen=True)
+class RecordedField:
+    """The recorded planes and decoder as a function of points, and as the parts that the fused renderer takes."""
+
+    planes: torch.Tensor
+    layers: dict[str, torch.Tensor]
+    box: float
+
+    def __call__(self, points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return decode(sample_triplane(self.planes.unflatten(1, (3, -1)), points / self.box), self.layers)
+
+    def triplanes(self) -> Triplanes:
+        (first, first_bias), (second, second_bias) = (
+            (self.layers[f"model.{k}.weight"], self.layers[f"model.{k}.bias"]) for k in (0, 1)
+        )
+        first, first_bias = first * (2 / first.shape[1]) ** 0.5, first_bias * 2**0.5
+        perceptron = Perceptron(first, first_bias, second / second.shape[1] ** 0.5, second_bias)
+        return Triplanes(self.planes.unflatten(1, (3, -1)), perceptron, self.box)
 
 
 def near_pole(case: Case) -> torch.Tensor:
@@ -85,7 +113,7 @@ def test_triplane_and_decoder_match_with_gradients(case02: Case, close: Close) -
 
 
 def render_case(
-    case: Case, variant: str, dtype: torch.dtype
+    case: Case, variant: str, dtype: torch.dtype, backend: Backend = "reference"
 ) -> tuple[Rendering, dict[str, torch.Tensor], Callable]:
     """The recorded rays rendered, the leaves that gradients flow to, and the field."""
     cameras = case.cameras(dtype=dtype)
@@ -100,16 +128,15 @@ def render_case(
     cameras = Cameras(*(leaves[f"cam.{name}"] for name in ("angles", "fov", "radius", "look_at")))
     camera, config = recorded_configs(case, variant)
 
-    def field(points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        return decode(sample_triplane(leaves["planes"].unflatten(1, (3, -1)), points / camera.box), layers)
-
+    field = RecordedField(leaves["planes"], layers, camera.box)
     random = {}
     if variant == "jitter":
         u_coarse = case["u_coarse"].to(dtype).squeeze(-1)
         random = {"u_coarse": u_coarse, "u_fine": case["u_fine"].to(dtype).reshape_as(u_coarse)}
     rays = sample_rays(cameras, 6, case.patches(dtype=dtype))
     cut = 0.5 if variant == "det_cutq50" else 0.0
-    return render(field, *rays, camera, config, jitter=False, cut_quantile=cut, **random), leaves, field
+    options = {"jitter": False, "cut_quantile": cut, "backend": backend}
+    return render(field, *rays, camera, config, **options, **random), leaves, field
 
 
 def recorded_configs(case: Case, variant: str) -> tuple[CameraConfig, RenderConfig]:
@@ -139,6 +166,20 @@ def test_rendering_matches_with_gradients(case03: Case, close: Close, prefix: st
     assert variant not in ("det", "jitter") or double or set(recorded) == set(leaves)
     for name, expected in recorded.items():
         close(leaves[name].grad, expected, gradient)
+
+
+@pytest.mark.parametrize("variant", ["jitter", "det_noinf_lastback"])
+def test_fused_rendering_matches_with_gradients(case03: Case, close: Close, variant: str) -> None:
+    pytest.importorskip("triton")
+    if DEVICE == "cuda":
+        pytest.skip("the recorded tensors are on the CPU: tests/ops compares the bodies on a card")
+    rendering, leaves, _ = render_case(case03, variant, torch.float32, backend="triton")
+    for name, part in (("rgb", rendering.rgb), ("depth", rendering.depth), ("wsum", rendering.opacity)):
+        close(part.detach(), case03[f"{variant}.{name}"])
+    loss = (rendering.rgb * case03["cotangent.rgb"]).sum()
+    (loss + (rendering.depth * case03["cotangent.depth"]).sum()).backward()
+    for name, expected in case03.under(f"{variant}.grad:").items():
+        close(leaves[name].grad, expected, "gradient")
 
 
 @pytest.mark.parametrize("variant", ["det", "jitter"])

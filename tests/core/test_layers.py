@@ -12,9 +12,8 @@ from gp3d_core.networks.layers import (
     EqualisedConv,
     EqualisedLinear,
     ModulatedConv,
-    low_pass,
-    upsample,
 )
+from gp3d_core.ops.resampling import low_pass, upsample
 
 FIR = np.outer([1, 3, 3, 1], [1, 3, 3, 1]) / 64.0
 

@@ -12,13 +12,8 @@ from gp3d_core.config import ConfigError
 from gp3d_core.data import batches
 from gp3d_core.distributed import World
 from gp3d_core.monitoring import fixed_latents
-from gp3d_core.training import (
-    average_weights,
-    build_state,
-    crossed,
-    ema_half_life,
-    train_step,
-)
+from gp3d_core.stepping import average_weights, crossed, split
+from gp3d_core.training import build_state, ema_half_life, train_step
 from tests.core.micro import (
     CAMERA_GENERATOR,
     StopAfter,
@@ -75,8 +70,6 @@ def gradients_of(state, dataset, world=None, batch=8):
 
 def test_accumulated_gradients_are_the_mean_over_micro_batches(tmp_path):
     """Two micro-batches give the mean of the gradients of each alone (the release sums them)."""
-    from gp3d_core import training
-
     dataset = micro_data(tmp_path / "data")
     state = micro_state(tmp_path / "a", "training.batch=8")
     both = gradients_of(state, dataset)[0]
@@ -85,7 +78,7 @@ def test_accumulated_gradients_are_the_mean_over_micro_batches(tmp_path):
     for index in range(2):
         alone = micro_state(tmp_path / f"b{index}", "training.batch=8")
         whole = next(batches(dataset, nimg=0, batch=8, part=slice(0, 8), seed=0, mirror=True))
-        part = training.split(whole, 4)[index]
+        part = split(whole, 4)[index]
         world = World(rank=index)  # meets the randomness of micro-batch `index`
         caught = []
         alone.generator_optimizer.step = lambda caught=caught, s=alone: caught.append(
@@ -112,7 +105,7 @@ with world("cpu") as here:
     local = 8 // here.size
     part = slice(here.rank * local, (here.rank + 1) * local)
     for batch, _ in zip(batches(dataset, nimg=0, batch=8, part=part, seed=0, mirror=True), range(2)):
-        log, _ = train_step(state, batch, here)
+        log, _ = train_step(state, batch, here).read()
     if here.leads:
         torch.save({"weights": {n: m.state_dict() for n, m in state.modules.items()}, "log": log}, sys.argv[2])
 """

@@ -1,0 +1,85 @@
+"""Filtered resampling ×2 and what follows a convolution, for StyleGAN2's networks: plain torch, or kernels on a GPU.
+
+Legend: B batch, C channels, H W image size. The filter is the binomial [1, 3, 3, 1] of either axis.
+`low_pass` and `upsample` are linear and can be differentiated any number of times (R1 needs two); `finish` once with
+kernels. `backend` as in `backends`.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from gp3d_core.ops.backends import Backend, runs_triton
+from gp3d_core.ops.checks import check_shape
+from gp3d_core.ops.constants import constant
+
+FIR_TAPS = (1.0, 3.0, 3.0, 1.0)  # of either axis, not yet normalised
+SLOPE = 0.2  # of the leaky ReLU for negative numbers
+GAIN = math.sqrt(2.0)  # of the leaky ReLU, which keeps a unit variance
+
+
+def low_pass(
+    x: Tensor, *, padding: int, stride: int = 1, gain: float = 1.0, backend: Backend = "auto"
+) -> Tensor:
+    """`x` [B,C,H,W] filtered per channel; every `stride`-th pixel of the result, zeros assumed outside."""
+    if runs_triton(x, backend):
+        from gp3d_core.ops.triton import resample
+
+        return resample.low_pass(x, padding=padding, stride=stride, gain=gain)
+    channels = x.shape[1]
+    return F.conv2d(x, fir_kernel(channels, gain, x), padding=padding, stride=stride, groups=channels)
+
+
+def upsample(x: Tensor, plus: Tensor | None = None, *, backend: Backend = "auto") -> Tensor:
+    """`x` [B,C,H,W] at twice the size, [B,C,2H,2W]: zeros inserted, then the low-pass filter with gain 4; and `plus`
+    [B,C,2H,2W] added.
+    """
+    if runs_triton(x, backend):
+        from gp3d_core.ops.triton import resample
+
+        return resample.upsample(x, plus)
+    channels = x.shape[1]
+    x = F.conv_transpose2d(x, fir_kernel(channels, 4.0, x), stride=2, padding=1, groups=channels)
+    return x if plus is None else x + plus
+
+
+def finish(
+    x: Tensor,
+    scale: Tensor,
+    bias: Tensor,
+    noise: Tensor | None,
+    strength: Tensor,
+    *,
+    filtered: bool = False,
+    backend: Backend = "auto",
+) -> Tensor:
+    """What follows a modulated convolution `x`: leaky ReLU of (scale · x + strength · noise + bias), times √2.
+
+    x [B,C,H,W], or [B,C,H+1,W+1] to be `filtered` first (low-pass with gain 4, padding 1). scale [B,C] is positive,
+    bias [C], noise [1 or B,1,H,W] is a constant, strength a scalar.
+    """
+    sizes = check_shape("x", x, "B C H W")
+    check_shape("scale", scale, "B C", sizes)
+    check_shape("bias", bias, "C", sizes)
+    if runs_triton(x, backend):
+        from gp3d_core.ops.triton import epilogue
+
+        return epilogue.finish(x, scale, bias, noise, strength, filtered=filtered)
+    if filtered:
+        x = low_pass(x, padding=1, gain=4.0, backend="reference")
+    # the gain is taken into the small tensors: leaky ReLU commutes with it
+    x = torch.addcmul((bias * GAIN)[:, None, None], x, (scale * GAIN)[:, :, None, None])
+    if noise is not None:
+        x = x + (strength * GAIN) * noise
+    return F.leaky_relu(x, SLOPE)
+
+
+def fir_kernel(channels: int, gain: float, like: Tensor) -> Tensor:
+    """The separable low-pass filter [channels,1,4,4] of sum `gain`, in the type and on the device of `like`."""
+    taps = [tap / sum(FIR_TAPS) for tap in FIR_TAPS]
+    square = constant([a * b * gain for a in taps for b in taps], like)
+    return square.view(1, 1, 4, 4).expand(channels, 1, -1, -1)
