@@ -28,7 +28,7 @@ from mathutils import Matrix, Vector
 
 from synthetic.dataset import Picture
 from synthetic.intake import Staged
-from synthetic.shapenet import BrokenModelError, Placement
+from synthetic.shapenet import UNIT_BALL, BrokenModelError, Placement
 from synthetic.viewpoints import Viewpoint, intrinsics
 
 Array = npt.NDArray[np.float64]
@@ -39,7 +39,6 @@ _SUN = 1.6  # irradiance of the sun: a white face turned to it returns sky + sun
 _SUN_FROM = (-0.55, 0.75, 0.6)  # left, above and in front of the object, in our world frame
 _SUN_ANGLE = math.radians(12.0)  # soft enough to hide the edge of shadows in small pictures
 _OPAQUE = 0.999
-UNIT_BALL = 1.001  # a model with diagonal 1 reaches no farther, wherever in its box the origin lies
 _FAR_AWAY = 1e9  # Blender says 1e10 where nothing was hit
 
 

@@ -29,6 +29,7 @@ import numpy.typing as npt
 from synthetic.taxonomy import SHAPENET_CATEGORIES
 
 Split = Literal["train", "test"]
+UNIT_BALL = 1.001  # a model with diagonal 1 reaches no farther, wherever in its box the origin lies
 
 _TEST_SHARE = 0.1
 _SYNSET = re.compile(r"\d{8}")

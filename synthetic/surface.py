@@ -6,11 +6,14 @@ Reads OBJ files by itself, so that an error of Blender's importer would show, an
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import open3d
 import trimesh
+
+from synthetic.shapenet import UNIT_BALL, Placement
 
 Array = npt.NDArray[np.float64]
 _OPAQUE = 0.999
@@ -37,18 +40,72 @@ class Surface:
             np.float64
         )
 
-    def distance(self, points: Array) -> Array:
+    def first_hits(self, rays: npt.NDArray[Any]) -> Array:
+        """Where rays [N,6] (origin, direction) hit, in multiples of their directions (inf: nowhere)."""
+        hits = self._scene.cast_rays(open3d.core.Tensor(rays.astype(np.float32)), nthreads=1)["t_hit"]
+        return np.asarray(hits.numpy(), dtype=np.float64)
+
+    def blocked(self, rays: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+        """Whether rays [N,6] (origin, direction) hit anything."""
+        query = open3d.core.Tensor(rays.astype(np.float32))
+        return np.asarray(self._scene.test_occlusions(query, nthreads=1).numpy())
+
+    def distance(self, points: npt.NDArray[Any]) -> Array:
         """How far points [N,3] are from the surface."""
         query = open3d.core.Tensor(points.astype(np.float32))
-        return np.asarray(self._scene.compute_distance(query).numpy(), dtype=np.float64)
+        return np.asarray(self._scene.compute_distance(query, nthreads=1).numpy(), dtype=np.float64)
 
 
 def read_surface(path: Path, to_world: Array) -> Surface:
     """The opaque part of a mesh file, moved by the [4,4] matrix `to_world`. Raises SurfaceError."""
-    vertices, triangles = _read_obj(path) if path.suffix.lower() == ".obj" else _read_other(path)
+    vertices, triangles = _read(path)
+    return _move(vertices, triangles, to_world)
+
+
+def place_surface(path: Path, placement: Placement) -> Surface:
+    """The same, moved to the world frame by what its library says of it. Raises SurfaceError."""
+    vertices, triangles = _read(path)
+    to_world = np.eye(4)
+    to_world[:3, :3] = placement.rotation()
+    if placement.normalise:
+        to_world = to_world @ _normalise(vertices)
+    surface = _move(vertices, triangles, to_world)
+    farthest = float(np.linalg.norm(surface.vertices[triangles], axis=-1).max())
+    if not farthest <= UNIT_BALL:
+        raise SurfaceError(
+            f"a vertex lies {farthest:.3g} from the origin, expected at most {UNIT_BALL:g}: "
+            "normalise the model to a box of diagonal 1"
+        )
+    return surface
+
+
+def _read(path: Path) -> tuple[Array, npt.NDArray[np.int64]]:
+    try:
+        vertices, triangles = _read_obj(path) if path.suffix.lower() == ".obj" else _read_other(path)
+    except SurfaceError:
+        raise
+    except (ValueError, KeyError, IndexError) as error:
+        raise SurfaceError(f"cannot be read ({error})") from None
     if not len(triangles):
         raise SurfaceError("has no opaque faces")
+    if triangles.min() < 0 or triangles.max() >= len(vertices):
+        raise SurfaceError(f"has a face with a corner that is none of its {len(vertices)} vertices")
+    return vertices, triangles
+
+
+def _move(vertices: Array, triangles: npt.NDArray[np.int64], to_world: Array) -> Surface:
     return Surface(vertices @ to_world[:3, :3].T + to_world[:3, 3], triangles)
+
+
+def _normalise(vertices: Array) -> Array:
+    """[4,4] that centres the box around vertices [V,3] and scales its diagonal to 1."""
+    low, high = vertices.min(axis=0), vertices.max(axis=0)
+    diagonal = float(np.linalg.norm(high - low))
+    if not (np.isfinite(diagonal) and diagonal > 0):
+        raise SurfaceError(f"the box around it has a diagonal of {diagonal}")
+    matrix = np.eye(4)
+    matrix[:3] = np.column_stack([np.eye(3), -(low + high) / 2]) / diagonal
+    return matrix
 
 
 def _read_obj(path: Path) -> tuple[Array, npt.NDArray[np.int64]]:
@@ -102,8 +159,5 @@ def _opacity(keyword: str, value: str) -> float:
 
 
 def _read_other(path: Path) -> tuple[Array, npt.NDArray[np.int64]]:
-    try:
-        mesh = trimesh.load(path, force="mesh", process=False)
-    except (ValueError, KeyError, IndexError) as error:
-        raise SurfaceError(f"cannot be read ({error})") from None
+    mesh = trimesh.load(path, force="mesh", process=False)
     return np.asarray(mesh.vertices, dtype=np.float64), np.asarray(mesh.faces, dtype=np.int64)

@@ -15,6 +15,7 @@ import trimesh
 from PIL import Image
 
 from synthetic.shapenet import LibraryError, Placement, load_library
+from synthetic.surface import place_surface, read_surface
 from tests.synthetic import small_library as library
 
 SIDE = 48
@@ -313,6 +314,19 @@ def test_matrix_of_the_manifest_takes_files_to_the_world(others: tuple[Seen, See
         np.testing.assert_allclose(
             (matrix @ [*point, 1])[:3] * DIAGONAL, np.array([-0.31, 0.31, 0.31]) - centre()[0], atol=1e-5
         )
+
+
+def test_points_stand_where_the_renders_do(second_version: Seen, others: tuple[Seen, Seen]) -> None:
+    """The way from file to world that needs no Blender is the one that Blender's importer led to."""
+    compared = 0
+    for seen in (second_version, *others):
+        for model in load_library(seen.folder.parent / seen.folder.name.removesuffix("-out")):
+            if model.key in seen.manifest:
+                rendered = read_surface(model.path, np.array(seen.manifest[model.key]["to_world"]))
+                placed = place_surface(model.path, model.placement)
+                np.testing.assert_allclose(placed.vertices, rendered.vertices, atol=1e-6)
+                compared += 1
+    assert compared == 8
 
 
 def test_plain_classes_take_their_folders_name(others: tuple[Seen, Seen]) -> None:

@@ -1,0 +1,152 @@
+"""`python -m synthetic.contact MESHES OUT.png`: one picture of many meshes, class by class, as Blender renders them.
+
+MESHES holds a folder a class, in it OBJ (with vertex colours or a texture), GLB or PLY files with y up and their front
+towards +z, as `gp3d mesh` writes them; or it is a model library. A row under each class's name shows its first meshes
+by name, all centred, of one size and from one side, lit as in the data sets. A broken mesh leaves its place empty.
+Exit status: 0, 2 for bad input or when no mesh could be drawn.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import math
+import os
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw, ImageFont
+from tqdm import tqdm
+
+from synthetic.dataset import Settings, write_whole
+from synthetic.intake import Limits, Treatment, stage_model
+from synthetic.process import CapturedOutput, LeaveWithoutDestructors, prepare_blender
+from synthetic.shapenet import BrokenModelError, LibraryError, Model, load_library
+from synthetic.viewpoints import Viewpoint
+
+Pixels = npt.NDArray[np.uint8]
+_INK, _FAINT = "#333333", "#999999"
+_HEAD, _GAP = 20, 14  # pixels of a name's line, and between classes beside each other
+
+
+def first_of_each_class(models: Sequence[Model], columns: int) -> dict[str, list[Model]]:
+    """The first `columns` models of every class by its name, all in order of name; one file a model."""
+    rows: dict[str, dict[str, Model]] = {}
+    for model in models:
+        rows.setdefault(model.object_class.name, {}).setdefault(model.key, model)
+    return {name: list(rows[name].values())[:columns] for name in sorted(rows, key=str.lower)}
+
+
+def render_meshes(
+    models: Sequence[Model], viewpoint: Viewpoint, settings: Settings
+) -> tuple[dict[str, Pixels], dict[str, str]]:
+    """Pictures [R,R,3] of models by key, and why the others have none."""
+    pictures: dict[str, Pixels] = {}
+    failures: dict[str, str] = {}
+    with (
+        tempfile.TemporaryDirectory(prefix="gp3d-contact-") as folder,
+        os.fdopen(os.dup(2), "w") as screen,
+        CapturedOutput(Path(folder) / "blender.log"),
+    ):
+        workspace = Path(folder)
+        prepare_blender(workspace)
+        from synthetic.scene import Studio
+
+        studio = Studio(settings.resolution, settings.samples, workspace)
+        for model in tqdm(models, unit="mesh", file=screen, disable=None):
+            try:
+                staged = stage_model(model.path, model.folder, workspace / "model", Limits(), Treatment())
+                studio.load(staged, model.placement)
+                picture = studio.render(viewpoint)
+                if picture is None:
+                    raise BrokenModelError("nothing of it can be seen")
+                pictures[model.key] = picture.color
+            except BrokenModelError as error:
+                failures[model.key] = str(error)
+    return pictures, failures
+
+
+def compose(
+    rows: Mapping[str, Sequence[Model]], pictures: Mapping[str, Pixels], columns: int, across: int, side: int
+) -> Image.Image:
+    """The sheet: classes down, then `across` beside each other, each `columns` pictures of `side` pixels wide."""
+    down = -(-len(rows) // across)
+    block, line = columns * side + _GAP, side + _HEAD
+    sheet = Image.new("RGB", (across * block - _GAP, down * line), "white")
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(14)
+    for place, (name, models) in enumerate(rows.items()):
+        x, y = place // down * block, place % down * line
+        pen.text((x + 4, y + 2), name, _INK, font)
+        for column, model in enumerate(models):
+            corner = (x + column * side, y + _HEAD)
+            if model.key in pictures:
+                sheet.paste(Image.fromarray(pictures[model.key]), corner)
+            else:
+                pen.text((corner[0] + side // 2, corner[1] + side // 2), "broken", _FAINT, font, anchor="mm")
+    return sheet
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m synthetic.contact",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("meshes", type=Path, metavar="MESHES", help="a folder a class, or a model library")
+    parser.add_argument("out", type=Path, metavar="OUT.png", help="the picture")
+    parser.add_argument("--columns", type=int, default=4, metavar="N", help="meshes a class (default: 4)")
+    parser.add_argument("--across", type=int, default=3, help="classes beside each other (default: 3)")
+    parser.add_argument("--resolution", type=int, default=128, help="pixels a side of a mesh (default: 128)")
+    parser.add_argument("--samples", type=int, default=32, help="light samples a pixel (default: 32)")
+    parser.add_argument("--yaw", type=float, default=-0.6, help="of the camera, radians (default: -0.6)")
+    parser.add_argument(
+        "--pitch", type=float, default=1.2, help="radians from straight above (default: %(default)s)"
+    )
+    parser.add_argument("--fov", type=float, default=29.0, help="field of view in degrees (default: 29)")
+    return parser
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Does what the command line asks; the exit status. Raises ValueError, LibraryError, OSError."""
+    if min(arguments.columns, arguments.across) < 1:
+        raise ValueError(
+            f"--columns and --across must be 1 or more, found {arguments.columns} and {arguments.across}"
+        )
+    settings = Settings(resolution=arguments.resolution, samples=arguments.samples)
+    distance = 0.5 / math.sin(math.radians(arguments.fov) / 2) if 0 < arguments.fov < 180 else 2.0
+    viewpoint = Viewpoint(yaw=arguments.yaw, pitch=arguments.pitch, radius=distance, fov=arguments.fov)
+    rows = first_of_each_class(load_library(arguments.meshes), arguments.columns)
+    models = [model for row in rows.values() for model in row]
+    pictures, failures = render_meshes(models, viewpoint, settings)
+    for key, reason in failures.items():
+        sys.stderr.write(f"{key}: {reason}\n")
+    if not pictures:
+        raise LibraryError(f"{arguments.meshes}: none of its {len(models)} meshes could be drawn")
+    across = min(arguments.across, len(rows))
+    stream = io.BytesIO()
+    compose(rows, pictures, arguments.columns, across, settings.resolution).save(
+        stream, format="PNG", optimize=True
+    )
+    write_whole(arguments.out, stream.getvalue())
+    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line; the exit status."""
+    arguments = _parser().parse_args(argv)
+    try:
+        return run(arguments)
+    except (ValueError, OSError) as error:
+        if isinstance(error, ValueError) and type(error) not in (ValueError, LibraryError):
+            raise
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+
+
+if __name__ == "__main__":
+    with LeaveWithoutDestructors():
+        sys.exit(main())

@@ -1,0 +1,245 @@
+"""`python -m synthetic.points MODELS DATASET`: points of space and whether they are solid, for every model.
+
+Writes DATASET/points/<synset>/<model>.npz as docs/dataset.md describes it, in the world frame of the renders. Neither
+waits for the other: points and renders may be made at the same time, in any order. What is there already is kept, so
+the same command finishes an interrupted run. Points are a function of (seed, model) alone.
+Exit status: 0, 2 for bad input or when no model could be read, 130 or 143 if stopped by Ctrl-C or SIGTERM.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import io
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from itertools import islice
+from multiprocessing import get_context
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from synthetic.dataset import DatasetError, make_folder, write_whole
+from synthetic.intake import Limits, Treatment, stage_model
+from synthetic.process import StopRequest
+from synthetic.shapenet import BrokenModelError, LibraryError, Model, interleave, load_library
+
+_FORMAT = "gp3d-points"
+_VERSION = 1
+_FEWEST, _MOST = 6, 200_000  # the most take a worker about 1 GB
+_UNPAINTED = Treatment(missing_textures="color")  # points have no colour
+_AHEAD = 4  # models a worker that are handed out before the last is done
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """What is to be made of every model: so many `points`, drawn by `seed`, into the folder `out`."""
+
+    out: Path
+    points: int = 8192
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Checks the numbers once."""
+        if not _FEWEST <= self.points <= _MOST:
+            raise ValueError(f"--points must lie between {_FEWEST} and {_MOST}, found {self.points}")
+        if self.seed < 0:
+            raise ValueError(f"--seed must be 0 or more, found {self.seed}")
+
+    def path(self, model: Model) -> Path:
+        """The file of a model's points."""
+        return self.out / f"{model.key}.npz"
+
+
+def make_points(model: Model, order: Order) -> str:
+    """Writes the points of one model; why it cannot be done, or nothing. Raises OSError where the disk refuses."""
+    from synthetic.occupancy import sample_points
+    from synthetic.surface import SurfaceError, place_surface
+
+    with TemporaryDirectory(prefix="gp3d-points-") as folder:
+        try:
+            staged = stage_model(model.path, model.folder, Path(folder), Limits(), _UNPAINTED)
+            surface = place_surface(staged.path, model.placement)
+            positions, occupied = sample_points(surface, order.points, _random(order.seed, model.key))
+        except (BrokenModelError, SurfaceError) as error:
+            return str(error)
+    content = io.BytesIO()
+    np.savez(content, positions=positions, occupied=occupied)
+    order.path(model).parent.mkdir(exist_ok=True)
+    write_whole(order.path(model), content.getvalue())
+    return ""
+
+
+def _random(seed: int, key: str) -> np.random.Generator:
+    digest = hashlib.sha256(f"{seed} {key} points".encode()).digest()
+    return np.random.default_rng(int.from_bytes(digest, "big"))
+
+
+def open_points(order: Order) -> None:
+    """Makes sure that the folder can take these points. Raises DatasetError where it holds others."""
+    make_folder(order.out)
+    path = order.out / "points.json"
+    wanted = {"format": _FORMAT, "version": _VERSION, "points": order.points, "seed": order.seed}
+    if path.exists():
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise DatasetError(f"{path}: is not readable as JSON ({error}); choose another folder") from None
+        if found != wanted:
+            raise DatasetError(
+                f"{path}: expected {wanted}, found {found}; ask for the same or choose another folder"
+            )
+    else:
+        write_whole(path, (json.dumps(wanted) + "\n").encode())
+
+
+def check_frames(dataset: Path, models: Sequence[Model]) -> None:
+    """Makes sure that renders that are there already stand as the points will. Raises DatasetError."""
+    path = dataset / "manifest.json"
+    if not path.exists():
+        return
+    try:
+        rendered = json.loads(path.read_text(encoding="utf-8"))["models"]
+        places = {
+            model.key: np.array(rendered[model.key]["to_world"]) for model in models if model.key in rendered
+        }
+    except (ValueError, KeyError, TypeError) as error:
+        raise DatasetError(f"{path}: is not readable as a manifest ({error!r}); render again") from None
+    for model in models:
+        if model.key in places:
+            turn = places[model.key][:3, :3]
+            scale = np.linalg.norm(turn[0]) if model.placement.normalise else 1.0
+            if not np.allclose(turn / scale, model.placement.rotation(), atol=1e-6):
+                raise DatasetError(
+                    f"{path}: {model.key} was rendered with another --front, --up or --normalise; ask for the same"
+                )
+
+
+def write_points(models: Sequence[Model], order: Order, workers: int, stop: StopRequest) -> dict[str, str]:
+    """Makes what is missing; the models that failed and why. Raises OSError, BrokenProcessPool."""
+    missing = [model for model in models if not order.path(model).exists()]
+    failures: dict[str, str] = {}
+    with tqdm(
+        total=len(models), initial=len(models) - len(missing), unit="model", smoothing=0.05, disable=None
+    ) as bar:
+        for model, reason in _results(missing, order, workers, stop):
+            if reason:
+                failures[model.key] = reason
+                bar.write(f"{model.key}: {reason}", file=sys.stderr)
+            bar.update()
+    return dict(sorted(failures.items()))
+
+
+def _results(
+    models: Iterable[Model], order: Order, workers: int, stop: StopRequest
+) -> Iterator[tuple[Model, str]]:
+    """Models and why they failed, as they are done; few are in hand at a time, and none is begun after a stop."""
+    left = iter(models)
+    context = get_context("spawn")  # Open3D's threads do not survive a fork
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_leave_ctrl_c_to_parent) as pool:
+        running: dict[Future[str], Model] = {}
+        while True:
+            room = 0 if stop.signal else _AHEAD * workers - len(running)
+            running |= {pool.submit(make_points, model, order): model for model in islice(left, room)}
+            if not running:
+                return
+            for done in wait(running, return_when=FIRST_COMPLETED).done:
+                yield running.pop(done), done.result()
+
+
+def _leave_ctrl_c_to_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _write_failures(folder: Path, failures: dict[str, str]) -> None:
+    path = folder / "failures.jsonl"
+    text = "".join(json.dumps({"model": key, "reason": why}) + "\n" for key, why in failures.items())
+    if text or path.exists():
+        write_whole(path, text.encode())
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Does what the command line asks; the exit status.
+
+    Raises LibraryError, DatasetError, ValueError, OSError, BrokenProcessPool.
+    """
+    order = Order(out=arguments.dataset / "points", points=arguments.points, seed=arguments.seed)
+    if arguments.workers < 1:
+        raise ValueError(f"--workers must be 1 or more, found {arguments.workers}")
+    models = interleave(load_library(arguments.models, **_placement(arguments)))
+    if (arguments.dataset / "taxonomy.json").exists():
+        raise DatasetError(f"{arguments.dataset}: is a model library; choose another folder for the points")
+    check_frames(arguments.dataset, models)
+    open_points(order)
+    with StopRequest() as stop:
+        failures = write_points(models, order, arguments.workers, stop)
+    _write_failures(order.out, failures)
+    there = sum(order.path(model).exists() for model in models)
+    if stop.signal:
+        sys.stderr.write(f"stopped; {order.out} holds {there} models; the same command continues\n")
+        return 128 + stop.signal
+    if not there:
+        key, reason = next(iter(failures.items()))
+        sys.stderr.write(
+            f"error: {arguments.models}: none of its {len(models)} models could be read; {key}: {reason}\n"
+        )
+        return 2
+    failed = f"; {len(failures)} broken models, listed in failures.jsonl" if failures else ""
+    sys.stderr.write(f"{order.out} holds {there} models{failed}\n")
+    return 0
+
+
+def _placement(arguments: argparse.Namespace) -> dict[str, Any]:
+    asked = {"front": arguments.front, "up": arguments.up, "normalise": arguments.normalise}
+    return {key: value for key, value in asked.items() if value is not None}
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m synthetic.points",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("models", type=Path, metavar="MODELS", help="the library, as for synthetic.render")
+    parser.add_argument("dataset", type=Path, metavar="DATASET", help="dataset folder, new or not")
+    parser.add_argument("--points", type=int, default=Order.points, help="a model (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=Order.seed, help="default: %(default)s")
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=len(os.sched_getaffinity(0)),
+        metavar="N",
+        help="processes (default: one a core)",
+    )
+    parser.add_argument("--front", help="as for synthetic.render, where the renders were made with it")
+    parser.add_argument("--up", help="likewise")
+    parser.add_argument("--normalise", action=argparse.BooleanOptionalAction, default=None, help="likewise")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line; the exit status."""
+    arguments = _parser().parse_args(argv)
+    try:
+        return run(arguments)
+    except BrokenProcessPool:
+        sys.stderr.write("error: a worker died, perhaps for want of memory; the same command continues\n")
+        return 2
+    except (ValueError, OSError) as error:
+        if isinstance(error, ValueError) and type(error) not in (ValueError, LibraryError, DatasetError):
+            raise
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
