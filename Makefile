@@ -21,11 +21,12 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # XDG_CONFIG_HOME stays the user's: pip reads its settings (proxy, mirror) there.
 unexport PYTHONHOME PYTHONPATH
 
-.PHONY: help setup demo test check format addon addon-gui clean clean-runs
+.PHONY: help setup demo box-data test check format addon addon-gui clean clean-runs
 
 help:
 	@echo "make demo        set up, then: objects -> renders -> training -> meshes, in runs/demo"
 	@echo "make test        set up, then lint, types and the whole test suite"
+	@echo "make box-data    models, renders and points that the model in the box learns from, in runs/box (half an hour)"
 	@echo "make setup       prepare .venv only; quick when there is nothing to do"
 	@echo "make check       lint and types only        make format       lay out the code"
 	@echo "make addon       build and validate the Blender extension in dist/"
@@ -37,6 +38,13 @@ setup:
 
 demo: setup
 	.venv/bin/gp3d demo --out runs/demo
+
+# What is there already is kept: stop it at any time, the same command goes on. docs/model-card.md says more.
+box-data: setup
+	.venv/bin/python -m synthetic.shapes --classes "$$(cat synthetic/box_classes.txt)" --per-class 200 --seed 0 runs/box/models
+	.venv/bin/python -m synthetic.points runs/box/models runs/box/data --points 8192 --seed 0
+	.venv/bin/python -m synthetic.render runs/box/models runs/box/data --preset turntable --views 3 --turn 3 \
+	  --yaw 0 0.8 --pitch 1.22 0.25 --resolution 64 --seed 0
 
 check: setup
 	.venv/bin/ruff check

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -78,12 +79,12 @@ def test_rows_hold_the_first_of_each_class_by_name(tmp_path: Path) -> None:
     rows = first_of_each_class(load_library(tmp_path), 2)
     assert list(rows) == ["A c", "b"]
     assert [model.key for model in rows["b"]] == ["b/1", "b/2"]
-    five = {f"c{number}": [rows["b"][0]] for number in range(5)}
-    picture = np.zeros((SIDE, SIDE, 3), np.uint8)
-    sheet = np.asarray(compose(five, {"b/1": picture}, columns=1, across=2, side=SIDE))
+    five = {f"c{number}": [replace(rows["b"][0], key=f"c{number}")] for number in range(5)}
+    pictures = {f"c{number}": np.full((SIDE, SIDE, 3), 40 * number, np.uint8) for number in range(5)}
+    sheet = np.asarray(compose(five, pictures, columns=1, across=2, side=SIDE))
     assert sheet.shape == (3 * (SIDE + HEAD), 2 * SIDE + GAP, 3)
-    assert (sheet[-SIDE:, SIDE + GAP :] == 255).all()  # down first: the sixth place is the empty one
-    assert (sheet[-SIDE:, :SIDE] == 0).all()
+    middles = sheet[HEAD + SIDE // 2 :: SIDE + HEAD, [SIDE // 2, SIDE + GAP + SIDE // 2], 0]
+    assert middles.T.tolist() == [[0, 40, 80], [120, 160, 255]]  # down first; the sixth place is empty
 
 
 @pytest.mark.parametrize(

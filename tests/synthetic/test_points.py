@@ -64,7 +64,7 @@ BODIES: dict[str, tuple[trimesh.Trimesh, Callable[[np.ndarray], np.ndarray]]] = 
 def test_labels_are_those_of_the_formula_for_the_rounded_points(body: str) -> None:
     """A point is solid inside and in the sheet around the surface: signed distance < 0.008, nothing else."""
     mesh, signed = BODIES[body]
-    positions, occupied = sample_points(surface_of(mesh), 4096, random())
+    positions, occupied = sample_points(surface_of(mesh), 40_000, random())
     distance = signed(positions.astype(np.float64))
     clear = np.abs(distance - SHEET) > ROUNDING[body]
     np.testing.assert_array_equal(occupied[clear], distance[clear] < SHEET)
