@@ -4,6 +4,7 @@ config.json      the resolved configuration      stats.jsonl    one line per sta
 status.json      rate, ETA, last good state      tensorboard/   the same curves
 checkpoints/     everything to go on from        snapshots/     weights to generate with
 samples/         pictures of fixed latents       data.json      fingerprint of the data trained on
+                                                 init.json      the snapshot that it began with, if any
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from gp3d_core.atomic import forget_leftovers, write_json, write_text
-from gp3d_core.config import RunConfig, from_dict, to_dict
+from gp3d_core.checksum import digest
+from gp3d_core.config import from_dict, to_dict
 from gp3d_core.errors import GP3DError
 
 _KEPT_CHECKPOINTS = 2
-# What may differ between the runs of one folder: how long and how often, never what is learnt.
-_FREE = ("kimg", "status_kimg", "snapshot_kimg", "checkpoint_kimg", "max_rollbacks")
+# What may differ between the runs of one folder: how long, how often and by which kernels, never what is learnt.
+_FREE = ("kimg", "status_kimg", "snapshot_kimg", "checkpoint_kimg", "max_rollbacks", "render.backend")
 
 
 class RunError(GP3DError):
@@ -36,13 +38,18 @@ class RunFolder:
         self.snapshots = path / "snapshots"
         self.samples = path / "samples"
 
-    def claim(self, config: RunConfig, fingerprint: str) -> None:
-        """Makes the folder, or recognises it as the same run; raises RunError when it belongs to another one."""
+    def claim(self, config: Any, fingerprint: str, init: Path | None = None) -> None:
+        """Makes the folder, or recognises it as the same run; raises RunError when it belongs to another one.
+
+        `config` is a configuration dataclass, such as a RunConfig; `init` the snapshot file that the run begins with.
+        """
         known = self.path / "config.json"
+        begun = None if init is None else {"name": init.name, "sha256": digest(init)}
         if known.exists():
             if self._started():
                 self._compare(known, config)
                 self._compare_data(fingerprint)
+                self._compare_init(begun)
             else:  # nothing was learnt yet, so that what it was told may still change
                 for checkpoint in self.list_checkpoints():
                     checkpoint.unlink()
@@ -52,6 +59,10 @@ class RunFolder:
         self._lock()
         write_json(known, to_dict(config))
         write_json(self.path / "data.json", {"fingerprint": fingerprint})
+        if begun is None:
+            (self.path / "init.json").unlink(missing_ok=True)
+        else:
+            write_json(self.path / "init.json", begun)
         for folder in (self.checkpoints, self.snapshots, self.samples):
             folder.mkdir(exist_ok=True)
             forget_leftovers(folder)
@@ -124,9 +135,9 @@ class RunFolder:
         """Whether there is a checkpoint of a run that has seen an image."""
         return any(path > self.checkpoint_path(0) for path in self.list_checkpoints())
 
-    def _compare(self, known: Path, config: RunConfig) -> None:
+    def _compare(self, known: Path, config: Any) -> None:
         try:
-            before = from_dict(json.loads(known.read_text()))
+            before = from_dict(json.loads(known.read_text()), type(config))
         except (ValueError, OSError) as error:  # ConfigError and all that JSON can raise are ValueErrors
             raise RunError(f"{known} cannot be read ({error}); choose another run folder") from error
         if odd := _difference(to_dict(before), to_dict(config)):
@@ -140,6 +151,20 @@ class RunFolder:
         record = self.path / "data.json"
         if record.exists() and self.data_fingerprint() != fingerprint:
             raise RunError(f"the data changed since {self.path} was started; choose another run folder")
+
+    def _compare_init(self, begun: dict[str, str] | None) -> None:
+        record = self.path / "init.json"
+        try:
+            before = json.loads(record.read_text()) if record.exists() else None
+        except (OSError, ValueError) as error:
+            raise RunError(f"{record} cannot be read ({error}); choose another run folder") from error
+        if (before or {}).get("sha256") != (begun or {}).get("sha256"):
+            there, here = (facts["name"] if facts else "none" for facts in (before, begun))
+            same = " of another content" if there == here else ""
+            raise RunError(
+                f"{self.path} holds a run that began with --init {there}, asked for is {here}{same}; "
+                "repeat the command it was started with, or choose another folder"
+            )
 
 
 def _stays(line: str, nimg: int) -> bool:

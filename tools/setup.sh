@@ -93,7 +93,7 @@ state() {
 install_project() {
     local constraints=.cache/constraints.txt
     say "installing packages into .venv; some minutes the first time, to be watched in .cache/pip.log"
-    if [ -n "$torch" ]; then grep -v '^torch==' constraints.txt; else cat constraints.txt; fi >$constraints
+    if [ -n "$torch" ]; then grep -vE '^(torch|triton)==' constraints.txt; else cat constraints.txt; fi >$constraints
     rm -rf .cache/tmp/pip-* .cache/pip.log
     .venv/bin/python tools/forget_broken.py .venv/lib/python3.11/site-packages
     pip_install -c $constraints pip

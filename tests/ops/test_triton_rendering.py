@@ -22,10 +22,11 @@ OBJECT = RenderConfig(
     last_interval=1e-3,
     background="white",
     outside_box="empty",
-    density_scale=32.0,
-    density_gain=10.0,
-    density_shift=-3.0,
+    density_scale=2.0,  # half transparent, so that every part of a ray counts
+    density_gain=2.0,
+    density_shift=-1.0,
 )
+DENSE = {"density_scale": 32.0, "density_gain": 10.0, "density_shift": -3.0}  # as presets have it
 OUTPUTS = ("rgb", "depth", "opacity", "weights", "t")
 
 # Largest |fused − plain| as a share of the largest |plain|. Planes in half precision: of their gradient, rounded once.
@@ -111,7 +112,8 @@ def assert_same(leaves: list[torch.Tensor], config: RenderConfig, *, bound: floa
 @pytest.mark.parametrize(
     ("shape", "steps", "settings", "options"),
     [
-        ((1, 7, 8, 32, 8), (12, 12), {}, {}),
+        ((1, 7, 8, 32, 8), (12, 12), DENSE, {}),
+        ((1, 4, 8, 32, 8), (6, 6), {}, {}),
         ((2, 1, 16, 64, 8), (24, 24), {"background": "last", "coarse_spacing": "metric"}, {"bounded": True}),
         ((1, 3, 32, 64, 8), (32, 32), {"last_interval": 1e10, "background": "none"}, {"density_noise": 1.0}),
         ((1, 5, 8, 32, 4), (7, 2), {"outside_box": "zeros"}, {}),
