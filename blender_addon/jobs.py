@@ -46,7 +46,7 @@ def ensure_engine(context: bpy.types.Context) -> None:
         STATE.look_for_engine(chosen.engine_path)
     if STATE.command is None:
         raise RequestError(STATE.complaint or "There is no engine; see the card in the GP3D tab")
-    snapshot = bpy.path.abspath(chosen.snapshot) or _demo_model(STATE.command)
+    snapshot = bpy.path.abspath(chosen.snapshot)  # none: the model in the engine's box
     command = [*STATE.command, "serve", *([snapshot] if snapshot else [])]
     command += ["--device", chosen.device, "--cache-mb", str(chosen.cache_mb)]
     if STATE.session.state not in ("OFF", "EMPTY") and STATE.session.key == tuple(command):
@@ -57,14 +57,6 @@ def ensure_engine(context: bpy.types.Context) -> None:
         STATE.session.problem = Problem.of("E_START", f"The engine cannot be started: {error.strerror}")
         raise RequestError(STATE.session.problem.sentence) from None
     start_timer()
-
-
-def _demo_model(command: Sequence[str]) -> str:
-    """The run that `make demo` leaves in the project whose .venv holds the engine, if there is one."""
-    run = Path(command[0]).resolve().parents[2:3]
-    return next(
-        (str(folder / "runs/demo/train") for folder in run if (folder / "runs/demo/train").is_dir()), ""
-    )
 
 
 # The timer

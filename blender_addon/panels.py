@@ -11,7 +11,7 @@ import bpy
 from . import jobs, scene
 from .engine_operators import COMMAND
 from .problems import Problem
-from .properties import GRIDS, preferences
+from .properties import GRIDS, described, preferences
 from .search import find
 from .state import STATE
 
@@ -95,6 +95,8 @@ def _model_name(ready: dict[str, Any]) -> str:
     """The model in a few letters: its name, or how far it was trained."""
     snapshot = ready.get("snapshot", {})
     name, nimg = str(snapshot.get("name", "")).removesuffix(".safetensors"), snapshot.get("nimg")
+    if name == "box":
+        return "model in the box"
     return f"{nimg / 1000:g} kimg" if name.startswith("snapshot-") and isinstance(nimg, int) else name
 
 
@@ -137,7 +139,7 @@ def _draw_choices(layout: Any, context: bpy.types.Context) -> None:
     column.prop(settings, "class_name", text="", icon="VIEWZOOM")
     entry = find(settings.class_name, STATE.classes)
     if entry is not None:
-        facts = ", ".join(entry.names[1:3]) or entry.wnid
+        facts = described(entry) or entry.wnid
         column.label(text=f"ImageNet {entry.index} · {facts}" if entry.index >= 0 else facts)
     elif STATE.session.classes:
         column.label(text=f"Not among the model's {len(STATE.session.classes)} classes", icon="ERROR")

@@ -6,7 +6,7 @@ from typing import Any
 import bpy
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, PointerProperty, StringProperty
 
-from .search import find, search
+from .search import ImageNetClass, find, search
 from .state import STATE
 
 GRIDS = {"DRAFT": 64, "STANDARD": 128, "HIGH": 256}
@@ -36,7 +36,7 @@ class GP3DPreferences(bpy.types.AddonPreferences):
     snapshot: StringProperty(
         name="Model",
         description="A snapshot (.safetensors) or a run folder, of which the newest snapshot is taken. "
-        "Empty: the demo model of the engine's project",
+        "Empty: the model that the engine brings",
         subtype="FILE_PATH",
     )
     device: EnumProperty(
@@ -92,9 +92,14 @@ def _json(text: str, kind: type) -> Any:
 
 
 def _suggest_classes(self: Any, context: bpy.types.Context, text: str) -> list[tuple[str, str]]:
-    """What the class field offers while one types: names with their synonyms."""
+    """What the class field offers while one types: names with their badges and synonyms."""
     matches = search(text, STATE.classes, preferences(context).recents())
-    return [(match.text, ", ".join(match.entry.names[1:3])) for match in matches]
+    return [(match.text, described(match.entry)) for match in matches]
+
+
+def described(entry: ImageNetClass) -> str:
+    """What is said beside a class: how good the model is at it, and two synonyms."""
+    return " · ".join(filter(None, (entry.badge, ", ".join(entry.names[1:3]))))
 
 
 def _class_changed(self: "GP3DSettings", context: bpy.types.Context) -> None:

@@ -1,7 +1,7 @@
 """Finding an ImageNet class by what a person types: names, synonyms, index or WordNet id. No bpy.
 
-classes.json holds the 1000 classes as [index, WordNet id, [names]], the usual name first; tools/build_addon.py
-makes it.
+classes.json holds the 1000 classes as [index, WordNet id, [names]], the usual name first, and what the model in the
+engine's box knows as the engine tells it; tools/build_addon.py makes it.
 """
 
 from __future__ import annotations
@@ -11,17 +11,21 @@ import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-MOST_SHOWN = 40
+MOST_SHOWN = 64
 
 
 class ImageNetClass(NamedTuple):
-    """One class: index 0 to 999 (-1 outside ImageNet), WordNet id, all names with the usual one first."""
+    """One class: index 0 to 999 (-1 outside ImageNet), WordNet id, all names with the usual one first.
+
+    `badge` says how good the model is at it: good, fair, rough, or nothing where that is not known.
+    """
 
     index: int
     wnid: str
     names: tuple[str, ...]
+    badge: str = ""
 
     @property
     def name(self) -> str:
@@ -49,30 +53,41 @@ class Match(NamedTuple):
 @lru_cache(maxsize=1)
 def imagenet_classes() -> tuple[ImageNetClass, ...]:
     """All 1000 classes in the order of their index."""
-    rows = json.loads((Path(__file__).parent / "classes.json").read_text(encoding="utf-8"))["classes"]
-    return tuple(ImageNetClass(index, wnid, tuple(names)) for index, wnid, names in rows)
+    return tuple(ImageNetClass(index, wnid, tuple(names)) for index, wnid, names in _lists()["classes"])
+
+
+@lru_cache(maxsize=1)
+def offered_classes() -> tuple[ImageNetClass, ...]:
+    """All classes; those that the model in the engine's box knows come first, with their badges."""
+    box = known_classes(_lists()["box"])
+    known = {entry.wnid for entry in box}
+    return (*box, *(entry for entry in imagenet_classes() if entry.wnid not in known))
+
+
+def _lists() -> dict[str, Any]:
+    return json.loads((Path(__file__).parent / "classes.json").read_text(encoding="utf-8"))
 
 
 def known_classes(records: Iterable[dict[str, object]]) -> tuple[ImageNetClass, ...]:
-    """The classes of a model's records (name, imagenet_index, wnid), with the synonyms that ImageNet knows."""
+    """The classes of a model's records (name, imagenet_index, wnid, badge), with the synonyms that ImageNet knows."""
     by_wnid = {entry.wnid: entry for entry in imagenet_classes()}
     found = []
     for record in records:
         name, wnid = str(record.get("name") or "object"), str(record.get("wnid") or "")
-        index = record.get("imagenet_index")
+        index, badge = record.get("imagenet_index"), str(record.get("badge") or "")
         if wnid in by_wnid:
             entry = by_wnid[wnid]
-            found.append(entry._replace(names=tuple(dict.fromkeys((name, *entry.names)))))
+            found.append(entry._replace(names=tuple(dict.fromkeys((name, *entry.names))), badge=badge))
         else:
-            found.append(ImageNetClass(index if isinstance(index, int) else -1, wnid, (name,)))
+            found.append(ImageNetClass(index if isinstance(index, int) else -1, wnid, (name,), badge))
     return tuple(found)
 
 
 def search(
     text: str, classes: Sequence[ImageNetClass], recent: Sequence[str] = (), most: int = MOST_SHOWN
 ) -> list[Match]:
-    """Classes that `text` may mean, best first: recent ones (WordNet ids or names), then the start of a name, then the
-    start of a word, then anywhere. An empty text gives recent ones first and then all.
+    """Classes that `text` may mean, best first: recent ones (WordNet ids or names), then those with a badge, then the
+    start of a name, then the start of a word, then anywhere. An empty text gives recent ones first and then all.
     """
     wanted = plain(text)
     ranked = []
@@ -81,7 +96,8 @@ def search(
         if rank is None:
             continue
         age = next((i for i, name in enumerate(recent) if name in (entry.wnid, entry.name)), len(recent))
-        ranked.append((age, rank, len(entry.name) if wanted else 0, place, Match(entry, synonym)))
+        length = len(entry.name) if wanted else 0
+        ranked.append((age, not entry.badge, rank, length, place, Match(entry, synonym)))
     return [row[-1] for row in sorted(ranked)[:most]]
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from bpy.utils import previews
 
 from .engine import EngineNotFoundError, Message, find_engine
-from .search import ImageNetClass, imagenet_classes
+from .search import ImageNetClass, imagenet_classes, offered_classes
 from .session import Session
 
 SAMPLES = Path(__file__).resolve().parent / "samples"
@@ -58,13 +58,15 @@ class State:
 
     @property
     def classes(self) -> tuple[ImageNetClass, ...]:
-        """What can be asked for: what the model knows, or without an engine what the samples show, else all."""
+        """What can be asked for: what the model knows, or without an engine what the samples show, else all, those of
+        the model in the box first.
+        """
         if self.session.classes:
             return self.session.classes
         if self.command is None:
             wanted = [name.replace("_", " ") for name in self.samples]
             return tuple(entry for entry in imagenet_classes() if entry.name in wanted)
-        return imagenet_classes()
+        return offered_classes()
 
     def load_samples(self) -> None:
         """Reads the thumbnails of the samples."""

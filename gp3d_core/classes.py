@@ -19,6 +19,7 @@ from typing import Any
 from gp3d_core.errors import GP3DError
 
 _LISTED = 12  # classes that a message lists before it counts the rest
+_RATINGS = ("badge", "measures")  # of a record: how good a model is at the class
 
 
 class UnknownClassError(GP3DError):
@@ -81,6 +82,29 @@ def find_class(query: str | int, known: Sequence[Mapping[str, Any]] | None = Non
     remedy = f"did you mean {nearest}?" if nearest else "give a name, an index from 0 to 999 or a WordNet id."
     knows = "" if known is None else f" The model knows {_listed(candidates)}"
     raise UnknownClassError(f"unknown class '{query}': {remedy}{knows}")
+
+
+def unrated(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The record of a class without what it says about how good its model is: which class, and nothing else."""
+    return {key: value for key, value in record.items() if key not in _RATINGS}
+
+
+def describe_class(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What programs are told of a model's class: label, all names, ImageNet index, WordNet id, definition, badge.
+
+    None where there is nothing to tell: outside ImageNet, or for a model whose classes have not been measured.
+    """
+    (known,) = _known_classes([record])
+    in_imagenet = known.index >= 0
+    return {
+        "label": record["label"],
+        "name": record["name"],
+        "names": list(known.names),
+        "imagenet_index": known.index if in_imagenet else None,
+        "wnid": known.wnid or None,
+        "definition": known.definition if in_imagenet else None,
+        "badge": record.get("badge"),
+    }
 
 
 def _known_classes(known: Sequence[Mapping[str, Any]]) -> tuple[ImageNetClass, ...]:

@@ -12,22 +12,16 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
 
+from gp3d_core.arguments import Parser, UsageError, number
+from gp3d_core.cli_data import add_data
+from gp3d_core.cli_evaluate import add_evaluate
+from gp3d_core.cli_ground import add_ground
+from gp3d_core.cli_models import add_classes, add_ship, chosen_model
+from gp3d_core.cli_vq3d import add_vq3d
 from gp3d_core.errors import GP3DError
 
 Command = Callable[[argparse.Namespace], int]
-
-
-class UsageError(GP3DError):
-    """A command line that cannot be read."""
-
-
-class _Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line, like all others."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message.removeprefix('argument ')}; see {self.prog} --help")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -50,36 +44,21 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
-def _number(
-    kind: type[int] | type[float], low: float, high: float, *, or_zero: bool = False
-) -> Callable[[str], float]:
-    """Reads a number from `low` to `high`; with `or_zero` also 0."""
-
-    def read(text: str) -> float:
-        try:
-            value = kind(text)
-        except ValueError:
-            value = math.nan
-        if low <= value <= high or (or_zero and value == 0):
-            return value
-        noun = "a whole number" if kind is int else "a number"
-        raise argparse.ArgumentTypeError(
-            f"expects {noun} from {low:g} to {high:g}{', or 0' if or_zero else ''}, found {text!r}"
-        )
-
-    return read
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = Parser(
         prog="gp3d", description="Make textured 3D objects from a class and a seed; train your own model."
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_demo(commands)
     _add_train(commands)
-    _add_data(commands)
+    add_ground(commands)
+    add_data(commands)
     _add_mesh(commands)
     _add_render(commands)
+    add_classes(commands)
+    add_evaluate(commands)
+    add_ship(commands)
+    add_vq3d(commands)
     _add_serve(commands)
     _add_doctor(commands)
     return parser
@@ -89,7 +68,7 @@ def _add_demo(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser("demo", help="from nothing to meshes: shapes, renders, training, export")
     parser.add_argument("--out", type=Path, default=Path("runs/demo"), help="folder of the results")
     parser.add_argument(
-        "--minutes", type=_number(float, 0.01, 1e6), default=4.5, help="training time (default 4.5)"
+        "--minutes", type=number(float, 0.01, 1e6), default=4.5, help="training time (default 4.5)"
     )
     parser.set_defaults(command=_demo)
 
@@ -108,14 +87,17 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
         "--features", type=Path, help="distillation features with a <stem>_desc.json beside them"
     )
     parser.add_argument(
+        "--init", type=Path, metavar="SNAPSHOT", help="begin with the generator of a snapshot or run folder"
+    )
+    parser.add_argument(
         "--overfit",
-        type=_number(int, 1, 1e9),
+        type=number(int, 1, 1e9),
         metavar="N",
         help="train on N images only, to prove data and machine",
     )
     parser.add_argument(
         "--max-minutes",
-        type=_number(float, 0, 1e9),
+        type=number(float, 0, 1e9),
         default=math.inf,
         help="stop after this much training, over all resumes",
     )
@@ -126,12 +108,12 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
     parser.set_defaults(command=_train)
 
 
-def _add_snapshot_arguments(parser: argparse.ArgumentParser, needed: bool = True) -> None:
+def _add_snapshot_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "snapshot",
         type=Path,
-        nargs=None if needed else "?",
-        help="snapshot file, or a run folder (its newest)",
+        nargs="?",
+        help="snapshot file, or a run folder (its newest); default: the model in the box",
     )
     parser.add_argument(
         "--class",
@@ -142,44 +124,36 @@ def _add_snapshot_arguments(parser: argparse.ArgumentParser, needed: bool = True
     )
     parser.add_argument("--seeds", default="0", help="e.g. 0-3,9 (default 0)")
     parser.add_argument(
-        "--truncation", type=_number(float, 0, 2), default=0.7, help="0 typical … 1 wild (default 0.7)"
+        "--truncation", type=number(float, 0, 2), default=0.7, help="0 typical … 1 wild (default 0.7)"
     )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
 
 
-def _add_data(commands: argparse._SubParsersAction) -> None:
-    parser = commands.add_parser("data", help="look at data sets")
-    verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
-    check = verbs.add_parser("check", help="decode everything; say what is there or what is wrong")
-    check.add_argument("dataset", type=Path, help="folder or zip (docs/dataset.md)")
-    check.set_defaults(command=_check_data)
-
-
 def _add_mesh(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser("mesh", help="write textured meshes")
-    _add_snapshot_arguments(parser, needed=False)
+    _add_snapshot_arguments(parser)
     add = parser.add_argument
     add("--recipe", type=Path, metavar="FILE", help="make the mesh of this recipe again; the rest is in it")
     add("--out", type=Path, default=Path("meshes"), help="folder of the meshes")
-    grid = _number(int, 8, 2048)
+    grid = number(int, 8, 2048)
     add("--grid", type=grid, default=128, help="samples along an edge of the box (default 128)")
     add("--level", default="auto", help="density of the surface, raw:NUMBER before activation, or auto")
-    budget = _number(int, 4, 1e8, or_zero=True)
+    budget = number(int, 4, 1e8, or_zero=True)
     add("--faces", type=budget, default=30000, help="most faces, 0 for all (default 30000)")
     add("--color", choices=("texture", "vertex", "both", "none"), default="texture")
-    add("--texture-size", type=_number(int, 16, 8192), default=512, help="pixels (default 512)")
+    add("--texture-size", type=number(int, 16, 8192), default=512, help="pixels (default 512)")
     add("--format", default="obj", help="obj, glb, ply, npz; several with commas")
     add(
         "--keep",
-        type=_number(int, 0, 1e6),
+        type=number(int, 0, 1e6),
         default=1,
         help="largest components to keep, 0 for all (default 1)",
     )
     add("--crop-box", metavar="X,Y,Z,X,Y,Z", help="keep what lies between these two corners")
-    add("--crop-depth", type=_number(float, -1, 1), metavar="D", help="keep what is nearer: -1 near … 1 far")
+    add("--crop-depth", type=number(float, -1, 1), metavar="D", help="keep what is nearer: -1 near … 1 far")
     add(
         "--max-mem",
-        type=_number(float, 0.1, 1e6),
+        type=number(float, 0.1, 1e6),
         default=4,
         metavar="GIB",
         help="limit of the grid (default 4)",
@@ -195,8 +169,8 @@ def _add_render(commands: argparse._SubParsersAction) -> None:
     add = parser.add_argument
     add("--kind", choices=kinds, default="sheet", help="a sheet (default), PNGs (stills, points) or a film")
     add("--out", type=Path, help="picture; folder of stills; film in .gif or .mp4, or a folder of films")
-    add("--resolution", type=_number(int, 2, 4096), help="pixels of a view (default: as trained)")
-    add("--frames", type=_number(int, 2, 10_000), help="of a film (default 64)")
+    add("--resolution", type=number(int, 2, 4096), help="pixels of a view (default: as trained)")
+    add("--frames", type=number(int, 2, 10_000), help="of a film (default 64)")
     add("--depth", action="store_true", help="stills and films: also the depth")
     add("--normals", action="store_true", help="stills and films: also the normals, from the depth")
     parser.set_defaults(command=_render)
@@ -204,17 +178,22 @@ def _add_render(commands: argparse._SubParsersAction) -> None:
 
 def _add_serve(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser("serve", help="work for another program over pipes (docs/serve.md)")
-    parser.add_argument("snapshot", type=Path, nargs="?", help="snapshot file, or a run folder (its newest)")
+    parser.add_argument(
+        "snapshot",
+        type=Path,
+        nargs="?",
+        help="snapshot file, or a run folder (its newest); default: the model in the box",
+    )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument(
         "--cache-mb",
-        type=_number(int, 0, 1e6),
+        type=number(int, 0, 1e6),
         default=256,
         help="memory for objects made before (default 256)",
     )
     parser.add_argument(
         "--idle-seconds",
-        type=_number(float, 0, 1e9),
+        type=number(float, 0, 1e9),
         default=600.0,
         help="end after so long without work, 0 for never (default 600)",
     )
@@ -251,18 +230,8 @@ def _train(options: argparse.Namespace) -> int:
         features=options.features,
         overfit=options.overfit,
         max_minutes=options.max_minutes,
+        init=options.init,
     )
-
-
-def _check_data(options: argparse.Namespace) -> int:
-    from gp3d_core.data import Dataset
-
-    dataset = Dataset(options.dataset)
-    dataset.check(dataset.resolution)
-    print(f"{options.dataset}: {len(dataset)} images of {dataset.resolution} px with depth, all readable")
-    for record in dataset.classes:
-        print(f"{int((dataset.labels == record['label']).sum()):8d}  {record['name']}")
-    return 0
 
 
 def _share_cores() -> None:
@@ -284,8 +253,8 @@ def _mesh(options: argparse.Namespace) -> int:
         objects, truncation = [wish_of(snapshot, recipe)], recipe["truncation"]
         chosen = options_of(recipe)
     else:
-        if options.snapshot is None:
-            raise UsageError("expected a snapshot file or run folder, or --recipe FILE; see gp3d mesh --help")
+        if options.snapshot is None and not options.classes:
+            raise UsageError("expected --class NAME (gp3d classes lists them), a snapshot, or --recipe FILE")
         chosen = {
             "grid": options.grid,
             "level": parse_level(options.level),
@@ -297,7 +266,7 @@ def _mesh(options: argparse.Namespace) -> int:
             "crop_depth": options.crop_depth,
         }
         seeds, truncation = parse_seeds(options.seeds), options.truncation
-        snapshot = open_snapshot(options.snapshot, options.device)
+        snapshot = open_snapshot(chosen_model(options.snapshot), options.device)
         objects = wishes(snapshot, options.classes, seeds)
     for path in write_meshes(
         snapshot,
@@ -336,7 +305,7 @@ def _render(options: argparse.Namespace) -> int:
     from gp3d_core.generation import open_snapshot, parse_seeds, wishes, write_sheet
 
     seeds = parse_seeds(options.seeds)
-    snapshot = open_snapshot(options.snapshot, options.device)
+    snapshot = open_snapshot(chosen_model(options.snapshot), options.device)
     objects = wishes(snapshot, options.classes, seeds)
     seen = {"truncation": options.truncation, "resolution": options.resolution}
     if options.kind == "sheet":
@@ -357,8 +326,11 @@ def _render(options: argparse.Namespace) -> int:
 
 def _serve(options: argparse.Namespace) -> int:
     _share_cores()
+    from gp3d_core.box import has_box
     from gp3d_core.serve import serve
 
+    if options.snapshot is None and has_box():  # without it the client is told, and may load another
+        chosen_model(None)
     return serve(
         options.snapshot,
         device=options.device,

@@ -16,6 +16,8 @@ from typing import Any, Literal
 
 from gp3d_core.errors import GP3DError
 
+Config = typing.TypeVar("Config")  # a dataclass of dataclasses, such as RunConfig
+
 
 class ConfigError(GP3DError):
     """A configuration key, value or preset that does not exist or does not fit; the message names the remedy."""
@@ -158,6 +160,7 @@ class DiscriminatorConfig:
     channel_max: int = 512
     conv_clamp: float = 256.0
     half_resolutions: int = 4  # highest resolutions run in half precision on a GPU
+    depth: bool = True  # false: D sees colour alone (EpiGRAF), and depth teaches nothing
     mbstd_group: int = 4
     mbstd_layout: Literal["contiguous", "strided"] = "contiguous"  # contiguous agrees with the patch groups
     class_gain: float = (
@@ -201,7 +204,9 @@ class TrainingConfig:
     checkpoint_kimg: float = 100.0
     seed: int = 0
     max_rollbacks: int = 5
-    head_start_kimg: float = 0.0  # D learns alone for so long, to catch up with a G that can something already
+    head_start_kimg: float = (
+        0.0  # D learns alone for so long, to catch up with a G that can something already
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -223,9 +228,7 @@ class GroundingConfig:
     latent_noise: float = 0.3  # s: the mapping sees sqrt(1 - s²) z + s ε
     latent_lr: float = 0.05
     held_out: int = 2  # models of each class whose last view is only measured
-    prior_dims: int = 4  # of the kernel map that the mapping learns in the end
-    prior_temperature: float = 0.5
-    prior_steps: int = 3000
+    prior_steps: int = 3000  # in which the mapping learns, in the end, where noise should land
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -245,7 +248,7 @@ class RunConfig:
     training: TrainingConfig = TrainingConfig()
 
 
-def override(config: RunConfig, assignment: str) -> RunConfig:
+def override(config: Config, assignment: str) -> Config:
     """Returns `config` with one value replaced, e.g. "training.batch=32" or "loss.blur.kimg=50".
 
     Raises ConfigError for a key that does not exist or a value of the wrong type.
@@ -255,7 +258,8 @@ def override(config: RunConfig, assignment: str) -> RunConfig:
         raise ConfigError(f"expected KEY=VALUE, found {assignment!r}; for example training.batch=32")
     if key == "preset":
         raise ConfigError("preset is a name, not a value to set; use --preset")
-    return _override(config, key.split("."), text, key)
+    changed: Config = _override(config, key.split("."), text, key)
+    return changed
 
 
 def _override(node: Any, path: list[str], text: str, key: str) -> Any:
@@ -341,6 +345,7 @@ def to_dict(config: Any) -> dict[str, Any]:
 # Keys that came after files had been written, and what those files meant without saying so.
 _YOUNGER: dict[str, Any] = {
     "config.render.backend": "auto",
+    "config.discriminator.depth": True,
     "config.grounding": to_dict(GroundingConfig()),
     "config.training.head_start_kimg": 0.0,
 }

@@ -21,6 +21,8 @@ from pathlib import Path
 from typing import Literal
 
 import gp3d_core
+from gp3d_core.box import box_path, has_box
+from gp3d_core.checksum import digest
 
 PYTHONS = ((3, 11), (3, 12))
 OLDEST_TORCH = (2, 11)
@@ -103,6 +105,7 @@ def examine() -> list[Check]:
         check_disk(),
         check_system_libraries(),
         check_blender(),
+        check_box(),
         check_models(Path("runs")),
     ]
 
@@ -206,6 +209,25 @@ def check_blender() -> Check:
         return Check("blender", "ok", found)
     reason = (child.stderr.strip().splitlines() or [f"ended with code {child.returncode}"])[-1]
     return Check("blender", "note", f"{found}; {reason}" if found else reason, "make setup")
+
+
+def check_box() -> Check:
+    """Whether the model in the box is there and can be read; its classes, size and SHA-256."""
+    if not has_box():
+        return Check(
+            "box", "note", "the model in the box is missing", "install gp3d again, or name a snapshot"
+        )
+    try:
+        from gp3d_core.header import SnapshotError, read_snapshot_facts
+    except ImportError as error:
+        return Check("box", "missing", _first_line(error), "make setup, or pip install .")
+    path = box_path()
+    try:
+        classes = len(read_snapshot_facts(path).classes)
+    except SnapshotError as error:
+        return Check("box", "note", _first_line(error), "install gp3d again, or name a snapshot")
+    size = path.stat().st_size / 1e6
+    return Check("box", "ok", f"{classes} classes, {size:.1f} MB, SHA-256 {digest(path)[:12]}")
 
 
 def check_models(folder: Path) -> Check:

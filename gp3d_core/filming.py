@@ -144,6 +144,21 @@ def write_films(
         yield path
 
 
+def save_film(film: Iterator[np.ndarray], path: Path) -> None:
+    """Writes frames uint8 [H,W,3] as a .gif or .mp4, 30 a second.
+
+    Raises RequestError, before a frame is asked for, for another name, or for an MP4 without imageio-ffmpeg.
+    """
+    if path.suffix not in (".gif", ".mp4"):
+        raise RequestError(f"--out expects a name in .gif or .mp4, found {path}")
+    encoder = _encoder() if path.suffix == ".mp4" else None
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if encoder:
+        _save_mp4(encoder, film, path)
+    else:
+        _save_gif(film, path)
+
+
 def _way(kind: str, camera: Cameras, frames: int) -> Cameras:
     if kind == "turntable":
         return turntable(camera, frames)

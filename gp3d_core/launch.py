@@ -14,9 +14,10 @@ from gp3d_core.data import Dataset
 from gp3d_core.distributed import place, world
 from gp3d_core.networks.discriminator import Discriminator
 from gp3d_core.networks.generator import Generator
-from gp3d_core.runfolder import RunFolder
+from gp3d_core.runfolder import RunFolder, newest_snapshot
 from gp3d_core.signals import Interruption, interruptible
 from gp3d_core.training import TrainState, check_share, train
+from gp3d_core.transfer import check_transfer
 
 
 def start_training(
@@ -28,24 +29,29 @@ def start_training(
     features: Path | None = None,
     overfit: int | None = None,
     max_minutes: float = math.inf,
+    init: Path | None = None,
 ) -> int:
     """Trains on the data set at `dataset_path` in the folder `run`, resuming what is there; returns the exit code.
 
+    A fresh run begins with the generator of `init`, a snapshot file or the newest of a run folder.
     Raises a GP3DError for anything that is wrong with configuration, data or folder, before any training.
     """
     rank, processes = place()
     check_share(config, processes)
     dataset, folder = open_dataset(dataset_path, features, overfit), RunFolder(run)
     check_depth_range(config, dataset)
+    if init is not None:
+        init = newest_snapshot(init) if init.is_dir() else init
+        check_transfer(init, config, dataset.classes)
     if folder.data_fingerprint() != dataset.fingerprint:  # a run that goes on has checked its data before
         dataset.check(config.training.resolution, rank=rank, size=processes)
     with world(device) as here:
         if here.leads:
-            folder.claim(config, dataset.fingerprint)
+            folder.claim(config, dataset.fingerprint, init)
         here.barrier()
         with interruptible() as interruption:
             try:
-                state = train(config, dataset, folder, here, interruption, max_minutes=max_minutes)
+                state = train(config, dataset, folder, here, interruption, max_minutes=max_minutes, init=init)
             except torch.OutOfMemoryError as error:
                 raise ConfigError(
                     f"out of memory with training.micro_batch {config.training.micro_batch}: choose a smaller one, "

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import time
 from collections import defaultdict
-from typing import Protocol
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Protocol, Self
 
 import numpy as np
 import torch
@@ -32,6 +34,15 @@ _TILE = 96
 _RAYS = 4096  # at a time, so that memory does not grow with the resolution
 
 
+class Clocked(Protocol):
+    """The part of any run's state that progress is told of."""
+
+    config: Any
+    nimg: int
+    rollbacks: int
+    seconds: float
+
+
 class Observed(Protocol):
     """The part of the training state that is looked at."""
 
@@ -44,10 +55,15 @@ class Observed(Protocol):
     seconds: float
 
 
-class Monitor:
-    """Reports on a run; only the leading process writes anything."""
+class RunMonitor:
+    """Progress bar, curves and status of any run; only the leading process writes anything.
 
-    def __init__(self, state: Observed, folder: RunFolder, world: World) -> None:
+    `players` are what the bar tells beside the rate: short names, and the numbers they stand for.
+    """
+
+    players: Mapping[str, str] = MappingProxyType({})
+
+    def __init__(self, state: Clocked, folder: RunFolder, world: World) -> None:
         """Starts the progress bar and the curves at the state's clock."""
         self._folder, self._leads = folder, world.leads
         self._sums: dict[str, list[float]] = defaultdict(list)
@@ -62,7 +78,7 @@ class Monitor:
         )
         self._curves = SummaryWriter(str(folder.path / "tensorboard"), purge_step=state.nimg)
 
-    def __enter__(self) -> Monitor:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_error: object) -> None:
@@ -71,7 +87,7 @@ class Monitor:
             self._bar.close()
             self._curves.close()
 
-    def add(self, state: Observed, log: dict[str, float], skipped: bool) -> None:
+    def add(self, state: Clocked, log: dict[str, float], skipped: bool) -> None:
         """Takes in one step."""
         for name, value in log.items():
             self._sums[name].append(value)
@@ -79,36 +95,41 @@ class Monitor:
         if self._leads:
             self._bar.update(state.nimg - self._bar.n)
 
-    def report(self, state: Observed) -> None:
+    def report(self, state: Clocked) -> None:
         """Writes the means since the last report to stats.jsonl, TensorBoard and status.json."""
         if self._leads:
             means = {name: float(np.mean(values)) for name, values in self._sums.items()}
-            means |= {"skipped_steps": self._skipped} | camera_spread(state)
+            means |= {"skipped_steps": self._skipped} | self.measures(state)
             self._folder.append_stats({"nimg": state.nimg, "seconds": round(state.seconds, 2)} | means)
             for name, value in means.items():
                 self._curves.add_scalar(name, value, state.nimg)
             self._write_status(state, "training")
-            self._bar.set_postfix_str(f"G {means['loss/generator']:.2f} D {means['loss/discriminator']:.2f}")
+            told = [f"{player} {means[name]:.2f}" for player, name in self.players.items() if name in means]
+            self._bar.set_postfix_str(" ".join(told))
         self._sums.clear()
         self._skipped = 0
 
-    def picture(self, state: Observed) -> None:
-        """Draws the fixed latents and the cameras, and measures how flat the depth is."""
+    def picture(self, state: Clocked) -> None:
+        """Draws what the run can do by now, and measures it; once for the same state."""
         if not self._leads or self._pictured == state.nimg:
             return
         self._pictured = state.nimg
-        name = f"{state.nimg / 1000:09.2f}"
-        save_picture(draw_samples(state), self._folder.samples / f"sample-{name}.png")
-        flatness = measure_flatness(state)
-        self._folder.append_stats({"nimg": state.nimg, "metrics/nfs": flatness})
-        self._curves.add_scalar("metrics/nfs", flatness, state.nimg)
-        if state.ema.camera_generator is not None:
-            prior, posterior = camera_samples(state)
-            save_camera_histograms(
-                self._folder.samples / f"cameras-{name}.png", _by_parameter(prior), _by_parameter(posterior)
-            )
+        self.draw(state, f"{state.nimg / 1000:09.2f}")
 
-    def note_rollback(self, state: Observed, trouble: str) -> None:
+    def measures(self, state: Any) -> dict[str, float]:
+        """Further numbers for a report."""
+        return {}
+
+    def draw(self, state: Any, name: str) -> None:
+        """Pictures for `samples`, called after `name`, and what is measured with them, for `note`."""
+
+    def note(self, state: Clocked, measured: Mapping[str, float]) -> None:
+        """Writes numbers that are measured now and then to stats.jsonl and TensorBoard."""
+        self._folder.append_stats({"nimg": state.nimg} | dict(measured))
+        for name, value in measured.items():
+            self._curves.add_scalar(name, value, state.nimg)
+
+    def note_rollback(self, state: Clocked, trouble: str) -> None:
         """Says that the run went back, and lets bar and curves follow it there."""
         self._sums.clear()
         if self._leads:
@@ -120,13 +141,13 @@ class Monitor:
             self._curves.close()
             self._curves = SummaryWriter(str(self._folder.path / "tensorboard"), purge_step=state.nimg)
 
-    def finish(self, state: Observed, phase: str) -> None:
+    def finish(self, state: Clocked, phase: str) -> None:
         """Draws the last pictures and says how the run ended."""
         if self._leads:
             self.picture(state)
             self._write_status(state, phase)
 
-    def _write_status(self, state: Observed, phase: str) -> None:
+    def _write_status(self, state: Clocked, phase: str) -> None:
         began, first = self._start
         rate = (state.nimg - first) / max(time.monotonic() - began, 1e-9)
         left = 1000 * state.config.training.kimg - state.nimg
@@ -142,6 +163,26 @@ class Monitor:
             "last_good": checkpoints[0].name if checkpoints else None,
         }
         self._folder.write_status(record)
+
+
+class Monitor(RunMonitor):
+    """Reports on a run of 3DGP."""
+
+    players = MappingProxyType({"G": "loss/generator", "D": "loss/discriminator"})  # G may have to wait for D
+
+    def measures(self, state: Observed) -> dict[str, float]:
+        """How much the cameras are spread."""
+        return camera_spread(state)
+
+    def draw(self, state: Observed, name: str) -> None:
+        """Draws the fixed latents and the cameras, and measures how flat the depth is."""
+        save_picture(draw_samples(state), self._folder.samples / f"sample-{name}.png")
+        self.note(state, {"metrics/nfs": measure_flatness(state)})
+        if state.ema.camera_generator is not None:
+            prior, posterior = camera_samples(state)
+            save_camera_histograms(
+                self._folder.samples / f"cameras-{name}.png", _by_parameter(prior), _by_parameter(posterior)
+            )
 
 
 @torch.no_grad()

@@ -23,7 +23,7 @@ MAX_LINE = 65536  # bytes of a request
 MAX_SEED = 10**18 - 1
 FORMATS = ("obj", "glb", "ply", "npz")
 COLORS = ("texture", "vertex", "both", "none")
-JOBS = ("load", "preview", "mesh")  # the others are answered at once
+JOBS = ("load", "preview", "mesh", "picture")  # the others are answered at once
 _STALLED_SECONDS = 60.0  # a client that reads nothing for so long is taken for dead
 _LONGEST_TEXT = 1000  # characters of a message
 
@@ -265,11 +265,23 @@ _WISH: dict[str, tuple[Check, Any]] = {
     "dir": (_folder, _REQUIRED),
 }
 
+_SURFACE: dict[str, tuple[Check, Any]] = {
+    "grid": (_whole(8, 512), 128),
+    "level": (_level, "auto"),
+    "faces": (_whole(4, 10**8, or_zero=True), 30000),
+    "color": (_choice(*COLORS), "texture"),
+    "texture_size": (_whole(16, 8192), 512),
+    "keep": (_whole(1, 10**6, or_zero=True), 1),
+    "crop_depth": (_or_null(_number(-1, 1)), None),
+    "formats": (_several(_choice(*FORMATS), len(FORMATS)), ["npz"]),
+    "stem": (_text(100, r"[A-Za-z0-9_-][A-Za-z0-9_.-]*", "a file name"), None),
+}
+
 # For every operation its fields: how they are checked, and what they are when left out.
 OPERATIONS: dict[str, dict[str, tuple[Check, Any]]] = {
     "hello": {"protocol": (_whole(0, 10**9), _REQUIRED)},
     "load": {
-        "snapshot": (_text(4096, r"[^\0]+", "a path"), _REQUIRED),
+        "snapshot": (_or_null(_text(4096, r"[^\0]+", "a path or null")), _REQUIRED),
         "device": (_choice("auto", "cpu", "cuda"), None),
     },
     "classes": {},
@@ -279,19 +291,12 @@ OPERATIONS: dict[str, dict[str, tuple[Check, Any]]] = {
         "resolution": (_whole(16, 1024), None),
         "yaw": (_number(-math.pi, math.pi), 0.0),
     },
-    "mesh": _WISH
+    "mesh": _WISH | _SURFACE | {"seed": (_SEED, _REQUIRED), "crop_box": (_crop_box, None)},
+    "picture": _SURFACE
     | {
-        "seed": (_SEED, _REQUIRED),
-        "grid": (_whole(8, 512), 128),
-        "level": (_level, "auto"),
-        "faces": (_whole(4, 10**8, or_zero=True), 30000),
-        "color": (_choice(*COLORS), "texture"),
-        "texture_size": (_whole(16, 8192), 512),
-        "keep": (_whole(1, 10**6, or_zero=True), 1),
-        "crop_box": (_crop_box, None),
-        "crop_depth": (_or_null(_number(-1, 1)), None),
-        "formats": (_several(_choice(*FORMATS), len(FORMATS)), ["npz"]),
-        "stem": (_text(100, r"[A-Za-z0-9_-][A-Za-z0-9_.-]*", "a file name"), None),
+        "picture": (_text(4096, r"[^\0]+", "a path"), _REQUIRED),
+        "tokenizer": (_text(4096, r"[^\0]+", "a path"), _REQUIRED),
+        "dir": (_folder, _REQUIRED),
     },
     "cancel": {"target": (_text(128), _REQUIRED)},
     "status": {},

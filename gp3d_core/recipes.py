@@ -1,12 +1,11 @@
 """Recipes: what made a mesh, so that the same command makes it again (docs/meshing.md).
 
 A recipe lies beside its mesh as `<class>-<seed>.recipe.json`; the OBJ header, the GLB extras and the npz hold it
-too. It names its snapshot by SHA-256.
+too. It names its snapshot by SHA-256. The model in the box is called "box" and found wherever gp3d is installed.
 """
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import json
 import os
@@ -14,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from gp3d_core import __version__
+from gp3d_core.box import NAME, box_path, name_of
+from gp3d_core.checksum import digest
 from gp3d_core.errors import GP3DError
 from gp3d_core.meshfile import VERSION
 from gp3d_core.meshmaking import MeshOptions
@@ -23,12 +24,6 @@ _LIBRARIES = ("torch", "numpy", "PyMCubes", "fast-simplification", "xatlas")
 
 class RecipeError(GP3DError):
     """A recipe that cannot be followed; the message says why."""
-
-
-def digest(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def versions() -> dict[str, str]:
@@ -99,20 +94,26 @@ def snapshot_of(recipe: dict[str, Any], recipe_path: Path, given: Path | None) -
     Raises RecipeError if there is none, or if it is another one.
     """
     name = str(recipe.get("snapshot", ""))
-    if given is None:
+    if given is None and name == NAME:
+        path = box_path()
+    elif given is None:
         path = recipe_path.parent / str(recipe.get("snapshot_path", name))
     else:
         path = given / "snapshots" / name if given.is_dir() else given
     if not path.is_file():
         raise RecipeError(f"the recipe's snapshot is not at {path}; name the file before --recipe")
     if (found := digest(path)) != recipe["snapshot_sha256"]:
+        made_by = recipe.get("versions", {}).get("gp3d", "another version")
+        remedy = f"; it was the one of gp3d {made_by}" if given is None and name == NAME else ""
         raise RecipeError(
             f"{path} is not the recipe's snapshot: expected SHA-256 {recipe['snapshot_sha256'][:12]}…, "
-            f"found {found[:12]}…"
+            f"found {found[:12]}…{remedy}"
         )
     return path
 
 
-def relative_path(snapshot: Path, folder: Path) -> str:
-    """How to reach a snapshot from the folder of a recipe."""
-    return Path(os.path.relpath(snapshot.resolve(), folder.resolve())).as_posix()
+def place_of(snapshot: Path, folder: Path) -> dict[str, str]:
+    """How to reach a snapshot from the folder of a recipe, as the recipe says it; nothing for the model in the box."""
+    if name_of(snapshot) == NAME:
+        return {}
+    return {"snapshot_path": Path(os.path.relpath(snapshot.resolve(), folder.resolve())).as_posix()}

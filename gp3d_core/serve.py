@@ -33,6 +33,7 @@ from gp3d_core.protocol import (
 )
 
 if TYPE_CHECKING:
+    from gp3d_core.picturing import PictureStudio
     from gp3d_core.studio import Studio
 
 _HEARTBEAT_SECONDS = 2.0
@@ -41,15 +42,15 @@ _HEARTBEAT_SECONDS = 2.0
 def serve(snapshot: Path | None, *, device: str, cache_bytes: int, idle_seconds: float) -> int:
     """Serves the client at the other end of stdin and stdout until it leaves; returns the exit code.
 
-    `snapshot` is loaded first, None waits for a `load`. `cache_bytes` bounds the tri-planes that are kept.
+    `snapshot` is loaded first, None is the model in the box. `cache_bytes` bounds the tri-planes that are kept.
     After `idle_seconds` without work the worker ends, 0 means never.
     """
     requests, events = _take_streams()
     desk = Desk(events)
     desk.outbox.send({"event": "hello", **_greeting()})
     worker = Worker(desk, device, cache_bytes)
-    if snapshot is not None:
-        desk.accept(Job(Request("", "load", {"snapshot": str(snapshot), "device": None}), None))
+    first = {"snapshot": None if snapshot is None else str(snapshot), "device": None}
+    desk.accept(Job(Request("", "load", first), None))
     signal.signal(
         signal.SIGTERM, lambda *_: threading.Thread(target=desk.close, args=("terminated",)).start()
     )
@@ -88,12 +89,18 @@ class Worker:
     def __init__(self, desk: Desk, device: str, cache_bytes: int) -> None:
         self._desk, self._device, self._cache_bytes = desk, device, cache_bytes
         self._studio: Studio | None = None
+        self._pictures: PictureStudio | None = None
         self._ready: dict[str, Any] | None = None
         self._began = time.monotonic()
 
     def run(self, job: Job) -> None:
         """Runs a job to its end, which is one `result` or `error`."""
-        bodies = {"load": self._load, "preview": self._preview, "mesh": self._mesh}
+        bodies = {
+            "load": self._load,
+            "preview": self._preview,
+            "mesh": self._mesh,
+            "picture": self._picture,
+        }
         with warnings.catch_warnings(record=True) as job.said, _Telling(lambda e: self._fail(job, e)):
             warnings.simplefilter("always")
             bodies[job.request.op](job, job.request.options)
@@ -156,7 +163,8 @@ class Worker:
             ) from error
         self._progress(job, "loading", 1, 2)
         device = options["device"] or self._device
-        studio = Studio(Path(options["snapshot"]), device, self._cache_bytes, self._check)
+        path = None if options["snapshot"] is None else Path(options["snapshot"])
+        studio = Studio(path, device, self._cache_bytes, self._check)
         ready = {**studio.facts(), "seconds": job.seconds}
 
         def publish() -> None:
@@ -198,11 +206,22 @@ class Worker:
         self._progress(job, "planes", 1, 1)
 
         def publish(move: Callable[[], None], result: Mapping[str, Any]) -> None:
-            said = [str(warning.message) for warning in job.said if "gp3d_core" in warning.filename]
-            facts = {"cached": cached, "stages": job.stages, "warnings": said}
-            self._desk.finish(job, {**result, **facts}, move)
+            self._publish(job, move, {**result, "cached": cached})
 
         studio.mesh(thing, options, lambda *step: self._progress(job, *step), publish)
+
+    def _picture(self, job: Job, options: Mapping[str, Any]) -> None:
+        from gp3d_core.picturing import PictureStudio
+
+        self._pictures = self._pictures or PictureStudio(self._device)
+        self._pictures.mesh(
+            options, lambda *step: self._progress(job, *step), lambda *made: self._publish(job, *made)
+        )
+
+    def _publish(self, job: Job, move: Callable[[], None], result: Mapping[str, Any]) -> None:
+        """Ends a job whose files are ready to be moved into place."""
+        said = [str(warning.message) for warning in job.said if "gp3d_core" in warning.filename]
+        self._desk.finish(job, {**result, "stages": job.stages, "warnings": said}, move)
 
     def _progress(self, job: Job, stage: str, done: int, total: int) -> None:
         job.check()

@@ -1,13 +1,12 @@
 """Weights on disk: snapshots to generate with, checkpoints to go on training from.
 
 Both are safetensors files whose header carries JSON (docs/snapshot.md); nothing in them can run code, and both appear
-whole or not at all. This is the only file that knows their layouts.
+whole or not at all. Only this file and `header`, which reads what they say of themselves, know their layouts.
 """
 
 from __future__ import annotations
 
 import json
-import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,20 +17,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from gp3d_core.archive import class_records
 from gp3d_core.atomic import replacing
-from gp3d_core.config import RunConfig, from_dict, to_dict
-from gp3d_core.errors import GP3DError
-from gp3d_core.limits import check_config
+from gp3d_core.config import RunConfig, to_dict
+from gp3d_core.header import CHECKPOINT, SNAPSHOT, VERSION, SnapshotError, read_header, read_snapshot_facts
 from gp3d_core.networks.generator import Generator
-
-SNAPSHOT = "gp3d-snapshot"
-CHECKPOINT = "gp3d-checkpoint"
-VERSION = 1
-
-
-class SnapshotError(GP3DError):
-    """A snapshot or checkpoint that cannot be used; the message says what was expected and what was found."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +39,7 @@ def save_snapshot(
 ) -> None:
     """Writes the weights of `generator` with the configuration and the class records."""
     facts = {"config": to_dict(config), "classes": classes, "nimg": nimg}
-    _save(path, SNAPSHOT, dict(generator.state_dict()), facts)
+    save_tensors(path, SNAPSHOT, dict(generator.state_dict()), facts)
 
 
 def load_snapshot(path: str | Path, device: torch.device | str = "cpu") -> Snapshot:
@@ -60,18 +49,19 @@ def load_snapshot(path: str | Path, device: torch.device | str = "cpu") -> Snaps
     wrong or do not fit together.
     """
     path = Path(path)
-    tensors, facts = _load(path, SNAPSHOT)
-    try:
-        config = from_dict(facts["config"])
-        check_config(config)
-        classes, nimg = class_records(facts["classes"]), _parse_nimg(facts["nimg"])
-    except (KeyError, ValueError) as error:
-        raise SnapshotError(
-            f"{path} was written by another version of gp3d ({error}); use that version"
-        ) from error
-    generator = Generator(config, num_classes=len(classes))
-    _fill(generator, tensors, path)
-    return Snapshot(generator.to(device).eval().requires_grad_(False), config, classes, nimg, path)
+    facts = read_snapshot_facts(path)
+    generator = Generator(facts.config, num_classes=len(facts.classes))
+    load_weights(generator, path)
+    generator.to(device).eval().requires_grad_(False)
+    return Snapshot(generator, facts.config, facts.classes, facts.nimg, path)
+
+
+def load_weights(generator: Generator, path: Path) -> None:
+    """Copies the weights of the snapshot at `path`, whole or half precision, into a generator of any precision.
+
+    Raises SnapshotError if it is of another architecture.
+    """
+    fill_module(generator, load_tensors(path), path)
 
 
 def save_checkpoint(
@@ -87,16 +77,16 @@ def save_checkpoint(
     for name, optimizer in optimizers.items():
         for index, moments in optimizer.state_dict()["state"].items():
             tensors |= {f"{name}.{index}.{key}": torch.as_tensor(value) for key, value in moments.items()}
-    _save(path, CHECKPOINT, tensors, dict(facts))
+    save_tensors(path, CHECKPOINT, tensors, dict(facts))
 
 
 def load_checkpoint(
     path: Path, modules: Mapping[str, nn.Module], optimizers: Mapping[str, torch.optim.Optimizer]
 ) -> dict[str, Any]:
     """Restores what `save_checkpoint` wrote into `modules` and `optimizers`; returns the facts."""
-    tensors, facts = _load(path, CHECKPOINT)
+    facts, tensors = read_header(path, CHECKPOINT), load_tensors(path)
     for name, module in modules.items():
-        _fill(module, _below(tensors, name), path)
+        fill_module(module, _below(tensors, name), path)
     for name, optimizer in optimizers.items():
         state: dict[int, dict[str, Tensor]] = {}
         for key, value in _below(tensors, name).items():
@@ -112,7 +102,8 @@ def _below(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
     }
 
 
-def _save(path: Path, kind: str, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+def save_tensors(path: Path, kind: str, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+    """Writes `tensors` with `facts` (JSON values) as a file of the given kind, whole or not at all."""
     header = {"format": kind, "version": str(VERSION), "facts": json.dumps(facts)}
     packed = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     with replacing(path) as temporary:
@@ -124,35 +115,13 @@ def _save(path: Path, kind: str, tensors: dict[str, Tensor], facts: dict[str, An
             ) from error
 
 
-def _load(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    if not path.is_file():
-        raise SnapshotError(f"no {kind.removeprefix('gp3d-')} at {path}")
-    try:
-        with safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise SnapshotError(
-            f"{path} is truncated or not a safetensors file ({error}); copy or train it again"
-        ) from error
-    found = (header.get("format"), header.get("version"))
-    if found != (kind, str(VERSION)):
-        raise SnapshotError(
-            f"{path}: expected {kind} version {VERSION}, found {found[0] or 'no format'} version {found[1]}"
-        )
-    try:
-        return tensors, dict(json.loads(header["facts"]))
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
-        raise SnapshotError(f"{path}: the header is damaged ({error}); copy or train it again") from error
+def load_tensors(path: Path) -> dict[str, Tensor]:
+    """All tensors of the file at `path`, whose header has been read."""
+    with safe_open(path, framework="pt") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
 
 
-def _parse_nimg(value: object) -> int:
-    if type(value) is not int or value < 0:
-        raise ValueError(f"nimg: expected a whole number of at least 0, found {reprlib.repr(value)}")
-    return value
-
-
-def _fill(module: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
+def fill_module(module: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
     """Copies `tensors` into `module`, which must have exactly those names and shapes."""
     own = module.state_dict()
     if odd := sorted(set(own) ^ set(tensors)):

@@ -15,15 +15,18 @@ from typing import Any
 import torch
 from PIL import Image
 
-from gp3d_core.classes import UnknownClassError, find_class
+from gp3d_core.box import BoxError, box_path, name_of
+from gp3d_core.checksum import digest
+from gp3d_core.classes import UnknownClassError, describe_class
 from gp3d_core.distributed import DeviceError, pick_device
 from gp3d_core.generation import FORMATS, Generated, Wish, generate, make_mesh, view, wishes
 from gp3d_core.isosurface import MemoryLimitError
-from gp3d_core.meshfile import MeshError, save_mesh, save_recipe
+from gp3d_core.meshfile import Mesh, MeshError, save_mesh, save_recipe
 from gp3d_core.meshing import EmptyMeshError
 from gp3d_core.pictures import rgb_to_uint8, save_picture
+from gp3d_core.preparation.decoding import PictureError
 from gp3d_core.protocol import COLORS, Problem
-from gp3d_core.recipes import digest, relative_path
+from gp3d_core.recipes import place_of
 from gp3d_core.runfolder import RunError, newest_snapshot
 from gp3d_core.signals import Progress
 from gp3d_core.snapshot import SnapshotError, load_snapshot
@@ -73,19 +76,20 @@ def _bytes(thing: Generated) -> int:
 class Studio:
     """A snapshot on a device. Every layer of its networks calls `check` first, which may raise to stop a job."""
 
-    def __init__(self, path: Path, device: str, cache_bytes: int, check: Callable[[], None]) -> None:
-        """Loads the snapshot file, or the newest one of the run folder, at `path`.
+    def __init__(self, path: Path | None, device: str, cache_bytes: int, check: Callable[[], None]) -> None:
+        """Loads the snapshot file, or the newest one of the run folder, at `path`; None is the model in the box.
 
         Raises Problem: E_NO_WEIGHTS, E_BAD_WEIGHTS or E_DEVICE.
         """
         try:
+            path = box_path() if path is None else path
             file = newest_snapshot(path) if path.is_dir() else path
             if not file.is_file():
                 raise RunError(f"no snapshot at {path}")
             self.snapshot = load_snapshot(file, pick_device(device))
         except DeviceError as error:
             raise Problem("E_DEVICE", str(error), "Choose the device cpu or auto.") from error
-        except RunError as error:
+        except (BoxError, RunError) as error:
             raise Problem("E_NO_WEIGHTS", str(error), "Name a snapshot file or a run folder.") from error
         except SnapshotError as error:
             raise Problem("E_BAD_WEIGHTS", str(error), "Choose another snapshot.") from error
@@ -104,7 +108,7 @@ class Studio:
             "device_name": name,
             "threads": threads,
             "snapshot": {
-                "name": snapshot.path.name,
+                "name": name_of(snapshot.path),
                 "path": str(snapshot.path.absolute()),
                 "sha256": self._digest[:12],
                 "nimg": snapshot.nimg,
@@ -118,7 +122,7 @@ class Studio:
 
     def classes(self) -> list[dict[str, Any]]:
         """The classes in the order of their labels, with all names that are understood."""
-        return [_class_entry(record) for record in self.snapshot.classes]
+        return [describe_class(record) for record in self.snapshot.classes]
 
     def wish(self, query: str | None, seed: int) -> Wish:
         """The object of the class that `query` names. Raises Problem (E_CLASS)."""
@@ -162,29 +166,49 @@ class Studio:
             "max_bytes": _MAX_BYTES,
         }
         mesh, recipe = make_mesh(self.snapshot, thing, progress=progress, **chosen, **limits)
-        formats = list(dict.fromkeys(options["formats"]))
-        folder, stem = options["dir"], options["stem"] or thing.wish.stem
-        folder.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(prefix=".gp3d-", dir=folder) as name:
-            for done, suffix in enumerate(formats):
-                progress("write", done, len(formats))
-                save_mesh(mesh, Path(name, f"{stem}.{suffix}"), recipe)
-            beside = recipe | {"snapshot_path": relative_path(self.snapshot.path, folder)}
-            save_recipe(beside, Path(name, f"{stem}.recipe.json"))
-            progress("write", len(formats), len(formats))
-            result = {
-                "files": {suffix: str(folder / f"{stem}.{suffix}") for suffix in formats},
-                "recipe_path": str(folder / f"{stem}.recipe.json"),
-                "recipe": recipe,
-                "vertices": len(mesh.vertices),
-                "faces": len(mesh.faces),
-            }
-            publish(lambda: _move_files(Path(name), folder), result)
+        beside = recipe | place_of(self.snapshot.path, options["dir"])
+        deliver(mesh, recipe, beside, options, thing.wish.stem, progress, publish)
 
     def forget(self) -> None:
         """Gives back the memory that is held for speed only."""
         self.cache.clear()
         torch.cuda.empty_cache()
+
+
+def deliver(
+    mesh: Mesh,
+    recipe: Mapping[str, Any],
+    beside: Mapping[str, Any],
+    options: Mapping[str, Any],
+    stem: str,
+    progress: Progress,
+    publish: Publish,
+    view: Image.Image | None = None,
+) -> None:
+    """Writes a mesh with its `recipe`, and `beside` it one for people, where `options` say, else called after `stem`.
+
+    Then calls `publish` with what moves the files into place, and the result. `view` is written as `<stem>.view.png`.
+    """
+    formats = list(dict.fromkeys(options["formats"]))
+    folder, stem = options["dir"], options["stem"] or stem
+    folder.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=".gp3d-", dir=folder) as name:
+        for done, suffix in enumerate(formats):
+            progress("write", done, len(formats))
+            save_mesh(mesh, Path(name, f"{stem}.{suffix}"), recipe)
+        save_recipe(beside, Path(name, f"{stem}.recipe.json"))
+        if view is not None:
+            save_picture(view, Path(name, f"{stem}.view.png"))
+        progress("write", len(formats), len(formats))
+        result = {
+            "files": {suffix: str(folder / f"{stem}.{suffix}") for suffix in formats},
+            "recipe_path": str(folder / f"{stem}.recipe.json"),
+            "recipe": recipe,
+            "vertices": len(mesh.vertices),
+            "faces": len(mesh.faces),
+        }
+        shown = {} if view is None else {"view": str(folder / f"{stem}.view.png")}
+        publish(lambda: _move_files(Path(name), folder), result | shown)
 
 
 def problem_of(error: Exception) -> Problem:
@@ -197,6 +221,12 @@ def problem_of(error: Exception) -> Problem:
         return Problem("E_OOM", str(error), "Choose a lower quality: a smaller grid.")
     if isinstance(error, MeshError):
         return Problem("E_BAD_WEIGHTS", str(error), "Choose another seed or another snapshot.")
+    if isinstance(error, PictureError):
+        return Problem("E_PICTURE", str(error), "Choose another picture.")
+    if isinstance(error, SnapshotError):
+        return Problem("E_BAD_WEIGHTS", str(error), "Choose another snapshot.")
+    if isinstance(error, RunError):
+        return Problem("E_NO_WEIGHTS", str(error), "Name a snapshot file or a run folder.")
     if isinstance(error, OSError):
         where = f"{error.filename}: {error.strerror}" if error.filename else str(error)
         return Problem("E_DISK", where, "Choose a folder that can be written and has free space.")
@@ -210,19 +240,6 @@ def problem_of(error: Exception) -> Problem:
 
 _CLASS_ADVICE = "Choose one of the model's classes."
 _OUT_OF_MEMORY = r"out of memory|not enough memory|can't allocate memory"
-
-
-def _class_entry(record: Mapping[str, Any]) -> dict[str, Any]:
-    known = find_class(str(record["name"]), known=[record])
-    in_imagenet = known.index >= 0
-    return {
-        "label": record["label"],
-        "name": record["name"],
-        "names": list(known.names),
-        "imagenet_index": known.index if in_imagenet else None,
-        "wnid": known.wnid or None,
-        "definition": known.definition if in_imagenet else None,
-    }
 
 
 def _move_files(source: Path, target: Path) -> None:

@@ -10,6 +10,7 @@ import copy
 import math
 import time
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,9 @@ from torch import Tensor, nn
 
 from gp3d_core.augmentation import AugmentationController
 from gp3d_core.config import ConfigError, RunConfig
+from gp3d_core.continuing import judge, restore, roll_back, write_checkpoint
 from gp3d_core.data import Batch, Dataset, batches
 from gp3d_core.distributed import World
-from gp3d_core.errors import GP3DError
 from gp3d_core.guard import DivergenceGuard
 from gp3d_core.monitoring import Monitor
 from gp3d_core.networks.discriminator import Discriminator
@@ -36,7 +37,7 @@ from gp3d_core.phases import (
 )
 from gp3d_core.runfolder import RunFolder
 from gp3d_core.signals import Interruption
-from gp3d_core.snapshot import load_checkpoint, save_checkpoint, save_snapshot
+from gp3d_core.snapshot import save_snapshot
 from gp3d_core.stepping import (
     StepLog,
     adam,
@@ -50,11 +51,7 @@ from gp3d_core.stepping import (
 from gp3d_core.streams import stream
 from gp3d_core.transfer import begin_with
 
-
-class TrainingFailed(GP3DError):
-    """A run that diverged more often than `training.max_rollbacks`."""
-
-    exit_code = 5
+REMEDY = "try a larger loss.r1_gamma or smaller learning rates in a new run"
 
 
 @dataclass(eq=False)
@@ -85,6 +82,14 @@ class TrainState:
             "generator_optimizer": self.generator_optimizer,
             "discriminator_optimizer": self.discriminator_optimizer,
         }
+
+    def facts(self) -> dict[str, Any]:
+        """What a checkpoint holds besides weights and clock."""
+        return {"augmentation": self.augmentation.state()}
+
+    def accept(self, facts: Mapping[str, Any]) -> None:
+        """Takes back what `facts` returned."""
+        self.augmentation.restore(facts["augmentation"])
 
 
 def train(
@@ -154,7 +159,7 @@ def train_until_trouble(
         if enough and trouble is None:
             trouble = judge(state, guard, monitor, waiting, keep=0)
         if trouble is not None:
-            roll_back(state, folder, world, *trouble)
+            roll_back(state, folder, world, *trouble, remedy=REMEDY)
             monitor.note_rollback(state, trouble[0])
             return
         if report:
@@ -166,24 +171,6 @@ def train_until_trouble(
             write_checkpoint(state, folder, world)
         if enough:
             return
-
-
-def judge(
-    state: TrainState, guard: DivergenceGuard, monitor: Monitor, waiting: deque[StepLog], *, keep: int
-) -> tuple[str, int] | None:
-    """Takes in the steps that are `waiting` but for the last `keep`; what is wrong, and after how many images.
-
-    The numbers are means over all processes, so that all judge alike.
-    """
-    while len(waiting) > keep:
-        step = waiting.popleft()
-        log, skipped = step.read()
-        trouble = guard.judge(log, skipped=skipped)
-        state.skipped_in_a_row = guard.skipped_in_a_row
-        if trouble is not None:
-            return trouble, step.nimg
-        monitor.add(state, log, skipped)
-    return None
 
 
 def check_share(config: RunConfig, processes: int) -> None:
@@ -305,69 +292,7 @@ def ema_half_life(state: TrainState) -> float:
     return min(1000 * settings.ema_kimg, settings.ema_rampup * state.nimg)
 
 
-def write_checkpoint(state: TrainState, folder: RunFolder, world: World) -> None:
-    """Saves all of `state`, then forgets all but the newest checkpoints."""
-    if world.leads:
-        facts = {
-            "nimg": state.nimg,
-            "rollbacks": state.rollbacks,
-            "skipped_in_a_row": state.skipped_in_a_row,
-            "seconds": state.seconds,
-            "augmentation": state.augmentation.state(),
-        }
-        save_checkpoint(folder.checkpoint_path(state.nimg), state.modules, state.optimizers, facts)
-        folder.forget_old_checkpoints()
-    world.barrier()
-
-
 def write_snapshot(state: TrainState, folder: RunFolder, world: World) -> None:
     """Saves the averaged generator to generate with."""
     if world.leads:
         save_snapshot(folder.snapshot_path(state.nimg), state.ema, state.config, state.classes, state.nimg)
-
-
-def restore(state: TrainState, folder: RunFolder, world: World) -> None:
-    """Loads the newest checkpoint into `state`; saves one of the start if there is none."""
-    found = folder.list_checkpoints()
-    if not found:
-        write_checkpoint(state, folder, world)
-        return
-    facts = load_checkpoint(found[0], state.modules, state.optimizers)
-    state.nimg, state.rollbacks = int(facts["nimg"]), int(facts["rollbacks"])
-    state.skipped_in_a_row, state.seconds = int(facts.get("skipped_in_a_row", 0)), float(facts["seconds"])
-    state.augmentation.restore(facts["augmentation"])
-    if world.leads:
-        folder.forget_stats_after(state.nimg)
-    world.barrier()
-
-
-def roll_back(state: TrainState, folder: RunFolder, world: World, trouble: str, where: int) -> None:
-    """Returns from `trouble` after `where` images to the last checkpoint, with another random stream.
-
-    Every second time to the checkpoint before. Raises TrainingFailed after too many times; the checkpoints stay.
-    """
-    limit = state.config.training.max_rollbacks
-    rollbacks, seconds = state.rollbacks + 1, state.seconds
-    if rollbacks > limit:
-        raise TrainingFailed(
-            f"training diverged {rollbacks} times, last at {where} images ({trouble}); the last good state is "
-            f"{folder.list_checkpoints()[0]}; try a larger loss.r1_gamma or smaller learning rates in a new run"
-        )
-    world.barrier()
-    if world.leads and rollbacks % 2 == 0:
-        folder.forget_newest_checkpoint()
-    world.barrier()
-    restore(state, folder, world)
-    state.rollbacks, state.seconds, state.skipped_in_a_row = rollbacks, seconds, 0
-    if world.leads:
-        folder.forget_snapshots_after(state.nimg)
-        folder.append_stats(
-            {
-                "nimg": state.nimg,
-                "event": "rollback",
-                "diverged_at": where,
-                "reason": trouble,
-                "rollbacks": rollbacks,
-            }
-        )
-    write_checkpoint(state, folder, world)

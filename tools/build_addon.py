@@ -3,8 +3,8 @@
     .venv/bin/python tools/build_addon.py [--out dist]
 
 Besides, dist/gp3d-VERSION-legacy.zip: the same files in a folder, as Blender 3.4 to 4.1 install add-ons.
-blender_addon/classes.json is made from gp3d_core/imagenet.tsv; the build fails if it is out of date, and
-`--classes` writes it.
+blender_addon/classes.json is made from gp3d_core/imagenet.tsv and the model in the box; the build fails if it is out of
+date, and `--classes` writes it.
 """
 
 from __future__ import annotations
@@ -19,6 +19,11 @@ import tempfile
 import tomllib
 import zipfile
 from pathlib import Path
+from typing import Any
+
+from gp3d_core.box import box_path, has_box
+from gp3d_core.classes import describe_class
+from gp3d_core.header import read_snapshot_facts
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "blender_addon"
@@ -44,7 +49,16 @@ def class_list() -> str:
         "WordNet licence, this notice must stay; index and order: the timm project, Apache-2.0."
     )
     entries = ",\n".join(json.dumps([int(index), wnid, names.split(", ")]) for index, wnid, names, _ in rows)
-    return f'{{"notice": {json.dumps(notice)},\n"classes": [\n{entries}\n]}}\n'
+    box = ",\n".join(map(json.dumps, box_classes()))
+    return f'{{"notice": {json.dumps(notice)},\n"classes": [\n{entries}\n],\n"box": [\n{box}\n]}}\n'
+
+
+def box_classes() -> list[dict[str, Any]]:
+    """What the model in the box knows, as little of it as a menu shows; nothing without a model."""
+    if not has_box():
+        return []
+    entries = map(describe_class, read_snapshot_facts(box_path()).classes)
+    return [{key: entry[key] for key in ("name", "imagenet_index", "wnid", "badge")} for entry in entries]
 
 
 def run_tool(*arguments: str | Path) -> None:

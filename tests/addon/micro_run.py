@@ -1,4 +1,7 @@
-"""Writes a run folder with an untrained micro model: python -m tests.addon.micro_run FOLDER. Needs no Blender."""
+"""Writes a run folder, and a model for the box, of an untrained micro model: python -m tests.addon.micro_run FOLDER.
+
+Needs no Blender.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,10 @@ def main(folder: Path) -> None:
     path = folder / "run" / "snapshots" / "snapshot-000000.00.safetensors"
     path.parent.mkdir(parents=True)
     save_snapshot(path, state.ema, state.config, state.classes, 0)
+    rated = [
+        record | {"badge": badge} for record, badge in zip(state.classes, ("good", "rough"), strict=True)
+    ]
+    save_snapshot(folder / "box.safetensors", state.ema, state.config, rated, 0)
 
 
 if __name__ == "__main__":

@@ -94,3 +94,20 @@ def scenario_real_engine_ends_with_blender(tools):
     session.stop()
     assert tools.part("engine").wait_for(engine, 8)
     assert not tools.alive(pid)
+
+
+def scenario_without_a_chosen_model_the_one_in_the_box_works(tools):
+    use_real(tools)
+    tools.preferences().snapshot = ""
+    assert bpy.ops.gp3d.generate(class_name="mushroom", seed=2) == {"FINISHED"}
+    recipe = json.loads(bpy.context.active_object["gp3d"])
+    assert (recipe["model"]["name"], recipe["recipe"]["snapshot"]) == ("box", "box")
+    state = tools.state()
+    assert [(entry.name, entry.badge) for entry in state.classes] == [
+        ("coffee mug", "good"),
+        ("mushroom", "rough"),
+    ]
+    offered = dict(tools.part("properties")._suggest_classes(None, bpy.context, "mushroom"))
+    assert offered["mushroom"].startswith("rough")
+    assert tools.part("panels")._model_name(state.session.ready) == "model in the box"
+    state.session.stop()

@@ -32,11 +32,16 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def real_engine(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The program gp3d of this working tree."""
+def real_engine(tmp_path_factory: pytest.TempPathFactory, run_folder: Path) -> Path:
+    """The program gp3d of this working tree, with a micro model in its box."""
+    start = tmp_path_factory.mktemp("start") / "start.py"
+    start.write_text(
+        "import sys\nfrom pathlib import Path\nfrom gp3d_core import box\nfrom gp3d_core.cli import main\n"
+        f"box._FILE = Path({str(run_folder.with_name('box.safetensors').resolve())!r})\nsys.exit(main())\n"
+    )
     program = tmp_path_factory.mktemp("bin") / "gp3d"
     lines = ["#!/bin/sh", "export OMP_NUM_THREADS=1", f'export PYTHONPATH="{ROOT}"']
-    program.write_text("\n".join([*lines, f'exec "{sys.executable}" -m gp3d_core.cli "$@"', ""]))
+    program.write_text("\n".join([*lines, f'exec "{sys.executable}" "{start}" "$@"', ""]))
     program.chmod(0o755)
     return program
 

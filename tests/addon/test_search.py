@@ -50,6 +50,30 @@ def test_search_tells_by_which_synonym_it_found(finder):
     assert finder.find(match.text, finder.imagenet_classes()) == match.entry
 
 
+def test_offered_first_is_what_the_model_in_the_box_knows(finder, monkeypatch):
+    lists = finder._lists()
+    record = {"name": "teapot", "imagenet_index": 849, "wnid": "n04398044", "badge": "fair"}
+    monkeypatch.setattr(finder, "_lists", lambda: lists | {"box": [record]})
+    finder.offered_classes.cache_clear()
+    offered = finder.offered_classes()
+    finder.offered_classes.cache_clear()
+    assert (offered[0].name, offered[0].badge, len(offered)) == ("teapot", "fair", 1000)
+    assert (
+        finder.search("t", offered)[0].entry.name == "teapot"
+    )  # though others begin with it and are shorter
+    assert finder.search("", offered, ["n03063599"])[1].entry.name == "teapot"
+    assert finder.find("849", offered).badge == "fair"
+
+
+def test_box_list_is_what_the_box_says(finder):
+    from gp3d_core.box import box_path, has_box
+    from gp3d_core.header import read_snapshot_facts
+
+    records = read_snapshot_facts(box_path()).classes if has_box() else []
+    told = [(row["name"], row["badge"]) for row in finder._lists()["box"]]
+    assert told == [(record["name"], record.get("badge")) for record in records]
+
+
 def test_every_shown_text_names_its_class_again(finder):
     classes = finder.imagenet_classes()
     shared = {

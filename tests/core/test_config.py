@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from gp3d_core.config import ConfigError, Ramp, from_dict, to_dict
+from gp3d_core.config import ConfigError, Ramp, flatten, from_dict, to_dict
 from gp3d_core.presets import CAMERAS, PRESETS, resolve
 
 
@@ -98,7 +98,29 @@ def test_damaged_config_names_the_key(change, message):
         from_dict(data)
 
 
-@pytest.mark.parametrize("name", ["tiny", "shapenet-64", "shapenet-128", "shapenet-256"])
+def test_files_from_before_a_key_came_can_still_be_read():
+    data = json.loads(json.dumps(to_dict(PRESETS["tiny"])))
+    del data["grounding"], data["render"]["backend"], data["training"]["head_start_kimg"]
+    del data["discriminator"]["depth"]
+    assert from_dict(data) == PRESETS["tiny"]
+    data["training"]["head_start_kimg"] = 3.0
+    assert from_dict(data).training.head_start_kimg == 3.0
+
+
+def test_epigraf_is_the_same_method_without_depth_and_distillation():
+    """And without a camera generator, which shapenet-64 has none of either."""
+    ours, theirs = flatten(PRESETS["shapenet-64"]), flatten(PRESETS["epigraf-64"])
+    different = {key: value for key, value in theirs.items() if ours[key] != value}
+    assert different == {
+        "preset": "epigraf-64",
+        "depth_adaptor.layers": 0,
+        "discriminator.depth": False,
+        "loss.distillation_weight.start": 0.0,
+    }
+    assert theirs["camera_generator.adjust"] == ()
+
+
+@pytest.mark.parametrize("name", ["tiny", "shapenet-64", "epigraf-64", "shapenet-128", "shapenet-256"])
 def test_object_presets_let_rays_stay_empty_on_white(name):
     render = PRESETS[name].render
     assert (render.last_interval, render.background, render.density_scale > 1) == (1e-3, "white", True)

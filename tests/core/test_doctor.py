@@ -33,7 +33,7 @@ def test_report_is_ready_where_the_tests_run(
     told = json.loads(capsys.readouterr().out)
     assert told["ok"] is True
     assert [check["name"] for check in told["checks"]] == [
-        *("python", "torch", "device", "packages", "memory", "disk", "libraries", "blender", "models")
+        *("python", "torch", "device", "packages", "memory", "disk", "libraries", "blender", "box", "models")
     ]
     assert all(check["remedy"] for check in told["checks"] if check["status"] == "missing")
 

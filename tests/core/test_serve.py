@@ -586,8 +586,10 @@ def test_a_child_that_makes_an_atlas_ends_when_its_job_is_cancelled(monkeypatch)
 # Hostile lines
 
 
-def test_garbage_and_oversized_lines_are_answered_and_survived(start):
-    client = start()
+def test_garbage_and_oversized_lines_are_answered_and_survived(start, tmp_path):
+    client = start(tmp_path / "none.safetensors")
+    client.wait("error")  # there is no model
+    before = len(client.events)
     dice = random.Random(7)
     valid = [{"id": "f", "op": op} for op in ("hello", "classes", "preview", "mesh", "cancel", "status")]
     fields = [name for options in OPERATIONS.values() for name in options]
@@ -603,8 +605,8 @@ def test_garbage_and_oversized_lines_are_answered_and_survived(start):
     lines = [line for line in lines if line.strip()]
     client.raw(b"\n".join(lines) + b"\n\n \r\n")
     assert client.ask("status")["state"] == "empty"
-    final = [event for event in client.events if event["event"] in FINAL]
-    assert until(lambda: len([e for e in client.events if e["event"] in FINAL]) == len(lines) + 1, 5)
+    final = [event for event in client.events[before:] if event["event"] in FINAL]
+    assert until(lambda: len([e for e in client.events[before:] if e["event"] in FINAL]) == len(lines) + 1, 5)
     assert [event["code"] for event in final[:3]] == ["E_TOO_LONG", "E_TOO_LONG", "E_PROTOCOL"]
     assert {event["code"] for event in final if event["event"] == "error"} <= {
         "E_TOO_LONG", "E_PROTOCOL", "E_NO_WEIGHTS", "E_VERSION", "E_BUSY",
@@ -705,8 +707,9 @@ def test_idle_workers_end_and_busy_ones_do_not(start, snapshot):
     assert 0.25 < bye["at"] - ready["at"] < 2.0
 
 
-def test_requests_keep_an_idle_worker_alive(start):
-    client = start("--idle-seconds", "0.5")
+def test_requests_keep_an_idle_worker_alive(start, tmp_path):
+    client = start(tmp_path / "none.safetensors", "--idle-seconds", "0.5")
+    client.wait("error")
     for _ in range(4):
         time.sleep(0.25)
         client.ask("status")
