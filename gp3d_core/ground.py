@@ -28,7 +28,7 @@ from gp3d_core.grounding import (
 )
 from gp3d_core.phases import one_hot
 from gp3d_core.pictures import rgb_to_uint8, save_picture, sheet
-from gp3d_core.prior import build_kernel_map, fit_mapping
+from gp3d_core.prior import fit_latents, fit_mapping
 from gp3d_core.runfolder import RunFolder
 from gp3d_core.signals import Interruption, interruptible
 from gp3d_core.snapshot import save_snapshot
@@ -131,23 +131,8 @@ def finish_grounding(state: GroundState, truth: Truth, folder: RunFolder) -> Pat
     """Fits the prior into the averaged generator, measures, draws, and saves the snapshot; returns its path."""
     settings, seed = state.config.grounding, state.config.training.seed
     look(state, truth, folder)
-    device = truth.labels.device
-    codes = torch.cat(
-        [
-            codes_of_models(state, truth, part)[:, 0]
-            for part in torch.arange(len(truth), device=device).split(1024)
-        ]
-    )
-    maps = [
-        build_kernel_map(
-            codes[truth.labels == label],
-            settings.prior_dims,
-            settings.prior_temperature,
-            stream(seed, "balance", label, device=device),
-        )
-        for label in range(max(len(truth.classes), 1))
-    ]
-    left = fit_mapping(state.ema.mapping, maps, steps=settings.prior_steps, seed=seed)
+    prior = fit_latents(state.latents.weight, truth.labels, max(len(truth.classes), 1))
+    left = fit_mapping(state.ema.mapping, prior, steps=settings.prior_steps, seed=seed)
     folder.append_stats({"nimg": state.nimg, "event": "prior", "unexplained": left})
     save_picture(draw_new(state, len(truth.classes)), folder.samples / f"new-{state.nimg / 1000:09.2f}.png")
     path = folder.snapshot_path(state.nimg)

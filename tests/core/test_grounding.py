@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import json
 import math
 from pathlib import Path
@@ -12,8 +13,9 @@ from gp3d_core.config import RunConfig
 from gp3d_core.descriptors import initial_latents, whitened
 from gp3d_core.ground import ground
 from gp3d_core.grounding import GroundState, _trained_views, build_ground_state, measure, restore_ground
+from gp3d_core.phases import one_hot
 from gp3d_core.presets import resolve
-from gp3d_core.prior import build_kernel_map, fit_mapping
+from gp3d_core.prior import fit_latents, fit_mapping
 from gp3d_core.runfolder import RunFolder
 from gp3d_core.signals import Interruption
 from gp3d_core.snapshot import load_snapshot
@@ -72,7 +74,6 @@ def run(config: RunConfig, truth: Truth, path: Path, stop: Interruption | None =
 def test_grounding_learns_shape_colour_and_depth_of_views_it_never_saw(truth: Truth, tmp_path: Path) -> None:
     before = measure(build_ground_state(micro(), truth), truth)
     after = measure(run(micro(), truth, tmp_path / "run"), truth)
-    print(before, after)
     assert after["held_out/iou"] > 0.85 > before["held_out/iou"] + 0.3
     assert after["held_out/psnr"] > 18 > before["held_out/psnr"] + 5
     assert after["held_out/depth_error"] < 0.03
@@ -119,24 +120,37 @@ def test_latents_order_the_models_of_a_class_by_what_differs(truth: Truth) -> No
         assert (steps > 0).all() or (steps < 0).all()
 
 
-def test_kernel_map_gives_every_model_its_mass_and_narrows_to_the_nearest() -> None:
-    codes = torch.randn(12, 16, generator=stream(2))
-    sharp = build_kernel_map(codes, 2, 0.05, stream("b"))
-    z = torch.randn(20_000, 2, generator=stream(3))
-    mass = sharp.weights(z).mean(dim=0) * 12
-    assert float((mass - 1).abs().max()) < 0.15
-    assert float(sharp.weights(z).max(dim=1).values.mean()) > 0.95
-    blurred = build_kernel_map(codes, 2, 100.0, stream("b"))
-    assert torch.allclose(blurred(z[:5]), codes.mean(dim=0).expand(5, -1), atol=1e-2)
+def test_prior_has_the_mean_and_covariance_of_the_latents_of_each_class() -> None:
+    labels = torch.arange(400) % 2
+    spread = torch.tensor([[1.0, 0.3, 0.1], [0.2, 0.5, 0.1]])[labels]
+    latents = (
+        torch.randn(400, 3, generator=stream("z")) * spread + torch.tensor([[4.0, 0, 0], [0, 4, 0]])[labels]
+    )
+    prior = fit_latents(latents, labels, 2)
+    directions = latents / latents.square().mean(dim=1, keepdim=True).sqrt()
+    z = torch.randn(20_000, 3, generator=stream("noise"))
+    for label in (0, 1):
+        drawn, known = prior.latents(z, torch.full((20_000,), label)), directions[labels == label]
+        assert torch.allclose(drawn.mean(dim=0), known.mean(dim=0), atol=0.02)
+        assert torch.allclose(torch.cov(drawn.T), torch.cov(known.T), atol=0.02)
+    alone = fit_latents(latents[:1], torch.zeros(1, dtype=torch.long), 1)
+    assert float((alone.latents(z[:9], torch.zeros(9, dtype=torch.long)) - directions[0]).abs().max()) < 0.01
 
 
-def test_fitted_mapping_gives_the_kernel_maps_codes(truth: Truth) -> None:
-    state = build_ground_state(micro("generator.w_dim=64", "grounding.latent_noise=0"), truth)
-    codes = [torch.randn(8, 64, generator=stream("codes", k)) for k in range(2)]
-    maps = [build_kernel_map(c, 1, 0.5, stream("balance", k)) for k, c in enumerate(codes)]
-    mapping = state.ema.mapping
-    assert fit_mapping(mapping, maps, steps=700, seed=0, progress=False) < 0.35
-    assert torch.allclose(mapping.w_avg, torch.cat(codes).mean(dim=0), atol=1e-5)
+def test_fitted_mapping_gives_from_noise_what_latents_gave(truth: Truth) -> None:
+    mapping = build_ground_state(micro("generator.w_dim=64"), truth).ema.mapping
+    labels = torch.arange(200) % 2
+    latents = (
+        0.4 * torch.randn(200, 8, generator=stream("z")) + torch.randn(2, 8, generator=stream("m"))[labels]
+    )
+    prior, before = fit_latents(latents, labels, 2), copy.deepcopy(mapping)
+    assert fit_mapping(mapping, prior, steps=400, seed=0, progress=False) < 0.1
+    z, c = torch.randn(500, 8, generator=stream("new")), one_hot(torch.ones(500, dtype=torch.long), 2)
+    wanted = before.network(prior.latents(z, torch.ones(500, dtype=torch.long)), c)
+    left = (mapping.network(z, c) - wanted).square().mean() / wanted.var(dim=0).mean()
+    assert (
+        float(left) < 0.1 < float((before.network(z, c) - wanted).square().mean() / wanted.var(dim=0).mean())
+    )
     assert not any(p.requires_grad for p in mapping.parameters())
 
 
