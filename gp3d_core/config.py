@@ -228,7 +228,7 @@ class GroundingConfig:
     latent_noise: float = 0.3  # s: the mapping sees sqrt(1 - s²) z + s ε
     latent_lr: float = 0.05
     held_out: int = 2  # models of each class whose last view is only measured
-    prior_steps: int = 3000  # in which the mapping learns, in the end, where noise should land
+    prior_steps: int = 4000  # in which the mapping learns, in the end, where noise should land
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,7 +21,7 @@ from gp3d_core.phases import one_hot
 from gp3d_core.streams import stream
 
 _BATCH = 512
-_RATE = 0.002
+_RATE = 0.01
 _SMALLEST = 1e-6  # variance, so that a direction in which a class never varies does not break the factor
 
 

@@ -139,18 +139,20 @@ def test_prior_has_the_mean_and_covariance_of_the_latents_of_each_class() -> Non
 
 def test_fitted_mapping_gives_from_noise_what_latents_gave(truth: Truth) -> None:
     mapping = build_ground_state(micro("generator.w_dim=64"), truth).ema.mapping
-    labels = torch.arange(200) % 2
-    latents = (
-        0.4 * torch.randn(200, 8, generator=stream("z")) + torch.randn(2, 8, generator=stream("m"))[labels]
-    )
+    labels, chosen = torch.arange(200) % 2, torch.ones(500, dtype=torch.long)
+    spread = torch.tensor([1.0, 1, 1, 1, 0.1, 0.1, 0.1, 0.1])  # as whitened components leave it
+    middle = 0.5 * torch.randn(2, 8, generator=stream("m"))
+    latents = spread * torch.randn(200, 8, generator=stream("z")) + middle[labels]
     prior, before = fit_latents(latents, labels, 2), copy.deepcopy(mapping)
-    assert fit_mapping(mapping, prior, steps=400, seed=0, progress=False) < 0.1
-    z, c = torch.randn(500, 8, generator=stream("new")), one_hot(torch.ones(500, dtype=torch.long), 2)
-    wanted = before.network(prior.latents(z, torch.ones(500, dtype=torch.long)), c)
-    left = (mapping.network(z, c) - wanted).square().mean() / wanted.var(dim=0).mean()
-    assert (
-        float(left) < 0.1 < float((before.network(z, c) - wanted).square().mean() / wanted.var(dim=0).mean())
+    left = fit_mapping(mapping, prior, steps=300, seed=0, progress=False)
+    z, c = torch.randn(500, 8, generator=stream("new")), one_hot(chosen, 2)
+    wanted = before.network(prior.latents(z, chosen), c)
+    after, unfitted = (
+        float((part.network(z, c) - wanted).square().mean() / wanted.var(dim=0).mean())
+        for part in (mapping, before)
     )
+    assert after < 0.3 < 0.9 < unfitted
+    assert left < 0.3
     assert not any(p.requires_grad for p in mapping.parameters())
 
 
