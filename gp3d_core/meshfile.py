@@ -215,8 +215,8 @@ def _obj_block(keyword: str, rows: np.ndarray | None) -> tuple[list[str], np.nda
     if rows is None:
         return [], None
     first, inverse = unique_rows(rows)
-    line = keyword + " {:.7g}" * rows.shape[1] + "\n"
-    return [line.format(*row) for row in rows[first].tolist()], inverse + 1
+    line = keyword + " {}" * rows.shape[1] + "\n"  # the fewest digits that float32 reads back as they were
+    return [line.format(*row) for row in rows[first].astype(str).tolist()], inverse + 1
 
 
 def _material_name(stem: str) -> str:

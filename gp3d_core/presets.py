@@ -1,7 +1,8 @@
 """The presets: one table over the configuration dataclasses, to be compared by eye.
 
-`tiny` runs on two CPU cores in minutes; `shapenet-*` train on rendered objects with known cameras; `dogs-256` and
-`imagenet-256` are the released 3DGP settings, `imagenet-256-paper` those of the paper where they differ.
+`tiny` runs on two CPU cores in minutes; `shapenet-*` train on rendered objects with known cameras, `epigraf-64` does so
+without what 3DGP adds; `dogs-256` and `imagenet-256` are the released 3DGP settings, `imagenet-256-paper` those of the
+paper where they differ.
 """
 
 from __future__ import annotations
@@ -243,6 +244,18 @@ PRESETS = {
         training=TrainingConfig(generator_lr=0.002, discriminator_lr=0.002),
     ),
 }
+
+
+_SHAPENET = PRESETS["shapenet-64"]
+PRESETS["epigraf-64"] = replace(  # EpiGRAF (NeurIPS 2022): no depth, no camera generator, no distillation
+    _SHAPENET,
+    preset="epigraf-64",
+    depth_adaptor=replace(_SHAPENET.depth_adaptor, layers=0),
+    discriminator=replace(_SHAPENET.discriminator, depth=False),
+    loss=replace(
+        _SHAPENET.loss, distillation_weight=replace(_SHAPENET.loss.distillation_weight, start=0.0, end=0.0)
+    ),
+)
 
 
 def resolve(name: str, assignments: Sequence[str] = ()) -> RunConfig:

@@ -16,7 +16,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from gp3d_core.atomic import write_text
-from gp3d_core.evaluation.library import Model, model_clouds, models_of, read_library
+from gp3d_core.distributed import World
+from gp3d_core.evaluation.library import Model, draw_models, model_clouds, models_of, read_library
 from gp3d_core.evaluation.objects import Level, Surfaces, class_records, object_clouds, objects_of
 from gp3d_core.evaluation.shapes import references
 from gp3d_core.evaluation.truthviews import TruthViews, read_views
@@ -27,6 +28,7 @@ from gp3d_core.pictures import rgb_to_uint8, save_picture, sheet
 from gp3d_core.snapshot import Snapshot
 
 GRID = 128
+REFERENCES = 100  # real models of a class that are looked at
 _SHOWN = 4  # samples of a class in the picture
 _TILE = 96
 
@@ -68,49 +70,79 @@ def measure_diversity(
     truncation: float = 0.7,
     grid: int = GRID,
     level: Level = "auto",
+    most: int | None = REFERENCES,
+    world: World | None = None,
 ) -> list[Score]:
     """Scores diversity and nearest_training of about `n` objects, spread over the classes; distances are Chamfer's.
 
-    diversity: mean pairwise distance of the samples of a class; its floor is that of as many real models.
+    diversity: mean pairwise distance of the samples of a class; its floor is that of twice as many real models.
     nearest_training: mean distance of samples to the nearest model of `truth`, on which the snapshot was trained; its
-    floor is that of real models to the nearest other one. Far below it lie copies. Writes `out`/nearest.jsonl and, with
-    the rendered `dataset`, the picture `out`/nearest.png. Raises LibraryError.
+    floor is that of real models to the nearest other one. Far below it lie copies. Of a class `most` models are looked
+    at, or twice its samples if that is more, drawn by the seed; all for None. Writes `out`/nearest.jsonl and, with the
+    rendered `dataset`, the picture `out`/nearest.png. Raises LibraryError.
     """
     models = read_library(truth)
     records = class_records(snapshot)
     chosen, without = references(records, models, n, seed)
-    surfaces = Surfaces(grid=grid, level=level, truncation=truncation)
-    device = snapshot.generator.mapping.w_avg.device
-    spread: dict[str, tuple[float, float]] = {}
-    novelty: dict[str, tuple[float, float]] = {}
-    found: dict[str, list[Nearest]] = {}
     kept = [record for record in records if int(record["label"]) in chosen]
-    for record in tqdm(kept, desc="diversity", unit="class", file=sys.stderr, disable=None):
-        name, size = str(record["name"]), len(chosen[int(record["label"])])
-        wishes = objects_of(record, size, seed)
-        made = unit_clouds(object_clouds(snapshot, wishes, surfaces, out / "clouds").points)
+    sizes = [len(chosen[int(record["label"])]) for record in kept]
+    surfaces = Surfaces(grid=grid, level=level, truncation=truncation)
+    wishes = [objects_of(record, size, seed) for record, size in zip(kept, sizes, strict=True)]
+    everything = object_clouds(
+        snapshot, [w for some in wishes for w in some], surfaces, out / "clouds", world
+    )
+    if world is not None and not world.leads:
+        return []
+    compared = []
+    bar = tqdm(kept, desc="diversity", unit="class", file=sys.stderr, disable=None)
+    for record, some, made in zip(bar, wishes, unit_clouds(everything.points).split(sizes), strict=True):
         own = models_of(models, record) or models
-        real = model_clouds(own)
-        among = chamfer_matrix(real[: 2 * size], real, device=device)
-        distances = chamfer_matrix(made, real, device=device)
-        found[name] = nearest_models(wishes, own, distances)
-        spread[name] = (
-            mean_pairwise(chamfer_matrix(made, made, device=device)),
-            mean_pairwise(among[:, : 2 * size]),
-        )
-        among.fill_diagonal_(torch.inf)
-        novelty[name] = (float(distances.amin(dim=1).mean()), float(among.amin(dim=1).mean()))
+        if most is not None:
+            own = draw_models(own, max(most, 2 * len(some)), seed, "diversity", record["name"])
+        compared.append(_compare(some, made, own, snapshot.generator.mapping.w_avg.device))
+    names = [str(record["name"]) for record in kept]
+    found = {name: each.nearest for name, each in zip(names, compared, strict=True)}
     _write_nearest(found, out / "nearest.jsonl")
     if dataset is not None:
         _draw_nearest(snapshot, found, read_views(dataset), truncation, out / "nearest.png")
     facts = {
         "reference": truth.name,
+        "models_of_a_class": "all" if most is None else f"at most {max(most, *(2 * size for size in sizes))}",
         **surfaces.facts(snapshot),
         "seed": seed,
         "classes_without_models": without,
     }
-    count = sum(len(rows) for rows in found.values())
-    return [_score("diversity", spread, count, facts), _score("nearest_training", novelty, count, facts)]
+    spread = {name: each.spread for name, each in zip(names, compared, strict=True)}
+    novelty = {name: each.novelty for name, each in zip(names, compared, strict=True)}
+    return [
+        _score("diversity", spread, sum(sizes), facts),
+        _score("nearest_training", novelty, sum(sizes), facts),
+    ]
+
+
+@dataclass(frozen=True)
+class _Compared:
+    """A class: mean pairwise distance and mean distance to the nearest model, each (of samples, of real models)."""
+
+    spread: tuple[float, float]
+    novelty: tuple[float, float]
+    nearest: list[Nearest]
+
+
+def _compare(
+    samples: Sequence[Wish], made: Tensor, models: Sequence[Model], device: torch.device
+) -> _Compared:
+    """Samples with clouds `made` [N,P,3] against the models of their class."""
+    real, size = model_clouds(models), 2 * len(samples)
+    among = chamfer_matrix(real[:size], real, device=device)
+    distances = chamfer_matrix(made, real, device=device)
+    spread = (
+        mean_pairwise(chamfer_matrix(made, made, device=device)),
+        mean_pairwise(among[:, :size]),
+    )
+    among.fill_diagonal_(torch.inf)
+    novelty = (float(distances.amin(dim=1).mean()), float(among.amin(dim=1).mean()))
+    return _Compared(spread, novelty, nearest_models(samples, models, distances))
 
 
 def _score(metric: str, rows: Mapping[str, tuple[float, float]], n: int, facts: Mapping[str, Any]) -> Score:

@@ -7,15 +7,12 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
-from typing import Any
 
-import numpy as np
 import torch
-import trimesh
 from tqdm import tqdm
 
 from gp3d_core.atomic import write_text
+from gp3d_core.evaluation.health import Health, health_scores, mesh_health
 from gp3d_core.evaluation.library import (
     SUFFIXES,
     LibraryError,
@@ -28,36 +25,10 @@ from gp3d_core.evaluation.library import (
     read_shape,
 )
 from gp3d_core.evaluation.shapes import LEAST, compare_shapes
-from gp3d_core.meshfile import Mesh, merge_positions
 from gp3d_core.metrics.pointclouds import surface_points, unit_clouds
 from gp3d_core.metrics.pointnet import load_pointnet
 from gp3d_core.metrics.score import Score
 from gp3d_core.streams import stream
-
-
-@dataclass(frozen=True)
-class Health:
-    """What a surface is like: whether it is closed and wound one way, in how many parts, and how smooth.
-
-    `smoothness` is the mean cosine between the normals of faces that share an edge, 1 for a plane; positions that
-    coincide count as one vertex.
-    """
-
-    watertight: bool
-    components: int
-    smoothness: float
-
-
-def mesh_health(mesh: Mesh) -> Health:
-    """The health of a mesh."""
-    vertices, faces = merge_positions(mesh)
-    shape = trimesh.Trimesh(vertices, faces, process=False)
-    pairs = shape.face_adjacency
-    parts = trimesh.graph.connected_components(pairs, nodes=np.arange(len(faces)))
-    normals = shape.face_normals
-    bends = np.einsum("ed,ed->e", normals[pairs[:, 0]], normals[pairs[:, 1]])
-    closed = bool(shape.is_watertight and shape.is_winding_consistent)
-    return Health(closed, len(parts), float(bends.mean()) if len(bends) else 1.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,18 +58,20 @@ def measure_meshes(
     health is of those. Writes `out`/meshes.jsonl, a line for each mesh. Raises LibraryError, MeshError, WeightsError.
     """
     network = None if pointnet is None else load_pointnet(pointnet, device)
-    sets, health, real_health = {}, [], []
-    lines = []
+    sets, lines = {}, []
+    health: dict[str, list[Health]] = {}
+    real_health: dict[str, list[Health]] = {}
     for group in _grouped(meshes, read_library(truth), n, seed):
-        made = []
+        made, health[group.name] = [], []
         for path in tqdm(group.files, desc=group.name, unit="mesh", file=sys.stderr, disable=None):
             mesh = read_shape(path)
             name = path.relative_to(meshes).as_posix()
             made.append(surface_points(mesh.vertices, mesh.faces, cloud_seed("mesh", name)))
-            health.append(mesh_health(mesh))
-            lines.append({"mesh": name, "class": group.name, **vars(health[-1])})
+            found = mesh_health(mesh)
+            health[group.name].append(found)
+            lines.append({"mesh": name, "class": group.name, **vars(found)})
         drawn = draw_models(group.models, 2 * len(made), seed, group.name)
-        real_health += [mesh_health(model.mesh()) for model in drawn[: len(made)]]
+        real_health[group.name] = [mesh_health(model.mesh()) for model in drawn[: len(made)]]
         sets[group.name] = (
             unit_clouds(torch.stack(made)),
             model_clouds(drawn[: len(made)]),
@@ -106,7 +79,7 @@ def measure_meshes(
         )
     write_text(out / "meshes.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
     facts = {"meshes": meshes.name, "reference": truth.name, "classes": len(sets), "seed": seed}
-    return compare_shapes(sets, network, facts, device) + _health_scores(health, real_health, facts)
+    return compare_shapes(sets, network, facts, device) + health_scores(health, real_health, facts)
 
 
 def _grouped(meshes: Path, models: Sequence[Model], n: int, seed: int) -> list[_Group]:
@@ -132,16 +105,3 @@ def _grouped(meshes: Path, models: Sequence[Model], n: int, seed: int) -> list[_
         order = torch.randperm(len(files), generator=stream("meshes", seed))[:most]
         groups.append(_Group(names[-1] if names else "all", [files[i] for i in sorted(order.tolist())], own))
     return groups
-
-
-def _health_scores(health: Sequence[Health], real: Sequence[Health], facts: dict[str, Any]) -> list[Score]:
-    measures = {
-        "watertight": lambda some: fmean(each.watertight for each in some),
-        "one_piece": lambda some: fmean(each.components == 1 for each in some),
-        "components": lambda some: fmean(each.components for each in some),
-        "normal_consistency": lambda some: fmean(each.smoothness for each in some),
-    }
-    return [
-        Score(metric=f"mesh/{name}", value=of(health), n=len(health), facts={"real": of(real), **facts})
-        for name, of in measures.items()
-    ]

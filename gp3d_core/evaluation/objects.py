@@ -18,9 +18,11 @@ from tqdm import tqdm
 from gp3d_core.atomic import replacing
 from gp3d_core.checksum import digest
 from gp3d_core.distributed import World
+from gp3d_core.evaluation.health import NOTHING, Health, mesh_health
 from gp3d_core.evaluation.library import cloud_seed
 from gp3d_core.generation import MOST_SEEDS, Wish, generate
 from gp3d_core.isosurface import field_surface
+from gp3d_core.meshfile import Mesh
 from gp3d_core.meshmaking import surface_levels
 from gp3d_core.metrics.pointclouds import POINTS, surface_points
 from gp3d_core.snapshot import Snapshot
@@ -67,11 +69,15 @@ class Surfaces:
 
 @dataclass(frozen=True, eq=False)
 class Clouds:
-    """Points [N,P,3] in world units on the surfaces of objects, their levels [N], and which of them have a surface."""
+    """Points [N,P,3] in world units on the surfaces of objects, their levels [N], which of them have a surface [N].
+
+    `health` is of each surface as it comes from the field.
+    """
 
     points: Tensor
     levels: Tensor
     solid: Tensor
+    health: list[Health]
 
 
 def object_clouds(
@@ -83,7 +89,7 @@ def object_clouds(
     the work; all have to call it, on one file system.
     """
     world = world or World()
-    identity = f"{digest(snapshot.path)} {surfaces}"
+    identity = f"{digest(snapshot.path)} {surfaces} with health"
     own = folder / hashlib.sha256(identity.encode()).hexdigest()[:12]
     own.mkdir(parents=True, exist_ok=True)
     paths = [own / f"{wish.label:04d}-{wish.stem}.npz" for wish in wishes]
@@ -94,15 +100,16 @@ def object_clouds(
         share, desc="surfaces", unit="object", file=sys.stderr, disable=not (world.leads and share) or None
     )
     for wish, path in bar:
-        points, level, solid = _surface(snapshot, wish, surfaces)
+        points, level, health = _surface(snapshot, wish, surfaces)
         with replacing(path) as temporary:
-            np.savez(temporary, points=points.numpy(), level=level, solid=solid)
+            np.savez(temporary, points=points.numpy(), level=level, **vars(health))
     world.barrier()
     loaded = [_read(path) for path in paths]
     return Clouds(
         torch.stack([points for points, _, _ in loaded]),
         torch.tensor([level for _, level, _ in loaded]),
-        torch.tensor([solid for _, _, solid in loaded]),
+        torch.tensor([health.components > 0 for _, _, health in loaded]),
+        [health for _, _, health in loaded],
     )
 
 
@@ -113,16 +120,18 @@ def agreement_level(snapshot: Snapshot, wishes: Sequence[Wish], truncation: floa
     return median(surface_levels(field, snapshot.config, "auto")[0] for field in fields)
 
 
-def _surface(snapshot: Snapshot, wish: Wish, surfaces: Surfaces) -> tuple[Tensor, float, bool]:
+def _surface(snapshot: Snapshot, wish: Wish, surfaces: Surfaces) -> tuple[Tensor, float, Health]:
     field = snapshot.generator.field(generate(snapshot, wish, surfaces.truncation).planes)
     level, raw = surface_levels(field, snapshot.config, surfaces.level)
     vertices, faces = field_surface(
         field, box=field.box, grid=surfaces.grid, level=raw, device=field.planes.device
     )
     seed = cloud_seed("object", wish.label, wish.seed)
-    return surface_points(vertices, faces, seed), level, len(faces) > 0
+    health = mesh_health(Mesh(vertices, faces)) if len(faces) else NOTHING
+    return surface_points(vertices, faces, seed), level, health
 
 
-def _read(path: Path) -> tuple[Tensor, float, bool]:
+def _read(path: Path) -> tuple[Tensor, float, Health]:
     with np.load(path, allow_pickle=False) as file:
-        return torch.from_numpy(file["points"]), float(file["level"]), bool(file["solid"])
+        health = Health(bool(file["watertight"]), int(file["components"]), float(file["smoothness"]))
+        return torch.from_numpy(file["points"]), float(file["level"]), health

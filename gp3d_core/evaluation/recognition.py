@@ -1,11 +1,12 @@
 """Is it what it should be? A small classifier, trained on renders of real models, names the generated views.
 
 It is trained on the models of the data set's training split and judged on those of the test split, whose figure is
-the floor: what of a real model it would name right.
+the floor: what of a real model it would name right. It is kept, by data, split and training, for other evaluations.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 from collections.abc import Sequence
@@ -57,16 +58,10 @@ def train_recogniser(
 
     Raises DatasetError if a class has no views on either side.
     """
+    check_splits(views)
     dataset = views.dataset
     names = [str(record["name"]) for record in dataset.classes]
-    test = np.array([model in views.held_out for model in views.models])
-    for label, name in enumerate(names):
-        own = test[dataset.labels == label]
-        if not own.any() or own.all():
-            raise DatasetError(
-                f"{dataset.path}: {name!r} has {int(own.sum())} held-out views of {len(own)}; recognition needs "
-                "models of both splits in every class: render more models"
-            )
+    test = _held_out(views)
     labels = torch.from_numpy(dataset.labels)
     learnt, judged = np.flatnonzero(~test), np.flatnonzero(test)
     network = train_classifier(
@@ -86,6 +81,22 @@ def train_recogniser(
         "seed": seed,
     }
     return Recogniser(network, names, held_out, facts)
+
+
+def check_splits(views: TruthViews) -> None:
+    """Raises DatasetError if a class has no views of held-out models, or none of others."""
+    test = _held_out(views)
+    for label, record in enumerate(views.dataset.classes):
+        own = test[views.dataset.labels == label]
+        if not own.any() or own.all():
+            raise DatasetError(
+                f"{views.dataset.path}: {record['name']!r} has {int(own.sum())} held-out views of {len(own)}; "
+                "recognition needs models of both splits in every class: render more models"
+            )
+
+
+def _held_out(views: TruthViews) -> np.ndarray:
+    return np.array([model in views.held_out for model in views.models])
 
 
 def _images(views: TruthViews, chosen: Sequence[int] | np.ndarray) -> Tensor:
@@ -126,17 +137,17 @@ def load_recogniser(path: Path, device: torch.device | str = "cpu") -> Recognise
 
 
 def measure_recognition(
-    snapshot: Snapshot, dataset: Path, *, n: int, seed: int, out: Path, truncation: float = 0.7
+    snapshot: Snapshot, dataset: Path, *, n: int, seed: int, cache: Path, truncation: float = 0.7
 ) -> list[Score]:
     """Score recognition: the share of about `n` generated views, spread over the classes, that are named right.
 
     Each object is seen by the camera of a held-out real view of its class. Every class of the data set may be answered.
-    The classifier is trained at first and kept as `out`/classifier.safetensors. Raises DatasetError if snapshot and
-    data set share no class, or if a class has no held-out models.
+    The classifier is trained at first and kept in the folder `cache`. Raises DatasetError if snapshot and data set
+    share no class, or if a class has no held-out models; WeightsError if what is kept is damaged.
     """
     views = read_views(dataset)
     device = snapshot.generator.mapping.w_avg.device
-    recogniser = _recogniser(views, out / "classifier.safetensors", device)
+    recogniser = _recogniser(views, cache, device)
     records = [record for record in class_records(snapshot) if views.of_class(record)]
     if not records:
         raise DatasetError(f"{dataset} shows none of the snapshot's classes")
@@ -163,12 +174,15 @@ def measure_recognition(
     return [Score(metric="recognition", value=fmean(rates.values()), n=count * len(records), facts=facts)]
 
 
-def _recogniser(views: TruthViews, path: Path, device: torch.device) -> Recogniser:
+def _recogniser(views: TruthViews, cache: Path, device: torch.device) -> Recogniser:
+    """The classifier for these views: the one that is kept, or a new one."""
+    decisive = [VERSION, views.dataset.fingerprint, sorted(views.held_out), STEPS]
+    identity = hashlib.sha256(json.dumps(decisive).encode()).hexdigest()[:16]
+    path = cache / f"classifier-{identity}.safetensors"
     if path.exists():
-        found = load_recogniser(path, device)
-        if found.facts.get("fingerprint") == views.dataset.fingerprint:
-            return found
-    found = train_recogniser(views, seed=0, device=device)
+        return load_recogniser(path, device)
+    found = train_recogniser(views, seed=0, steps=STEPS, device=device)
+    cache.mkdir(parents=True, exist_ok=True)
     save_recogniser(found, path)
     return found
 

@@ -18,6 +18,8 @@ import torch
 from gp3d_core.checksum import digest
 from gp3d_core.data import Dataset
 from gp3d_core.distributed import World, world
+from gp3d_core.evaluation.diversity import GRID as DIVERSITY_GRID
+from gp3d_core.evaluation.diversity import REFERENCES, measure_diversity
 from gp3d_core.evaluation.flatness import SAMPLES as FLATNESS_SAMPLES
 from gp3d_core.evaluation.flatness import measure_flatness
 from gp3d_core.evaluation.folder import EvaluationFolder
@@ -31,10 +33,13 @@ from gp3d_core.evaluation.images import (
     samples_of,
 )
 from gp3d_core.evaluation.meshes import measure_meshes
+from gp3d_core.evaluation.objects import GRID, LEVEL, Level
+from gp3d_core.evaluation.recognition import STEPS, check_splits, measure_recognition
 from gp3d_core.evaluation.report import write_report
 from gp3d_core.evaluation.samples import EvaluationError, Sampler, describe_cameras, labels_in
 from gp3d_core.evaluation.shapes import measure_shapes
 from gp3d_core.evaluation.sheets import draw_samples
+from gp3d_core.evaluation.truthviews import is_rendered, read_views
 from gp3d_core.metrics.features import INCEPTION, open_network
 from gp3d_core.metrics.score import Score
 from gp3d_core.pictures import save_picture
@@ -42,7 +47,8 @@ from gp3d_core.runfolder import newest_snapshot
 from gp3d_core.snapshot import Snapshot, load_snapshot
 
 SHAPE_METRICS = ("fpd", "shapes")  # against models; fpd is shapes and one more
-METRICS = (*IMAGE_METRICS, "nfs", *SHAPE_METRICS, "geometry")
+SURFACE_METRICS = (*SHAPE_METRICS, "diversity")  # whose surfaces all processes share
+METRICS = (*IMAGE_METRICS, "nfs", *SURFACE_METRICS, "geometry", "recognition")
 SHAPES = 256
 
 
@@ -54,8 +60,11 @@ class Request:
     features: str = INCEPTION
     weights: Path | None = None
     samples: int = SAMPLES  # generated images of kid, is and pr
-    shapes: int = SHAPES  # objects of fpd, shapes and geometry
-    truth: Path | None = None  # library of models for fpd and shapes
+    shapes: int = SHAPES  # objects of fpd, shapes, diversity, geometry and recognition
+    grid: int | None = None  # of surfaces, samples an axis; None: 256, for diversity 128
+    level: Level | None = None  # of surfaces; None: 10, for diversity "auto"
+    references: int | None = REFERENCES  # real models of a class that diversity looks at; None: all
+    truth: Path | None = None  # library of models for fpd, shapes and diversity
     pointnet: Path | None = None
     seed: int = 0
     truncation: float = 1.0
@@ -158,11 +167,11 @@ class _Work:
     def share(self, here: World) -> dict[str, list[Score]]:
         """What all processes do together: the features of images, and the scores that need surfaces."""
         images = [metric for metric in self.missing if metric in IMAGE_METRICS]
-        shapes = [metric for metric in self.missing if metric in SHAPE_METRICS]
+        shapes = [metric for metric in self.missing if metric in SURFACE_METRICS]
         here.barrier()  # nobody writes before all know what is missing
         if self.images is not None and images:
             self.images.prepare(images, self.request.samples, here)
-        return {metric: self._shapes(metric, here) for metric in shapes}
+        return {metric: self._surfaces(metric, here) for metric in shapes}
 
     def measure(self, metric: str) -> list[Score]:
         """The scores of one metric that the first process measures alone."""
@@ -175,6 +184,15 @@ class _Work:
                 n=self.request.shapes,
                 seed=self.request.seed,
                 out=self.folder.path,
+                truncation=self.request.truncation,
+            )
+        if metric == "recognition":
+            return measure_recognition(
+                self.sampler.snapshot,
+                self.dataset.path,
+                n=self.request.shapes,
+                seed=self.request.seed,
+                cache=self.request.cache or usual_cache(),
                 truncation=self.request.truncation,
             )
         if self.images is None:
@@ -192,20 +210,32 @@ class _Work:
             save_picture(draw_samples(self.sampler, self.dataset), picture)
         write_report(self.folder)
 
-    def _shapes(self, metric: str, here: World) -> list[Score]:
-        request = self.request
+    def _surfaces(self, metric: str, here: World) -> list[Score]:
+        request, snapshot = self.request, self.sampler.snapshot
         if request.truth is None:
             raise ValueError(f"no models for {metric}")
-        return measure_shapes(
-            self.sampler.snapshot,
-            request.truth,
-            pointnet=request.pointnet if metric == "fpd" else None,
-            n=request.shapes,
-            seed=request.seed,
-            out=self.folder.path,
-            truncation=request.truncation,
-            world=here,
-        )
+        grid, level = self._surface(metric)
+        shared: dict[str, Any] = {
+            "n": request.shapes,
+            "seed": request.seed,
+            "out": self.folder.path,
+            "truncation": request.truncation,
+            "grid": grid,
+            "level": level,
+            "world": here,
+        }
+        if metric == "diversity":
+            views = self.dataset.path if is_rendered(self.dataset.path) else None
+            return measure_diversity(
+                snapshot, request.truth, dataset=views, most=request.references, **shared
+            )
+        pointnet = request.pointnet if metric == "fpd" else None
+        return measure_shapes(snapshot, request.truth, pointnet=pointnet, **shared)
+
+    def _surface(self, metric: str) -> tuple[int, Level]:
+        """Grid and level of the surfaces of a metric."""
+        own: tuple[int, Level] = (DIVERSITY_GRID, "auto") if metric == "diversity" else (GRID, LEVEL)
+        return self.request.grid or own[0], own[1] if self.request.level is None else self.request.level
 
     def _settings(self, metric: str) -> dict[str, Any]:
         """What decides the scores of `metric` besides snapshot, data, seed and truncation."""
@@ -213,10 +243,19 @@ class _Work:
         if metric in IMAGE_METRICS and self.images is not None:
             network = self.images.network
             return {"n": samples_of(metric, request.samples), "network": network.prefix + network.weights}
-        if metric in SHAPE_METRICS:
-            pointnet = digest(request.pointnet) if metric == "fpd" and request.pointnet else None
-            return {"n": request.shapes, "truth": str(request.truth), "pointnet": pointnet}
-        return {"n": request.shapes if metric == "geometry" else FLATNESS_SAMPLES}
+        if metric == "nfs":
+            return {"n": FLATNESS_SAMPLES}
+        settings: dict[str, Any] = {"n": request.shapes}
+        if metric in SURFACE_METRICS:
+            settings |= dict(zip(("grid", "level"), self._surface(metric), strict=True))
+            settings |= {"truth": str(request.truth)}
+        if metric == "fpd" and request.pointnet is not None:
+            settings["pointnet"] = digest(request.pointnet)
+        if metric == "diversity":
+            settings["references"] = request.references
+        if metric == "recognition":
+            settings["steps"] = STEPS
+        return settings
 
 
 def check_fit(snapshot: Snapshot, dataset: Dataset, request: Request) -> None:
@@ -230,12 +269,14 @@ def check_fit(snapshot: Snapshot, dataset: Dataset, request: Request) -> None:
     for metric in request.metrics:
         if metric in IMAGE_METRICS:
             check_counts(metric, dataset, request.samples)
-        if metric in SHAPE_METRICS and request.truth is None:
+        if metric in SURFACE_METRICS and request.truth is None:
             raise EvaluationError(f"{metric} compares with models: name their folder with --truth MODELS")
         if metric == "fpd" and request.pointnet is None:
             raise EvaluationError(
                 "fpd needs the weights of a point network, --pointnet FILE; the metric shapes does without"
             )
+    if "recognition" in request.metrics:
+        check_splits(read_views(dataset.path))
 
 
 def _angles(snapshot: Snapshot, dataset: Dataset) -> torch.Tensor | None:

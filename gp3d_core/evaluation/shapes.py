@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -18,6 +19,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from gp3d_core.distributed import World
+from gp3d_core.evaluation.health import health_scores, mesh_health
 from gp3d_core.evaluation.library import (
     LibraryError,
     Model,
@@ -96,10 +98,11 @@ def measure_shapes(
     level: Level = LEVEL,
     world: World | None = None,
 ) -> list[Score]:
-    """Scores coverage, mmd, 1-nna and, with weights `pointnet`, fpd of about `n` objects against the library `truth`.
+    """Scores coverage, mmd, 1-nna, mesh/<health> and, with weights `pointnet`, fpd of about `n` objects.
 
-    Objects are spread evenly over the classes, as many of each as half of its models at the most. Surfaces are kept in
-    `out`/clouds. Raises LibraryError and WeightsError, the latter before any work.
+    They are compared with the library `truth`. Objects are spread evenly over the classes, as many of each as half of
+    its models at the most. Surfaces are kept in `out`/clouds. Raises LibraryError and WeightsError, the latter before
+    any work.
     """
     network = None if pointnet is None else load_pointnet(pointnet, snapshot.generator.mapping.w_avg.device)
     records = class_records(snapshot)
@@ -119,13 +122,19 @@ def measure_shapes(
         "classes_without_models": without,
         "seed": seed,
     }
-    generated = unit_clouds(clouds.points).split([len(reference) for reference in chosen.values()])
     names = [str(record["name"]) for record in records if record["label"] in chosen]
-    sets = {
-        name: (made, model_clouds(reference.models), model_clouds(reference.others))
-        for name, made, reference in zip(names, generated, chosen.values(), strict=True)
+    sizes = [len(reference) for reference in chosen.values()]
+    ends = list(accumulate(sizes))
+    health = {
+        name: clouds.health[end - size : end] for name, size, end in zip(names, sizes, ends, strict=True)
     }
-    return compare_shapes(sets, network, facts, snapshot.generator.mapping.w_avg.device)
+    real_health, sets = {}, {}
+    generated = unit_clouds(clouds.points).split(sizes)
+    for name, made, reference in zip(names, generated, chosen.values(), strict=True):
+        real_health[name] = [mesh_health(model.mesh()) for model in reference.models]
+        sets[name] = (made, model_clouds(reference.models), model_clouds(reference.others))
+    found = compare_shapes(sets, network, facts, snapshot.generator.mapping.w_avg.device)
+    return found + health_scores(health, real_health, facts)
 
 
 def compare_shapes(

@@ -100,6 +100,11 @@ def read_views(path: Path) -> TruthViews:
     return TruthViews(dataset, models, Cameras.from_flat(flat), test)
 
 
+def is_rendered(path: Path) -> bool:
+    """Whether the data set at `path` says which model and camera every image has."""
+    return "cameras.json" in Archive(path).sizes
+
+
 def _read(archive: Archive, name: str, key: str) -> dict[str, Any]:
     if name not in archive.sizes:
         raise DatasetError(

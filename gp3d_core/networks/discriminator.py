@@ -22,6 +22,7 @@ from gp3d_core.ops.checks import check_shape
 from gp3d_core.patches import Patches
 
 IMAGE_CHANNELS = 4  # red, green, blue, depth
+COLOUR_CHANNELS = 3  # what a discriminator without depth looks at
 HYPER_DIM = 512
 MAPPING_LAYERS = 2
 EPILOGUE_RESOLUTION = 4
@@ -128,7 +129,8 @@ class Discriminator(nn.Module):
             return min(settings.channel_base // resolution, settings.channel_max)
 
         clamp = settings.conv_clamp
-        self.from_image = EqualisedConv(IMAGE_CHANNELS, channels(nominal), 1, "lrelu", clamp=clamp)
+        self.seen = IMAGE_CHANNELS if settings.depth else COLOUR_CHANNELS
+        self.from_image = EqualisedConv(self.seen, channels(nominal), 1, "lrelu", clamp=clamp)
         self.blocks = nn.ModuleList()
         while nominal > EPILOGUE_RESOLUTION:
             down = len(self.blocks) >= starts
@@ -162,13 +164,14 @@ class Discriminator(nn.Module):
     ) -> Judgement:
         """Judges `images` [B,4,h,w] in [-1, 1] cut out at `patches` [B], of classes `c` [B,C].
 
-        `c` is not looked at when the discriminator is unconditional. ValueError for another patch size, or
+        `c` is not looked at when the discriminator is unconditional, nor depth where it was made without. ValueError for another patch size, or
         when features are asked of a discriminator without the head.
         """
         sizes = check_shape("images", images, f"B {IMAGE_CHANNELS} {self.resolution} {self.resolution}")
         check_shape("patches.scales", patches.scales, "B 2", sizes)
         position = self.encoding(patches)
         hyper = self.hyper(None, position)
+        images = images[:, : self.seen]
         half = self.half_blocks if images.is_cuda else 0
         # half precision by pixel, as the matrix units read it; single precision by channel
         first = images.to(torch.half, memory_format=torch.channels_last) if half else images

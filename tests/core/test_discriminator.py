@@ -177,6 +177,20 @@ def test_half_precision_agrees_with_full_precision_on_the_gpu(discriminator: Dis
     assert not torch.equal(found, expected)
 
 
+@pytest.mark.parametrize("depth", [True, False])
+def test_without_depth_nothing_of_it_counts(depth: bool) -> None:
+    config = replace(CONFIG, discriminator=replace(CONFIG.discriminator, depth=depth))
+    network = Discriminator(config, CLASSES, FEATURES)
+    images, patches, c = inputs()
+    other = torch.cat([images[:, :3], 1 - images[:, 3:]], dim=1)
+    assert torch.equal(network(images, patches, c).logits, network(other, patches, c).logits) != depth
+    images.requires_grad_()
+    (gradient,) = torch.autograd.grad(network(images, patches, c).logits.sum(), images)
+    assert bool((gradient[:, 3] == 0).all()) != depth
+    assert (gradient[:, :3] != 0).any(dim=(0, 2, 3)).all()
+    assert network.from_image.weight.shape[1] == (4 if depth else 3)
+
+
 def test_default_discriminator_has_the_published_parameters_less_the_dead_ones() -> None:
     with torch.device("meta"):
         network = Discriminator(PRESETS["dogs-256"], 1000, 2048)

@@ -57,6 +57,22 @@ def test_vertex_colors_survive_the_round_trip(tmp_path, colored, suffix):
     assert np.allclose(back.normals[back.faces], colored.normals[colored.faces], atol=1e-4)
 
 
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("size", [1e-6, 0.37, 1e5])
+def test_positions_are_the_very_same_and_stay_apart(tmp_path, suffix, size):
+    """Neighbours of float32 are different vertices: a surface with such edges has to stay closed."""
+    box = trimesh.creation.box().subdivide()
+    vertices = (box.vertices * size).astype(np.float32)
+    vertices[3] = np.nextafter(vertices[box.vertex_neighbors[3][0]], np.float32(np.inf))
+    mesh = Mesh(vertices, box.faces.astype(np.int32))
+    save_mesh(mesh, tmp_path / f"box{suffix}")
+    back = load_mesh(tmp_path / f"box{suffix}")
+    assert np.array_equal(back.vertices[back.faces], vertices[mesh.faces])
+    merged, faces = merge_positions(back)
+    assert len(merged) == len(vertices)
+    assert trimesh.Trimesh(merged, faces, process=False).is_watertight
+
+
 @pytest.mark.parametrize("suffix", [".obj", ".glb", ".npz"])
 def test_textures_survive_the_round_trip(tmp_path, textured, suffix):
     save_mesh(textured, tmp_path / f"a mesh{suffix}")

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,10 +10,12 @@ import torch
 import trimesh
 from safetensors.torch import save_file
 
-from gp3d_core.evaluation import objects
+from gp3d_core.cli import main
+from gp3d_core.evaluation import diversity, objects, recognition
 from gp3d_core.evaluation.diversity import mean_pairwise, measure_diversity, nearest_models
-from gp3d_core.evaluation.library import LibraryError, models_of, read_library
-from gp3d_core.evaluation.meshes import measure_meshes, mesh_health
+from gp3d_core.evaluation.health import mesh_health
+from gp3d_core.evaluation.library import LibraryError, model_clouds, models_of, read_library
+from gp3d_core.evaluation.meshes import measure_meshes
 from gp3d_core.evaluation.objects import Surfaces, object_clouds, objects_of
 from gp3d_core.evaluation.recognition import (
     load_recogniser,
@@ -28,11 +31,14 @@ from gp3d_core.metrics.classifier import vary
 from gp3d_core.metrics.pointclouds import chamfer_matrix
 from gp3d_core.metrics.pointnet import PointNet
 from gp3d_core.metrics.score import Score
+from gp3d_core.shipping import badge_of
 from gp3d_core.snapshot import load_snapshot
 from gp3d_core.weights import WeightsError
 from tests.core.test_cli import snapshot  # noqa: F401  (a fixture)
 from tests.core.tiny_dataset import CLASSES
 from tests.core.truth_dataset import radii, write_models, write_truth
+
+HEALTH = [f"mesh/{name}" for name in ("watertight", "one_piece", "components", "normal_consistency")]
 
 
 @pytest.fixture(autouse=True)
@@ -130,7 +136,10 @@ def test_shapes_of_a_snapshot(model, library, weights, tmp_path, monkeypatch):
     scores = measure_shapes(
         model, library, pointnet=weights, n=8, seed=0, out=tmp_path, grid=24, level="auto"
     )
-    assert [s.metric for s in scores] == ["fpd", "coverage", "mmd", "1-nna"]
+    assert [s.metric for s in scores] == ["fpd", "coverage", "mmd", "1-nna", *HEALTH]
+    by_name = {s.metric: s for s in scores}
+    assert by_name["mesh/watertight"].value == by_name["mesh/watertight"].facts["floor"] == 1.0
+    assert by_name["mesh/components"].facts["per_class"].keys() == {r["name"] for r in CLASSES}
     assert all(s.n == 6 or s.n == 8 for s in scores)
     facts = scores[0].facts
     assert facts["level"] == "auto"
@@ -153,6 +162,7 @@ def test_objects_without_a_surface_are_counted_and_count(model, tmp_path):
     assert not clouds.solid.any()
     assert clouds.points.abs().sum() == 0
     assert clouds.levels.tolist() == [1e6, 1e6]
+    assert [(h.watertight, h.components) for h in clouds.health] == [(False, 0), (False, 0)]
 
 
 def test_equal_sets_reach_the_floor_and_points_do_not():
@@ -204,7 +214,7 @@ def test_meshes_like_the_library_score_like_it_and_others_do_not(library, weight
     assert good["fpd"].value < bad["fpd"].value
     assert good["mesh/watertight"].value == good["mesh/one_piece"].value == 1.0
     assert good["mesh/normal_consistency"].value == pytest.approx(
-        good["mesh/normal_consistency"].facts["real"], abs=0.02
+        good["mesh/normal_consistency"].facts["floor"], abs=0.02
     )
 
 
@@ -258,15 +268,28 @@ def test_varied_pictures_keep_their_size_and_range():
     assert not torch.equal(varied, vary(images, draws))
 
 
-def test_recognition_of_a_snapshot(model, truth, tmp_path):
-    save_recogniser(
-        train_recogniser(read_views(truth), seed=0, steps=25), tmp_path / "classifier.safetensors"
-    )
-    [score] = measure_recognition(model, truth, n=4, seed=0, out=tmp_path)
+def test_recognition_of_a_snapshot(model, truth, tmp_path, monkeypatch):
+    monkeypatch.setattr(recognition, "STEPS", 25)
+    [score] = measure_recognition(model, truth, n=4, seed=0, cache=tmp_path)
     assert score.n == 4
     assert 0 <= score.value <= 1
     assert score.facts["floor"] == 1.0
     assert set(score.facts["per_class"]) == {record["name"] for record in CLASSES}
+    monkeypatch.setattr(recognition, "train_recogniser", None)  # it is kept
+    assert measure_recognition(model, truth, n=4, seed=0, cache=tmp_path) == [score]
+    monkeypatch.setattr(recognition, "STEPS", 26)  # it is another one
+    with pytest.raises(TypeError):
+        measure_recognition(model, truth, n=4, seed=0, cache=tmp_path)
+
+
+def test_a_classifier_of_another_split_is_another_one(truth, tmp_path, monkeypatch):
+    monkeypatch.setattr(recognition, "STEPS", 1)
+    views = read_views(truth)
+    device = torch.device("cpu")
+    recognition._recogniser(views, tmp_path, device)
+    other = frozenset(f"{key.rsplit('/', 1)[0]}/model00" for key in views.models)
+    recognition._recogniser(replace(views, held_out=other), tmp_path, device)
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_spread_and_nearest_models(library):
@@ -288,6 +311,20 @@ def test_diversity_of_a_snapshot(model, library, truth, tmp_path):
     assert all(score.facts["floor"] > 0 for score in scores)
 
 
+def test_diversity_looks_at_so_many_models_and_no_more(model, library, tmp_path, monkeypatch):
+    read = []
+    monkeypatch.setattr(
+        diversity, "model_clouds", lambda models: read.append(len(models)) or model_clouds(models)
+    )
+    for most, count, said in ((5, 5, "at most 5"), (None, 6, "all"), (2, 4, "at most 4")):
+        read.clear()
+        scores = measure_diversity(
+            model, library, dataset=None, n=4, seed=0, out=tmp_path, grid=16, most=most
+        )
+        assert read == [count, count], "of each class; never less than twice the samples"
+        assert scores[1].facts["models_of_a_class"] == said
+
+
 def test_scores_by_class_are_one_table():
     facts = {"per_class": {"mug": 0.25, "a<b": None}, "floor": 0.1, "floor_per_class": {"mug": 0.5}}
     scores = [
@@ -299,3 +336,59 @@ def test_scores_by_class_are_one_table():
     head, mean = ["", "geometry/flat", "mmd"], ["mean", "0.25 (0.1)", "0.125"]
     assert cells == [*head, *mean, "mug", "0.25 (0.5)", "0.125", "a&lt;b", "–", "–"]
     assert class_table(scores[2:]) == ""
+
+
+def test_the_command_measures_classes_and_ship_gives_them_badges(
+    snapshot,  # noqa: F811
+    library,
+    truth,
+    weights,
+    tmp_path,
+    monkeypatch,
+    capsys,
+):
+    monkeypatch.setattr(recognition, "STEPS", 25)
+    views = write_truth(tmp_path / "views", resolution=16)
+    out = tmp_path / "scores"
+    words = ["evaluate", str(snapshot), str(views), "--out", str(out), "--truth", str(library)]
+    words += ["--shapes", "4", "--grid", "16", "--cache", str(tmp_path / "cache"), "--device", "cpu"]
+    words += ["--truncation", "0.7"]
+    surfaces = ["--level", "auto", "--references", "4", "--metrics", "shapes,diversity,geometry,recognition"]
+    assert main([*words, *surfaces]) == 0
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    found = {line["metric"]: line for line in lines}
+    names = {record["name"] for record in CLASSES}
+    measured = (
+        "recognition",
+        "diversity",
+        "nearest_training",
+        "coverage",
+        "geometry/silhouette_iou",
+        *HEALTH,
+    )
+    for metric in measured:
+        assert set(found[metric]["facts"]["per_class"]) == names, metric
+        assert set(found[metric]["facts"]["floor_per_class"]) == names, metric
+    assert found["recognition"]["facts"]["floor"] == 1.0
+    assert found["recognition"]["facts"]["truncation"] == 0.7
+    assert [found[m]["facts"]["grid"] for m in ("coverage", "diversity")] == [16, 16]
+    assert found["diversity"]["facts"]["models_of_a_class"] == "at most 4"
+    assert "nearest" in (out / "report.html").read_text(encoding="utf-8")
+    shipped = tmp_path / "shipped.safetensors"
+    assert main(["ship", str(snapshot), str(shipped), "--measures", str(out / "metrics.jsonl")]) == 0
+    for record in load_snapshot(shipped).classes:
+        own = record["measures"]
+        value = found["recognition"]["facts"]["per_class"][record["name"]]
+        assert own["recognition"] == {"value": round(value, 4), "real": 1.0}
+        assert record["badge"] == badge_of(own)
+    capsys.readouterr()
+    for option, message in ((["--level", "0"], "--level: expects a number"), (["--grid", "4"], "--grid")):
+        assert main([*words, *option]) == 2
+        assert message in capsys.readouterr().err
+    strange = json.loads((views / "manifest.json").read_text())
+    for facts in strange["models"].values():
+        facts["split"] = "train"
+    (views / "manifest.json").write_text(json.dumps(strange))
+    assert main([*words[:4], str(tmp_path / "none"), "--metrics", "recognition", "--device", "cpu"]) == 2
+    assert "0 held-out views of 15; recognition needs" in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()
