@@ -82,12 +82,14 @@ def ground(
             start, before = time.monotonic(), state.nimg
             order = shuffled(state.nimg, settings.batch, len(truth), settings.seed)
             losses = ground_step(state, truth, torch.from_numpy(order).to(truth.labels.device))
-            state.seconds += time.monotonic() - start
             bar.update(state.nimg - before)
             for name, value in losses.items():
                 sums[name].append(value)
             if crossed(before, state.nimg, settings.status_kimg):
                 report(state, folder, sums, bar)
+            state.seconds += (
+                time.monotonic() - start
+            )  # with the report, which waits for what a GPU still computes
             if crossed(before, state.nimg, settings.snapshot_kimg):
                 look(state, truth, folder)
             if crossed(before, state.nimg, settings.checkpoint_kimg):
@@ -128,14 +130,19 @@ def draw_held_out(state: GroundState, truth: Truth) -> Image.Image:
 
 
 def finish_grounding(state: GroundState, truth: Truth, folder: RunFolder) -> Path:
-    """Fits the prior into the averaged generator, measures, draws, and saves the snapshot; returns its path."""
+    """Fits the prior into the averaged generator, measures, draws, and saves the snapshot; returns its path.
+
+    What a run has finished before is left as it is.
+    """
+    path = folder.snapshot_path(state.nimg)
+    if path.exists():
+        return path
     settings, seed = state.config.grounding, state.config.training.seed
     look(state, truth, folder)
     prior = fit_latents(state.latents.weight, truth.labels, max(len(truth.classes), 1))
     left = fit_mapping(state.ema.mapping, prior, steps=settings.prior_steps, seed=seed)
     folder.append_stats({"nimg": state.nimg, "event": "prior", "unexplained": left})
     save_picture(draw_new(state, len(truth.classes)), folder.samples / f"new-{state.nimg / 1000:09.2f}.png")
-    path = folder.snapshot_path(state.nimg)
     save_snapshot(path, state.ema, state.config, truth.classes, state.nimg)
     return path
 

@@ -293,6 +293,7 @@ def ema_half_life(state: TrainState) -> float:
 
 
 def write_snapshot(state: TrainState, folder: RunFolder, world: World) -> None:
-    """Saves the averaged generator to generate with."""
-    if world.leads:
-        save_snapshot(folder.snapshot_path(state.nimg), state.ema, state.config, state.classes, state.nimg)
+    """Saves the averaged generator to generate with; one of this clock that is there already is the same, and stays."""
+    path = folder.snapshot_path(state.nimg)
+    if world.leads and not path.exists():
+        save_snapshot(path, state.ema, state.config, state.classes, state.nimg)
