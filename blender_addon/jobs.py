@@ -131,6 +131,13 @@ def mesh_request(entry: ImageNetClass | None, seed: int, chosen: Mapping[str, An
         "class": entry.query if entry else None,
         "seed": seed,
         "truncation": round(chosen["truncation"], 4),
+        **surface_request(chosen),
+    }
+
+
+def surface_request(chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a request that says how a surface is drawn."""
+    return {
         "grid": GRIDS[chosen["quality"]],
         "faces": max(4, chosen["faces"]) if chosen["faces"] else 0,
         "color": chosen["color"],
@@ -160,6 +167,19 @@ def generate(
         if entry is not None:
             preferences(context).remember_class(entry.query)
     _submit(jobs)
+
+
+def picture_to_mesh(context: bpy.types.Context, picture: str, chosen: Mapping[str, Any]) -> None:
+    """Asks for the mesh of a photograph. Raises RequestError if there is none, or no model for it."""
+    path, model = bpy.path.abspath(picture), bpy.path.abspath(preferences(context).vq3d)
+    if not model:
+        raise RequestError("Choose an Image Model first, in the panel Engine")
+    if not Path(path).is_file():
+        raise RequestError(f"There is no picture at {path or 'an empty path'}")
+    ensure_engine(context)
+    options = {**build_options(chosen), "location": spot(context, chosen, 0, 1)}
+    request = {"picture": path, "tokenizer": model, **surface_request(chosen)}
+    _submit([Job("picture", request, {"options": options, "scene": context.scene.name})])
 
 
 def build_options(chosen: Mapping[str, Any]) -> dict[str, Any]:
@@ -207,7 +227,8 @@ def regenerate(context: bpy.types.Context, thing: bpy.types.Object, higher: bool
         request["faces"] = 2 * request["faces"]
         request["texture_size"] = min(_LARGEST_TEXTURE, 2 * request["texture_size"])
     ensure_engine(context)
-    _submit([Job("mesh", request, {"options": options, "scene": context.scene.name, "target": thing.name})])
+    series = {"options": options, "scene": context.scene.name, "target": thing.name}
+    _submit([Job("picture" if "picture" in request else "mesh", request, series)])
 
 
 def _submit(jobs: Sequence[Job]) -> None:
@@ -269,12 +290,12 @@ def _handle(happening: Happening) -> None:
         STATE.last_ready = happening.data
     elif happening.kind == "preview" and job is not None:
         _show(job, happening.data)
-    elif happening.kind == "done" and job is not None and job.op == "mesh":
+    elif happening.kind == "done" and job is not None and job.op != "preview":
         _import(job, happening.data)
     if (
         job is not None
         and happening.kind != "preview"
-        and (job.op == "mesh" or happening.kind == "cancelled")
+        and (job.op != "preview" or happening.kind == "cancelled")
     ):
         shutil.rmtree(job.request.get("dir", ""), ignore_errors=True)
 
@@ -310,7 +331,8 @@ def _import(job: Job, result: Mapping[str, Any]) -> None:
         STATE.session.problem = Problem.of("E_BAD_MESH", str(error))
         return
     took = STATE.session.seconds_since(job.sent)
-    preferences(context).remember_seconds(timing_key(request["grid"], request["color"]), took)
+    if job.op == "mesh":
+        preferences(context).remember_seconds(timing_key(request["grid"], request["color"]), took)
     warnings = [str(warning) for warning in result.get("warnings") or []]
     STATE.notice = job.note or " ".join(warnings) or f"{len(bundle.faces):,} faces in {took:.1f} s"
     STATE.import_seconds = time.monotonic() - began
@@ -323,7 +345,7 @@ def add(
     """A new object of `bundle` with everything that `recipe` says. Raises BundleError, OSError or RuntimeError."""
     made, options = recipe["recipe"], recipe["options"]
     name = "gp3d_{}_{}".format(
-        re.sub(r"\W+", "_", str(made.get("class", {}).get("name", "object"))), made.get("seed")
+        re.sub(r"\W+", "_", str(made.get("class", {}).get("name", "object"))), made.get("seed", "picture")
     )
     bundle = crop(bundle, options["crop"], options["keep_largest"])
     thing = scene.add_object(context, scene.build_mesh(bundle, name, options), name, options)

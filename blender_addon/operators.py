@@ -128,6 +128,25 @@ class GP3D_OT_preview(bpy.types.Operator):
         jobs.preview(context, entry, choices(settings))
 
 
+class GP3D_OT_picture(bpy.types.Operator):
+    """Make a mesh of what a photograph shows, as its camera sees it"""
+
+    bl_idname = "gp3d.picture"
+    bl_label = "Image to 3D"
+    bl_options = _NO_UNDO
+
+    picture: StringProperty(name="Picture", subtype="FILE_PATH")
+    quality: EnumProperty(
+        name="Quality", items=[(name, name.capitalize(), "") for name in jobs.GRIDS], default="STANDARD"
+    )
+    size: FloatProperty(name="Longest Side", min=0.001, default=1.0)
+
+    def execute(self, context: bpy.types.Context) -> Result:
+        """Starts the job, or in background mode does it."""
+        chosen = _overridden(self, context.scene.gp3d)
+        return attempt(self, lambda: jobs.picture_to_mesh(context, chosen["picture"], chosen))
+
+
 class GP3D_OT_pick(bpy.types.Operator):
     """Choose this seed. Shift: choose several"""
 
@@ -221,6 +240,9 @@ class GP3D_OT_use_recipe(bpy.types.Operator):
         """Reads the recipe."""
         recipe = scene.read_recipe(context.active_object) or {}
         made, settings = recipe.get("recipe", {}), context.scene.gp3d
+        if "picture" in recipe.get("request", {}):
+            settings.picture = recipe["request"]["picture"]
+            return {"FINISHED"}
         settings.class_name = str(made.get("class", {}).get("name", settings.class_name))
         settings.seed = int(made.get("seed", settings.seed))
         settings.truncation = float(made.get("truncation", settings.truncation))
@@ -306,6 +328,7 @@ CLASSES = (
     GP3D_OT_generate,
     GP3D_OT_batch,
     GP3D_OT_preview,
+    GP3D_OT_picture,
     GP3D_OT_pick,
     GP3D_OT_dice,
     GP3D_OT_cancel,

@@ -220,7 +220,8 @@ def _draw_active(layout: Any, context: bpy.types.Context) -> None:
         layout.operator("gp3d.show_colors", icon="SHADING_TEXTURE")
     box = layout.box()
     seed = recipe.get("recipe", {}).get("seed")
-    box.label(text=f"{thing.get('gp3d_class', '')} · seed {seed}", icon="OBJECT_DATA")
+    of_seed = "" if seed is None else f" · seed {seed}"
+    box.label(text=f"{thing.get('gp3d_class', '')}{of_seed}", icon="OBJECT_DATA")
     column = box.column(align=True)
     column.enabled = not STATE.session.at_work
     row = column.row(align=True)
@@ -279,6 +280,23 @@ class GP3D_PT_batch(_SubPanel, bpy.types.Panel):
         row.operator("gp3d.batch", icon="DUPLICATE")
 
 
+class GP3D_PT_picture(_SubPanel, bpy.types.Panel):
+    """A photograph becomes a mesh."""
+
+    bl_label = "Image to 3D"
+    names = ("picture",)
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """The picture and a button; without a model for it, which one to choose."""
+        _SubPanel.draw(self, context)
+        if not preferences(context).vq3d:
+            _paragraph(self.layout.column(), context, "Choose an Image Model first, in the panel Engine.")
+            return
+        row = self.layout.row()
+        row.enabled = STATE.command is not None and not STATE.session.at_work
+        row.operator("gp3d.picture", icon="IMAGE_DATA")
+
+
 class GP3D_PT_library(_SubPanel, bpy.types.Panel):
     """Assets."""
 
@@ -299,7 +317,7 @@ class GP3D_PT_engine(_SubPanel, bpy.types.Panel):
     def draw(self, context: bpy.types.Context) -> None:
         """The preferences, what runs, and what helps to find a fault."""
         column = _column(self.layout)
-        for name in ("engine_path", "snapshot", "device", "cache_mb"):
+        for name in ("engine_path", "snapshot", "vq3d", "device", "cache_mb"):
             column.prop(preferences(context), name)
         session, layout = STATE.session, self.layout.column()
         _paragraph(layout, context, f"Found: {STATE.command[0]}" if STATE.command else "Found: none")
@@ -353,6 +371,7 @@ CLASSES = (
     GP3D_PT_material,
     GP3D_PT_placement,
     GP3D_PT_batch,
+    GP3D_PT_picture,
     GP3D_PT_library,
     GP3D_PT_engine,
 )

@@ -19,6 +19,7 @@ _TABLE = {
     "E_BAD_WEIGHTS": ("CHOOSE_SNAPSHOT", "The model cannot be read"),
     "E_DEVICE": ("USE_CPU", "The device is not there"),
     "E_CLASS": ("CLEAR_CLASS", "The model does not know this class"),
+    "E_PICTURE": ("COPY_DIAGNOSTICS", "The picture cannot be used"),
     "E_EMPTY_MESH": ("OTHER_SEED", "There is no surface"),
     "E_OOM": ("LOWER_QUALITY", "Memory ran out"),
     "E_DISK": ("COPY_DIAGNOSTICS", "A file could not be written"),

@@ -39,6 +39,11 @@ class GP3DPreferences(bpy.types.AddonPreferences):
         "Empty: the model that the engine brings",
         subtype="FILE_PATH",
     )
+    vq3d: StringProperty(
+        name="Image Model",
+        description="For Image to 3D: a VQ3D snapshot (.safetensors) or the folder of its run",
+        subtype="FILE_PATH",
+    )
     device: EnumProperty(
         name="Device",
         description="Where the engine computes",
@@ -61,7 +66,7 @@ class GP3DPreferences(bpy.types.AddonPreferences):
     def draw(self, context: bpy.types.Context) -> None:
         """Shows the choices; the sidebar's Engine panel shows the same."""
         column = self.layout.column()
-        for name in ("engine_path", "snapshot", "device", "cache_mb"):
+        for name in ("engine_path", "snapshot", "vq3d", "device", "cache_mb"):
             column.prop(self, name)
 
     def recents(self) -> list[str]:
@@ -235,6 +240,10 @@ class GP3DSettings(bpy.types.PropertyGroup):
             ("STACK", "One Place", "All in one place"),
         ),
         default="GRID",
+    )
+
+    picture: StringProperty(
+        name="Picture", description="Photograph of any size that becomes a mesh", subtype="FILE_PATH"
     )
 
     as_asset: BoolProperty(name="Mark as Asset", description="With catalogue, tags and a picture")

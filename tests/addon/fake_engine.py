@@ -112,31 +112,30 @@ def mesh(number: str, ask: dict) -> None:
         return fail(number, "E_OOM", "out of memory")
     if MODE == "empty":
         return fail(number, "E_EMPTY_MESH", "no surface at level 10")
-    if record(ask["class"]) is None:
+    if ask["op"] == "mesh" and record(ask["class"]) is None:
         return fail(number, "E_CLASS", f"unknown class {ask['class']}")
     for step in range(100 if MODE in ("slow", "deaf") else 2):
         say("progress", id=number, stage="density", done=step, total=100, seconds=0.1 * step)
         time.sleep(0.1 if MODE in ("slow", "deaf") else 0)
         if number in CANCELLED and MODE != "deaf":
             return fail(number, "E_CANCELLED", "cancelled")
-    made = {
-        "class": record(ask["class"]),
-        "seed": ask["seed"],
-        "truncation": ask["truncation"],
-        "grid": ask["grid"],
-    }
+    made = {"class": {"name": Path(ask.get("picture", "")).stem}, "grid": ask["grid"]}
+    if ask["op"] == "mesh":
+        made = {"class": record(ask["class"]), "grid": ask["grid"]} | {
+            key: ask[key] for key in ("seed", "truncation")
+        }
     path = Path(ask["dir"]) / "mesh.npz"
     if MODE == "torn":
         path.write_bytes(b"PK\x03\x04 no more")
     else:
-        content = arrays(ask["color"], ask["seed"], ask["grid"])
+        content = arrays(ask["color"], ask.get("seed", 0), ask["grid"])
         np.savez_compressed(path, format="gp3d-mesh", version=1, recipe=json.dumps(made), **content)
     warnings = ["the surface would have torn"] if MODE == "torn-budget" else []
     say(
         "result",
         warnings=warnings,
         id=number,
-        op="mesh",
+        op=ask["op"],
         files={"npz": str(path)},
         recipe=made,
         vertices=25,
@@ -172,7 +171,7 @@ def work(jobs: list[dict], wake: threading.Condition) -> None:
                 wake.wait()
             ask = jobs.pop(0)
         say("started", id=ask["id"])
-        {"mesh": mesh, "preview": preview}[ask["op"]](ask["id"], ask)
+        {"mesh": mesh, "picture": mesh, "preview": preview}[ask["op"]](ask["id"], ask)
 
 
 def begin() -> None:
@@ -205,7 +204,7 @@ def main() -> None:
     begin()
     for line in sys.stdin:
         ask = json.loads(line)
-        if ask["op"] in ("mesh", "preview"):
+        if ask["op"] in ("mesh", "picture", "preview"):
             with wake:
                 jobs.append(ask)
                 wake.notify()

@@ -1,4 +1,4 @@
-"""Writes a run folder, and a model for the box, of an untrained micro model: python -m tests.addon.micro_run FOLDER.
+"""Writes a run folder, a model for the box and a VQ3D tokenizer, all untrained: python -m tests.addon.micro_run FOLDER.
 
 Needs no Blender.
 """
@@ -11,6 +11,9 @@ from pathlib import Path
 import torch
 
 from gp3d_core.snapshot import save_snapshot
+from gp3d_core.vq3d.config import resolve
+from gp3d_core.vq3d.snapshot import save_tokenizer
+from gp3d_core.vq3d.tokenizer import Tokenizer
 from tests.core.micro import micro_state
 
 
@@ -24,6 +27,8 @@ def main(folder: Path) -> None:
         record | {"badge": badge} for record, badge in zip(state.classes, ("good", "rough"), strict=True)
     ]
     save_snapshot(folder / "box.safetensors", state.ema, state.config, rated, 0)
+    vq3d = resolve("tiny32")
+    save_tokenizer(folder / "vq3d.safetensors", Tokenizer(vq3d), vq3d, [], 0)
 
 
 if __name__ == "__main__":

@@ -162,6 +162,31 @@ def scenario_pictures_and_the_active_object_are_shown(tools):
     assert "14 faces" in texts(record)
 
 
+def scenario_a_photograph_becomes_an_object(tools):
+    photograph = tools.folder / "owl.png"
+    photograph.write_bytes(b"the engine looks at it")
+    button = ("operator", "gp3d.picture", None)
+    assert button not in draw(tools)
+    tools.preferences().vq3d = str(tools.folder)
+    assert button in draw(tools)
+    said = tools.refusal(RuntimeError, lambda: bpy.ops.gp3d.picture(picture=str(tools.folder / "none.png")))
+    assert "no picture at" in said
+    bpy.context.scene.gp3d.picture = str(photograph)
+    assert bpy.ops.gp3d.picture() == {"FINISHED"}
+    thing = bpy.context.active_object
+    assert thing.name == "gp3d_owl_picture"
+    assert (thing["gp3d_class"], thing["gp3d_seed"]) == ("owl", "")
+    assert "owl" in texts(draw(tools)).splitlines()
+    faces = len(thing.data.polygons)
+    assert bpy.ops.gp3d.regenerate(higher=True) == {"FINISHED"}
+    assert len(bpy.data.objects) == 1
+    assert len(bpy.context.active_object.data.polygons) == faces
+    bpy.context.scene.gp3d.picture = ""
+    assert bpy.ops.gp3d.use_recipe() == {"FINISHED"}
+    assert bpy.context.scene.gp3d.picture == str(photograph)
+    tools.preferences().vq3d = ""
+
+
 def scenario_unknown_class_is_said(tools):
     bpy.ops.gp3d.generate(class_name="coffee mug", seed=3)
     bpy.context.scene.gp3d.class_name = "zebra"

@@ -57,6 +57,27 @@ def scenario_real_engine_previews_and_knows_its_classes(tools):
     assert [entry.name for entry in tools.state().classes] == ["coffee mug", "mushroom"]
 
 
+def scenario_real_engine_makes_a_mesh_of_a_photograph(tools):
+    use_real(tools)
+    photograph = tools.folder / "red owl.png"
+    image = bpy.data.images.new("owl", 40, 30)
+    image.pixels.foreach_set(np.tile(np.array([0.8, 0.1, 0.1, 1.0], np.float32), 1200))
+    image.filepath_raw, image.file_format = str(photograph), "PNG"
+    image.save()
+    assert "Image Model" in tools.refusal(RuntimeError, lambda: bpy.ops.gp3d.picture(picture=str(photograph)))
+    tools.preferences().vq3d = str(Path(tools.settings["run"]).with_name("vq3d.safetensors"))
+    assert bpy.ops.gp3d.picture(picture=str(photograph), size=2.0) == {"FINISHED"}
+    thing = bpy.context.active_object
+    assert len(thing.data.polygons) > 10
+    assert abs(max(thing.dimensions) - 2) < 1e-4
+    assert json.loads(thing["gp3d"])["recipe"]["scene"] == "red owl.png"
+    (tools.folder / "letter.png").write_text("Dear sir")
+    said = tools.refusal(RuntimeError, lambda: bpy.ops.gp3d.picture(picture=str(tools.folder / "letter.png")))
+    assert "letter.png is no picture" in said
+    assert tools.state().session.problem.code == "E_PICTURE"
+    tools.preferences().vq3d = ""
+
+
 def scenario_real_engine_is_cancelled(tools):
     use_real(tools)
     with tools.window() as state:

@@ -1,0 +1,339 @@
+"""Configuration of VQ3D: small frozen dataclasses, and its presets.
+
+Units: angles and `fov` in degrees, distances in scene units (the input camera is one unit from the origin), schedules
+as fractions of the run's budget or in kimg. VQ3D's own values are unknown but for a few; docs/vq3d.md tells.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from gp3d_core.config import ConfigError, flatten, from_dict, nearest, override
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderConfig:
+    """Vision transformer over patches of the picture."""
+
+    patch: int = 4
+    layers: int = 4
+    heads: int = 4
+    width: int = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class CodebookConfig:
+    """Factorised, l2-normalised codebook: `size` codes on the unit sphere of `width` dimensions."""
+
+    size: int = 1024
+    width: int = 16
+    commitment: float = 0.25
+    revive_every: int = 25  # steps after which codes that nothing chose begin again as encoder outputs ...
+    revive_until: float = 0.5  # ... up to this fraction of the budget
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecoderConfig:
+    """Transformer from tokens to tri-planes, and the perceptron that reads them."""
+
+    layers: int = 6
+    heads: int = 6
+    width: int = 384
+    head: Literal["fold", "query"] = "fold"  # a token owns a cell of each plane, or plane cells ask tokens
+    plane_resolution: int = 64
+    plane_channels: int = 16
+    cell: int = 4  # texels a side of what one token (fold) or one query writes
+    seam_convs: int = 2  # residual 3×3 convolutions over the planes
+    field_width: int = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class RenderConfig:
+    """Samples of a ray: uniform in inverse depth, then more where they matter."""
+
+    steps: int = 48
+    fine_steps: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class CameraConfig:
+    """The input camera, the depths that it sees, and where novel views are taken from."""
+
+    fov: float = 45.0
+    near: float = 0.4
+    far: float = 8.0
+    yaw_start: float = 7.5  # novel views turn by up to this, either way ...
+    yaw: float = 20.0  # ... growing to this
+    yaw_ramp: float = 1 / 3  # over this fraction of the budget
+    pitch: float = 10.0
+    dolly: float = 0.1  # share of the pivot's distance that the camera moves by, either way
+
+
+@dataclass(frozen=True, kw_only=True)
+class DepthConfig:
+    """Depth supervision. `point` is VQ3D's, the other modes are what it is compared with."""
+
+    # of the data: depth that is known up to scale and shift, or true ray distance
+    coding: Literal["relative", "metric"] = "relative"
+    unit: float = 1.0  # metric: the camera's distance from the origin, in the data's units
+    ratio: float = 1.667  # relative: t_far / t_near that `gp3d data depth` was told
+    mode: Literal["point", "accum", "none", "dsnerf", "urf"] = "point"
+    align: Literal["fixed", "lsq"] = "fixed"
+    slope_low: float = 1.0  # lsq: least and greatest stretch of the prediction over the whole range
+    slope_high: float = 2.5
+    surface: float = 0.05  # dsnerf, urf: width of the surface, as a share of the range of inverse depth
+
+
+@dataclass(frozen=True, kw_only=True)
+class CriticConfig:
+    """Discriminators of the input view and of novel views."""
+
+    rgbd: bool = True  # they see disparity as well
+    shared: bool = False  # one trunk with two heads
+    channel_base: int = 4096
+    channel_max: int = 256
+    mbstd_group: int = 4
+    r1_gamma: float = 1.0
+    r1_interval: int = 16
+    stop_encoder: bool = True  # novel views do not teach the encoder
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossConfig:
+    """Weights of what the tokenizer minimises."""
+
+    mse: float = 1.0
+    l1: float = 0.1
+    perceptual: Literal["features", "lpips", "none"] = "features"  # of the critic, or of VGG
+    perceptual_weight: float = 0.1
+    vq: float = 1.0
+    depth: float = 1.0
+    adversarial: float = 0.1
+    novel: float = 0.1
+    smooth: float = 0.0  # total variation of novel disparity
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """Clock, optimisers, phases and what is written when."""
+
+    resolution: int = 64
+    patch: int = 0  # pixels a side of the window that losses and critics see; 0 for the whole picture
+    batch: int = 16
+    kimg: float = 160.0
+    lr: float = 2e-4
+    critic_lr: float = 2e-4
+    final_lr: float = 0.5  # of lr, reached along a cosine
+    warm_up: float = 0.02
+    weight_decay: float = 1e-4
+    clip: float = 1.0
+    critic_from: float = 0.15  # fraction of the budget at which a phase begins
+    novel_from: float = 0.30
+    settle_from: float = 0.90  # from here the encoder and the codebook stay as they are
+    ema_kimg: float = 11.0  # half-life
+    ema_rampup: float = 0.05
+    mirror: bool = True
+    precision: Literal["float32", "mixed"] = "mixed"
+    status_kimg: float = 1.0
+    snapshot_kimg: float = 20.0
+    checkpoint_kimg: float = 10.0
+    seed: int = 0
+    max_rollbacks: int = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class PriorConfig:
+    """Class-conditional autoregressive transformer over the codes."""
+
+    layers: int = 6
+    heads: int = 6
+    width: int = 384
+    dropout: float = 0.1
+    class_dropout: float = 0.1
+    batch: int = 64
+    kimg: float = 320.0
+    lr: float = 6e-4
+    final_lr: float = 0.02
+    warm_up: float = 0.02
+    weight_decay: float = 1e-4
+    clip: float = 1.0
+    status_kimg: float = 4.0
+    snapshot_kimg: float = 80.0
+    checkpoint_kimg: float = 40.0
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vq3dConfig:
+    """Everything that decides a run; saved as config.json beside its results."""
+
+    preset: str
+    encoder: EncoderConfig = EncoderConfig()
+    codebook: CodebookConfig = CodebookConfig()
+    decoder: DecoderConfig = DecoderConfig()
+    render: RenderConfig = RenderConfig()
+    depth: DepthConfig = DepthConfig()
+    camera: CameraConfig = CameraConfig()
+    critic: CriticConfig = CriticConfig()
+    loss: LossConfig = LossConfig()
+    training: TrainingConfig = TrainingConfig()
+    prior: PriorConfig = PriorConfig()
+
+    @property
+    def grid(self) -> int:
+        """Tokens a side of a picture."""
+        return self.training.resolution // self.encoder.patch
+
+    @property
+    def tokens(self) -> int:
+        """Tokens N of a picture."""
+        return self.grid**2
+
+
+PRESETS = {
+    "tiny32": Vq3dConfig(
+        preset="tiny32",
+        encoder=EncoderConfig(patch=8, layers=2, heads=2, width=64),
+        codebook=CodebookConfig(size=64, width=8),
+        decoder=DecoderConfig(
+            layers=2, heads=3, width=96, plane_resolution=16, plane_channels=8, cell=4, field_width=32
+        ),
+        render=RenderConfig(steps=16),
+        camera=CameraConfig(yaw=15.0, pitch=5.0),
+        depth=DepthConfig(coding="metric"),
+        critic=CriticConfig(channel_base=512, channel_max=48),
+        loss=LossConfig(adversarial=0.02, novel=0.02),
+        training=TrainingConfig(
+            resolution=32,
+            batch=8,
+            kimg=4.8,
+            lr=1e-3,
+            critic_lr=3e-4,
+            ema_kimg=0.4,
+            status_kimg=0.2,
+            snapshot_kimg=1.6,
+            checkpoint_kimg=0.8,
+        ),
+        prior=PriorConfig(
+            layers=3,
+            heads=3,
+            width=96,
+            kimg=19.2,
+            lr=2e-3,
+            status_kimg=0.64,
+            snapshot_kimg=6.4,
+            checkpoint_kimg=3.2,
+        ),
+    ),
+    "small64": Vq3dConfig(preset="small64", depth=DepthConfig(coding="metric")),
+    "base256": Vq3dConfig(
+        preset="base256",
+        encoder=EncoderConfig(patch=8, layers=8, heads=8, width=512),
+        codebook=CodebookConfig(size=8192, width=32),
+        decoder=DecoderConfig(
+            layers=12, heads=12, width=768, plane_resolution=256, plane_channels=32, cell=8
+        ),
+        render=RenderConfig(steps=64, fine_steps=32),
+        depth=DepthConfig(align="lsq"),
+        critic=CriticConfig(channel_base=32768, channel_max=512),
+        training=TrainingConfig(
+            resolution=256,
+            patch=64,
+            batch=256,
+            kimg=128000.0,
+            lr=1e-4,
+            critic_lr=1e-4,
+            warm_up=0.1,
+            ema_kimg=177.0,
+            status_kimg=25.6,
+            snapshot_kimg=2560.0,
+            checkpoint_kimg=256.0,
+        ),
+        prior=PriorConfig(
+            layers=24, heads=16, width=1536, batch=1024, kimg=460800.0, lr=4.5e-4, checkpoint_kimg=1024.0
+        ),
+    ),
+}
+
+
+def resolve(preset: str, assignments: Sequence[str] = ()) -> Vq3dConfig:
+    """The preset with "key=value" replacements, checked. Raises ConfigError for what does not exist or fit."""
+    if preset not in PRESETS:
+        raise ConfigError(f"no VQ3D preset {preset!r}; {nearest(preset, PRESETS)}")
+    config = PRESETS[preset]
+    for assignment in assignments:
+        config = override(config, assignment)
+    check_config(config)
+    return config
+
+
+def parse_config(data: dict[str, Any]) -> Vq3dConfig:
+    """The configuration of `gp3d_core.config.to_dict`'s result, checked; ConfigError for what does not fit."""
+    config: Vq3dConfig = from_dict(data, Vq3dConfig, "vq3d")
+    check_config(config)
+    return config
+
+
+# Whole numbers are at least 1 and others at least 0, except these.
+_WHOLE_ZERO = {"decoder.seam_convs", "render.fine_steps", "training.patch", "training.max_rollbacks"}
+_ABOVE_ZERO = {"fov", "near", "far", "unit", "surface", "slope_low", "lr", "critic_lr"}
+_ABOVE_ZERO |= {"kimg", "status_kimg", "snapshot_kimg", "checkpoint_kimg", "clip"}
+_GREATEST = {"fov": 120.0, "yaw": 80.0, "yaw_start": 80.0, "pitch": 60.0, "dolly": 0.5, "dropout": 0.9}
+_GREATEST |= {"class_dropout": 0.9, "size": 65536}
+
+
+def check_config(config: Vq3dConfig) -> None:
+    """Raises ConfigError for values out of range, and for values that do not fit together."""
+    for key, value in flatten(config).items():
+        if type(value) not in (int, float):
+            continue
+        name = key.split(".")[-1]
+        least = 1 if type(value) is int and key not in _WHOLE_ZERO and name != "seed" else 0
+        most = _GREATEST.get(name, math.inf)
+        if not least <= value <= most or (name in _ABOVE_ZERO and value == 0):
+            bound = f"above 0, at most {most:g}" if name in _ABOVE_ZERO else f"from {least} to {most:g}"
+            raise ConfigError(f"{key} expects a number {bound}, found {value}")
+    _check_sizes(config)
+    camera = config.camera
+    if not camera.near < 1 < camera.far:
+        raise ConfigError(
+            f"camera.near {camera.near} and camera.far {camera.far} must lie on either side of 1, the origin's depth"
+        )
+    if not config.depth.ratio > 1:
+        raise ConfigError(f"depth.ratio expects a number above 1, found {config.depth.ratio}")
+    if config.depth.slope_low > config.depth.slope_high:
+        raise ConfigError("depth.slope_low is above depth.slope_high")
+
+
+def _check_sizes(config: Vq3dConfig) -> None:
+    settings, encoder, decoder = config.training, config.encoder, config.decoder
+    for key, size in (("training.resolution", settings.resolution), ("training.patch", settings.patch or 8)):
+        if size < 8 or size & (size - 1):
+            raise ConfigError(f"{key} expects a power of two of at least 8, found {size}")
+    if settings.patch > settings.resolution:
+        raise ConfigError(
+            f"training.patch {settings.patch} is larger than the picture, {settings.resolution}"
+        )
+    if settings.resolution % encoder.patch:
+        raise ConfigError(
+            f"encoder.patch {encoder.patch} does not divide training.resolution {settings.resolution}"
+        )
+    if decoder.head == "fold" and decoder.plane_resolution != config.grid * decoder.cell:
+        raise ConfigError(
+            f"decoder.plane_resolution {decoder.plane_resolution} must be {config.grid} tokens of decoder.cell "
+            f"{decoder.cell} texels, {config.grid * decoder.cell}; or use decoder.head=query"
+        )
+    if decoder.plane_resolution % decoder.cell:
+        raise ConfigError(f"decoder.cell {decoder.cell} does not divide {decoder.plane_resolution} texels")
+    for part in ("encoder", "decoder", "prior"):
+        width, heads = getattr(config, part).width, getattr(config, part).heads
+        if width % heads:
+            raise ConfigError(f"{part}.width {width} cannot be shared by {heads} heads")
+    if config.critic.channel_base < (settings.patch or settings.resolution):
+        raise ConfigError(f"critic.channel_base {config.critic.channel_base} leaves no channel")
+    group = min(config.critic.mbstd_group, settings.batch)
+    if settings.batch % group:
+        raise ConfigError(f"training.batch {settings.batch} is not a multiple of critic.mbstd_group {group}")

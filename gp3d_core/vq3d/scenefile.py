@@ -1,0 +1,209 @@
+"""Scenes and their files: format gp3d-vq3d-scene, version 1, safetensors with facts as JSON in the header.
+
+A scene file needs no model beside it: it holds the tri-planes of each of its parts, the small decoder that reads them,
+and the camera. It names where it came from: the picture, and the tokenizer by its hash.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gp3d_core.config import from_dict, to_dict
+from gp3d_core.header import SnapshotError, read_header
+from gp3d_core.snapshot import fill_module, load_tensors, save_tensors
+from gp3d_core.vq3d.composition import (
+    Box,
+    Fade,
+    Keep,
+    LiftedMask,
+    Place,
+    Region,
+    Remove,
+    Step,
+    backdrop_share,
+    together,
+)
+from gp3d_core.vq3d.config import CameraConfig, DecoderConfig, RenderConfig
+from gp3d_core.vq3d.field import FieldDecoder, SceneField
+from gp3d_core.vq3d.viewing import Field, View, orbit, render
+
+FORMAT = "gp3d-vq3d-scene"
+_RAYS = 4096  # at a time, so that memory does not grow with the resolution
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """One field of a scene: planes [3,C,P,P], their decoder, and the steps that cut, move and fade it, in order.
+
+    `codes` [N] where they are known; `tokenizer` is the hash of its file, `source` the picture's name or what was
+    dreamt.
+    """
+
+    planes: Tensor
+    decoder: FieldDecoder
+    settings: DecoderConfig
+    tokenizer: str
+    source: str
+    codes: Tensor | None = None
+    steps: tuple[Step, ...] = ()
+
+    def field(self) -> Field:
+        """The part as a function of world points [1,N,3]."""
+        field: Field = SceneField(self.planes[None], self.decoder)
+        for step in self.steps:
+            field = step(field)
+        return field
+
+    def after(self, *steps: Step) -> Part:
+        """The part with further steps."""
+        return replace(self, steps=(*self.steps, *steps))
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """Parts, the camera that the picture was taken with, how rays are sampled, and pixels a side of the picture.
+
+    `pivot` is the depth on the optical axis that views turn about.
+    """
+
+    parts: tuple[Part, ...]
+    camera: CameraConfig
+    render: RenderConfig
+    resolution: int
+    pivot: float
+
+    @property
+    def source(self) -> str:
+        """Where the parts came from, in one line."""
+        return " + ".join(dict.fromkeys(part.source for part in self.parts))
+
+    def field(self) -> Field:
+        """All parts as one function of world points [1,N,3]."""
+        return together([part.field() for part in self.parts], [backdrop_share(p.steps) for p in self.parts])
+
+    @torch.no_grad()
+    def view(
+        self, yaw: float = 0.0, pitch: float = 0.0, *, dolly: float = 1.0, resolution: int | None = None
+    ) -> View:
+        """What the camera sees after turning about the pivot by `yaw` and `pitch` degrees; see `viewing.orbit`."""
+        numbers = (
+            torch.tensor([x], device=self.parts[0].planes.device) for x in (yaw, pitch, self.pivot, dolly)
+        )
+        size = resolution or self.resolution
+        return render(self.field(), orbit(*numbers), self.camera, self.render, size, chunk=_RAYS)
+
+
+def pivot_of(disparity: Tensor) -> Tensor:
+    """Depth [B] to turn about: that of the median inverse depth over the central half of views [B,h,h]."""
+    size = disparity.shape[-1]
+    middle = slice(size // 4, size - size // 4)
+    return 1 / disparity[:, middle, middle].flatten(1).median(dim=1).values
+
+
+def save_scene(scene: Scene, path: Path) -> None:
+    """Writes `scene`, whole or not at all."""
+    tensors: dict[str, Tensor] = {}
+    parts: list[dict[str, Any]] = []
+    for index, part in enumerate(scene.parts):
+        tensors[f"{index}.planes"] = part.planes
+        tensors |= {f"{index}.decoder.{key}": value for key, value in part.decoder.state_dict().items()}
+        if part.codes is not None:
+            tensors[f"{index}.codes"] = part.codes.to(torch.int32)
+        steps = [_step_facts(step, f"{index}.{k}", tensors) for k, step in enumerate(part.steps)]
+        about = {"settings": to_dict(part.settings), "tokenizer": part.tokenizer, "source": part.source}
+        parts.append(about | {"steps": steps})
+    facts: dict[str, Any] = {
+        "parts": parts,
+        "camera": to_dict(scene.camera),
+        "render": to_dict(scene.render),
+        "resolution": scene.resolution,
+        "pivot": scene.pivot,
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_tensors(path, FORMAT, tensors, facts)
+
+
+def load_scene(path: Path, device: torch.device | str = "cpu") -> Scene:
+    """Reads a scene. Raises SnapshotError for a file that is missing, damaged, or of another format or version."""
+    facts = read_header(path, FORMAT)
+    tensors = {name: tensor.to(device) for name, tensor in load_tensors(path).items()}
+    try:
+        parts = [_read_part(part, str(index), tensors, path) for index, part in enumerate(facts["parts"])]
+        scene = Scene(
+            tuple(parts),
+            from_dict(facts["camera"], CameraConfig, "camera"),
+            from_dict(facts["render"], RenderConfig, "render"),
+            int(facts["resolution"]),
+            float(facts["pivot"]),
+        )
+    except SnapshotError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise SnapshotError(
+            f"{path} was written by another version of gp3d ({error}); use that version, or reconstruct it again"
+        ) from error
+    if not scene.parts:
+        raise SnapshotError(f"{path} is a scene without parts; reconstruct it again")
+    return scene
+
+
+def _read_part(facts: Mapping[str, Any], name: str, tensors: Mapping[str, Tensor], path: Path) -> Part:
+    settings = from_dict(facts["settings"], DecoderConfig, "settings")
+    decoder = FieldDecoder(settings).to(tensors[f"{name}.planes"].device)
+    prefix = f"{name}.decoder."
+    fill_module(
+        decoder, {key.removeprefix(prefix): t for key, t in tensors.items() if key.startswith(prefix)}, path
+    )
+    planes, expected = tensors[f"{name}.planes"], (3, settings.plane_channels)
+    if tuple(planes.shape[:2]) != expected or planes.ndim != 4:
+        raise ValueError(f"planes of shape {list(planes.shape)}, expected {list(expected)} and a square")
+    return Part(
+        planes.float(),
+        decoder.eval().requires_grad_(False),
+        settings,
+        str(facts["tokenizer"]),
+        str(facts["source"]),
+        tensors.get(f"{name}.codes"),
+        tuple(_read_step(step, f"{name}.{k}", tensors) for k, step in enumerate(facts["steps"])),
+    )
+
+
+def _step_facts(step: Step, name: str, tensors: dict[str, Tensor]) -> dict[str, Any]:
+    """A step as JSON values; what a mask holds goes into `tensors`."""
+    if isinstance(step, Place | Fade):
+        return {"do": type(step).__name__.lower()} | asdict(step)
+    facts: dict[str, Any] = {"do": type(step).__name__.lower()}
+    region = step.region
+    if isinstance(region, Box):
+        return facts | {"region": "box"} | asdict(region)
+    tensors |= {f"{name}.mask": region.mask, f"{name}.inverse": region.inverse}
+    return facts | {"region": "mask", "reach": region.reach, "tolerance": region.tolerance}
+
+
+def _read_step(facts: Mapping[str, Any], name: str, tensors: Mapping[str, Tensor]) -> Step:
+    kind = facts["do"]
+    if kind == "place":
+        return Place(float(facts["scale"]), float(facts["yaw"]), _triple(facts["shift"]))
+    if kind == "fade":
+        return Fade(float(facts["share"]))
+    region: Region
+    if facts["region"] == "box":
+        region = Box(_triple(facts["low"]), _triple(facts["high"]))
+    else:
+        maps = tensors[f"{name}.mask"], tensors[f"{name}.inverse"]
+        region = LiftedMask(*maps, float(facts["reach"]), float(facts["tolerance"]))
+    if kind not in ("keep", "remove"):
+        raise ValueError(f"unknown step {kind!r}")
+    return Keep(region) if kind == "keep" else Remove(region)
+
+
+def _triple(value: object) -> tuple[float, ...]:
+    if not (isinstance(value, list) and len(value) == 3):
+        raise ValueError(f"expected three numbers, found {value!r}")
+    return tuple(float(number) for number in value)

@@ -1,0 +1,61 @@
+"""Tokenizers on disk: safetensors with facts as JSON in the header, format gp3d-vq3d, version 1. No pickles."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from gp3d_core.archive import class_records
+from gp3d_core.config import to_dict
+from gp3d_core.header import SnapshotError, read_header
+from gp3d_core.snapshot import fill_module, load_tensors, save_tensors
+from gp3d_core.vq3d.config import Vq3dConfig, parse_config
+from gp3d_core.vq3d.tokenizer import Tokenizer
+
+FORMAT = "gp3d-vq3d"
+
+
+@dataclass(frozen=True)
+class TokenizerSnapshot:
+    """A tokenizer ready to use: evaluation mode, no gradients, with what it was trained on.
+
+    classes: records as in dataset.json ("label", "name", ...), [] without labels.
+    """
+
+    tokenizer: Tokenizer
+    config: Vq3dConfig
+    classes: list[dict[str, Any]]
+    nimg: int
+    path: Path
+
+
+def save_tokenizer(
+    path: Path, tokenizer: nn.Module, config: Vq3dConfig, classes: list[dict[str, Any]], nimg: int
+) -> None:
+    """Writes the weights of `tokenizer`, whole or not at all."""
+    facts = {"config": to_dict(config), "classes": classes, "nimg": nimg}
+    save_tensors(path, FORMAT, dict(tokenizer.state_dict()), facts)
+
+
+def load_tokenizer(path: str | Path, device: torch.device | str = "cpu") -> TokenizerSnapshot:
+    """Reads a tokenizer. Raises SnapshotError for a file that is missing, damaged, or of another format or version."""
+    path = Path(path)
+    facts = read_header(path, FORMAT)
+    try:
+        config, classes, nimg = (
+            parse_config(facts["config"]),
+            class_records(facts["classes"]),
+            int(facts["nimg"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise SnapshotError(
+            f"{path} was written by another version of gp3d ({error}); use that version"
+        ) from error
+    tokenizer = Tokenizer(config)
+    fill_module(tokenizer, load_tensors(path), path)
+    tokenizer.to(device).eval().requires_grad_(False)
+    return TokenizerSnapshot(tokenizer, config, classes, nimg, path)
