@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -44,6 +44,7 @@ class Settings:
     samples: int = 16
     seed: int = 0
     normals: bool = False
+    stage: Literal["none", "room"] = "none"
     treatment: Treatment = field(default_factory=Treatment)
     cameras: ViewDistribution = field(default_factory=ViewDistribution)
 

@@ -15,6 +15,8 @@ from synthetic.viewpoints import ViewDistribution
 
 _LICENSE = "the licences of the source models apply"
 _REACH = 0.55  # depth is coded from so much before the centre of the object to so much behind it
+_ROOM_NEAR, _ROOM_FAR = 0.5, 12.0  # the same in a room
+_ROOM_PITCH = (math.pi / 2 - 0.3, 0.08)  # there cameras stay above the ground
 VIEWS_A_WORKER = 64  # fewer are not worth the start of another Blender
 
 
@@ -82,6 +84,12 @@ def _add_picture_options(parser: argparse.ArgumentParser) -> None:
         default="fail",
         help="models without them fail, or show the material's plain colour (default: %(default)s)",
     )
+    group.add_argument(
+        "--stage",
+        choices=("none", "room"),
+        default="none",
+        help="what is around the object: white, or ground and walls, seen from above (default: %(default)s)",
+    )
     group.add_argument("--license", default=_LICENSE, help="of the models, for dataset.json")
 
 
@@ -97,7 +105,7 @@ def _add_camera_options(parser: argparse.ArgumentParser) -> None:
         type=float,
         nargs=2,
         metavar=("NEAR", "FAR"),
-        help=f"ray distances between which depth is coded (radius -+ {_REACH})",
+        help=f"ray distances between which depth is coded (radius -+ {_REACH}; in a room {_ROOM_NEAR} {_ROOM_FAR:g})",
     )
 
 
@@ -203,13 +211,19 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
     usual = preset.cameras
     if usual.kind == "sphere" and (arguments.yaw or arguments.pitch):
         raise ValueError("cameras all over a sphere have no --yaw and --pitch")
+    room = arguments.stage == "room"
+    if usual.kind == "sphere" and room:
+        raise ValueError(
+            "cameras all over a sphere do not fit into a room, which has a ground; use another --preset"
+        )
     arguments.views = arguments.views or preset.views
     radius = usual.radius if arguments.radius is None else arguments.radius
-    near, far = arguments.near_far or (radius - _REACH, radius + _REACH)
+    usual_depth = (_ROOM_NEAR, _ROOM_FAR) if room else (radius - _REACH, radius + _REACH)
+    near, far = arguments.near_far or usual_depth
     cameras = ViewDistribution(
         kind=usual.kind,
         yaw=tuple(arguments.yaw or usual.yaw),
-        pitch=tuple(arguments.pitch or usual.pitch),
+        pitch=tuple(arguments.pitch or (_ROOM_PITCH if room else usual.pitch)),
         turn=arguments.turn or (arguments.views if usual.kind == "turntable" else usual.turn),
         radius=radius,
         fov=usual.fov if arguments.fov is None else arguments.fov,
@@ -221,6 +235,7 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
         samples=preset.samples if arguments.samples is None else arguments.samples,
         seed=arguments.seed,
         normals=arguments.normals,
+        stage=arguments.stage,
         cameras=cameras,
         treatment=Treatment(arguments.transparent, arguments.missing_textures),
     )

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import bpy  # the first of them: it brings bmesh and mathutils along
@@ -38,6 +39,7 @@ _SKY = 0.5  # radiance of the uniform sky
 _SUN = 1.6  # irradiance of the sun: a white face turned to it returns sky + sun/pi, just about 1
 _SUN_FROM = (-0.55, 0.75, 0.6)  # left, above and in front of the object, in our world frame
 _SUN_ANGLE = math.radians(12.0)  # soft enough to hide the edge of shadows in small pictures
+_ROOM, _ROOM_HEIGHT = 3.5, 7.0  # half a side and the height of a room, in world units
 _OPAQUE = 0.999
 _FAR_AWAY = 1e9  # Blender says 1e10 where nothing was hit
 
@@ -97,6 +99,26 @@ class Studio:
             mesh.materials.clear()
             mesh.materials.append(_vertex_color_material(mesh.color_attributes[0].name))
         return to_world
+
+    def build_room(self, colours: Sequence[tuple[float, float, float]]) -> None:
+        """Stands the object loaded last on a ground of the first of `colours`, amid walls of the second.
+
+        The walls take no light from anything.
+        """
+        mesh = next(item.data for item in bpy.context.scene.objects if item.type == "MESH")
+        lowest = float((_positions(mesh) @ self._from_world)[:, 1].min())  # in our world frame, y up
+        low, high = np.array([-_ROOM, lowest, -_ROOM]), np.array([_ROOM, lowest + _ROOM_HEIGHT, _ROOM])
+        world = np.array([np.where(bits, high, low) for bits in np.ndindex(2, 2, 2)])  # row 4x + 2y + z
+        corners = (world @ self._from_world.T).tolist()
+        ground, walls = [(0, 1, 5, 4)], [(0, 4, 6, 2), (1, 3, 7, 5), (0, 2, 3, 1), (4, 5, 7, 6)]
+        for name, faces, colour in zip(("ground", "walls"), (ground, walls), colours, strict=True):
+            made = bpy.data.meshes.new(name)
+            made.from_pydata(corners, [], faces)
+            made.materials.append(_matte_material(name, colour))
+            item = bpy.data.objects.new(name, made)
+            bpy.context.scene.collection.objects.link(item)
+            if name == "walls":
+                item.visible_shadow = item.visible_diffuse = item.visible_glossy = False
 
     def render(self, viewpoint: Viewpoint) -> Picture | None:
         """What the camera sees of the object loaded last, or None where it sees nothing."""
@@ -249,6 +271,16 @@ def _vertex_color_material(attribute: str) -> bpy.types.Material:
         "Specular IOR Level"
     ].default_value = 0.0  # matte, as the importer makes of a plain material
     material.node_tree.links.new(color.outputs["Color"], shader.inputs["Base Color"])
+    return material
+
+
+def _matte_material(name: str, colour: tuple[float, float, float]) -> bpy.types.Material:
+    material = bpy.data.materials.new(name)
+    material.use_nodes = True
+    shader = next(node for node in material.node_tree.nodes if node.type == "BSDF_PRINCIPLED")
+    shader.inputs["Base Color"].default_value = (*colour, 1.0)
+    shader.inputs["Roughness"].default_value = 1.0
+    shader.inputs["Specular IOR Level"].default_value = 0.0
     return material
 
 

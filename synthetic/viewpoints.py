@@ -9,6 +9,7 @@ Angles in radians, `fov` in degrees, distances in world units.
 
 from __future__ import annotations
 
+import colorsys
 import hashlib
 import math
 from dataclasses import dataclass
@@ -120,6 +121,15 @@ def _on_sphere(seed: int, model: str, view: int) -> tuple[float, float]:
         (share + view / _PLASTIC**power) % 1.0 for power, share in zip((1, 2), start, strict=True)
     )
     return 2 * math.pi * (around - 0.5), math.acos(1 - 2 * down)
+
+
+def room_colours(seed: int, model: str) -> list[tuple[float, float, float]]:
+    """Colours of the ground and the walls of a model's room, light in [0, 1]; a function of (seed, model) alone."""
+    colours = []
+    for part, strength, value in (("ground", 0.4, 0.5), ("walls", 0.35, 0.7)):
+        hue, shade = _two_shares(f"{seed} {model} {part}")
+        colours.append(colorsys.hsv_to_rgb(hue, strength * shade, value * (0.5 + 0.5 * shade)))
+    return colours
 
 
 def _two_shares(text: str) -> tuple[float, float]:

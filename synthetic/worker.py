@@ -26,7 +26,7 @@ from synthetic.dataset import Settings, Source, write_view
 from synthetic.intake import Limits, stage_model
 from synthetic.process import LeaveWithoutDestructors, StopRequest, prepare_blender
 from synthetic.shapenet import BrokenModelError, Model
-from synthetic.viewpoints import sample_viewpoint
+from synthetic.viewpoints import room_colours, sample_viewpoint
 
 if TYPE_CHECKING:
     from synthetic.scene import Studio
@@ -106,6 +106,8 @@ class _Worker:
         )
         studio = self._studio = self._studio or self._open_studio(seconds)
         source = Source(staged.sha256, staged.faces, studio.load(staged, model.placement))
+        if order.settings.stage == "room":
+            studio.build_room(room_colours(order.settings.seed, model.key))
         seconds["load"] += time.process_time()
         self._tell("loaded", seconds=seconds)
         blank = ""
