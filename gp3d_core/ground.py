@@ -26,6 +26,7 @@ from gp3d_core.grounding import (
     restore_ground,
     write_ground_checkpoint,
 )
+from gp3d_core.header import holds_snapshot
 from gp3d_core.phases import one_hot
 from gp3d_core.pictures import rgb_to_uint8, save_picture, sheet
 from gp3d_core.prior import fit_latents, fit_mapping
@@ -135,7 +136,7 @@ def finish_grounding(state: GroundState, truth: Truth, folder: RunFolder) -> Pat
     What a run has finished before is left as it is.
     """
     path = folder.snapshot_path(state.nimg)
-    if path.exists():
+    if holds_snapshot(path, state.nimg):
         return path
     settings, seed = state.config.grounding, state.config.training.seed
     look(state, truth, folder)

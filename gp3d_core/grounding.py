@@ -211,7 +211,7 @@ def _trained_views(truth: Truth, models: Tensor, held_out: int, draws: torch.Gen
     count = truth.views.shape[1]
     sides = torch.full_like(models, count)
     if count > 1:
-        sides -= torch.isin(models, truth.held_out(held_out)).long()
+        sides -= truth.is_held_out(models, held_out).long()
     u = torch.rand(len(models), generator=draws, device=draws.device)
     return truth.views[models, (u * sides).long()]
 

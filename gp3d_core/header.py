@@ -79,6 +79,14 @@ def read_snapshot_facts(path: Path) -> SnapshotFacts:
         ) from error
 
 
+def holds_snapshot(path: Path, nimg: int) -> bool:
+    """Whether `path` holds a readable snapshot of just this clock."""
+    try:
+        return read_snapshot_facts(path).nimg == nimg
+    except SnapshotError:
+        return False
+
+
 def _parse_nimg(value: object) -> int:
     if type(value) is not int or value < 0:
         raise ValueError(f"nimg: expected a whole number of at least 0, found {reprlib.repr(value)}")

@@ -24,6 +24,7 @@ from gp3d_core.continuing import judge, restore, roll_back, write_checkpoint
 from gp3d_core.data import Batch, Dataset, batches
 from gp3d_core.distributed import World
 from gp3d_core.guard import DivergenceGuard
+from gp3d_core.header import holds_snapshot
 from gp3d_core.monitoring import Monitor
 from gp3d_core.networks.discriminator import Discriminator
 from gp3d_core.networks.generator import Generator
@@ -295,5 +296,5 @@ def ema_half_life(state: TrainState) -> float:
 def write_snapshot(state: TrainState, folder: RunFolder, world: World) -> None:
     """Saves the averaged generator to generate with; one of this clock that is there already is the same, and stays."""
     path = folder.snapshot_path(state.nimg)
-    if world.leads and not path.exists():
+    if world.leads and not holds_snapshot(path, state.nimg):
         save_snapshot(path, state.ema, state.config, state.classes, state.nimg)

@@ -12,13 +12,15 @@ import json
 import zipfile
 import zlib
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from tqdm import tqdm
 
 from gp3d_core.archive import Archive, DatasetError
@@ -75,12 +77,22 @@ class Truth:
             name: getattr(self, name).to(device)
             for name in ("labels", "views", "images", "depth", "cameras", "positions", "occupied")
         }
-        return Truth(**(vars(self) | moved))
+        return replace(self, **moved)
 
     def held_out(self, count: int) -> Tensor:
         """Indices of the models whose last view is never trained on: the first `count` of every class, by name."""
-        chosen = [torch.nonzero(self.labels == k)[:count, 0] for k in range(len(self.classes))]
-        return torch.cat(chosen) if chosen else self.labels[:0]
+        classes = range(max(len(self.classes), 1))
+        return torch.cat([torch.nonzero(self.labels == k)[:count, 0] for k in classes])
+
+    def is_held_out(self, models: Tensor, count: int) -> Tensor:
+        """Whether each of the `models` [B] is among `held_out(count)`, without waiting for the device."""
+        return self._earlier[models] < count
+
+    @cached_property
+    def _earlier(self) -> Tensor:
+        """How many models of its class come before each model, [M]."""
+        order = F.one_hot(self.labels, max(len(self.classes), 1)).cumsum(dim=0)
+        return order.gather(1, self.labels[:, None])[:, 0] - 1
 
     def sample_points(self, models: Tensor, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Points [B,count,3] of `models` [B], half near the surface; whether each lies inside, [B,count,1] 0 or 1."""

@@ -164,8 +164,8 @@ class Discriminator(nn.Module):
     ) -> Judgement:
         """Judges `images` [B,4,h,w] in [-1, 1] cut out at `patches` [B], of classes `c` [B,C].
 
-        `c` is not looked at when the discriminator is unconditional, nor depth where it was made without. ValueError for another patch size, or
-        when features are asked of a discriminator without the head.
+        `c` is not looked at when the discriminator is unconditional, nor depth where it was made without.
+        ValueError for another patch size, or when features are asked of a discriminator without the head.
         """
         sizes = check_shape("images", images, f"B {IMAGE_CHANNELS} {self.resolution} {self.resolution}")
         check_shape("patches.scales", patches.scales, "B 2", sizes)

@@ -10,8 +10,15 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import bench_kernels, bench_step, measuring
+from benchmarks import bench_kernels, bench_step, best_snapshot, measuring, pack_gpu_data
 from benchmarks.measuring import COLUMNS, Rows, tf32
+from benchmarks.table7 import toy_weights
+from gp3d_core.data import Dataset
+from gp3d_core.networks.generator import Generator
+from gp3d_core.snapshot import save_snapshot
+from gp3d_core.truth import load_truth
+from tests.core.balls import write_balls
+from tests.core.micro import micro_config, micro_data
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -60,6 +67,52 @@ def test_gpu_script_says_in_a_line_what_is_wrong(tmp_path):
     assert unknown.returncode == 2
     assert "expected --minutes" in unknown.stderr
     assert "--train" in unknown.stderr
+    lacking = gpu_script(tmp_path, "--toy", "1", "--ground", "1", "--data", str(tmp_path / "none.zip"))
+    assert lacking.returncode == 2
+    assert "make it with python -m benchmarks.pack_gpu_data" in lacking.stderr
+
+
+def test_packed_shapes_are_whole_and_fit(tmp_path):
+    source = write_balls(tmp_path / "balls", models=12, points=512)
+    (source / "manifest.json").write_text('{"models": {"ball/ball00": {"split": "test"}}}')
+    packed = tmp_path / "packed" / "views.zip"
+    pack_gpu_data.main([str(source), str(packed), "--megabytes", "0.03", "--points", "128"])
+    assert packed.stat().st_size < 30_000
+    found, whole = load_truth(packed, 16), load_truth(source, 16)
+    count = len(found) // 2
+    assert 2 <= count < 6
+    assert found.names == [f"ball/ball{k:02d}" for k in range(1, 2 * count + 1)]  # the first is for tests
+    picked = [whole.names.index(name) for name in found.names]
+    assert torch.equal(found.labels, whole.labels[picked])
+    assert torch.equal(found.images[found.views], whole.images[whole.views[picked]])
+    assert torch.equal(found.cameras.flat()[found.views], whole.cameras.flat()[whole.views[picked]])
+    assert torch.equal(found.positions, whole.positions[picked][:, ::4])  # half near surfaces, as before
+    assert torch.equal(found.occupied, whole.occupied[picked][:, ::4])
+    assert Dataset(packed).num_classes == 2
+
+
+def test_best_snapshot_is_the_one_whose_images_are_most_like_the_data(tmp_path, capsys):
+    config, data = micro_config(), micro_data(tmp_path / "data")
+    folder = tmp_path / "run" / "snapshots"
+    folder.mkdir(parents=True)
+    # all white, as the background of the data is, and black on white
+    for nimg, colour in ((1000, 40.0), (2000, -40.0)):
+        torch.manual_seed(0)
+        generator = Generator(config, 2)
+        with torch.no_grad():
+            generator.decoder.output.bias[:3] += colour
+        save_snapshot(folder / f"{nimg}.safetensors", generator, config, data.classes, nimg)
+    weights, _ = toy_weights(tmp_path)
+    capsys.readouterr()
+    run = [str(tmp_path / "run"), str(tmp_path / "data"), "--device", "cpu", "--images", "8"]
+    best_snapshot.main([*run, "--weights", str(weights)])
+    seen = capsys.readouterr()
+    assert seen.out.strip() == str(folder / "1000.safetensors")
+    assert "2000.safetensors: squeezenet-fid of 8 images" in seen.err
+    best_snapshot.main(run)
+    seen = capsys.readouterr()
+    assert seen.out.strip() == str(folder / "2000.safetensors")
+    assert "unmeasured" in seen.err
 
 
 def test_work_that_finds_no_time_is_left_out(tmp_path, capsys):

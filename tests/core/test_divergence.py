@@ -6,12 +6,13 @@ import math
 import pytest
 import torch
 
+from gp3d_core.continuing import TrainingFailed
 from gp3d_core.data import batches
 from gp3d_core.distributed import World
 from gp3d_core.guard import SCORE_LIMIT, DivergenceGuard
 from gp3d_core.runfolder import RunFolder
 from gp3d_core.stepping import mean_log
-from gp3d_core.training import TrainingFailed, train_step
+from gp3d_core.training import train_step
 from tests.core.micro import (
     micro_config,
     micro_data,

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 import math
@@ -8,11 +9,19 @@ from pathlib import Path
 import pytest
 import torch
 
+from gp3d_core import grounding
 from gp3d_core.cli import main
 from gp3d_core.config import RunConfig
 from gp3d_core.descriptors import initial_latents, whitened
 from gp3d_core.ground import ground
-from gp3d_core.grounding import GroundState, _trained_views, build_ground_state, measure, restore_ground
+from gp3d_core.grounding import (
+    GroundState,
+    _trained_views,
+    build_ground_state,
+    ground_step,
+    measure,
+    restore_ground,
+)
 from gp3d_core.phases import one_hot
 from gp3d_core.presets import resolve
 from gp3d_core.prior import fit_latents, fit_mapping
@@ -23,6 +32,7 @@ from gp3d_core.streams import stream
 from gp3d_core.truth import Truth, load_truth
 from tests.core.balls import write_balls
 from tests.core.micro import StopAfter
+from tests.core.waiting import META, Arrivals, MetaStream, Numbers
 
 MICRO = (
     "training.resolution=16",
@@ -99,6 +109,28 @@ def test_the_last_view_of_held_out_models_is_never_trained_on(truth: Truth) -> N
             drawn[model].add(view)
     for model, views in enumerate(truth.views.tolist()):
         assert drawn[model] == set(views[:-1] if model in held else views)
+
+
+def test_step_asks_the_device_for_nothing_and_sends_it_nothing(
+    truth: Truth, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All tensors live on a device without numbers; the updates, one of them sparse, are left out."""
+    state = build_ground_state(micro("grounding.point_share=0.5", "grounding.ray_share=0.4"), truth)
+    for name in ("generator", "ema", "latents"):
+        state.modules[name].to(META)
+    away = truth.to(META)
+    monkeypatch.setattr(grounding, "stream", lambda *key, device: MetaStream())
+    monkeypatch.setattr(state, "optimizers", {})
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: contextlib.nullcontext())  # not for this device
+    state.latents.sparse = False
+    models = torch.empty(4, dtype=torch.long, device=META)
+    state.nimg = 480  # in the last stage, which has the losses of both others
+    ground_step(state, away, models)  # constants are sent once
+    with Arrivals() as arrivals, Numbers() as numbers:
+        losses = ground_step(state, away, models)
+    assert {"points/occupancy", "points/colour", "rays/depth"} <= set(losses)
+    assert not arrivals.found
+    assert not numbers.found
 
 
 def test_whitened_components_are_those_of_the_singular_values() -> None:

@@ -71,7 +71,7 @@ def test_r1_comes_every_interval_and_with_an_update_of_its_own(tmp_path, dataset
     updates = []
     step = state.discriminator_optimizer.step
     monkeypatch.setattr(state.discriminator_optimizer, "step", lambda: (updates.append(state.nimg), step()))
-    logged = ["loss/r1_penalty" in train_step(state, batch, World())[0] for _ in range(7)]
+    logged = ["loss/r1_penalty" in train_step(state, batch, World()).read()[0] for _ in range(7)]
     assert logged == [True, False, False, True, False, False, True]
     assert updates == [0, 0, 4, 8, 12, 12, 16, 20, 24, 24]
 

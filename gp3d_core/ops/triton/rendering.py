@@ -18,6 +18,7 @@ from gp3d_core.ops.triton.decoding import empty_partials, layer_gradients, layer
 from gp3d_core.ops.triton.launching import (
     as_planes,
     padded,
+    precision,
     program_count,
     rays_per_program,
     texels_first,
@@ -118,7 +119,7 @@ class _Render(torch.autograd.Function):
         held = rays_per_program(wide)
         blocks = triton.cdiv(count, held)
         programs = program_count(batch * blocks, t.device)
-        sizes = layer_sizes(moved, layers)
+        sizes = layer_sizes(moved, layers) | {"PRECISION": precision(marching_back=True)}
         # texels are added to by many programs at once, in float32 whatever the planes' type
         texels = torch.zeros_like(moved, dtype=torch.float32) if to_planes else moved
         found = Found(
