@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -149,8 +150,9 @@ def _tell_packed(report: PackReport, target: Path) -> None:
             f"  {report.enlarged} pictures were smaller than the resolution and have been enlarged", file=say
         )
     unpacked = target.with_suffix("") if target.suffix.lower() == ".zip" else target
-    unpack = f"unzip {target} -d {unpacked} && " if unpacked != target else ""
-    print(f"next: {unpack}gp3d data depth {unpacked}", file=say)
+    there, folder = shlex.quote(str(target)), shlex.quote(str(unpacked))  # to be pasted into a shell
+    unpack = f"unzip {there} -d {folder} && " if unpacked != target else ""
+    print(f"next: {unpack}gp3d data depth {folder}", file=say)
     print(target)
 
 
@@ -179,9 +181,10 @@ def _check(options: argparse.Namespace) -> int:
         print(line)
     if not report.sound:
         faults = [kind for kind in report.kinds.values() if kind.fault]
+        count = sum(kind.count for kind in faults)
         raise DatasetError(
-            f"{options.dataset} cannot be trained on: {sum(k.count for k in faults)} faults, "
-            f"the first {faults[0].text}: {faults[0].named[0]}"
+            f"{options.dataset} cannot be trained on: {count} fault{'s' * (count > 1)}, the first "
+            f"{faults[0].text}: {faults[0].named[0]}"
         )
     return 0
 
@@ -191,6 +194,8 @@ def _stats(options: argparse.Namespace) -> int:
 
     if options.out.resolve() == options.dataset.resolve():
         raise UsageError(f"--out {options.out} is the data set itself; choose another folder")
+    if options.out.is_file():
+        raise UsageError(f"--out {options.out} is a file; choose a folder")
     for path in write_statistics(
         options.dataset, options.out, samples=options.samples, workers=options.workers
     ):

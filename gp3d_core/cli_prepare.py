@@ -97,23 +97,21 @@ def _keep(text: str) -> float:
 
 
 def _depth(options: argparse.Namespace) -> int:
-    from gp3d_core.data import Dataset
     from gp3d_core.distributed import pick_device
-    from gp3d_core.preparation.depth import DepthSource, make_depth
+    from gp3d_core.preparation.depth import DepthSource, make_depth, open_for_depth
     from gp3d_core.preparation.depth_sources import MODEL, FolderDepth, ModelDepth, packed_fit
     from gp3d_core.signals import interruptible
 
     if options.source and options.model:
         raise UsageError("depth comes from --model or --from, not both")
+    names = open_for_depth(options.dataset).names  # before a model is fetched
     source: DepthSource
     if options.source:
-        names = Dataset(options.dataset, needs_depth=False).names
         fit = packed_fit(options.dataset)
         source = FolderDepth(
             options.source, names, kind=options.kind or "depth", ratio=options.ratio, fit=fit
         )
     else:
-        Dataset(options.dataset, needs_depth=False)  # before a model is fetched
         model = options.model or MODEL
         source = ModelDepth(model, kind=options.kind, ratio=options.ratio, device=pick_device(options.device))
         if options.kind not in (None, source.expected) and source.expected:
@@ -170,9 +168,10 @@ def _select(options: argparse.Namespace) -> int:
     files: Literal["link", "copy"] = options.files or ("link" if options.dataset.is_dir() else "copy")
     names = [dataset.names[i] for i in selection.kept]
     write_subset(options.dataset, names, options.out, "selection", record, files=files)
-    picture = options.out.with_name(f"{options.out.stem}_selection.png")
+    title = options.out.stem if options.out.suffix in (".txt", ".zip") else options.out.name
+    picture = options.out.with_name(f"{title}_selection.png")
     save_picture(selection_sheet(dataset, selection), picture)
-    if selection.thin:
+    if selection.thin and selection.variance > 0:
         _warn(
             f"{selection.thin} of {len(selection.groups)} Gaussians have no more images than features have numbers "
             f"({selection.dim}); --regularisation {selection.variance:.3g}, the mean variance, gives a better order"

@@ -33,6 +33,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged files make the two libraries raise a dozen kinds
         reason = " ".join(str(error).split())[:160]
+        if reason.startswith("Weights only load failed"):  # what follows is how to load it nevertheless
+            reason = "it holds something else"
         raise WeightsError(
             f"{path}: expected a safetensors file, or tensors that torch saved ({reason})"
         ) from error

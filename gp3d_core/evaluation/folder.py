@@ -97,6 +97,12 @@ class EvaluationFolder:
         except (OSError, ValueError, TypeError) as error:
             raise EvaluationError(f"{record} cannot be read ({error}); choose another --out") from error
         wanted = {"format": FORMAT, "version": VERSION} | about
+        there, here = before.get("kind", "a snapshot"), wanted.get("kind", "a snapshot")
+        if there != here:
+            raise EvaluationError(
+                f"--out {self.path} holds an evaluation of {there}, asked for is one of {here}; "
+                "choose another folder"
+            )
         for key in sorted((set(before) | set(wanted)) - _NAMES):
             there, here = before.get(key), wanted.get(key)
             if there != here:

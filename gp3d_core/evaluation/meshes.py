@@ -24,10 +24,13 @@ from gp3d_core.evaluation.library import (
     read_library,
     read_shape,
 )
+from gp3d_core.evaluation.meshsheet import COLUMNS, draw_meshes
 from gp3d_core.evaluation.shapes import LEAST, compare_shapes
+from gp3d_core.meshfile import Mesh
 from gp3d_core.metrics.pointclouds import surface_points, unit_clouds
 from gp3d_core.metrics.pointnet import load_pointnet
 from gp3d_core.metrics.score import Score
+from gp3d_core.pictures import save_picture
 from gp3d_core.streams import stream
 
 
@@ -38,6 +41,13 @@ class _Group:
     name: str
     files: list[Path]
     models: list[Model]
+
+
+def check_meshes(meshes: Path, truth: Path, *, pointnet: Path | None, n: int, seed: int) -> None:
+    """Raises what `measure_meshes` would, as far as that can be told from the folders and the weights."""
+    _grouped(meshes, read_library(truth), n, seed)
+    if pointnet is not None:
+        load_pointnet(pointnet)
 
 
 def measure_meshes(
@@ -55,22 +65,26 @@ def measure_meshes(
     Meshes lie in a folder for each class, called like the library's classes; in one folder they are compared with
     all models, unless their names say their class as those of `gp3d mesh` do. They are in the GP3D frame (y up, front
     +z). At most `n` of them are compared, spread over the classes, and as many of a class as half of its models;
-    health is of those. Writes `out`/meshes.jsonl, a line for each mesh. Raises LibraryError, MeshError, WeightsError.
+    health is of those. Writes `out`/meshes.jsonl, a line for each mesh, and the picture `out`/meshes.png. Raises
+    LibraryError, MeshError, WeightsError.
     """
     network = None if pointnet is None else load_pointnet(pointnet, device)
-    sets, lines = {}, []
+    sets, lines, shown = {}, [], {}
     health: dict[str, list[Health]] = {}
     real_health: dict[str, list[Health]] = {}
     for group in _grouped(meshes, read_library(truth), n, seed):
         made, health[group.name] = [], []
+        first: list[Mesh] = []
         for path in tqdm(group.files, desc=group.name, unit="mesh", file=sys.stderr, disable=None):
             mesh = read_shape(path)
             name = path.relative_to(meshes).as_posix()
             made.append(surface_points(mesh.vertices, mesh.faces, cloud_seed("mesh", name)))
             found = mesh_health(mesh)
             health[group.name].append(found)
+            first += [mesh] if len(first) < COLUMNS else []
             lines.append({"mesh": name, "class": group.name, **vars(found)})
         drawn = draw_models(group.models, 2 * len(made), seed, group.name)
+        shown[group.name] = (first, [model.mesh() for model in drawn[: len(first)]])
         real_health[group.name] = [mesh_health(model.mesh()) for model in drawn[: len(made)]]
         sets[group.name] = (
             unit_clouds(torch.stack(made)),
@@ -78,6 +92,7 @@ def measure_meshes(
             model_clouds(drawn[len(made) :]),
         )
     write_text(out / "meshes.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
+    save_picture(draw_meshes(shown), out / "meshes.png")
     facts = {"meshes": meshes.name, "reference": truth.name, "classes": len(sets), "seed": seed}
     return compare_shapes(sets, network, facts, device) + health_scores(health, real_health, facts)
 

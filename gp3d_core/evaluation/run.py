@@ -32,15 +32,16 @@ from gp3d_core.evaluation.images import (
     image_scores,
     samples_of,
 )
-from gp3d_core.evaluation.meshes import measure_meshes
+from gp3d_core.evaluation.meshes import check_meshes, measure_meshes
 from gp3d_core.evaluation.objects import GRID, LEVEL, Level
 from gp3d_core.evaluation.recognition import STEPS, check_splits, measure_recognition
 from gp3d_core.evaluation.report import write_report
 from gp3d_core.evaluation.samples import EvaluationError, Sampler, describe_cameras, labels_in
-from gp3d_core.evaluation.shapes import measure_shapes
+from gp3d_core.evaluation.shapes import check_references, measure_shapes
 from gp3d_core.evaluation.sheets import draw_samples
 from gp3d_core.evaluation.truthviews import is_rendered, read_views
-from gp3d_core.metrics.features import INCEPTION, open_network
+from gp3d_core.metrics.features import INCEPTION, check_network, open_network
+from gp3d_core.metrics.pointnet import load_pointnet
 from gp3d_core.metrics.score import Score
 from gp3d_core.pictures import save_picture
 from gp3d_core.runfolder import newest_snapshot
@@ -123,6 +124,7 @@ def evaluate_meshes(
     device: str = "cpu",
 ) -> list[Score]:
     """Measures anyone's meshes, at most `n` of them, against a library of models; writes `out` as `evaluate` does."""
+    check_meshes(meshes, truth, pointnet=pointnet, n=n, seed=seed)
     folder = EvaluationFolder(out)
     folder.claim({"meshes": meshes.name, "truth": truth.name, "kind": "meshes", "seed": seed})
     scores = measure_meshes(meshes, truth, pointnet=pointnet, n=n, seed=seed, out=out, device=device)
@@ -144,7 +146,8 @@ class _Work:
     @staticmethod
     def open(snapshot_path: Path, dataset_path: Path, out: Path, request: Request, here: World) -> _Work:
         path = newest_snapshot(snapshot_path) if snapshot_path.is_dir() else snapshot_path
-        snapshot, dataset = load_snapshot(path, here.device), Dataset(dataset_path)
+        snapshot, dataset = load_snapshot(path, here.device), Dataset(dataset_path, needs_depth=False)
+        check_network(request.features)
         check_fit(snapshot, dataset, request)
         labels = labels_in(snapshot, dataset)
         sampler = Sampler(snapshot, labels, _angles(snapshot, dataset), request.seed, request.truncation)
@@ -259,7 +262,10 @@ class _Work:
 
 
 def check_fit(snapshot: Snapshot, dataset: Dataset, request: Request) -> None:
-    """Raises EvaluationError when the data is of another size than the snapshot's images, or too little."""
+    """Raises EvaluationError when the data is of another size than the snapshot's images, or too little.
+
+    Also raises what the metrics would say of models, weights and views that do not fit, before time goes into others.
+    """
     resolution = snapshot.config.training.resolution
     if dataset.resolution != resolution:
         raise EvaluationError(
@@ -271,12 +277,22 @@ def check_fit(snapshot: Snapshot, dataset: Dataset, request: Request) -> None:
             check_counts(metric, dataset, request.samples)
         if metric in SURFACE_METRICS and request.truth is None:
             raise EvaluationError(f"{metric} compares with models: name their folder with --truth MODELS")
-        if metric == "fpd" and request.pointnet is None:
-            raise EvaluationError(
-                "fpd needs the weights of a point network, --pointnet FILE; the metric shapes does without"
-            )
+        if metric == "fpd":
+            _check_pointnet(request.pointnet)
+    if set(request.metrics) & set(SURFACE_METRICS) and request.truth is not None:
+        check_references(snapshot, request.truth, request.shapes, request.seed)
+    if "geometry" in request.metrics:
+        read_views(dataset.path)
     if "recognition" in request.metrics:
         check_splits(read_views(dataset.path))
+
+
+def _check_pointnet(weights: Path | None) -> None:
+    if weights is None:
+        raise EvaluationError(
+            "fpd needs the weights of a point network, --pointnet FILE; the metric shapes does without"
+        )
+    load_pointnet(weights)
 
 
 def _angles(snapshot: Snapshot, dataset: Dataset) -> torch.Tensor | None:

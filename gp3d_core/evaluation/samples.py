@@ -162,8 +162,8 @@ def _middle(prior: Prior) -> float:
 
 def real_images(dataset: Dataset, start: int, stop: int, pool: ThreadPoolExecutor) -> Tensor:
     """Images `start` to `stop` − 1 of the data set, uint8 [B,3,R,R], as they lie on disk."""
-    loaded = pool.map(dataset.load, range(start, stop))
-    return torch.from_numpy(np.stack([image for image, _ in loaded])).permute(0, 3, 1, 2)
+    loaded = pool.map(dataset.load_image, range(start, stop))
+    return torch.from_numpy(np.stack(list(loaded))).permute(0, 3, 1, 2)
 
 
 def to_uint8(rgb: Tensor) -> Tensor:

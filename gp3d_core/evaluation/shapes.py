@@ -80,9 +80,14 @@ def references(
             f"expected at least {2 * LEAST} models of a class such as {without[0]!r}, "
             f"found models of {', '.join(known[:8])}"
         )
+    return chosen, without
+
+
+def check_references(snapshot: Snapshot, truth: Path, n: int, seed: int) -> None:
+    """Says on stderr which classes have too few models in `truth`; LibraryError if all have."""
+    _, without = references(class_records(snapshot), read_library(truth), n, seed)
     if without:
         tqdm.write(f"gp3d: too few models to compare with for {', '.join(without)}", file=sys.stderr)
-    return chosen, without
 
 
 def measure_shapes(

@@ -16,7 +16,10 @@ _TILE = 128
 
 
 def draw_samples(sampler: Sampler, dataset: Dataset) -> Image.Image:
-    """The evaluation's first 16 generated images below real ones of the same classes, drawn at random."""
+    """The evaluation's first 16 generated images below real ones of the same classes, drawn at random.
+
+    Real depth is shown where every image of the data set has it.
+    """
     seen, camera = sampler.block(0), sampler.snapshot.config.camera
     rgb, depth = rgb_to_uint8(seen.rgb), depth_to_uint8(seen.depth, camera.t_near, camera.t_far)
     classes = sampler.latents("images", 0, len(rgb)).c
@@ -25,14 +28,13 @@ def draw_samples(sampler: Sampler, dataset: Dataset) -> Image.Image:
     rows = []
     for start in range(0, len(rgb), _COLUMNS):
         part = range(start, min(start + _COLUMNS, len(rgb)))
-        real = [
-            dataset.load(_like(sampler.labels, None if labels is None else int(labels[k]), draws))
-            for k in part
-        ]
-        coded = torch.from_numpy(np.stack([d.astype(np.float32) for _, d in real]))[:, None] / 32768 - 1
+        chosen = [_like(sampler.labels, None if labels is None else int(labels[k]), draws) for k in part]
+        rows.append(("real, of the classes below", [dataset.load_image(i) for i in chosen]))
+        if not dataset.without_depth:
+            codes = np.stack([dataset.load_depth(i).astype(np.float32) for i in chosen])
+            coded = torch.from_numpy(codes)[:, None] / 32768 - 1
+            rows.append(("depth (bright is near)", list(depth_to_uint8(coded, -1, 1))))
         rows += [
-            ("real, of the classes below", [image for image, _ in real]),
-            ("depth (bright is near)", list(depth_to_uint8(coded, -1, 1))),
             ("generated, the first of the evaluation", [rgb[k] for k in part]),
             ("depth", [depth[k] for k in part]),
         ]

@@ -63,7 +63,7 @@ class TruthViews:
 
     def image(self, index: int) -> np.ndarray:
         """Image `index`, uint8 [R,R,3]."""
-        return self.dataset.load(index)[0]
+        return self.dataset.load_image(index)
 
     def near_views(self, index: int, among: Sequence[int], degrees: float) -> list[int]:
         """Those of the images `among` seen from within `degrees` of where image `index` is; the nearest if none is."""

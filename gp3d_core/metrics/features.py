@@ -58,15 +58,20 @@ class FeatureNetwork:
         return features.float(), scores.float()
 
 
+def check_network(name: str) -> None:
+    """Raises FeaturesError when no network is called `name`."""
+    if name not in NETWORKS:
+        raise FeaturesError(f"--features {name}: expected one of {', '.join(NETWORKS)}")
+
+
 def open_network(name: str, weights: Path | None, device: torch.device) -> FeatureNetwork:
     """The network called `name` (one of NETWORKS) with the file `weights`, None for the usual place.
 
     Raises FeaturesError or WeightsError for a network that cannot be had.
     """
+    check_network(name)
     if name == INCEPTION:
         return _inception(weights or _usual_inception_weights(), device)
-    if name != SQUEEZENET:
-        raise FeaturesError(f"--features {name}: expected one of {', '.join(NETWORKS)}")
     if weights is None:
         raise FeaturesError(f"--features {SQUEEZENET} needs --weights FILE (.safetensors or .pth)")
     network = load_squeezenet(weights).to(device)

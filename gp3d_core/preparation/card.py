@@ -75,7 +75,9 @@ def _page(card: Mapping[str, Any]) -> str:
 
 
 def _said(key: str, value: Any, indent: str) -> list[str]:
-    """A fact as a list item; the facts of a mapping as items below it."""
+    """A fact as a list item; the facts of a mapping as items below it; nothing of what was not given."""
+    if value is None:
+        return []
     name = key.replace("_", " ")
     if isinstance(value, Mapping):
         return [f"{indent}- {name}:", *(x for k, v in value.items() for x in _said(k, v, indent + "  "))]

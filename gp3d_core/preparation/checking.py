@@ -6,6 +6,7 @@ Faults keep a data set from being trained on, notes do not. Of each kind the fir
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ from gp3d_core.archive import (
     is_depth,
     read_header,
 )
+from gp3d_core.data import Dataset
 from gp3d_core.featurefile import features_description, open_features
 from gp3d_core.pixels import Pixels, width_of
 from gp3d_core.signals import Interruption
@@ -107,6 +109,7 @@ def check_dataset(
         _check_pixels(Pixels(archive, report.resolution), archive, names, report, workers, interruption)
     if features is not None:
         _check_features(features, names, report)
+        _check_origin(features, path, report)
     return report
 
 
@@ -125,7 +128,9 @@ def _check_header(archive: Archive, report: CheckReport) -> Header:
 
 def _check_names(archive: Archive, names: list[str], report: CheckReport, path: Path) -> None:
     lacking = [name for name in names if depth_name(name) not in archive.sizes]
-    report.add("image without a depth map", lacking, remedy=f"`gp3d data depth {path}` makes them")
+    report.add(
+        "image without a depth map", lacking, remedy=f"`gp3d data depth {shlex.quote(str(path))}` makes them"
+    )
     owned = {depth_name(name) for name in names}
     if len(owned) < len(names):
         by_depth: dict[str, str] = {}
@@ -253,6 +258,18 @@ def _check_features(path: Path, names: list[str], report: CheckReport) -> None:
     if len(used) < len(features.table):
         unused = [f"{path}: {len(features.table) - len(used)} rows"]
         report.add("features with rows of no image", unused, fault=False)
+
+
+def _check_origin(features: Path, path: Path, report: CheckReport) -> None:
+    """A note where features say that they were computed of something else; `path` may be a selection of that."""
+    try:
+        made_of = json.loads(features_description(features).read_text(encoding="utf-8")).get("data")
+        data = Dataset(path, needs_depth=False).fingerprint
+    except (OSError, ValueError, AttributeError, RecursionError, DatasetError):
+        return  # which is reported as what it is
+    if made_of not in (None, data):
+        text = "features of other or older images; right only where this is a selection of those"
+        report.add(text, [str(features)], fault=False)
 
 
 def _finite(table: np.ndarray, rows: np.ndarray) -> np.ndarray:

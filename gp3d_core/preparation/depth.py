@@ -86,6 +86,15 @@ def encode_depth(u: np.ndarray) -> np.ndarray:
     return np.minimum(np.rint(u * 65536), 65535).astype(np.uint16)
 
 
+def open_for_depth(path: Path) -> Dataset:
+    """The data set in the folder `path`; DatasetError for a zip, beside whose images nothing can be written."""
+    if path.is_file():
+        raise DatasetError(
+            f"{path} is not a folder, but depth maps are written beside the images; unpack it first"
+        )
+    return Dataset(path, needs_depth=False)
+
+
 def make_depth(
     path: Path, source: DepthSource, stop: Interruption, *, batch: int = 8, overwrite: bool = False
 ) -> DepthReport:
@@ -94,11 +103,7 @@ def make_depth(
     The source's record goes into the card first; going on with another one is refused, and so are maps of unknown
     origin, unless `overwrite` removes what is there. Raises DatasetError.
     """
-    if not path.is_dir():
-        raise DatasetError(
-            f"{path} is not a folder, but depth maps are written beside the images; unpack it first"
-        )
-    dataset = Dataset(path, needs_depth=False)
+    dataset = open_for_depth(path)
     lacking = set(dataset.without_depth)
     todo = [i for i, name in enumerate(dataset.names) if name in lacking]
     if _take_over(path, source.record, known=len(todo) < len(dataset), overwrite=overwrite):

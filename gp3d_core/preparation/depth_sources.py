@@ -141,7 +141,7 @@ class FolderDepth:
         if (width, height) != (resolution, resolution):
             picture = Image.fromarray(values.astype(np.float32))
             values = np.asarray(resize(picture, right - left, bottom - top, where.source), dtype=np.float64)
-        values = stretch(values, file.name) if file.suffix == ".npy" else values.clip(0, 1)
+        values = stretch(values, str(file)) if file.suffix == ".npy" else values.clip(0, 1)
         u = np.ones((resolution, resolution))
         u[top:bottom, left:right] = to_unit(values, self._kind, self._ratio)
         return u

@@ -6,6 +6,7 @@ computed they lie in `.<name>.partial`, with `.<name>.progress.json` beside it, 
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +20,7 @@ from tqdm import tqdm
 
 from gp3d_core.archive import DatasetError
 from gp3d_core.atomic import replacing, write_json
+from gp3d_core.checksum import digest
 from gp3d_core.data import Dataset
 from gp3d_core.featurefile import features_description, open_features
 from gp3d_core.preparation.teachers import Teacher
@@ -44,7 +46,7 @@ def default_features_path(dataset: Path, teacher: str) -> Path:
         if teacher.endswith(FILES)
         else teacher.rstrip("/").replace(":", "-").replace("/", "-")
     )
-    return dataset.resolve().with_name(f"{dataset.resolve().stem}_{network}.f32")
+    return dataset.resolve().with_name(f"{_title(dataset)}_{network}.f32")
 
 
 def write_features(
@@ -102,7 +104,7 @@ def import_features(dataset: Dataset, file: Path, out: Path) -> FeaturesReport:
     facts = {
         "shape": list(table.shape),
         "flips": False,
-        "teacher": {"name": file.name},
+        "teacher": {"name": file.name, "sha256": digest(file)},
         "data": dataset.fingerprint,
     }
     if _finished(out, facts):
@@ -115,15 +117,21 @@ def import_features(dataset: Dataset, file: Path, out: Path) -> FeaturesReport:
 
 def find_features(dataset: Path) -> Path:
     """The one file of features beside the data set; DatasetError where there is none, or several."""
-    home = dataset.resolve()
-    found = sorted(home.parent.glob(f"{home.stem}_*.f32"))
+    title = _title(dataset)
+    found = sorted(dataset.resolve().parent.glob(f"{glob.escape(title)}_*.f32"))
     if len(found) != 1:
         seen = "none" if not found else ", ".join(path.name for path in found)
         raise DatasetError(
-            f"expected one file of features {home.stem}_*.f32 beside {dataset}, found {seen}; "
+            f"expected one file of features {title}_*.f32 beside {dataset}, found {seen}; "
             "`gp3d data features` makes one, --features names one"
         )
     return found[0]
+
+
+def _title(dataset: Path) -> str:
+    """The name of a data set without the ending of a zip; a folder may be called v1.5."""
+    home = dataset.resolve()
+    return home.stem if home.suffix.lower() == ".zip" else home.name
 
 
 def features_of(dataset: Dataset, path: Path) -> np.ndarray:
@@ -155,7 +163,8 @@ def _finished(out: Path, facts: dict[str, Any]) -> bool:
     if {key: found.get(key) for key in facts} == facts:
         return True
     raise DatasetError(
-        f"{out} holds features of other data or another teacher; remove it or choose another --out"
+        f"{out} holds features of other data, of another teacher or with other --flips; "
+        "remove it or choose another --out"
     )
 
 
@@ -166,7 +175,8 @@ def _begun(partial: Path, progress: Path, facts: dict[str, Any]) -> int:
     found = _facts(progress)
     if {key: found.get(key) for key in facts} != facts:
         raise DatasetError(
-            f"{partial} was begun with other data or another teacher; remove it or choose another --out"
+            f"{partial} was begun with other data, another teacher or other --flips; "
+            "remove it or choose another --out"
         )
     return int(found["done"])
 

@@ -55,7 +55,11 @@ def write_subset(
     }
     card = _card(source, archive)
     done = {"step": step, **record}
-    card = {**card, "title": out.stem, "steps": [*(e for e in card["steps"] if e.get("step") != step), done]}
+    card = {
+        **card,
+        "title": out.stem if out.suffix == ".zip" else out.name,
+        "steps": [*(e for e in card["steps"] if e.get("step") != step), done],
+    }
     partial = out.with_name(f".{out.name}.partial")
     put = _linking(archive) if files == "link" and out.suffix != ".zip" else _copying(archive)
     _fill_folder(archive, content, partial, facts, card, put, {**done, "files": files, "names": list(names)})

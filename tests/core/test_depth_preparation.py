@@ -297,6 +297,9 @@ def test_wrong_depth_files_are_named(photos: Path, tmp_path: Path) -> None:
     np.save(good / "n0/photo0.npy", np.zeros((8, 16)))
     with pytest.raises(DatasetError, match="16x8, expected a square"):
         take(photos, good)
+    np.save(good / "n0/photo0.npy", np.full((8, 8), np.nan))
+    with pytest.raises(DatasetError, match=r"depth of .*maps/n0/photo0\.npy: expected finite"):
+        take(photos, good)
     np.save(good / "n0/photo0.npy", np.array([[{}]], dtype=object), allow_pickle=True)
     with pytest.raises(DatasetError, match="cannot be read"):
         take(photos, good)
@@ -317,5 +320,9 @@ def test_depth_is_not_written_into_a_zip(
 ) -> None:
     archive = shutil.make_archive(str(tmp_path / "set"), "zip", photos)
     maps = write_maps(tmp_path / "maps", [np.zeros((SIZE, SIZE), dtype=np.uint16)] * 5)
-    assert main(["data", "depth", archive, "--from", str(maps)]) == 2
-    assert "not a folder" in capsys.readouterr().err
+    for source in (
+        ["--from", str(maps)],
+        ["--model", str(tmp_path / "no model")],
+    ):  # it is not even asked for
+        assert main(["data", "depth", archive, *source]) == 2
+        assert "not a folder" in capsys.readouterr().err

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 
 from gp3d_core.cli import main
@@ -342,6 +343,21 @@ def test_the_picture_shows_real_and_generated_things_of_the_same_classes(snapsho
         assert (red < blue) == bool(label), k
 
 
+def test_real_images_need_no_depth(place, snapshot, data, tmp_path) -> None:
+    from gp3d_core.evaluation.sheets import draw_samples
+
+    bare = write_dataset(tmp_path / "data", images=8)
+    for path in bare.rglob("*_depth.png"):
+        path.unlink()
+    arguments = [
+        str(bare) if a == str(place / "data") else a for a in command(place, tmp_path / "out", "kid")
+    ]
+    assert main([*arguments, "--samples", "2"]) == 0
+    with_depth = draw_samples(sampler_of(snapshot, data), data)
+    bare_height = Image.open(tmp_path / "out" / "samples.png").height
+    assert 8 * (bare_height - 2) == 6 * (with_depth.height - 2)  # two of eight rows less
+
+
 def refusal(capsys, arguments: list[str]) -> str:
     assert main(arguments) == 2
     [line] = capsys.readouterr().err.strip().splitlines()
@@ -368,6 +384,7 @@ def test_wrong_commands_are_refused_in_one_line_before_anything_is_written(place
         (on_strange, "has the class 'zebra', which .*snapshot.safetensors was not trained on"),
         (command(place, out, "kid", "--weights", str(tmp_path / "none.pth")), "no weights at .*none.pth"),
         (command(place, out, "kid", "--features", "dino"), "--features dino: expected one of"),
+        (command(place, out, "nfs", "--features", "dino"), "--features dino: expected one of"),
         (command(place, tmp_path / "noise", "kid"), "--out .*noise exists and is no evaluation"),
         (command(place, out, "shapes"), "shapes compares with models: .*--truth MODELS"),
         (command(place, out, "fpd", "--truth", str(tmp_path)), "--pointnet FILE"),

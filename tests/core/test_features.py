@@ -104,7 +104,7 @@ def test_files_of_weights_cannot_run_code(tmp_path) -> None:
     (tmp_path / "plain.pth").write_bytes(pickle.dumps(Trap(sprung), protocol=2))
     torch.save({"weights": Trap(sprung)}, tmp_path / "zipped.pth")
     for name in ("plain.pth", "zipped.pth"):
-        with pytest.raises(WeightsError, match=name):
+        with pytest.raises(WeightsError, match=rf"{name}: expected .* \(it holds something else\)"):
             read_weights(tmp_path / name)
     assert not sprung.exists()
 

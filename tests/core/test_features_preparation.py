@@ -17,6 +17,7 @@ from gp3d_core.archive import DatasetError
 from gp3d_core.cli import main
 from gp3d_core.data import Dataset
 from gp3d_core.networks.squeezenet import SqueezeNet
+from gp3d_core.preparation.checking import check_dataset
 from gp3d_core.preparation.features import (
     default_features_path,
     find_features,
@@ -226,6 +227,36 @@ def test_features_of_another_program_are_taken_over(balls: Path, tmp_path: Path,
     out = default_features_path(balls, str(file))
     np.testing.assert_array_equal(np.fromfile(out, "<f4").reshape(7, 5), table.astype(np.float32))
     assert Dataset(balls, features=out).feature_dim == 5
+
+
+def test_a_table_that_has_changed_is_not_taken_for_the_old_one(balls: Path, tmp_path: Path) -> None:
+    file, out = tmp_path / "mine.npy", tmp_path / "mine.f32"
+    np.save(file, np.zeros((7, 3), dtype=np.float32))
+    import_features(Dataset(balls), file, out)
+    assert import_features(Dataset(balls), file, out).computed == 0
+    np.save(file, np.ones((7, 3), dtype=np.float32))
+    with pytest.raises(DatasetError, match="other data"):
+        import_features(Dataset(balls), file, out)
+
+
+def test_features_of_pictures_that_have_changed_since_are_remarked(balls: Path, tmp_path: Path) -> None:
+    out = tmp_path / "halves.f32"
+    write_features(Dataset(balls), halves(), out, Interruption())
+    assert not any("older" in line for line in check_dataset(balls, features=out).lines())
+    name = Dataset(balls).names[0]
+    Image.new("RGB", (16, 16), "green").save(balls / name)
+    report = check_dataset(balls, features=out)
+    assert report.sound
+    assert any("features of other or older images" in line for line in report.lines())
+
+
+def test_dots_and_brackets_in_names_do_not_mix_data_sets_up(tmp_path: Path) -> None:
+    paths = [default_features_path(tmp_path / name, "timm:x") for name in ("v1.5", "v1.6", "v[1].zip")]
+    assert [path.name for path in paths] == ["v1.5_timm-x.f32", "v1.6_timm-x.f32", "v[1]_timm-x.f32"]
+    for path in paths:
+        path.touch()
+    for name, path in zip(("v1.5", "v1.6", "v[1].zip"), paths, strict=True):
+        assert find_features(tmp_path / name) == path
 
 
 def test_wrong_tables_are_refused(balls: Path, tmp_path: Path) -> None:

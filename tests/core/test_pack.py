@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import zipfile
 from pathlib import Path
@@ -307,6 +308,7 @@ def test_command_packs_tells_and_refuses_in_one_line(photos, tmp_path, capsys):
     assert told.out.strip() == str(tmp_path / "out")
     assert "20 pictures packed, 1 refused" in told.err
     assert "my things/bad.png is no picture" in told.err
+    assert "None" not in (tmp_path / "out/README.md").read_text()
     assert main([*command, "--fit", "letterbox"]) == 2
     assert capsys.readouterr().err.count("\n") == 1
     assert main(["train", str(tmp_path / "out"), str(tmp_path / "run"), "--dry-run"]) == 2
@@ -314,3 +316,14 @@ def test_command_packs_tells_and_refuses_in_one_line(photos, tmp_path, capsys):
     assert main(["data", "pack", str(tmp_path / "nothing"), str(tmp_path / "x")]) == 2
     assert main([*command[:-2], "--resolution", "4"]) == 2
     assert not (tmp_path / "x").exists()
+
+
+def test_the_next_command_can_be_pasted_whatever_the_place_is_called(tmp_path, capsys):
+    (tmp_path / "photos").mkdir()
+    Image.new("RGB", (16, 16)).save(tmp_path / "photos/a.png")
+    target = tmp_path / "my photos.zip"
+    assert main(["data", "pack", str(tmp_path / "photos"), str(target), "--resolution", "16"]) == 0
+    *_, said = capsys.readouterr().err.strip().splitlines()
+    words = shlex.split(said.removeprefix("next: "))
+    folder = str(tmp_path / "my photos")
+    assert words == ["unzip", str(target), "-d", folder, "&&", "gp3d", "data", "depth", folder]

@@ -147,6 +147,17 @@ def test_the_command_keeps_a_data_set_that_trains(
     assert "there already" in capsys.readouterr().err
 
 
+def test_features_that_are_all_the_same_get_no_advice(
+    balls: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.save(tmp_path / "same.npy", np.ones((12, 20)))
+    (tmp_path / "balls_mine.f32").unlink()
+    assert main(["data", "features", str(balls), "--teacher", str(tmp_path / "same.npy")]) == 0
+    assert main(["data", "select", str(balls), str(tmp_path / "v1.5"), "--keep", "4", "--per-class"]) == 0
+    assert "--regularisation" not in capsys.readouterr().err
+    assert (tmp_path / "v1.5_selection.png").exists()
+
+
 def test_lists_zips_and_copies_hold_the_same_images(balls: Path, tmp_path: Path) -> None:
     keep = ["--keep", "4", "--per-class"]
     for name in ("list.txt", "a.zip", "b.zip"):

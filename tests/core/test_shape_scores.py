@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import trimesh
+from PIL import Image
 from safetensors.torch import save_file
 
 from gp3d_core.cli import main
@@ -208,6 +209,7 @@ def test_meshes_like_the_library_score_like_it_and_others_do_not(library, weight
         scores = measure_meshes(tmp_path / kind, library, pointnet=weights, n=8, seed=0, out=out)
         found[kind] = {s.metric: s for s in scores}
         assert len((out / "meshes.jsonl").read_text().splitlines()) == 6
+        assert Image.open(out / "meshes.png").height == 2 + 2 * len(CLASSES) * (128 + 2 + 18)
     good, bad = found["good"], found["bad"]
     assert good["mmd"].value < 2 * good["mmd"].facts["floor"] < bad["mmd"].value
     assert bad["1-nna"].value == 1.0 > good["1-nna"].value
