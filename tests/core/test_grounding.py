@@ -156,13 +156,13 @@ def test_prior_has_the_mean_and_covariance_of_the_latents_of_each_class() -> Non
     labels = torch.arange(400) % 2
     spread = torch.tensor([[1.0, 0.3, 0.1], [0.2, 0.5, 0.1]])[labels]
     latents = (
-        torch.randn(400, 3, generator=stream("z")) * spread + torch.tensor([[4.0, 0, 0], [0, 4, 0]])[labels]
+        torch.randn(400, 3, generator=stream("z")) * spread + torch.tensor([[0.3, 0, 0], [0, 0.3, 0]])[labels]
     )
     prior = fit_latents(latents, labels, 2)
     directions = latents / latents.square().mean(dim=1, keepdim=True).sqrt()
-    z = torch.randn(20_000, 3, generator=stream("noise"))
+    z = torch.randn(400_000, 3, generator=stream("noise"))
     for label in (0, 1):
-        drawn, known = prior.latents(z, torch.full((20_000,), label)), directions[labels == label]
+        drawn, known = prior.latents(z, torch.full((400_000,), label)), directions[labels == label]
         assert torch.allclose(drawn.mean(dim=0), known.mean(dim=0), atol=0.02)
         assert torch.allclose(torch.cov(drawn.T), torch.cov(known.T), atol=0.02)
     alone = fit_latents(latents[:1], torch.zeros(1, dtype=torch.long), 1)
