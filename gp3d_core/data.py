@@ -10,7 +10,7 @@ import copy
 import hashlib
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -41,12 +41,15 @@ class Batch:
     """B training examples.
 
     images [B,3,R,R] and depth [B,1,R,R] in [-1, 1] (larger depth = farther), labels [B] int64, features [B,D] or None.
+    Of what a data set loaded, indices [B] are the images' numbers there, and mirrored [B] tells which are flipped.
     """
 
     images: Tensor
     depth: Tensor
     labels: Tensor
     features: Tensor | None
+    indices: np.ndarray | None = None
+    mirrored: np.ndarray | None = None
 
     def to(self, device: torch.device) -> Batch:
         """The same examples on `device`."""
@@ -54,12 +57,13 @@ class Batch:
         images, depth, labels = (
             x.to(device, non_blocking=True) for x in (self.images, self.depth, self.labels)
         )
-        return Batch(images, depth, labels, features)
+        return replace(self, images=images, depth=depth, labels=labels, features=features)
 
     def pinned(self) -> Batch:
         """The same examples in memory that a GPU can fetch by itself, so that `to` need not wait."""
         features = None if self.features is None else self.features.pin_memory()
-        return Batch(self.images.pin_memory(), self.depth.pin_memory(), self.labels.pin_memory(), features)
+        images, depth, labels = (x.pin_memory() for x in (self.images, self.depth, self.labels))
+        return replace(self, images=images, depth=depth, labels=labels, features=features)
 
 
 class Dataset:
@@ -172,6 +176,8 @@ class Dataset:
             depth=torch.from_numpy(depth.astype(np.float32))[:, None] / 32768 - 1,
             labels=torch.from_numpy(self.labels[indices]),
             features=features,
+            indices=indices,
+            mirrored=mirrored,
         )
 
     def few(self, count: int) -> Dataset:

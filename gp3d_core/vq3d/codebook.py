@@ -31,11 +31,12 @@ class Codebook(nn.Module):
         """The codes [K,c] on the sphere."""
         return F.normalize(self.codes, dim=-1)
 
-    def forward(self, points: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def forward(self, points: Tensor, *, rounded: bool = True) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Codes [B,N], quantised and continuous unit vectors [B,N,c], and the VQ loss of `points` [B,N,c].
 
         Gradients of the quantised vectors go to the continuous ones unchanged. The loss is ‖sg(z) − e‖² +
-        commitment · ‖z − sg(e)‖², as means over tokens and dimensions.
+        commitment · ‖z − sg(e)‖², as means over tokens and dimensions. With `rounded` False vectors pass as they are
+        and the loss is 0.
         """
         with torch.autocast(points.device.type, enabled=False):
             z, table = F.normalize(points.float(), dim=-1), self.unit_codes().float()
@@ -43,6 +44,8 @@ class Codebook(nn.Module):
                 codes = (z @ table.T).argmax(dim=-1)
                 if self.training:
                     self.uses += torch.bincount(codes.flatten(), minlength=len(table))
+            if not rounded:
+                return codes, z, z, z.new_zeros(())
             chosen = F.embedding(codes, table)
             to_codes = (z.detach() - chosen).square().mean()
             to_points = (z - chosen.detach()).square().mean()

@@ -31,6 +31,9 @@ class CodebookConfig:
     size: int = 1024
     width: int = 16
     commitment: float = 0.25
+    round_from: float = (
+        0.0  # fraction of the budget from which tokens are rounded to codes; before, they pass as they are
+    )
     revive_every: int = 25  # steps after which codes that nothing chose begin again as encoder outputs ...
     revive_until: float = 0.5  # ... up to this fraction of the budget
 
@@ -70,6 +73,7 @@ class CameraConfig:
     yaw_ramp: float = 1 / 3  # over this fraction of the budget
     pitch: float = 10.0
     dolly: float = 0.1  # share of the pivot's distance that the camera moves by, either way
+    view_turn: float = 40.0  # true views to learn from turn by up to this against the picture
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +118,10 @@ class LossConfig:
     adversarial: float = 0.1
     novel: float = 0.1
     smooth: float = 0.0  # total variation of novel disparity
+    view: float = 0.0  # times `mse` and `depth`: colours and depth of novel views, where they are known:
+    view_source: Literal["warp", "true"] = (
+        "warp"  # the picture moved by its depth, or true views by cameras.json
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +130,7 @@ class TrainingConfig:
 
     resolution: int = 64
     patch: int = 0  # pixels a side of the window that losses and critics see; 0 for the whole picture
+    stride: int = 1  # the window takes every pixel, or every second ... of a larger part
     batch: int = 16
     kimg: float = 160.0
     lr: float = 2e-4
@@ -281,7 +290,15 @@ def parse_config(data: dict[str, Any]) -> Vq3dConfig:
 _WHOLE_ZERO = {"decoder.seam_convs", "render.fine_steps", "training.patch", "training.max_rollbacks"}
 _ABOVE_ZERO = {"fov", "near", "far", "unit", "surface", "slope_low", "lr", "critic_lr"}
 _ABOVE_ZERO |= {"kimg", "status_kimg", "snapshot_kimg", "checkpoint_kimg", "clip"}
-_GREATEST = {"fov": 120.0, "yaw": 80.0, "yaw_start": 80.0, "pitch": 60.0, "dolly": 0.5, "dropout": 0.9}
+_GREATEST = {
+    "fov": 120.0,
+    "yaw": 80.0,
+    "yaw_start": 80.0,
+    "pitch": 60.0,
+    "dolly": 0.5,
+    "view_turn": 90.0,
+    "dropout": 0.9,
+}
 _GREATEST |= {"class_dropout": 0.9, "size": 65536}
 
 
@@ -316,6 +333,10 @@ def _check_sizes(config: Vq3dConfig) -> None:
     if settings.patch > settings.resolution:
         raise ConfigError(
             f"training.patch {settings.patch} is larger than the picture, {settings.resolution}"
+        )
+    if settings.stride > 1 and not 0 < settings.patch * settings.stride <= settings.resolution:
+        raise ConfigError(
+            f"training.stride {settings.stride} needs training.patch from 8 to {settings.resolution // settings.stride}"
         )
     if settings.resolution % encoder.patch:
         raise ConfigError(

@@ -28,7 +28,8 @@ from gp3d_core.metrics.score import Score
 from gp3d_core.pictures import save_picture
 from gp3d_core.streams import stream
 from gp3d_core.vq3d.depth import DepthSource
-from gp3d_core.vq3d.measures import Pairs, load_depth, load_images, measure, novel_psnr, true_pairs
+from gp3d_core.vq3d.measures import load_depth, load_images, measure, novel_psnr
+from gp3d_core.vq3d.otherviews import Pairs, true_pairs
 from gp3d_core.vq3d.prior import Sampling, unigram_entropy
 from gp3d_core.vq3d.prior_training import mean_nll
 from gp3d_core.vq3d.priorfile import PriorSnapshot

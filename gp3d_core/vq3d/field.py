@@ -16,12 +16,13 @@ from gp3d_core.ops.reference import SIGMOID_MARGIN, sample_planes
 from gp3d_core.vq3d.config import DecoderConfig
 from gp3d_core.vq3d.contraction import contract
 
-DENSITY_SHIFT = -1.0  # sigma = softplus(raw − 1), as in EG3D
+# sigma = 20 · softplus(raw − 4): hardly anything at first, and opaque within an interval soon after
+DENSITY_GAIN, DENSITY_SHIFT = 20.0, -4.0
 
 
 def density(raw: Tensor) -> Tensor:
     """Density per scene unit of the raw density, any shape; increasing."""
-    return F.softplus(raw + DENSITY_SHIFT)
+    return DENSITY_GAIN * F.softplus(raw + DENSITY_SHIFT)
 
 
 class FieldDecoder(nn.Module):
@@ -37,6 +38,10 @@ class FieldDecoder(nn.Module):
             nn.SiLU(),
             nn.Linear(width, 4),
         )
+        for layer in self.layers:
+            if isinstance(layer, nn.Linear):  # as variance-preserving through SiLU as through ReLU
+                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+                nn.init.zeros_(layer.bias)
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """rgb [B,N,3] in [0, 1] (nearly) and raw density [B,N,1] of features [B,N,3C]."""

@@ -5,16 +5,13 @@ Letters: B batch, R pixels a side, N tokens.
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
-from gp3d_core.archive import Archive, DatasetError
 from gp3d_core.data import Dataset
 from gp3d_core.vq3d.codebook import usage
 from gp3d_core.vq3d.depth import DepthSpace
+from gp3d_core.vq3d.otherviews import Pairs
 from gp3d_core.vq3d.tokenizer import Tokenizer
 from gp3d_core.vq3d.viewing import input_pose
 
@@ -55,51 +52,6 @@ def measure(tokenizer: Tokenizer, images: Tensor, target: Tensor) -> dict[str, f
     used, perplexity = usage(torch.cat(codes), tokenizer.config.codebook.size)
     names = ("psnr", "depth_correlation", "depth_rmse", "ray_spread")
     return dict(zip(names, means, strict=True)) | {"code_usage": used, "perplexity": perplexity}
-
-
-@dataclass(frozen=True, eq=False)
-class Pairs:
-    """Pairs of true views of one scene: image numbers `source` and `other` [M], and the other's pose [M,4,4].
-
-    Poses are in the frame of the source, whose camera is the input camera, in scene units.
-    """
-
-    source: list[int]
-    other: list[int]
-    poses: Tensor
-
-
-def true_pairs(dataset: Dataset, *, unit: float, limit: float = 25.0) -> Pairs:
-    """All ordered pairs of views of one model in `dataset` whose optical axes differ by at most `limit` degrees.
-
-    `unit` is `depth.unit`, the camera's distance from the origin in the data's units. Raises DatasetError for a data
-    set without cameras.
-    """
-    archive = Archive(dataset.path)
-    if "cameras.json" not in archive.sizes:
-        raise DatasetError(f"{dataset.path}/cameras.json is missing: true views need cameras")
-    try:
-        views = json.loads(archive.read("cameras.json"))["views"]
-        poses = torch.tensor([views[name]["cam2world"] for name in dataset.names], dtype=torch.float64)
-        models = [str(views[name]["model"]) for name in dataset.names]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise DatasetError(f"{dataset.path}/cameras.json is damaged ({error!r})") from error
-    of_model: dict[str, list[int]] = {}
-    for k, model in enumerate(models):
-        of_model.setdefault(model, []).append(k)
-    start = input_pose()[0].double()
-    pairs = []
-    for members in of_model.values():
-        for i, j in ((i, j) for i in members for j in members if i != j):
-            moved = torch.linalg.inv(poses[i]) @ poses[j]
-            moved[:3, 3] /= unit
-            if moved[2, 2] >= torch.cos(torch.deg2rad(torch.tensor(limit))):
-                pairs.append((i, j, (start @ moved).float()))
-    if not pairs:
-        return Pairs([], [], torch.zeros(0, 4, 4))
-    return Pairs(
-        [i for i, _, _ in pairs], [j for _, j, _ in pairs], torch.stack([pose for *_, pose in pairs])
-    )
 
 
 @torch.no_grad()

@@ -16,29 +16,35 @@ from torch import Tensor
 from gp3d_core import losses
 from gp3d_core.patches import Patches, extract_patches, full_patch
 from gp3d_core.phases import Log
-from gp3d_core.vq3d.config import CameraConfig, Vq3dConfig
+from gp3d_core.vq3d.config import Vq3dConfig
 from gp3d_core.vq3d.critic import Critics
 from gp3d_core.vq3d.depth import DepthSpace
 from gp3d_core.vq3d.depthlosses import depth_loss
+from gp3d_core.vq3d.novelviews import NovelView, sample_poses, warp
 from gp3d_core.vq3d.perception import feature_distance
 from gp3d_core.vq3d.tokenizer import Encoding, Tokenizer
-from gp3d_core.vq3d.viewing import View, input_pose, orbit
+from gp3d_core.vq3d.viewing import View, input_pose
 
 Lpips = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True, eq=False)
 class Pictures:
-    """B training pictures: images [B,3,R,R] in [0, 1] and target [B,R,R], normalised inverse depth, 1 near."""
+    """B training pictures: images [B,3,R,R] in [0, 1] and target [B,R,R], normalised inverse depth, 1 near.
+
+    `other` are true views of the same scenes from elsewhere, where the data have any.
+    """
 
     images: Tensor
     target: Tensor
+    other: NovelView | None = None
 
 
 @dataclass(frozen=True)
 class Phase:
     """What is trained at a fraction of the budget, and how far novel views turn by then, in degrees."""
 
+    rounded: bool
     critic: bool
     novel: bool
     settled: bool
@@ -51,8 +57,9 @@ class Phase:
         matching = loss.perceptual == "features" and loss.perceptual_weight > 0
         ramp = min(progress / camera.yaw_ramp, 1.0) if camera.yaw_ramp > 0 else 1.0
         return Phase(
+            rounded=progress >= config.codebook.round_from,
             critic=progress >= settings.critic_from and (loss.adversarial > 0 or matching),
-            novel=progress >= settings.novel_from and (loss.novel > 0 or loss.smooth > 0),
+            novel=progress >= settings.novel_from and max(loss.novel, loss.smooth, loss.view) > 0,
             settled=progress >= settings.settle_from,
             yaw=camera.yaw_start + (camera.yaw - camera.yaw_start) * ramp,
         )
@@ -75,19 +82,10 @@ def sample_windows(config: Vq3dConfig, count: int, generator: torch.Generator) -
     resolution, size = config.training.resolution, config.training.patch or config.training.resolution
     if size == resolution:
         return size, full_patch(count, generator.device)
-    corner = torch.randint(resolution - size + 1, (count, 2), generator=generator, device=generator.device)
-    scale = torch.full((count, 2), (size - 1) / (resolution - 1), device=generator.device)
+    span = (size - 1) * config.training.stride  # from the first pixel to the last
+    corner = torch.randint(resolution - span, (count, 2), generator=generator, device=generator.device)
+    scale = torch.full((count, 2), span / (resolution - 1), device=generator.device)
     return size, Patches(scale, corner / (resolution - 1))
-
-
-def sample_novel(target: Tensor, phase: Phase, camera: CameraConfig, generator: torch.Generator) -> Tensor:
-    """Poses [B,4,4] turned about what each picture shows in its middle, at the median of `target` [B,R,R] there."""
-    size = target.shape[-1]
-    middle = target[:, size // 4 : size - size // 4, size // 4 : size - size // 4].flatten(1)
-    pivot = 1 / DepthSpace.of(camera).inverse(middle.median(dim=1).values)
-    spread = torch.tensor([[phase.yaw], [camera.pitch], [camera.dolly]], device=target.device)
-    turn = (2 * torch.rand(3, len(target), generator=generator, device=target.device) - 1) * spread
-    return orbit(turn[0], turn[1], pivot, 1 + turn[2])
 
 
 def tokenizer_phase(
@@ -104,13 +102,13 @@ def tokenizer_phase(
     size, windows = sample_windows(config, count, generator)
     real = extract_patches(torch.cat([pictures.images, pictures.target[:, None]], dim=1), windows, size)
 
-    def view_of(tokens: Tensor, poses: Tensor) -> View:
-        planes = tokenizer.decode(tokens)
+    def view_of(planes: Tensor, poses: Tensor) -> View:
         return tokenizer.render(planes, poses, resolution=size, patches=windows, generator=generator)
 
     with torch.set_grad_enabled(not phase.settled):
-        encoding = tokenizer.encode(pictures.images)
-    view = view_of(encoding.quantised, input_pose(count, real.device))
+        encoding = tokenizer.encode(pictures.images, rounded=phase.rounded)
+    planes = tokenizer.decode(encoding.quantised)
+    view = view_of(planes, input_pose(count, real.device))
     terms = {"vq": encoding.loss} | _picture_terms(view, real, config, lpips)
     seen_real, seen = (
         critics.as_seen(*picture) for picture in ((real[:, :3], real[:, 3]), _look(view, space))
@@ -119,18 +117,56 @@ def tokenizer_phase(
         terms |= _critic_terms(critics, seen, seen_real, config)
     novel = None
     if phase.novel:
-        tokens = encoding.quantised.detach() if config.critic.stop_encoder else encoding.quantised
-        other = view_of(tokens, sample_novel(pictures.target, phase, config.camera, generator))
+        elsewhere = _novel_view(pictures, phase, config, generator)
+        if config.critic.stop_encoder:
+            planes = tokenizer.decode(encoding.quantised.detach())
+        other = view_of(planes, elsewhere.poses)
         novel = critics.as_seen(*_look(other, space))
-        terms |= _novel_terms(critics, novel, space.normalise(other.disparity))
+        if config.loss.novel > 0 or config.loss.smooth > 0:
+            terms |= _novel_terms(critics, novel, space.normalise(other.disparity))
+        if config.loss.view > 0:
+            terms["view"] = _view_term(other, elsewhere, windows, config)
     loss = torch.stack([getattr(config.loss, name) * term for name, term in terms.items()]).sum()
     log = {f"loss/{name.removesuffix('_weight')}": term for name, term in terms.items()}
     log |= {"loss/tokenizer": loss, "psnr": -10 * terms["mse"].detach().clamp(min=1e-10).log10()}
     log["depth/ray_spread"] = view.spread.mean() / (space.high - space.low)
     fakes = Fakes(
-        seen_real, seen.detach() if phase.critic else None, None if novel is None else novel.detach()
+        seen_real,
+        seen.detach() if phase.critic else None,
+        novel.detach() if novel is not None and config.loss.novel > 0 else None,
     )
     return loss, log, fakes, encoding
+
+
+def _novel_view(
+    pictures: Pictures, phase: Phase, config: Vq3dConfig, generator: torch.Generator
+) -> NovelView:
+    """Where novel views are taken from in this step, and what is known of them."""
+    if config.loss.view_source == "true" and config.loss.view > 0:
+        if pictures.other is None:
+            raise ValueError("loss.view_source=true expects pictures with true views of their scenes")
+        return pictures.other
+    poses = sample_poses(pictures.target, phase.yaw, config.camera, generator)
+    if config.loss.view == 0:
+        return NovelView(poses)
+    return warp(pictures.images, pictures.target, poses, config.camera)
+
+
+def _view_term(view: View, truth: NovelView, windows: Patches, config: Vq3dConfig) -> Tensor:
+    """How far a novel view is from what is `known` of it; mean over its known pixels.
+
+    Colour and depth weigh as much against one another as in the input view.
+    """
+    if truth.images is None or truth.target is None or truth.known is None:
+        raise ValueError("expected a novel view of which something is known")
+    whole = torch.cat([truth.images, truth.target[:, None], truth.known[:, None]], dim=1)
+    rgb, target, known = extract_patches(whole, windows, view.rgb.shape[-1]).split([3, 1, 1], dim=1)
+    inverse = DepthSpace.of(config.camera).normalise(view.inverse)
+    off_colour = (view.rgb - rgb).square().mean(dim=1).flatten(1)
+    off_depth = (view.weights * (inverse - target.flatten(1)[..., None]).square()).sum(dim=-1)
+    known = known.flatten(1)
+    off = config.loss.mse * off_colour + config.loss.depth * off_depth
+    return (off * known).sum() / known.sum().clamp(min=1)
 
 
 def _look(view: View, space: DepthSpace) -> tuple[Tensor, Tensor]:

@@ -5,11 +5,14 @@ Letters: B batch, g tokens a side, N = g², d width, C channels and P resolution
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gp3d_core.vq3d.config import Vq3dConfig
 from gp3d_core.vq3d.vit import Block, positions
+
+_MEAN_STD = 0.1
 
 
 class FoldHead(nn.Module):
@@ -55,7 +58,7 @@ def _tile(cells: Tensor, grid: int) -> Tensor:
 
 
 class PlaneDecoder(nn.Module):
-    """Quantised vectors [B,N,c] to planes [B,3,C,P,P]."""
+    """Quantised vectors [B,N,c] to planes [B,3,C,P,P]: what all scenes have in common, and what is this one's own."""
 
     def __init__(self, config: Vq3dConfig) -> None:
         super().__init__()
@@ -65,7 +68,8 @@ class PlaneDecoder(nn.Module):
         self.blocks = nn.ModuleList(Block(settings.width, settings.heads) for _ in range(settings.layers))
         self.norm = nn.LayerNorm(settings.width)
         self.head = FoldHead(config) if settings.head == "fold" else QueryHead(config)
-        channels = settings.plane_channels
+        channels, resolution = settings.plane_channels, settings.plane_resolution
+        self.mean = nn.Parameter(torch.randn(3, channels, resolution, resolution) * _MEAN_STD)
         self.seams = nn.ModuleList(
             nn.Conv2d(channels, channels, 3, padding=1) for _ in range(settings.seam_convs)
         )
@@ -79,4 +83,4 @@ class PlaneDecoder(nn.Module):
         flat = planes.flatten(0, 1)
         for seam in self.seams:
             flat = flat + seam(F.silu(flat))
-        return flat.unflatten(0, (-1, 3))
+        return flat.unflatten(0, (-1, 3)) + self.mean

@@ -5,6 +5,7 @@ Letters: B batch, N tokens of a picture, c width of a code, C channels and P res
 
 from __future__ import annotations
 
+from functools import cache
 from typing import NamedTuple
 
 import torch
@@ -18,6 +19,13 @@ from gp3d_core.vq3d.field import FieldDecoder, SceneField
 from gp3d_core.vq3d.planes import PlaneDecoder
 from gp3d_core.vq3d.viewing import View, render
 from gp3d_core.vq3d.vit import Encoder
+
+
+@cache
+def _multiplies_bfloat16() -> bool:
+    """Whether this machine's CPU has instructions for it."""
+    known = torch.cpu.get_capabilities()
+    return bool(known.get("avx512_bf16") or known.get("amx_bf16"))
 
 
 class Encoding(NamedTuple):
@@ -43,13 +51,16 @@ class Tokenizer(nn.Module):
         self.plane_decoder = PlaneDecoder(config)
         self.field_decoder = FieldDecoder(config.decoder)
 
-    def encode(self, images: Tensor) -> Encoding:
-        """Codes of `images` [B,3,R,R] in [0, 1], R = training.resolution; tokens in raster order."""
+    def encode(self, images: Tensor, *, rounded: bool = True) -> Encoding:
+        """Codes of `images` [B,3,R,R] in [0, 1], R = training.resolution; tokens in raster order.
+
+        With `rounded` False vectors are not moved to their codes, as early in training.
+        """
         resolution = self.config.training.resolution
         check_shape("images", images, f"B 3 {resolution} {resolution}")
         with self._half(images):
             points = self.encoder(images)
-        return Encoding(*self.codebook(points))
+        return Encoding(*self.codebook(points, rounded=rounded))
 
     def embed(self, codes: Tensor) -> Tensor:
         """Unit vectors [B,N,c] of `codes` [B,N]; ValueError for a code that the codebook does not have."""
@@ -66,8 +77,12 @@ class Tokenizer(nn.Module):
         return planes.float()
 
     def _half(self, like: Tensor) -> torch.autocast:
-        """Transformers may run in half precision on a GPU; codes, rays and colours never do."""
-        mixed = self.config.training.precision == "mixed" and like.is_cuda
+        """Transformers may run in half precision; codes, rays and colours never do.
+
+        That is on a GPU, and while training on a CPU that multiplies bfloat16 in hardware.
+        """
+        able = like.is_cuda or (self.training and like.device.type == "cpu" and _multiplies_bfloat16())
+        mixed = self.config.training.precision == "mixed" and able
         return torch.autocast(like.device.type, torch.bfloat16, enabled=mixed)
 
     def field(self, planes: Tensor) -> SceneField:

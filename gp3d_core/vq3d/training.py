@@ -12,13 +12,14 @@ import math
 import time
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from gp3d_core.archive import DatasetError
 from gp3d_core.config import ConfigError
 from gp3d_core.continuing import judge, restore, roll_back, write_checkpoint
 from gp3d_core.data import Batch, Dataset, batches
@@ -31,7 +32,9 @@ from gp3d_core.streams import stream
 from gp3d_core.vq3d.config import Vq3dConfig
 from gp3d_core.vq3d.critic import Critics
 from gp3d_core.vq3d.depth import DepthSource
+from gp3d_core.vq3d.novelviews import NovelView
 from gp3d_core.vq3d.objective import Lpips, Phase, Pictures, critic_phase, learning_rate, tokenizer_phase
+from gp3d_core.vq3d.otherviews import OtherViews, true_pairs
 from gp3d_core.vq3d.perception import open_lpips
 from gp3d_core.vq3d.snapshot import save_tokenizer
 from gp3d_core.vq3d.tokenizer import Tokenizer
@@ -95,6 +98,7 @@ def start_tokenizer_training(
     """
     dataset, folder = Dataset(dataset_path), RunFolder(run)
     DepthSource(config, dataset.t_near, dataset.t_far)
+    open_other_views(config, dataset)
     if folder.data_fingerprint() != dataset.fingerprint:  # a run that goes on has checked its data before
         dataset.check(config.training.resolution)
     folder.claim(config, dataset.fingerprint)
@@ -159,6 +163,7 @@ def _train_until_trouble(
 ) -> None:
     """Steps through the data from the clock on until the run is finished, or until it had to be rolled back."""
     settings, guard = state.config.training, DivergenceGuard(state.skipped_in_a_row)
+    others = open_other_views(state.config, dataset)
     here, waiting = monitor.world, deque[StepLog]()
     for batch in batches(
         dataset,
@@ -171,6 +176,10 @@ def _train_until_trouble(
     ):
         start, before = time.monotonic(), state.nimg
         pictures = as_pictures(batch.to(here.device), source)
+        if others is not None:
+            pictures = with_other_view(
+                pictures, batch, others, source, stream(settings.seed, before, "other view")
+            )
         waiting.append(train_step(state, pictures, state.progress(max_minutes), here, lpips))
         marks = (settings.status_kimg, settings.snapshot_kimg, settings.checkpoint_kimg)
         report, snapshot, checkpoint = (crossed(before, state.nimg, kimg) for kimg in marks)
@@ -199,6 +208,33 @@ def _train_until_trouble(
 def as_pictures(batch: Batch, source: DepthSource) -> Pictures:
     """A batch of a data set as stage 1 learns from it."""
     return Pictures((batch.images + 1) / 2, source.target(batch.depth))
+
+
+def open_other_views(config: Vq3dConfig, dataset: Dataset) -> OtherViews | None:
+    """The data set's true views of the same scenes, if the run learns from them.
+
+    Raises DatasetError where no camera is known, or no two views of a model are as close as `camera.view_turn`.
+    """
+    if config.loss.view_source != "true" or config.loss.view == 0:
+        return None
+    pairs = true_pairs(dataset, unit=config.depth.unit, limit=config.camera.view_turn)
+    if not pairs.source:
+        raise DatasetError(
+            f"{dataset.path} has no two views of a model within camera.view_turn={config.camera.view_turn:g} degrees: "
+            "render more views of each, or use loss.view_source=warp"
+        )
+    return OtherViews(dataset, pairs)
+
+
+def with_other_view(
+    pictures: Pictures, batch: Batch, others: OtherViews, source: DepthSource, generator: torch.Generator
+) -> Pictures:
+    """`pictures` with a true view from elsewhere beside each."""
+    device = pictures.images.device
+    other, poses = others.beside(batch, generator)
+    seen = as_pictures(other.to(device), source)
+    view = NovelView(poses.to(device), seen.images, seen.target, torch.ones_like(seen.target))
+    return replace(pictures, other=view)
 
 
 def build_tokenizer_state(
@@ -237,7 +273,7 @@ def train_step(
         return stream(settings.seed, state.rollbacks, state.nimg, purpose, device=here.device)
 
     tokenizer, critics, codebook = state.tokenizer, state.critics, state.tokenizer.codebook
-    if not codebook.started:
+    if phase.rounded and not codebook.started:
         with torch.no_grad():
             codebook.start(tokenizer.encoder(pictures.images), randomness("start"))
     tokenizer.requires_grad_(True).encoder.train(not phase.settled)
@@ -255,7 +291,11 @@ def train_step(
     nn.utils.clip_grad_norm_(tokenizer.parameters(), settings.clip)
     skipped = update(tokenizer, state.optimizer, here)
     revived = 0
-    if progress < config.codebook.revive_until and (step + 1) % config.codebook.revive_every == 0:
+    if (
+        phase.rounded
+        and progress < config.codebook.revive_until
+        and (step + 1) % config.codebook.revive_every == 0
+    ):
         revived = codebook.revive(encoding.continuous, randomness("revive"), state.optimizer)
 
     if fakes.main is not None or fakes.novel is not None:

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from gp3d_core.vq3d.config import Vq3dConfig
 
-_POSITION_STD = 0.02
+_POSITION_STD = 0.2
 
 
 class Attention(nn.Module):
@@ -30,7 +30,10 @@ class Attention(nn.Module):
         query, key, value = (
             part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in (self.query(x), key, value)
         )
-        seen = F.scaled_dot_product_attention(query, key, value)
+        with torch.autocast(x.device.type, enabled=x.is_cuda):  # on CPUs attention is slowest in bfloat16
+            if not x.is_cuda:
+                query, key, value = query.float(), key.float(), value.float()
+            seen = F.scaled_dot_product_attention(query, key, value)
         return self.output(seen.transpose(1, 2).flatten(2))
 
 

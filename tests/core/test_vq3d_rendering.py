@@ -241,6 +241,6 @@ def test_field_in_the_cube_is_the_field_of_the_world():
     rgb, sigma = field(world)
     inner, raw = field.in_cube(contract(world))
     assert torch.equal(rgb, inner)
-    assert torch.allclose(sigma, F.softplus(raw - 1))
+    assert torch.allclose(sigma, 20 * F.softplus(raw - 4))
     assert rgb.min() >= -0.001
     assert rgb.max() <= 1.001

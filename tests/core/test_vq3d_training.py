@@ -17,15 +17,16 @@ from gp3d_core.vq3d import training
 from gp3d_core.vq3d.config import resolve
 from gp3d_core.vq3d.critic import Critics
 from gp3d_core.vq3d.depth import DepthSpace
-from gp3d_core.vq3d.measures import load_depth, load_images, measure, novel_psnr, true_pairs
+from gp3d_core.vq3d.measures import load_depth, load_images, measure, novel_psnr
+from gp3d_core.vq3d.novelviews import sample_poses
 from gp3d_core.vq3d.objective import (
     Phase,
     Pictures,
     learning_rate,
-    sample_novel,
     sample_windows,
     tokenizer_phase,
 )
+from gp3d_core.vq3d.otherviews import true_pairs
 from gp3d_core.vq3d.snapshot import load_tokenizer
 from gp3d_core.vq3d.tokenizer import Tokenizer
 from gp3d_core.vq3d.toyscenes import write_toys
@@ -88,6 +89,26 @@ def test_resumed_run_equals_one_that_never_stopped(tmp_path, data, looks):
     assert_same(weights_of(resumed), weights_of(whole))
     assert_same(moments_of(resumed), moments_of(whole))
     assert_same(resumed.ema.state_dict(), whole.ema.state_dict())
+
+
+def test_resumed_run_draws_the_same_true_views_and_windows(tmp_path, data):
+    more = (
+        "loss.view=1",
+        "loss.view_source=true",
+        "training.patch=8",
+        "training.stride=2",
+        "codebook.round_from=0.4",
+    )
+    whole = run(tmp_path / "whole", data, None, *more)
+    run(tmp_path / "parts", data, StopAfter(3), *more)
+    resumed = run(tmp_path / "parts", data, None, *more)
+    assert_same(weights_of(resumed), weights_of(whole))
+    other = run(
+        tmp_path / "other", data, None, "training.patch=8", "training.stride=2", "codebook.round_from=0.4"
+    )
+    assert not torch.equal(
+        weights_of(other)["tokenizer.plane_decoder.mean"], weights_of(whole)["tokenizer.plane_decoder.mean"]
+    )
 
 
 def test_divergence_goes_back_to_the_last_checkpoint_and_gives_up_in_the_end(tmp_path, data, monkeypatch):
@@ -182,7 +203,7 @@ def test_novel_views_teach_the_encoder_only_when_they_may(stop):
     )
     tokenizer, critics = Tokenizer(config), Critics(config)
     pictures = Pictures(torch.rand(4, 3, 16, 16), torch.rand(4, 16, 16))
-    loss, *_ = tokenizer_phase(tokenizer, critics, pictures, Phase(True, True, False, 10.0), stream(0))
+    loss, *_ = tokenizer_phase(tokenizer, critics, pictures, Phase(True, True, True, False, 10.0), stream(0))
     loss.backward()
     size = sum(float(p.grad.abs().sum()) for p in tokenizer.encoder.parameters() if p.grad is not None)
     assert (size == 0) == stop
@@ -194,8 +215,7 @@ def test_novel_cameras_turn_about_the_middle_of_the_scene():
     space = DepthSpace.of(config.camera)
     target = torch.full((500, 16, 16), 0.9)
     target[:, 4:12, 4:12] = float(space.normalise(torch.tensor(1 / 1.5)))
-    phase = Phase(True, True, False, yaw=12.0)
-    poses = sample_novel(target, phase, config.camera, stream(0, "novel"))
+    poses = sample_poses(target, 12.0, config.camera, stream(0, "novel"))
     pivot = torch.tensor([0.0, 0.0, -0.5])
     arm = poses[:, :3, 3] - pivot
     distance = arm.norm(dim=1)
@@ -220,7 +240,7 @@ def test_windows_lie_on_pixels():
         Tokenizer(config),
         Critics(config),
         Pictures(torch.rand(2, 3, 32, 32), torch.rand(2, 32, 32)),
-        Phase(True, True, False, 5.0),
+        Phase(True, True, True, False, 5.0),
         stream(0),
     )
     assert torch.isfinite(loss)
