@@ -55,6 +55,11 @@ LIBRARIES = {
     "libgomp.so.1": "libgomp1",
     "libusb-1.0.so.0": "libusb-1.0-0",
 }
+_TORCH_REMEDY = "pip install 'torch>=2.11'"
+_NO_BOX = "install gp3d again; until then, name a model of your own in every command"
+_NO_CARD = (
+    "fine for making objects, and for gp3d train --preset tiny; larger presets need such a card (README)"
+)
 TIGHT_MEMORY = 4.0  # GiB
 TIGHT_DISK = 4.0
 BLENDER_TIMEOUT = 120  # seconds
@@ -91,8 +96,17 @@ def report(*, as_json: bool) -> int:
         print(json.dumps({"ok": fine, "checks": [asdict(check) for check in checks]}, indent=1))
     else:
         print("\n".join(_rows(checks)))
-        print("ready" if fine else "not ready: see what is missing above")
+        print(_ending(checks, fine))
     return 0 if fine else _ENVIRONMENT_EXIT
+
+
+def _ending(checks: list[Check], fine: bool) -> str:
+    """What all findings together mean, in one line."""
+    if not fine:
+        return "not ready: do what stands behind the -> of what is missing"
+    notes = "; a note only limits what it names" if any(check.status == "note" for check in checks) else ""
+    has_model = any((check.name, check.status) == ("box", "ok") for check in checks)
+    return f"ready{notes}{'; begin with: gp3d mesh --class mushroom' if has_model else ''}"
 
 
 def examine() -> list[Check]:
@@ -123,22 +137,20 @@ def check_torch() -> Iterator[Check]:
     try:
         import torch
     except (ImportError, OSError) as error:  # OSError: a shared library of a CUDA build
-        yield Check("torch", "missing", _first_line(error), "pip install 'torch>=2.11'")
+        yield Check("torch", "missing", f"it computes everything: {_first_line(error)}", _TORCH_REMEDY)
         return
     version = tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2])
     if version < OLDEST_TORCH:
-        yield Check("torch", "missing", torch.__version__, "pip install 'torch>=2.11'")
+        yield Check("torch", "missing", f"{torch.__version__} is too old", _TORCH_REMEDY)
     else:
-        yield Check("torch", "ok", f"{torch.__version__}, {torch.get_num_threads()} threads")
+        yield Check("torch", "ok", f"{torch.__version__}, which computes everything")
     if torch.cuda.is_available():
         cards = [torch.cuda.get_device_properties(index) for index in range(torch.cuda.device_count())]
         yield Check("device", "ok", ", ".join(f"{c.name} {c.total_memory / 2**30:.0f} GiB" for c in cards))
     else:
+        cores = len(os.sched_getaffinity(0))
         yield Check(
-            "device",
-            "note",
-            f"CPU, {len(os.sched_getaffinity(0))} cores",
-            "presets above tiny need a CUDA card",
+            "device", "note", f"no NVIDIA card that torch can use; {cores} processor cores work", _NO_CARD
         )
 
 
@@ -152,7 +164,9 @@ def check_packages() -> Check:
             problems.append(f"{name} ({_first_line(error)})")
     if problems:
         return Check("packages", "missing", "; ".join(problems), "make setup, or pip install .")
-    return Check("packages", "ok", f"gp3d {gp3d_core.__version__} and the {len(NEEDED)} it needs")
+    return Check(
+        "packages", "ok", f"gp3d {gp3d_core.__version__} and the {len(NEEDED)} Python packages it needs"
+    )
 
 
 def check_memory() -> Check:
@@ -161,33 +175,37 @@ def check_memory() -> Check:
     total, free = (os.sysconf(name) * page / 2**30 for name in ("SC_PHYS_PAGES", "SC_AVPHYS_PAGES"))
     found = f"{total:.1f} GiB, {free:.1f} GiB unused"
     if total < TIGHT_MEMORY:
-        return Check("memory", "note", found, f"below {TIGHT_MEMORY:.0f} GiB: render and train one at a time")
-    return Check("memory", "ok", found)
+        remedy = "enough for objects and meshes; do not render data and train at the same time"
+        return Check("memory", "note", f"{found}: little", remedy)
+    return Check("memory", "ok", f"{found}: enough")
 
 
 def check_disk() -> Check:
     """Room on the disk that holds the current folder."""
     free = shutil.disk_usage(".").free / 2**30
+    found = f"{free:.1f} GiB free where this folder is"
     if free < TIGHT_DISK:
-        return Check(
-            "disk", "note", f"{free:.1f} GiB free here", "make room, or choose another output folder"
-        )
-    return Check("disk", "ok", f"{free:.1f} GiB free here")
+        remedy = "enough for meshes; before training make room, or choose another folder for the results"
+        return Check("disk", "note", f"{found}: little", remedy)
+    return Check("disk", "ok", f"{found}: enough")
 
 
 def check_system_libraries() -> Check:
     """Whether the shared libraries that Blender loads are installed."""
     missing = [package for library, package in LIBRARIES.items() if not _loads(library)]
     if not missing:
-        return Check("libraries", "ok", f"{len(LIBRARIES)} system libraries of Blender")
+        return Check(
+            "libraries", "ok", f"the {len(LIBRARIES)} system libraries for rendering training pictures"
+        )
     remedy = f"sudo apt-get install --no-install-recommends {' '.join(missing)}"
-    return Check("libraries", "note", f"rendering data sets lacks {len(missing)} system libraries", remedy)
+    found = f"{len(missing)} system libraries are missing; only rendering training pictures needs them"
+    return Check("libraries", "note", found, remedy)
 
 
 def check_blender() -> Check:
     """Whether Blender and BlenderProc, which only making data sets needs, can be imported; tried in a child process."""
     if sys.version_info[:2] != (3, 11):
-        return Check("blender", "note", "no bpy for this Python", "use Python 3.11 to render data sets")
+        return _no_blender("no Blender package for this Python", "set GP3D up with Python 3.11")
     with tempfile.TemporaryDirectory() as scratch:
         surroundings = {**os.environ, "BLENDER_USER_RESOURCES": scratch, "TMPDIR": scratch}
         try:
@@ -201,22 +219,24 @@ def check_blender() -> Check:
                 check=False,
             )
         except subprocess.TimeoutExpired:
-            return Check(
-                "blender", "note", f"no answer within {BLENDER_TIMEOUT} s", "try again on an idle machine"
-            )
+            return _no_blender(f"no answer within {BLENDER_TIMEOUT} s", "try again on an idle machine")
     found = ", ".join(line for line in child.stdout.splitlines() if line.startswith("Blender"))
     if child.returncode == 0:
-        return Check("blender", "ok", found)
+        return Check("blender", "ok", f"{found}, as Python packages, for rendering training pictures")
     reason = (child.stderr.strip().splitlines() or [f"ended with code {child.returncode}"])[-1]
-    return Check("blender", "note", f"{found}; {reason}" if found else reason, "make setup")
+    return _no_blender(f"{found}; {reason}" if found else reason, "make setup")
+
+
+def _no_blender(found: str, remedy: str) -> Check:
+    """What the missing package means: it is not the program that people model with."""
+    meaning = "only for rendering training pictures; your own Blender and the GP3D panel in it do without"
+    return Check("blender", "note", found, f"{remedy} ({meaning})")
 
 
 def check_box() -> Check:
     """Whether the model in the box is there and can be read; its classes, size and SHA-256."""
     if not has_box():
-        return Check(
-            "box", "note", "the model in the box is missing", "install gp3d again, or name a snapshot"
-        )
+        return Check("box", "note", "the model in the box is missing", _NO_BOX)
     try:
         from gp3d_core.header import SnapshotError, read_snapshot_facts
     except ImportError as error:
@@ -225,17 +245,19 @@ def check_box() -> Check:
     try:
         classes = len(read_snapshot_facts(path).classes)
     except SnapshotError as error:
-        return Check("box", "note", _first_line(error), "install gp3d again, or name a snapshot")
+        return Check("box", "note", _first_line(error), _NO_BOX)
     size = path.stat().st_size / 1e6
-    return Check("box", "ok", f"{classes} classes, {size:.1f} MB, SHA-256 {digest(path)[:12]}")
+    found = f"the model in the box: {classes} classes, {size:.1f} MB, SHA-256 {digest(path)[:12]}"
+    return Check("box", "ok", found)
 
 
 def check_models(folder: Path) -> Check:
     """Trained models below `folder`, by the names a run gives its snapshots."""
     snapshots = sorted(folder.rglob("snapshots/*.safetensors"), key=lambda path: path.stat().st_mtime)
     if not snapshots:
-        return Check("models", "note", f"none below {folder}", "make demo, or gp3d train")
-    return Check("models", "ok", f"{len(snapshots)} below {folder}, newest {snapshots[-1]}")
+        remedy = "none is needed, the model in the box is used; make demo, or gp3d train, makes one"
+        return Check("models", "note", f"none of your own below {folder}", remedy)
+    return Check("models", "ok", f"{len(snapshots)} of your own below {folder}, newest {snapshots[-1]}")
 
 
 def _loads(library: str) -> bool:

@@ -100,7 +100,10 @@ def parse_level(text: str) -> float | RawLevel | Literal["auto"]:
     if number != text and math.isfinite(level):
         return RawLevel(level)
     if not 0 < level < math.inf:
-        raise RequestError(f"--level expects auto or a density above 0, or raw:NUMBER, found {text!r}")
+        raise RequestError(
+            "--level expects auto or a density above 0, or raw:NUMBER for a density before activation, "
+            f"found {text!r}"
+        )
     return level
 
 
@@ -233,7 +236,7 @@ def write_meshes(
                 _save_comparison(finished, Path(name, f"{wish.stem}.compare.png"))
             for path in sorted(Path(name).iterdir()):
                 os.replace(path, out / path.name)
-        tqdm.write(f"{wish.stem}: {_summary(recipe)}", file=sys.stderr)
+        tqdm.write(f"{wish.stem}: {_summary(recipe, chosen.level)}", file=sys.stderr)
         for suffix in formats:
             yield out / f"{wish.stem}.{suffix}"
 
@@ -250,11 +253,14 @@ def wish_of(snapshot: Snapshot, recipe: dict[str, Any]) -> Wish:
     return Wish(recipe["class"], known.index(recipe["class"]), recipe["seed"])
 
 
-def _summary(recipe: dict[str, Any]) -> str:
+def _summary(recipe: dict[str, Any], asked: float | RawLevel | Literal["auto"]) -> str:
+    level = f"{recipe['level']:.4g}"
+    if isinstance(asked, RawLevel):
+        level = f"raw:{asked.value:g}, which is {level} after activation"
     likeness = "" if recipe["psnr"] is None else f"PSNR {recipe['psnr']:.1f} dB, "
     missing = "; the field shows more than the mesh, try --keep 0" if recipe["iou"] < _WHOLE else ""
     return (
-        f"{recipe['faces']} faces, level {recipe['level']:.4g}, against the field: {likeness}"
+        f"{recipe['faces']} faces, level {level}, against the field: {likeness}"
         f"silhouette IoU {recipe['iou']:.3f}{missing}"
     )
 
@@ -274,7 +280,7 @@ def write_sheet(
     truncation: float,
     resolution: int | None = None,
 ) -> None:
-    """Draws the objects as columns: three yaws of colour, then the frontal depth; saves a PNG at `out`."""
+    """Draws the objects as columns, by class and seed: three yaws of colour, then the frontal depth; saves a PNG."""
     if out.suffix.lower() != ".png":
         raise RequestError(f"--out {out}: a sheet is a .png; films are made with --kind turntable and others")
     camera = snapshot.config.camera
@@ -286,5 +292,6 @@ def write_sheet(
         columns.append([*pictures, depth_to_uint8(seen[1].depth, camera.t_near, camera.t_far)[0]])
     titles = [f"generated, yaw {yaw:+.1f}" for yaw in _YAWS] + ["depth of the front view"]
     rows = [(title, [column[row] for column in columns]) for row, title in enumerate(titles)]
+    heads = [(str(wish.record.get("name", "object")), f"seed {wish.seed}") for wish in objects]
     out.parent.mkdir(parents=True, exist_ok=True)
-    save_picture(sheet(rows, tile=_TILE), out)
+    save_picture(sheet(rows, tile=_TILE, heads=heads), out)

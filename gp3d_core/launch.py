@@ -97,7 +97,9 @@ def open_dataset(path: Path, features: Path | None, overfit: int | None) -> Data
 def describe(
     config: RunConfig, dataset_path: Path, features: Path | None = None, overfit: int | None = None
 ) -> str:
-    """What `start_training` would do, as JSON: resolved configuration, sizes, memory estimate, images to see."""
+    """What `start_training` would do, as JSON: the resolved configuration, and last, where a terminal shows it, what
+    it comes to: images, steps, sizes, memory estimate.
+    """
     dataset = open_dataset(dataset_path, features, overfit)
     generator = Generator(config, dataset.num_classes)
     discriminator = Discriminator(config, dataset.num_classes, dataset.feature_dim)
@@ -106,13 +108,13 @@ def describe(
         for name, module in (("generator", generator), ("discriminator", discriminator))
     }
     facts = {
+        "config": to_dict(config),
         "images": len(dataset),
         "classes": dataset.num_classes,
         "images_to_see": round(1000 * config.training.kimg),
         "steps": math.ceil(1000 * config.training.kimg / config.training.batch),
         "parameters": sizes,
         "memory_estimate_gib": round(estimate_memory(config, sizes) / 2**30, 2),
-        "config": to_dict(config),
     }
     return json.dumps(facts, indent=1)
 

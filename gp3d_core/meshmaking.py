@@ -19,7 +19,15 @@ from gp3d_core.config import CameraConfig, RunConfig
 from gp3d_core.fastview import skip_empty
 from gp3d_core.isosurface import SignedDistance, check_memory
 from gp3d_core.meshfile import Mesh
-from gp3d_core.meshing import SURVEY_GRID, auto_level, density_grid, extract_mesh, raw_level
+from gp3d_core.meshing import (
+    SURVEY_GRID,
+    EmptyMeshError,
+    Extraction,
+    auto_level,
+    density_grid,
+    extract_mesh,
+    raw_level,
+)
 from gp3d_core.meshview import seen_vertices
 from gp3d_core.networks.decoder import TriplaneField
 from gp3d_core.ops.reference import activate_density
@@ -83,18 +91,7 @@ def finish_mesh(
     if options.max_bytes is not None:
         check_memory(field, options.grid, options.max_bytes)
     progress("density", 0, 1)
-    extraction = extract_mesh(
-        field,
-        box=field.box,
-        grid=options.grid,
-        level=_level(quick, field, config, options),
-        faces=options.faces,
-        largest=options.largest,
-        keep=_crop(config.camera, options),
-        sigma_of=lambda raw: _sigma(raw, config),
-        device=device,
-        progress=progress,
-    )
+    extraction = _extract(quick, field, config, options, progress)
     mesh = extraction.mesh
     report = mesh_report(mesh)
     watchers = sample_cameras(config.camera, _WATCHERS, stream("watchers"))
@@ -121,6 +118,31 @@ def finish_mesh(
         "iou": agreement.iou,
     }
     return Finished(mesh, facts, agreement)
+
+
+def _extract(
+    quick: Field, field: TriplaneField, config: RunConfig, options: MeshOptions, progress: Progress
+) -> Extraction:
+    """The surface of the field at the level of the options. Raises EmptyMeshError in the options' own words."""
+    level = _level(quick, field, config, options)
+    try:
+        return extract_mesh(
+            field,
+            box=field.box,
+            grid=options.grid,
+            level=level,
+            faces=options.faces,
+            largest=options.largest,
+            keep=_crop(config.camera, options),
+            sigma_of=lambda raw: _sigma(raw, config),
+            device=field.planes.device,
+            progress=progress,
+        )
+    except EmptyMeshError as error:
+        if not isinstance(options.level, RawLevel):
+            raise
+        asked = f"--level raw:{options.level.value:g} is the density {level:.4g} after activation"
+        raise EmptyMeshError(f"{asked}; {error}") from error
 
 
 def surface_levels(

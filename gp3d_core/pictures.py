@@ -34,21 +34,37 @@ def depth_to_uint8(depth: Tensor, low: float, high: float) -> np.ndarray:
 
 
 def sheet(
-    rows: Sequence[tuple[str, Sequence[np.ndarray]]], *, tile: int, captions: bool = True
+    rows: Sequence[tuple[str, Sequence[np.ndarray]]], *, tile: int, heads: Sequence[Sequence[str]] = ()
 ) -> Image.Image:
-    """A picture with one captioned row of uint8 [H,W,3] images each, scaled to `tile` pixels."""
+    """A picture with one captioned row of uint8 [H,W,3] images each, scaled to `tile` pixels.
+
+    `heads` are lines of text above each column, cut with an ellipsis where they are wider than it.
+    """
     columns = max(len(images) for _, images in rows)
     height = tile + 2 + _CAPTION_HEIGHT
-    canvas = Image.new("RGB", (columns * (tile + 2) + 2, len(rows) * height + 2), "white")
+    head = _CAPTION_HEIGHT * max(map(len, heads), default=0)
+    canvas = Image.new("RGB", (columns * (tile + 2) + 2, head + len(rows) * height + 2), "white")
     draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(size=13)
+    for column, lines in enumerate(heads):
+        for number, line in enumerate(lines):
+            place = (4 + column * (tile + 2), 3 + number * _CAPTION_HEIGHT)
+            draw.text(place, _fitting(line, tile - 4, font), fill=(0, 0, 0), font=font)
     for r, (title, images) in enumerate(rows):
-        top = 2 + r * height
+        top = 2 + head + r * height
         draw.text((4, top + 1), title, fill=(40, 40, 40), font=font)
         for column, image in enumerate(images):
             kind = Image.Resampling.NEAREST if image.shape[0] < tile else Image.Resampling.LANCZOS
             scaled = Image.fromarray(image).resize((tile, tile), kind)
             canvas.paste(scaled, (2 + column * (tile + 2), top + _CAPTION_HEIGHT))
     return canvas
+
+
+def _fitting(text: str, width: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
+    """The text, or as much of it as is at most `width` pixels wide, with an ellipsis."""
+    if font.getlength(text) <= width:
+        return text
+    longest = max((n for n in range(len(text)) if font.getlength(text[:n] + "...") <= width), default=0)
+    return text[:longest].rstrip() + "..."
 
 
 def caption(text: str, width: int) -> Image.Image:

@@ -18,6 +18,7 @@ from gp3d_core.checksum import digest
 from gp3d_core.errors import GP3DError
 from gp3d_core.meshfile import VERSION
 from gp3d_core.meshmaking import MeshOptions
+from gp3d_core.runfolder import runs_below
 
 _LIBRARIES = ("torch", "numpy", "PyMCubes", "fast-simplification", "xatlas")
 
@@ -91,6 +92,7 @@ def options_of(recipe: dict[str, Any]) -> dict[str, Any]:
 def snapshot_of(recipe: dict[str, Any], recipe_path: Path, given: Path | None) -> Path:
     """The snapshot file that a recipe names: the `given` file, or in the `given` run folder, or where it was.
 
+    Where it was is a path from the recipe's folder, which no longer holds once one of them has moved alone.
     Raises RecipeError if there is none, or if it is another one.
     """
     name = str(recipe.get("snapshot", ""))
@@ -101,7 +103,12 @@ def snapshot_of(recipe: dict[str, Any], recipe_path: Path, given: Path | None) -
     else:
         path = given / "snapshots" / name if given.is_dir() else given
     if not path.is_file():
-        raise RecipeError(f"the recipe's snapshot is not at {path}; name the file before --recipe")
+        where = f"{os.path.normpath(path)}{', where the recipe remembers it' if given is None else ''}"
+        advice = "" if given is None else runs_below(given)
+        raise RecipeError(
+            f"{recipe_path} was made with the model file {name}, which is not at {where}; "
+            f"{advice or f'say where it is: gp3d mesh MODEL_FILE --recipe {recipe_path}'}"
+        )
     if (found := digest(path)) != recipe["snapshot_sha256"]:
         made_by = recipe.get("versions", {}).get("gp3d", "another version")
         remedy = f"; it was the one of gp3d {made_by}" if given is None and name == NAME else ""

@@ -21,6 +21,7 @@ from gp3d_core.config import from_dict, to_dict
 from gp3d_core.errors import GP3DError
 
 _KEPT_CHECKPOINTS = 2
+_NAMED = 4  # runs that an error names at most
 # What may differ between the runs of one folder: how long, how often and by which kernels, never what is learnt.
 _FREE = ("kimg", "status_kimg", "snapshot_kimg", "checkpoint_kimg", "max_rollbacks", "render.backend")
 
@@ -192,10 +193,21 @@ def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def newest_snapshot(path: Path) -> Path:
-    """The newest snapshot of the run folder at `path`. Raises RunError if there is none."""
-    found = sorted((path / "snapshots").glob("snapshot-*.safetensors"))
+    """The newest snapshot of the run folder at `path`. Raises RunError, naming runs just below, if there is none."""
+    found = _snapshots(path)
     if not found:
-        raise RunError(
-            f"{path} has no snapshots/snapshot-*.safetensors; train first, or name a snapshot file"
-        )
+        remedy = runs_below(path) or "train first, or name a snapshot file"
+        raise RunError(f"{path} has no snapshots/snapshot-*.safetensors; {remedy}")
     return found[-1]
+
+
+def runs_below(path: Path) -> str:
+    """Advice that names the runs with snapshots directly below the folder `path`; empty where there is none."""
+    runs = [str(folder) for folder in sorted(path.glob("*/")) if _snapshots(folder)]
+    more = f" or {len(runs) - _NAMED} more" if len(runs) > _NAMED else ""
+    return f"did you mean {' or '.join(runs[:_NAMED])}{more}?" if runs else ""
+
+
+def _snapshots(run: Path) -> list[Path]:
+    """The snapshots of a run, oldest first."""
+    return sorted((run / "snapshots").glob("snapshot-*.safetensors"))

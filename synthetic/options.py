@@ -17,7 +17,7 @@ _LICENSE = "the licences of the source models apply"
 _REACH = 0.55  # depth is coded from so much before the centre of the object to so much behind it
 _ROOM_NEAR, _ROOM_FAR = 0.5, 12.0  # the same in a room
 _ROOM_PITCH = (math.pi / 2 - 0.3, 0.08)  # there cameras stay above the ground
-VIEWS_A_WORKER = 64  # fewer are not worth the start of another Blender
+VIEWS_A_WORKER = 64  # as many are worth the start of another Blender
 
 
 @dataclass(frozen=True)
@@ -159,7 +159,7 @@ def _add_farm_options(parser: argparse.ArgumentParser) -> None:
         "--workers",
         type=_positive,
         metavar="N",
-        help=f"processes (one a core, but none for less than {VIEWS_A_WORKER} views)",
+        help=f"processes (default: one for every {VIEWS_A_WORKER} views begun, at most one a core)",
     )
     group.add_argument(
         "--threads", type=_positive, metavar="N", help="threads a process (the cores left over)"

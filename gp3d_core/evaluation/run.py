@@ -43,12 +43,18 @@ from gp3d_core.evaluation.truthviews import is_rendered, read_views
 from gp3d_core.metrics.features import INCEPTION, check_network, open_network
 from gp3d_core.metrics.pointnet import load_pointnet
 from gp3d_core.metrics.score import Score
+from gp3d_core.ops.backends import announce
 from gp3d_core.pictures import save_picture
 from gp3d_core.runfolder import newest_snapshot
 from gp3d_core.snapshot import Snapshot, load_snapshot
 
 SHAPE_METRICS = ("fpd", "shapes")  # against models; fpd is shapes and one more
 SURFACE_METRICS = (*SHAPE_METRICS, "diversity")  # whose surfaces all processes share
+LONE_METRICS = (
+    "nfs",
+    "geometry",
+    "recognition",
+)  # that the first process measures while the others have ended
 METRICS = (*IMAGE_METRICS, "nfs", *SURFACE_METRICS, "geometry", "recognition")
 SHAPES = 256
 
@@ -101,6 +107,9 @@ def evaluate(
     """
     with world(device) as here:
         work = _Work.open(snapshot_path, dataset_path, out, request, here)
+        alone = [metric for metric in work.missing if metric in LONE_METRICS]
+        if here.size > 1 and alone:
+            announce(f"gp3d: only the first of {here.size} processes measures {', '.join(alone)}")
         shapes = work.share(here)
     if not here.leads:
         return []

@@ -2,6 +2,8 @@
 
 import json
 import math
+import os
+import re
 
 import numpy as np
 import pytest
@@ -14,9 +16,11 @@ from gp3d_core.cli import main
 from gp3d_core.config import RenderConfig
 from gp3d_core.intersections import crossing_faces
 from gp3d_core.meshfile import Mesh, load_mesh
-from gp3d_core.meshing import density_grid, extract_mesh
+from gp3d_core.meshing import density_grid, extract_mesh, raw_level
 from gp3d_core.meshview import render_mesh, seen_vertices
+from gp3d_core.ops.reference import activate_density
 from gp3d_core.presets import PRESETS
+from gp3d_core.snapshot import load_snapshot
 from gp3d_core.texturing import vertex_colors
 from tests.core.test_cli import snapshot  # noqa: F401  (a fixture)
 
@@ -174,7 +178,7 @@ def test_a_recipe_of_another_snapshot_is_refused(snapshot, tmp_path, capsys):  #
     facts = json.loads(recipe.read_text())
     recipe.write_text(json.dumps(facts | {"snapshot_path": "gone.safetensors"}))
     assert _mesh("--recipe", recipe, "--out", out) == 2
-    assert "the recipe's snapshot is not at" in capsys.readouterr().err
+    assert f"is not at {tmp_path / 'gone.safetensors'}" in capsys.readouterr().err
     recipe.write_text('{"format": "gp3d-recipe", "version": 1}')
     assert _mesh("--recipe", recipe, "--out", out) == 2
     assert "is missing or of the wrong type" in capsys.readouterr().err
@@ -182,6 +186,55 @@ def test_a_recipe_of_another_snapshot_is_refused(snapshot, tmp_path, capsys):  #
     assert _mesh("--recipe", recipe, "--out", out) == 2
     assert "is not a recipe" in capsys.readouterr().err
     assert not out.exists()
+
+
+def test_a_moved_recipe_says_which_model_it_looked_for(snapshot, tmp_path, capsys):  # noqa: F811
+    made = tmp_path / "made"
+    assert _mesh(snapshot, "--class", "mushroom", "--grid", "16", "--color", "none", "--out", made) == 0
+    moved = tmp_path / "away" / "with" / "it.json"
+    moved.parent.mkdir(parents=True)
+    (made / "mushroom-0000.recipe.json").rename(moved)
+    capsys.readouterr()
+    assert _mesh("--recipe", moved, "--out", tmp_path / "out") == 2
+    place = (moved.parent / os.path.relpath(snapshot, made)).resolve()
+    assert capsys.readouterr().err == (
+        f"gp3d: {moved} was made with the model file {snapshot.name}, which is not at {place}, where the recipe "
+        f"remembers it; say where it is: gp3d mesh MODEL_FILE --recipe {moved}\n"
+    )
+    above = snapshot.parents[2]
+    assert _mesh(above, "--recipe", moved, "--out", tmp_path / "out") == 2
+    assert f"; did you mean {snapshot.parents[1]}?" in capsys.readouterr().err
+    for given in (snapshot, snapshot.parents[1]):  # the remedy, with the file or the folder of its run
+        assert _mesh(given, "--recipe", moved, "--out", tmp_path / "out") == 0
+
+
+def test_a_raw_level_is_reported_as_it_was_asked_for(snapshot, tmp_path, capsys):  # noqa: F811
+    asked = ("--class", "mushroom", "--grid", "16", "--color", "none", "--out", tmp_path)
+    assert _mesh(snapshot, *asked, "--level", "raw:900") == 2
+    told = capsys.readouterr().err
+    found = re.search(
+        r"gp3d: --level raw:900 is the density (\S+) after activation; no surface at level \1: ", told
+    )
+    assert found is not None, told
+    assert _mesh(snapshot, *asked) == 0
+    raw = _raw_density(json.loads((tmp_path / "mushroom-0000.recipe.json").read_text())["level"], snapshot)
+    capsys.readouterr()
+    assert _mesh(snapshot, *asked, "--level", f"raw:{raw}") == 0
+    level = json.loads((tmp_path / "mushroom-0000.recipe.json").read_text())["level"]
+    assert (
+        f"faces, level raw:{raw:g}, which is {level:.4g} after activation, against" in capsys.readouterr().err
+    )
+
+
+def _raw_density(level, path):
+    """What activation makes `level` of."""
+    render = load_snapshot(path).config.render
+    return raw_level(
+        level,
+        lambda raw: activate_density(
+            raw, scale=render.density_scale, gain=render.density_gain, shift=render.density_shift
+        ),
+    )
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,34 @@ def test_report_without_torch_is_exit_code_3(
     assert lines[-1].startswith("not ready")
 
 
+def test_without_a_card_an_artist_learns_that_nothing_needs_to_be_done(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(sys, "version_info", Python(3, 12))  # for which there is no bpy
+    monkeypatch.chdir(tmp_path)
+    assert doctor.report(as_json=False) == 0
+    lines = capsys.readouterr().out.splitlines()
+    meanings = {  # what a note says of those who only make objects
+        "device": "fine for making objects",
+        "blender": "your own Blender and the GP3D panel in it do without",
+        "models": "none is needed",
+    }
+    for name, meaning in meanings.items():
+        row = next(number for number, line in enumerate(lines) if line.startswith(f"note    {name}"))
+        assert meaning in lines[row + 1], name
+    assert max(map(len, lines)) <= 160
+    assert lines[-1].startswith("ready; a note only limits what it names")
+
+
+def test_the_last_line_names_a_command_only_where_it_works() -> None:
+    box, note = doctor.Check("box", "ok", ""), doctor.Check("box", "note", "missing")
+    assert doctor._ending([box], True) == "ready; begin with: gp3d mesh --class mushroom"
+    assert doctor._ending([note], True) == "ready; a note only limits what it names"
+
+
 def test_torch_older_than_supported_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from synthetic import render
 from synthetic.dataset import Settings
-from synthetic.options import command_line, settings_of
+from synthetic.options import VIEWS_A_WORKER, command_line, settings_of
+from synthetic.shapenet import Model, ObjectClass
+from synthetic.worker import Job
 
 
 @pytest.mark.parametrize(
@@ -62,3 +66,15 @@ def test_presets_are_what_they_say_and_every_number_can_be_overridden(
     ) == expected
     assert cameras.turn == (36 if cameras.kind == "turntable" else 24)
     assert Settings.from_json(json.loads(json.dumps(settings.as_json()))) == settings
+
+
+@pytest.mark.parametrize(("views", "workers"), [(1, 1), (64, 1), (65, 2), (128, 2), (129, 3), (999, 3)])
+def test_a_worker_begins_with_every_64_views_as_the_documentation_says(
+    monkeypatch: pytest.MonkeyPatch, views: int, workers: int
+) -> None:
+    monkeypatch.setattr(render, "_cores", lambda: 3)
+    mug = ObjectClass("n03797390", "mug", None, "03797390")
+    jobs = [Job(Model(f"03797390/{k}", Path("nowhere"), mug), (0,)) for k in range(views)]
+    assert render._workers(command_line("").parse_args(["models", "out"]), jobs) == workers
+    text = (Path(__file__).resolve().parents[2] / "docs/rendering.md").read_text(encoding="utf-8")
+    assert f"one for every {VIEWS_A_WORKER} views begun" in text
