@@ -17,7 +17,7 @@ from gp3d_core.arguments import Parser, UsageError, number
 from gp3d_core.cli_data import add_data
 from gp3d_core.cli_evaluate import add_evaluate
 from gp3d_core.cli_ground import add_ground
-from gp3d_core.cli_models import add_classes, add_ship, chosen_model
+from gp3d_core.cli_models import add_classes, add_model, add_ship, chosen_model
 from gp3d_core.cli_vq3d import add_vq3d
 from gp3d_core.errors import GP3DError
 
@@ -109,12 +109,7 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
 
 
 def _add_snapshot_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "snapshot",
-        type=Path,
-        nargs="?",
-        help="snapshot file, or a run folder (its newest); default: the model in the box",
-    )
+    add_model(parser)
     parser.add_argument(
         "--class",
         dest="classes",
@@ -178,12 +173,7 @@ def _add_render(commands: argparse._SubParsersAction) -> None:
 
 def _add_serve(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser("serve", help="work for another program over pipes (docs/serve.md)")
-    parser.add_argument(
-        "snapshot",
-        type=Path,
-        nargs="?",
-        help="snapshot file, or a run folder (its newest); default: the model in the box",
-    )
+    add_model(parser)
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument(
         "--cache-mb",

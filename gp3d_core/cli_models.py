@@ -8,15 +8,20 @@ import sys
 from pathlib import Path
 
 
-def add_classes(commands: argparse._SubParsersAction) -> None:
-    """Adds the command to those of `gp3d`."""
-    parser = commands.add_parser("classes", help="list what a model knows, and how well")
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """Adds the model that a command works with, as `chosen_model` reads it."""
     parser.add_argument(
         "snapshot",
         type=Path,
         nargs="?",
-        help="snapshot file, or a run folder (default: the model in the box)",
+        help="snapshot file, or a run folder (its newest); default: the model in the box",
     )
+
+
+def add_classes(commands: argparse._SubParsersAction) -> None:
+    """Adds the command to those of `gp3d`."""
+    parser = commands.add_parser("classes", help="list what a model knows, and how well")
+    add_model(parser)
     parser.add_argument("--json", action="store_true", help="one JSON list, with all that was measured")
     parser.set_defaults(command=_classes)
 

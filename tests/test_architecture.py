@@ -303,6 +303,12 @@ def test_module_is_short(module: str) -> None:
             assert length <= LONGEST_FUNCTION, f"{module}.{node.name} has {length} lines"
 
 
+def test_files_of_tests_are_short() -> None:
+    lengths = {path: path.read_text("utf-8").count("\n") for path in (ROOT / "tests").rglob("*.py")}
+    long = [f"{path.relative_to(ROOT)} has {n} lines" for path, n in lengths.items() if n > LONGEST_FILE]
+    assert not long
+
+
 @pytest.mark.parametrize("module", sorted(modules()))
 def test_module_hints_every_argument_and_result(module: str) -> None:
     for node in ast.walk(modules()[module]):

@@ -51,33 +51,19 @@ def call(*arguments, env=None):
     return done.stdout
 
 
+def make_data(root):
+    """Objects of two classes, and their renders."""
+    shapes = ("--classes", "coffee mug,table lamp", "--per-class", 1, "--seed", 3)
+    views = ("--resolution", 16, "--views", 4, "--seed", 0)
+    call("-m", "synthetic.shapes", root / "models", *shapes)
+    call("-m", "synthetic.render", root / "models", root / "dataset", *views)
+
+
 @pytest.fixture(scope="module")
 def job(tmp_path_factory):
     """Folders of a whole run on two classes with one object each."""
     root = tmp_path_factory.mktemp("job")
-    call(
-        "-m",
-        "synthetic.shapes",
-        root / "models",
-        "--classes",
-        "coffee mug,table lamp",
-        "--per-class",
-        1,
-        "--seed",
-        3,
-    )
-    call(
-        "-m",
-        "synthetic.render",
-        root / "models",
-        root / "dataset",
-        "--resolution",
-        16,
-        "--views",
-        4,
-        "--seed",
-        0,
-    )
+    make_data(root)
     settings = [word for item in (*MICRO, "training.kimg=0.04") for word in ("--set", item)]
     call("-m", "gp3d_core.cli", "train", root / "dataset", root / "train", *settings, "--device", "cpu")
     call(
@@ -145,29 +131,7 @@ def test_blender_shows_the_mesh_upright_and_coloured(job, tmp_path):
 
 def test_second_run_of_every_stage_adds_nothing(job):
     before = {p: p.stat().st_mtime_ns for p in (job / "dataset").rglob("*.png")}
-    call(
-        "-m",
-        "synthetic.shapes",
-        job / "models",
-        "--classes",
-        "coffee mug,table lamp",
-        "--per-class",
-        1,
-        "--seed",
-        3,
-    )
-    call(
-        "-m",
-        "synthetic.render",
-        job / "models",
-        job / "dataset",
-        "--resolution",
-        16,
-        "--views",
-        4,
-        "--seed",
-        0,
-    )
+    make_data(job)
     assert {p: p.stat().st_mtime_ns for p in (job / "dataset").rglob("*.png")} == before
 
 

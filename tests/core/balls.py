@@ -10,7 +10,7 @@ import torch
 
 from gp3d_core.cameras import PARAMETERS, sample_cameras, sample_rays
 from gp3d_core.presets import CAMERAS
-from tests.core.tiny_dataset import CLASSES, COLORS, T_FAR, T_NEAR, save_example, sphere_view
+from tests.core.tiny_dataset import CLASSES, COLORS, save_example, sphere_view, write_header
 
 BOX = 0.55
 
@@ -51,15 +51,6 @@ def write_balls(
         inside = np.linalg.norm(positions.astype(np.float32), axis=1) < radius
         (path / "points" / "ball").mkdir(parents=True, exist_ok=True)
         np.savez(path / "points" / "ball" / f"ball{model:02d}.npz", positions=positions, occupied=inside)
-    header = {
-        "format": "gp3d-dataset",
-        "version": 1,
-        "resolution": resolution,
-        "classes": CLASSES,
-        "labels": sorted(labels),
-        "t_near": T_NEAR,
-        "t_far": T_FAR,
-    }
-    (path / "dataset.json").write_text(json.dumps(header))
+    write_header(path, resolution, labels)
     (path / "cameras.json").write_text(json.dumps({"convention": "gp3d-1", "views": seen}))
     return path

@@ -12,6 +12,7 @@ from gp3d_core.distributed import World
 from gp3d_core.presets import resolve
 from gp3d_core.runfolder import RunFolder
 from gp3d_core.signals import Interruption
+from gp3d_core.snapshot import save_snapshot
 from gp3d_core.training import TrainState, build_state, train
 from tests.core.tiny_dataset import write_dataset
 
@@ -67,6 +68,15 @@ class StopAfter(Interruption):
     def requested(self):
         self.looks -= 1
         return self.looks < 0
+
+
+def micro_snapshot(folder: Path, nimg: int = 0) -> Path:
+    """The snapshot of an untrained micro model in the run folder `folder`/run."""
+    state = micro_state(folder / "data")
+    path = RunFolder(folder / "run").snapshot_path(nimg)
+    path.parent.mkdir(parents=True)
+    save_snapshot(path, state.ema, state.config, state.classes, nimg)
+    return path
 
 
 def run(folder, dataset, config, interruption=None):

@@ -17,10 +17,7 @@ from gp3d_core.augmentation import (
     warp,
 )
 from gp3d_core.config import LossConfig
-
-
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+from tests.core.draws import seeded
 
 
 def images(count: int = 2, size: int = 8) -> Tensor:

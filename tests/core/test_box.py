@@ -17,7 +17,7 @@ from gp3d_core.protocol import Request, read_request
 from gp3d_core.serve import Worker
 from gp3d_core.shipping import badge_of, ship
 from gp3d_core.snapshot import load_snapshot, save_snapshot
-from tests.core.micro import micro_state
+from tests.core.micro import micro_snapshot
 
 WORDS = re.compile(r"using the model in the box: 2 classes; see gp3d classes")
 
@@ -26,12 +26,7 @@ WORDS = re.compile(r"using the model in the box: 2 classes; see gp3d classes")
 def whole(tmp_path_factory):
     """A full-precision micro snapshot."""
     torch.set_num_threads(1)
-    folder = tmp_path_factory.mktemp("whole")
-    state = micro_state(folder / "data")
-    path = folder / "run" / "snapshots" / "snapshot-000001.00.safetensors"
-    path.parent.mkdir(parents=True)
-    save_snapshot(path, state.ema, state.config, state.classes, 1000)
-    return path
+    return micro_snapshot(tmp_path_factory.mktemp("whole"), 1000)
 
 
 def scores(folder, snapshot, **per_class):
@@ -305,12 +300,17 @@ def test_serve_announces_the_box_on_stderr(boxed, capsys, monkeypatch):
 def test_doctor_tells_of_the_box(boxed, monkeypatch):
     check = doctor.check_box()
     assert check.status == "ok"
-    assert re.fullmatch(rf"2 classes, 0\.\d MB, SHA-256 {digest(boxed)[:12]}", check.found)
+    assert re.fullmatch(
+        rf"the model in the box: 2 classes, 0\.\d MB, SHA-256 {digest(boxed)[:12]}", check.found
+    )
     boxed.write_bytes(boxed.read_bytes()[:500])
     assert doctor.check_box().status == "note"
     boxed.unlink()
     assert doctor.check_box() == doctor.Check(
-        "box", "note", "the model in the box is missing", "install gp3d again, or name a snapshot"
+        "box",
+        "note",
+        "the model in the box is missing",
+        "install gp3d again; until then, name a model of your own in every command",
     )
 
 

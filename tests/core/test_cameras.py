@@ -23,6 +23,7 @@ from gp3d_core.cameras import (
 from gp3d_core.config import CameraConfig, Prior
 from gp3d_core.patches import Patches
 from gp3d_core.presets import CAMERAS
+from tests.core.draws import seeded
 
 Close = Callable[..., None]
 
@@ -34,10 +35,6 @@ def cameras_at(*rows: tuple[float, ...], dtype: torch.dtype = torch.float64) -> 
             [[yaw, pitch, 0.3, fov, radius, 0, 0, 0] for yaw, pitch, radius, fov in rows], dtype=dtype
         )
     )
-
-
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def with_prior(prior: Prior) -> CameraConfig:

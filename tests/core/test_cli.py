@@ -15,20 +15,14 @@ from PIL import Image
 
 from gp3d_core.cli import main
 from gp3d_core.generation import RequestError, parse_level, parse_seeds
-from gp3d_core.snapshot import save_snapshot
-from tests.core.micro import MICRO, micro_data, micro_state
+from tests.core.micro import MICRO, micro_data, micro_snapshot
 
 
 @pytest.fixture(scope="module")
 def snapshot(tmp_path_factory):
     """An untrained micro model with some density in the middle, so that it has a surface."""
     torch.set_num_threads(1)
-    folder = tmp_path_factory.mktemp("snapshot")
-    state = micro_state(folder / "data")
-    path = folder / "run" / "snapshots" / "snapshot-000000.00.safetensors"
-    path.parent.mkdir(parents=True)
-    save_snapshot(path, state.ema, state.config, state.classes, 0)
-    return path
+    return micro_snapshot(tmp_path_factory.mktemp("snapshot"))
 
 
 def lines(capsys):
@@ -124,6 +118,9 @@ def test_render_draws_a_column_per_object(snapshot, tmp_path):
     picture = np.asarray(Image.open(out))
     assert picture.shape[1] // 130 == 3
     assert picture.std() > 1
+    heads = [picture[:36, 2 + 130 * column : 130 + 130 * column] for column in range(3)]  # class above seed
+    assert all(np.array_equal(head[:18], heads[0][:18]) and head[:18].min() == 0 for head in heads)
+    assert len({head[18:].tobytes() for head in heads}) == 3
 
 
 def test_run_folder_stands_for_its_newest_snapshot(snapshot, tmp_path):
@@ -131,6 +128,26 @@ def test_run_folder_stands_for_its_newest_snapshot(snapshot, tmp_path):
     assert (
         main(["render", str(run), "--seeds", "0", "--out", str(tmp_path / "s.png"), "--device", "cpu"]) == 0
     )
+
+
+def test_a_folder_of_runs_names_the_runs_in_it(snapshot, tmp_path, capsys):
+    def told():
+        assert main(["render", str(tmp_path), "--device", "cpu"]) == 2
+        return (
+            capsys.readouterr()
+            .err.rstrip()
+            .removeprefix(f"gp3d: {tmp_path} has no snapshots/snapshot-*.safetensors; ")
+        )
+
+    for empty in ("letters", "begun/snapshots", "deep/er/snapshots"):
+        (tmp_path / empty).mkdir(parents=True)
+    (tmp_path / "deep/er/snapshots/snapshot-000000.00.safetensors").touch()
+    assert told() == "train first, or name a snapshot file"
+    for number, name in enumerate("abcdef"):
+        (tmp_path / name).symlink_to(snapshot.parents[1])
+        if number == 0:
+            assert told() == f"did you mean {tmp_path}/a?"
+    assert told() == f"did you mean {' or '.join(f'{tmp_path}/{name}' for name in 'abcd')} or 2 more?"
 
 
 def test_seed_means_the_same_noise_in_every_class_and_other_noise_elsewhere(snapshot):
@@ -151,7 +168,10 @@ def test_dry_run_tells_sizes_and_trains_nothing(tmp_path, capsys):
     micro_data(tmp_path / "data")
     settings = [word for item in MICRO for word in ("--set", item)]
     assert main(["train", str(tmp_path / "data"), str(tmp_path / "run"), *settings, "--dry-run"]) == 0
-    facts = json.loads(capsys.readouterr().out)
+    told = capsys.readouterr().out
+    assert "memory_estimate_gib" in told.splitlines()[-2]  # the summary is what a terminal shows
+    facts = json.loads(told)
+    assert next(iter(facts)) == "config"
     assert (facts["images"], facts["classes"], facts["images_to_see"], facts["steps"]) == (8, 2, 24, 6)
     assert facts["parameters"]["generator"] > 1000
     assert 0 < facts["memory_estimate_gib"] < 1

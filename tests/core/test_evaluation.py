@@ -1,7 +1,9 @@
+# ruff: noqa: F811
 """`gp3d evaluate` on spheres and the smallest generator: numbers, repetition, resume, processes, refusals, report."""
 
 from __future__ import annotations
 
+import functools
 import inspect
 import json
 import math
@@ -10,16 +12,13 @@ import re
 import socket
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import save_file
 
 from gp3d_core.cli import main
-from gp3d_core.data import Dataset
 from gp3d_core.distributed import World
 from gp3d_core.evaluation import portions, run
 from gp3d_core.evaluation.flatness import measure_flatness
@@ -27,74 +26,23 @@ from gp3d_core.evaluation.folder import EvaluationFolder
 from gp3d_core.evaluation.images import image_scores
 from gp3d_core.evaluation.portions import PORTION, Portions
 from gp3d_core.evaluation.run import parse_metrics
-from gp3d_core.evaluation.samples import EvaluationError, Sampler, labels_in, to_uint8
-from gp3d_core.generation import class_centre
+from gp3d_core.evaluation.samples import EvaluationError, to_uint8
 from gp3d_core.metrics.features import FeatureNetwork
 from gp3d_core.metrics.frechet import fit_gaussian, frechet_distance
 from gp3d_core.metrics.score import Score
-from gp3d_core.networks.squeezenet import SqueezeNet
 from gp3d_core.snapshot import load_snapshot, save_snapshot
-from tests.core.micro import CAMERA_GENERATOR, micro_config, micro_state
+from tests.core.evaluating import (
+    by_hand,
+    command,
+    data,  # noqa: F401
+    nine_numbers,
+    one_thread,  # noqa: F401
+    place,  # noqa: F401
+    sampler_of,
+    scores_in,
+    snapshot,  # noqa: F401
+)
 from tests.core.tiny_dataset import CLASSES, write_dataset
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    torch.set_num_threads(1)
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory) -> Path:
-    """A data set of eight spheres, a snapshot that never learnt anything, and random weights for SqueezeNet."""
-    root = tmp_path_factory.mktemp("evaluation")
-    torch.manual_seed(3)
-    write_dataset(root / "data", images=8)
-    state = micro_state(root / "again", *CAMERA_GENERATOR)
-    save_snapshot(root / "snapshot.safetensors", state.ema, state.config, CLASSES, nimg=24)
-    network = SqueezeNet()
-    for module in network.modules():
-        if isinstance(module, torch.nn.Conv2d):  # torch's own start would let nothing of the image through
-            torch.nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-    save_file(network.state_dict(), root / "squeezenet.safetensors")
-    return root
-
-
-@pytest.fixture(scope="module")
-def snapshot(place):
-    return load_snapshot(place / "snapshot.safetensors")
-
-
-@pytest.fixture(scope="module")
-def data(place) -> Dataset:
-    return Dataset(place / "data")
-
-
-def sampler_of(snapshot, data, seed=0, truncation=1.0) -> Sampler:
-    return Sampler(snapshot, labels_in(snapshot, data), None, seed, truncation)
-
-
-def command(place: Path, out: Path, metrics: str, *more: str) -> list[str]:
-    network = ["--features", "torchvision:squeezenet1_0", "--weights", str(place / "squeezenet.safetensors")]
-    subject = [str(place / "snapshot.safetensors"), str(place / "data")]
-    shared = ["--metrics", metrics, "--out", str(out), "--cache", str(place / "cache"), "--device", "cpu"]
-    return ["evaluate", *subject, *shared, *network, *more]
-
-
-def scores_in(out: Path) -> dict[str, dict]:
-    lines = (out / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    return {record["metric"]: record for record in map(json.loads, lines)}
-
-
-def nine_numbers(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """A feature network to calculate by hand: means of the channels in three bands."""
-    bands = [
-        images[:, :, rows].float().mean(dim=(2, 3)) for rows in (slice(5), slice(5, 11), slice(11, None))
-    ]
-    return torch.cat(bands, dim=1), bands[0]
-
-
-def by_hand(prefix: str = "means-") -> FeatureNetwork:
-    return FeatureNetwork(prefix, {"network": "means"}, "0" * 64, nine_numbers)
 
 
 def test_every_score_says_what_it_rests_on(place, tmp_path, capsys) -> None:
@@ -135,81 +83,6 @@ def test_fid2k_is_the_distance_of_2048_generated_images_to_all_real_ones(snapsho
     assert score.value == pytest.approx(expected, rel=1e-9)
     assert (score.metric, score.n, score.facts["reference_n"]) == ("means-fid2k", 2048, 8)
     assert "fewer images than the 9 features" in score.facts["caution"]
-
-
-def test_blocks_depend_on_seed_and_number_alone(snapshot, data) -> None:
-    one, same, other = (sampler_of(snapshot, data, seed) for seed in (5, 5, 6))
-    one.block(0)
-    torch.rand(3)
-    assert torch.equal(one.block(2).rgb, same.block(2).rgb)
-    assert not torch.equal(one.block(2).rgb, one.block(1).rgb)
-    assert not torch.equal(one.block(2).rgb, other.block(2).rgb)
-
-
-def test_classes_are_as_frequent_as_in_the_data(snapshot, data) -> None:
-    sampler = Sampler(snapshot, torch.tensor([0, 1, 1, 1, 1, 1, 1, 1]), None, 0, 1.0)
-    drawn = torch.cat([sampler.latents("images", number, 16).c.argmax(dim=1) for number in range(64)])
-    assert drawn.float().mean().item() == pytest.approx(7 / 8, abs=4 * math.sqrt(7 / 64 / 1024))
-
-
-def test_cameras_are_the_generators_and_not_the_priors(snapshot, data) -> None:
-    sampler = sampler_of(snapshot, data)
-    latents = sampler.latents("images", 0, 16)
-    expected = snapshot.generator.cameras(latents.prior, latents.z, latents.c).flat()
-    assert torch.equal(sampler.block(0).cameras.flat(), expected)
-    assert not torch.allclose(expected, latents.prior.flat(), atol=1e-3)
-
-
-def test_truncation_pulls_towards_the_mean_of_the_class(snapshot, data) -> None:
-    ws = sampler_of(snapshot, data, truncation=0.0).block(0).ws[:, 0]
-    labels = sampler_of(snapshot, data).latents("images", 0, 16).c.argmax(dim=1)
-    centres = torch.stack([class_centre(snapshot, label) for label in range(2)])
-    torch.testing.assert_close(ws, centres[labels])
-
-
-def test_classes_are_matched_by_name(snapshot, data, tmp_path) -> None:
-    folder = write_dataset(tmp_path / "data", images=4)
-    header = json.loads((folder / "dataset.json").read_text())
-    mug, mushroom = header["classes"]
-    header["classes"] = [mushroom | {"label": 0}, mug | {"label": 1}]
-    (folder / "dataset.json").write_text(json.dumps(header))
-    swapped = Dataset(folder)
-    assert labels_in(snapshot, swapped).tolist() == (1 - swapped.labels).tolist()
-
-
-def test_both_readings_of_frontal(snapshot, data) -> None:
-    """Before the camera generator the angles are adapted like any others; after it they are (0, π/2) for certain."""
-    seen = {}
-
-    class Watched(Sampler):
-        def view(self, latents, adapt, *rest, **options):
-            seen.setdefault(len(seen), adapt(latents).angles)
-            return super().view(latents, adapt, *rest, **options)
-
-    sampler = Watched(snapshot, labels_in(snapshot, data), None, 0, 1.0)
-    released, frontal = measure_flatness(sampler, n=6)
-    front = torch.tensor([0.0, math.pi / 2, 0.0]).expand(4, 3)
-    assert (released.metric, frontal.metric, released.n) == ("nfs", "nfs/frontal", 6)
-    assert len(seen) == 4  # six samples are two batches, in each reading
-    assert not torch.allclose(seen[0], front, atol=1e-3)
-    assert torch.equal(seen[2], front)
-    for score in (released, frontal):
-        assert 1 <= score.value <= 64
-
-
-def test_a_flat_wall_scores_one_and_every_depth_alike_scores_all_bins(snapshot, data) -> None:
-    camera = snapshot.config.camera
-
-    class Painted(Sampler):
-        def view(self, latents, *_rest, **_options):
-            return type("Seen", (), {"depth": depth.expand(len(latents.z), 1, -1, -1)})
-
-    sampler = Painted(snapshot, labels_in(snapshot, data), None, 0, 1.0)
-    depth = torch.full((1, 1, 16, 16), 2.0)
-    assert [score.value for score in measure_flatness(sampler, n=4)] == pytest.approx([1.0, 1.0])
-    steps = (torch.arange(256) + 0.5) / 256
-    depth = (camera.t_near + (camera.t_far - camera.t_near) * steps).reshape(1, 1, 16, 16)
-    assert [score.value for score in measure_flatness(sampler, n=4)] == pytest.approx([64.0, 64.0])
 
 
 def test_portions_go_on_where_they_stopped(tmp_path) -> None:
@@ -268,6 +141,7 @@ def three_numbers(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 ONE_OF_TWO = f"""
+import functools
 import sys
 import torch
 from pathlib import Path
@@ -275,9 +149,12 @@ from gp3d_core.evaluation import portions, run
 from gp3d_core.metrics.features import FeatureNetwork
 {inspect.getsource(three_numbers)}
 portions.PORTION = 16
+run.measure_flatness = functools.partial(run.measure_flatness, n=4)
 run.open_network = lambda *_: FeatureNetwork("means-", {{}}, "0" * 64, three_numbers)
 place, out = map(Path, sys.argv[1:])
-request = run.Request(metrics=("kid", "is"), samples=40, cache=out.with_suffix(".cache"))
+
+
+request = run.Request(metrics=("kid", "is", "nfs"), samples=40, cache=out.with_suffix(".cache"))
 run.evaluate(place / "snapshot.safetensors", place / "data", out, request)
 """
 
@@ -297,12 +174,14 @@ def test_two_processes_give_the_numbers_of_one(place, tmp_path, monkeypatch) -> 
         for rank in "01"
     ]
     monkeypatch.setattr(portions, "PORTION", 16)
+    monkeypatch.setattr(run, "measure_flatness", functools.partial(measure_flatness, n=4))
     monkeypatch.setattr(run, "open_network", lambda *_: FeatureNetwork("means-", {}, "0" * 64, three_numbers))
-    request = run.Request(metrics=("kid", "is"), samples=40, cache=tmp_path / "one.cache")
+    request = run.Request(metrics=("kid", "is", "nfs"), samples=40, cache=tmp_path / "one.cache")
     run.evaluate(place / "snapshot.safetensors", place / "data", tmp_path / "one", request)
-    for process in two:
-        _, errors = process.communicate(timeout=200)
-        assert process.returncode == 0, errors
+    errors = [process.communicate(timeout=200)[1] for process in two]
+    assert [process.returncode for process in two] == [0, 0], errors
+    said = "gp3d: only the first of 2 processes measures nfs"
+    assert [log.splitlines().count(said) for log in errors] == [1, 0]
     assert scores_in(tmp_path / "one") == scores_in(tmp_path / "two")
     rows = [sorted(path.name for path in (tmp_path / n).glob("features/*/rows*")) for n in ("one", "two")]
     assert len(rows[0]) == 3
@@ -417,9 +296,3 @@ def test_metrics_are_read_once_each_and_need_a_name() -> None:
     assert parse_metrics(" kid, nfs,kid ") == ("kid", "nfs")
     with pytest.raises(EvaluationError, match="names with commas"):
         parse_metrics(" , ")
-
-
-def test_an_unconditional_snapshot_takes_any_data(tmp_path, data) -> None:
-    state = micro_state(tmp_path / "data")
-    save_snapshot(tmp_path / "s.safetensors", state.ema, micro_config(), CLASSES, nimg=0)
-    assert labels_in(load_snapshot(tmp_path / "s.safetensors"), data).tolist() == data.labels.tolist()

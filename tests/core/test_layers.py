@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 from scipy.signal import convolve2d, correlate2d
-from torch import Tensor
 
 from gp3d_core.networks.layers import (
     EqualisedConv,
@@ -14,16 +13,9 @@ from gp3d_core.networks.layers import (
     ModulatedConv,
 )
 from gp3d_core.ops.resampling import low_pass, upsample
+from tests.core.draws import normal
 
 FIR = np.outer([1, 3, 3, 1], [1, 3, 3, 1]) / 64.0
-
-
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def normal(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
-    return torch.randn(*shape, generator=seeded(seed), dtype=dtype)
 
 
 @pytest.fixture(autouse=True)

@@ -23,15 +23,8 @@ from gp3d_core.networks.layers import (
 from gp3d_core.networks.mapping import Mapping
 from gp3d_core.patches import full_patch
 from gp3d_core.presets import CAMERAS, PRESETS
+from tests.core.draws import normal, seeded
 from tests.core.parity_names import CLASSES, CONFIG
-
-
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def normal(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
-    return torch.randn(*shape, generator=seeded(seed), dtype=dtype)
 
 
 @pytest.fixture(autouse=True)

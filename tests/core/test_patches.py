@@ -9,13 +9,10 @@ import torch
 
 from gp3d_core.config import PatchConfig, Ramp
 from gp3d_core.patches import Patches, extract_patches, full_patch, image_plane, sample_patches
+from tests.core.draws import seeded
 
 Close = Callable[..., None]
 DONE = 20_000_000  # images, by which every default schedule has ended
-
-
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def test_the_full_patch_gives_the_image_back(close: Close) -> None:

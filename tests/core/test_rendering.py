@@ -15,15 +15,12 @@ from gp3d_core.ops.reference import sample_triplane
 from gp3d_core.patches import Patches, extract_patches, sample_patches
 from gp3d_core.presets import CAMERAS
 from gp3d_core.rendering import Field, Rendering, render
+from tests.core.draws import seeded
 
 Close = Callable[..., None]
 CAMERA = replace(CAMERAS["shapenet"], t_near=1.0, t_far=3.0, box=1.0)
 FINITE = RenderConfig(last_interval=1e-3, background="white", outside_box="empty")
 PARTS = ("rgb", "depth", "opacity", "weights", "t")
-
-
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def inverse_softplus(density: float) -> float:

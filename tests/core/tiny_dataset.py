@@ -34,6 +34,12 @@ def write_dataset(path: Path, *, images: int = 8, resolution: int = 16) -> Path:
         image, distance = sphere_view(rays_o[i], rays_d[i], 0.3 + 0.15 * i / images, COLORS[label])
         save_example(path / name, image, distance)
         labels.append([name, label])
+    write_header(path, resolution, labels)
+    return path
+
+
+def write_header(path: Path, resolution: int, labels: list[list]) -> None:
+    """The dataset.json of pictures of CLASSES, with `labels` of [name, label]."""
     header = {
         "format": "gp3d-dataset",
         "version": 1,
@@ -44,7 +50,6 @@ def write_dataset(path: Path, *, images: int = 8, resolution: int = 16) -> Path:
         "t_far": T_FAR,
     }
     (path / "dataset.json").write_text(json.dumps(header))
-    return path
 
 
 def sphere_view(
