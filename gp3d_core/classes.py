@@ -151,5 +151,6 @@ def _nearest(query: str, classes: Sequence[ImageNetClass]) -> str:
 
 
 def _listed(classes: Sequence[ImageNetClass]) -> str:
-    shown = ", ".join(f"{c.name} ({c.index})" for c in classes[:_LISTED])
+    named = (c.name if c.index < 0 else f"{c.name} ({c.index})" for c in classes[:_LISTED])
+    shown = ", ".join(named)
     return shown if len(classes) <= _LISTED else f"{shown} and {len(classes) - _LISTED} more"

@@ -56,12 +56,7 @@ def _add_reconstruct(verbs: argparse._SubParsersAction) -> None:
     add = parser.add_argument
     add("tokenizer", type=Path, help="tokenizer, or the folder of its run (the newest)")
     add("pictures", type=Path, nargs="+", metavar="IMG", help="photographs of any size")
-    add(
-        "--out",
-        type=Path,
-        default=Path("scenes"),
-        help="folder of the scenes and of a sheet (default scenes)",
-    )
+    add("--out", type=Path, default=Path("scenes"), help="folder of scenes and a sheet (default scenes)")
     add("--fit", choices=("crop", "letterbox"), default="crop", help="square in the middle, or all on white")
     _add_views(parser)
     parser.set_defaults(command=_reconstruct)
@@ -78,12 +73,7 @@ def _add_sample(verbs: argparse._SubParsersAction) -> None:
     add("--top-k", type=number(int, 0, 1e6), default=0, help="only the likeliest so many codes; 0 for all")
     add("--top-p", type=number(float, 1e-6, 1), default=1.0, help="only the likeliest up to this sum")
     add("--cfg", type=number(float, 0, 20), default=1.0, help="towards the class; 1 for none (default)")
-    add(
-        "--out",
-        type=Path,
-        default=Path("scenes"),
-        help="folder of the scenes and of a sheet (default scenes)",
-    )
+    add("--out", type=Path, default=Path("scenes"), help="folder of scenes and a sheet (default scenes)")
     _add_views(parser)
     parser.set_defaults(command=_sample)
 
@@ -195,12 +185,11 @@ def _add_mesh(verbs: argparse._SubParsersAction) -> None:
 
 def _reconstruct(options: argparse.Namespace) -> int:
     from gp3d_core.distributed import pick_device
-    from gp3d_core.runfolder import newest_snapshot
     from gp3d_core.vq3d.reconstruction import read_picture, reconstruct
     from gp3d_core.vq3d.showing import to_picture
-    from gp3d_core.vq3d.snapshot import load_tokenizer
+    from gp3d_core.vq3d.snapshot import find_tokenizer, load_tokenizer
 
-    path = newest_snapshot(options.tokenizer) if options.tokenizer.is_dir() else options.tokenizer
+    path = find_tokenizer(options.tokenizer)
     snapshot = load_tokenizer(path, pick_device(options.device))
     _check_folder(options.out)
     resolution = snapshot.config.training.resolution
@@ -273,6 +262,8 @@ def _load(path: Path, options: argparse.Namespace) -> Scene:
 
 
 def _orbit(options: argparse.Namespace) -> int:
+    if options.out.is_dir():
+        raise UsageError(f"--out {options.out}: expected a name in .gif, .mp4 or .png, found a folder")
     scene = _load(options.scene, options)
     from PIL import Image
 
@@ -359,7 +350,6 @@ def _interpolate(options: argparse.Namespace) -> int:
 
     if options.out.suffix == ".safetensors":
         return _keep(blend(scene, other, options.at, options.kind), [scene, other], options)
-    print("quantised codes promise no meaningful way between two scenes", file=sys.stderr)
     if options.out.suffix.lower() == ".png":
         steps = along(scene, other, options.frames or 7, options.kind)
         seen = [look(step, resolution=options.resolution) for step in steps]
@@ -369,6 +359,7 @@ def _interpolate(options: argparse.Namespace) -> int:
     else:
         steps = along(scene, other, options.frames or 32, options.kind)
         save_film(still_frames(steps, resolution=options.resolution), options.out)
+    print("quantised codes promise no meaningful way between two scenes", file=sys.stderr)
     print(options.out)
     return 0
 

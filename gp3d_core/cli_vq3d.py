@@ -21,6 +21,7 @@ def add_vq3d(commands: argparse._SubParsersAction) -> None:
     add_scene_verbs(verbs)
     _add_ablate(verbs)
     _add_evaluate(verbs)
+    _add_ship(verbs)
 
 
 def _add_toys(verbs: argparse._SubParsersAction) -> None:
@@ -32,7 +33,7 @@ def _add_toys(verbs: argparse._SubParsersAction) -> None:
     add("--count", type=number(int, 1, 1e6), default=1024, help="scenes (default 1024)")
     add("--views", type=number(int, 1, 100), default=1, help="of each, the first from the front (default 1)")
     add("--resolution", type=number(int, 8, 1024), default=32, help="pixels a side (default 32)")
-    add("--seed", type=number(int, 0, 1e15), default=0)
+    add("--seed", type=number(int, 0, 1e15), default=0, help="decides the scenes (default 0)")
     parser.set_defaults(command=_toys)
 
 
@@ -48,7 +49,7 @@ def _add_train(verbs: argparse._SubParsersAction) -> None:
     parser = verbs.add_parser("train", help="train the tokenizer; the same command again resumes")
     parser.add_argument("dataset", type=Path, help="folder or zip with depth (docs/dataset.md)")
     parser.add_argument("run", type=Path, help="folder of the run")
-    parser.add_argument("--preset", default="tiny32", help="tiny32 (default), small64, base256")
+    parser.add_argument("--preset", default="tiny32", help="tiny32 (default), rooms64, small64, base256")
     _add_run_arguments(parser, "training.kimg=20")
     parser.set_defaults(command=_train)
 
@@ -69,7 +70,7 @@ def _add_ablate(verbs: argparse._SubParsersAction) -> None:
     add("out", type=Path, help="folder of the runs, the table and the pictures; the same command goes on")
     add("--test", type=Path, metavar="DATASET", help="to measure on (default: the one trained on)")
     add("--modes", default="point,accum,none", help="with commas: point, accum, none, dsnerf, urf")
-    add("--preset", default="tiny32", help="tiny32 (default), small64, base256")
+    add("--preset", default="tiny32", help="tiny32 (default), rooms64, small64, base256")
     _add_run_arguments(parser, "training.kimg=2")
     parser.set_defaults(command=_ablate)
 
@@ -89,9 +90,22 @@ def _add_evaluate(verbs: argparse._SubParsersAction) -> None:
         help="network of Fréchet distances: inception or torchvision:squeezenet1_0 (default none)",
     )
     add("--weights", type=Path, metavar="FILE", help="its weights")
-    add("--seed", type=number(int, 0, 1e15), default=0)
+    add(
+        "--name-with",
+        type=Path,
+        metavar="DATASET",
+        help="also train a classifier on its pictures to name results",
+    )
+    add("--seed", type=number(int, 0, 1e15), default=0, help="of samples and classifier (default 0)")
     add("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.set_defaults(command=_evaluate)
+
+
+def _add_ship(verbs: argparse._SubParsersAction) -> None:
+    parser = verbs.add_parser("ship", help="a tokenizer or a prior in half the bytes, to give away")
+    parser.add_argument("model", type=Path, help="file, or the folder of its run (the newest)")
+    parser.add_argument("out", type=Path, help="the new .safetensors; a prior's tokenizer lies beside it")
+    parser.set_defaults(command=_ship)
 
 
 def _toys(options: argparse.Namespace) -> int:
@@ -103,7 +117,7 @@ def _toys(options: argparse.Namespace) -> int:
 
 
 def _train(options: argparse.Namespace) -> int:
-    from gp3d_core.vq3d.config import resolve
+    from gp3d_core.vq3d.presets import resolve
 
     config = resolve(options.preset, options.set)
     from gp3d_core.distributed import pick_device
@@ -125,14 +139,14 @@ def _train_prior(options: argparse.Namespace) -> int:
     from gp3d_core.config import override
     from gp3d_core.data import Dataset
     from gp3d_core.distributed import pick_device
-    from gp3d_core.runfolder import RunFolder, newest_snapshot
+    from gp3d_core.runfolder import RunFolder
     from gp3d_core.signals import interruptible
     from gp3d_core.vq3d.config import check_config
     from gp3d_core.vq3d.prior_training import open_run, train_prior
-    from gp3d_core.vq3d.snapshot import load_tokenizer
+    from gp3d_core.vq3d.snapshot import find_tokenizer, load_tokenizer
 
     device = pick_device(options.device)
-    path = newest_snapshot(options.tokenizer) if options.tokenizer.is_dir() else options.tokenizer
+    path = find_tokenizer(options.tokenizer)
     snapshot = load_tokenizer(path, device)
     config = snapshot.config
     for assignment in options.set:
@@ -150,7 +164,7 @@ def _train_prior(options: argparse.Namespace) -> int:
 
 
 def _ablate(options: argparse.Namespace) -> int:
-    from gp3d_core.vq3d.config import resolve
+    from gp3d_core.vq3d.presets import resolve
 
     config = resolve(options.preset, options.set)
     from gp3d_core.distributed import pick_device
@@ -173,19 +187,19 @@ def _ablate(options: argparse.Namespace) -> int:
 def _evaluate(options: argparse.Namespace) -> int:
     from gp3d_core.data import Dataset
     from gp3d_core.distributed import pick_device
-    from gp3d_core.runfolder import newest_snapshot
     from gp3d_core.vq3d.evaluation import Request, evaluate_scenes
     from gp3d_core.vq3d.priorfile import load_prior
-    from gp3d_core.vq3d.snapshot import load_tokenizer
+    from gp3d_core.vq3d.snapshot import find_tokenizer, load_tokenizer
 
     device = pick_device(options.device)
-    path = newest_snapshot(options.tokenizer) if options.tokenizer.is_dir() else options.tokenizer
+    path = find_tokenizer(options.tokenizer)
     prior = None if options.prior is None else load_prior(options.prior, path, device)
     request = Request(
         images=options.images,
         limit=options.max_turn,
         features=options.features,
         weights=options.weights,
+        learnt=options.name_with,
         seed=options.seed,
     )
     for score in evaluate_scenes(
@@ -193,4 +207,14 @@ def _evaluate(options: argparse.Namespace) -> int:
     ):
         print(f"{score.metric:48s} {score.value:12.5g}   n {score.n}")
     print(options.out / "report.html")
+    return 0
+
+
+def _ship(options: argparse.Namespace) -> int:
+    from gp3d_core.runfolder import newest_snapshot
+    from gp3d_core.vq3d.shipping import ship
+
+    ship(newest_snapshot(options.model) if options.model.is_dir() else options.model, options.out)
+    print(f"{options.out.stat().st_size / 1e6:.1f} MB", file=sys.stderr)
+    print(options.out)
     return 0

@@ -43,13 +43,7 @@ def read_header(path: Path, kind: str) -> dict[str, Any]:
     """
     if not path.is_file():
         raise SnapshotError(f"no {kind.removeprefix('gp3d-')} at {path}")
-    try:
-        with safe_open(path, framework="np") as file:
-            header = file.metadata() or {}
-    except (SafetensorError, OSError) as error:
-        raise SnapshotError(
-            f"{path} is truncated or not a safetensors file ({error}); copy or train it again"
-        ) from error
+    header = _metadata(path)
     found = (header.get("format"), header.get("version"))
     if found != (kind, str(VERSION)):
         raise SnapshotError(
@@ -59,6 +53,22 @@ def read_header(path: Path, kind: str) -> dict[str, Any]:
         return dict(json.loads(header["facts"]))
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise SnapshotError(f"{path}: the header is damaged ({error}); copy or train it again") from error
+
+
+def kind_of(path: Path) -> str:
+    """The format that the file at `path` says it has, "" for none. Raises SnapshotError for one that cannot be read."""
+    return str(_metadata(path).get("format", ""))
+
+
+def _metadata(path: Path) -> dict[str, str]:
+    """What stands in the header of a safetensors file."""
+    try:
+        with safe_open(path, framework="np") as file:
+            return dict(file.metadata() or {})
+    except (SafetensorError, OSError) as error:
+        raise SnapshotError(
+            f"{path} is truncated or not a safetensors file ({error}); copy or train it again"
+        ) from error
 
 
 def read_snapshot_facts(path: Path) -> SnapshotFacts:

@@ -11,6 +11,7 @@ from gp3d_core.errors import GP3DError
 
 NAME = "box"  # what recipes and the worker call it: it is another file on every machine
 _FILE = Path(__file__).resolve().with_name("model.safetensors")
+_VQ3D = _FILE.with_name("vq3d")  # a tokenizer and a prior over its codes (docs/vq3d.md)
 
 
 class BoxError(GP3DError):
@@ -24,6 +25,25 @@ def box_path() -> Path:
             f"the model in the box is not at {_FILE}: install gp3d again, or name a snapshot or run folder"
         )
     return _FILE
+
+
+def vq3d_tokenizer() -> Path:
+    """Where the tokenizer of VQ3D lies. Raises BoxError if it is not there."""
+    return _vq3d_file("tokenizer")
+
+
+def vq3d_prior() -> Path:
+    """Where the prior over its codes lies. Raises BoxError if it is not there."""
+    return _vq3d_file("prior")
+
+
+def _vq3d_file(name: str) -> Path:
+    file = _VQ3D / f"{name}.safetensors"
+    if not file.is_file():
+        raise BoxError(
+            f"the {name} in the box is not at {file}: install gp3d again, or name a file or run folder"
+        )
+    return file
 
 
 def has_box() -> bool:

@@ -1,4 +1,4 @@
-"""Configuration of VQ3D: small frozen dataclasses, and its presets.
+"""Configuration of VQ3D: small frozen dataclasses. Presets stand in `presets`.
 
 Units: angles and `fov` in degrees, distances in scene units (the input camera is one unit from the origin), schedules
 as fractions of the run's budget or in kimg. VQ3D's own values are unknown but for a few; docs/vq3d.md tells.
@@ -7,11 +7,10 @@ as fractions of the run's budget or in kimg. VQ3D's own values are unknown but f
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from gp3d_core.config import ConfigError, flatten, from_dict, nearest, override
+from gp3d_core.config import ConfigError, flatten, from_dict
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,83 +199,6 @@ class Vq3dConfig:
     def tokens(self) -> int:
         """Tokens N of a picture."""
         return self.grid**2
-
-
-PRESETS = {
-    "tiny32": Vq3dConfig(
-        preset="tiny32",
-        encoder=EncoderConfig(patch=8, layers=2, heads=2, width=64),
-        codebook=CodebookConfig(size=64, width=8),
-        decoder=DecoderConfig(
-            layers=2, heads=3, width=96, plane_resolution=16, plane_channels=8, cell=4, field_width=32
-        ),
-        render=RenderConfig(steps=16),
-        camera=CameraConfig(yaw=15.0, pitch=5.0),
-        depth=DepthConfig(coding="metric"),
-        critic=CriticConfig(channel_base=512, channel_max=48),
-        loss=LossConfig(adversarial=0.02, novel=0.02),
-        training=TrainingConfig(
-            resolution=32,
-            batch=8,
-            kimg=4.8,
-            lr=1e-3,
-            critic_lr=3e-4,
-            ema_kimg=0.4,
-            status_kimg=0.2,
-            snapshot_kimg=1.6,
-            checkpoint_kimg=0.8,
-        ),
-        prior=PriorConfig(
-            layers=3,
-            heads=3,
-            width=96,
-            kimg=19.2,
-            lr=2e-3,
-            status_kimg=0.64,
-            snapshot_kimg=6.4,
-            checkpoint_kimg=3.2,
-        ),
-    ),
-    "small64": Vq3dConfig(preset="small64", depth=DepthConfig(coding="metric")),
-    "base256": Vq3dConfig(
-        preset="base256",
-        encoder=EncoderConfig(patch=8, layers=8, heads=8, width=512),
-        codebook=CodebookConfig(size=8192, width=32),
-        decoder=DecoderConfig(
-            layers=12, heads=12, width=768, plane_resolution=256, plane_channels=32, cell=8
-        ),
-        render=RenderConfig(steps=64, fine_steps=32),
-        depth=DepthConfig(align="lsq"),
-        critic=CriticConfig(channel_base=32768, channel_max=512),
-        training=TrainingConfig(
-            resolution=256,
-            patch=64,
-            batch=256,
-            kimg=128000.0,
-            lr=1e-4,
-            critic_lr=1e-4,
-            warm_up=0.1,
-            ema_kimg=177.0,
-            status_kimg=25.6,
-            snapshot_kimg=2560.0,
-            checkpoint_kimg=256.0,
-        ),
-        prior=PriorConfig(
-            layers=24, heads=16, width=1536, batch=1024, kimg=460800.0, lr=4.5e-4, checkpoint_kimg=1024.0
-        ),
-    ),
-}
-
-
-def resolve(preset: str, assignments: Sequence[str] = ()) -> Vq3dConfig:
-    """The preset with "key=value" replacements, checked. Raises ConfigError for what does not exist or fit."""
-    if preset not in PRESETS:
-        raise ConfigError(f"no VQ3D preset {preset!r}; {nearest(preset, PRESETS)}")
-    config = PRESETS[preset]
-    for assignment in assignments:
-        config = override(config, assignment)
-    check_config(config)
-    return config
 
 
 def parse_config(data: dict[str, Any]) -> Vq3dConfig:

@@ -33,6 +33,7 @@ from gp3d_core.vq3d.otherviews import Pairs, true_pairs
 from gp3d_core.vq3d.prior import Sampling, unigram_entropy
 from gp3d_core.vq3d.prior_training import mean_nll
 from gp3d_core.vq3d.priorfile import PriorSnapshot
+from gp3d_core.vq3d.recognition import Namer, reconstruction_recognition, sample_recognition
 from gp3d_core.vq3d.reconstruction import scenes_of_codes
 from gp3d_core.vq3d.scenefile import Scene
 from gp3d_core.vq3d.showing import columns, to_picture
@@ -47,13 +48,15 @@ _BATCH = 32
 class Request:
     """What is measured on: at most `images` pictures and as many samples of a prior; pairs of views within `limit`.
 
-    `features` names the network of the Fréchet distances, None for none; `weights` is its file.
+    `features` names the network of the Fréchet distances, None for none; `weights` is its file. `learnt` is a data set
+    with classes whose pictures train a classifier, which then names what was made; None for none.
     """
 
     images: int = 256
     limit: float = 25.0
     features: str | None = None
     weights: Path | None = None
+    learnt: Path | None = None
     seed: int = 0
 
 
@@ -100,8 +103,15 @@ def evaluate_scenes(
         parts["prior"] = lambda: prior_scores(subject, prior)
     if network is not None:
         parts["frechet"] = lambda: frechet_scores(subject, network, request.seed)
+    if request.learnt is not None:
+        learnt = _named_data(request.learnt, subject)
+        parts["recognition"] = lambda: recognition_scores(subject, learnt, request)
     for name, body in parts.items():
-        settings = {"limit": request.limit} if name == "novel" else {"network": network and network.weights}
+        settings: dict[str, Any] = {"network": network and network.weights}
+        if name == "novel":
+            settings = {"limit": request.limit}
+        if name == "recognition":
+            settings = {"learnt": learnt.fingerprint}
         if not folder.has(name, settings):
             folder.keep(name, settings, body())
     save_picture(_sheet(subject), out / "samples.png")
@@ -226,6 +236,30 @@ def _seen(scenes: list[Scene], yaw: float, network: FeatureNetwork) -> Gaussian:
             yield network(to_uint8(views * 2 - 1))[0]
 
     return fit_gaussian(portions())
+
+
+def _named_data(path: Path, subject: Subject) -> Dataset:
+    """The data set that a classifier learns from. Raises EvaluationError unless it has all classes of the pictures."""
+    learnt = Dataset(path, needs_depth=False)
+    known = {record["name"] for record in learnt.classes}
+    lacking = [record["name"] for record in subject.dataset.classes if record["name"] not in known]
+    if lacking or not subject.dataset.classes or learnt.resolution != subject.dataset.resolution:
+        raise EvaluationError(
+            f"--name-with {path}: expected {subject.dataset.resolution} px pictures of all classes of "
+            f"{subject.dataset.path}, found {learnt.resolution} px and no {lacking[0] if lacking else 'classes'!r}"
+        )
+    return learnt
+
+
+def recognition_scores(subject: Subject, learnt: Dataset, request: Request) -> list[Score]:
+    """How many reconstructions, and samples of the prior, a classifier of the pictures of `learnt` names right."""
+    device = next(subject.tokenizer.tokenizer.parameters()).device
+    namer = Namer(learnt, seed=request.seed, device=device)
+    facts = subject.facts | {"classifier learnt from": f"{len(learnt)} pictures of {learnt.path.name}"}
+    scores = reconstruction_recognition(namer, subject.tokenizer, subject.dataset, subject.numbers, facts)
+    if subject.prior is not None and subject.prior.classes:
+        scores += sample_recognition(namer, subject.prior, len(subject.numbers), request.seed, facts)
+    return scores
 
 
 def _sheet(subject: Subject) -> Any:

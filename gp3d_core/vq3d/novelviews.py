@@ -35,16 +35,20 @@ class NovelView:
 
 
 def sample_poses(target: Tensor, yaw: float, camera: CameraConfig, generator: torch.Generator) -> Tensor:
-    """Poses [B,4,4] turned about what each picture shows in its middle, at the median of `target` [B,R,R] there.
+    """Poses [B,4,4] turned about what each picture shows in its middle, see `pivot_of`.
 
     Up to `yaw` degrees to the sides, and as the camera's pitch and dolly allow.
     """
-    size = target.shape[-1]
-    middle = target[:, size // 4 : size - size // 4, size // 4 : size - size // 4].flatten(1)
-    pivot = 1 / DepthSpace.of(camera).inverse(middle.median(dim=1).values)
     spread = torch.tensor([[yaw], [camera.pitch], [camera.dolly]], device=target.device)
     turn = (2 * torch.rand(3, len(target), generator=generator, device=target.device) - 1) * spread
-    return orbit(turn[0], turn[1], pivot, 1 + turn[2])
+    return orbit(turn[0], turn[1], pivot_of(target, camera), 1 + turn[2])
+
+
+def pivot_of(target: Tensor, camera: CameraConfig) -> Tensor:
+    """Median depth [B] in the middle of pictures whose normalised inverse depth is `target` [B,R,R]."""
+    size = target.shape[-1]
+    middle = target[:, size // 4 : size - size // 4, size // 4 : size - size // 4].flatten(1)
+    return 1 / DepthSpace.of(camera).inverse(middle.median(dim=1).values)
 
 
 @torch.no_grad()

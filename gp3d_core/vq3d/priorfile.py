@@ -16,6 +16,7 @@ from torch import Tensor
 
 from gp3d_core.archive import class_records
 from gp3d_core.atomic import replacing
+from gp3d_core.box import NAME, vq3d_prior
 from gp3d_core.checksum import digest
 from gp3d_core.classes import find_class
 from gp3d_core.config import to_dict
@@ -25,7 +26,7 @@ from gp3d_core.snapshot import fill_module, load_tensors, save_tensors
 from gp3d_core.streams import stream
 from gp3d_core.vq3d.config import Vq3dConfig, parse_config
 from gp3d_core.vq3d.prior import Prior, Sampling, SamplingError
-from gp3d_core.vq3d.snapshot import TokenizerSnapshot, load_tokenizer
+from gp3d_core.vq3d.snapshot import TokenizerSnapshot, find_tokenizer, load_tokenizer
 
 FORMAT = "gp3d-vq3d-prior"
 TOKENIZER = "tokenizer.safetensors"  # the copy in a prior's run folder
@@ -55,13 +56,30 @@ class PriorSnapshot:
         return len(self.classes) if label is None else label
 
     def sample(self, query: str | None, seeds: list[int], sampling: Sampling) -> Tensor:
-        """Codes [B,N] of the class `query`, one row for each of the B `seeds`; a seed gives the same row anywhere."""
-        device = self.prior.head.weight.device
-        labels = torch.full((len(seeds),), self.label_of(query), device=device)
+        """Codes [B,N] of the class `query`, one row for each of the B `seeds`; a seed gives the same row anywhere.
+
+        Raises as `label_of`, and SamplingError for what the prior never learnt: to do without a class, or guidance.
+        """
+        device, label = self.prior.head.weight.device, self.label_of(query)
+        self._check_class(label, sampling)
+        labels = torch.full((len(seeds),), label, device=device)
         draws = torch.stack(
             [torch.rand(self.prior.length, generator=stream("codes", seed)) for seed in seeds]
         )
         return self.prior.sample(labels, draws.to(device), sampling)
+
+    def _check_class(self, label: int, sampling: Sampling) -> None:
+        """Without dropped classes the row of "any" was never trained; without a class nothing is guided."""
+        guided, anything = sampling.guidance != 1.0, label == len(self.classes)
+        if guided and anything:
+            raise SamplingError(
+                "guidance other than 1 goes towards a class; name one with --class, or leave --cfg out"
+            )
+        if self.classes and self.config.prior.class_dropout == 0 and (guided or anything):
+            remedy = "leave --cfg out" if guided else f"name one with --class, e.g. {self.classes[0]['name']}"
+            raise SamplingError(
+                f"{self.path} never learnt to do without a class (prior.class_dropout=0); {remedy}"
+            )
 
 
 def build_prior(config: Vq3dConfig, classes: int) -> Prior:
@@ -77,24 +95,34 @@ def save_prior(
     save_tensors(path, FORMAT, dict(prior.state_dict()), facts)
 
 
+def find_prior(path: Path) -> Path:
+    """The file that is meant: the newest of a run folder, the prior in the box for "box", else `path` itself.
+
+    Raises RunError for a folder without snapshots, BoxError without a box.
+    """
+    if path == Path(NAME) and not path.exists():
+        return vq3d_prior()
+    return newest_snapshot(path) if path.is_dir() else path
+
+
 def load_prior(
     path: Path, tokenizer: Path | None = None, device: torch.device | str = "cpu"
 ) -> PriorSnapshot:
-    """Reads the prior at `path`, a file or a run folder (its newest), and its tokenizer: `tokenizer`, or the copy.
+    """Reads the prior at `path`, see `find_prior`, and its tokenizer: `tokenizer`, or the copy.
 
     Raises SnapshotError for a file that is missing, damaged, of another version, or for another tokenizer.
     """
-    file = newest_snapshot(path) if path.is_dir() else path
+    file = find_prior(path)
     facts = read_header(file, FORMAT)
     try:
         config, classes = parse_config(facts["config"]), class_records(facts["classes"])
         nimg, spoken = int(facts["nimg"]), str(facts["tokenizer"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise SnapshotError(
             f"{file} was written by another version of gp3d ({error}); use that version"
         ) from error
     source = _tokenizer_of(file) if tokenizer is None else tokenizer
-    source = newest_snapshot(source) if source.is_dir() else source
+    source = find_tokenizer(source)
     snapshot = load_tokenizer(source, device)
     if (found := digest(source)) != spoken:
         raise SnapshotError(

@@ -6,7 +6,9 @@ and the camera. It names where it came from: the picture, and the tokenizer by i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+import reprlib
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,12 +31,14 @@ from gp3d_core.vq3d.composition import (
     backdrop_share,
     together,
 )
-from gp3d_core.vq3d.config import CameraConfig, DecoderConfig, RenderConfig
+from gp3d_core.vq3d.config import CameraConfig, DecoderConfig, RenderConfig, Vq3dConfig, check_config
 from gp3d_core.vq3d.field import FieldDecoder, SceneField
 from gp3d_core.vq3d.viewing import Field, View, orbit, render
 
 FORMAT = "gp3d-vq3d-scene"
 _RAYS = 4096  # at a time, so that memory does not grow with the resolution
+_MOST = 4096  # samples of a ray, and pixels a side of a picture, in a file
+_LARGEST = 1e9  # scene units and degrees in a file
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,9 +143,10 @@ def load_scene(path: Path, device: torch.device | str = "cpu") -> Scene:
             tuple(parts),
             from_dict(facts["camera"], CameraConfig, "camera"),
             from_dict(facts["render"], RenderConfig, "render"),
-            int(facts["resolution"]),
-            float(facts["pivot"]),
+            int(_number(facts, "resolution", 1, _MOST)),
+            _number(facts, "pivot", 1 / _LARGEST),
         )
+        _check_rays(scene)
     except SnapshotError:
         raise
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -155,14 +160,16 @@ def load_scene(path: Path, device: torch.device | str = "cpu") -> Scene:
 
 def _read_part(facts: Mapping[str, Any], name: str, tensors: Mapping[str, Tensor], path: Path) -> Part:
     settings = from_dict(facts["settings"], DecoderConfig, "settings")
-    decoder = FieldDecoder(settings).to(tensors[f"{name}.planes"].device)
-    prefix = f"{name}.decoder."
+    planes, expected, prefix = tensors[f"{name}.planes"], (3, settings.plane_channels), f"{name}.decoder."
+    if tuple(planes.shape[:2]) != expected or not _is_square(planes.shape[2:]):
+        raise ValueError(f"planes of shape {list(planes.shape)}, expected {list(expected)} and a square")
+    width = len(tensors[f"{prefix}layers.0.weight"])  # nothing is made that is larger than the file
+    if settings.field_width != width:
+        raise ValueError(f"a decoder of width {width}, expected {settings.field_width}")
+    decoder = FieldDecoder(settings).to(planes.device)
     fill_module(
         decoder, {key.removeprefix(prefix): t for key, t in tensors.items() if key.startswith(prefix)}, path
     )
-    planes, expected = tensors[f"{name}.planes"], (3, settings.plane_channels)
-    if tuple(planes.shape[:2]) != expected or planes.ndim != 4:
-        raise ValueError(f"planes of shape {list(planes.shape)}, expected {list(expected)} and a square")
     return Part(
         planes.float(),
         decoder.eval().requires_grad_(False),
@@ -189,21 +196,48 @@ def _step_facts(step: Step, name: str, tensors: dict[str, Tensor]) -> dict[str, 
 def _read_step(facts: Mapping[str, Any], name: str, tensors: Mapping[str, Tensor]) -> Step:
     kind = facts["do"]
     if kind == "place":
-        return Place(float(facts["scale"]), float(facts["yaw"]), _triple(facts["shift"]))
+        scale, yaw = _number(facts, "scale", 1 / _LARGEST), _number(facts, "yaw")
+        return Place(scale, yaw, _triple(facts, "shift"))
     if kind == "fade":
-        return Fade(float(facts["share"]))
-    region: Region
-    if facts["region"] == "box":
-        region = Box(_triple(facts["low"]), _triple(facts["high"]))
-    else:
-        maps = tensors[f"{name}.mask"], tensors[f"{name}.inverse"]
-        region = LiftedMask(*maps, float(facts["reach"]), float(facts["tolerance"]))
+        return Fade(_number(facts, "share", 0, 1))
     if kind not in ("keep", "remove"):
-        raise ValueError(f"unknown step {kind!r}")
+        raise ValueError(f"unknown step {reprlib.repr(kind)}")
+    region = _read_region(facts, name, tensors)
     return Keep(region) if kind == "keep" else Remove(region)
 
 
-def _triple(value: object) -> tuple[float, ...]:
-    if not (isinstance(value, list) and len(value) == 3):
-        raise ValueError(f"expected three numbers, found {value!r}")
-    return tuple(float(number) for number in value)
+def _read_region(facts: Mapping[str, Any], name: str, tensors: Mapping[str, Tensor]) -> Region:
+    if facts["region"] == "box":
+        return Box(_triple(facts, "low"), _triple(facts, "high"))
+    mask, inverse = tensors[f"{name}.mask"], tensors[f"{name}.inverse"]
+    if not _is_square(mask.shape) or mask.shape != inverse.shape:
+        raise ValueError(f"a mask of {list(mask.shape)} over a surface of {list(inverse.shape)}")
+    reach, tolerance = (_number(facts, key, 1 / _LARGEST) for key in ("reach", "tolerance"))
+    return LiftedMask(mask.float(), inverse.float(), reach, tolerance)
+
+
+def _is_square(shape: Sequence[int]) -> bool:
+    return len(shape) == 2 and shape[0] == shape[1] > 0
+
+
+def _check_rays(scene: Scene) -> None:
+    """Raises ValueError for a camera or samples that nothing can be rendered with."""
+    check_config(Vq3dConfig(preset="scene", camera=scene.camera, render=scene.render))
+    if not math.isfinite(scene.camera.far):
+        raise ValueError(f"camera.far expects a finite number, found {scene.camera.far}")
+    if (steps := scene.render.steps + scene.render.fine_steps) > _MOST:
+        raise ValueError(f"expected at most {_MOST} samples of a ray, found {steps}")
+
+
+def _number(facts: Mapping[str, Any], name: str, low: float = -_LARGEST, high: float = _LARGEST) -> float:
+    value = facts[name]
+    if type(value) not in (int, float) or not low <= value <= high:
+        raise ValueError(f"{name}: expected a number from {low:g} to {high:g}, found {reprlib.repr(value)}")
+    return float(value)
+
+
+def _triple(facts: Mapping[str, Any], name: str) -> tuple[float, ...]:
+    values = facts[name]
+    if not (isinstance(values, list) and len(values) == 3):
+        raise ValueError(f"{name}: expected three numbers, found {reprlib.repr(values)}")
+    return tuple(_number({name: value}, name) for value in values)

@@ -10,8 +10,10 @@ import torch
 from torch import nn
 
 from gp3d_core.archive import class_records
+from gp3d_core.box import NAME, vq3d_tokenizer
 from gp3d_core.config import to_dict
 from gp3d_core.header import SnapshotError, read_header
+from gp3d_core.runfolder import newest_snapshot
 from gp3d_core.snapshot import fill_module, load_tensors, save_tensors
 from gp3d_core.vq3d.config import Vq3dConfig, parse_config
 from gp3d_core.vq3d.tokenizer import Tokenizer
@@ -41,9 +43,21 @@ def save_tokenizer(
     save_tensors(path, FORMAT, dict(tokenizer.state_dict()), facts)
 
 
+def find_tokenizer(path: Path) -> Path:
+    """The file that is meant: the newest of a run folder, the tokenizer in the box for "box", else `path` itself.
+
+    Raises RunError for a folder without snapshots, BoxError without a box.
+    """
+    if path == Path(NAME) and not path.exists():
+        return vq3d_tokenizer()
+    return newest_snapshot(path) if path.is_dir() else path
+
+
 def load_tokenizer(path: str | Path, device: torch.device | str = "cpu") -> TokenizerSnapshot:
     """Reads a tokenizer. Raises SnapshotError for a file that is missing, damaged, or of another format or version."""
     path = Path(path)
+    if not path.exists():
+        raise SnapshotError(f"no tokenizer at {path}; gp3d vq3d train makes one")
     facts = read_header(path, FORMAT)
     try:
         config, classes, nimg = (
@@ -51,7 +65,7 @@ def load_tokenizer(path: str | Path, device: torch.device | str = "cpu") -> Toke
             class_records(facts["classes"]),
             int(facts["nimg"]),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise SnapshotError(
             f"{path} was written by another version of gp3d ({error}); use that version"
         ) from error

@@ -5,7 +5,6 @@ Letters: B batch, N tokens of a picture, c width of a code, C channels and P res
 
 from __future__ import annotations
 
-from functools import cache
 from typing import NamedTuple
 
 import torch
@@ -17,15 +16,9 @@ from gp3d_core.vq3d.codebook import Codebook
 from gp3d_core.vq3d.config import Vq3dConfig
 from gp3d_core.vq3d.field import FieldDecoder, SceneField
 from gp3d_core.vq3d.planes import PlaneDecoder
+from gp3d_core.vq3d.precision import half_precision
 from gp3d_core.vq3d.viewing import View, render
 from gp3d_core.vq3d.vit import Encoder
-
-
-@cache
-def _multiplies_bfloat16() -> bool:
-    """Whether this machine's CPU has instructions for it."""
-    known = torch.cpu.get_capabilities()
-    return bool(known.get("avx512_bf16") or known.get("amx_bf16"))
 
 
 class Encoding(NamedTuple):
@@ -77,13 +70,8 @@ class Tokenizer(nn.Module):
         return planes.float()
 
     def _half(self, like: Tensor) -> torch.autocast:
-        """Transformers may run in half precision; codes, rays and colours never do.
-
-        That is on a GPU, and while training on a CPU that multiplies bfloat16 in hardware.
-        """
-        able = like.is_cuda or (self.training and like.device.type == "cpu" and _multiplies_bfloat16())
-        mixed = self.config.training.precision == "mixed" and able
-        return torch.autocast(like.device.type, torch.bfloat16, enabled=mixed)
+        """Transformers may run in half precision; codes, rays and colours never do."""
+        return half_precision(like.device, self.config.training.precision, training=self.training)
 
     def field(self, planes: Tensor) -> SceneField:
         """The scenes of `planes` as a function of world points, see SceneField."""

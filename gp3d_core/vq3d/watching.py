@@ -16,6 +16,7 @@ from gp3d_core.pictures import depth_to_uint8, rgb_to_uint8, save_picture, sheet
 from gp3d_core.runfolder import RunFolder
 from gp3d_core.vq3d.depth import DepthSource, DepthSpace
 from gp3d_core.vq3d.measures import load_depth, load_images, measure
+from gp3d_core.vq3d.novelviews import pivot_of
 from gp3d_core.vq3d.objective import Pictures
 from gp3d_core.vq3d.tokenizer import Tokenizer
 from gp3d_core.vq3d.viewing import orbit
@@ -51,10 +52,11 @@ class TokenizerMonitor(RunMonitor):
 @torch.no_grad()
 def draw_views(tokenizer: Tokenizer, pictures: Pictures) -> Image.Image:
     """Pictures, what became of them, both depths (near is light), and views from the left and the right."""
-    images, target = pictures.images[:_SHOWN], pictures.target[:_SHOWN]
+    few = torch.linspace(0, len(pictures.images) - 1, min(_SHOWN, len(pictures.images))).round().long()
+    images, target = pictures.images[few], pictures.target[few]
     planes, camera = tokenizer.decode(tokenizer.encode(images).codes), tokenizer.config.camera
     space, count = DepthSpace.of(camera), len(images)
-    pivot = 1 / space.inverse(target.flatten(1).median(dim=1).values)
+    pivot = pivot_of(target, camera)
     zero = torch.zeros(count, device=images.device)
     rows = [("picture", list(rgb_to_uint8(images * 2 - 1)))]
     for yaw in (0.0, -camera.yaw, camera.yaw):

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from gp3d_core.snapshot import save_snapshot
-from gp3d_core.vq3d.config import resolve
+from gp3d_core.vq3d.presets import resolve
 from gp3d_core.vq3d.snapshot import save_tokenizer
 from gp3d_core.vq3d.tokenizer import Tokenizer
 from tests.core.micro import micro_state

@@ -10,10 +10,12 @@ import pytest
 import torch
 from PIL import Image
 
+from gp3d_core.checksum import digest
 from gp3d_core.cli import main
 from gp3d_core.meshfile import load_mesh
+from gp3d_core.runfolder import newest_snapshot
 from gp3d_core.vq3d import ablation
-from gp3d_core.vq3d.scenefile import load_scene
+from gp3d_core.vq3d.scenefile import load_scene, pivot_of
 from tests.core.test_vq3d_prior import MICRO
 
 SETTINGS = [
@@ -94,6 +96,9 @@ def test_pictures_of_any_size_and_mode_become_scenes(studio, tmp_path, capsys):
     scene = load_scene(out / "plain.safetensors")
     assert scene.source == "plain.gif"
     assert scene.parts[0].codes.shape == (16,)
+    assert scene.pivot == pytest.approx(float(pivot_of(scene.view().disparity)[0]))
+    assert scene.pivot != 1.0
+    assert scene.parts[0].tokenizer == digest(newest_snapshot(studio / "run"))
     assert Image.open(out / "scenes.png").width > 8 * 100
     assert len(capsys.readouterr().out.split()) == 9
 
@@ -205,6 +210,9 @@ def test_wrong_requests_are_refused_in_one_line(studio, tmp_path, capsys):
         (("sample", prior, "--tokenizer", prior), "expected gp3d-vq3d version 1"),
         (("orbit", snapshot, "--out", tmp_path / "o.gif"), "expected gp3d-vq3d-scene"),
         (("orbit", a, "--out", tmp_path / "o.avi"), ".gif or .mp4"),
+        (("orbit", a, "--out", tmp_path), "found a folder"),
+        (("reconstruct", tmp_path / "none", tmp_path / "black.png"), "no tokenizer at"),
+        (("sample", prior, "--cfg", 2), "name one with --class"),
         (("remove", a, "--mask", tmp_path / "black.png", "--out", out), "mask is empty"),
         (("remove", a, "--region", "0.5,0,0.4,1", "--out", out), "left, top, right, bottom"),
         (("remove", a, "--region", "0,0,1", "--out", out), "expects 4 numbers"),

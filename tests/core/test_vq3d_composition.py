@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -25,10 +26,11 @@ from gp3d_core.vq3d.composition import (
     place_about,
     together,
 )
-from gp3d_core.vq3d.config import CameraConfig, RenderConfig, resolve
+from gp3d_core.vq3d.config import CameraConfig, RenderConfig
 from gp3d_core.vq3d.depth import DepthSpace
 from gp3d_core.vq3d.editing import Choice, Motion, along, blend, choose_region, insert, move, remove
 from gp3d_core.vq3d.field import FieldDecoder
+from gp3d_core.vq3d.presets import resolve
 from gp3d_core.vq3d.scenefile import Part, Scene, load_scene, pivot_of, save_scene
 from gp3d_core.vq3d.scenemesh import CubeField, SceneMeshOptions, mesh_of
 from gp3d_core.vq3d.viewing import input_pose, render
@@ -162,7 +164,7 @@ def test_the_middle_of_a_mask_lies_on_the_surface():
 
 
 def test_what_is_near_in_a_rectangle():
-    inverse = torch.full((17, 17), 0.3)
+    inverse = torch.linspace(0.1, 0.45, 17).expand(17, 17).clone()  # much of it nearer than the mean
     inverse[6:11, 4:9] = 0.9
     assert torch.equal(nearest_in(inverse, (0, 0, 1, 1)) > 0, inverse > 0.5)
     corner = nearest_in(inverse, (0, 0, 0.4, 0.5))
@@ -200,6 +202,12 @@ def test_interpolation_begins_and_ends_at_the_two_scenes(kind):
     same_view(last, other, 1e-5)
     half = between.view().rgb
     assert all((half - end.view().rgb).abs().max() > 1e-3 for end in (one, other))
+
+
+def test_the_pivot_goes_from_one_scene_to_the_other_in_inverse_depth():
+    one, other = replace(micro_scene(1), pivot=1.0), replace(micro_scene(1), pivot=3.0)
+    pivots = [scene.pivot for scene in along(one, other, 3)]
+    assert pivots == pytest.approx([1.0, 1.5, 3.0])
 
 
 def other_planes(scene):
@@ -274,6 +282,68 @@ def test_scenes_of_another_version_are_refused_in_one_line(tmp_path):
     assert "lacks" in write(header, {k: v for k, v in tensors.items() if not k.endswith("layers.4.bias")})
     path.write_bytes(b"no scene")
     with pytest.raises(SnapshotError, match="not a safetensors file"):
+        load_scene(path)
+
+
+def test_only_what_is_chosen_is_inserted_and_where_it_is_asked_to():
+    scene, other, region = micro_scene(1), micro_scene(2), Box((-0.2,) * 3, (0.2,) * 3)
+    both = insert(scene, other, region, Motion(0.5, 0.0, (0.5, 0.0, 0.0)))
+    guest, whole = both.parts[1].field(), other.parts[0].field()
+    places = torch.tensor([[[0.5, 0, 0], [0.52, 0.01, 0], [0.61, 0, 0], [0.0, 0, 0]]])
+    rgb, sigma = guest(places)
+    own_rgb, own = whole(torch.tensor([[[0.0, 0, 0], [0.04, 0.02, 0]]]))
+    torch.testing.assert_close(sigma[:, :2], own / 0.5)
+    torch.testing.assert_close(rgb[:, :2], own_rgb)
+    assert sigma[0, 2:, 0].tolist() == [0, 0]
+    torch.testing.assert_close(both.parts[0].field()(places)[1], scene.parts[0].field()(places)[1])
+
+
+@pytest.mark.parametrize(
+    ("broken", "said"),
+    [
+        ({"pivot": 0.0}, "pivot"),
+        ({"pivot": float("nan")}, "pivot"),
+        ({"pivot": 10**400}, "pivot"),
+        ({"resolution": float("inf")}, "resolution"),
+        ({"resolution": 10**9}, "resolution"),
+        ({"render": {"steps": 10**9, "fine_steps": 0}}, "samples of a ray"),
+        ({"render": {"steps": 0, "fine_steps": 0}}, "render.steps"),
+        ({"camera": {"near": 0.0}}, "near"),
+        ({"camera": {"far": float("inf")}}, "far"),
+        ({"camera": {"fov": float("nan")}}, "fov"),
+        ({"settings": {"field_width": 10**9}}, "width"),
+        ({"settings": {"plane_channels": 10**9}}, "planes of shape"),
+        ({"steps": [{"do": "place", "scale": 0.0, "yaw": 0.0, "shift": [0, 0, 0]}]}, "scale"),
+        ({"steps": [{"do": "place", "scale": 1.0, "yaw": 0.0, "shift": [0, 0, float("nan")]}]}, "shift"),
+        ({"steps": [{"do": "place", "scale": 1.0, "yaw": 0.0, "shift": [0, 0]}]}, "shift"),
+        ({"steps": [{"do": "fade", "share": -1.0}]}, "share"),
+        ({"steps": [{"do": "keep", "region": "mask", "reach": 0.4, "tolerance": 0.0}]}, "tolerance"),
+    ],
+)
+def test_numbers_of_a_scene_file_that_cannot_be_are_refused(tmp_path, broken, said):
+    path, scene = tmp_path / "scene.safetensors", micro_scene(1)
+    save_scene(insert(scene, scene, choose_region(scene, Choice()), Motion()), path)
+    tensors = load_file(path)
+    with safe_open(path, framework="np") as file:
+        header = file.metadata()
+    facts = json.loads(header["facts"])
+    tensors |= {f"0.0.{key}": tensors[f"1.0.{key}"].clone() for key in ("mask", "inverse")}
+    for key, value in broken.items():
+        owner = facts if key in facts else facts["parts"][0]
+        owner[key] = owner[key] | value if isinstance(value, dict) else value
+    save_file(tensors, path, metadata=header | {"facts": json.dumps(facts)})
+    with pytest.raises(SnapshotError, match=rf"another version.*{said}") as caught:
+        load_scene(path)
+    assert len(str(caught.value)) < 400
+
+
+def test_masks_of_a_scene_file_fit_their_surface(tmp_path):
+    path, scene = tmp_path / "scene.safetensors", micro_scene(1)
+    save_scene(remove(scene, choose_region(scene, Choice())), path)
+    with safe_open(path, framework="np") as file:
+        header = file.metadata()
+    save_file(load_file(path) | {"0.0.mask": torch.ones(3, 4)}, path, metadata=header)
+    with pytest.raises(SnapshotError, match=r"a mask of \[3, 4\] over a surface of \[16, 16\]"):
         load_scene(path)
 
 

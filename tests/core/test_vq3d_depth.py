@@ -9,9 +9,10 @@ import torch
 from gp3d_core.config import ConfigError
 from gp3d_core.preparation.depth import disparity_to_depth
 from gp3d_core.streams import stream
-from gp3d_core.vq3d.config import DepthConfig, resolve
+from gp3d_core.vq3d.config import DepthConfig
 from gp3d_core.vq3d.depth import DepthSource, DepthSpace
 from gp3d_core.vq3d.depthlosses import accumulated, align, aligned, depth_loss, pointwise
+from gp3d_core.vq3d.presets import resolve
 from gp3d_core.vq3d.toyscenes import T_FAR, T_NEAR, cast, draw_scene
 from gp3d_core.vq3d.viewing import input_pose
 

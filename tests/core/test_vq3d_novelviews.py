@@ -12,12 +12,13 @@ from gp3d_core.data import Batch, Dataset
 from gp3d_core.patches import extract_patches
 from gp3d_core.streams import stream
 from gp3d_core.vq3d.codebook import Codebook
-from gp3d_core.vq3d.config import CameraConfig, CodebookConfig, resolve
+from gp3d_core.vq3d.config import CameraConfig, CodebookConfig
 from gp3d_core.vq3d.critic import Critics
 from gp3d_core.vq3d.depth import DepthSource, DepthSpace
 from gp3d_core.vq3d.novelviews import warp
 from gp3d_core.vq3d.objective import Phase, Pictures, sample_windows, tokenizer_phase
 from gp3d_core.vq3d.otherviews import OtherViews, mirror_poses, true_pairs
+from gp3d_core.vq3d.presets import resolve
 from gp3d_core.vq3d.tokenizer import Tokenizer
 from gp3d_core.vq3d.toyscenes import write_toys
 from gp3d_core.vq3d.training import as_pictures, open_other_views, with_other_view

@@ -15,7 +15,7 @@ from gp3d_core.meshfile import load_mesh
 from gp3d_core.picturing import PictureStudio
 from gp3d_core.protocol import Problem, read_request
 from gp3d_core.studio import problem_of
-from gp3d_core.vq3d.config import resolve
+from gp3d_core.vq3d.presets import resolve
 from gp3d_core.vq3d.reconstruction import read_picture, reconstruct
 from gp3d_core.vq3d.scenemesh import SceneMeshOptions, mesh_of
 from gp3d_core.vq3d.snapshot import load_tokenizer, save_tokenizer

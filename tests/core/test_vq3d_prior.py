@@ -17,14 +17,24 @@ from gp3d_core.header import SnapshotError
 from gp3d_core.runfolder import RunFolder
 from gp3d_core.signals import Interruption
 from gp3d_core.streams import stream
-from gp3d_core.vq3d.config import PriorConfig, resolve
-from gp3d_core.vq3d.prior import Prior, Sampling, SamplingError, choose, filtered, unigram_entropy
+from gp3d_core.vq3d import prior_training
+from gp3d_core.vq3d.config import PriorConfig
+from gp3d_core.vq3d.presets import resolve
+from gp3d_core.vq3d.prior import (
+    Prior,
+    Sampling,
+    SamplingError,
+    choose,
+    dropping,
+    filtered,
+    unigram_entropy,
+)
 from gp3d_core.vq3d.prior_training import PriorRun, build_state, mean_nll, open_run, step, train_prior
 from gp3d_core.vq3d.priorfile import load_prior
 from gp3d_core.vq3d.snapshot import load_tokenizer, save_tokenizer
 from gp3d_core.vq3d.tokenizer import Tokenizer
 from gp3d_core.vq3d.tokens import Tokens
-from tests.core.micro import StopAfter, assert_same, weights_of
+from tests.core.micro import StopAfter, assert_same, moments_of, weights_of
 from tests.core.tiny_dataset import CLASSES, write_dataset
 
 MICRO = (
@@ -97,6 +107,22 @@ def test_a_row_does_not_depend_on_its_neighbours():
     together = prior.sample(labels, draws, Sampling())
     alone = torch.cat([prior.sample(labels[k : k + 1], draws[k : k + 1], Sampling()) for k in range(4)])
     assert torch.equal(together, alone)
+
+
+def test_training_hides_classes_and_drops_units_and_use_does_neither():
+    prior, codes, labels = micro_prior(), random_codes(200), torch.arange(200) % 3
+    with_class, without = prior(codes, labels), prior(codes, torch.full_like(labels, 3))
+    prior.config = PriorConfig(layers=2, heads=2, width=16, dropout=0.0, class_dropout=0.7)
+    logits = prior(codes, labels, stream("noise"))
+    hidden = torch.isclose(logits, without, atol=1e-5).all(dim=2).all(dim=1)
+    assert torch.allclose(logits[~hidden], with_class[~hidden], atol=1e-5)
+    assert 0.6 < float(hidden.float().mean()) < 0.8
+    prior.config = PriorConfig(layers=2, heads=2, width=16, dropout=0.5, class_dropout=0.0)
+    assert (prior(codes, labels, stream("noise")) - with_class).abs().mean() > 1e-2
+    assert torch.equal(prior(codes, labels), with_class)
+    dropped = dropping(0.25, stream("noise"))(torch.ones(10_000))
+    assert dropped.unique().tolist() == pytest.approx([0, 4 / 3])
+    assert float(dropped.mean()) == pytest.approx(1, abs=0.03)
 
 
 LOGITS = torch.tensor([[0.1, 0.4, 0.2, 0.3]]).log()
@@ -202,6 +228,46 @@ def test_a_resumed_run_equals_one_that_never_stopped(stage_one, tmp_path):
     resumed = train_prior(begin(stage_one, tmp_path / "parts"), Interruption(), device=device)
     assert resumed.nimg == whole.nimg == 24
     assert_same(weights_of(resumed), weights_of(whole))
+    assert_same(resumed.ema.state_dict(), whole.ema.state_dict())
+    assert_same(moments_of(resumed), moments_of(whole))
+
+
+def test_a_run_leaves_its_averaged_weights(stage_one, tmp_path):
+    state = train_prior(begin(stage_one, tmp_path / "run"), Interruption(), device=torch.device("cpu"))
+    left = load_prior(tmp_path / "run").prior.state_dict()
+    assert_same(left, state.ema.state_dict())
+    assert not torch.equal(left["head.weight"], state.prior.state_dict()["head.weight"])
+
+
+def test_a_budget_of_minutes_ends_a_run_over_all_resumes(stage_one, tmp_path):
+    for _ in range(2):  # the first step uses it up, and nothing is left for a second
+        run = begin(stage_one, tmp_path / "run")
+        state = train_prior(run, Interruption(), device=torch.device("cpu"), max_minutes=1e-9)
+        assert (state.nimg, state.progress(1e-9)) == (4, 1.0)
+        del run, state  # and with them the lock
+
+
+def test_a_run_that_diverges_goes_back_to_its_checkpoint(stage_one, tmp_path, monkeypatch):
+    original, calls = prior_training.next_code_loss, []
+
+    def next_code_loss(logits, codes):
+        calls.append(len(calls) == 4)
+        return original(logits, codes) * (math.nan if calls[-1] else 1.0)
+
+    monkeypatch.setattr(prior_training, "next_code_loss", next_code_loss)
+    state = train_prior(begin(stage_one, tmp_path / "run"), Interruption(), device=torch.device("cpu"))
+    assert (state.nimg, state.rollbacks, len(calls)) == (24, 1, 7)  # back from 20 to 16
+
+
+@pytest.mark.parametrize("mirror", [True, False])
+def test_mirror_images_are_learnt_if_the_tokenizer_learnt_them(mirror, monkeypatch):
+    seen, original = [], Tokens.batch
+    monkeypatch.setattr(Tokens, "batch", lambda self, items: seen.extend(items) or original(self, items))
+    config = resolve("tiny32", ["prior.layers=1", "prior.batch=4", f"training.mirror={mirror}"])
+    state, world = build_state(config, 4, torch.device("cpu")), World()
+    for _ in range(4 if mirror else 2):
+        step(state, toy_language(8), 0.0, world)
+    assert sorted(seen) == list(range(16 if mirror else 8))
 
 
 def test_codes_are_computed_once_and_belong_to_their_tokenizer(stage_one, tmp_path):
@@ -240,3 +306,20 @@ def test_a_prior_goes_with_its_tokenizer_and_its_classes_only(stage_one, tmp_pat
         load_prior(tmp_path / "run", other)
     with pytest.raises(SnapshotError, match="expected gp3d-vq3d-prior"):
         load_prior(stage_one[0])
+
+
+def test_what_a_prior_never_learnt_is_refused(stage_one, tmp_path):
+    guided = Sampling(guidance=2.0)
+    train_prior(begin(stage_one, tmp_path / "any"), Interruption(), device=torch.device("cpu"))
+    prior = load_prior(tmp_path / "any")
+    assert prior.sample("mushroom", [0], guided).shape == prior.sample(None, [0], Sampling()).shape == (1, 16)
+    with pytest.raises(SamplingError, match="goes towards a class; name one with --class"):
+        prior.sample(None, [0], guided)
+    run = begin(stage_one, tmp_path / "named", "prior.class_dropout=0")
+    train_prior(run, Interruption(), device=torch.device("cpu"))
+    prior = load_prior(tmp_path / "named")
+    assert prior.sample("mushroom", [0], Sampling()).shape == (1, 16)
+    with pytest.raises(SamplingError, match=r"class_dropout=0.*leave --cfg out"):
+        prior.sample("mushroom", [0], guided)
+    with pytest.raises(SamplingError, match=r"class_dropout=0.*name one with --class"):
+        prior.sample(None, [0], Sampling())

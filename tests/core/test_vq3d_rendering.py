@@ -9,9 +9,10 @@ from torch.nn import functional as F
 from gp3d_core.cameras import Cameras, cam2world, sample_rays
 from gp3d_core.patches import Patches
 from gp3d_core.streams import stream
-from gp3d_core.vq3d.config import CameraConfig, RenderConfig, resolve
+from gp3d_core.vq3d.config import CameraConfig, RenderConfig
 from gp3d_core.vq3d.contraction import contract, uncontract
 from gp3d_core.vq3d.planes import FoldHead
+from gp3d_core.vq3d.presets import resolve
 from gp3d_core.vq3d.tokenizer import Tokenizer
 from gp3d_core.vq3d.viewing import input_pose, orbit, pixel_rays, ray_weights, render, sample_edges
 

@@ -14,7 +14,6 @@ from gp3d_core.runfolder import RunError, RunFolder
 from gp3d_core.signals import Interruption
 from gp3d_core.streams import stream
 from gp3d_core.vq3d import training
-from gp3d_core.vq3d.config import resolve
 from gp3d_core.vq3d.critic import Critics
 from gp3d_core.vq3d.depth import DepthSpace
 from gp3d_core.vq3d.measures import load_depth, load_images, measure, novel_psnr
@@ -27,6 +26,7 @@ from gp3d_core.vq3d.objective import (
     tokenizer_phase,
 )
 from gp3d_core.vq3d.otherviews import true_pairs
+from gp3d_core.vq3d.presets import resolve
 from gp3d_core.vq3d.snapshot import load_tokenizer
 from gp3d_core.vq3d.tokenizer import Tokenizer
 from gp3d_core.vq3d.toyscenes import write_toys
@@ -109,6 +109,38 @@ def test_resumed_run_draws_the_same_true_views_and_windows(tmp_path, data):
     assert not torch.equal(
         weights_of(other)["tokenizer.plane_decoder.mean"], weights_of(whole)["tokenizer.plane_decoder.mean"]
     )
+
+
+def test_a_budget_of_minutes_ends_a_run_over_all_resumes(tmp_path, data):
+    config = resolve("tiny32", MICRO)
+    for _ in range(2):  # the first step uses it up, and nothing is left for a second
+        ending = start_tokenizer_training(config, data, tmp_path / "run", device="cpu", max_minutes=1e-9)
+        assert ending.said == "done at 4 of 24 images"
+
+
+def test_codes_start_from_the_data_and_are_revived_in_the_first_part():
+    pictures = Pictures(torch.rand(4, 3, 16, 16), torch.rand(4, 16, 16))
+    more = ("codebook.revive_every=2", "codebook.size=512")  # more codes than tokens
+    state = build_tokenizer_state(resolve("tiny32", [*SMALL, *more]), [], CPU)
+    progress = (0.1, 0.2, 0.3, 0.4, 0.6, 0.7)  # revived up to 0.5
+    revived = [train_step(state, pictures, p, World()).read()[0]["codes/revived"] for p in progress]
+    assert state.tokenizer.codebook.started
+    assert [count > 0 for count in revived] == [False, True, False, True, False, False]
+
+
+def test_averaged_weights_follow_by_their_half_life_and_are_what_a_run_leaves(tmp_path, data):
+    pictures = Pictures(torch.rand(4, 3, 16, 16), torch.rand(4, 16, 16))
+    state = build_tokenizer_state(resolve("tiny32", SMALL), [], CPU)
+    state.nimg = 396
+    before = [p.clone() for p in state.ema.parameters()]
+    train_step(state, pictures, 0.1, World())
+    keep = 0.5 ** (4 / (0.05 * 400))
+    for old, new, own in zip(before, state.ema.parameters(), state.tokenizer.parameters(), strict=True):
+        assert torch.allclose(new, keep * old + (1 - keep) * own, atol=1e-6)
+    state = run(tmp_path / "run", data)
+    left = load_tokenizer(RunFolder(tmp_path / "run").snapshot_path(24)).tokenizer.state_dict()
+    assert_same(left, state.ema.state_dict())
+    assert not torch.equal(left["codebook.codes"], state.tokenizer.codebook.codes)
 
 
 def test_divergence_goes_back_to_the_last_checkpoint_and_gives_up_in_the_end(tmp_path, data, monkeypatch):
