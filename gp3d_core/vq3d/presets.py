@@ -95,7 +95,7 @@ PRESETS = {
             snapshot_kimg=8.0,
             checkpoint_kimg=4.0,
         ),
-        prior=PriorConfig(layers=4, heads=4, width=256),
+        prior=PriorConfig(layers=4, heads=4, width=256, kimg=220.0),
     ),
     "base256": Vq3dConfig(
         preset="base256",

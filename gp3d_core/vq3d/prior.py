@@ -18,8 +18,9 @@ from torch.nn import functional as F
 from gp3d_core.errors import GP3DError
 from gp3d_core.ops.checks import check_shape
 from gp3d_core.vq3d.config import PriorConfig
-from gp3d_core.vq3d.vit import positions
+from gp3d_core.vq3d.vit import attend, positions
 
+_EMBEDDING_STD = 0.02
 Drop = Callable[[Tensor], Tensor]
 
 
@@ -78,7 +79,7 @@ class CausalAttention(nn.Module):
         )
         if past is not None:
             key, value = past.add(key, value)
-        seen = F.scaled_dot_product_attention(query, key, value, is_causal=past is None)
+        seen = attend(query, key, value, causal=past is None)
         return self.output(seen.transpose(1, 2).flatten(2))
 
 
@@ -107,12 +108,12 @@ class Prior(nn.Module):
         width = config.width
         self.embed_class = nn.Embedding(classes + 1, width)
         self.embed_code = nn.Embedding(codes, width)
-        self.rows, self.columns = positions(grid, width), positions(grid, width)
+        self.rows, self.columns = (positions(grid, width, _EMBEDDING_STD) for _ in range(2))
         self.blocks = nn.ModuleList(PriorBlock(width, config.heads) for _ in range(config.layers))
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, codes)
         for table in (self.embed_class, self.embed_code):
-            nn.init.normal_(table.weight, std=0.02)
+            nn.init.normal_(table.weight, std=_EMBEDDING_STD)
 
     @property
     def length(self) -> int:

@@ -31,6 +31,7 @@ from gp3d_core.stepping import StepLog, average_weights, crossed, send_log, upda
 from gp3d_core.streams import stream
 from gp3d_core.vq3d.config import Vq3dConfig
 from gp3d_core.vq3d.objective import learning_rate
+from gp3d_core.vq3d.precision import half_precision
 from gp3d_core.vq3d.prior import Prior, unigram_entropy
 from gp3d_core.vq3d.priorfile import build_prior, keep_tokenizer, save_prior
 from gp3d_core.vq3d.snapshot import TokenizerSnapshot
@@ -192,7 +193,9 @@ def step(state: PriorState, tokens: Tokens, progress: float, world: World) -> St
     items = shuffled(state.nimg, settings.batch, sides * len(tokens.codes), settings.seed)
     codes, labels = (part.to(device) for part in tokens.batch(items))
     noise = stream(settings.seed, "prior", state.rollbacks, state.nimg, device=device)
-    loss = next_code_loss(state.prior(codes, labels, noise), codes).mean()
+    with half_precision(device, state.config.training.precision, training=True):
+        logits = state.prior(codes, labels, noise)
+    loss = next_code_loss(logits.float(), codes).mean()
     loss.backward()
     nn.utils.clip_grad_norm_(state.prior.parameters(), settings.clip)
     lr = learning_rate(settings.lr, progress, warm_up=settings.warm_up, final=settings.final_lr)
