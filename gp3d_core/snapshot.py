@@ -123,6 +123,12 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
 
 def fill_module(module: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
     """Copies `tensors` into `module`, which must have exactly those names and shapes."""
+    check_tensors(module, tensors, path)
+    module.load_state_dict(dict(tensors))
+
+
+def check_tensors(module: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Raises SnapshotError unless `tensors` have exactly the names and shapes of `module`, which may be on "meta"."""
     own = module.state_dict()
     if odd := sorted(set(own) ^ set(tensors)):
         side = "lacks" if odd[0] in own else "has the unknown"
@@ -134,4 +140,3 @@ def fill_module(module: nn.Module, tensors: Mapping[str, Tensor], path: Path) ->
             raise SnapshotError(
                 f"{path} is of another architecture: {name} is {list(tensor.shape)}, expected {list(own[name].shape)}"
             )
-    module.load_state_dict(dict(tensors))

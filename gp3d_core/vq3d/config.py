@@ -221,7 +221,7 @@ _GREATEST = {
     "view_turn": 90.0,
     "dropout": 0.9,
 }
-_GREATEST |= {"class_dropout": 0.9, "size": 65536}
+_GREATEST |= {"class_dropout": 0.9, "size": 65536, "layers": 256, "seam_convs": 256}
 
 
 def check_config(config: Vq3dConfig) -> None:

@@ -22,7 +22,7 @@ from gp3d_core.classes import find_class
 from gp3d_core.config import to_dict
 from gp3d_core.header import SnapshotError, read_header
 from gp3d_core.runfolder import newest_snapshot
-from gp3d_core.snapshot import fill_module, load_tensors, save_tensors
+from gp3d_core.snapshot import check_tensors, fill_module, load_tensors, save_tensors
 from gp3d_core.streams import stream
 from gp3d_core.vq3d.config import Vq3dConfig, parse_config
 from gp3d_core.vq3d.prior import Prior, Sampling, SamplingError
@@ -129,8 +129,11 @@ def load_prior(
             f"{file} speaks the codes of tokenizer {spoken[:12]}, {source} is {found[:12]}; "
             "name the one that it was trained on"
         )
+    tensors = load_tensors(file)
+    with torch.device("meta"):  # nothing is made that is larger than the file
+        check_tensors(build_prior(config, len(classes)), tensors, file)
     prior = build_prior(config, len(classes))
-    fill_module(prior, load_tensors(file), file)
+    fill_module(prior, tensors, file)
     prior.to(device).eval().requires_grad_(False)
     return PriorSnapshot(prior, snapshot, config, classes, nimg, file)
 

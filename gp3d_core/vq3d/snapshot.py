@@ -14,7 +14,7 @@ from gp3d_core.box import NAME, vq3d_tokenizer
 from gp3d_core.config import to_dict
 from gp3d_core.header import SnapshotError, read_header
 from gp3d_core.runfolder import newest_snapshot
-from gp3d_core.snapshot import fill_module, load_tensors, save_tensors
+from gp3d_core.snapshot import check_tensors, fill_module, load_tensors, save_tensors
 from gp3d_core.vq3d.config import Vq3dConfig, parse_config
 from gp3d_core.vq3d.tokenizer import Tokenizer
 
@@ -69,7 +69,10 @@ def load_tokenizer(path: str | Path, device: torch.device | str = "cpu") -> Toke
         raise SnapshotError(
             f"{path} was written by another version of gp3d ({error}); use that version"
         ) from error
+    tensors = load_tensors(path)
+    with torch.device("meta"):  # nothing is made that is larger than the file
+        check_tensors(Tokenizer(config), tensors, path)
     tokenizer = Tokenizer(config)
-    fill_module(tokenizer, load_tensors(path), path)
+    fill_module(tokenizer, tensors, path)
     tokenizer.to(device).eval().requires_grad_(False)
     return TokenizerSnapshot(tokenizer, config, classes, nimg, path)

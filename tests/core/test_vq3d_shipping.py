@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from gp3d_core.checksum import digest
+from gp3d_core.config import override
 from gp3d_core.header import SnapshotError
 from gp3d_core.vq3d.presets import PRESETS, resolve
 from gp3d_core.vq3d.prior import Sampling
@@ -72,3 +73,22 @@ def test_what_cannot_be_shipped_is_refused_and_leaves_nothing(tmp_path):
 @pytest.mark.parametrize("name", sorted(PRESETS))
 def test_presets_fit_together(name):
     assert resolve(name).preset == name
+
+
+@pytest.mark.parametrize("key", ["decoder.width", "decoder.field_width", "encoder.width"])
+def test_header_that_asks_for_a_giant_is_refused_before_anything_is_made(tmp_path, key, monkeypatch):
+    path = tmp_path / "t.safetensors"
+    save_tokenizer(path, Tokenizer(CONFIG), override(CONFIG, f"{key}=12000000"), [], 0)
+    made = []
+    monkeypatch.setattr(torch.nn.Linear, "__init__", watching(torch.nn.Linear.__init__, made))
+    with pytest.raises(SnapshotError, match="another architecture"):
+        load_tokenizer(path)
+    assert set(made) == {"meta"}
+
+
+def watching(original, made):
+    def init(self, *args, **kwargs):
+        original(self, *args, **kwargs)
+        made.append(self.weight.device.type)
+
+    return init
