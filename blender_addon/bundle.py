@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,13 @@ def read_bundle(path: Path) -> Bundle:
     welded = place[faces].astype(np.int32)
     texture, thumbnail = arrays.get("texture"), arrays.get("thumbnail")
     return Bundle(_to_blender(vertices[first]), welded, recipe, uv, texture, colors, thumbnail)
+
+
+def subject(recipe: Mapping[str, Any]) -> str:
+    """What the mesh of a `recipe` shows, in a few words: its class, or the name of its picture without the ending."""
+    if recipe.get("picture"):
+        return Path(str(recipe["picture"])).stem
+    return str(recipe.get("class", {}).get("name", "object"))
 
 
 def crop(bundle: Bundle, share: float, keep_largest: bool) -> Bundle:

@@ -83,6 +83,23 @@ class GP3D_OT_choose_snapshot(_Chooser, bpy.types.Operator):
     filter_glob: StringProperty(default="*.safetensors", options={"HIDDEN"})
 
 
+class GP3D_OT_choose_vq3d(_Chooser, bpy.types.Operator):
+    """Choose the image model of Image to 3D: a VQ3D snapshot, or the folder of its run"""
+
+    bl_idname = "gp3d.choose_vq3d"
+    bl_label = "Choose Image Model"
+    preference = "vq3d"
+
+    filepath: StringProperty(subtype="FILE_PATH")
+    filter_glob: StringProperty(default="*.safetensors", options={"HIDDEN"})
+
+    def execute(self, context: bpy.types.Context) -> Result:
+        """Keeps the path and forgets the old problem; the engine may stay, it reads the model with the next picture."""
+        preferences(context).vq3d = self.filepath
+        STATE.session.problem = None
+        return {"FINISHED"}
+
+
 class GP3D_OT_copy(bpy.types.Operator):
     """Copy to the clipboard"""
 
@@ -170,6 +187,7 @@ CLASSES = (
     GP3D_OT_engine_stop,
     GP3D_OT_choose_engine,
     GP3D_OT_choose_snapshot,
+    GP3D_OT_choose_vq3d,
     GP3D_OT_copy,
     GP3D_OT_show_log,
     GP3D_OT_remedy,

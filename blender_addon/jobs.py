@@ -19,8 +19,9 @@ from typing import Any
 import bpy
 
 from . import library, scene
-from .bundle import Bundle, BundleError, crop, read_bundle
-from .problems import Problem
+from .bundle import Bundle, BundleError, crop, read_bundle, subject
+from .photographs import check_unchanged, chosen_files, source_of
+from .problems import Problem, RequestError
 from .properties import GRIDS, preferences
 from .search import ImageNetClass, find, search
 from .session import Happening, Job
@@ -30,10 +31,6 @@ MOST_OBJECTS = 500
 _BUSY_INTERVAL, _REST_INTERVAL = 0.1, 1.0
 _GAP = 1.25  # distance of neighbours in units of their size
 _FINEST_GRID, _LARGEST_TEXTURE = 512, 8192
-
-
-class RequestError(Exception):
-    """Choices that cannot become a job; the message is one sentence."""
 
 
 # The engine
@@ -170,16 +167,14 @@ def generate(
 
 
 def picture_to_mesh(context: bpy.types.Context, picture: str, chosen: Mapping[str, Any]) -> None:
-    """Asks for the mesh of a photograph. Raises RequestError if there is none, or no model for it."""
-    path, model = bpy.path.abspath(picture), bpy.path.abspath(preferences(context).vq3d)
-    if not model:
-        raise RequestError("Choose an Image Model first, in the panel Engine")
-    if not Path(path).is_file():
-        raise RequestError(f"There is no picture at {path or 'an empty path'}")
+    """Asks for the mesh of a photograph, of all its pieces. Raises RequestError if there is no picture."""
+    files = chosen_files(context, picture)
     ensure_engine(context)
-    options = {**build_options(chosen), "location": spot(context, chosen, 0, 1)}
-    request = {"picture": path, "tokenizer": model, **surface_request(chosen)}
-    _submit([Job("picture", request, {"options": options, "scene": context.scene.name})])
+    surface = {**surface_request(chosen), "keep": "auto"}
+    if surface["crop_depth"] is None and not chosen["backdrop"]:
+        surface["crop_depth"] = "auto"
+    options = {**build_options(chosen), "location": spot(context, chosen, 0, 1), "keep_largest": False}
+    _submit([Job("picture", {**files, **surface}, {"options": options, "scene": context.scene.name})])
 
 
 def build_options(chosen: Mapping[str, Any]) -> dict[str, Any]:
@@ -220,6 +215,8 @@ def regenerate(context: bpy.types.Context, thing: bpy.types.Object, higher: bool
     if "sample" in request:
         _rebuild(context, thing, read_bundle(SAMPLES / f"{request['sample']}.npz"), recipe)
         return
+    if "picture" in request:
+        check_unchanged(recipe)
     if higher:
         if request["grid"] >= _FINEST_GRID:
             raise RequestError("This object has the finest grid already")
@@ -314,13 +311,16 @@ def _import(job: Job, result: Mapping[str, Any]) -> None:
     try:
         bundle = read_bundle(Path(str(result.get("files", {}).get("npz"))))
         request = {key: value for key, value in job.request.items() if key not in ("dir", "stem")}
+        model = STATE.session.ready.get("snapshot", {})
+        if job.op == "picture":
+            model, request = source_of(result, request)
         engine = {"gp3d": STATE.session.version, "device": STATE.session.ready.get("device")}
         recipe = {
             "request": request,
             "recipe": bundle.recipe,
             "options": job.context["options"],
             "engine": engine,
-            "model": STATE.session.ready.get("snapshot", {}),
+            "model": model,
         }
         target = bpy.data.objects.get(job.context.get("target", ""))
         if target is not None:
@@ -336,7 +336,7 @@ def _import(job: Job, result: Mapping[str, Any]) -> None:
     warnings = [str(warning) for warning in result.get("warnings") or []]
     STATE.notice = job.note or " ".join(warnings) or f"{len(bundle.faces):,} faces in {took:.1f} s"
     STATE.import_seconds = time.monotonic() - began
-    _push_undo(context, f"GP3D {bundle.recipe.get('class', {}).get('name', 'object')}")
+    _push_undo(context, f"GP3D {subject(bundle.recipe)}")
 
 
 def add(
@@ -344,9 +344,7 @@ def add(
 ) -> bpy.types.Object:
     """A new object of `bundle` with everything that `recipe` says. Raises BundleError, OSError or RuntimeError."""
     made, options = recipe["recipe"], recipe["options"]
-    name = "gp3d_{}_{}".format(
-        re.sub(r"\W+", "_", str(made.get("class", {}).get("name", "object"))), made.get("seed", "picture")
-    )
+    name = "gp3d_{}_{}".format(re.sub(r"\W+", "_", subject(made)), made.get("seed", "picture"))
     bundle = crop(bundle, options["crop"], options["keep_largest"])
     thing = scene.add_object(context, scene.build_mesh(bundle, name, options), name, options)
     scene.write_recipe(thing, recipe)

@@ -13,6 +13,8 @@ import bpy
 import numpy as np
 import numpy.typing as npt
 
+from .bundle import subject
+
 CATALOG_FILE = "blender_assets.cats.txt"
 _HEADER = "# This is an Asset Catalog Definition file for Blender.\n\nVERSION 1\n\n"
 _NAMESPACE = uuid.UUID(
@@ -55,13 +57,14 @@ def mark(thing: bpy.types.Object, recipe: Mapping[str, Any], tags: Sequence[str]
     """
     made = recipe.get("recipe", {})
     kind = made.get("class", {})
-    name = str(kind.get("name", "object"))
+    name, of_picture = subject(made), "picture" in made
     thing.asset_mark()
     data = thing.asset_data
     data.catalog_id = catalog_id(catalog_path(name))
-    data.description = f"{name}, seed {made.get('seed')}, made by GP3D"
+    origin = f"the picture {made['picture']}" if of_picture else f"{name}, seed {made.get('seed')}"
+    data.description = f"{origin}, made by GP3D"
     data.author = "GP3D"
-    for tag in ("imagenet", name, str(kind.get("wnid") or ""), *tags):
+    for tag in ("picture" if of_picture else "imagenet", name, str(kind.get("wnid") or ""), *tags):
         if tag.strip():
             data.tags.new(tag.strip(), skip_if_exists=True)
     if bpy.data.filepath:
@@ -88,7 +91,8 @@ def save(things: Sequence[bpy.types.Object], folder: Path) -> list[Path]:
     for thing in things:
         file = folder / f"{bpy.path.clean_name(thing.name)}.blend"
         bpy.data.libraries.write(str(file), {thing}, fake_user=True, compress=True)
-        add_catalog(folder, catalog_path(str(thing.get("gp3d_class", "object"))))
+        made = {"picture": thing.get("gp3d_picture"), "class": {"name": thing.get("gp3d_class", "object")}}
+        add_catalog(folder, catalog_path(subject(made)))
         files.append(file)
     return files
 

@@ -140,6 +140,7 @@ class GP3D_OT_picture(bpy.types.Operator):
         name="Quality", items=[(name, name.capitalize(), "") for name in jobs.GRIDS], default="STANDARD"
     )
     size: FloatProperty(name="Longest Side", min=0.001, default=1.0)
+    backdrop: BoolProperty(name="Backdrop")
 
     def execute(self, context: bpy.types.Context) -> Result:
         """Starts the job, or in background mode does it."""

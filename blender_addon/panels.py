@@ -9,6 +9,7 @@ from typing import Any
 import bpy
 
 from . import jobs, scene
+from .bundle import subject
 from .engine_operators import COMMAND
 from .problems import Problem
 from .properties import GRIDS, described, preferences
@@ -34,6 +35,7 @@ _STAGES = {
 _REMEDIES = {  # button of a problem: operator, label, icon
     "CHOOSE_ENGINE": ("gp3d.choose_engine", "Choose Engine…", "FILEBROWSER"),
     "CHOOSE_SNAPSHOT": ("gp3d.choose_snapshot", "Choose Model…", "FILEBROWSER"),
+    "CHOOSE_VQ3D": ("gp3d.choose_vq3d", "Choose Image Model…", "FILEBROWSER"),
     "COPY_DIAGNOSTICS": ("gp3d.copy", "Copy Diagnostics", "COPYDOWN"),
     "RESTART": ("gp3d.remedy", "Restart Engine", "FILE_REFRESH"),
     "USE_CPU": ("gp3d.remedy", "Use the CPU", "FILE_REFRESH"),
@@ -41,6 +43,10 @@ _REMEDIES = {  # button of a problem: operator, label, icon
     "OTHER_SEED": ("gp3d.remedy", "Another Seed", "FILE_REFRESH"),
     "CLEAR_CLASS": ("gp3d.remedy", "Choose a Known Class", "VIEWZOOM"),
 }
+_NO_IMAGE_MODEL = (
+    "Needs an image model: a VQ3D snapshot. None is chosen, so that the engine's own is taken, if it brings one; "
+    "docs/vq3d.md of the project says how to train another."
+)
 _LETTER = 6.6  # mean width of a letter in pixels at scale 1
 
 
@@ -219,9 +225,9 @@ def _draw_active(layout: Any, context: bpy.types.Context) -> None:
     if shading is not None and shading.type == "SOLID" and shading.color_type not in ("TEXTURE", "VERTEX"):
         layout.operator("gp3d.show_colors", icon="SHADING_TEXTURE")
     box = layout.box()
-    seed = recipe.get("recipe", {}).get("seed")
-    of_seed = "" if seed is None else f" · seed {seed}"
-    box.label(text=f"{thing.get('gp3d_class', '')}{of_seed}", icon="OBJECT_DATA")
+    made = recipe.get("recipe", {})
+    of_seed = "" if made.get("seed") is None else f" · seed {made['seed']}"
+    box.label(text=f"{made.get('picture') or subject(made)}{of_seed}", icon="OBJECT_DATA")
     column = box.column(align=True)
     column.enabled = not STATE.session.at_work
     row = column.row(align=True)
@@ -284,14 +290,15 @@ class GP3D_PT_picture(_SubPanel, bpy.types.Panel):
     """A photograph becomes a mesh."""
 
     bl_label = "Image to 3D"
-    names = ("picture",)
+    names = ("picture", "backdrop")
 
     def draw(self, context: bpy.types.Context) -> None:
-        """The picture and a button; without a model for it, which one to choose."""
+        """The picture and a button; as long as no model is chosen for it, which one is needed."""
         _SubPanel.draw(self, context)
         if not preferences(context).vq3d:
-            _paragraph(self.layout.column(), context, "Choose an Image Model first, in the panel Engine.")
-            return
+            column = self.layout.column()
+            _paragraph(column, context, _NO_IMAGE_MODEL, "INFO")
+            column.operator("gp3d.choose_vq3d", text="Choose Image Model…", icon="FILEBROWSER")
         row = self.layout.row()
         row.enabled = STATE.command is not None and not STATE.session.at_work
         row.operator("gp3d.picture", icon="IMAGE_DATA")

@@ -28,7 +28,17 @@ _TABLE = {
     "E_PROTOCOL": ("COPY_DIAGNOSTICS", "The engine refused the request"),
     "E_INTERNAL": ("COPY_DIAGNOSTICS", "The engine made a mistake"),
 }
+# Where another button helps when a picture was to become a mesh
+_OF_PICTURES = {
+    "E_NO_WEIGHTS": "CHOOSE_VQ3D",
+    "E_BAD_WEIGHTS": "CHOOSE_VQ3D",
+    "E_EMPTY_MESH": "COPY_DIAGNOSTICS",
+}
 _LONGEST = 300
+
+
+class RequestError(Exception):
+    """Choices that cannot become a job; the message is one sentence."""
 
 
 class Problem(NamedTuple):
@@ -46,13 +56,16 @@ class Problem(NamedTuple):
         return cls(code, _one_line(sentence or usual), button, _one_line(hint))
 
 
-def from_engine(message: Mapping[str, Any]) -> Problem:
-    """The problem of an `error` event."""
+def from_engine(message: Mapping[str, Any], op: str = "") -> Problem:
+    """The problem of an `error` event that ended a job of this kind."""
     said = {
         name: message.get(name) if isinstance(message.get(name), str) else ""
         for name in ("message", "action")
     }
-    return Problem.of(str(message.get("code")), str(said["message"]), str(said["action"]))
+    problem = Problem.of(str(message.get("code")), str(said["message"]), str(said["action"]))
+    if op == "picture":
+        problem = problem._replace(button=_OF_PICTURES.get(problem.code, problem.button))
+    return problem
 
 
 def after_exit(code: int, log: Sequence[str]) -> Problem:

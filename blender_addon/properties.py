@@ -41,7 +41,8 @@ class GP3DPreferences(bpy.types.AddonPreferences):
     )
     vq3d: StringProperty(
         name="Image Model",
-        description="For Image to 3D: a VQ3D snapshot (.safetensors) or the folder of its run",
+        description="For Image to 3D: a VQ3D snapshot (.safetensors) or the folder of its run. "
+        "Empty: the one that the engine brings, if it brings one",
         subtype="FILE_PATH",
     )
     device: EnumProperty(
@@ -167,7 +168,11 @@ class GP3DSettings(bpy.types.PropertyGroup):
         min=-1.0,
         max=1.0,
     )
-    keep_largest: BoolProperty(name="One Piece", description="Keep only the largest piece", default=True)
+    keep_largest: BoolProperty(
+        name="One Piece",
+        description="Keep only the largest piece; of a picture all but specks stay",
+        default=True,
+    )
     smooth: BoolProperty(name="Smooth", description="Interpolate normals over the faces", default=True)
 
     color: EnumProperty(
@@ -244,6 +249,11 @@ class GP3DSettings(bpy.types.PropertyGroup):
 
     picture: StringProperty(
         name="Picture", description="Photograph of any size that becomes a mesh", subtype="FILE_PATH"
+    )
+
+    backdrop: BoolProperty(
+        name="Backdrop",
+        description="Keep also what lies behind the subject and its ground, unless Depth Cut in the panel Mesh is set",
     )
 
     as_asset: BoolProperty(name="Mark as Asset", description="With catalogue, tags and a picture")

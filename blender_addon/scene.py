@@ -10,10 +10,11 @@ import bpy
 import numpy as np
 import numpy.typing as npt
 
-from .bundle import Bundle, place
+from .bundle import Bundle, place, subject
 
 RECIPE = "gp3d"  # custom property with everything that made the object, as JSON
 COLLECTION = "GP3D"
+_MAIN = ("model", "model_sha256", "picture", "class", "seed", "truncation")  # custom properties gp3d_…
 _TURNS = {
     "NEG_Y": 0.0,
     "POS_X": 1.0,
@@ -158,13 +159,22 @@ def replace_mesh(thing: bpy.types.Object, mesh: bpy.types.Mesh) -> None:
 
 
 def write_recipe(thing: bpy.types.Object, recipe: Mapping[str, Any]) -> None:
-    """Keeps `recipe` on the object: whole, and its main points where a person reads them."""
+    """Keeps `recipe` on the object: whole, and its main points where a person reads them.
+
+    Those of a picture are its name, and the name and hash of the image model: it has no class, seed or truncation.
+    """
     thing[RECIPE] = json.dumps(recipe, sort_keys=True)
-    made = recipe.get("recipe", {})
-    thing["gp3d_class"] = str(made.get("class", {}).get("name", "object"))
-    thing["gp3d_seed"] = str(made.get("seed", ""))
-    thing["gp3d_truncation"] = float(made.get("truncation", 0.0) or 0.0)
-    thing["gp3d_model"] = str(recipe.get("model", {}).get("name", ""))
+    made, model = recipe.get("recipe", {}), recipe.get("model", {})
+    main: dict[str, str | float] = {"model": str(model.get("name", ""))}
+    if "picture" in made:
+        main |= {"picture": str(made["picture"]), "model_sha256": str(model.get("sha256", ""))}
+    else:
+        main |= {"class": subject(made), "seed": str(made.get("seed", ""))}
+        main["truncation"] = float(made.get("truncation", 0.0) or 0.0)
+    for name in _MAIN:
+        thing.pop(f"gp3d_{name}", None)
+    for name, value in main.items():
+        thing[f"gp3d_{name}"] = value
 
 
 def read_recipe(thing: bpy.types.Object | None) -> dict[str, Any] | None:

@@ -260,7 +260,7 @@ class Session:
             self.finished -= 1
             self.waiting.appendleft(job)
             return []
-        self.problem = from_engine(message)
+        self.problem = from_engine(message, job.op)
         return [Happening("failed", job, {"problem": self.problem})]
 
     def _end_job(self) -> None:

@@ -45,21 +45,29 @@ def keep_largest(mesh: Mesh, count: int = 1) -> Mesh:
 
     A cavity is a component whose faces look inwards.
     """
-    total, labels = _components(len(mesh.vertices), mesh.faces)
-    label = labels[mesh.faces[:, 0]]
-    volumes = np.bincount(label, weights=signed_volumes(mesh.vertices, mesh.faces), minlength=total)
+    label, volumes = _pieces(mesh)
     largest = np.argsort(-volumes, kind="stable")[:count]
     kept = largest[volumes[largest] > 0] if volumes.max() > 0 else largest[:1]
-    if len(kept) == total:
+    if len(kept) == len(volumes):
         return mesh
     return _without_unused(mesh.vertices, mesh.faces[np.isin(label, kept)])
 
 
-def fill_cavities(mesh: Mesh) -> Mesh:
-    """`mesh` without the components whose faces look inwards, without colours."""
+def piece_volumes(mesh: Mesh) -> np.ndarray:
+    """What every component of `mesh` encloses [C], of one that looks inwards below zero; in no order."""
+    return _pieces(mesh)[1]
+
+
+def _pieces(mesh: Mesh) -> tuple[np.ndarray, np.ndarray]:
+    """The component [F] that each face belongs to, and the signed volumes [C] of the components."""
     total, labels = _components(len(mesh.vertices), mesh.faces)
     label = labels[mesh.faces[:, 0]]
-    volumes = np.bincount(label, weights=signed_volumes(mesh.vertices, mesh.faces), minlength=total)
+    return label, np.bincount(label, weights=signed_volumes(mesh.vertices, mesh.faces), minlength=total)
+
+
+def fill_cavities(mesh: Mesh) -> Mesh:
+    """`mesh` without the components whose faces look inwards, without colours."""
+    label, volumes = _pieces(mesh)
     if (volumes >= 0).all() or not (volumes > 0).any():
         return mesh
     return _without_unused(mesh.vertices, mesh.faces[volumes[label] > 0])

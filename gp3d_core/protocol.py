@@ -206,6 +206,18 @@ def _level(value: Any) -> float | str:
     raise ValueError('"auto" or a density above 0')
 
 
+def _or_auto(check: Check) -> Check:
+    def check_or_auto(value: Any) -> Any:
+        if value == "auto":
+            return value
+        try:
+            return check(value)
+        except ValueError as error:
+            raise ValueError(f'"auto", {error}') from None
+
+    return check_or_auto
+
+
 def _choice(*names: str) -> Check:
     def check(value: Any) -> str:
         if isinstance(value, str) and value in names:
@@ -293,10 +305,12 @@ OPERATIONS: dict[str, dict[str, tuple[Check, Any]]] = {
     },
     "mesh": _WISH | _SURFACE | {"seed": (_SEED, _REQUIRED), "crop_box": (_crop_box, None)},
     "picture": _SURFACE
-    | {
+    | {  # `keep` and `crop_depth` differ: see SceneMeshOptions
         "picture": (_text(4096, r"[^\0]+", "a path"), _REQUIRED),
         "tokenizer": (_text(4096, r"[^\0]+", "a path"), _REQUIRED),
         "dir": (_folder, _REQUIRED),
+        "keep": (_or_auto(_SURFACE["keep"][0]), "auto"),
+        "crop_depth": (_or_auto(_SURFACE["crop_depth"][0]), "auto"),
     },
     "cancel": {"target": (_text(128), _REQUIRED)},
     "status": {},

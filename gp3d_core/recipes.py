@@ -58,6 +58,11 @@ def read_recipe(path: Path) -> dict[str, Any]:
         raise RecipeError(
             f"{path}: expected gp3d-recipe version {VERSION}, found {found[0]} version {found[1]}"
         )
+    if "tokenizer" in recipe:
+        raise RecipeError(
+            f"{path} is the recipe of the picture {recipe.get('scene')}, and gp3d mesh makes objects of classes; "
+            "use gp3d vq3d reconstruct and gp3d vq3d mesh, or Regenerate in Blender"
+        )
     needed = {
         "class": dict,
         "seed": int,

@@ -1,6 +1,6 @@
 """Pictures of the add-on in a real Blender window: docs/addon-*.png (`make addon-gui`).
 
-    .venv/bin/python tools/addon_gui.py [--snapshot RUN] [--out docs]
+    .venv/bin/python tools/addon_gui.py [--snapshot RUN] [--image-model RUN --picture FILE] [--out docs]
 
 Starts Xvfb and the `blender` on PATH (Debian: apt-get install blender xvfb xdotool imagemagick python3-numpy), installs
 the built add-on there, presses its buttons with the mouse, and takes pictures before, during and after. Positions fit
@@ -31,7 +31,8 @@ PARK = (600, 860)  # where the mouse disturbs nobody
 TAB = (1307, 198)
 PREVIEW, SECOND_PICTURE, GENERATE = (1140, 278), (1242, 398), (1200, 547)
 SHOW_COLORS, FIRST_SAMPLE, SAMPLE_COLORS = (1205, 599), (1152, 422), (1205, 598)
-SUB_PANELS = ((1150, 473), (1150, 421), (1150, 395), (1150, 370))  # from below: opening one moves no other
+SUB_PANELS = ((1150, 499), (1150, 421), (1150, 395), (1150, 370))  # from below: opening one moves no other
+PICTURE_PANEL, PICTURE_BUTTON = (1150, 473), (1200, 548)
 
 
 @contextmanager
@@ -107,14 +108,16 @@ class Window:
 
 
 @contextmanager
-def blender(folder: Path, out: Path, engine: str, snapshot: Path, addon: Path) -> Iterator[Window]:
-    """A fresh Blender with the add-on and the sidebar's tab open."""
+def blender(
+    folder: Path, out: Path, engine: str, snapshot: Path, addon: Path, image: tuple[str, str]
+) -> Iterator[Window]:
+    """A fresh Blender with the add-on and the sidebar's tab open; `image` is an image model and a picture, or empty."""
     notes = folder / "notes"
     notes.mkdir(parents=True)
     environment = {**os.environ, "DISPLAY": DISPLAY, "LIBGL_ALWAYS_SOFTWARE": "1"}
     environment |= {f"BLENDER_USER_{kind}": str(folder / kind) for kind in ("CONFIG", "SCRIPTS")}
     size = ["--window-geometry", "0", "0", str(WIDTH), str(HEIGHT)]
-    script = ["--python", ROOT / "tools/addon_gui_blender.py", "--", addon, engine, snapshot, notes]
+    script = ["--python", ROOT / "tools/addon_gui_blender.py", "--", addon, engine, snapshot, notes, *image]
     with (folder / "blender.log").open("w") as log:
         command = ["blender", "--factory-startup", *size, *map(str, script)]
         with running(command, env=environment, cwd=folder, stdout=log, stderr=log):
@@ -148,6 +151,14 @@ def take_panels(window: Window) -> None:
     window.shoot("panels", SIDEBAR)
 
 
+def take_picture(window: Window) -> None:
+    """Image to 3D, and what it made."""
+    window.click(*PICTURE_PANEL)
+    window.click(*PICTURE_BUTTON)
+    window.wait("objects 1", 240)
+    window.shoot("picture", VIEWPORT)
+
+
 def take_samples(window: Window) -> None:
     """The card of a Blender without engine, and a sample."""
     window.click(*FIRST_SAMPLE)
@@ -161,6 +172,11 @@ def main() -> int:
     """Takes all pictures; exit code 3 if a program is missing."""
     parser = argparse.ArgumentParser(description="Take pictures of the add-on in a real Blender window.")
     parser.add_argument("--snapshot", type=Path, default=ROOT / "runs/demo/train", help="model to use")
+    parser.add_argument("--image-model", type=Path, help="VQ3D snapshot, for a picture of Image to 3D")
+    parser.add_argument("--picture", type=Path, help="what Image to 3D shall be shown with")
+    parser.add_argument(
+        "--only", choices=("generating", "panels", "picture", "samples"), help="take no others"
+    )
     parser.add_argument("--engine", type=Path, default=ROOT, help="gp3d program or project folder")
     parser.add_argument("--out", type=Path, default=ROOT / "docs", help="folder of the pictures")
     options = parser.parse_args()
@@ -176,9 +192,20 @@ def main() -> int:
         stack.enter_context(running(screen, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
         time.sleep(2)
         real = str(options.engine)
-        for engine, take in ((real, take_generating), (real, take_panels), ("none", take_samples)):
-            with blender(folder / take.__name__, out, engine, options.snapshot.resolve(), addon) as window:
-                take(window)
+        image = (
+            (str(options.image_model.resolve()), str(options.picture.resolve()))
+            if options.picture
+            else ("", "")
+        )
+        takes = [(real, take_generating), (real, take_panels), ("none", take_samples)]
+        takes += [(real, take_picture)] if options.picture else []
+        for engine, take in takes:
+            if options.only in (None, take.__name__.removeprefix("take_")):
+                of = image if take is take_picture else ("", "")
+                with blender(
+                    folder / take.__name__, out, engine, options.snapshot.resolve(), addon, of
+                ) as window:
+                    take(window)
     for path in sorted(out.glob("addon-*.png")):
         print(path)
     return 0

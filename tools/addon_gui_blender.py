@@ -1,6 +1,7 @@
 """Runs inside Blender's window for tools/addon_gui.py: installs the add-on and leaves notes about what is going on.
 
-Arguments after `--`: legacy zip, engine (project folder, or "none"), snapshot, folder for notes.
+Arguments after `--`: legacy zip, engine (project folder, or "none"), snapshot, folder for notes, and for Image to 3D
+the image model and the picture, empty for none.
 """
 
 import sys
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import bpy
 
-ZIP, ENGINE, SNAPSHOT, NOTES = sys.argv[sys.argv.index("--") + 1 :]
+ZIP, ENGINE, SNAPSHOT, NOTES, IMAGE_MODEL, PICTURE = sys.argv[sys.argv.index("--") + 1 :]
 INTERVAL = 0.1
 
 
@@ -26,6 +27,11 @@ def prepare():
     space.region_3d.view_location = (0.35, 0.0, 0.4)
     for thing in list(bpy.data.objects):
         bpy.data.objects.remove(thing)
+    bpy.context.scene.gp3d.picture = PICTURE
+    if PICTURE:
+        space.shading.color_type = "TEXTURE"
+        space.region_3d.view_distance, space.region_3d.view_location = 2.2, (0.15, 0.0, 0.3)
+        space.region_3d.view_rotation = (0.781, 0.6, 0.106, 0.138)  # nearly from the front
     bpy.ops.ed.undo_push(message="empty scene")
     bpy.types.GP3D_PT_main.append(lambda panel, context: note("drawn"))
     note("ready")
@@ -58,5 +64,5 @@ bpy.ops.preferences.addon_install(filepath=ZIP)
 bpy.ops.preferences.addon_enable(module="gp3d")
 chosen = bpy.context.preferences.addons["gp3d"].preferences
 if ENGINE != "none":
-    chosen.engine_path, chosen.snapshot = ENGINE, SNAPSHOT
+    chosen.engine_path, chosen.snapshot, chosen.vq3d = ENGINE, SNAPSHOT, IMAGE_MODEL
 bpy.app.timers.register(prepare, first_interval=1.0)

@@ -12,9 +12,7 @@ unless it is asked for, and so is every speck; what is left is the subject on it
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -23,15 +21,15 @@ from torch import Tensor
 
 from gp3d_core.cleaning import keep_largest, mesh_report, piece_volumes, vertex_normals
 from gp3d_core.isosurface import SignedDistance
-from gp3d_core.meshfile import Mesh, save_mesh
+from gp3d_core.meshfile import Mesh
 from gp3d_core.meshing import extract_mesh
 from gp3d_core.meshmaking import Coloring
 from gp3d_core.signals import Progress, quiet
 from gp3d_core.texturing import bake_texture, vertex_colors
-from gp3d_core.vq3d.composition import nearest_in
 from gp3d_core.vq3d.depth import DepthSpace
 from gp3d_core.vq3d.editing import WHOLE
 from gp3d_core.vq3d.scenefile import Scene
+from gp3d_core.vq3d.selection import nearest_in
 from gp3d_core.vq3d.viewing import RADIUS, Field
 
 Auto = Literal["auto"]
@@ -121,22 +119,22 @@ def mesh_of(
 def backdrop(scene: Scene) -> float | None:
     """Where the backdrop of the picture begins, as a `crop_depth`; None for a scene without one.
 
-    Otsu's threshold of the inverse depths that the camera sees, unless that would come near the subject, by which the
-    thing that views turn about is meant.
+    Midway between what Otsu's threshold of the inverse depths that the camera sees takes for far and for near, but no
+    nearer than somewhat behind the subject, by which the thing that views turn about is meant.
     """
     inverse = scene.view().disparity[0]
     far = nearest_in(inverse, WHOLE) == 0
     if not bool(far.any()):
         return None
     space = DepthSpace.of(scene.camera)
-    border = float(space.normalise(inverse[far].max()))
+    border = float(space.normalise((inverse[far].max() + inverse[~far].min()) / 2))
     subject = float(space.normalise(torch.tensor(1 / scene.pivot)))
     return min(1.0, 1 - 2 * min(border, _SUBJECT * subject))
 
 
 def _without_specks(mesh: Mesh) -> Mesh:
     volumes = piece_volumes(mesh)
-    return keep_largest(mesh, int((volumes >= _SPECK * volumes.max()).sum()))
+    return keep_largest(mesh, max(1, int((volumes >= _SPECK * volumes.max()).sum())))
 
 
 def recipe_of(scene: Scene, options: SceneMeshOptions, facts: dict[str, Any]) -> dict[str, Any]:
@@ -147,17 +145,6 @@ def recipe_of(scene: Scene, options: SceneMeshOptions, facts: dict[str, Any]) ->
         "options": asdict(options),
         **facts,
     }
-
-
-def write_scene_mesh(
-    scene: Scene, stem: Path, formats: Sequence[str], options: SceneMeshOptions
-) -> Iterator[Path]:
-    """Writes the mesh of `scene` as `<stem>.<format>` and yields the files, each whole."""
-    mesh, facts = mesh_of(scene, options)
-    for suffix in formats:
-        path = stem.with_name(f"{stem.name}.{suffix}")
-        save_mesh(mesh, path, recipe_of(scene, options, facts))
-        yield path
 
 
 def _crop(depth: float | None) -> SignedDistance | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import struct
@@ -119,8 +120,15 @@ def mesh(number: str, ask: dict) -> None:
         time.sleep(0.1 if MODE in ("slow", "deaf") else 0)
         if number in CANCELLED and MODE != "deaf":
             return fail(number, "E_CANCELLED", "cancelled")
-    made = {"class": {"name": Path(ask.get("picture", "")).stem}, "grid": ask["grid"]}
-    if ask["op"] == "mesh":
+    more = {}
+    if ask["op"] == "picture":
+        more = {"tokenizer": {"name": "tok.safetensors", "path": ask["tokenizer"], "sha256": "abcdef012345"}}
+        hashes = {
+            key: hashlib.sha256(Path(ask[name]).read_bytes()).hexdigest()
+            for key, name in (("picture_sha256", "picture"), ("tokenizer", "tokenizer"))
+        }
+        made = {"picture": Path(ask["picture"]).name, "grid": ask["grid"], **hashes}
+    else:
         made = {"class": record(ask["class"]), "grid": ask["grid"]} | {
             key: ask[key] for key in ("seed", "truncation")
         }
@@ -141,6 +149,7 @@ def mesh(number: str, ask: dict) -> None:
         vertices=25,
         faces=14,
         seconds=0.2,
+        **more,
     )
 
 

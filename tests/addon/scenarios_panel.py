@@ -5,6 +5,7 @@ Run by blender_child.py, never imported by pytest.
 
 from __future__ import annotations
 
+import json
 import time
 from types import SimpleNamespace
 
@@ -163,20 +164,16 @@ def scenario_pictures_and_the_active_object_are_shown(tools):
 
 
 def scenario_a_photograph_becomes_an_object(tools):
-    photograph = tools.folder / "owl.png"
-    photograph.write_bytes(b"the engine looks at it")
-    button = ("operator", "gp3d.picture", None)
-    assert button not in draw(tools)
-    tools.preferences().vq3d = str(tools.folder)
-    assert button in draw(tools)
-    said = tools.refusal(RuntimeError, lambda: bpy.ops.gp3d.picture(picture=str(tools.folder / "none.png")))
-    assert "no picture at" in said
+    photograph, _ = picture_files(tools)
     bpy.context.scene.gp3d.picture = str(photograph)
     assert bpy.ops.gp3d.picture() == {"FINISHED"}
     thing = bpy.context.active_object
     assert thing.name == "gp3d_owl_picture"
-    assert (thing["gp3d_class"], thing["gp3d_seed"]) == ("owl", "")
-    assert "owl" in texts(draw(tools)).splitlines()
+    told = {name: value for name, value in thing.items() if name.startswith("gp3d_")}
+    model = {"gp3d_model": "tok.safetensors", "gp3d_model_sha256": "abcdef012345"}
+    assert told == {"gp3d_picture": "owl.png", **model}
+    assert json.loads(thing["gp3d"])["model"]["name"] == "tok.safetensors"
+    assert "owl.png" in texts(draw(tools)).splitlines()
     faces = len(thing.data.polygons)
     assert bpy.ops.gp3d.regenerate(higher=True) == {"FINISHED"}
     assert len(bpy.data.objects) == 1
@@ -185,6 +182,78 @@ def scenario_a_photograph_becomes_an_object(tools):
     assert bpy.ops.gp3d.use_recipe() == {"FINISHED"}
     assert bpy.context.scene.gp3d.picture == str(photograph)
     tools.preferences().vq3d = ""
+
+
+def scenario_without_a_picture_it_is_said_what_to_choose(tools):
+    choose = ("operator", "gp3d.choose_vq3d", "Choose Image Model…")
+    record = draw(tools)
+    assert choose in record
+    assert ("operator", "gp3d.picture", None) in record
+    said = texts(record).replace("\n", " ")
+    assert "Needs an image model: a VQ3D snapshot." in said
+    assert "docs/vq3d.md" in said
+    _, model = picture_files(tools)
+    assert choose not in draw(tools)
+    for picture, words in (
+        ("", "Choose a picture first"),
+        ("//owl.png", "save the .blend first"),
+        (str(tools.folder / "none.png"), "no picture at"),
+    ):
+        said = tools.refusal(RuntimeError, lambda picture=picture: bpy.ops.gp3d.picture(picture=picture))
+        assert words in said
+    assert bpy.ops.gp3d.choose_vq3d(filepath=str(model)) == {"FINISHED"}
+    assert tools.preferences().vq3d == str(model)
+    tools.preferences().vq3d = ""
+
+
+def scenario_changed_picture_is_not_made_again(tools):
+    photograph, model = picture_files(tools)
+    bpy.ops.gp3d.picture(picture=str(photograph))
+    for file, words in ((photograph, "picture at"), (model, "image model at")):
+        before = file.read_bytes()
+        file.write_bytes(b"another")
+        said = tools.refusal(RuntimeError, bpy.ops.gp3d.regenerate)
+        assert words in said
+        assert "has changed since" in said
+        file.unlink()
+        assert "is no longer at" in tools.refusal(RuntimeError, bpy.ops.gp3d.regenerate)
+        file.write_bytes(before)
+    assert bpy.ops.gp3d.regenerate() == {"FINISHED"}
+    tools.preferences().vq3d = ""
+
+
+def scenario_pictures_are_asked_for_without_their_backdrop(tools):
+    photograph, _ = picture_files(tools)
+    wanted = []
+    for choices in ({}, {"backdrop": True}):
+        bpy.ops.gp3d.picture(picture=str(photograph), **choices)
+        request = json.loads(bpy.context.active_object["gp3d"])["request"]
+        wanted.append((request["crop_depth"], request["keep"]))
+    assert wanted == [("auto", "auto"), (None, "auto")]
+    bpy.context.scene.gp3d.depth_cut = 0.5
+    bpy.ops.gp3d.picture(picture=str(photograph))
+    assert json.loads(bpy.context.active_object["gp3d"])["request"]["crop_depth"] == 0.5
+    bpy.context.scene.gp3d.depth_cut = 1.0
+    tools.preferences().vq3d = ""
+
+
+def scenario_photograph_is_an_asset_without_seed(tools):
+    photograph, _ = picture_files(tools)
+    bpy.context.scene.gp3d.as_asset = True
+    assert bpy.ops.gp3d.picture(picture=str(photograph)) == {"FINISHED"}
+    data = bpy.context.active_object.asset_data
+    assert data.description == "the picture owl.png, made by GP3D"
+    assert {tag.name for tag in data.tags} == {"picture", "owl"}
+    tools.preferences().vq3d = ""
+
+
+def picture_files(tools):
+    """A picture and an image model that only a fake engine takes for such; the model is chosen."""
+    photograph, model = tools.folder / "owl.png", tools.folder / "tok.safetensors"
+    photograph.write_bytes(b"the engine looks at it")
+    model.write_bytes(b"and at this")
+    tools.preferences().vq3d = str(model)
+    return photograph, model
 
 
 def scenario_unknown_class_is_said(tools):

@@ -64,13 +64,21 @@ def scenario_real_engine_makes_a_mesh_of_a_photograph(tools):
     image.pixels.foreach_set(np.tile(np.array([0.8, 0.1, 0.1, 1.0], np.float32), 1200))
     image.filepath_raw, image.file_format = str(photograph), "PNG"
     image.save()
-    assert "Image Model" in tools.refusal(RuntimeError, lambda: bpy.ops.gp3d.picture(picture=str(photograph)))
+    made = lambda: bpy.ops.gp3d.picture(picture=str(photograph))  # noqa: E731
+    assert "brings no VQ3D tokenizer" in tools.refusal(RuntimeError, made)
+    assert tools.state().session.problem.button == "CHOOSE_VQ3D"
     tools.preferences().vq3d = str(Path(tools.settings["run"]).with_name("vq3d.safetensors"))
     assert bpy.ops.gp3d.picture(picture=str(photograph), size=2.0) == {"FINISHED"}
     thing = bpy.context.active_object
     assert len(thing.data.polygons) > 10
     assert abs(max(thing.dimensions) - 2) < 1e-4
-    assert json.loads(thing["gp3d"])["recipe"]["scene"] == "red owl.png"
+    recipe, before = json.loads(thing["gp3d"]), coordinates(thing)
+    assert recipe["recipe"]["scene"] == "red owl.png"
+    assert (recipe["model"]["name"], thing["gp3d_model"]) == ("vq3d.safetensors", "vq3d.safetensors")
+    assert recipe["recipe"]["tokenizer"].startswith(thing["gp3d_model_sha256"])
+    assert not {"class", "seed", "truncation"} & recipe["recipe"].keys()
+    assert bpy.ops.gp3d.regenerate() == {"FINISHED"}
+    np.testing.assert_array_equal(coordinates(bpy.context.active_object), before)
     (tools.folder / "letter.png").write_text("Dear sir")
     said = tools.refusal(RuntimeError, lambda: bpy.ops.gp3d.picture(picture=str(tools.folder / "letter.png")))
     assert "letter.png is no picture" in said
