@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from gp3d_core.errors import GP3DError
+
+_NEGATIVE = re.compile(r"-[\d.][\d.,eE+-]*")  # numbers, not an option: none begins with a digit
+_OPTION = re.compile(r"--[a-z][a-z0-9-]*")
 
 
 class UsageError(GP3DError):
@@ -20,6 +24,20 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raises UsageError with the message and where to read more."""
         raise UsageError(f"{message.removeprefix('argument ')}; see {self.prog} --help")
+
+
+def bound(words: Sequence[str]) -> list[str]:
+    """The words of a command line with negative numbers bound to the options before them: `--shift=-0.3,0,0`.
+
+    argparse takes what begins with a minus and is not just one number for an option.
+    """
+    joined: list[str] = []
+    for word in words:
+        if joined and _NEGATIVE.fullmatch(word) and _OPTION.fullmatch(joined[-1]):
+            joined[-1] += f"={word}"
+        else:
+            joined.append(word)
+    return joined
 
 
 def number(

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from gp3d_core.arguments import Parser, UsageError, number
+from gp3d_core.arguments import Parser, UsageError, bound, number
 from gp3d_core.cli_data import add_data
 from gp3d_core.cli_evaluate import add_evaluate
 from gp3d_core.cli_ground import add_ground
@@ -27,7 +27,7 @@ Command = Callable[[argparse.Namespace], int]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command line and returns its exit code."""
     try:
-        options = _parser().parse_args(arguments)
+        options = _parser().parse_args(bound(sys.argv[1:] if arguments is None else arguments))
         command: Command = options.command
         return command(options)
     except (GP3DError, OSError) as error:

@@ -1,51 +1,36 @@
-"""The commands `gp3d vq3d …` that make scenes and do something with them."""
+"""The commands `gp3d vq3d …` that make scenes and show them; those that change scenes stand in `cli_edit`."""
 
 from __future__ import annotations
 
 import argparse
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gp3d_core.arguments import UsageError, number
 
 if TYPE_CHECKING:
-    from gp3d_core.vq3d.editing import Choice, Motion
+    import numpy as np
+    from tqdm import tqdm
+
+    from gp3d_core.signals import Progress
     from gp3d_core.vq3d.scenefile import Scene
 
 _FORMATS = ("obj", "glb", "ply", "npz")
 
 
 def add_scene_verbs(verbs: argparse._SubParsersAction) -> None:
-    """Adds the verbs to those of `gp3d vq3d`."""
+    """Adds `reconstruct`, `sample`, `orbit` and `mesh` to the verbs of `gp3d vq3d`."""
     _add_reconstruct(verbs)
     _add_sample(verbs)
     _add_orbit(verbs)
-    _add_insert(verbs)
-    _add_remove(verbs)
-    _add_move(verbs)
-    _add_interpolate(verbs)
     _add_mesh(verbs)
 
 
-def _numbers(count: int) -> Callable[[str], tuple[float, ...]]:
-    """Reads `count` finite numbers between commas."""
-
-    def read(text: str) -> tuple[float, ...]:
-        try:
-            values = tuple(float(part) for part in text.split(","))
-        except ValueError:
-            values = ()
-        if len(values) != count or not all(abs(value) < 1e6 for value in values):
-            raise argparse.ArgumentTypeError(f"expects {count} numbers with commas, found {text!r}")
-        return values
-
-    return read
-
-
-def _add_views(parser: argparse.ArgumentParser) -> None:
+def add_views(parser: argparse.ArgumentParser) -> None:
+    """Adds what decides how scenes are drawn, and where."""
     size = number(int, 8, 2048)
     parser.add_argument("--resolution", type=size, default=128, help="pixels of a view (default 128)")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
@@ -54,19 +39,19 @@ def _add_views(parser: argparse.ArgumentParser) -> None:
 def _add_reconstruct(verbs: argparse._SubParsersAction) -> None:
     parser = verbs.add_parser("reconstruct", help="pictures to scenes, each in one pass")
     add = parser.add_argument
-    add("tokenizer", type=Path, help="tokenizer, or the folder of its run (the newest)")
+    add("tokenizer", type=Path, help="tokenizer, the folder of its run (the newest), or the word box")
     add("pictures", type=Path, nargs="+", metavar="IMG", help="photographs of any size")
     add("--out", type=Path, default=Path("scenes"), help="folder of scenes and a sheet (default scenes)")
     add("--fit", choices=("crop", "letterbox"), default="crop", help="square in the middle, or all on white")
-    _add_views(parser)
+    add_views(parser)
     parser.set_defaults(command=_reconstruct)
 
 
 def _add_sample(verbs: argparse._SubParsersAction) -> None:
     parser = verbs.add_parser("sample", help="new scenes of a class")
     add = parser.add_argument
-    add("prior", type=Path, help="prior, or the folder of its run (the newest)")
-    add("--tokenizer", type=Path, help="its tokenizer (default: the copy in its run folder)")
+    add("prior", type=Path, help="prior, the folder of its run (the newest), or the word box")
+    add("--tokenizer", type=Path, help="its tokenizer (default: the copy in its folder)")
     add("--class", dest="query", metavar="NAME", help="name, ImageNet index or WordNet id (default: any)")
     add("--seeds", default="0", help="e.g. 0-3,9 (default 0)")
     add("--temperature", type=number(float, 0, 10), default=1.0, help="0 takes the likeliest (default 1)")
@@ -74,7 +59,7 @@ def _add_sample(verbs: argparse._SubParsersAction) -> None:
     add("--top-p", type=number(float, 1e-6, 1), default=1.0, help="only the likeliest up to this sum")
     add("--cfg", type=number(float, 0, 20), default=1.0, help="towards the class; 1 for none (default)")
     add("--out", type=Path, default=Path("scenes"), help="folder of scenes and a sheet (default scenes)")
-    _add_views(parser)
+    add_views(parser)
     parser.set_defaults(command=_sample)
 
 
@@ -83,87 +68,12 @@ def _add_orbit(verbs: argparse._SubParsersAction) -> None:
     add = parser.add_argument
     add("scene", type=Path, help="scene file")
     add("--out", type=Path, required=True, help="film in .gif or .mp4; .png for one view")
-    add("--yaw", type=number(float, -80, 80), default=15.0, help="degrees to either side (default 15)")
-    add("--pitch", type=number(float, -60, 60), default=5.0, help="degrees up and down (default 5)")
+    add("--yaw", type=number(float, -80, 80), help="degrees to either side (default 15; of one view 0)")
+    add("--pitch", type=number(float, -60, 60), help="degrees up and down (default 5; of one view 0)")
     add("--dolly", type=number(float, 0.2, 5), default=1.0, help=".png: factor on the distance (default 1)")
     add("--frames", type=number(int, 2, 10_000), default=32, help="of a film (default 32)")
-    _add_views(parser)
+    add_views(parser)
     parser.set_defaults(command=_orbit)
-
-
-def _add_choice(parser: argparse.ArgumentParser, of_what: str) -> None:
-    add = parser.add_argument
-    add("--mask", type=Path, metavar="PICTURE", help=f"white where the thing is, in the picture of {of_what}")
-    add(
-        "--region",
-        type=_numbers(4),
-        metavar="L,T,R,B",
-        help="or what is near in this part of it, from 0 to 1",
-    )
-    add("--box", type=_numbers(6), metavar="X,Y,Z,X,Y,Z", help="or what is between two corners in space")
-    add(
-        "--reach",
-        type=number(float, 0.001, 1),
-        default=0.1,
-        help="how deep the thing is behind what is seen of it, as a share of all depths (default 0.1)",
-    )
-    add("--out", type=Path, required=True, help="the new scene, with a picture beside it")
-
-
-def _add_motion(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("--shift", type=_numbers(3), default=(0.0, 0.0, 0.0), metavar="X,Y,Z", help="right, up, nearer")
-    add("--scale", type=number(float, 0.01, 100), default=1.0, help="of its size (default 1)")
-    add("--yaw", type=number(float, -180, 180), default=0.0, help="degrees about the vertical (default 0)")
-
-
-def _add_insert(verbs: argparse._SubParsersAction) -> None:
-    parser = verbs.add_parser(
-        "insert", help="a thing of scene B into scene A, hiding and hidden as it should"
-    )
-    parser.add_argument("scene", type=Path, metavar="A", help="scene file")
-    parser.add_argument("other", type=Path, metavar="B", help="scene file that has the thing")
-    _add_choice(parser, "B")
-    _add_motion(parser)
-    _add_views(parser)
-    parser.set_defaults(command=_insert)
-
-
-def _add_remove(verbs: argparse._SubParsersAction) -> None:
-    parser = verbs.add_parser("remove", help="a thing out of a scene")
-    parser.add_argument("scene", type=Path, help="scene file")
-    _add_choice(parser, "the scene")
-    _add_views(parser)
-    parser.set_defaults(command=_remove)
-
-
-def _add_move(verbs: argparse._SubParsersAction) -> None:
-    parser = verbs.add_parser("move", help="a thing of a scene to another place in it")
-    parser.add_argument("scene", type=Path, help="scene file")
-    _add_choice(parser, "the scene")
-    _add_motion(parser)
-    _add_views(parser)
-    parser.set_defaults(command=_move)
-
-
-def _add_interpolate(verbs: argparse._SubParsersAction) -> None:
-    parser = verbs.add_parser("interpolate", help="from one scene to another")
-    add = parser.add_argument
-    add("scene", type=Path, metavar="A", help="scene file")
-    add("other", type=Path, metavar="B", help="scene file")
-    add(
-        "--out",
-        type=Path,
-        required=True,
-        help="film in .gif or .mp4, .png of a few steps, or one .safetensors",
-    )
-    add(
-        "--kind", choices=("planes", "field"), default="planes", help="mix tri-planes (default), or densities"
-    )
-    add("--frames", type=number(int, 2, 10_000), help="of a film (default 32) or picture (default 7)")
-    add("--at", type=number(float, 0, 1), default=0.5, help=".safetensors: 0 is A, 1 is B (default 0.5)")
-    _add_views(parser)
-    parser.set_defaults(command=_interpolate)
 
 
 def _add_mesh(verbs: argparse._SubParsersAction) -> None:
@@ -177,29 +87,51 @@ def _add_mesh(verbs: argparse._SubParsersAction) -> None:
     add("--faces", type=budget, default=30000, help="most faces, 0 for all (default 30000)")
     add("--color", choices=("texture", "vertex", "both", "none"), default="texture")
     add("--texture-size", type=number(int, 16, 8192), default=512, help="pixels (default 512)")
-    add("--keep", type=number(int, 0, 1e6), default=1, help="largest pieces to keep, 0 for all (default 1)")
-    add("--crop-depth", type=number(float, -1, 1), metavar="D", help="keep what is nearer: -1 near … 1 far")
+    pieces, depth = _or_word(number(int, 0, 1e6), "auto"), _or_word(number(float, -1, 1), "auto", "none")
+    add(
+        "--keep",
+        type=pieces,
+        default="auto",
+        metavar="N",
+        help="largest pieces, 0 for all (default: no specks)",
+    )
+    add(
+        "--crop-depth",
+        type=depth,
+        default="auto",
+        metavar="D",
+        help="-1 near … 1 far, none (default: no backdrop)",
+    )
     add("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.set_defaults(command=_mesh)
 
 
 def _reconstruct(options: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
     from gp3d_core.distributed import pick_device
     from gp3d_core.vq3d.reconstruction import read_picture, reconstruct
     from gp3d_core.vq3d.showing import to_picture
     from gp3d_core.vq3d.snapshot import find_tokenizer, load_tokenizer
 
-    path = find_tokenizer(options.tokenizer)
+    path, stems = find_tokenizer(options.tokenizer), _stems(options.pictures)
+    _check_pictures(options.pictures)
+    _check_folder(options.out, stems, [path, *options.pictures])
     snapshot = load_tokenizer(path, pick_device(options.device))
-    _check_folder(options.out)
     resolution = snapshot.config.training.resolution
     images = [read_picture(picture, resolution, options.fit) for picture in options.pictures]
-    scenes = {
-        stem: reconstruct(snapshot, image, picture.name)
-        for stem, picture, image in zip(_stems(options.pictures), options.pictures, images, strict=True)
-    }
-    _write(scenes, options, [to_picture(image) for image in images])
+    given = zip(options.pictures, images, strict=True)
+    bar = tqdm(given, total=len(stems), desc="scenes", unit="scene", file=sys.stderr, disable=None)
+    scenes = [reconstruct(snapshot, image, picture.name) for picture, image in bar]
+    inputs = [to_picture(image) for image in images]
+    _write(dict(zip(stems, scenes, strict=True)), options, [[stem] for stem in stems], inputs)
     return 0
+
+
+def _check_pictures(pictures: Sequence[Path]) -> None:
+    for picture in pictures:
+        if picture.is_dir():
+            raise UsageError(f"expected picture files, found the folder {picture}; e.g. {picture}/*.png")
 
 
 def _stems(pictures: list[Path]) -> list[str]:
@@ -213,12 +145,34 @@ def _stems(pictures: list[Path]) -> list[str]:
     return stems
 
 
-def _check_folder(out: Path) -> None:
+def _check_folder(out: Path, stems: Iterable[str], inputs: Sequence[Path]) -> None:
     if out.exists() and not out.is_dir():
         raise UsageError(f"--out {out}: expected a folder, found a file")
+    spare_inputs([_sheet(out), *(_scene_path(out, stem) for stem in stems)], inputs)
 
 
-def _write(scenes: dict[str, Scene], options: argparse.Namespace, inputs: list | None = None) -> None:
+def spare_inputs(outputs: Iterable[Path], inputs: Sequence[Path]) -> None:
+    """Raises UsageError if a file that is to be written is also one that is read."""
+    read = {path.resolve() for path in inputs}
+    for path in outputs:
+        if path.resolve() in read:
+            raise UsageError(f"--out would replace {path}, which is an input; give another name")
+
+
+def _scene_path(out: Path, stem: str) -> Path:
+    return out / f"{stem}.safetensors"
+
+
+def _sheet(out: Path) -> Path:
+    return out / "scenes.png"
+
+
+def _write(
+    scenes: dict[str, Scene],
+    options: argparse.Namespace,
+    heads: list[list[str]],
+    inputs: list[np.ndarray] | None = None,
+) -> None:
     """Scenes into the folder `--out` by their stems, and a sheet of them all; their paths to stdout."""
     from gp3d_core.pictures import save_picture
     from gp3d_core.vq3d.scenefile import save_scene
@@ -226,12 +180,12 @@ def _write(scenes: dict[str, Scene], options: argparse.Namespace, inputs: list |
 
     options.out.mkdir(parents=True, exist_ok=True)
     for stem, scene in scenes.items():
-        path = options.out / f"{stem}.safetensors"
+        path = _scene_path(options.out, stem)
         save_scene(scene, path)
         print(path)
-    picture = options.out / "scenes.png"
-    save_picture(columns(list(scenes.values()), inputs, resolution=options.resolution), picture)
-    print(picture)
+    drawn = columns(list(scenes.values()), inputs, heads=heads, resolution=options.resolution)
+    save_picture(drawn, _sheet(options.out))
+    print(_sheet(options.out))
 
 
 def _sample(options: argparse.Namespace) -> int:
@@ -244,17 +198,19 @@ def _sample(options: argparse.Namespace) -> int:
     seeds = parse_seeds(options.seeds)
     sampling = Sampling(options.temperature, options.top_k, options.top_p, options.cfg)
     prior = load_prior(options.prior, options.tokenizer, pick_device(options.device))
-    _check_folder(options.out)
     label = prior.label_of(options.query)
     name = prior.classes[label]["name"] if label < len(prior.classes) else "any"
+    plain = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
+    stems = [f"{plain}-{seed:04d}" for seed in seeds]
+    _check_folder(options.out, stems, [prior.path, prior.tokenizer.path])
     codes = prior.sample(options.query, seeds, sampling)
     made = scenes_of_codes(prior.tokenizer, codes, [f"{name}, seed {seed}" for seed in seeds])
-    plain = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
-    _write({f"{plain}-{seed:04d}": scene for seed, scene in zip(seeds, made, strict=True)}, options)
+    _write(dict(zip(stems, made, strict=True)), options, [[name, f"seed {seed}"] for seed in seeds])
     return 0
 
 
-def _load(path: Path, options: argparse.Namespace) -> Scene:
+def open_scene(path: Path, options: argparse.Namespace) -> Scene:
+    """The scene at `path`, on the device that was asked for."""
     from gp3d_core.distributed import pick_device
     from gp3d_core.vq3d.scenefile import load_scene
 
@@ -264,110 +220,35 @@ def _load(path: Path, options: argparse.Namespace) -> Scene:
 def _orbit(options: argparse.Namespace) -> int:
     if options.out.is_dir():
         raise UsageError(f"--out {options.out}: expected a name in .gif, .mp4 or .png, found a folder")
-    scene = _load(options.scene, options)
+    spare_inputs([options.out], [options.scene])
+    scene = open_scene(options.scene, options)
     from PIL import Image
 
     from gp3d_core.filming import save_film
     from gp3d_core.pictures import save_picture
     from gp3d_core.vq3d.showing import beside, orbit_frames
 
-    if options.out.suffix.lower() == ".png":
+    size, still = options.resolution, options.out.suffix.lower() == ".png"
+    yaw = (0.0 if still else 15.0) if options.yaw is None else options.yaw
+    pitch = (0.0 if still else 5.0) if options.pitch is None else options.pitch
+    if still:
         options.out.parent.mkdir(parents=True, exist_ok=True)
-        turned = beside(scene, options.yaw, options.pitch, dolly=options.dolly, resolution=options.resolution)
+        turned = beside(scene, yaw, pitch, dolly=options.dolly, resolution=size)
         save_picture(Image.fromarray(turned), options.out)
     else:
-        frames = orbit_frames(
-            scene,
-            yaw=options.yaw,
-            pitch=options.pitch,
-            count=options.frames,
-            resolution=options.resolution,
-        )
+        frames = orbit_frames(scene, yaw=yaw, pitch=pitch, count=options.frames, resolution=size)
         save_film(frames, options.out)
     print(options.out)
     return 0
 
 
-def _choice(options: argparse.Namespace) -> Choice:
-    from gp3d_core.vq3d.editing import WHOLE, Choice
-
-    given = [name for name in ("mask", "region", "box") if getattr(options, name) is not None]
-    if len(given) > 1:
-        raise UsageError(f"--{given[0]} and --{given[1]} both say which thing is meant; give one of them")
-    return Choice(options.mask, options.box, options.region or WHOLE, options.reach)
-
-
-def _motion(options: argparse.Namespace) -> Motion:
-    from gp3d_core.vq3d.editing import Motion
-
-    return Motion(options.scale, options.yaw, options.shift)
-
-
-def _keep(scene: Scene, before: list[Scene], options: argparse.Namespace) -> int:
-    """Writes the new scene, and beside it a picture of it after those it was made of."""
-    from gp3d_core.pictures import save_picture
-    from gp3d_core.vq3d.scenefile import save_scene
-    from gp3d_core.vq3d.showing import columns
-
-    if options.out.suffix != ".safetensors":
-        raise UsageError(f"--out expects a name in .safetensors, found {options.out}")
-    save_scene(scene, options.out)
-    save_picture(columns([*before, scene], resolution=options.resolution), options.out.with_suffix(".png"))
-    print(options.out)
-    print(options.out.with_suffix(".png"))
-    return 0
-
-
-def _insert(options: argparse.Namespace) -> int:
-    from gp3d_core.vq3d.editing import choose_region, insert
-
-    scene, other = _load(options.scene, options), _load(options.other, options)
-    region = choose_region(other, _choice(options))
-    return _keep(insert(scene, other, region, _motion(options)), [scene, other], options)
-
-
-def _remove(options: argparse.Namespace) -> int:
-    from gp3d_core.vq3d.editing import choose_region, remove
-
-    scene = _load(options.scene, options)
-    return _keep(remove(scene, choose_region(scene, _choice(options))), [scene], options)
-
-
-def _move(options: argparse.Namespace) -> int:
-    from gp3d_core.vq3d.editing import choose_region, move
-
-    scene = _load(options.scene, options)
-    region = choose_region(scene, _choice(options))
-    return _keep(move(scene, region, _motion(options)), [scene], options)
-
-
-def _interpolate(options: argparse.Namespace) -> int:
-    scene, other = _load(options.scene, options), _load(options.other, options)
-    from gp3d_core.filming import save_film
-    from gp3d_core.pictures import save_picture, sheet
-    from gp3d_core.vq3d.editing import along, blend
-    from gp3d_core.vq3d.showing import look, still_frames
-
-    if options.out.suffix == ".safetensors":
-        return _keep(blend(scene, other, options.at, options.kind), [scene, other], options)
-    if options.out.suffix.lower() == ".png":
-        steps = along(scene, other, options.frames or 7, options.kind)
-        seen = [look(step, resolution=options.resolution) for step in steps]
-        rows = [("from A to B", [c for c, _ in seen]), ("disparity", [d for _, d in seen])]
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        save_picture(sheet(rows, tile=options.resolution), options.out)
-    else:
-        steps = along(scene, other, options.frames or 32, options.kind)
-        save_film(still_frames(steps, resolution=options.resolution), options.out)
-    print("quantised codes promise no meaningful way between two scenes", file=sys.stderr)
-    print(options.out)
-    return 0
-
-
 def _mesh(options: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
     from gp3d_core.generation import parse_level
+    from gp3d_core.meshfile import save_mesh
     from gp3d_core.meshmaking import RawLevel
-    from gp3d_core.vq3d.scenemesh import SceneMeshOptions, write_scene_mesh
+    from gp3d_core.vq3d.scenemesh import SceneMeshOptions, mesh_of, recipe_of
 
     suffix = options.out.suffix.lower().removeprefix(".")
     if suffix not in _FORMATS:
@@ -382,10 +263,46 @@ def _mesh(options: argparse.Namespace) -> int:
         color=options.color,
         texture_size=options.texture_size,
         largest=options.keep or None,
-        crop_depth=options.crop_depth,
+        crop_depth=None if options.crop_depth == "none" else options.crop_depth,
     )
-    for path in write_scene_mesh(
-        _load(options.scene, options), options.out.with_suffix(""), [suffix], chosen
-    ):
-        print(path)
+    out = options.out.with_suffix(f".{suffix}")
+    _check_mesh(out, options)
+    scene = open_scene(options.scene, options)
+    with tqdm(unit="", file=sys.stderr, disable=None) as bar:
+        mesh, facts = mesh_of(scene, chosen, _stages(bar))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    save_mesh(mesh, out, recipe_of(scene, chosen, facts))
+    sides = " × ".join(f"{side:.2f}" for side in mesh.vertices.max(axis=0) - mesh.vertices.min(axis=0))
+    print(f"{len(mesh.faces)} faces, {sides} units", file=sys.stderr)
+    print(out)
     return 0
+
+
+def _or_word(read: Callable[[str], Any], *words: str) -> Callable[[str], Any]:
+    """A reader of one of `words`, or of what `read` takes."""
+    return lambda text: text if text in words else read(text)
+
+
+def _check_mesh(out: Path, options: argparse.Namespace) -> None:
+    """An OBJ file comes with a texture and its material beside it, which must not replace other files."""
+    beside = [out.with_suffix(".png"), out.with_suffix(".mtl")] if out.suffix == ".obj" else []
+    spare_inputs([out, *beside], [options.scene])
+    strange = [path for path in beside if path.exists() and not out.exists()]
+    if strange:
+        raise UsageError(f"{strange[0]} is there, and is no part of {out.name}; give another --out")
+
+
+def _stages(bar: tqdm) -> Progress:
+    """Progress of one stage after another on one bar."""
+    current = ""
+
+    def hear(stage: str, done: int, total: int) -> None:
+        nonlocal current
+        if stage != current:
+            current = stage
+            bar.reset(total)
+            bar.set_description(stage)
+        bar.n = done
+        bar.refresh()
+
+    return hear

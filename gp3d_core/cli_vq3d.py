@@ -1,4 +1,4 @@
-"""The commands `gp3d vq3d …` that train and measure; those that make scenes stand in `cli_scenes`."""
+"""The commands `gp3d vq3d …` that train and measure; others stand in `cli_scenes` and `cli_edit`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from gp3d_core.arguments import UsageError, number
+from gp3d_core.cli_edit import add_edit_verbs
 from gp3d_core.cli_scenes import add_scene_verbs
 
 
@@ -19,6 +20,7 @@ def add_vq3d(commands: argparse._SubParsersAction) -> None:
     _add_train(verbs)
     _add_train_prior(verbs)
     add_scene_verbs(verbs)
+    add_edit_verbs(verbs)
     _add_ablate(verbs)
     _add_evaluate(verbs)
     _add_ship(verbs)

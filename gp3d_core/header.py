@@ -21,6 +21,14 @@ from gp3d_core.limits import check_config
 SNAPSHOT = "gp3d-snapshot"
 CHECKPOINT = "gp3d-checkpoint"
 VERSION = 1
+_WORDS = {
+    SNAPSHOT: "a snapshot",
+    CHECKPOINT: "a checkpoint",
+    "gp3d-vq3d": "a VQ3D tokenizer",
+    "gp3d-vq3d-prior": "a prior of VQ3D",
+    "gp3d-vq3d-scene": "a VQ3D scene",
+    "gp3d-vq3d-tokens": "encoded pictures of VQ3D",
+}
 
 
 class SnapshotError(GP3DError):
@@ -42,17 +50,26 @@ def read_header(path: Path, kind: str) -> dict[str, Any]:
     Raises SnapshotError for a file that is missing, truncated, or of another format or version.
     """
     if not path.is_file():
-        raise SnapshotError(f"no {kind.removeprefix('gp3d-')} at {path}")
+        noun = _WORDS.get(kind, kind).removeprefix("a ")
+        raise SnapshotError(f"no {noun} at {path}")
     header = _metadata(path)
     found = (header.get("format"), header.get("version"))
     if found != (kind, str(VERSION)):
         raise SnapshotError(
-            f"{path}: expected {kind} version {VERSION}, found {found[0] or 'no format'} version {found[1]}"
+            f"{path}: {_in_words(kind, found[0])}"
+            f"expected {kind} version {VERSION}, found {found[0] or 'no format'} version {found[1]}"
         )
     try:
         return dict(json.loads(header["facts"]))
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise SnapshotError(f"{path}: the header is damaged ({error}); copy or train it again") from error
+
+
+def _in_words(kind: str, found: str | None) -> str:
+    """Which two things were mixed up, where both have a name; else nothing."""
+    if found is None or found == kind or not {kind, found} <= _WORDS.keys():
+        return ""
+    return f"this is {_WORDS[found]}, and {_WORDS[kind]} is needed; "
 
 
 def kind_of(path: Path) -> str:

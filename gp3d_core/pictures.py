@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +18,7 @@ _RAMP = np.array(
     [[253, 231, 37], [94, 201, 98], [33, 145, 140], [59, 82, 139], [68, 1, 84]], dtype=np.float64
 )
 _CAPTION_HEIGHT = 18
+_CAPTION_WIDTH = 400  # a sheet of few columns is as wide as its captions, but no wider than this
 
 
 def rgb_to_uint8(rgb: Tensor) -> np.ndarray:
@@ -36,15 +38,18 @@ def depth_to_uint8(depth: Tensor, low: float, high: float) -> np.ndarray:
 def sheet(
     rows: Sequence[tuple[str, Sequence[np.ndarray]]], *, tile: int, heads: Sequence[Sequence[str]] = ()
 ) -> Image.Image:
-    """A picture with one captioned row of uint8 [H,W,3] images each, scaled to `tile` pixels.
+    """A picture with one captioned row of uint8 [H,W,3] images each, scaled to `tile` pixels; captions fit on it.
 
     `heads` are lines of text above each column, cut with an ellipsis where they are wider than it.
     """
+    font = ImageFont.load_default(size=13)
     columns = max(len(images) for _, images in rows)
+    longest = max(font.getlength(title) for title, _ in rows)
+    width = max(columns * (tile + 2) + 2, min(math.ceil(longest) + 8, _CAPTION_WIDTH))
     height = tile + 2 + _CAPTION_HEIGHT
     head = _CAPTION_HEIGHT * max(map(len, heads), default=0)
-    canvas = Image.new("RGB", (columns * (tile + 2) + 2, head + len(rows) * height + 2), "white")
-    draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(size=13)
+    canvas = Image.new("RGB", (width, head + len(rows) * height + 2), "white")
+    draw = ImageDraw.Draw(canvas)
     for column, lines in enumerate(heads):
         for number, line in enumerate(lines):
             place = (4 + column * (tile + 2), 3 + number * _CAPTION_HEIGHT)

@@ -91,6 +91,7 @@ FLOORS = (
         "cli_evaluate",
         "cli_models",
         "cli_scenes",
+        "cli_edit",
         "cli_vq3d",
         "cli",
     ),

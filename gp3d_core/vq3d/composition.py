@@ -22,7 +22,6 @@ _FAINT = (
     1e-8  # density that the backdrop's colour has everywhere, so that the opaque end of a ray is never black
 )
 _EDGE = 0.25  # share of a region's depth over which it fades out
-_BINS = 64
 
 
 class RegionError(GP3DError):
@@ -31,15 +30,17 @@ class RegionError(GP3DError):
 
 @dataclass(frozen=True, eq=False)
 class LiftedMask:
-    """What a mask [h,h] in the input view covers: within `tolerance` of the visible surface, in inverse depth.
+    """What a mask [h,h] in the input view covers: within `tolerance` of a surface, as a rule the visible one.
 
-    `inverse` [h,h] is the inverse depth of the surface; `reach` is the tangent of half the field of view.
+    `inverse` [h,h] and `tolerance` are inverse depths; `reach` is the tangent of half the field of view. `edge` is the
+    share of the tolerance over which it fades out.
     """
 
     mask: Tensor
     inverse: Tensor
     reach: float
     tolerance: float
+    edge: float = _EDGE
 
     def __call__(self, points: Tensor) -> Tensor:
         """Share [B,N,1] of points [B,N,3]; 0 behind the camera."""
@@ -51,20 +52,21 @@ class LiftedMask:
             1
         )
         inside = (plane.abs() <= 1).all(dim=-1) & (points[..., 2] < RADIUS)
-        near = (1 - (1 / depth - surface).abs() / self.tolerance) / _EDGE
+        near = (1 - (1 / depth - surface).abs() / self.tolerance) / self.edge
         return (share * inside * near.clamp(0, 1))[..., None]
 
     @property
     def centre(self) -> Tensor:
         """Mean world point [3] of the surface under the mask."""
-        size = len(self.mask)
-        line = torch.linspace(-1, 1, size, device=self.mask.device)
-        depth = 1 / self.inverse
-        places = torch.stack(
-            [line[None] * self.reach * depth, -line[:, None] * self.reach * depth, RADIUS - depth], dim=-1
-        )
         weights = self.mask / self.mask.sum()
-        return (places * weights[..., None]).sum(dim=(0, 1))
+        return (surface_points(self.inverse, self.reach) * weights[..., None]).sum(dim=(0, 1))
+
+
+def surface_points(inverse: Tensor, reach: float) -> Tensor:
+    """World points [h,h,3] of the surface `inverse` [h,h] of the input view; `reach` as a lifted mask has it."""
+    line = torch.linspace(-1, 1, len(inverse), device=inverse.device)
+    depth = 1 / inverse
+    return torch.stack([line[None] * reach * depth, -line[:, None] * reach * depth, RADIUS - depth], dim=-1)
 
 
 @dataclass(frozen=True)
@@ -214,35 +216,3 @@ def lift(mask: Tensor, inverse: Tensor, fov: float, tolerance: float) -> LiftedM
     if not float(mask.max()) > 0:
         raise RegionError("the mask is empty: expected something white, or a rectangle with something in it")
     return LiftedMask(mask.float(), inverse.float(), math.tan(math.radians(fov) / 2), tolerance)
-
-
-def nearest_in(inverse: Tensor, rectangle: Sequence[float]) -> Tensor:
-    """A mask [h,h] of what is near within a rectangle of a view with surface `inverse` [h,h].
-
-    `rectangle`: left, top, right, bottom as shares of the picture. Near is above Otsu's threshold of inverse depth
-    within it. Raises RegionError for a rectangle that holds no pixel.
-    """
-    size = len(inverse)
-    left, top, right, bottom = (round(edge * (size - 1)) for edge in rectangle)
-    if not (0 <= left < right < size and 0 <= top < bottom < size):
-        edges = ", ".join(f"{edge:g}" for edge in rectangle)
-        raise RegionError(
-            f"expected left, top, right, bottom as shares of the picture, 0 to 1 and growing, found {edges}"
-        )
-    mask = torch.zeros_like(inverse)
-    inner = inverse[top : bottom + 1, left : right + 1]
-    mask[top : bottom + 1, left : right + 1] = (inner >= _otsu(inner)).float()
-    return mask
-
-
-def _otsu(values: Tensor) -> float:
-    """The split of `values` with the largest variance between its two sides."""
-    low, high = float(values.min()), float(values.max())
-    if low == high:
-        return low
-    counts = torch.histc(values.float(), _BINS, low, high).double()
-    centres = low + (torch.arange(_BINS) + 0.5).to(counts) * ((high - low) / _BINS)
-    below, mass = counts.cumsum(0), (counts * centres).cumsum(0)
-    above = below[-1] - below
-    gap = mass / below.clamp(min=1) - (mass[-1] - mass) / above.clamp(min=1)
-    return low + (int((below * above * gap.square()).argmax()) + 1) * (high - low) / _BINS

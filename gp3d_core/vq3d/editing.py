@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,10 +23,11 @@ from gp3d_core.vq3d.composition import (
     RegionError,
     Remove,
     lift,
-    nearest_in,
     place_about,
+    surface_points,
 )
 from gp3d_core.vq3d.scenefile import Part, Scene, pivot_of
+from gp3d_core.vq3d.selection import hole_of, outstanding_in
 
 Blend = Literal["planes", "field"]
 WHOLE = (0.0, 0.0, 1.0, 1.0)
@@ -33,7 +35,7 @@ WHOLE = (0.0, 0.0, 1.0, 1.0)
 
 @dataclass(frozen=True)
 class Choice:
-    """What of a scene is meant: a mask's file (white), or else a box in space, or else what is near in a rectangle.
+    """What of a scene is meant: a box in space, or else a mask's file (white), or else what stands out in a rectangle.
 
     `tolerance` is how far the thing may reach from its visible surface, as a share of the range of inverse depth.
     """
@@ -64,7 +66,7 @@ def choose_region(scene: Scene, choice: Choice) -> Region:
         return Box(low, high)
     inverse = scene.view().disparity[0]
     if choice.mask is None:
-        mask = nearest_in(inverse, choice.rectangle)
+        mask = outstanding_in(inverse, choice.rectangle)
     else:
         mask = read_mask(choice.mask, len(inverse)).to(inverse)
     camera = scene.camera
@@ -86,9 +88,21 @@ def read_mask(path: Path, size: int) -> Tensor:
     return torch.from_numpy(np.asarray(grey, dtype=np.float32) / 255)
 
 
+def share_of(scene: Scene, region: Region) -> float:
+    """How much of the picture, 0 to 1, shows what is in the region."""
+    if not isinstance(region, Box):
+        return float(region.mask.mean())
+    reach = math.tan(math.radians(scene.camera.fov) / 2)
+    return float(region(surface_points(scene.view().disparity[0], reach).flatten(0, 1)[None]).mean())
+
+
 def remove(scene: Scene, region: Region) -> Scene:
-    """The scene without what is in the region; what it hid shows as the scene has it there."""
-    return replace(scene, parts=tuple(part.after(Remove(region)) for part in scene.parts))
+    """The scene without what is in the region, or under the lifted mask: there all goes that is before what is around.
+
+    What shows instead is what the scene has behind it. Nothing is made up.
+    """
+    hole = region if isinstance(region, Box) else hole_of(region)
+    return replace(scene, parts=tuple(part.after(Remove(hole)) for part in scene.parts))
 
 
 def insert(scene: Scene, other: Scene, region: Region, motion: Motion) -> Scene:

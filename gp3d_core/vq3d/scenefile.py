@@ -38,6 +38,7 @@ from gp3d_core.vq3d.viewing import Field, View, orbit, render
 FORMAT = "gp3d-vq3d-scene"
 _RAYS = 4096  # at a time, so that memory does not grow with the resolution
 _MOST = 4096  # samples of a ray, and pixels a side of a picture, in a file
+_OF_MASKS = ("reach", "tolerance", "edge")  # numbers of a lifted mask
 _LARGEST = 1e9  # scene units and degrees in a file
 
 
@@ -190,7 +191,7 @@ def _step_facts(step: Step, name: str, tensors: dict[str, Tensor]) -> dict[str, 
     if isinstance(region, Box):
         return facts | {"region": "box"} | asdict(region)
     tensors |= {f"{name}.mask": region.mask, f"{name}.inverse": region.inverse}
-    return facts | {"region": "mask", "reach": region.reach, "tolerance": region.tolerance}
+    return facts | {"region": "mask"} | {name: getattr(region, name) for name in _OF_MASKS}
 
 
 def _read_step(facts: Mapping[str, Any], name: str, tensors: Mapping[str, Tensor]) -> Step:
@@ -212,8 +213,10 @@ def _read_region(facts: Mapping[str, Any], name: str, tensors: Mapping[str, Tens
     mask, inverse = tensors[f"{name}.mask"], tensors[f"{name}.inverse"]
     if not _is_square(mask.shape) or mask.shape != inverse.shape:
         raise ValueError(f"a mask of {list(mask.shape)} over a surface of {list(inverse.shape)}")
-    reach, tolerance = (_number(facts, key, 1 / _LARGEST) for key in ("reach", "tolerance"))
-    return LiftedMask(mask.float(), inverse.float(), reach, tolerance)
+    facts = {"edge": LiftedMask.edge} | dict(facts)  # older files do not say
+    return LiftedMask(
+        mask.float(), inverse.float(), *(_number(facts, name, 1 / _LARGEST) for name in _OF_MASKS)
+    )
 
 
 def _is_square(shape: Sequence[int]) -> bool:

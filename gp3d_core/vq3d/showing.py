@@ -43,18 +43,24 @@ def columns(
     scenes: Sequence[Scene],
     inputs: Sequence[np.ndarray] | None = None,
     *,
+    heads: Sequence[Sequence[str]] = (),
     resolution: int | None = None,
     tile: int = 128,
 ) -> Image.Image:
-    """A sheet with one column a scene: its input, its views at three yaws, and its disparity."""
+    """A sheet with one column a scene: its input, its views at three yaws, and its disparity.
+
+    `heads` are lines of text above each column.
+    """
     rows: list[tuple[str, list[np.ndarray]]] = [] if inputs is None else [("input", list(inputs))]
-    seen = {yaw: [look(scene, yaw, resolution=resolution) for scene in scenes] for yaw in YAWS}
-    for yaw in (0.0, *(yaw for yaw in YAWS if yaw)):
+    wishes = [(scene, yaw) for yaw in (0.0, *(yaw for yaw in YAWS if yaw)) for scene in scenes]
+    bar = tqdm(wishes, desc="views", unit="view", file=sys.stderr, disable=None)
+    seen = [(yaw, look(scene, yaw, resolution=resolution)) for scene, yaw in bar]
+    for yaw in dict.fromkeys(yaw for yaw, _ in seen):
         title = "as the input camera sees it" if yaw == 0.0 else f"turned by {yaw:+.0f} degrees"
-        rows.append((title, [colour for colour, _ in seen[yaw]]))
+        rows.append((title, [colour for turn, (colour, _) in seen if turn == yaw]))
         if yaw == 0.0:
-            rows.append(("disparity", [disparity for _, disparity in seen[yaw]]))
-    return sheet(rows, tile=tile)
+            rows.append(("disparity", [disparity for turn, (_, disparity) in seen if turn == yaw]))
+    return sheet(rows, tile=tile, heads=heads)
 
 
 def orbit_frames(

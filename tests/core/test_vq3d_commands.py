@@ -16,6 +16,7 @@ from gp3d_core.meshfile import load_mesh
 from gp3d_core.runfolder import newest_snapshot
 from gp3d_core.vq3d import ablation
 from gp3d_core.vq3d.scenefile import load_scene, pivot_of
+from gp3d_core.vq3d.showing import beside
 from tests.core.test_vq3d_prior import MICRO
 
 SETTINGS = [
@@ -151,6 +152,40 @@ def test_scenes_turn_and_blend_on_film(studio, tmp_path):
     assert torch.equal(same, load_scene(a).parts[0].planes)
 
 
+def test_one_view_is_the_input_cameras_unless_it_is_turned(studio, tmp_path):
+    a, scene = studio / "a.safetensors", load_scene(studio / "a.safetensors")
+    for name, turns, angles in (("s", (), (0, 0)), ("t", ("--yaw", -7, "--pitch", 3), (-7, 3))):
+        assert run("orbit", a, "--out", tmp_path / f"{name}.png", *turns, "--resolution", 16) == 0
+        drawn = np.asarray(Image.open(tmp_path / f"{name}.png"))
+        np.testing.assert_array_equal(drawn, beside(scene, *angles, resolution=16))
+
+
+def test_no_command_replaces_what_it_reads_or_what_another_made(studio, tmp_path, capsys):
+    a, b, whole = studio / "a.safetensors", studio / "b.safetensors", ("--region", "0,0,1,1")
+    small = ("--resolution", 16)
+    assert run("interpolate", a, b, "--out", tmp_path / "x.png", "--frames", 3, *small) == 0
+    film_strip = (tmp_path / "x.png").read_bytes()
+    assert run("interpolate", a, b, "--out", tmp_path / "x.safetensors", *small) == 0
+    assert run("remove", a, *whole, "--out", tmp_path / "x.safetensors", *small) == 0
+    assert (tmp_path / "x.png").read_bytes() == film_strip
+    assert (tmp_path / "x.view.png").is_file()
+    texture = ("mesh", a, "--out", tmp_path / "x.obj", "--grid", 12)
+    assert "is no part of x.obj" in refused(capsys, *texture)
+    odd = tmp_path / "b.view.png"
+    Image.new("L", (16, 16), 255).save(odd)
+    mine = studio / "toys" / "scenes.png"
+    for words in (
+        ("remove", a, *whole, "--out", a),
+        ("move", a, *whole, "--yaw", 5, "--out", studio / "toys" / ".." / "a.safetensors"),
+        ("insert", a, b, *whole, "--out", b),
+        ("remove", a, "--mask", odd, "--out", tmp_path / "b.safetensors"),
+        ("interpolate", a, b, "--out", b),
+        ("reconstruct", studio / "run", mine, "--out", mine.parent),
+    ):
+        assert "which is an input; give another name" in refused(capsys, *words), words
+    assert "x.png is there" in refused(capsys, *texture)
+
+
 def test_things_are_inserted_removed_and_moved(studio, tmp_path):
     a, b = studio / "a.safetensors", studio / "b.safetensors"
     where = ("--resolution", 16, "--region", "0.1,0.2,0.9,0.9")
@@ -159,13 +194,45 @@ def test_things_are_inserted_removed_and_moved(studio, tmp_path):
     assert run("remove", a, *where, "--out", tmp_path / "r.safetensors") == 0
     assert run("move", tmp_path / "i.safetensors", *where, *goes, "--out", tmp_path / "m.safetensors") == 0
     assert [len(load_scene(tmp_path / f"{k}.safetensors").parts) for k in "irm"] == [2, 1, 4]
-    assert (tmp_path / "m.png").is_file()
+    assert (tmp_path / "m.view.png").is_file()
 
 
-def test_scenes_become_meshes(studio, tmp_path):
+def test_numbers_may_be_negative(studio, tmp_path, capsys):
+    corners = ("--box", "-0.5,-1e-1,-.5,0.5,0.5,0.5", "--resolution", 16)
+    goes = ("--shift", "-0.3,0,0", "--yaw", -5)
+    assert run("move", studio / "a.safetensors", *corners, *goes, "--out", tmp_path / "m.safetensors") == 0
+    removed, _, place = (step for part in load_scene(tmp_path / "m.safetensors").parts for step in part.steps)
+    assert removed.region.low == (-0.5, -0.1, -0.5)
+    assert place.yaw == -5
+    assert "expects 3 numbers" in refused(
+        capsys, "move", "a", *corners, "--out", "x.safetensors", "--shift", "-1,2"
+    )
+
+
+def test_how_much_was_chosen_is_said(studio, tmp_path, capsys):
+    def said(*choice):
+        capsys.readouterr()
+        out = tmp_path / "r.safetensors"
+        assert run("remove", studio / "a.safetensors", *choice, "--resolution", 16, "--out", out) == 0
+        return capsys.readouterr().err
+
+    masks = {}
+    for name, height in (("some", 4), ("all", 16)):
+        picture = np.zeros((16, 16), np.uint8)
+        picture[:height] = 255
+        masks[name] = tmp_path / f"{name}.png"
+        Image.fromarray(picture).save(masks[name])
+    assert "chosen: 25.0 % of the picture\n" in said("--mask", masks["some"])
+    assert "chosen: 100.0 % of the picture; is that one thing?" in said("--mask", masks["all"])
+    assert "chosen: 0.0 % of the picture; is that all of it?" in said("--box", "8,8,8,9,9,9")
+
+
+def test_scenes_become_meshes(studio, tmp_path, capsys):
     out = tmp_path / "mesh.obj"
     assert run("mesh", studio / "a.safetensors", "--out", out, "--grid", 12, "--texture-size", 32) == 0
     mesh = load_mesh(out)
+    sides = " × ".join(f"{side:.2f}" for side in np.ptp(mesh.vertices, axis=0))
+    assert f"{len(mesh.faces)} faces, {sides} units\n" in capsys.readouterr().err
     assert len(mesh.faces) > 10
     assert mesh.vertices[:, 2].max() < 0.61  # the near plane
     assert mesh.vertices[:, 2].min() > -7.01  # the far plane
@@ -206,7 +273,7 @@ def test_wrong_requests_are_refused_in_one_line(studio, tmp_path, capsys):
     cases = [
         (("sample", prior, "--class", "goldfish"), "does not know"),
         (("sample", prior, "--top-p", 0), "--top-p"),
-        (("sample", snapshot), "expected gp3d-vq3d-prior"),
+        (("sample", snapshot), "this is a VQ3D tokenizer, and a prior of VQ3D is needed"),
         (("sample", prior, "--tokenizer", prior), "expected gp3d-vq3d version 1"),
         (("orbit", snapshot, "--out", tmp_path / "o.gif"), "expected gp3d-vq3d-scene"),
         (("orbit", a, "--out", tmp_path / "o.avi"), ".gif or .mp4"),
@@ -216,11 +283,14 @@ def test_wrong_requests_are_refused_in_one_line(studio, tmp_path, capsys):
         (("remove", a, "--mask", tmp_path / "black.png", "--out", out), "mask is empty"),
         (("remove", a, "--region", "0.5,0,0.4,1", "--out", out), "left, top, right, bottom"),
         (("remove", a, "--region", "0,0,1", "--out", out), "expects 4 numbers"),
-        (("remove", a, "--region", "0,0,1,1", "--box", "0,0,0,1,1,1", "--out", out), "one of them"),
-        (("remove", a, "--out", tmp_path / "out.png"), ".safetensors"),
+        (("remove", a, "--region", "0,0,1,1", "--box", "0,0,0,1,1,1", "--out", out), "not allowed with"),
+        (("remove", a, "--out", out), "one of the arguments --mask --region --box is required"),
+        (("move", a, "--region", "0,0,1,1", "--out", out), "nothing moves"),
+        (("remove", a, "--region", "0,0,1,1", "--out", tmp_path / "out.png"), ".safetensors"),
         (("mesh", a, "--out", tmp_path / "mesh.stl"), ".obj"),
         (("mesh", a, "--out", tmp_path / "mesh.obj", "--level", 1e6, "--grid", 8), "no surface"),
-        (("reconstruct", a, tmp_path / "black.png"), "expected gp3d-vq3d version 1"),
+        (("reconstruct", a, tmp_path / "black.png"), "this is a VQ3D scene, and a VQ3D tokenizer is needed"),
+        (("reconstruct", run_folder, tmp_path), f"the folder {tmp_path}; e.g. {tmp_path}/*.png"),
         (("train", studio / "toys", tmp_path / "r", "--preset", "tiny33"), "did you mean 'tiny32'"),
         (("train", studio / "toys", run_folder, *settings("training.lr=0.1")), "training.lr"),
         (("train-prior", run_folder, studio / "toys", prior, "--set", "training.lr=1"), "prior."),

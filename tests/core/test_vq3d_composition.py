@@ -22,7 +22,6 @@ from gp3d_core.vq3d.composition import (
     RegionError,
     Remove,
     lift,
-    nearest_in,
     place_about,
     together,
 )
@@ -163,17 +162,6 @@ def test_the_middle_of_a_mask_lies_on_the_surface():
     )
 
 
-def test_what_is_near_in_a_rectangle():
-    inverse = torch.linspace(0.1, 0.45, 17).expand(17, 17).clone()  # much of it nearer than the mean
-    inverse[6:11, 4:9] = 0.9
-    assert torch.equal(nearest_in(inverse, (0, 0, 1, 1)) > 0, inverse > 0.5)
-    corner = nearest_in(inverse, (0, 0, 0.4, 0.5))
-    assert corner.sum() == 3 * 3
-    for wrong in ((0.5, 0, 0.5, 1), (0, 0, 1.2, 1), (-0.1, 0, 1, 1)):
-        with pytest.raises(RegionError, match="left, top, right, bottom"):
-            nearest_in(inverse, wrong)
-
-
 MICRO = ("training.resolution=16", "encoder.patch=4", "decoder.plane_resolution=16", "render.steps=12")
 
 
@@ -252,7 +240,7 @@ def test_removing_nothing_and_everything():
 
 def test_scenes_of_another_version_are_refused_in_one_line(tmp_path):
     path = tmp_path / "scene.safetensors"
-    with pytest.raises(SnapshotError, match="no vq3d-scene at"):
+    with pytest.raises(SnapshotError, match="no VQ3D scene at"):
         load_scene(path)
     save_scene(micro_scene(1), path)
     tensors = load_file(path)
@@ -382,7 +370,7 @@ def test_the_grid_of_a_mesh_spans_what_the_camera_sees():
 def test_a_mesh_of_a_ball_is_that_ball(monkeypatch):
     scene = micro_scene(1)
     monkeypatch.setattr(Scene, "field", lambda self: ball((0.05, 0, 0.1), 0.25, RED))
-    mesh, facts = mesh_of(scene, SceneMeshOptions(grid=64, level=200.0, color="vertex"))
+    mesh, facts = mesh_of(scene, SceneMeshOptions(grid=64, level=200.0, color="vertex", crop_depth=None))
     distance = np.linalg.norm(mesh.vertices - [0.05, 0, 0.1], axis=1)
     assert distance.mean() == pytest.approx(0.25, rel=0.02)
     assert distance.std() < 0.01
