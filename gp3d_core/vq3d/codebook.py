@@ -26,6 +26,8 @@ class Codebook(nn.Module):
         self.codes = nn.Parameter(torch.randn(config.size, config.width))
         self.register_buffer("uses", torch.zeros(config.size, dtype=torch.long))
         self.register_buffer("started", torch.zeros((), dtype=torch.bool))
+        self._known_started = False
+        self.register_load_state_dict_post_hook(_forget)
 
     def unit_codes(self) -> Tensor:
         """The codes [K,c] on the sphere."""
@@ -42,8 +44,9 @@ class Codebook(nn.Module):
             z, table = F.normalize(points.float(), dim=-1), self.unit_codes().float()
             with torch.no_grad():
                 codes = (z @ table.T).argmax(dim=-1)
-                if self.training:
-                    self.uses += torch.bincount(codes.flatten(), minlength=len(table))
+                if self.training:  # bincount would wait for the device
+                    used = codes.flatten()
+                    self.uses.scatter_add_(0, used, torch.ones_like(used))
             if not rounded:
                 return codes, z, z, z.new_zeros(())
             chosen = F.embedding(codes, table)
@@ -59,12 +62,18 @@ class Codebook(nn.Module):
             )
         return F.embedding(codes, self.unit_codes())
 
+    def awaits_start(self) -> bool:
+        """Whether `start` has yet to come. The device, which must finish its work to answer, is asked until it has."""
+        self._known_started = self._known_started or bool(self.started)
+        return not self._known_started
+
     @torch.no_grad()
     def start(self, points: Tensor, generator: torch.Generator) -> None:
         """Lets every code begin as a random one of `points` [B,N,c], once; without it most codes are never chosen."""
-        if not self.started:
+        if self.awaits_start():
             self.codes.copy_(_draw(points, len(self.codes), generator))
             self.started.fill_(True)
+            self._known_started = True
 
     @torch.no_grad()
     def revive(self, points: Tensor, generator: torch.Generator, optimizer: torch.optim.Optimizer) -> int:
@@ -79,6 +88,11 @@ class Codebook(nn.Module):
                 moment[dead] = 0.0
         self.uses.zero_()
         return len(dead)
+
+
+def _forget(book: Codebook, _keys: object) -> None:
+    """What was loaded may be of before the start."""
+    book._known_started = False
 
 
 def _draw(points: Tensor, count: int, generator: torch.Generator) -> Tensor:

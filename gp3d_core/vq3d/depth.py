@@ -13,6 +13,7 @@ from torch import Tensor
 
 from gp3d_core.config import ConfigError
 from gp3d_core.ops.checks import check_shape
+from gp3d_core.ops.constants import constant
 from gp3d_core.patches import full_patch, image_plane
 from gp3d_core.vq3d.config import CameraConfig, Vq3dConfig
 
@@ -80,7 +81,6 @@ class DepthSource:
         ratio = self.config.depth.ratio
         depth = 1 + (coded + 1) / 2 * (ratio - 1)
         disparity = ((1 / depth - 1 / ratio) / (1 - 1 / ratio)).flatten(1)
-        points = torch.tensor(_QUANTILES, device=coded.device, dtype=coded.dtype)
-        low, high = torch.quantile(disparity, points, dim=1)[:, :, None]
+        low, high = torch.quantile(disparity, constant(_QUANTILES, coded), dim=1)[:, :, None]
         stretched = (disparity - low) / (high - low).clamp(min=1e-6)
         return stretched.clamp(0, 1).reshape(coded.shape)

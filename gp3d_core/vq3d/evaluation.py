@@ -193,7 +193,8 @@ def _labels(subject: Subject, prior: PriorSnapshot) -> Tensor:
 def frechet_scores(subject: Subject, network: FeatureNetwork, seed: int) -> list[Score]:
     """Fréchet distances of reconstructions, and of the prior's samples, from three sides, to the pictures."""
     images = load_images(subject.dataset, subject.numbers)
-    real = fit_gaussian(network(to_uint8(some * 2 - 1))[0] for some in images.split(_BATCH))
+    device = next(subject.tokenizer.tokenizer.parameters()).device
+    real = fit_gaussian(network(to_uint8(some.to(device) * 2 - 1))[0] for some in images.split(_BATCH))
     scores = []
     for kind, scenes in _kinds(subject, images, seed):
         for camera, yaw in _YAWS.items():

@@ -39,9 +39,8 @@ def sample_poses(target: Tensor, yaw: float, camera: CameraConfig, generator: to
 
     Up to `yaw` degrees to the sides, and as the camera's pitch and dolly allow.
     """
-    spread = torch.tensor([[yaw], [camera.pitch], [camera.dolly]], device=target.device)
-    turn = (2 * torch.rand(3, len(target), generator=generator, device=target.device) - 1) * spread
-    return orbit(turn[0], turn[1], pivot_of(target, camera), 1 + turn[2])
+    turn = 2 * torch.rand(3, len(target), generator=generator, device=target.device) - 1
+    return orbit(turn[0] * yaw, turn[1] * camera.pitch, pivot_of(target, camera), 1 + turn[2] * camera.dolly)
 
 
 def pivot_of(target: Tensor, camera: CameraConfig) -> Tensor:

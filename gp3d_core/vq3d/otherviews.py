@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from gp3d_core.archive import Archive, DatasetError
 from gp3d_core.data import Batch, Dataset
+from gp3d_core.streams import stream
 from gp3d_core.vq3d.viewing import input_pose
 
 _READERS = 4
@@ -98,6 +100,28 @@ class OtherViews:
         with ThreadPoolExecutor(_READERS) as pool:
             other = self.dataset.batch(np.array(others), batch.mirrored, pool)
         return other, mirror_poses(torch.stack(poses), torch.from_numpy(batch.mirrored))
+
+
+def beside_batches(
+    batches: Iterator[Batch], others: OtherViews, *, nimg: int, seed: int, pinned: bool
+) -> Iterator[tuple[Batch, Batch, Tensor]]:
+    """Every batch of `batches` from `nimg` images seen on, the other views beside it and their poses, loaded ahead.
+
+    Which views depends on `seed` and the images seen alone. `pinned` for a GPU, see `Batch.pinned`.
+    """
+
+    def load(position: int) -> tuple[Batch, Batch, Tensor]:
+        batch = next(batches)
+        other, poses = others.beside(batch, stream(seed, position, "other view"))
+        return (batch, other.pinned(), poses.pin_memory()) if pinned else (batch, other, poses)
+
+    with ThreadPoolExecutor(1) as ahead:
+        pending = ahead.submit(load, nimg)
+        while True:
+            ready = pending.result()
+            nimg += len(ready[0].labels)
+            pending = ahead.submit(load, nimg)
+            yield ready
 
 
 def mirror_poses(poses: Tensor, mirrored: Tensor) -> Tensor:

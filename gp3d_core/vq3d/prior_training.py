@@ -169,20 +169,27 @@ def _train_until_trouble(
 ) -> None:
     """Steps from the clock on until the run is finished, or until it had to be rolled back."""
     settings, guard = run.config.prior, DivergenceGuard(state.skipped_in_a_row)
-    while not _finished(state, interruption, max_minutes):
+    marks = (settings.status_kimg, settings.snapshot_kimg, settings.checkpoint_kimg)
+    waiting, enough = deque[StepLog](), False
+    while not enough:
         start, before = time.monotonic(), state.nimg
-        waiting = deque([step(state, run.tokens, state.progress(max_minutes), world)])
-        trouble = judge(state, guard, monitor, waiting, keep=0)
+        waiting.append(step(state, run.tokens, state.progress(max_minutes), world))
+        report, snapshot, checkpoint = (crossed(before, state.nimg, kimg) for kimg in marks)
+        # what is written must have been judged; else the step before is judged while this one runs
+        trouble = judge(state, guard, monitor, waiting, keep=0 if report or snapshot or checkpoint else 1)
         state.seconds += time.monotonic() - start
+        enough = _finished(state, interruption, max_minutes)
+        if enough and trouble is None:
+            trouble = judge(state, guard, monitor, waiting, keep=0)
         if trouble is not None:
             roll_back(state, run.folder, world, *trouble, remedy=REMEDY)
             monitor.note_rollback(state, trouble[0])
             return
-        if crossed(before, state.nimg, settings.status_kimg):
+        if report:
             monitor.report(state)
-        if crossed(before, state.nimg, settings.snapshot_kimg):
+        if snapshot:
             write_snapshot(state, run)
-        if crossed(before, state.nimg, settings.checkpoint_kimg):
+        if checkpoint:
             write_checkpoint(state, run.folder, world)
 
 
@@ -191,7 +198,7 @@ def step(state: PriorState, tokens: Tokens, progress: float, world: World) -> St
     settings, device = state.config.prior, world.device
     sides = 2 if state.config.training.mirror else 1
     items = shuffled(state.nimg, settings.batch, sides * len(tokens.codes), settings.seed)
-    codes, labels = (part.to(device) for part in tokens.batch(items))
+    codes, labels = (_send(part, device) for part in tokens.batch(items))
     noise = stream(settings.seed, "prior", state.rollbacks, state.nimg, device=device)
     with half_precision(device, state.config.training.precision, training=True):
         logits = state.prior(codes, labels, noise)
@@ -205,6 +212,11 @@ def step(state: PriorState, tokens: Tokens, progress: float, world: World) -> St
     state.nimg += settings.batch
     average_weights(state.ema, state.prior, settings.batch, _MEMORY * state.nimg)
     return send_log({"loss/nll": loss.detach()}, skipped, state.nimg, {"lr": lr})
+
+
+def _send(part: Tensor, device: torch.device) -> Tensor:
+    """The same on `device`; a GPU fetches it by itself, so that nothing waits."""
+    return (part.pin_memory() if device.type == "cuda" else part).to(device, non_blocking=True)
 
 
 def next_code_loss(logits: Tensor, codes: Tensor) -> Tensor:

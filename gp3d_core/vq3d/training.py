@@ -11,13 +11,13 @@ import copy
 import math
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from gp3d_core.archive import DatasetError
 from gp3d_core.config import ConfigError
@@ -34,7 +34,7 @@ from gp3d_core.vq3d.critic import Critics
 from gp3d_core.vq3d.depth import DepthSource
 from gp3d_core.vq3d.novelviews import NovelView
 from gp3d_core.vq3d.objective import Lpips, Phase, Pictures, critic_phase, learning_rate, tokenizer_phase
-from gp3d_core.vq3d.otherviews import OtherViews, true_pairs
+from gp3d_core.vq3d.otherviews import OtherViews, beside_batches, true_pairs
 from gp3d_core.vq3d.perception import open_lpips
 from gp3d_core.vq3d.snapshot import save_tokenizer
 from gp3d_core.vq3d.tokenizer import Tokenizer
@@ -163,23 +163,9 @@ def _train_until_trouble(
 ) -> None:
     """Steps through the data from the clock on until the run is finished, or until it had to be rolled back."""
     settings, guard = state.config.training, DivergenceGuard(state.skipped_in_a_row)
-    others = open_other_views(state.config, dataset)
     here, waiting = monitor.world, deque[StepLog]()
-    for batch in batches(
-        dataset,
-        nimg=state.nimg,
-        batch=settings.batch,
-        part=slice(0, settings.batch),
-        seed=settings.seed,
-        mirror=settings.mirror,
-        pinned=here.device.type == "cuda",
-    ):
+    for pictures in lessons(state.config, dataset, source, state.nimg, here.device):
         start, before = time.monotonic(), state.nimg
-        pictures = as_pictures(batch.to(here.device), source)
-        if others is not None:
-            pictures = with_other_view(
-                pictures, batch, others, source, stream(settings.seed, before, "other view")
-            )
         waiting.append(train_step(state, pictures, state.progress(max_minutes), here, lpips))
         marks = (settings.status_kimg, settings.snapshot_kimg, settings.checkpoint_kimg)
         report, snapshot, checkpoint = (crossed(before, state.nimg, kimg) for kimg in marks)
@@ -205,6 +191,30 @@ def _train_until_trouble(
             return
 
 
+def lessons(
+    config: Vq3dConfig, dataset: Dataset, source: DepthSource, nimg: int, device: torch.device
+) -> Iterator[Pictures]:
+    """What every step learns from, from `nimg` images seen on; files are read ahead, and nothing waits for `device`."""
+    settings, pinned = config.training, device.type == "cuda"
+    read = batches(
+        dataset,
+        nimg=nimg,
+        batch=settings.batch,
+        part=slice(0, settings.batch),
+        seed=settings.seed,
+        mirror=settings.mirror,
+        pinned=pinned,
+    )
+    others = open_other_views(config, dataset)
+    if others is None:
+        for batch in read:
+            yield as_pictures(batch.to(device), source)
+        return
+    for batch, other, poses in beside_batches(read, others, nimg=nimg, seed=settings.seed, pinned=pinned):
+        pictures = as_pictures(batch.to(device), source)
+        yield with_other_view(pictures, as_pictures(other.to(device), source), poses)
+
+
 def as_pictures(batch: Batch, source: DepthSource) -> Pictures:
     """A batch of a data set as stage 1 learns from it."""
     return Pictures((batch.images + 1) / 2, source.target(batch.depth))
@@ -226,15 +236,10 @@ def open_other_views(config: Vq3dConfig, dataset: Dataset) -> OtherViews | None:
     return OtherViews(dataset, pairs)
 
 
-def with_other_view(
-    pictures: Pictures, batch: Batch, others: OtherViews, source: DepthSource, generator: torch.Generator
-) -> Pictures:
-    """`pictures` with a true view from elsewhere beside each."""
-    device = pictures.images.device
-    other, poses = others.beside(batch, generator)
-    seen = as_pictures(other.to(device), source)
-    view = NovelView(poses.to(device), seen.images, seen.target, torch.ones_like(seen.target))
-    return replace(pictures, other=view)
+def with_other_view(pictures: Pictures, seen: Pictures, poses: Tensor) -> Pictures:
+    """`pictures` with what is `seen` of the same scenes from the cameras at `poses` [B,4,4] beside each."""
+    poses = poses.to(seen.images.device, non_blocking=True)
+    return replace(pictures, other=NovelView(poses, seen.images, seen.target, torch.ones_like(seen.target)))
 
 
 def build_tokenizer_state(
@@ -273,7 +278,7 @@ def train_step(
         return stream(settings.seed, state.rollbacks, state.nimg, purpose, device=here.device)
 
     tokenizer, critics, codebook = state.tokenizer, state.critics, state.tokenizer.codebook
-    if phase.rounded and not codebook.started:
+    if phase.rounded and codebook.awaits_start():
         with torch.no_grad():
             codebook.start(tokenizer.encoder(pictures.images), randomness("start"))
     tokenizer.requires_grad_(True).encoder.train(not phase.settled)

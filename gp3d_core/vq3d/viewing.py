@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from gp3d_core.ops.checks import check_shape
+from gp3d_core.ops.constants import constant
 from gp3d_core.ops.reference import sample_importance
 from gp3d_core.patches import Patches, full_patch, image_plane
 from gp3d_core.vq3d.config import CameraConfig, RenderConfig
@@ -55,7 +56,7 @@ def orbit(yaw: Tensor, pitch: Tensor, pivot: Tensor, dolly: Tensor | None = None
         [torch.zeros_like(pivot), torch.zeros_like(pivot), RADIUS - pivot], dim=1
     )
     top = torch.cat([turn, position[:, :, None]], dim=2)
-    bottom = torch.tensor([0.0, 0.0, 0.0, 1.0], device=yaw.device, dtype=yaw.dtype).expand(len(yaw), 1, 4)
+    bottom = constant((0.0, 0.0, 0.0, 1.0), yaw).expand(len(yaw), 1, 4)
     return torch.cat([top, bottom], dim=1)
 
 

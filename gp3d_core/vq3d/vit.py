@@ -35,10 +35,10 @@ class Attention(nn.Module):
 
 def attend(query: Tensor, key: Tensor, value: Tensor, *, causal: bool = False) -> Tensor:
     """What [B,h,N,d/h] `query` sees of `key` and `value` [B,h,M,d/h]; on CPUs in float32, where bfloat16 is slowest."""
-    with torch.autocast(query.device.type, enabled=query.is_cuda):
-        if not query.is_cuda:
-            query, key, value = query.float(), key.float(), value.float()
+    if query.is_cuda:  # as precise as whatever is around it
         return F.scaled_dot_product_attention(query, key, value, is_causal=causal)
+    with torch.autocast(query.device.type, enabled=False):
+        return F.scaled_dot_product_attention(query.float(), key.float(), value.float(), is_causal=causal)
 
 
 class Block(nn.Module):

@@ -171,7 +171,8 @@ def test_known_views_teach_decoder_and_encoder(data, source, kind):
     batch = as_pictures(read(data, [0, 4], [False, True]), source)
     if kind == "true":
         others = OtherViews(data, true_pairs(data, unit=1.0, limit=40))
-        batch = with_other_view(batch, read(data, [0, 4], [False, True]), others, source, stream(1))
+        other, poses = others.beside(read(data, [0, 4], [False, True]), stream(1))
+        batch = with_other_view(batch, as_pictures(other, source), poses)
     shrink = [torch.nn.functional.interpolate(x, side) for x in (batch.images, batch.target[:, None])]
     small = Pictures(shrink[0], shrink[1][:, 0], batch.other and cut(batch.other, side))
     torch.manual_seed(0)
