@@ -1,25 +1,37 @@
 #!/usr/bin/env bash
 # Everything that waits for a GPU, unattended, from the repository root; a short table comes last.
 #
-#   benchmarks/gpu.sh [--minutes M] [--parts test,kernels,step] [--ground M] [--train M] [--data FILE] [--init SNAPSHOT]
+#   benchmarks/gpu.sh [--minutes M] [--parts test,kernels,step,vq3d] [--ground M] [--train M] [--data FILE]
+#                     [--init SNAPSHOT] [--vq3d M] [--rooms DIR] [--true-views 1] [--set "KEY=VALUE ..."]
 #                     [--weights FILE] [--python PYTHON] [--toy 1]
 #
 # Needs Python 3.11 or 3.12 with torch (CUDA), triton, numpy, pillow, safetensors and tqdm; pytest for the tests, and for
 # --ground and --train also matplotlib, scipy and tensorboard. Nothing is installed or downloaded, the project runs where
 # it stands.
-# --minutes (9) is what tests and measurements may take together: tests a fifth, kernels and step two fifths each.
+# --minutes (9) is what tests and measurements may take together: tests a fifth, kernels and step three tenths each, the
+#   steps of VQ3D a fifth.
 # --ground learns box-64 from known shapes for so many minutes, 400,000 objects in all, in runs/gpu-ground.
 # --train trains shapenet-64 for so many minutes, in runs/gpu-train, with cameras like the data's; with --init SNAPSHOT
 #   (a file, or a run folder such as runs/gpu-ground) box-64 from there instead, the discriminator first alone. What comes
 #   back is the best snapshot: by the Fréchet distance of SqueezeNet's features with --weights FILE, else the newest.
 # Both learn from --data (runs/gpu-data/views.zip, made by python -m benchmarks.pack_gpu_data out of `make box-data`), and
 # the same command goes on as long as its folder in runs lives.
+# --vq3d trains small64 of VQ3D, with critics, for two thirds of so many minutes (runs/gpu-vq3d), then a prior on what it
+#   ships for one third, and scores both on rooms that they have not seen; leave two minutes for that. --rooms (runs/gpu-data)
+#   holds rooms.zip and held.zip, made by python -m benchmarks.pack_rooms, or the folders rooms and held. The same command
+#   trains the tokenizer on and a new prior. --true-views 1 is the short cut of docs/vq3d.md, true views beside the
+#   critics, in a run of its own (runs/gpu-vq3d-true); --set changes settings of the tokenizer, for a new run.
 # --toy 1 does everything at toy size on a CPU and keeps no figure: it proves this script, and measures nothing.
 # To $OUT (default runs/gpu-out): log.txt, results.csv, and for each model its weights in half precision, in parts of at
-# most 15 MiB, and a picture. Figures are also added to benchmarks/results.csv.
+# most 15 MiB, and a picture; of VQ3D both models with report and scores in one tar, in such parts, and two pictures.
+# Figures are also added to benchmarks/results.csv.
 set -uo pipefail
 
-minutes=9 ground=0 train=0 data=runs/gpu-data/views.zip init= weights= python=python3 parts=test,kernels,step toy=
+minutes=9 ground=0 train=0 data=runs/gpu-data/views.zip init= weights= python=python3 parts=test,kernels,step,vq3d toy=
+vq3d=0 rooms=runs/gpu-data true_views= vq3d_preset=small64 pictures=400 samples=16 prior_settings=()
+# the cameras of these rooms; minutes are the only budget
+vq3d_settings=(camera.fov=40 camera.near=0.6 camera.far=5 depth.unit=1.5
+    training.kimg=10000 training.snapshot_kimg=40 training.checkpoint_kimg=20)
 runs=runs device=cuda preset=shapenet-64 ground_settings=(--set training.kimg=400) train_settings=() images=2048
 while [ $# -gt 0 ]; do
     [ $# -ge 2 ] || { echo "gpu.sh: $1 needs a value" >&2; exit 2; }
@@ -29,11 +41,16 @@ while [ $# -gt 0 ]; do
         --train) train=$2 ;;
         --data) data=$2 ;;
         --init) init=$2 ;;
+        --vq3d) vq3d=$2 ;;
+        --rooms) rooms=$2 ;;
+        --true-views) true_views=-true vq3d_settings+=(loss.view=1 loss.view_source=true) ;;
+        --set) read -r -a more <<<"$2"; vq3d_settings+=("${more[@]}") ;;
         --weights) weights=$2 ;;
         --python) python=$2 ;;
         --parts) parts=$2 ;;
         --toy) toy=--toy ;;
-        *) echo "gpu.sh: expected --minutes, --parts, --ground, --train, --data, --init, --weights, --python or --toy, found $1" >&2
+        *) echo "gpu.sh: expected --minutes, --parts, --ground, --train, --data, --init, --vq3d, --rooms, --true-views, --set," \
+                "--weights, --python or --toy, found $1" >&2
            exit 2 ;;
     esac
     shift 2
@@ -91,6 +108,22 @@ bring() {
     [ -f "${pictures[-1]}" ] && cp "${pictures[-1]}" "$out/$name.png"
 }
 
+# rooms_of NAME: the zip or folder of --rooms that is called so
+rooms_of() {
+    local place
+    for place in "$rooms/$1.zip" "$rooms/$1"; do
+        [ ! -e "$place" ] || { echo "$place"; return; }
+    done
+    echo "gpu.sh: there is no $rooms/$1.zip; make it with python -m benchmarks.pack_rooms and bring it along" >&2
+    return 1
+}
+
+# give FOLDER: all of it in one tar, in parts
+give() {
+    rm -f "$out"/vq3d.tar.part-*
+    tar -C "$1" -cf - . | split -b 15m - "$out/vq3d.tar.part-"
+}
+
 nvidia-smi --query-gpu=name,driver_version,memory.total,clocks.sm,clocks.mem --format=csv 2>/dev/null
 "$python" - $toy <<'EOF' || exit 1
 import importlib.util, sys
@@ -108,7 +141,14 @@ if [ "$ground$train" != 00 ] && [ ! -e "$data" ]; then
     exit 2
 fi
 
-tests=(tests/ops tests/core/test_discriminator.py tests/core/test_stepping.py)
+if [ "$vq3d" != 0 ]; then
+    seen=$(rooms_of rooms) && held=$(rooms_of held) || exit 2
+    name_with=(--name-with "$seen")
+    "$python" -c "from PIL import features; raise SystemExit(not features.check('webp'))" ||
+        { echo "gpu.sh: this Python's pillow cannot read WebP, which the zips of rooms are made of" >&2; exit 1; }
+fi
+
+tests=(tests/ops tests/core/test_discriminator.py tests/core/test_stepping.py tests/core/test_vq3d_devices.py)
 if [ -n "$toy" ]; then
     runs=$(mktemp -d) device=cpu preset=tiny images=32 tests=(tests/ops/test_reference.py)
     trap 'rm -rf "$runs"' EXIT
@@ -116,6 +156,8 @@ if [ -n "$toy" ]; then
         --set grounding.points=64 --set grounding.rays=16 --set grounding.held_out=1 --set grounding.prior_steps=20
         --set training.batch=4 --set training.micro_batch=4)
     [ -z "$init" ] || train_settings=("${ground_settings[@]}" --set patch.resolution=16)
+    vq3d_preset=tiny32 pictures=8 samples=2 prior_settings=(--set prior.layers=1) name_with=()
+    vq3d_settings+=(training.resolution=64 encoder.patch=16 render.steps=8 training.patch=16 training.stride=4)
 fi
 
 if wants test; then
@@ -127,8 +169,9 @@ if wants test; then
         say "== test: left out, this Python has no pytest"
     fi
 fi
-wants kernels && part kernels "$(share 0.4)" "$python" -m benchmarks.bench_kernels $toy --seconds "$(share 0.33)" --csv "$rows"
-wants step && part step "$(share 0.4)" "$python" -m benchmarks.bench_step $toy --seconds "$(share 0.33)" --csv "$rows"
+wants kernels && part kernels "$(share 0.3)" "$python" -m benchmarks.bench_kernels $toy --seconds "$(share 0.25)" --csv "$rows"
+wants step && part step "$(share 0.3)" "$python" -m benchmarks.bench_step $toy --seconds "$(share 0.25)" --csv "$rows"
+wants vq3d && part vq3d-step "$(share 0.2)" "$python" -m benchmarks.bench_vq3d $toy --seconds "$(share 0.16)" --csv "$rows"
 
 if [ "$ground" != 0 ]; then
     run=$runs/gpu-ground
@@ -152,6 +195,33 @@ if [ "$train" != 0 ]; then
         --device $device 2>>"$log")
     tail -n 8 "$log" | grep -E "squeezenet-fid|best_snapshot"
     bring train "$best" "$run"/samples/sample-*.png
+fi
+
+if [ "$vq3d" != 0 ]; then
+    run=$runs/gpu-vq3d$true_views gp3d=("$python" -m gp3d_core.cli vq3d)
+    long=$("$python" -c "print($vq3d * 2 / 3)") short=$("$python" -c "print($vq3d / 3)")
+    part vq3d "$(limit "$long")" "${gp3d[@]}" train "$seen" "$run" --preset $vq3d_preset --device $device \
+        "${vq3d_settings[@]/#/--set=}" --max-minutes "$(total "$run" "$long")"
+    newest=$(ls "$run"/snapshots/*.safetensors 2>/dev/null | tail -n 1)
+    # a prior speaks the codes of one file, so that it learns from the tokenizer that is given away
+    prior=$run-prior-$(basename "$newest" .safetensors) kept=$run-kept
+    rm -rf "$kept" "$out"/vq3d.*; mkdir -p "$kept"
+    if [ -n "$newest" ] && "${gp3d[@]}" ship "$newest" "$kept/tokenizer.safetensors" >>"$log" 2>&1; then
+        part prior "$(limit "$short")" "${gp3d[@]}" train-prior "$kept/tokenizer.safetensors" "$seen" "$prior" \
+            --device $device "${prior_settings[@]}" --max-minutes "$(total "$prior" "$short")"
+        "${gp3d[@]}" ship "$prior" "$kept/prior.safetensors" >>"$log" 2>&1 || failed="$failed prior(ship)"
+        give "$kept" # already, should the machine be taken away while it scores
+        part scores 180 "${gp3d[@]}" evaluate "$kept/tokenizer.safetensors" "$held" --prior "$kept/prior.safetensors" \
+            --images $pictures --out "$kept/scores" --device $device "${name_with[@]}" \
+            ${weights:+--features torchvision:squeezenet1_0 --weights "$weights"}
+        part samples 60 "$python" -m benchmarks.vq3d_samples "$kept/prior.safetensors" "$out/vq3d.samples.png" \
+            --count $samples --device $device
+        give "$kept"
+        [ -f "$kept/scores/samples.png" ] && cp "$kept/scores/samples.png" "$out/vq3d.png"
+        say "== vq3d: $newest; put together with: cat vq3d.tar.part-* | tar -xf -"
+    else
+        failed="$failed vq3d(no tokenizer)"
+    fi
 fi
 
 echo

@@ -21,7 +21,6 @@ from gp3d_core.cameras import Cameras
 from gp3d_core.config import Prior
 from gp3d_core.data import Dataset
 from gp3d_core.errors import GP3DError
-from gp3d_core.generation import class_centre
 from gp3d_core.networks.generator import GeneratorOutput
 from gp3d_core.phases import Latents, Moment, sample_latents
 from gp3d_core.snapshot import Snapshot
@@ -129,6 +128,8 @@ class Sampler:
 
     def _centre(self, label: int) -> Tensor:
         if label not in self._known_centres:
+            from gp3d_core.generation import class_centre  # needs meshing libraries; VQ3D's scores do not
+
             self._known_centres[label] = class_centre(self.snapshot, label)
         return self._known_centres[label]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import bench_kernels, bench_step, best_snapshot, measuring, pack_gpu_data
+from benchmarks import bench_kernels, bench_step, bench_vq3d, best_snapshot, measuring, pack_gpu_data
 from benchmarks.measuring import COLUMNS, Rows, tf32
 from benchmarks.table7 import toy_weights
 from gp3d_core.data import Dataset
@@ -39,6 +39,7 @@ def test_benchmarks_measure_everything_and_save_it(tmp_path, capsys, monkeypatch
     rows_file = tmp_path / "rows.csv"
     bench_kernels.main(["--toy", "--seconds", "20", "--csv", str(rows_file)])
     bench_step.main(["--toy", "--tf32", "off", "--seconds", "2", "--csv", str(rows_file)])
+    bench_vq3d.main(["--toy", "--seconds", "2", "--csv", str(rows_file)])
     with rows_file.open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert tuple(rows[0]) == COLUMNS
@@ -53,7 +54,7 @@ def test_benchmarks_measure_everything_and_save_it(tmp_path, capsys, monkeypatch
         "tiny",
     ):
         assert part in figures
-    assert {row["bench"] for row in rows} == {"kernels", "step"}
+    assert {row["bench"] for row in rows} == {"kernels", "step", "vq3d"}
     assert all(float(row["value"]) >= 0 for row in rows)
     capsys.readouterr()
     monkeypatch.setattr(sys, "argv", ["measuring", str(rows_file)])
@@ -67,9 +68,13 @@ def test_gpu_script_says_in_a_line_what_is_wrong(tmp_path):
     assert unknown.returncode == 2
     assert "expected --minutes" in unknown.stderr
     assert "--train" in unknown.stderr
+    assert "--vq3d" in unknown.stderr
     lacking = gpu_script(tmp_path, "--toy", "1", "--ground", "1", "--data", str(tmp_path / "none.zip"))
     assert lacking.returncode == 2
     assert "make it with python -m benchmarks.pack_gpu_data" in lacking.stderr
+    lacking = gpu_script(tmp_path, "--toy", "1", "--vq3d", "1", "--rooms", str(tmp_path))
+    assert lacking.returncode == 2
+    assert f"there is no {tmp_path}/rooms.zip; make it with python -m benchmarks.pack_rooms" in lacking.stderr
 
 
 def test_packed_shapes_are_whole_and_fit(tmp_path):

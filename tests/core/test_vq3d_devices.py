@@ -5,7 +5,10 @@ What only a card can tell is asked where there is one.
 """
 
 import math
+import subprocess
+import sys
 import warnings
+from pathlib import Path
 
 import pytest
 import torch
@@ -125,6 +128,15 @@ def test_codebook_asks_its_device_until_it_has_started_and_again_after_loading()
     again.start(torch.randn(2, 5, 8), torch.Generator())
     again.load_state_dict(fresh)
     assert again.awaits_start()
+
+
+def test_training_and_scores_need_no_meshing_library():
+    lacking = "trimesh", "mcubes", "xatlas", "fast_simplification", "imageio_ffmpeg"
+    used = "vq3d.training", "vq3d.prior_training", "vq3d.evaluation", "vq3d.shipping", "cli"
+    lines = [f"import sys; sys.modules.update(dict.fromkeys({lacking}))"]
+    lines += [f"import gp3d_core.{name}" for name in used] + ["import benchmarks.vq3d_samples"]
+    root = Path(__file__).resolve().parents[2]
+    subprocess.run([sys.executable, "-c", "\n".join(lines)], cwd=root, check=True)
 
 
 @pytest.fixture(scope="module")
