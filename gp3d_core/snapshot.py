@@ -107,8 +107,11 @@ def save_tensors(path: Path, kind: str, tensors: dict[str, Tensor], facts: dict[
     header = {"format": kind, "version": str(VERSION), "facts": json.dumps(facts)}
     packed = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     with replacing(path) as temporary:
+        temporary.touch()
+        allowed = temporary.stat().st_mode  # the library would keep others from reading it
         try:
             save_file(packed, temporary, metadata=header)
+            temporary.chmod(allowed)
         except SafetensorError as error:  # how the library reports a full disk
             raise SnapshotError(
                 f"{path} cannot be written ({error}); what was there before is untouched"

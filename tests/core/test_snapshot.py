@@ -1,6 +1,7 @@
 """Snapshots and checkpoints: exact round trip, and one clear line for every way a file can be wrong."""
 
 import json
+import os
 
 import pytest
 import torch
@@ -9,7 +10,14 @@ from safetensors.torch import load_file, save_file
 
 from gp3d_core.cameras import sample_cameras
 from gp3d_core.phases import one_hot
-from gp3d_core.snapshot import SnapshotError, load_checkpoint, load_snapshot, save_checkpoint, save_snapshot
+from gp3d_core.snapshot import (
+    SnapshotError,
+    load_checkpoint,
+    load_snapshot,
+    save_checkpoint,
+    save_snapshot,
+    save_tensors,
+)
 from tests.core.micro import micro_state
 
 
@@ -139,3 +147,10 @@ def test_checkpoint_restores_weights_and_moments(state, tmp_path):
     assert ours.keys() == theirs.keys()
     assert len(ours) > 0
     assert all(torch.equal(ours[k][m], theirs[k][m]) for k in ours for m in ours[k])
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
+def test_files_may_be_read_by_whom_the_system_says(tmp_path):
+    (tmp_path / "plain").write_text("as any program would")
+    save_tensors(tmp_path / "t.safetensors", "gp3d-test", {"a": torch.zeros(2)}, {})
+    assert (tmp_path / "t.safetensors").stat().st_mode == (tmp_path / "plain").stat().st_mode
