@@ -1,5 +1,7 @@
 """Draws docs/vq3d.png, what VQ3D shows: python tools/vq3d_page.py MODEL PRIOR TEST ABLATION OUT [PHOTO …].
 
+Beside it, as <OUT>-samples.png, a strip of generated scenes from two sides.
+
 MODEL and PRIOR are files or run folders, TEST a data set of rooms that was not trained on, ABLATION a folder of
 `gp3d vq3d ablate-depth`.
 """
@@ -21,13 +23,19 @@ from gp3d_core.vq3d.priorfile import load_prior
 from gp3d_core.vq3d.reconstruction import read_picture, reconstruct, scenes_of_codes
 from gp3d_core.vq3d.scenefile import Scene
 from gp3d_core.vq3d.showing import look, to_picture
-from gp3d_core.vq3d.snapshot import load_tokenizer
+from gp3d_core.vq3d.snapshot import find_tokenizer, load_tokenizer
 
 COLUMNS = 8
 TILE = 96
 TURN = 20.0
 CARS = ("cab", "school bus")
-INSERTED = ("barn", "king penguin")  # a thing of the second goes into a scene of the first
+STRIP = ("goldfish", "school bus", "teapot", "acoustic guitar", "drum", "mushroom", "hotdog", "king penguin")
+PICKED = (
+    "n02802426/20e0d13e",
+    "n04591713/1057d5a1",
+    "n04429376/09e1185c",
+)  # a basketball, a bottle, a throne
+ABLATED = "n04146614/"  # a school bus
 
 Row = tuple[str, list[np.ndarray]]
 
@@ -60,64 +68,92 @@ def generated(prior_path: Path) -> list[Row]:
     return [*rows, (f"turned by +{TURN:.0f} degrees", colours(cars, TURN))]
 
 
-def reconstructed(model: Path, test: Path, photos: list[Path]) -> tuple[list[Row], list[Scene]]:
+def strip(prior_path: Path) -> list[Row]:
+    """Generated scenes with seed 0, from the input camera and turned."""
+    prior = load_prior(prior_path)
+    sampling = Sampling(temperature=0.9, top_p=0.95)
+    scenes = [
+        scene
+        for name in STRIP
+        for scene in scenes_of_codes(prior.tokenizer, prior.sample(name, [0], sampling), [name])
+    ]
+    return [(", ".join(STRIP), colours(scenes)), (f"turned by +{TURN:.0f} degrees", colours(scenes, TURN))]
+
+
+def reconstructed(model: Path, test: Path, photos: list[Path]) -> list[Row]:
     """Held-out pictures and photographs, what became of them, and views from both sides."""
-    snapshot, dataset = load_tokenizer(newest_snapshot(model) if model.is_dir() else model), Dataset(test)
+    snapshot, dataset = load_tokenizer(find_tokenizer(model)), Dataset(test)
     fronts = [k for k, name in enumerate(dataset.names) if name.endswith("_000.png")]
     chosen = fronts[:: max(1, len(fronts) // (COLUMNS - len(photos)))][: COLUMNS - len(photos)]
     images = list(load_images(dataset, chosen))
     images += [read_picture(path, snapshot.config.training.resolution) for path in photos]
     scenes = [reconstruct(snapshot, image, str(k)) for k, image in enumerate(images)]
-    rows = [
+    return [
         ("input pictures, held out; the last are photographs", [to_picture(image) for image in images]),
         ("reconstructed in one pass", colours(scenes)),
         ("disparity", disparities(scenes)),
         (f"turned by -{TURN:.0f} degrees", colours(scenes, -TURN)),
         (f"turned by +{TURN:.0f} degrees", colours(scenes, TURN)),
     ]
-    return rows, scenes
 
 
-def edited(scenes: list[Scene]) -> list[Row]:
-    """A thing of one scene put into another, taken out, and moved; and the way between two scenes."""
-    one, other = scenes[0], scenes[1]
-    choice = Choice(rectangle=(0.15, 0.25, 0.85, 0.75), tolerance=0.15)
-    region = choose_region(other, choice)
-    both = insert(one, other, region, Motion(scale=0.8, shift=(0.0, 0.05, 0.12)))
-    behind = insert(one, other, region, Motion(scale=0.8, shift=(0.1, 0.1, -0.5)))
-    own = choose_region(one, choice)
-    gone, moved = remove(one, own), move(one, own, Motion(shift=(0.25, 0.1, 0.0)))
-    shown = [one, other, both, behind, gone, moved]
-    titles = (
-        "scene A, scene B, B's near thing into A in front, further back, A without its own, A with it moved"
+def edited(model: Path, test: Path) -> list[Row]:
+    """A thing taken out, moved, and put into another scene, and the way between two; these pictures are picked."""
+    snapshot, dataset = load_tokenizer(find_tokenizer(model)), Dataset(test)
+    numbers = [next(k for k, name in enumerate(dataset.names) if name.startswith(part)) for part in PICKED]
+    images = load_images(dataset, numbers)
+    ball, bottle, throne = (
+        reconstruct(snapshot, image, part) for image, part in zip(images, PICKED, strict=True)
     )
+    of_ball, of_bottle = choose_region(ball, Choice()), choose_region(bottle, Choice())
+    room = remove(ball, of_ball)
+    shown = [
+        (ball, "scene A"),
+        (bottle, "scene B"),
+        (room, "A without ball"),
+        (insert(room, bottle, of_bottle, Motion(shift=(-0.15, 0.0, 0.1))), "B's bottle in it"),
+        (insert(ball, bottle, of_bottle, Motion(shift=(-0.3, 0.0, -0.15))), "behind the ball"),
+        (move(bottle, of_bottle, Motion(shift=(-0.2, 0.0, 0.0))), "bottle moved"),
+    ]
+    scenes = [scene for scene, _ in shown]
     return [
-        (titles, colours(shown)),
-        ("disparity", disparities(shown)),
-        ("interpolation of tri-planes", colours(list(along(one, scenes[2], COLUMNS)))),
+        (", ".join(title for _, title in shown), colours(scenes)),
+        ("disparity", disparities(scenes)),
+        (f"turned by +{TURN:.0f} degrees", colours(scenes, TURN)),
+        ("interpolation of tri-planes", colours(list(along(ball, throne, COLUMNS)))),
     ]
 
 
 def ablated(folder: Path, test: Path) -> list[Row]:
     """Depth losses beside one another: from the front and from the side."""
-    image = load_images(Dataset(test), [0])[0]
-    modes = [path.name for path in sorted(folder.iterdir()) if (path / "snapshots").is_dir()]
-    modes.sort(key=["point", "accum", "none", "dsnerf", "urf"].index)
+    dataset = Dataset(test)
+    image = load_images(
+        dataset, [next(k for k, name in enumerate(dataset.names) if name.startswith(ABLATED))]
+    )[0]
+    modes = [
+        mode for mode in ("point", "accum", "none", "dsnerf", "urf") if (folder / mode / "snapshots").is_dir()
+    ]
     scenes = [reconstruct(load_tokenizer(newest_snapshot(folder / mode)), image, mode) for mode in modes]
-    fronts = [picture for scene in scenes for picture in look(scene, resolution=TILE)]
-    sides = [picture for scene in scenes for picture in look(scene, TURN, resolution=TILE)]
-    names = ", ".join(modes)
+    fronts = [to_picture(image), *(picture for scene in scenes for picture in look(scene, resolution=TILE))]
+    blank = np.full_like(to_picture(image), 255)
+    sides = [blank, *(picture for scene in scenes for picture in look(scene, TURN, resolution=TILE))]
     return [
-        (f"depth losses {names} (short runs): input view and disparity", fronts),
-        ("from the side", sides),
+        (f"input, then depth losses {', '.join(modes)} after 8000 pictures: colour and disparity", fronts),
+        (f"turned by +{TURN:.0f} degrees", sides),
     ]
 
 
 def main() -> None:
     """Draws all of it."""
     model, prior, test, ablation, out, *photos = map(Path, sys.argv[1:])
-    rows, scenes = reconstructed(model, test, photos)
-    save_picture(sheet([*generated(prior), *rows, *edited(scenes), *ablated(ablation, test)], tile=TILE), out)
+    rows = [
+        *generated(prior),
+        *reconstructed(model, test, photos),
+        *edited(model, test),
+        *ablated(ablation, test),
+    ]
+    save_picture(sheet(rows, tile=TILE), out)
+    save_picture(sheet(strip(prior), tile=TILE), out.with_name(f"{out.stem}-samples.png"))
 
 
 if __name__ == "__main__":

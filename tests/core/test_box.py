@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -17,6 +18,9 @@ from gp3d_core.protocol import Request, read_request
 from gp3d_core.serve import Worker
 from gp3d_core.shipping import badge_of, ship
 from gp3d_core.snapshot import load_snapshot, save_snapshot
+from gp3d_core.vq3d.prior import Sampling
+from gp3d_core.vq3d.priorfile import load_prior
+from gp3d_core.vq3d.reconstruction import scenes_of_codes
 from tests.core.micro import micro_snapshot
 
 WORDS = re.compile(r"using the model in the box: 2 classes; see gp3d classes")
@@ -342,3 +346,29 @@ def test_what_is_in_the_box_keeps_its_promises():
 
     with safe_open(path, framework="pt") as file:
         assert {file.get_tensor(name).dtype for name in file.keys()} == {torch.float16}  # noqa: SIM118
+
+
+def test_scenes_of_the_box_show_their_class_in_its_colour_before_a_far_wall():
+    prior = load_prior(Path("box"))
+    files = [box.vq3d_tokenizer(), box.vq3d_prior()]
+    assert sum(file.stat().st_size for file in files) <= 30e6
+    assert prior.tokenizer.path == files[0]
+    assert {record["name"] for record in prior.classes} == {
+        record["name"] for record in header.read_snapshot_facts(box.box_path()).classes
+    }
+    shares = {
+        "strawberry": (1.0, -0.7, -0.3),
+        "Granny Smith": (-0.4, 1.0, -0.6),
+        "school bus": (0.6, 0.2, -0.8),
+    }
+    for name, weights in shares.items():
+        scenes = scenes_of_codes(
+            prior.tokenizer, prior.sample(name, [0, 1, 2, 3], Sampling(temperature=0.7)), [name] * 4
+        )
+        views = [scene.view() for scene in scenes]
+        rgb = torch.cat([view.rgb for view in views])
+        tint = torch.einsum("bchw,c->bhw", rgb, torch.tensor(weights))
+        middle, border = tint[:, 24:40, 24:40].mean(), tint[:, :8].mean()
+        assert middle > border + 0.1, name
+        near = torch.cat([view.disparity for view in views])
+        assert (near[:, 28:44, 26:38].mean(dim=(1, 2)) > 1.5 * near[:, :8].mean(dim=(1, 2))).all()
