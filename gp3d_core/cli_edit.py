@@ -54,8 +54,8 @@ def _add_choice(parser: argparse.ArgumentParser, of_what: str) -> None:
 
 
 def _add_reach(parser: argparse.ArgumentParser) -> None:
-    reach = "how deep the thing is behind what is seen of it, as a share of all depths (default 0.1)"
-    parser.add_argument("--reach", type=number(float, 0.001, 1), default=0.1, help=reach)
+    reach = "how deep the thing is behind what is seen of it, as a share of all depths (default 0.25)"
+    parser.add_argument("--reach", type=number(float, 0.001, 1), default=0.25, help=reach)
 
 
 def _add_motion(parser: argparse.ArgumentParser) -> None:
@@ -184,7 +184,7 @@ def _beside(out: Path) -> Path:
     return out.with_suffix(".view.png")
 
 
-def _chosen(scene: Scene, options: argparse.Namespace, reach: float = 0.1) -> Region:
+def _chosen(scene: Scene, options: argparse.Namespace, reach: float = 0.25) -> Region:
     """The region of `scene` that is meant; how much of its picture that is goes to stderr."""
     from gp3d_core.vq3d.editing import WHOLE, Choice, choose_region, share_of
 

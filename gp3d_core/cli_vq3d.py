@@ -106,7 +106,8 @@ def _add_evaluate(verbs: argparse._SubParsersAction) -> None:
 def _add_ship(verbs: argparse._SubParsersAction) -> None:
     parser = verbs.add_parser("ship", help="a tokenizer or a prior in half the bytes, to give away")
     parser.add_argument("model", type=Path, help="file, or the folder of its run (the newest)")
-    parser.add_argument("out", type=Path, help="the new .safetensors; a prior's tokenizer lies beside it")
+    beside = "the new .safetensors; a prior wants its tokenizer beside it, called tokenizer.safetensors"
+    parser.add_argument("out", type=Path, help=beside)
     parser.set_defaults(command=_ship)
 
 

@@ -150,7 +150,7 @@ def save_film(film: Iterator[np.ndarray], path: Path) -> None:
     Raises RequestError, before a frame is asked for, for another name, or for an MP4 without imageio-ffmpeg.
     """
     if path.suffix not in (".gif", ".mp4"):
-        raise RequestError(f"--out expects a name in .gif or .mp4, found {path}")
+        raise RequestError(f"--out expects a name in .gif or .mp4 for a film, found {path}")
     encoder = _encoder() if path.suffix == ".mp4" else None
     path.parent.mkdir(parents=True, exist_ok=True)
     if encoder:

@@ -26,8 +26,8 @@ from gp3d_core.vq3d.composition import (
     place_about,
     surface_points,
 )
-from gp3d_core.vq3d.scenefile import Part, Scene, pivot_of
-from gp3d_core.vq3d.selection import hole_of, outstanding_in
+from gp3d_core.vq3d.scenefile import Part, Scene
+from gp3d_core.vq3d.selection import hole_of, outstanding_in, subject_depth
 
 Blend = Literal["planes", "field"]
 WHOLE = (0.0, 0.0, 1.0, 1.0)
@@ -155,4 +155,4 @@ def along(scene: Scene, other: Scene, count: int, kind: Blend = "planes") -> Seq
 
 def settle(scene: Scene) -> Scene:
     """The scene with the pivot that its own input view asks for."""
-    return replace(scene, pivot=float(pivot_of(scene.view().disparity)[0]))
+    return replace(scene, pivot=subject_depth(scene.view().disparity[0]))

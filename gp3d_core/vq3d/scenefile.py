@@ -104,13 +104,6 @@ class Scene:
         return render(self.field(), orbit(*numbers), self.camera, self.render, size, chunk=_RAYS)
 
 
-def pivot_of(disparity: Tensor) -> Tensor:
-    """Depth [B] to turn about: that of the median inverse depth over the central half of views [B,h,h]."""
-    size = disparity.shape[-1]
-    middle = slice(size // 4, size - size // 4)
-    return 1 / disparity[:, middle, middle].flatten(1).median(dim=1).values
-
-
 def save_scene(scene: Scene, path: Path) -> None:
     """Writes `scene`, whole or not at all."""
     tensors: dict[str, Tensor] = {}

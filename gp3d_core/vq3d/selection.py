@@ -14,6 +14,7 @@ from torch.nn.functional import max_pool2d
 from gp3d_core.vq3d.composition import LiftedMask, RegionError
 
 _BINS = 64
+_MIDDLE = (0.25, 0.25, 0.75, 0.75)
 _FOOT = (
     0.4  # of Otsu's threshold: a thing reaches down to this, where it comes near the ground that it stands on
 )
@@ -32,6 +33,11 @@ def nearest_in(inverse: Tensor, rectangle: Sequence[float]) -> Tensor:
     """
     inside = _within(len(inverse), rectangle).to(inverse.device)
     return (inside & (inverse >= _otsu(inverse[inside]))).float()
+
+
+def subject_depth(inverse: Tensor) -> float:
+    """The depth to turn about: the median of what is near in the middle of a view, however thin it is."""
+    return 1 / float(inverse[nearest_in(inverse, _MIDDLE) > 0].median())
 
 
 def outstanding_in(inverse: Tensor, rectangle: Sequence[float]) -> Tensor:

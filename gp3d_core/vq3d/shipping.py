@@ -23,6 +23,9 @@ def ship(file: Path, out: Path) -> None:
     """
     if out.suffix != ".safetensors":
         raise SnapshotError(f"{out}: expected the name of a .safetensors file")
+    if not file.is_file():
+        raise SnapshotError(f"no tokenizer or prior at {file}")
+    out.parent.mkdir(parents=True, exist_ok=True)
     if kind_of(file) == PRIOR:
         prior = load_prior(file)
         _halve(prior.prior, file)

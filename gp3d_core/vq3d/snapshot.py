@@ -48,7 +48,7 @@ def find_tokenizer(path: Path) -> Path:
 
     Raises RunError for a folder without snapshots, BoxError without a box.
     """
-    if path == Path(NAME) and not path.exists():
+    if path == Path(NAME):
         return vq3d_tokenizer()
     return newest_snapshot(path) if path.is_dir() else path
 

@@ -15,7 +15,8 @@ from gp3d_core.cli import main
 from gp3d_core.meshfile import load_mesh
 from gp3d_core.runfolder import newest_snapshot
 from gp3d_core.vq3d import ablation
-from gp3d_core.vq3d.scenefile import load_scene, pivot_of
+from gp3d_core.vq3d.scenefile import load_scene
+from gp3d_core.vq3d.selection import subject_depth
 from gp3d_core.vq3d.showing import beside
 from tests.core.test_vq3d_prior import MICRO
 
@@ -97,7 +98,7 @@ def test_pictures_of_any_size_and_mode_become_scenes(studio, tmp_path, capsys):
     scene = load_scene(out / "plain.safetensors")
     assert scene.source == "plain.gif"
     assert scene.parts[0].codes.shape == (16,)
-    assert scene.pivot == pytest.approx(float(pivot_of(scene.view().disparity)[0]))
+    assert scene.pivot == pytest.approx(subject_depth(scene.view().disparity[0]))
     assert scene.pivot != 1.0
     assert scene.parts[0].tokenizer == digest(newest_snapshot(studio / "run"))
     assert Image.open(out / "scenes.png").width > 8 * 100

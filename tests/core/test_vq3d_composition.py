@@ -30,7 +30,7 @@ from gp3d_core.vq3d.depth import DepthSpace
 from gp3d_core.vq3d.editing import Choice, Motion, along, blend, choose_region, insert, move, remove
 from gp3d_core.vq3d.field import FieldDecoder
 from gp3d_core.vq3d.presets import resolve
-from gp3d_core.vq3d.scenefile import Part, Scene, load_scene, pivot_of, save_scene
+from gp3d_core.vq3d.scenefile import Part, Scene, load_scene, save_scene
 from gp3d_core.vq3d.scenemesh import CubeField, SceneMeshOptions, mesh_of
 from gp3d_core.vq3d.viewing import input_pose, render
 
@@ -351,12 +351,6 @@ def test_masks_are_read_from_any_picture_and_empty_ones_refused(tmp_path):
         choose_region(scene, Choice(mask=tmp_path / "text.png"))
     with pytest.raises(RegionError, match="two corners"):
         choose_region(scene, Choice(box=(0, 0, 0, 1, 1, 0)))
-
-
-def test_the_pivot_is_the_median_depth_of_the_middle():
-    disparity = torch.full((2, 8, 8), 0.2)
-    disparity[:, 2:6, 2:6] = torch.tensor([0.5, 2.0])[:, None, None]
-    torch.testing.assert_close(pivot_of(disparity), torch.tensor([2.0, 0.5]))
 
 
 def test_the_grid_of_a_mesh_spans_what_the_camera_sees():

@@ -11,7 +11,7 @@ from gp3d_core.vq3d.composition import Box, RegionError, Remove, lift, together
 from gp3d_core.vq3d.config import CameraConfig, RenderConfig
 from gp3d_core.vq3d.editing import Choice, choose_region, remove, share_of
 from gp3d_core.vq3d.scenefile import Scene
-from gp3d_core.vq3d.selection import hole_of, nearest_in, outstanding_in, surroundings
+from gp3d_core.vq3d.selection import hole_of, nearest_in, outstanding_in, subject_depth, surroundings
 from gp3d_core.vq3d.viewing import input_pose, render
 from tests.core.test_vq3d_composition import BLUE, GREEN, RED, ball, micro_scene, wall
 
@@ -127,3 +127,13 @@ def test_how_much_of_the_picture_was_chosen(monkeypatch):
     truth = float(silhouette().float().mean())
     assert share_of(scene, choose_region(scene, Choice())) == pytest.approx(truth, rel=0.1)
     assert share_of(scene, Box((-9, -9, -1), (9, 9, 1))) > share_of(scene, Box((8,) * 3, (9,) * 3)) == 0
+
+
+@pytest.mark.parametrize("width", [2, 6, 20])
+def test_views_turn_about_what_is_near_in_the_middle_however_thin(width):
+    inverse = torch.full((64, 64), 0.4)
+    inverse[10:54, 32 - width // 2 : 32 + width // 2] = 2.0
+    assert subject_depth(inverse) == pytest.approx(0.5)
+    inverse[:, :4] = 5.0  # at the border it does not count
+    assert subject_depth(inverse) == pytest.approx(0.5)
+    assert subject_depth(torch.full((64, 64), 0.4)) == pytest.approx(2.5)

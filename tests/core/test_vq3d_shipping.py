@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -10,9 +12,9 @@ from gp3d_core.config import override
 from gp3d_core.header import SnapshotError
 from gp3d_core.vq3d.presets import PRESETS, resolve
 from gp3d_core.vq3d.prior import Sampling
-from gp3d_core.vq3d.priorfile import TOKENIZER, build_prior, load_prior, save_prior
+from gp3d_core.vq3d.priorfile import TOKENIZER, build_prior, find_prior, load_prior, save_prior
 from gp3d_core.vq3d.shipping import ship
-from gp3d_core.vq3d.snapshot import load_tokenizer, save_tokenizer
+from gp3d_core.vq3d.snapshot import find_tokenizer, load_tokenizer, save_tokenizer
 from gp3d_core.vq3d.tokenizer import Tokenizer
 from gp3d_core.vq3d.viewing import input_pose
 
@@ -92,3 +94,14 @@ def watching(original, made):
         made.append(self.weight.device.type)
 
     return init
+
+
+def test_the_word_box_is_the_box_whatever_lies_about(tmp_path, monkeypatch):
+    (tmp_path / "box").write_text("something else")
+    monkeypatch.chdir(tmp_path)
+    assert find_tokenizer(Path("box")).parts[-3:] == ("box", "vq3d", "tokenizer.safetensors")
+    assert find_prior(Path("box")).parts[-3:] == ("box", "vq3d", "prior.safetensors")
+    assert find_tokenizer(tmp_path / "box") == tmp_path / "box"
+    with pytest.raises(SnapshotError, match="no tokenizer or prior at nope"):
+        ship(Path("nope"), tmp_path / "new" / "out.safetensors")
+    assert not (tmp_path / "new").exists()
