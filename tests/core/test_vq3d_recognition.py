@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -89,3 +91,13 @@ def test_data_of_other_classes_cannot_name(toys, tmp_path):
             tmp_path / "out",
             Request(images=8, learnt=tmp_path / "other"),
         )
+
+
+def test_sides_are_named_after_the_cameras_that_saw_them():
+    class Turning:
+        def view(self, yaw):
+            return SimpleNamespace(rgb=torch.full((1, 3, 4, 4), 0.5 + yaw / 100))
+
+    namer = SimpleNamespace(share=lambda images, names: float(images.mean()))
+    seen = recognition._from_all_sides(namer, [Turning(), Turning()], ["a", "b"])
+    assert seen == pytest.approx({"canonical": 0.5, "yaw-plus-20": 0.7, "yaw-minus-20": 0.3})
