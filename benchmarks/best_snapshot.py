@@ -21,7 +21,7 @@ from gp3d_core.data import Dataset
 from gp3d_core.distributed import pick_device
 from gp3d_core.metrics.features import SQUEEZENET, FeatureNetwork, open_network
 from gp3d_core.metrics.frechet import fit_gaussian, frechet_distance
-from gp3d_core.phases import Moment, sample_latents
+from gp3d_core.networks.latents import sample_latents
 from gp3d_core.pictures import rgb_to_uint8
 from gp3d_core.snapshot import load_snapshot
 from gp3d_core.streams import stream
@@ -83,9 +83,14 @@ def generated(path: Path, dataset: Dataset, count: int, device: torch.device) ->
     custom = angles if config.camera.yaw.kind == "custom" else None
     for start in range(0, count, _BATCH):
         # drawn on the CPU: the same on every device
-        moment = Moment(snapshot.nimg, 0.0, stream("best snapshot", start))
         some = sample_latents(
-            config, labels, len(snapshot.classes), min(_BATCH, count - start), moment, custom
+            config,
+            labels,
+            len(snapshot.classes),
+            min(_BATCH, count - start),
+            nimg=snapshot.nimg,
+            generator=stream("best snapshot", start),
+            angles=custom,
         )
         z, c = some.z.to(device), None if some.c is None else some.c.to(device)
         cameras = generator.cameras(some.prior.to(device), z, c)

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from gp3d_core.classes import class_records
 from gp3d_core.errors import GP3DError
 
 FORMAT = "gp3d-dataset"
@@ -173,22 +174,6 @@ def _parse_header(facts: object) -> Header:
         t_near=t_near,
         t_far=t_far,
     )
-
-
-def class_records(value: object) -> list[dict[str, Any]]:
-    """`value` when it is a list of class records, each with its position as "label" and a text as "name".
-
-    Raises ValueError that names the first record which is none.
-    """
-    if not isinstance(value, list):
-        raise ValueError(f"classes: expected a list of records, found {reprlib.repr(value)}")
-    for k, record in enumerate(value):
-        right = isinstance(record, dict) and type(record.get("label")) is int and record["label"] == k
-        if not (right and isinstance(record.get("name"), str) and record["name"].strip()):
-            raise ValueError(
-                f"classes: expected label {k} and a name in record {k}, found {reprlib.repr(record)}"
-            )
-    return value
 
 
 def _parse_resolution(value: object) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
@@ -154,3 +155,19 @@ def _listed(classes: Sequence[ImageNetClass]) -> str:
     named = (c.name if c.index < 0 else f"{c.name} ({c.index})" for c in classes[:_LISTED])
     shown = ", ".join(named)
     return shown if len(classes) <= _LISTED else f"{shown} and {len(classes) - _LISTED} more"
+
+
+def class_records(value: object) -> list[dict[str, Any]]:
+    """`value` when it is a list of class records, each with its position as "label" and a text as "name".
+
+    Raises ValueError that names the first record which is none.
+    """
+    if not isinstance(value, list):
+        raise ValueError(f"classes: expected a list of records, found {reprlib.repr(value)}")
+    for k, record in enumerate(value):
+        right = isinstance(record, dict) and type(record.get("label")) is int and record["label"] == k
+        if not (right and isinstance(record.get("name"), str) and record["name"].strip()):
+            raise ValueError(
+                f"classes: expected label {k} and a name in record {k}, found {reprlib.repr(record)}"
+            )
+    return value

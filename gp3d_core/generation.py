@@ -29,18 +29,16 @@ from gp3d_core.errors import GP3DError
 from gp3d_core.meshfile import Mesh, save_mesh, save_recipe
 from gp3d_core.meshmaking import Finished, MeshOptions, RawLevel, finish_mesh
 from gp3d_core.networks.generator import GeneratorOutput
-from gp3d_core.phases import one_hot
+from gp3d_core.networks.latents import style_codes
 from gp3d_core.pictures import depth_to_uint8, rgb_to_uint8, save_picture, sheet
 from gp3d_core.recipes import option_facts, place_of, versions
 from gp3d_core.runfolder import newest_snapshot
 from gp3d_core.signals import Progress, quiet
 from gp3d_core.snapshot import Snapshot, load_snapshot
-from gp3d_core.streams import stream
 
 FORMATS = ("obj", "glb", "ply", "npz")
 MOST_SEEDS = 10_000
 _WHOLE = 0.85  # silhouette IoU below which a mesh lacks a part that one sees
-_CLASS_MEAN_SAMPLES = 256
 _YAWS = (-0.5, 0.0, 0.5)
 _TILE = 128
 _RAYS = 2**14  # at a time, so that memory does not grow with the resolution
@@ -122,29 +120,6 @@ def wishes(snapshot: Snapshot, classes: Sequence[str] | None, seeds: Sequence[in
     return [Wish(unrated(record), int(record["label"]), seed) for record in records for seed in seeds]
 
 
-@torch.no_grad()
-def style_codes(snapshot: Snapshot, wish: Wish, truncation: float) -> Tensor:
-    """Style codes ws [1,L,D]; `truncation` 1 leaves them, 0 gives the mean of 256 objects of the class."""
-    generator = snapshot.generator
-    device, z_dim = generator.mapping.w_avg.device, snapshot.config.generator.z_dim
-    c = one_hot(torch.tensor([wish.label], device=device), len(snapshot.classes))
-    z = torch.randn(1, z_dim, generator=stream("object", wish.seed)).to(device)
-    if truncation == 1.0:
-        return generator.mapping(z, c)
-    centre = class_centre(snapshot, wish.label)
-    return generator.mapping(z, c, truncation=truncation, centre=centre)
-
-
-@torch.no_grad()
-def class_centre(snapshot: Snapshot, label: int) -> Tensor:
-    """Mean style code [D] of 256 objects of the class `label`, towards which truncation pulls."""
-    generator = snapshot.generator
-    device, z_dim = generator.mapping.w_avg.device, snapshot.config.generator.z_dim
-    z = torch.randn(_CLASS_MEAN_SAMPLES, z_dim, generator=stream("class mean")).to(device)
-    labels = torch.full((_CLASS_MEAN_SAMPLES,), label, device=device)
-    return generator.mapping(z, one_hot(labels, len(snapshot.classes)))[:, 0].mean(dim=0)
-
-
 @dataclass(frozen=True, eq=False)
 class Generated:
     """An object with its tri-planes, made once for all views, the mesh and the texture."""
@@ -158,7 +133,7 @@ class Generated:
 @torch.no_grad()
 def generate(snapshot: Snapshot, wish: Wish, truncation: float = 0.7) -> Generated:
     """The object that `wish` names."""
-    ws = style_codes(snapshot, wish, truncation)
+    ws = style_codes(snapshot.generator, wish.label, len(snapshot.classes), wish.seed, truncation)
     return Generated(wish, truncation, ws, snapshot.generator.planes(ws))
 
 

@@ -27,14 +27,14 @@ from gp3d_core.grounding import (
     write_ground_checkpoint,
 )
 from gp3d_core.header import holds_snapshot
-from gp3d_core.phases import one_hot
+from gp3d_core.networks.latents import one_hot
 from gp3d_core.pictures import rgb_to_uint8, save_picture, sheet
 from gp3d_core.prior import fit_latents, fit_mapping
 from gp3d_core.runfolder import RunFolder
 from gp3d_core.signals import Interruption, interruptible
 from gp3d_core.snapshot import save_snapshot
+from gp3d_core.stepping import crossed
 from gp3d_core.streams import stream
-from gp3d_core.training import crossed
 from gp3d_core.truth import Truth, load_truth
 
 _SHOWN = 12  # models, and classes, in a picture

@@ -21,13 +21,13 @@ from gp3d_core.config import RunConfig
 from gp3d_core.descriptors import initial_latents
 from gp3d_core.networks.decoder import TriplaneField
 from gp3d_core.networks.generator import Generator
+from gp3d_core.networks.latents import one_hot
 from gp3d_core.networks.layers import normalise_second_moment
 from gp3d_core.ops.reference import activate_density, composite_rays
-from gp3d_core.phases import one_hot
 from gp3d_core.runfolder import RunFolder
 from gp3d_core.snapshot import load_checkpoint, save_checkpoint
+from gp3d_core.stepping import average_weights
 from gp3d_core.streams import stream
-from gp3d_core.training import average_weights
 from gp3d_core.truth import RayTruth, Truth
 
 _OPAQUE = 0.95  # opacity from which a rendered depth means a surface

@@ -13,7 +13,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from gp3d_core.archive import class_records
+from gp3d_core.classes import class_records
 from gp3d_core.config import RunConfig, from_dict
 from gp3d_core.errors import GP3DError
 from gp3d_core.limits import check_config

@@ -21,7 +21,7 @@ from gp3d_core.config import RunConfig
 from gp3d_core.distributed import World
 from gp3d_core.metrics.nfs import non_flatness_score
 from gp3d_core.networks.generator import Generator
-from gp3d_core.phases import one_hot
+from gp3d_core.networks.latents import one_hot
 from gp3d_core.pictures import depth_to_uint8, rgb_to_uint8, save_camera_histograms, save_picture, sheet
 from gp3d_core.runfolder import RunFolder
 from gp3d_core.streams import stream

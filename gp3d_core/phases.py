@@ -6,32 +6,21 @@ Latents, cameras and patches are fresh in every phase (3DGP App. B); the real im
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from gp3d_core import losses
 from gp3d_core.augmentation import augment
-from gp3d_core.cameras import Cameras, sample_cameras
 from gp3d_core.config import LossConfig, RunConfig
 from gp3d_core.data import Batch
 from gp3d_core.networks.discriminator import Discriminator
 from gp3d_core.networks.generator import Generator, GeneratorOutput
+from gp3d_core.networks.latents import Latents, one_hot
 from gp3d_core.patches import Patches, extract_patches, sample_patches
 
 Log = dict[str, Tensor]
-
-
-@dataclass(frozen=True, eq=False)
-class Latents:
-    """What B fakes are made from: noise z [B,Z], classes c [B,C] or None, prior cameras [B], patches [B]."""
-
-    z: Tensor
-    c: Tensor | None
-    prior: Cameras
-    patches: Patches
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,46 +30,6 @@ class Moment:
     nimg: int
     augmentation: float
     stream: torch.Generator
-
-
-def one_hot(labels: Tensor, num_classes: int) -> Tensor | None:
-    """Classes [B,C] of labels [B]; None where there is nothing to condition on (fewer than two classes)."""
-    return F.one_hot(labels, num_classes).float() if num_classes > 1 else None
-
-
-def sample_latents(
-    config: RunConfig,
-    labels: Tensor,
-    num_classes: int,
-    count: int,
-    moment: Moment,
-    angles: Tensor | None = None,
-) -> Latents:
-    """Latents of `count` fakes; classes follow the data's frequencies, given as all its `labels` [N].
-
-    With custom camera `angles` [N,2] a fake takes yaw and pitch of the image that it takes its class from, mirrored
-    about the mean yaw as often as not where images are mirrored.
-    """
-    stream, device = moment.stream, moment.stream.device
-    picks = torch.randint(len(labels), (count,), generator=stream, device=device)
-    return Latents(
-        z=torch.randn(count, config.generator.z_dim, generator=stream, device=device),
-        c=one_hot(labels.to(device)[picks], num_classes),
-        prior=_prior(config, count, stream, None if angles is None else angles.to(device)[picks]),
-        patches=sample_patches(config.patch, count, moment.nimg, config.training.resolution, stream),
-    )
-
-
-def _prior(config: RunConfig, count: int, stream: torch.Generator, angles: Tensor | None) -> Cameras:
-    """Prior cameras, at the given custom yaws and pitches [B,2] if there are any."""
-    cameras = sample_cameras(config.camera, count, stream)
-    if angles is None:
-        return cameras
-    yaw, pitch = angles.unbind(dim=1)
-    if config.training.mirror:
-        flipped = torch.rand(count, generator=stream, device=stream.device) < 0.5
-        yaw = torch.where(flipped, 2.0 * config.camera.yaw.mean - yaw, yaw)
-    return replace(cameras, angles=torch.stack([yaw, pitch, torch.zeros_like(yaw)], dim=1))
 
 
 def generate(

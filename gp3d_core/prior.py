@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 from tqdm import trange
 
+from gp3d_core.networks.latents import one_hot
 from gp3d_core.networks.layers import normalise_second_moment
 from gp3d_core.networks.mapping import Mapping
-from gp3d_core.phases import one_hot
 from gp3d_core.streams import stream
 
 _BATCH = 512

@@ -28,13 +28,13 @@ from gp3d_core.header import holds_snapshot
 from gp3d_core.monitoring import Monitor
 from gp3d_core.networks.discriminator import Discriminator
 from gp3d_core.networks.generator import Generator
+from gp3d_core.networks.latents import Latents, sample_latents
 from gp3d_core.phases import (
     Log,
     Moment,
     discriminator_phase,
     generator_phase,
     r1_phase,
-    sample_latents,
 )
 from gp3d_core.runfolder import RunFolder
 from gp3d_core.signals import Interruption
@@ -233,7 +233,6 @@ def train_step(state: TrainState, batch: Batch, world: World) -> StepLog:
     """
     config, settings = state.config, state.config.training
     parts = split(batch, settings.micro_batch)
-    num_classes = len(state.classes)
     logs: list[Log] = []
 
     def moments(phase: str) -> list[Moment]:
@@ -249,9 +248,7 @@ def train_step(state: TrainState, batch: Batch, world: World) -> StepLog:
         state.generator.requires_grad_(True)
         state.discriminator.requires_grad_(False)
         for part, moment in zip(parts, moments("generator"), strict=True):
-            latents = sample_latents(
-                config, state.labels, num_classes, len(part.labels), moment, state.angles
-            )
+            latents = _latents(state, part, moment)
             loss, log = generator_phase(state.generator, state.discriminator, latents, config, moment)
             (loss / len(parts)).backward()
             logs.append(log)
@@ -263,7 +260,7 @@ def train_step(state: TrainState, batch: Batch, world: World) -> StepLog:
     start, moved = average.clone(), torch.zeros_like(average)
     for part, moment in zip(parts, moments("discriminator"), strict=True):
         average.copy_(start)  # every micro-batch moves it from where the step began
-        latents = sample_latents(config, state.labels, num_classes, len(part.labels), moment, state.angles)
+        latents = _latents(state, part, moment)
         loss, log = discriminator_phase(state.generator, state.discriminator, latents, part, config, moment)
         (loss / len(parts)).backward()
         moved += average / len(parts)
@@ -285,6 +282,19 @@ def train_step(state: TrainState, batch: Batch, world: World) -> StepLog:
     if config.loss.augmentation == "ada":
         state.augmentation.update(numbers["scores/real_sign"].item(), settings.batch)
     return send_log(numbers, skipped, state.nimg, {"augmentation": state.augmentation.probability})
+
+
+def _latents(state: TrainState, part: Batch, moment: Moment) -> Latents:
+    """Latents of as many fakes as the micro-batch `part` has images."""
+    return sample_latents(
+        state.config,
+        state.labels,
+        len(state.classes),
+        len(part.labels),
+        nimg=moment.nimg,
+        generator=moment.stream,
+        angles=state.angles,
+    )
 
 
 def ema_half_life(state: TrainState) -> float:

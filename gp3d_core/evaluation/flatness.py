@@ -14,7 +14,7 @@ from gp3d_core.cameras import Cameras
 from gp3d_core.evaluation.samples import Sampler
 from gp3d_core.metrics.nfs import depth_entropy
 from gp3d_core.metrics.score import Score
-from gp3d_core.phases import Latents
+from gp3d_core.networks.latents import Latents
 
 SAMPLES = 256
 CUT_QUANTILE = 0.5

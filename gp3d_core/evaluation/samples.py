@@ -22,7 +22,7 @@ from gp3d_core.config import Prior
 from gp3d_core.data import Dataset
 from gp3d_core.errors import GP3DError
 from gp3d_core.networks.generator import GeneratorOutput
-from gp3d_core.phases import Latents, Moment, sample_latents
+from gp3d_core.networks.latents import Latents, class_centre, sample_latents
 from gp3d_core.snapshot import Snapshot
 from gp3d_core.streams import stream
 
@@ -73,9 +73,14 @@ class Sampler:
         """What block `number` of `count` samples is made from; `purpose` keeps different uses apart."""
         snapshot = self.snapshot
         draws = stream("evaluation", purpose, self.seed, number)  # on the CPU: the same on every device
-        moment = Moment(snapshot.nimg, 0.0, draws)
         latents = sample_latents(
-            snapshot.config, self.labels, len(snapshot.classes), count, moment, self.angles
+            snapshot.config,
+            self.labels,
+            len(snapshot.classes),
+            count,
+            nimg=snapshot.nimg,
+            generator=draws,
+            angles=self.angles,
         )
         c = None if latents.c is None else latents.c.to(self.device)
         return replace(latents, z=latents.z.to(self.device), c=c, prior=latents.prior.to(self.device))
@@ -128,9 +133,8 @@ class Sampler:
 
     def _centre(self, label: int) -> Tensor:
         if label not in self._known_centres:
-            from gp3d_core.generation import class_centre  # needs meshing libraries; VQ3D's scores do not
-
-            self._known_centres[label] = class_centre(self.snapshot, label)
+            known = len(self.snapshot.classes)
+            self._known_centres[label] = class_centre(self.snapshot.generator, label, known)
         return self._known_centres[label]
 
     @cached_property

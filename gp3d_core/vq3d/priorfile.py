@@ -14,11 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gp3d_core.archive import class_records
 from gp3d_core.atomic import replacing
 from gp3d_core.box import NAME, vq3d_prior
 from gp3d_core.checksum import digest
-from gp3d_core.classes import find_class
+from gp3d_core.classes import class_records, find_class
 from gp3d_core.config import to_dict
 from gp3d_core.header import SnapshotError, read_header
 from gp3d_core.runfolder import newest_snapshot

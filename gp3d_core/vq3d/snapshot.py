@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from gp3d_core.archive import class_records
 from gp3d_core.box import NAME, vq3d_tokenizer
+from gp3d_core.classes import class_records
 from gp3d_core.config import to_dict
 from gp3d_core.header import SnapshotError, read_header
 from gp3d_core.runfolder import newest_snapshot

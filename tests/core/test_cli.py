@@ -151,16 +151,17 @@ def test_a_folder_of_runs_names_the_runs_in_it(snapshot, tmp_path, capsys):
 
 
 def test_seed_means_the_same_noise_in_every_class_and_other_noise_elsewhere(snapshot):
-    from gp3d_core.generation import Wish, open_snapshot, style_codes
+    from gp3d_core.generation import open_snapshot
+    from gp3d_core.networks.latents import style_codes
 
     model = open_snapshot(snapshot, "cpu")
     codes = [
-        style_codes(model, Wish({}, label, seed), 1.0) for label, seed in ((0, 1), (0, 1), (0, 2), (1, 1))
+        style_codes(model.generator, label, 2, seed, 1.0) for label, seed in ((0, 1), (0, 1), (0, 2), (1, 1))
     ]
     assert torch.equal(codes[0], codes[1])
     assert not torch.allclose(codes[0], codes[2])
     assert not torch.allclose(codes[0], codes[3])
-    centre = [style_codes(model, Wish({}, 0, seed), 0.0) for seed in (1, 2)]
+    centre = [style_codes(model.generator, 0, 2, seed, 0.0) for seed in (1, 2)]
     assert torch.allclose(*centre, atol=1e-6)
 
 

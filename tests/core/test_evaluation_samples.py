@@ -12,7 +12,7 @@ import torch
 from gp3d_core.data import Dataset
 from gp3d_core.evaluation.flatness import measure_flatness
 from gp3d_core.evaluation.samples import Sampler, labels_in
-from gp3d_core.generation import class_centre
+from gp3d_core.networks.latents import class_centre
 from gp3d_core.snapshot import load_snapshot, save_snapshot
 from tests.core.evaluating import (
     data,  # noqa: F401
@@ -51,7 +51,7 @@ def test_cameras_are_the_generators_and_not_the_priors(snapshot, data) -> None:
 def test_truncation_pulls_towards_the_mean_of_the_class(snapshot, data) -> None:
     ws = sampler_of(snapshot, data, truncation=0.0).block(0).ws[:, 0]
     labels = sampler_of(snapshot, data).latents("images", 0, 16).c.argmax(dim=1)
-    centres = torch.stack([class_centre(snapshot, label) for label in range(2)])
+    centres = torch.stack([class_centre(snapshot.generator, label, 2) for label in range(2)])
     torch.testing.assert_close(ws, centres[labels])
 
 

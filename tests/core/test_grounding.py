@@ -22,7 +22,7 @@ from gp3d_core.grounding import (
     measure,
     restore_ground,
 )
-from gp3d_core.phases import one_hot
+from gp3d_core.networks.latents import one_hot
 from gp3d_core.presets import resolve
 from gp3d_core.prior import fit_latents, fit_mapping
 from gp3d_core.runfolder import RunFolder

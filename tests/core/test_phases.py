@@ -19,8 +19,9 @@ from gp3d_core.data import Batch
 from gp3d_core.networks.camera_generator import CameraGenerator
 from gp3d_core.networks.discriminator import Judgement
 from gp3d_core.networks.generator import Generator, GeneratorOutput
+from gp3d_core.networks.latents import Latents, sample_latents
 from gp3d_core.patches import Patches
-from gp3d_core.phases import Latents, Moment, discriminator_phase, generator_phase, r1_phase, sample_latents
+from gp3d_core.phases import Moment, discriminator_phase, generator_phase, r1_phase
 from gp3d_core.presets import CAMERAS
 from tests.core.micro import micro_config
 
@@ -98,8 +99,9 @@ def enlarged(features: Tensor | None) -> Batch:
     return Batch(images, depth, LABELS, features)
 
 
-def latents_of(config: RunConfig) -> Latents:
-    return sample_latents(config, LABELS, 2, COUNT, moment())
+def latents_of(config: RunConfig, labels: Tensor = LABELS, classes=2, count=COUNT, nimg=0) -> Latents:
+    at = moment(nimg)
+    return sample_latents(config, labels, classes, count, nimg=nimg, generator=at.stream)
 
 
 def logits_of(pictures: Tensor, gain: float = 0.02) -> np.ndarray:
@@ -377,17 +379,15 @@ def test_generator_is_told_where_in_the_run_it_is() -> None:
 
 def test_fakes_have_classes_as_often_as_the_data() -> None:
     labels = torch.tensor([2, 0, 0, 2, 2, 0, 0, 0, 0, 0])
-    latents = sample_latents(config_of(), labels, 3, 4000, moment())
+    latents = latents_of(config_of(), labels, 3, 4000)
     assert torch.equal(latents.c.sum(dim=1), torch.ones(4000))
     assert latents.c.mean(dim=0).tolist() == pytest.approx([0.7, 0.0, 0.3], abs=0.03)
-    assert sample_latents(config_of(), labels * 0, 1, 4, moment()).c is None
+    assert latents_of(config_of(), labels * 0, 1, 4).c is None
 
 
 def test_patches_of_fakes_and_reals_shrink_as_the_schedule_says() -> None:
     config = micro_config("patch.beta.kimg=1", "patch.group=1")
-    early, late = (
-        sample_latents(config, LABELS, 2, 2000, moment(nimg)).patches.scales.mean() for nimg in (0, 1000)
-    )
+    early, late = (latents_of(config, count=2000, nimg=nimg).patches.scales.mean() for nimg in (0, 1000))
     assert early > 0.99
     assert late.item() == pytest.approx(0.5 + 0.5 / 1.8, abs=0.02)
     judge, black = Quadratic(), torch.zeros(400, 4, 16, 16)

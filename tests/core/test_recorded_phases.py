@@ -17,7 +17,8 @@ from gp3d_core.data import Batch
 from gp3d_core.networks.depth_adaptor import DepthAdaptor
 from gp3d_core.networks.discriminator import Discriminator
 from gp3d_core.networks.generator import Generator
-from gp3d_core.phases import Latents, Moment, discriminator_phase, generator_phase, r1_phase
+from gp3d_core.networks.latents import Latents
+from gp3d_core.phases import Moment, discriminator_phase, generator_phase, r1_phase
 from tests.core.kinks import either_side_of_kinks
 from tests.core.parity_fixtures import Case, load_case
 from tests.core.parity_names import (

@@ -9,7 +9,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from gp3d_core.cameras import sample_cameras
-from gp3d_core.phases import one_hot
+from gp3d_core.networks.latents import one_hot
 from gp3d_core.snapshot import (
     SnapshotError,
     load_checkpoint,

@@ -156,12 +156,12 @@ def test_depth_coded_between_other_distances_is_refused(tmp_path):
 
 def test_custom_angles_are_those_of_images(tmp_path):
     """With `custom` priors a fake has the yaw and pitch of an image, or its mirror image."""
-    from gp3d_core.phases import Moment, sample_latents
+    from gp3d_core.networks.latents import sample_latents
 
     config = micro_config("camera.yaw.kind=custom", "camera.pitch.kind=custom")
     angles = torch.tensor([[0.1, 1.5], [0.3, 1.7]])
-    moment = Moment(0, 0.0, torch.Generator().manual_seed(0))
-    latents = sample_latents(config, torch.tensor([0, 1]), 2, 64, moment, angles)
+    draws = torch.Generator().manual_seed(0)
+    latents = sample_latents(config, torch.tensor([0, 1]), 2, 64, nimg=0, generator=draws, angles=angles)
     seen = {(round(yaw, 3), round(pitch, 3)) for yaw, pitch, _ in latents.prior.angles.tolist()}
     assert seen == {(0.1, 1.5), (-0.1, 1.5), (0.3, 1.7), (-0.3, 1.7)}
     labels = latents.c.argmax(dim=1)

@@ -19,7 +19,8 @@ from gp3d_core.data import Batch, Dataset, batches
 from gp3d_core.distributed import World
 from gp3d_core.guard import DivergenceGuard
 from gp3d_core.monitoring import Monitor
-from gp3d_core.phases import Latents, Moment, discriminator_phase, generator_phase, r1_phase
+from gp3d_core.networks.latents import Latents, sample_latents
+from gp3d_core.phases import Moment, discriminator_phase, generator_phase, r1_phase
 from gp3d_core.snapshot import load_snapshot
 from gp3d_core.training import TrainState, train_step
 from tests.core.micro import micro_config, micro_data, micro_state
@@ -280,7 +281,7 @@ def test_accumulated_micro_batches_have_the_gradient_of_the_big_batch(phase, fea
     config = micro_config("training.batch=8", "training.micro_batch=8", *more)
     state = training.build_state(config, featured, World())
     generator, discriminator = state.generator.eval(), state.discriminator
-    latents = phases.sample_latents(config, state.labels, 2, 8, moment())
+    latents = sample_latents(config, state.labels, 2, 8, nimg=moment().nimg, generator=moment().stream)
     real_patches = phases.sample_patches(config.patch, 8, 0, 16, torch.Generator().manual_seed(5))
     assert not torch.equal(real_patches.scales[0], real_patches.scales[4])
     module = generator if phase == "generator" else discriminator
