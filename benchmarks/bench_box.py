@@ -18,9 +18,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from gp3d_core.box import box_path
-from gp3d_core.header import read_snapshot_facts
-from gp3d_core.runfolder import newest_snapshot
+from gp3d_core.pretrained import box_path
+from gp3d_core.snapshots.metadata import read_snapshot_facts
+from gp3d_core.snapshots.run_folder import newest_snapshot
 
 _REPEATS = 3
 _PREVIEWS = 8

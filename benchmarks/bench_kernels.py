@@ -17,16 +17,16 @@ from typing import Any
 import torch
 
 from benchmarks.measuring import Rows, measure, tf32
-from gp3d_core.cameras import Cameras, sample_cameras, sample_rays
-from gp3d_core.config import RunConfig
-from gp3d_core.density import point_grid
+from gp3d_core.config.presets import PRESETS, resolve
+from gp3d_core.config.schema import RunConfig
 from gp3d_core.distributed import pick_device
 from gp3d_core.networks.decoder import TriplaneDecoder, TriplaneField
 from gp3d_core.ops.resampling import finish, upsample
-from gp3d_core.patches import sample_patches
-from gp3d_core.presets import PRESETS, resolve
-from gp3d_core.rendering import render
-from gp3d_core.streams import stream
+from gp3d_core.rendering.cameras import Cameras, sample_cameras, sample_rays
+from gp3d_core.rendering.patches import sample_patches
+from gp3d_core.rendering.triplane_density import point_grid
+from gp3d_core.rendering.volume import render
+from gp3d_core.rng import stream
 
 BACKENDS = ("reference", "triton")
 

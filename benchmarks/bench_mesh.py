@@ -19,20 +19,20 @@ from typing import Any
 import numpy as np
 import torch
 
-from gp3d_core.agreement import compare
-from gp3d_core.cameras import mean_camera, sample_rays
-from gp3d_core.cleaning import mesh_report
-from gp3d_core.config import RenderConfig
-from gp3d_core.density import point_grid
-from gp3d_core.fastview import skip_empty
-from gp3d_core.isosurface import field_surface
-from gp3d_core.meshfile import save_mesh
-from gp3d_core.meshing import density_grid, extract_mesh
-from gp3d_core.presets import PRESETS
-from gp3d_core.rendering import render
-from gp3d_core.texturing import bake_texture, vertex_colors
-from gp3d_core.unwrapping import unwrap
-from tests.core.quadrics import MUG, quadric_field
+from gp3d_core.config.presets import PRESETS
+from gp3d_core.config.schema import RenderConfig
+from gp3d_core.meshing.agreement import compare
+from gp3d_core.meshing.cleaning import mesh_report
+from gp3d_core.meshing.extraction import density_grid, extract_mesh
+from gp3d_core.meshing.isosurface import field_surface
+from gp3d_core.meshing.mesh_io import save_mesh
+from gp3d_core.meshing.texture.bake import bake_texture, vertex_colors
+from gp3d_core.meshing.texture.unwrap import unwrap
+from gp3d_core.rendering.cameras import mean_camera, sample_rays
+from gp3d_core.rendering.empty_space import skip_empty
+from gp3d_core.rendering.triplane_density import point_grid
+from gp3d_core.rendering.volume import render
+from tests.support.quadrics import MUG, quadric_field
 
 _FAINT = -0.19  # raw: there the benchmark's density is 0.004
 _CAMERA = PRESETS["imagenet-256"].camera if "imagenet-256" in PRESETS else next(iter(PRESETS.values())).camera

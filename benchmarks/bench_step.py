@@ -16,11 +16,11 @@ import numpy as np
 import torch
 
 from benchmarks.measuring import Rows, synchronise, tf32, timed
-from gp3d_core.config import RunConfig
-from gp3d_core.data import Batch
+from gp3d_core.config.presets import PRESETS
+from gp3d_core.config.schema import RunConfig
+from gp3d_core.datasets.dataset import Batch
 from gp3d_core.distributed import World, pick_device
-from gp3d_core.presets import PRESETS
-from gp3d_core.training import TrainState, build_state, train_step
+from gp3d_core.training.gan import TrainState, build_state, train_step
 
 BACKENDS = ("reference", "triton")
 CLASSES = {"imagenet-256": 1000}  # of the other presets 68, as many as there are procedural classes

@@ -17,11 +17,11 @@ import torch
 from benchmarks.measuring import Rows, tf32, timed
 from gp3d_core.distributed import World, pick_device
 from gp3d_core.vq3d.config import Vq3dConfig
-from gp3d_core.vq3d.novelviews import NovelView
-from gp3d_core.vq3d.objective import Pictures
 from gp3d_core.vq3d.presets import resolve
-from gp3d_core.vq3d.training import TokenizerState, build_tokenizer_state, train_step
-from gp3d_core.vq3d.viewing import input_pose
+from gp3d_core.vq3d.rendering.views import input_pose
+from gp3d_core.vq3d.training.novel_views import NovelView
+from gp3d_core.vq3d.training.objective import Pictures
+from gp3d_core.vq3d.training.tokenizer import TokenizerState, build_tokenizer_state, train_step
 
 CASES: dict[str, tuple[str, ...]] = {
     "small64": ("small64",),

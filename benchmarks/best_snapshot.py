@@ -17,14 +17,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gp3d_core.data import Dataset
+from gp3d_core.datasets.dataset import Dataset
 from gp3d_core.distributed import pick_device
 from gp3d_core.metrics.features import SQUEEZENET, FeatureNetwork, open_network
 from gp3d_core.metrics.frechet import fit_gaussian, frechet_distance
 from gp3d_core.networks.latents import sample_latents
-from gp3d_core.pictures import rgb_to_uint8
-from gp3d_core.snapshot import load_snapshot
-from gp3d_core.streams import stream
+from gp3d_core.rng import stream
+from gp3d_core.snapshots.snapshot import load_snapshot
+from gp3d_core.visualization import rgb_to_uint8
 
 _BATCH = 32
 _RAYS = 4096  # of each image at a time

@@ -17,15 +17,15 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from gp3d_core.atomic import replacing
-from gp3d_core.cameras import PARAMETERS, sample_cameras
-from gp3d_core.data import Dataset
+from gp3d_core.config.presets import resolve
+from gp3d_core.datasets.dataset import Dataset
 from gp3d_core.distributed import World
-from gp3d_core.monitoring import camera_samples
-from gp3d_core.presets import resolve
-from gp3d_core.runfolder import RunFolder
+from gp3d_core.rendering.cameras import PARAMETERS, sample_cameras
+from gp3d_core.rng import stream
 from gp3d_core.signals import Interruption
-from gp3d_core.streams import stream
-from gp3d_core.training import TrainState, train
+from gp3d_core.snapshots.run_folder import RunFolder
+from gp3d_core.training.gan import TrainState, train
+from gp3d_core.training.monitor import camera_samples
 
 REGULARISERS = ("none", "gradient_penalty", "emd")
 SHOWN = ("yaw", "pitch")

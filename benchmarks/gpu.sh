@@ -148,9 +148,9 @@ if [ "$vq3d" != 0 ]; then
         { echo "gpu.sh: this Python's pillow cannot read WebP, which the zips of rooms are made of" >&2; exit 1; }
 fi
 
-tests=(tests/ops tests/core/test_discriminator.py tests/core/test_stepping.py tests/core/test_vq3d_devices.py)
+tests=(tests/ops tests/core/networks/test_discriminator.py tests/core/training/test_step.py tests/core/vq3d/test_devices.py)
 if [ -n "$toy" ]; then
-    runs=$(mktemp -d) device=cpu preset=tiny images=32 tests=(tests/ops/test_reference.py)
+    runs=$(mktemp -d) device=cpu preset=tiny images=32 tests=(tests/core/ops/test_reference.py)
     trap 'rm -rf "$runs"' EXIT
     ground_settings=(--set generator.plane_resolution=16 --set generator.channel_base=256 --set generator.w_dim=32
         --set grounding.points=64 --set grounding.rays=16 --set grounding.held_out=1 --set grounding.prior_steps=20

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from gp3d_core.archive import depth_name
 from gp3d_core.atomic import replacing
+from gp3d_core.datasets.archive import depth_name
 
 _ENTRY = 220  # bytes that a zip needs for one more file
 _SAID = 130  # bytes about a view in dataset.json and cameras.json, compressed

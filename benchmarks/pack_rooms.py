@@ -26,9 +26,9 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from gp3d_core.archive import Archive, DatasetError, depth_name
 from gp3d_core.atomic import replacing
-from gp3d_core.data import Dataset
+from gp3d_core.datasets.archive import Archive, DatasetError, depth_name
+from gp3d_core.datasets.dataset import Dataset
 from gp3d_core.errors import GP3DError
 
 MOST = 58 * 2**20 / 1e6  # megabytes; 64 MiB travel, with the code

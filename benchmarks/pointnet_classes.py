@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from gp3d_core.evaluation.library import model_clouds, read_library
+from gp3d_core.evaluation.shapes.library import model_clouds, read_library
 from gp3d_core.metrics.pointnet import cloud_features, load_pointnet
 
 _NAMES = (

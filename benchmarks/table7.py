@@ -24,23 +24,23 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from gp3d_core.arguments import Parser, number
 from gp3d_core.atomic import replacing, write_text
-from gp3d_core.config import RunConfig
-from gp3d_core.data import Dataset
+from gp3d_core.cli.arguments import Parser, number
+from gp3d_core.config.presets import resolve
+from gp3d_core.config.schema import RunConfig
+from gp3d_core.datasets.dataset import Dataset
 from gp3d_core.distributed import pick_device
 from gp3d_core.errors import GP3DError
 from gp3d_core.evaluation.run import Request, evaluate, parse_metrics
-from gp3d_core.generation import generate, open_snapshot, view, wishes
-from gp3d_core.header import read_snapshot_facts
-from gp3d_core.launch import start_training
+from gp3d_core.generation.sampling import generate, open_snapshot, view, wishes
 from gp3d_core.metrics.features import open_network
 from gp3d_core.metrics.pointnet import PointNet, load_pointnet
 from gp3d_core.metrics.score import Score
 from gp3d_core.networks.squeezenet import SqueezeNet
-from gp3d_core.pictures import depth_to_uint8, rgb_to_uint8, save_picture, sheet
-from gp3d_core.presets import resolve
-from gp3d_core.runfolder import RunFolder, newest_snapshot
+from gp3d_core.snapshots.metadata import read_snapshot_facts
+from gp3d_core.snapshots.run_folder import RunFolder, newest_snapshot
+from gp3d_core.training.launch import start_training
+from gp3d_core.visualization import depth_to_uint8, rgb_to_uint8, save_picture, sheet
 
 EPIGRAF = (
     "discriminator.depth=false",

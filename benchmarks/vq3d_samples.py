@@ -12,11 +12,11 @@ import numpy as np
 import torch
 
 from gp3d_core.distributed import pick_device
-from gp3d_core.pictures import save_picture
-from gp3d_core.vq3d.prior import Sampling
-from gp3d_core.vq3d.priorfile import load_prior
-from gp3d_core.vq3d.reconstruction import scenes_of_codes
-from gp3d_core.vq3d.showing import columns
+from gp3d_core.visualization import save_picture
+from gp3d_core.vq3d.files.prior_file import load_prior
+from gp3d_core.vq3d.models.prior import Sampling
+from gp3d_core.vq3d.scenes.figures import columns
+from gp3d_core.vq3d.scenes.reconstruction import scenes_of_codes
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -9,15 +9,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gp3d_core.cameras import Cameras, sample_cameras, sample_rays
-    from gp3d_core.config import RunConfig
-    from gp3d_core.data import Dataset
+    from gp3d_core.config.presets import PRESETS, resolve
+    from gp3d_core.config.schema import RunConfig
+    from gp3d_core.datasets.dataset import Dataset
     from gp3d_core.errors import GP3DError
-    from gp3d_core.meshfile import Mesh, load_mesh, save_mesh
+    from gp3d_core.meshing.mesh_io import Mesh, load_mesh, save_mesh
     from gp3d_core.networks.generator import Generator
-    from gp3d_core.presets import PRESETS, resolve
-    from gp3d_core.rendering import render
-    from gp3d_core.snapshot import load_snapshot
+    from gp3d_core.rendering.cameras import Cameras, sample_cameras, sample_rays
+    from gp3d_core.rendering.volume import render
+    from gp3d_core.snapshots.snapshot import load_snapshot
 
 __version__ = "0.1.0"
 
@@ -39,20 +39,20 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Cameras": "cameras",
-    "Dataset": "data",
+    "Cameras": "rendering.cameras",
+    "Dataset": "datasets.dataset",
     "GP3DError": "errors",
     "Generator": "networks.generator",
-    "Mesh": "meshfile",
-    "PRESETS": "presets",
-    "RunConfig": "config",
-    "load_mesh": "meshfile",
-    "load_snapshot": "snapshot",
-    "render": "rendering",
-    "resolve": "presets",
-    "sample_cameras": "cameras",
-    "sample_rays": "cameras",
-    "save_mesh": "meshfile",
+    "Mesh": "meshing.mesh_io",
+    "PRESETS": "config.presets",
+    "RunConfig": "config.schema",
+    "load_mesh": "meshing.mesh_io",
+    "load_snapshot": "snapshots.snapshot",
+    "render": "rendering.volume",
+    "resolve": "config.presets",
+    "sample_cameras": "rendering.cameras",
+    "sample_rays": "rendering.cameras",
+    "save_mesh": "meshing.mesh_io",
 }
 
 

@@ -48,7 +48,7 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
 @pytest.fixture(scope="session")
 def fixtures_dir(pytestconfig: pytest.Config) -> Path:
     """Folder of recorded tensors: the one asked for, else the project's own."""
-    from tests.core.parity_fixtures import OWN
+    from tests.core.parity.parity_fixtures import OWN
 
     folder = Path(pytestconfig.option.fixtures_dir or OWN).resolve()
     if not folder.is_dir():
@@ -64,7 +64,7 @@ def close() -> Callable[..., None]:
     """
     import torch
 
-    from tests.core.sketches import Sketch
+    from tests.support.sketches import Sketch
 
     def check(actual: torch.Tensor, expected: Any, kind: str = "forward") -> None:
         if isinstance(expected, Sketch):

@@ -11,7 +11,7 @@ import pytest
 import trimesh
 from PIL import Image
 
-from tests.core.micro import MICRO
+from tests.support.micro import MICRO
 
 TIMEOUT = 240
 BLENDER_IMPORT = """

@@ -19,7 +19,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from gp3d_core.doctor import LIBRARIES, OLDEST_TORCH, PYTHONS
+from gp3d_core.cli.doctor import LIBRARIES, OLDEST_TORCH, PYTHONS
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]

@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from gp3d_core.colors import sample_texture
-from gp3d_core.meshfile import FORMAT, VERSION, Mesh, load_mesh, save_mesh
+from gp3d_core.meshing.colors import sample_texture
+from gp3d_core.meshing.mesh_io import FORMAT, VERSION, Mesh, load_mesh, save_mesh
 
 ROOT = Path(__file__).resolve().parents[1]
 OUT = ROOT / "blender_addon" / "samples"

@@ -3,8 +3,8 @@
     .venv/bin/python tools/build_addon.py [--out dist]
 
 Besides, dist/gp3d-VERSION-legacy.zip: the same files in a folder, as Blender 3.4 to 4.1 install add-ons.
-blender_addon/classes.json is made from gp3d_core/imagenet.tsv and the model in the box; the build fails if it is out of
-date, and `--classes` writes it.
+blender_addon/classes.json is made from gp3d_core/datasets/imagenet.tsv and the model in the box; the build fails if
+it is out of date, and `--classes` writes it.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from gp3d_core.box import box_path, has_box
-from gp3d_core.classes import describe_class
-from gp3d_core.header import read_snapshot_facts
+from gp3d_core.datasets.imagenet import describe_class
+from gp3d_core.pretrained import box_path, has_box
+from gp3d_core.snapshots.metadata import read_snapshot_facts
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "blender_addon"
@@ -42,7 +42,7 @@ def extension_tool() -> Path:
 
 def class_list() -> str:
     """The content of classes.json."""
-    lines = (ROOT / "gp3d_core/imagenet.tsv").read_text(encoding="utf-8").splitlines()
+    lines = (ROOT / "gp3d_core/datasets/imagenet.tsv").read_text(encoding="utf-8").splitlines()
     rows = [line.split("\t") for line in lines if not line.startswith("#")][1:]
     notice = (
         "ImageNet-1k classes: index, WordNet id, names. WordNet 3.0, (c) 2006 Princeton University, free under the "

@@ -6,7 +6,7 @@ set -euo pipefail
 cd -P "$(dirname "${BASH_SOURCE[0]}")/.."
 PATH=$PATH:/usr/sbin:/sbin # ldconfig, for an ordinary user of Debian
 
-# What bpy and open3d load from the system, and the Debian package that has it; gp3d_core/doctor.py looks for the same.
+# What bpy and open3d load from the system, and the Debian package that has it; gp3d_core/cli/doctor.py looks for the same.
 libraries="\
 libX11.so.6 libx11-6
 libXrender.so.1 libxrender1

@@ -13,17 +13,17 @@ from pathlib import Path
 
 import numpy as np
 
-from gp3d_core.data import Dataset
-from gp3d_core.pictures import save_picture, sheet
-from gp3d_core.runfolder import newest_snapshot
-from gp3d_core.vq3d.editing import Choice, Motion, along, choose_region, insert, move, remove
-from gp3d_core.vq3d.measures import load_images
-from gp3d_core.vq3d.prior import Sampling
-from gp3d_core.vq3d.priorfile import load_prior
-from gp3d_core.vq3d.reconstruction import read_picture, reconstruct, scenes_of_codes
-from gp3d_core.vq3d.scenefile import Scene
-from gp3d_core.vq3d.showing import look, to_picture
-from gp3d_core.vq3d.snapshot import find_tokenizer, load_tokenizer
+from gp3d_core.datasets.dataset import Dataset
+from gp3d_core.snapshots.run_folder import newest_snapshot
+from gp3d_core.visualization import save_picture, sheet
+from gp3d_core.vq3d.files.prior_file import load_prior
+from gp3d_core.vq3d.files.tokenizer_file import find_tokenizer, load_tokenizer
+from gp3d_core.vq3d.models.prior import Sampling
+from gp3d_core.vq3d.scenes.editing import Choice, Motion, along, choose_region, insert, move, remove
+from gp3d_core.vq3d.scenes.figures import look, to_picture
+from gp3d_core.vq3d.scenes.reconstruction import read_picture, reconstruct, scenes_of_codes
+from gp3d_core.vq3d.scenes.scenefile import Scene
+from gp3d_core.vq3d.training.validation import load_images
 
 COLUMNS = 8
 TILE = 96

@@ -10,11 +10,11 @@ from dataclasses import replace
 import torch
 from tqdm import tqdm
 
-from gp3d_core.cameras import Cameras
 from gp3d_core.evaluation.samples import Sampler
 from gp3d_core.metrics.nfs import depth_entropy
 from gp3d_core.metrics.score import Score
 from gp3d_core.networks.latents import Latents
+from gp3d_core.rendering.cameras import Cameras
 
 SAMPLES = 256
 CUT_QUANTILE = 0.5

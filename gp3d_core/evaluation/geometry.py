@@ -20,12 +20,11 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from gp3d_core.archive import DatasetError
-from gp3d_core.cameras import Cameras, sample_rays, turn_camera
-from gp3d_core.evaluation.cards import Card, save_cards
-from gp3d_core.evaluation.objects import class_records, objects_of
-from gp3d_core.evaluation.truthviews import TruthViews, read_views
-from gp3d_core.generation import generate
+from gp3d_core.datasets.archive import DatasetError
+from gp3d_core.evaluation.report.cards import Card, save_cards
+from gp3d_core.evaluation.shapes.objects import class_records, objects_of
+from gp3d_core.evaluation.true_views import TruthViews, read_views
+from gp3d_core.generation.sampling import generate
 from gp3d_core.metrics.depthviews import (
     FLAT,
     DepthView,
@@ -39,10 +38,11 @@ from gp3d_core.metrics.depthviews import (
 )
 from gp3d_core.metrics.score import Score
 from gp3d_core.networks.decoder import TriplaneField
-from gp3d_core.pictures import rgb_to_uint8
-from gp3d_core.rendering import Field, render
-from gp3d_core.snapshot import Snapshot
-from gp3d_core.streams import stream
+from gp3d_core.rendering.cameras import Cameras, sample_rays, turn_camera
+from gp3d_core.rendering.volume import Field, render
+from gp3d_core.rng import stream
+from gp3d_core.snapshots.snapshot import Snapshot
+from gp3d_core.visualization import rgb_to_uint8
 
 NEAR = 15.0  # degrees between cameras whose views are compared
 TURN = math.radians(30.0)  # between the cameras that have to agree

@@ -11,17 +11,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gp3d_core.data import Dataset
+from gp3d_core.datasets.dataset import Dataset
 from gp3d_core.distributed import World
-from gp3d_core.evaluation.portions import Portions
 from gp3d_core.evaluation.samples import BLOCK, EvaluationError, Sampler, real_images, to_uint8
+from gp3d_core.evaluation.world_split import Portions
 from gp3d_core.metrics.features import FeatureNetwork
 from gp3d_core.metrics.frechet import fit_gaussian, frechet_distance
 from gp3d_core.metrics.inception_score import SPLITS, inception_score
 from gp3d_core.metrics.kernel_distance import SUBSET_SIZE, SUBSETS, kernel_distance
 from gp3d_core.metrics.manifold import NEIGHBOURS, precision_recall
 from gp3d_core.metrics.score import Score
-from gp3d_core.streams import stream
+from gp3d_core.rng import stream
 
 FRECHET = {"fid2k": 2048, "fid50k": 50_000}  # generated images; against all real ones
 IMAGE_METRICS = (*FRECHET, "kid", "is", "pr")

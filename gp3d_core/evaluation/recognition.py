@@ -22,17 +22,17 @@ from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
-from gp3d_core.archive import DatasetError
 from gp3d_core.atomic import replacing
-from gp3d_core.evaluation.objects import class_records, objects_of
-from gp3d_core.evaluation.truthviews import TruthViews, read_views
-from gp3d_core.generation import generate
+from gp3d_core.datasets.archive import DatasetError
+from gp3d_core.evaluation.shapes.objects import class_records, objects_of
+from gp3d_core.evaluation.true_views import TruthViews, read_views
+from gp3d_core.generation.sampling import generate
 from gp3d_core.metrics.classifier import STEPS, SmallClassifier, classify, train_classifier
 from gp3d_core.metrics.score import Score
-from gp3d_core.pictures import rgb_to_uint8
-from gp3d_core.snapshot import Snapshot
-from gp3d_core.streams import stream
-from gp3d_core.weights import WeightsError, fill
+from gp3d_core.networks.foreign_weights import WeightsError, fill
+from gp3d_core.rng import stream
+from gp3d_core.snapshots.snapshot import Snapshot
+from gp3d_core.visualization import rgb_to_uint8
 
 FORMAT, VERSION = "gp3d-classifier", 1
 _RAYS = 2**14

@@ -15,14 +15,10 @@ from typing import Any
 
 import torch
 
-from gp3d_core.checksum import digest
-from gp3d_core.data import Dataset
+from gp3d_core.datasets.dataset import Dataset
 from gp3d_core.distributed import World, world
-from gp3d_core.evaluation.diversity import GRID as DIVERSITY_GRID
-from gp3d_core.evaluation.diversity import REFERENCES, measure_diversity
 from gp3d_core.evaluation.flatness import SAMPLES as FLATNESS_SAMPLES
 from gp3d_core.evaluation.flatness import measure_flatness
-from gp3d_core.evaluation.folder import EvaluationFolder
 from gp3d_core.evaluation.geometry import measure_geometry
 from gp3d_core.evaluation.images import (
     IMAGE_METRICS,
@@ -32,21 +28,25 @@ from gp3d_core.evaluation.images import (
     image_scores,
     samples_of,
 )
-from gp3d_core.evaluation.meshes import check_meshes, measure_meshes
-from gp3d_core.evaluation.objects import GRID, LEVEL, Level
 from gp3d_core.evaluation.recognition import STEPS, check_splits, measure_recognition
-from gp3d_core.evaluation.report import write_report
+from gp3d_core.evaluation.report.folder import EvaluationFolder
+from gp3d_core.evaluation.report.page import write_report
+from gp3d_core.evaluation.report.sheets import draw_samples
 from gp3d_core.evaluation.samples import EvaluationError, Sampler, describe_cameras, labels_in
-from gp3d_core.evaluation.shapes import check_references, measure_shapes
-from gp3d_core.evaluation.sheets import draw_samples
-from gp3d_core.evaluation.truthviews import is_rendered, read_views
+from gp3d_core.evaluation.shapes.diversity import GRID as DIVERSITY_GRID
+from gp3d_core.evaluation.shapes.diversity import REFERENCES, measure_diversity
+from gp3d_core.evaluation.shapes.meshes import check_meshes, measure_meshes
+from gp3d_core.evaluation.shapes.objects import GRID, LEVEL, Level
+from gp3d_core.evaluation.shapes.scores import check_references, measure_shapes
+from gp3d_core.evaluation.true_views import is_rendered, read_views
+from gp3d_core.hashing import digest
 from gp3d_core.metrics.features import INCEPTION, check_network, open_network
 from gp3d_core.metrics.pointnet import load_pointnet
 from gp3d_core.metrics.score import Score
 from gp3d_core.ops.backends import announce
-from gp3d_core.pictures import save_picture
-from gp3d_core.runfolder import newest_snapshot
-from gp3d_core.snapshot import Snapshot, load_snapshot
+from gp3d_core.snapshots.run_folder import newest_snapshot
+from gp3d_core.snapshots.snapshot import Snapshot, load_snapshot
+from gp3d_core.visualization import save_picture
 
 SHAPE_METRICS = ("fpd", "shapes")  # against models; fpd is shapes and one more
 SURFACE_METRICS = (*SHAPE_METRICS, "diversity")  # whose surfaces all processes share

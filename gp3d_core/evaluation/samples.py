@@ -17,14 +17,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gp3d_core.cameras import Cameras
-from gp3d_core.config import Prior
-from gp3d_core.data import Dataset
+from gp3d_core.config.schema import Prior
+from gp3d_core.datasets.dataset import Dataset
 from gp3d_core.errors import GP3DError
 from gp3d_core.networks.generator import GeneratorOutput
 from gp3d_core.networks.latents import Latents, class_centre, sample_latents
-from gp3d_core.snapshot import Snapshot
-from gp3d_core.streams import stream
+from gp3d_core.rendering.cameras import Cameras
+from gp3d_core.rng import stream
+from gp3d_core.snapshots.snapshot import Snapshot
 
 BLOCK = 16
 _RAYS = 1024  # of each image at a time, so that memory does not grow with the resolution

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from gp3d_core.ops.checks import check_shape
-from gp3d_core.streams import stream
+from gp3d_core.rng import stream
 
 BATCH = 64
 STEPS = 2000

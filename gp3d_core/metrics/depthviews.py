@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from gp3d_core.cameras import Cameras, cam2world, sample_rays
+from gp3d_core.rendering.cameras import Cameras, cam2world, sample_rays
 
 FLAT = 0.1  # relief below which a view counts as flat
 FEWEST = 16  # pixels of a surface that anything can be said about

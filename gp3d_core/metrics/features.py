@@ -23,8 +23,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gp3d_core.errors import GP3DError
+from gp3d_core.networks.foreign_weights import read_weights
 from gp3d_core.networks.squeezenet import SqueezeNet, load_squeezenet
-from gp3d_core.weights import read_weights
 
 INCEPTION, SQUEEZENET = "inception", "torchvision:squeezenet1_0"
 NETWORKS = (INCEPTION, SQUEEZENET)

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from gp3d_core.networks.foreign_weights import WeightsError, fill, read_weights
 from gp3d_core.ops.checks import check_shape
-from gp3d_core.weights import WeightsError, fill, read_weights
 
 FEATURES = 256
 _BATCH = 16  # clouds at a time

@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from gp3d_core.config import GeneratorConfig
+from gp3d_core.config.schema import GeneratorConfig
 from gp3d_core.networks.layers import ModulatedConv
 from gp3d_core.ops.backends import Backend
 from gp3d_core.ops.resampling import finish, upsample

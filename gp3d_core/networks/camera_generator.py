@@ -13,7 +13,10 @@ import dataclasses
 import torch
 from torch import Tensor, nn
 
-from gp3d_core.cameras import (
+from gp3d_core.config.schema import CameraConfig, CameraGeneratorConfig
+from gp3d_core.networks.layers import EqualisedLinear, normalise_second_moment
+from gp3d_core.ops.constants import constant, index
+from gp3d_core.rendering.cameras import (
     PARAMETERS,
     Cameras,
     denormalise_cameras,
@@ -21,9 +24,6 @@ from gp3d_core.cameras import (
     normalise_cameras,
     sample_cameras,
 )
-from gp3d_core.config import CameraConfig, CameraGeneratorConfig
-from gp3d_core.networks.layers import EqualisedLinear, normalise_second_moment
-from gp3d_core.ops.constants import constant, index
 
 LR_MULTIPLIER = 0.1
 ORIGIN = [PARAMETERS.index(name) for name in ("yaw", "pitch", "roll", "radius")]

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from gp3d_core.config import GeneratorConfig
-from gp3d_core.density import SeparableDensity
-from gp3d_core.fastview import FastField
+from gp3d_core.config.schema import GeneratorConfig
 from gp3d_core.networks.layers import GAINS, EqualisedLinear
 from gp3d_core.ops.accelerated import decode_triplane
 from gp3d_core.ops.backends import Backend
 from gp3d_core.ops.reference import SIGMOID_MARGIN, Perceptron
-from gp3d_core.rendering import Triplanes
+from gp3d_core.rendering.empty_space import FastField
+from gp3d_core.rendering.triplane_density import SeparableDensity
+from gp3d_core.rendering.volume import Triplanes
 
 
 class TriplaneDecoder(nn.Module):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from gp3d_core.config import DepthAdaptorConfig
+from gp3d_core.config.schema import DepthAdaptorConfig
 from gp3d_core.networks.layers import EqualisedConv
 
 NEAR_OFFSET_FRACTION = 0.25  # of t_far - t_near: how far the near end may be moved inwards

@@ -14,12 +14,12 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from gp3d_core.config import RunConfig
+from gp3d_core.config.schema import RunConfig
 from gp3d_core.networks.layers import EqualisedConv, EqualisedLinear
 from gp3d_core.networks.mapping import ConditionedMLP, required
 from gp3d_core.ops.backends import Backend
 from gp3d_core.ops.checks import check_shape
-from gp3d_core.patches import Patches
+from gp3d_core.rendering.patches import Patches
 
 IMAGE_CHANNELS = 4  # red, green, blue, depth
 COLOUR_CHANNELS = 3  # what a discriminator without depth looks at

@@ -13,16 +13,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from gp3d_core.cameras import Cameras, sample_rays
-from gp3d_core.config import RunConfig
+from gp3d_core.config.schema import RunConfig
 from gp3d_core.networks.backbone import Backbone
 from gp3d_core.networks.camera_generator import CameraGenerator
 from gp3d_core.networks.decoder import TriplaneDecoder, TriplaneField
 from gp3d_core.networks.depth_adaptor import DepthAdaptor
 from gp3d_core.networks.mapping import Mapping
-from gp3d_core.patches import Patches
-from gp3d_core.rendering import render
-from gp3d_core.streams import stream
+from gp3d_core.rendering.cameras import Cameras, sample_rays
+from gp3d_core.rendering.patches import Patches
+from gp3d_core.rendering.volume import render
+from gp3d_core.rng import stream
 
 
 @dataclass(frozen=True, eq=False)

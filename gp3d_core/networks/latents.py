@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from gp3d_core.cameras import Cameras, sample_cameras
-from gp3d_core.config import RunConfig
+from gp3d_core.config.schema import RunConfig
 from gp3d_core.networks.generator import Generator
-from gp3d_core.patches import Patches, sample_patches
-from gp3d_core.streams import stream
+from gp3d_core.rendering.cameras import Cameras, sample_cameras
+from gp3d_core.rendering.patches import Patches, sample_patches
+from gp3d_core.rng import stream
 
 _CLASS_MEAN_SAMPLES = 256
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gp3d_core.weights import fill, read_weights
+from gp3d_core.networks.foreign_weights import fill, read_weights
 
 # Channels of fire2 to fire9: squeezed, and expanded by each of the two kinds of filters.
 _FIRES = ((16, 64), (16, 64), (32, 128), (32, 128), (48, 192), (48, 192), (64, 256), (64, 256))

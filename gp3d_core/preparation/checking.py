@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from gp3d_core.archive import (
+from gp3d_core.datasets.archive import (
     HEADER,
     SUFFIXES,
     UNFINISHED,
@@ -27,9 +27,9 @@ from gp3d_core.archive import (
     is_depth,
     read_header,
 )
-from gp3d_core.data import Dataset
-from gp3d_core.featurefile import features_description, open_features
-from gp3d_core.pixels import Pixels, width_of
+from gp3d_core.datasets.dataset import Dataset
+from gp3d_core.datasets.feature_table import features_description, open_features
+from gp3d_core.datasets.images import Pixels, width_of
 from gp3d_core.signals import Interruption
 
 _ROWS_AT_ONCE = 4096

@@ -20,10 +20,10 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from gp3d_core.archive import DatasetError, depth_name
 from gp3d_core.atomic import replacing
-from gp3d_core.data import Dataset
-from gp3d_core.preparation.card import read_card, record_step
+from gp3d_core.datasets.archive import DatasetError, depth_name
+from gp3d_core.datasets.dataset import Dataset
+from gp3d_core.preparation.dataset_card import read_card, record_step
 from gp3d_core.signals import Interruption
 
 Kind = Literal["depth", "disparity"]

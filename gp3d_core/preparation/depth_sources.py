@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from gp3d_core.archive import DatasetError
+from gp3d_core.datasets.archive import DatasetError
 from gp3d_core.errors import GP3DError
-from gp3d_core.preparation.card import read_card
+from gp3d_core.preparation.dataset_card import read_card
 from gp3d_core.preparation.depth import Kind, stretch, to_unit
 from gp3d_core.preparation.framing import Fit, frame, resize
 

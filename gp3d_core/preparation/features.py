@@ -18,11 +18,11 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from tqdm import tqdm
 
-from gp3d_core.archive import DatasetError
 from gp3d_core.atomic import replacing, write_json
-from gp3d_core.checksum import digest
-from gp3d_core.data import Dataset
-from gp3d_core.featurefile import features_description, open_features
+from gp3d_core.datasets.archive import DatasetError
+from gp3d_core.datasets.dataset import Dataset
+from gp3d_core.datasets.feature_table import features_description, open_features
+from gp3d_core.hashing import digest
 from gp3d_core.preparation.teachers import Teacher
 from gp3d_core.signals import Interruption
 

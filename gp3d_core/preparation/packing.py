@@ -23,17 +23,24 @@ from typing import Any, Literal
 from tqdm import tqdm
 
 import gp3d_core
-from gp3d_core.archive import FORMAT, HEADER, UNFINISHED, VERSION, Archive, depth_name
 from gp3d_core.atomic import replacing, write_json
-from gp3d_core.preparation.card import UNSTATED, read_card, record_step, save_card
-from gp3d_core.preparation.decoding import Limits, PictureError, decode, pixel_hash
+from gp3d_core.datasets.archive import FORMAT, HEADER, UNFINISHED, VERSION, Archive, depth_name
+from gp3d_core.datasets.decoding import Limits, PictureError, decode, pixel_hash
+from gp3d_core.preparation.dataset_card import UNSTATED, read_card, record_step, save_card
 from gp3d_core.preparation.duplicates import exact_groups, look_of, near_pairs, without_exact
 from gp3d_core.preparation.framing import Fit, frame, place
-from gp3d_core.preparation.layouts import Listing
-from gp3d_core.preparation.naming import Names, class_records, name_all
-from gp3d_core.preparation.packed import DUPLICATES, PackedFolder, PackError, compare, read_facts, zip_folder
-from gp3d_core.preparation.sources import Source, listing_hash
-from gp3d_core.preparation.trees import Reader
+from gp3d_core.preparation.pack_folder import (
+    DUPLICATES,
+    PackedFolder,
+    PackError,
+    compare,
+    read_facts,
+    zip_folder,
+)
+from gp3d_core.preparation.sources.layouts import Listing
+from gp3d_core.preparation.sources.naming import Names, class_records, name_all
+from gp3d_core.preparation.sources.pictures import Source, listing_hash
+from gp3d_core.preparation.sources.trees import Reader
 from gp3d_core.signals import Interruption
 
 _CHUNK = 8  # pictures that a worker takes at a time

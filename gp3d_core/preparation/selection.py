@@ -15,9 +15,9 @@ import numpy as np
 from PIL import Image
 from scipy.linalg import LinAlgError, cholesky, solve_triangular
 
-from gp3d_core.data import Dataset
+from gp3d_core.datasets.dataset import Dataset
 from gp3d_core.errors import GP3DError
-from gp3d_core.pictures import sheet
+from gp3d_core.visualization import sheet
 
 _SHOWN_CLASSES = 12
 _SHOWN_IMAGES = 8

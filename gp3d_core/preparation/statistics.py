@@ -18,8 +18,8 @@ from PIL import Image
 from tqdm import tqdm
 
 from gp3d_core.atomic import replacing, write_json
-from gp3d_core.data import Dataset
-from gp3d_core.pictures import caption, depth_to_uint8, save_picture
+from gp3d_core.datasets.dataset import Dataset
+from gp3d_core.visualization import caption, depth_to_uint8, save_picture
 
 _BINS = 64
 _TILE = 128

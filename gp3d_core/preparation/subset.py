@@ -12,10 +12,10 @@ from typing import Any, Literal
 
 from tqdm import tqdm
 
-from gp3d_core.archive import HEADER, Archive, DatasetError, depth_name
 from gp3d_core.atomic import replacing, write_json, write_text
-from gp3d_core.preparation.card import CARD, empty_card, read_card, save_card
-from gp3d_core.preparation.packed import zip_folder
+from gp3d_core.datasets.archive import HEADER, Archive, DatasetError, depth_name
+from gp3d_core.preparation.dataset_card import CARD, empty_card, read_card, save_card
+from gp3d_core.preparation.pack_folder import zip_folder
 
 _VIEWS, _MODELS = "cameras.json", "manifest.json"
 _BEGUN = ".subset.json"

@@ -5,7 +5,7 @@ torchvision:squeezenet1_0   our own SqueezeNet; weights from a file only. Any ot
 timm:resnet50               any timm model: its pooled features and evaluation preprocessing (the release's teacher).
 clip:ID or clip:FOLDER      a CLIP of transformers: the projected image embedding, its own preprocessing.
 
-Weights come from the library's hub or cache, or from a file without code (`gp3d_core.weights`).
+Weights come from the library's hub or cache, or from a file without code (`gp3d_core.networks.foreign_weights`).
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from gp3d_core.errors import GP3DError
+from gp3d_core.networks.foreign_weights import fill, read_weights
 from gp3d_core.networks.squeezenet import SqueezeNet, load_squeezenet
-from gp3d_core.weights import fill, read_weights
 
 _MEAN = np.array([0.485, 0.456, 0.406], dtype=np.float32)  # of ImageNet's pixels
 _STD = np.array([0.229, 0.224, 0.225], dtype=np.float32)

@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from gp3d_core.config import ConfigError, flatten, from_dict
+from gp3d_core.config.schema import ConfigError, flatten, from_dict
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,7 +202,7 @@ class Vq3dConfig:
 
 
 def parse_config(data: dict[str, Any]) -> Vq3dConfig:
-    """The configuration of `gp3d_core.config.to_dict`'s result, checked; ConfigError for what does not fit."""
+    """The configuration of `gp3d_core.config.schema.to_dict`'s result, checked; ConfigError for what does not fit."""
     config: Vq3dConfig = from_dict(data, Vq3dConfig, "vq3d")
     check_config(config)
     return config

@@ -17,9 +17,9 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from gp3d_core.archive import FORMAT, HEADER, VERSION, DatasetError
 from gp3d_core.atomic import write_json
-from gp3d_core.vq3d.viewing import orbit, pixel_rays
+from gp3d_core.datasets.archive import FORMAT, HEADER, VERSION, DatasetError
+from gp3d_core.vq3d.rendering.views import orbit, pixel_rays
 
 HUES = ("red", "yellow", "green", "cyan", "blue", "magenta")
 T_NEAR, T_FAR = 0.3, 10.0  # between which ray distances are coded

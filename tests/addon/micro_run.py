@@ -10,11 +10,11 @@ from pathlib import Path
 
 import torch
 
-from gp3d_core.snapshot import save_snapshot
+from gp3d_core.snapshots.snapshot import save_snapshot
+from gp3d_core.vq3d.files.tokenizer_file import save_tokenizer
+from gp3d_core.vq3d.models.tokenizer import Tokenizer
 from gp3d_core.vq3d.presets import resolve
-from gp3d_core.vq3d.snapshot import save_tokenizer
-from gp3d_core.vq3d.tokenizer import Tokenizer
-from tests.core.micro import micro_state
+from tests.support.micro import micro_state
 
 
 def main(folder: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gp3d_core.classes import imagenet_classes
+from gp3d_core.datasets.imagenet import imagenet_classes
 from tests.addon.conftest import load_tool
 
 
@@ -66,8 +66,8 @@ def test_offered_first_is_what_the_model_in_the_box_knows(finder, monkeypatch):
 
 
 def test_box_list_is_what_the_box_says(finder):
-    from gp3d_core.box import box_path, has_box
-    from gp3d_core.header import read_snapshot_facts
+    from gp3d_core.pretrained import box_path, has_box
+    from gp3d_core.snapshots.metadata import read_snapshot_facts
 
     records = read_snapshot_facts(box_path()).classes if has_box() else []
     told = [(row["name"], row["badge"]) for row in finder._lists()["box"]]

@@ -13,12 +13,12 @@ import torch
 from benchmarks import bench_kernels, bench_step, bench_vq3d, best_snapshot, measuring, pack_gpu_data
 from benchmarks.measuring import COLUMNS, Rows, tf32
 from benchmarks.table7 import toy_weights
-from gp3d_core.data import Dataset
+from gp3d_core.datasets.dataset import Dataset
+from gp3d_core.grounding.ground_truth import load_truth
 from gp3d_core.networks.generator import Generator
-from gp3d_core.snapshot import save_snapshot
-from gp3d_core.truth import load_truth
-from tests.core.balls import write_balls
-from tests.core.micro import micro_config, micro_data
+from gp3d_core.snapshots.snapshot import save_snapshot
+from tests.support.balls import write_balls
+from tests.support.micro import micro_config, micro_data
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -13,8 +13,8 @@ from PIL import Image
 
 from benchmarks import table7
 from benchmarks.table7 import EPIGRAF, Result, TableError, check_budgets, read_paper, rows_of, shown_scores
+from gp3d_core.config.presets import resolve
 from gp3d_core.metrics.score import Score
-from gp3d_core.presets import resolve
 
 
 @pytest.fixture(autouse=True)

@@ -238,7 +238,7 @@ def test_manifest_knows_the_sources(second_version: Seen) -> None:
 
 def test_training_reads_the_data_set_back(second_version: Seen) -> None:
     program = (
-        "import sys; from gp3d_core.data import Dataset; data = Dataset(sys.argv[1]);"
+        "import sys; from gp3d_core.datasets.dataset import Dataset; data = Dataset(sys.argv[1]);"
         "data.check(int(sys.argv[2])); image, depth = data.load(0);"
         "print(len(data), data.num_classes, image.shape, depth.dtype)"
     )

@@ -1,7 +1,7 @@
 """The two-pass renderer of a tri-plane field in two launches: one forward, one backward, which computes it all again.
 
-The plain body is `gp3d_core.rendering`. Letters: B batch, R rays, S coarse and F fine samples of a ray, M all of them
-padded to a power of two, C channels, H W plane size.
+The plain body is `gp3d_core.rendering.volume`. Letters: B batch, R rays, S coarse and F fine samples of a ray,
+M all of them padded to a power of two, C channels, H W plane size.
 """
 
 from __future__ import annotations

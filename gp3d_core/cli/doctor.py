@@ -1,0 +1,280 @@
+"""What this machine has of what GP3D needs, and what to do about the rest (`gp3d doctor`).
+
+A check is `ok`, a `note` (something optional is missing or tight) or `missing` (nothing works without it). Blender is
+tried in a child process, because it cannot leave a process cleanly once it is in.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import gp3d_core
+from gp3d_core.hashing import digest
+from gp3d_core.pretrained import box_path, has_box
+
+PYTHONS = ((3, 11), (3, 12))
+OLDEST_TORCH = (2, 11)
+NEEDED = (
+    "fast_simplification",
+    "matplotlib",
+    "mcubes",
+    "numpy",
+    "PIL",
+    "safetensors",
+    "scipy",
+    "tensorboard",
+    "tqdm",
+    "trimesh",
+    "xatlas",
+)
+# What bpy and open3d load from the system, and the Debian package that has it; tools/setup.sh installs the same.
+LIBRARIES = {
+    "libX11.so.6": "libx11-6",
+    "libXrender.so.1": "libxrender1",
+    "libXxf86vm.so.1": "libxxf86vm1",
+    "libXfixes.so.3": "libxfixes3",
+    "libXi.so.6": "libxi6",
+    "libXext.so.6": "libxext6",
+    "libxkbcommon.so.0": "libxkbcommon0",
+    "libSM.so.6": "libsm6",
+    "libICE.so.6": "libice6",
+    "libGL.so.1": "libgl1",
+    "libEGL.so.1": "libegl1",
+    "libgomp.so.1": "libgomp1",
+    "libusb-1.0.so.0": "libusb-1.0-0",
+}
+_TORCH_REMEDY = "pip install 'torch>=2.11'"
+_NO_BOX = "install gp3d again; until then, name a model of your own in every command"
+_NO_CARD = (
+    "fine for making objects, and for gp3d train --preset tiny; larger presets need such a card (README)"
+)
+TIGHT_MEMORY = 4.0  # GiB
+TIGHT_DISK = 4.0
+BLENDER_TIMEOUT = 120  # seconds
+_ENVIRONMENT_EXIT = 3
+
+# Prints one line per part that could be imported. The variable makes BlenderProc 2.8.0 importable as a library.
+_BLENDER_PROBE = """
+import os
+import bpy
+print("Blender", bpy.app.version_string, flush=True)
+os.environ["OUTSIDE_OF_THE_INTERNAL_BLENDER_PYTHON_ENVIRONMENT_BUT_IN_RUN_SCRIPT"] = "1"
+import blenderproc
+import blenderproc.python.renderer.RendererUtility
+print("BlenderProc", blenderproc.__version__, flush=True)
+os._exit(0)
+"""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One finding; `remedy` is empty where nothing needs to be done."""
+
+    name: str
+    status: Literal["ok", "note", "missing"]
+    found: str
+    remedy: str = ""
+
+
+def report(*, as_json: bool) -> int:
+    """Prints all findings, as a table or as one JSON object; returns 0, or 3 when something needed is missing."""
+    checks = examine()
+    fine = all(check.status != "missing" for check in checks)
+    if as_json:
+        print(json.dumps({"ok": fine, "checks": [asdict(check) for check in checks]}, indent=1))
+    else:
+        print("\n".join(_rows(checks)))
+        print(_ending(checks, fine))
+    return 0 if fine else _ENVIRONMENT_EXIT
+
+
+def _ending(checks: list[Check], fine: bool) -> str:
+    """What all findings together mean, in one line."""
+    if not fine:
+        return "not ready: do what stands behind the -> of what is missing"
+    notes = "; a note only limits what it names" if any(check.status == "note" for check in checks) else ""
+    has_model = any((check.name, check.status) == ("box", "ok") for check in checks)
+    return f"ready{notes}{'; begin with: gp3d mesh --class mushroom' if has_model else ''}"
+
+
+def examine() -> list[Check]:
+    """All findings, in the order of the table."""
+    return [
+        check_python(),
+        *check_torch(),
+        check_packages(),
+        check_memory(),
+        check_disk(),
+        check_system_libraries(),
+        check_blender(),
+        check_box(),
+        check_models(Path("runs")),
+    ]
+
+
+def check_python() -> Check:
+    """Whether this interpreter is of a supported version."""
+    found = f"{platform.python_version()} ({sys.executable})"
+    if sys.version_info[:2] in PYTHONS:
+        return Check("python", "ok", found)
+    return Check("python", "missing", found, "use Python 3.11 (or 3.12, without Blender)")
+
+
+def check_torch() -> Iterator[Check]:
+    """Version of torch, and the device it computes on."""
+    try:
+        import torch
+    except (ImportError, OSError) as error:  # OSError: a shared library of a CUDA build
+        yield Check("torch", "missing", f"it computes everything: {_first_line(error)}", _TORCH_REMEDY)
+        return
+    version = tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2])
+    if version < OLDEST_TORCH:
+        yield Check("torch", "missing", f"{torch.__version__} is too old", _TORCH_REMEDY)
+    else:
+        yield Check("torch", "ok", f"{torch.__version__}, which computes everything")
+    if torch.cuda.is_available():
+        cards = [torch.cuda.get_device_properties(index) for index in range(torch.cuda.device_count())]
+        yield Check("device", "ok", ", ".join(f"{c.name} {c.total_memory / 2**30:.0f} GiB" for c in cards))
+    else:
+        cores = len(os.sched_getaffinity(0))
+        yield Check(
+            "device", "note", f"no NVIDIA card that torch can use; {cores} processor cores work", _NO_CARD
+        )
+
+
+def check_packages() -> Check:
+    """Whether every package that gp3d_core uses can be imported."""
+    problems = []
+    for name in NEEDED:
+        try:
+            importlib.import_module(name)
+        except (ImportError, OSError) as error:
+            problems.append(f"{name} ({_first_line(error)})")
+    if problems:
+        return Check("packages", "missing", "; ".join(problems), "make setup, or pip install .")
+    return Check(
+        "packages", "ok", f"gp3d {gp3d_core.__version__} and the {len(NEEDED)} Python packages it needs"
+    )
+
+
+def check_memory() -> Check:
+    """Memory of the machine."""
+    page = os.sysconf("SC_PAGE_SIZE")
+    total, free = (os.sysconf(name) * page / 2**30 for name in ("SC_PHYS_PAGES", "SC_AVPHYS_PAGES"))
+    found = f"{total:.1f} GiB, {free:.1f} GiB unused"
+    if total < TIGHT_MEMORY:
+        remedy = "enough for objects and meshes; do not render data and train at the same time"
+        return Check("memory", "note", f"{found}: little", remedy)
+    return Check("memory", "ok", f"{found}: enough")
+
+
+def check_disk() -> Check:
+    """Room on the disk that holds the current folder."""
+    free = shutil.disk_usage(".").free / 2**30
+    found = f"{free:.1f} GiB free where this folder is"
+    if free < TIGHT_DISK:
+        remedy = "enough for meshes; before training make room, or choose another folder for the results"
+        return Check("disk", "note", f"{found}: little", remedy)
+    return Check("disk", "ok", f"{found}: enough")
+
+
+def check_system_libraries() -> Check:
+    """Whether the shared libraries that Blender loads are installed."""
+    missing = [package for library, package in LIBRARIES.items() if not _loads(library)]
+    if not missing:
+        return Check(
+            "libraries", "ok", f"the {len(LIBRARIES)} system libraries for rendering training pictures"
+        )
+    remedy = f"sudo apt-get install --no-install-recommends {' '.join(missing)}"
+    found = f"{len(missing)} system libraries are missing; only rendering training pictures needs them"
+    return Check("libraries", "note", found, remedy)
+
+
+def check_blender() -> Check:
+    """Whether Blender and BlenderProc, which only making data sets needs, can be imported; tried in a child process."""
+    if sys.version_info[:2] != (3, 11):
+        return _no_blender("no Blender package for this Python", "set GP3D up with Python 3.11")
+    with tempfile.TemporaryDirectory() as scratch:
+        surroundings = {**os.environ, "BLENDER_USER_RESOURCES": scratch, "TMPDIR": scratch}
+        try:
+            child = subprocess.run(
+                [sys.executable, "-c", _BLENDER_PROBE],
+                env=surroundings,
+                capture_output=True,
+                text=True,
+                stdin=subprocess.DEVNULL,
+                timeout=BLENDER_TIMEOUT,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            return _no_blender(f"no answer within {BLENDER_TIMEOUT} s", "try again on an idle machine")
+    found = ", ".join(line for line in child.stdout.splitlines() if line.startswith("Blender"))
+    if child.returncode == 0:
+        return Check("blender", "ok", f"{found}, as Python packages, for rendering training pictures")
+    reason = (child.stderr.strip().splitlines() or [f"ended with code {child.returncode}"])[-1]
+    return _no_blender(f"{found}; {reason}" if found else reason, "make setup")
+
+
+def _no_blender(found: str, remedy: str) -> Check:
+    """What the missing package means: it is not the program that people model with."""
+    meaning = "only for rendering training pictures; your own Blender and the GP3D panel in it do without"
+    return Check("blender", "note", found, f"{remedy} ({meaning})")
+
+
+def check_box() -> Check:
+    """Whether the model in the box is there and can be read; its classes, size and SHA-256."""
+    if not has_box():
+        return Check("box", "note", "the model in the box is missing", _NO_BOX)
+    try:
+        from gp3d_core.snapshots.metadata import SnapshotError, read_snapshot_facts
+    except ImportError as error:
+        return Check("box", "missing", _first_line(error), "make setup, or pip install .")
+    path = box_path()
+    try:
+        classes = len(read_snapshot_facts(path).classes)
+    except SnapshotError as error:
+        return Check("box", "note", _first_line(error), _NO_BOX)
+    size = path.stat().st_size / 1e6
+    found = f"the model in the box: {classes} classes, {size:.1f} MB, SHA-256 {digest(path)[:12]}"
+    return Check("box", "ok", found)
+
+
+def check_models(folder: Path) -> Check:
+    """Trained models below `folder`, by the names a run gives its snapshots."""
+    snapshots = sorted(folder.rglob("snapshots/*.safetensors"), key=lambda path: path.stat().st_mtime)
+    if not snapshots:
+        remedy = "none is needed, the model in the box is used; make demo, or gp3d train, makes one"
+        return Check("models", "note", f"none of your own below {folder}", remedy)
+    return Check("models", "ok", f"{len(snapshots)} of your own below {folder}, newest {snapshots[-1]}")
+
+
+def _loads(library: str) -> bool:
+    try:
+        ctypes.CDLL(library)
+    except OSError:
+        return False
+    return True
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def _rows(checks: list[Check]) -> Iterator[str]:
+    """Lines of the table; a remedy stands under its finding."""
+    for check in checks:
+        yield f"{check.status:8}{check.name:11}{check.found}"
+        if check.remedy:
+            yield f"{'':19}-> {check.remedy}"

@@ -1,0 +1,127 @@
+"""The command `gp3d evaluate`: scores of a snapshot, or of anyone's meshes, with a report."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Literal
+
+from gp3d_core.cli.arguments import UsageError, number
+
+
+def add_evaluate(commands: argparse._SubParsersAction) -> None:
+    """Adds the command to those of `gp3d`."""
+    parser = commands.add_parser("evaluate", help="score a snapshot against a data set (docs/evaluation.md)")
+    add = parser.add_argument
+    add("snapshot", type=Path, nargs="?", help="snapshot file, or a run folder (its newest)")
+    add("dataset", type=Path, nargs="?", help="folder or zip of real images of the same size")
+    add(
+        "--metrics",
+        help="with commas: fid2k, fid50k, kid, is, pr, nfs, fpd, shapes, diversity, geometry, recognition "
+        "(default fid2k,nfs)",
+    )
+    add("--out", type=Path, required=True, help="folder of the report; the same command goes on in it")
+    add(
+        "--features",
+        default="inception",
+        help="network that looks at images: inception (default) or torchvision:squeezenet1_0",
+    )
+    add("--weights", type=Path, metavar="FILE", help="its weights (default: where torch keeps downloads)")
+    add(
+        "--samples",
+        type=number(int, 1, 1e7),
+        default=50_000,
+        help="generated images of kid, is and pr (default 50000)",
+    )
+    add(
+        "--shapes",
+        type=number(int, 1, 1e6),
+        default=256,
+        help="objects of fpd, shapes, diversity, geometry and recognition, over all classes (default 256)",
+    )
+    add(
+        "--grid",
+        type=number(int, 8, 2048),
+        help="samples along an edge for surfaces (default 256, for diversity 128)",
+    )
+    add("--level", help="density of surfaces, or auto (default 10 as in the paper, for diversity auto)")
+    add(
+        "--references",
+        type=number(int, 2, 1e9, or_zero=True),
+        default=100,
+        metavar="N",
+        help="models of a class that diversity looks at, 0 for all (default 100)",
+    )
+    add("--truth", type=Path, metavar="MODELS", help="models that shapes are compared with")
+    add("--pointnet", type=Path, metavar="FILE", help="weights of the point network of fpd")
+    add("--meshes", type=Path, metavar="DIR", help="score these meshes instead of a snapshot")
+    add("--seed", type=number(int, 0, 1e15), default=0, help="default 0")
+    add("--truncation", type=number(float, 0, 2), default=1.0, help="default 1, as papers do")
+    add("--cache", type=Path, metavar="DIR", help="what is learnt from data (default ~/.cache/gp3d/features)")
+    add("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.set_defaults(command=_evaluate)
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    _check(options)
+    level = _level(options.level)
+    from gp3d_core.distributed import pick_device
+    from gp3d_core.evaluation.run import Request, evaluate, evaluate_meshes, parse_metrics
+
+    device = pick_device(options.device).type
+    if options.meshes:
+        scores = evaluate_meshes(
+            options.meshes,
+            options.truth,
+            options.out,
+            pointnet=options.pointnet,
+            n=options.shapes,
+            seed=options.seed,
+            device=device,
+        )
+    else:
+        request = Request(
+            metrics=parse_metrics(options.metrics or "fid2k,nfs"),
+            features=options.features,
+            weights=options.weights,
+            samples=options.samples,
+            shapes=options.shapes,
+            grid=options.grid,
+            level=level,
+            references=options.references or None,
+            truth=options.truth,
+            pointnet=options.pointnet,
+            seed=options.seed,
+            truncation=options.truncation,
+            cache=options.cache,
+        )
+        scores = evaluate(options.snapshot, options.dataset, options.out, request, device)
+    for score in scores:
+        print(f"{score.metric:32s} {score.value:12.5g}   n {score.n}")
+    if scores:
+        print(options.out / "report.html")
+    return 0
+
+
+def _level(text: str | None) -> float | Literal["auto"] | None:
+    """A density of at least 1e-6, or "auto"; None stays None. Raises UsageError."""
+    if text is None or text == "auto":
+        return None if text is None else "auto"
+    try:
+        return number(float, 1e-6, 1e9)(text)
+    except argparse.ArgumentTypeError as error:
+        raise UsageError(f"--level: {error}, or auto") from None
+
+
+def _check(options: argparse.Namespace) -> None:
+    """Raises UsageError when the arguments do not say one thing to measure and what with."""
+    if not options.meshes:
+        if options.snapshot is None or options.dataset is None:
+            raise UsageError("expected SNAPSHOT and DATASET, or --meshes DIR; see gp3d evaluate --help")
+        return
+    if options.snapshot is not None or options.metrics is not None:
+        raise UsageError("--meshes goes without SNAPSHOT, DATASET and --metrics")
+    if options.grid is not None or options.level is not None:
+        raise UsageError("--grid and --level are for surfaces of a snapshot; meshes have theirs")
+    if options.truth is None:
+        raise UsageError("--meshes needs --truth MODELS to compare with")

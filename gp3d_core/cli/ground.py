@@ -1,0 +1,44 @@
+"""The command `gp3d ground`: a generator from known shapes."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+
+from gp3d_core.cli.arguments import number
+
+
+def add_ground(commands: argparse._SubParsersAction) -> None:
+    """Adds the command to those of `gp3d`."""
+    parser = commands.add_parser(
+        "ground", help="learn from rendered models with known shapes; the same command again resumes"
+    )
+    parser.add_argument("dataset", type=Path, help="folder with views and points (docs/grounding.md)")
+    parser.add_argument("run", type=Path, help="folder of the run")
+    parser.add_argument("--preset", default="box-64", help="one with known cameras (default box-64)")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="e.g. training.kimg=50"
+    )
+    parser.add_argument(
+        "--max-minutes",
+        type=number(float, 0, 1e9),
+        default=math.inf,
+        help="stop after this much training, over all resumes",
+    )
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.set_defaults(command=_ground)
+
+
+def _ground(options: argparse.Namespace) -> int:
+    from gp3d_core.config.presets import resolve
+    from gp3d_core.distributed import pick_device
+    from gp3d_core.grounding.train import start_grounding
+
+    return start_grounding(
+        resolve(options.preset, options.set),
+        options.dataset,
+        options.run,
+        device=pick_device(options.device).type,
+        max_minutes=options.max_minutes,
+    )

@@ -1,0 +1,95 @@
+"""The commands on models: `gp3d classes` and `gp3d ship`, and which model a command uses that names none."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """Adds the model that a command works with, as `chosen_model` reads it."""
+    parser.add_argument(
+        "snapshot",
+        type=Path,
+        nargs="?",
+        help="snapshot file, or a run folder (its newest); default: the model in the box",
+    )
+
+
+def add_classes(commands: argparse._SubParsersAction) -> None:
+    """Adds the command to those of `gp3d`."""
+    parser = commands.add_parser("classes", help="list what a model knows, and how well")
+    add_model(parser)
+    parser.add_argument("--json", action="store_true", help="one JSON list, with all that was measured")
+    parser.set_defaults(command=_classes)
+
+
+def add_ship(commands: argparse._SubParsersAction) -> None:
+    """Adds the command to those of `gp3d`."""
+    parser = commands.add_parser("ship", help="halve a snapshot, and badge its classes (docs/snapshot.md)")
+    parser.add_argument("snapshot", type=Path, help="snapshot file, or a run folder (its newest)")
+    parser.add_argument("out", type=Path, help="the .safetensors file to write")
+    parser.add_argument(
+        "--measures",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="metrics.jsonl of gp3d evaluate; a later one overrules",
+    )
+    parser.set_defaults(command=_ship)
+
+
+def chosen_model(named: Path | None) -> Path:
+    """The snapshot or run folder that was named, else the model in the box, which is announced on stderr."""
+    if named is not None:
+        return named
+    from gp3d_core.pretrained import box_path
+    from gp3d_core.snapshots.metadata import read_snapshot_facts
+
+    path = box_path()
+    count = len(read_snapshot_facts(path).classes)
+    print(f"using the model in the box: {count} classes; see gp3d classes", file=sys.stderr)
+    return path
+
+
+def _file(named: Path | None) -> Path:
+    """The snapshot file of a path, or of the box."""
+    from gp3d_core.pretrained import box_path
+    from gp3d_core.snapshots.run_folder import newest_snapshot
+
+    path = box_path() if named is None else named
+    return newest_snapshot(path) if path.is_dir() else path
+
+
+def _classes(options: argparse.Namespace) -> int:
+    from gp3d_core.datasets.imagenet import describe_class
+    from gp3d_core.snapshots.metadata import read_snapshot_facts
+
+    path = _file(options.snapshot)
+    records = read_snapshot_facts(path).classes
+    entries = [describe_class(record) | {"measures": record.get("measures")} for record in records]
+    if options.json:
+        print(json.dumps(entries, indent=1))
+        return 0
+    if not entries:
+        print(f"{path} was trained without classes", file=sys.stderr)
+    for entry in entries:
+        index = "" if entry["imagenet_index"] is None else entry["imagenet_index"]
+        print(f"{index:>4}  {entry['wnid'] or '':9}  {entry['badge'] or '–':5}  {entry['name']}")
+    return 0
+
+
+def _ship(options: argparse.Namespace) -> int:
+    from collections import Counter
+
+    from gp3d_core.snapshots.export import ship
+
+    classes = ship(_file(options.snapshot), options.out, options.measures)
+    badges = Counter(record.get("badge", "not measured") for record in classes)
+    said = ", ".join(f"{count} {badge}" for badge, count in badges.items()) or "no classes"
+    print(f"{options.out.stat().st_size / 1e6:.1f} MB; {said}", file=sys.stderr)
+    print(options.out)
+    return 0

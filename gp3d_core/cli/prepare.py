@@ -1,0 +1,199 @@
+"""The verbs of `gp3d data` for which a pretrained network looks at the pictures: depth, features, select."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from gp3d_core.cli.arguments import UsageError, number
+
+if TYPE_CHECKING:
+    from gp3d_core.signals import Interruption
+
+_RATIO = 1.25 / 0.75  # t_far / t_near of the presets for photographs
+
+
+def add_depth(verbs: argparse._SubParsersAction) -> None:
+    """Adds `gp3d data depth`."""
+    parser = verbs.add_parser("depth", help="estimate depth maps, or take those of another program")
+    add = parser.add_argument
+    add("dataset", type=Path, help="folder of images (docs/dataset.md); maps are written beside them")
+    add("--model", help="id or folder of a transformers model (default: Depth Anything V2 Small)")
+    add(
+        "--from",
+        dest="source",
+        type=Path,
+        metavar="DIR",
+        help="take maps from here: 16-bit or 8-bit PNG, npy",
+    )
+    add(
+        "--kind",
+        choices=("depth", "disparity"),
+        help="what the model or the files say (default: as the model does)",
+    )
+    add(
+        "--ratio",
+        type=number(float, 1.001, 1000),
+        default=_RATIO,
+        help=f"t_far / t_near that disparity is turned into depth with (default {_RATIO:.3f}, the photo presets')",
+    )
+    add("--batch", type=number(int, 1, 4096), default=8, help="images at a time (default 8)")
+    add("--overwrite", action="store_true", help="replace the maps that are there")
+    add("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.set_defaults(command=_depth)
+
+
+def add_features(verbs: argparse._SubParsersAction) -> None:
+    """Adds `gp3d data features`."""
+    parser = verbs.add_parser(
+        "features", help="features of a pretrained network, for distillation and selection"
+    )
+    add = parser.add_argument
+    add("dataset", type=Path, help="folder or zip")
+    add(
+        "--teacher",
+        required=True,
+        help="timm:NETWORK, torchvision:NETWORK, clip:MODEL, or a file of features (.npy, .safetensors)",
+    )
+    add("--weights", type=Path, metavar="FILE", help="the network's weights (default: from its hub or cache)")
+    add("--flips", action="store_true", help="mirror images get features of their own")
+    add("--out", type=Path, metavar="FILE", help="default: beside the data set")
+    add("--batch", type=number(int, 1, 65536), default=32, help="images at a time (default 32)")
+    add("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.set_defaults(command=_features)
+
+
+def add_select(verbs: argparse._SubParsersAction) -> None:
+    """Adds `gp3d data select`."""
+    parser = verbs.add_parser("select", help="keep the images that are typical of their class")
+    add = parser.add_argument
+    add("dataset", type=Path, help="folder or zip")
+    add("out", type=Path, help="folder or zip of a new data set, or .txt for the list of paths")
+    add("--keep", type=_keep, required=True, help="share (0.333) or number (40000) to keep")
+    add("--per-class", action="store_true", help="a Gaussian, and the share or number, for each class")
+    add(
+        "--features",
+        type=Path,
+        metavar="FILE",
+        help="of `gp3d data features` (default: those beside the data set)",
+    )
+    regularisation = number(float, 0, 1e6)
+    add("--regularisation", type=regularisation, default=1e-5, help="added to variances (default 1e-5)")
+    add(
+        "--files",
+        choices=("link", "copy"),
+        help="hard links or copies (default: link; copy from or to a zip)",
+    )
+    parser.set_defaults(command=_select)
+
+
+def _keep(text: str) -> float:
+    value = number(float, 1e-9, 1e9)(text)
+    if value > 1 and value != round(value):
+        raise argparse.ArgumentTypeError(f"expects a share up to 1 or a whole number, found {text!r}")
+    return value
+
+
+def _depth(options: argparse.Namespace) -> int:
+    from gp3d_core.distributed import pick_device
+    from gp3d_core.preparation.depth import DepthSource, make_depth, open_for_depth
+    from gp3d_core.preparation.depth_sources import MODEL, FolderDepth, ModelDepth, packed_fit
+    from gp3d_core.signals import interruptible
+
+    if options.source and options.model:
+        raise UsageError("depth comes from --model or --from, not both")
+    names = open_for_depth(options.dataset).names  # before a model is fetched
+    source: DepthSource
+    if options.source:
+        fit = packed_fit(options.dataset)
+        source = FolderDepth(
+            options.source, names, kind=options.kind or "depth", ratio=options.ratio, fit=fit
+        )
+    else:
+        model = options.model or MODEL
+        source = ModelDepth(model, kind=options.kind, ratio=options.ratio, device=pick_device(options.device))
+        if options.kind not in (None, source.expected) and source.expected:
+            _warn(f"{model} is known to predict {source.expected}, --kind says {options.kind}")
+        _say(
+            f"{model} predicts {source.record['kind']}; licence: {source.license or 'not stated in its card'}"
+        )
+    with interruptible() as stop:
+        report = make_depth(options.dataset, source, stop, batch=options.batch, overwrite=options.overwrite)
+    flat = f", {report.flat} of them flat" if report.flat else ""
+    _say(f"{report.made} depth maps made{flat}, {report.kept} were there")
+    if report.looks_inverted:
+        _warn("depth grows towards the bottom of most pictures; is it disparity? See --kind")
+    return _end(report.stopped, stop, options.dataset)
+
+
+def _features(options: argparse.Namespace) -> int:
+    from gp3d_core.datasets.dataset import Dataset
+    from gp3d_core.distributed import pick_device
+    from gp3d_core.preparation.features import FILES, default_features_path, import_features, write_features
+    from gp3d_core.preparation.teachers import open_teacher
+    from gp3d_core.signals import interruptible
+
+    dataset = Dataset(options.dataset, needs_depth=False)
+    out = options.out or default_features_path(options.dataset, options.teacher)
+    if options.teacher.endswith(FILES):
+        if options.flips or options.weights:
+            raise UsageError("a file of features takes neither --flips nor --weights")
+        report = import_features(dataset, Path(options.teacher), out)
+        _say(f"{report.rows} x {report.dim} features taken over")
+        print(out)
+        return 0
+    teacher = open_teacher(options.teacher, options.weights, pick_device(options.device))
+    with interruptible() as stop:
+        report = write_features(dataset, teacher, out, stop, flips=options.flips, batch=options.batch)
+    _say(f"{report.rows} x {report.dim} features, {report.computed} computed now")
+    return _end(report.stopped, stop, out)
+
+
+def _select(options: argparse.Namespace) -> int:
+    from gp3d_core.datasets.dataset import Dataset
+    from gp3d_core.preparation.features import features_of, find_features
+    from gp3d_core.preparation.selection import select, selection_record, selection_sheet
+    from gp3d_core.preparation.subset import write_subset
+    from gp3d_core.visualization import save_picture
+
+    dataset = Dataset(options.dataset, needs_depth=False)
+    if options.per_class and not dataset.classes:
+        raise UsageError(f"{options.dataset} has no classes; leave out --per-class")
+    path = options.features or find_features(options.dataset)
+    settings = {"per_class": options.per_class, "regularisation": options.regularisation}
+    selection = select(features_of(dataset, path), dataset.labels, options.keep, **settings)
+    record = selection_record(path.name, options.keep, **settings)
+    files: Literal["link", "copy"] = options.files or ("link" if options.dataset.is_dir() else "copy")
+    names = [dataset.names[i] for i in selection.kept]
+    write_subset(options.dataset, names, options.out, "selection", record, files=files)
+    title = options.out.stem if options.out.suffix in (".txt", ".zip") else options.out.name
+    picture = options.out.with_name(f"{title}_selection.png")
+    save_picture(selection_sheet(dataset, selection), picture)
+    if selection.thin and selection.variance > 0:
+        _warn(
+            f"{selection.thin} of {len(selection.groups)} Gaussians have no more images than features have numbers "
+            f"({selection.dim}); --regularisation {selection.variance:.3g}, the mean variance, gives a better order"
+        )
+    groups = f"{len(selection.groups)} classes" if options.per_class else "one Gaussian"
+    _say(f"{len(names)} of {len(dataset)} images kept, {groups}; see {picture}")
+    print(options.out)
+    return 0
+
+
+def _end(stopped: bool, stop: Interruption, result: Path) -> int:
+    """Names the result, or says that there is none yet; returns the exit code."""
+    if stopped:
+        _say("stopped; the same command goes on")
+        return stop.exit_code
+    print(result)
+    return 0
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def _warn(text: str) -> None:
+    _say(f"gp3d: warning: {text}")

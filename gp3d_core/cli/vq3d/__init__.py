@@ -1,0 +1,1 @@
+"""The commands `gp3d vq3d …`."""

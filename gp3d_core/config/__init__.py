@@ -1,0 +1,1 @@
+"""Settings as frozen dataclasses, their validation, and the table of presets."""

@@ -1,0 +1,1 @@
+"""What a data set is: its files, images, depth, features and classes."""

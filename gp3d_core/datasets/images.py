@@ -1,0 +1,96 @@
+"""Images and depth maps of a data set, decoded and held to its size and kinds (docs/dataset.md)."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+from PIL import Image
+
+from gp3d_core.datasets.archive import Archive, DatasetError, depth_name
+
+_FORMATS = ("PNG", "JPEG", "WEBP", "BMP")  # none of those for which Pillow starts another program
+_DEPTH_MODES = ("I;16", "I;16B", "I", "L", "RGB", "RGBA")
+
+
+class Pixels:
+    """Decodes what lies in `archive`; everything must be square of `resolution` pixels a side."""
+
+    def __init__(self, archive: Archive, resolution: int) -> None:
+        self._archive = archive
+        self._resolution = resolution
+
+    def image(self, name: str) -> np.ndarray:
+        """Image uint8 [R,R,3]; raises DatasetError when unfit."""
+        content = self._archive.read(name)
+        image = _open(self._archive, name, content)
+        where = f"{self._archive.path}: {name}"
+        if image.mode != "RGB":
+            raise DatasetError(f"{where} is {image.mode}, expected 8-bit RGB; convert it first")
+        if _png_bits(content) == 16:  # Pillow would drop the lower half without a word
+            raise DatasetError(f"{where} is 16-bit RGB, expected 8-bit RGB; convert it first")
+        return self._decode(name, image)
+
+    def depth(self, name: str) -> np.ndarray:
+        """Depth uint16 [R,R] of the image `name`, larger = farther; raises DatasetError when unfit."""
+        name = depth_name(name)
+        image = _open(self._archive, name, self._archive.read(name))
+        if image.mode not in _DEPTH_MODES:
+            raise DatasetError(
+                f"{self._archive.path}: {name} is {image.mode}, expected a 16-bit or 8-bit depth map"
+            )
+        depth = self._decode(name, image)
+        depth = depth[..., 0] if depth.ndim == 3 else depth
+        return depth.astype(np.uint16) * (256 if depth.dtype == np.uint8 else 1)
+
+    def _decode(self, name: str, image: Image.Image) -> np.ndarray:
+        """Pixels [R,R,...] of an image that has the data set's size."""
+        side = self._resolution
+        if image.size != (side, side):
+            raise DatasetError(
+                f"{self._archive.path}: {name} is {image.width}x{image.height} px, "
+                f"expected {side}x{side} like the rest"
+            )
+        with _decoding(self._archive, name):
+            image.load()
+            return np.asarray(image)
+
+
+def width_of(archive: Archive, name: str) -> int:
+    """Pixels across of the image `name`, by its header."""
+    return _open(archive, name, archive.read(name)).width
+
+
+def _open(archive: Archive, name: str, content: bytes) -> Image.Image:
+    """The image, of which only the header has been read."""
+    with _decoding(archive, name):
+        return Image.open(io.BytesIO(content), formats=_FORMATS)
+
+
+@contextmanager
+def _decoding(archive: Archive, name: str) -> Iterator[None]:
+    """Turns what Pillow raises for a damaged file into a DatasetError."""
+    try:
+        yield
+    except (
+        OSError,
+        SyntaxError,
+        ValueError,
+        EOFError,
+        IndexError,
+        struct.error,
+        zlib.error,
+        Image.DecompressionBombError,
+    ) as error:
+        raise DatasetError(
+            f"{archive.path}: {name} cannot be read ({error}); render or copy it again"
+        ) from error
+
+
+def _png_bits(content: bytes) -> int | None:
+    """Bits per channel that the header of a PNG file announces; None for another format."""
+    return content[24] if content[:8] == b"\x89PNG\r\n\x1a\n" and content[12:16] == b"IHDR" else None

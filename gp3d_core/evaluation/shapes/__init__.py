@@ -1,0 +1,1 @@
+"""Scores of shapes: a snapshot's objects, or anyone's meshes."""

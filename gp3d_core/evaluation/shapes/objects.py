@@ -1,0 +1,137 @@
+"""Which objects of a snapshot are measured, and their surfaces as point clouds, kept on disk one by one."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from gp3d_core.atomic import replacing
+from gp3d_core.distributed import World
+from gp3d_core.evaluation.shapes.health import NOTHING, Health, mesh_health
+from gp3d_core.evaluation.shapes.library import cloud_seed
+from gp3d_core.generation.sampling import MOST_SEEDS, Wish, generate
+from gp3d_core.hashing import digest
+from gp3d_core.meshing.isosurface import field_surface
+from gp3d_core.meshing.mesh_io import Mesh
+from gp3d_core.meshing.pipeline import surface_levels
+from gp3d_core.metrics.pointclouds import POINTS, surface_points
+from gp3d_core.snapshots.snapshot import Snapshot
+
+GRID = 256  # 3DGP appendix H
+LEVEL = 10.0
+_ASKED = 4  # objects whose level of agreement is looked for, at the most
+Level = float | Literal["auto"]
+
+
+def class_records(snapshot: Snapshot) -> list[dict[str, Any]]:
+    """The snapshot's classes; one called "object" if it was trained without."""
+    return snapshot.classes or [{"label": 0, "name": "object"}]
+
+
+def objects_of(record: Mapping[str, Any], count: int, seed: int) -> list[Wish]:
+    """`count` objects of a class, with seeds from 10 000 · `seed` on: what `gp3d mesh --seeds` makes of them."""
+    first = MOST_SEEDS * seed
+    return [Wish(dict(record), int(record["label"]), first + i) for i in range(count)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Surfaces:
+    """How surfaces of generated objects are taken: samples per axis, density of the surface, truncation.
+
+    The level is of the density after activation, density scale and all; "auto" is the one of `gp3d mesh`. Every
+    component counts, cavities as well, and nothing is simplified.
+    """
+
+    grid: int = GRID
+    level: Level = LEVEL
+    truncation: float = 1.0
+
+    def facts(self, snapshot: Snapshot) -> dict[str, Any]:
+        """What scores of such surfaces have to say."""
+        return {
+            "grid": self.grid,
+            "level": self.level,
+            "density_scale": snapshot.config.render.density_scale,
+            "truncation": self.truncation,
+            "points": POINTS,
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Clouds:
+    """Points [N,P,3] in world units on the surfaces of objects, their levels [N], which of them have a surface [N].
+
+    `health` is of each surface as it comes from the field.
+    """
+
+    points: Tensor
+    levels: Tensor
+    solid: Tensor
+    health: list[Health]
+
+
+def object_clouds(
+    snapshot: Snapshot, wishes: Sequence[Wish], surfaces: Surfaces, folder: Path, world: World | None = None
+) -> Clouds:
+    """Clouds of the objects' surfaces; an object without a surface becomes a point at the origin, P times.
+
+    Files of `folder`, one an object, are kept, so that the same call goes on where it stopped. Several processes share
+    the work; all have to call it, on one file system.
+    """
+    world = world or World()
+    identity = f"{digest(snapshot.path)} {surfaces} with health"
+    own = folder / hashlib.sha256(identity.encode()).hexdigest()[:12]
+    own.mkdir(parents=True, exist_ok=True)
+    paths = [own / f"{wish.label:04d}-{wish.stem}.npz" for wish in wishes]
+    missing = [(wish, path) for wish, path in zip(wishes, paths, strict=True) if not path.exists()]
+    world.barrier()  # nobody writes before all have seen what is missing
+    share = missing[world.rank :: world.size]
+    bar = tqdm(
+        share, desc="surfaces", unit="object", file=sys.stderr, disable=not (world.leads and share) or None
+    )
+    for wish, path in bar:
+        points, level, health = _surface(snapshot, wish, surfaces)
+        with replacing(path) as temporary:
+            np.savez(temporary, points=points.numpy(), level=level, **vars(health))
+    world.barrier()
+    loaded = [_read(path) for path in paths]
+    return Clouds(
+        torch.stack([points for points, _, _ in loaded]),
+        torch.tensor([level for _, level, _ in loaded]),
+        torch.tensor([health.components > 0 for _, _, health in loaded]),
+        [health for _, _, health in loaded],
+    )
+
+
+def agreement_level(snapshot: Snapshot, wishes: Sequence[Wish], truncation: float) -> float:
+    """The median level of `gp3d mesh`, at which a surface agrees best with the views, over some of the objects."""
+    few = wishes[:: -(-len(wishes) // _ASKED)]
+    fields = (snapshot.generator.field(generate(snapshot, wish, truncation).planes) for wish in few)
+    return median(surface_levels(field, snapshot.config, "auto")[0] for field in fields)
+
+
+def _surface(snapshot: Snapshot, wish: Wish, surfaces: Surfaces) -> tuple[Tensor, float, Health]:
+    field = snapshot.generator.field(generate(snapshot, wish, surfaces.truncation).planes)
+    level, raw = surface_levels(field, snapshot.config, surfaces.level)
+    vertices, faces = field_surface(
+        field, box=field.box, grid=surfaces.grid, level=raw, device=field.planes.device
+    )
+    seed = cloud_seed("object", wish.label, wish.seed)
+    health = mesh_health(Mesh(vertices, faces)) if len(faces) else NOTHING
+    return surface_points(vertices, faces, seed), level, health
+
+
+def _read(path: Path) -> tuple[Tensor, float, Health]:
+    with np.load(path, allow_pickle=False) as file:
+        health = Health(bool(file["watertight"]), int(file["components"]), float(file["smoothness"]))
+        return torch.from_numpy(file["points"]), float(file["level"]), health

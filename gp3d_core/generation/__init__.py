@@ -1,0 +1,1 @@
+"""From a class and a seed to pictures, films and meshes."""

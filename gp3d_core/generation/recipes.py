@@ -1,0 +1,131 @@
+"""Recipes: what made a mesh, so that the same command makes it again (docs/meshing.md).
+
+A recipe lies beside its mesh as `<class>-<seed>.recipe.json`; the OBJ header, the GLB extras and the npz hold it
+too. It names its snapshot by SHA-256. The model in the box is called "box" and found wherever gp3d is installed.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from gp3d_core import __version__
+from gp3d_core.errors import GP3DError
+from gp3d_core.hashing import digest
+from gp3d_core.meshing.mesh_io import VERSION
+from gp3d_core.meshing.pipeline import MeshOptions
+from gp3d_core.pretrained import NAME, box_path, name_of
+from gp3d_core.snapshots.run_folder import runs_below
+
+_LIBRARIES = ("torch", "numpy", "PyMCubes", "fast-simplification", "xatlas")
+
+
+class RecipeError(GP3DError):
+    """A recipe that cannot be followed; the message says why."""
+
+
+def versions() -> dict[str, str]:
+    """Versions of everything that has a say in a mesh."""
+    return {"gp3d": __version__} | {name: importlib.metadata.version(name) for name in _LIBRARIES}
+
+
+def option_facts(options: MeshOptions) -> dict[str, Any]:
+    """The options as a recipe holds them; the level is a result, and stands with those."""
+    return {
+        "grid": options.grid,
+        "face_budget": options.faces,
+        "color": options.color,
+        "texture_size": options.texture_size,
+        "largest": options.largest,
+        "crop_box": None if options.crop_box is None else list(options.crop_box),
+        "crop_depth": options.crop_depth,
+    }
+
+
+def read_recipe(path: Path) -> dict[str, Any]:
+    """The recipe in the JSON file at `path`. Raises RecipeError for anything else."""
+    if not path.is_file():
+        raise RecipeError(f"no recipe at {path}")
+    try:
+        recipe = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path} is not a recipe ({error})") from None
+    found = (recipe.get("format"), recipe.get("version")) if isinstance(recipe, dict) else ("no format", None)
+    if found != ("gp3d-recipe", VERSION):
+        raise RecipeError(
+            f"{path}: expected gp3d-recipe version {VERSION}, found {found[0]} version {found[1]}"
+        )
+    if "tokenizer" in recipe:
+        raise RecipeError(
+            f"{path} is the recipe of the picture {recipe.get('scene')}, and gp3d mesh makes objects of classes; "
+            "use gp3d vq3d reconstruct and gp3d vq3d mesh, or Regenerate in Blender"
+        )
+    needed = {
+        "class": dict,
+        "seed": int,
+        "truncation": float,
+        "level": float,
+        "snapshot_sha256": str,
+        "grid": int,
+    }
+    for name, kind in needed.items():
+        if not isinstance(recipe.get(name), kind):
+            raise RecipeError(
+                f"{path}: {name} is missing or of the wrong type; it was made by another version"
+            )
+    return dict(recipe)
+
+
+def options_of(recipe: dict[str, Any]) -> dict[str, Any]:
+    """The MeshOptions of a recipe, by name; its level is the one that was found: nothing is searched again."""
+    box = recipe.get("crop_box")
+    return {
+        "grid": recipe["grid"],
+        "level": recipe["level"],
+        "faces": recipe.get("face_budget"),
+        "color": recipe.get("color", "texture"),
+        "texture_size": recipe.get("texture_size", 512),
+        "largest": recipe.get("largest"),
+        "crop_box": None if box is None else tuple(box),
+        "crop_depth": recipe.get("crop_depth"),
+    }
+
+
+def snapshot_of(recipe: dict[str, Any], recipe_path: Path, given: Path | None) -> Path:
+    """The snapshot file that a recipe names: the `given` file, or in the `given` run folder, or where it was.
+
+    Where it was is a path from the recipe's folder, which no longer holds once one of them has moved alone.
+    Raises RecipeError if there is none, or if it is another one.
+    """
+    name = str(recipe.get("snapshot", ""))
+    if given is None and name == NAME:
+        path = box_path()
+    elif given is None:
+        path = recipe_path.parent / str(recipe.get("snapshot_path", name))
+    else:
+        path = given / "snapshots" / name if given.is_dir() else given
+    if not path.is_file():
+        where = f"{os.path.normpath(path)}{', where the recipe remembers it' if given is None else ''}"
+        advice = "" if given is None else runs_below(given)
+        raise RecipeError(
+            f"{recipe_path} was made with the model file {name}, which is not at {where}; "
+            f"{advice or f'say where it is: gp3d mesh MODEL_FILE --recipe {recipe_path}'}"
+        )
+    if (found := digest(path)) != recipe["snapshot_sha256"]:
+        made_by = recipe.get("versions", {}).get("gp3d", "another version")
+        remedy = f"; it was the one of gp3d {made_by}" if given is None and name == NAME else ""
+        raise RecipeError(
+            f"{path} is not the recipe's snapshot: expected SHA-256 {recipe['snapshot_sha256'][:12]}…, "
+            f"found {found[:12]}…{remedy}"
+        )
+    return path
+
+
+def place_of(snapshot: Path, folder: Path) -> dict[str, str]:
+    """How to reach a snapshot from the folder of a recipe, as the recipe says it; nothing for the model in the box."""
+    if name_of(snapshot) == NAME:
+        return {}
+    return {"snapshot_path": Path(os.path.relpath(snapshot.resolve(), folder.resolve())).as_posix()}

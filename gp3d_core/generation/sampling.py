@@ -1,0 +1,272 @@
+"""From a snapshot, classes and seeds to pictures and meshes.
+
+The same snapshot, class, seed and truncation give the same object, on any machine up to rounding. An object's noise
+comes from its seed alone, so a seed means the same noise in every class.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from gp3d_core.datasets.imagenet import find_class, unrated
+from gp3d_core.distributed import pick_device
+from gp3d_core.errors import GP3DError
+from gp3d_core.generation.recipes import option_facts, place_of, versions
+from gp3d_core.hashing import digest
+from gp3d_core.meshing.mesh_io import Mesh, save_mesh, save_recipe
+from gp3d_core.meshing.pipeline import Finished, MeshOptions, RawLevel, finish_mesh
+from gp3d_core.networks.generator import GeneratorOutput
+from gp3d_core.networks.latents import style_codes
+from gp3d_core.pretrained import box_path, name_of
+from gp3d_core.rendering.cameras import mean_camera, turn_camera
+from gp3d_core.signals import Progress, quiet
+from gp3d_core.snapshots.run_folder import newest_snapshot
+from gp3d_core.snapshots.snapshot import Snapshot, load_snapshot
+from gp3d_core.visualization import depth_to_uint8, rgb_to_uint8, save_picture, sheet
+
+FORMATS = ("obj", "glb", "ply", "npz")
+MOST_SEEDS = 10_000
+_WHOLE = 0.85  # silhouette IoU below which a mesh lacks a part that one sees
+_YAWS = (-0.5, 0.0, 0.5)
+_TILE = 128
+_RAYS = 2**14  # at a time, so that memory does not grow with the resolution
+
+
+class RequestError(GP3DError):
+    """A class, seed or option that cannot be generated; the message says what is possible."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """One object to make: a class record of the snapshot, without ratings, its label, and a seed."""
+
+    record: dict[str, Any]
+    label: int
+    seed: int
+
+    @property
+    def stem(self) -> str:
+        """File name without suffix, e.g. coffee_mug-0003."""
+        name = re.sub(r"[^a-z0-9]+", "_", str(self.record.get("name", "object")).lower()).strip("_")
+        return f"{name}-{self.seed:04d}"
+
+
+def open_snapshot(path: Path | None = None, device: str = "auto") -> Snapshot:
+    """The snapshot file at `path`, or the newest one of the run folder there, ready on `device`.
+
+    None is the model in the box.
+    """
+    path = box_path() if path is None else path
+    return load_snapshot(newest_snapshot(path) if path.is_dir() else path, pick_device(device))
+
+
+def parse_seeds(text: str) -> list[int]:
+    """Seeds of "0-3,9": [0, 1, 2, 3, 9]. Raises RequestError for anything else."""
+    seeds: list[int] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d{1,18})(?:\s*-\s*(\d{1,18}))?\s*", part)
+        if not match:
+            raise RequestError(f"--seeds expects numbers and ranges like 0-3,9, found {text!r}")
+        first, last = int(match[1]), int(match[2] or match[1])
+        if last < first or last - first >= MOST_SEEDS:
+            raise RequestError(f"--seeds: {part.strip()} is not a range of 1 to {MOST_SEEDS} seeds")
+        seeds += range(first, last + 1)
+    return seeds
+
+
+def parse_level(text: str) -> float | RawLevel | Literal["auto"]:
+    """The level that `text` says: a density, "raw:" and a raw density, or "auto". Raises RequestError otherwise."""
+    if text == "auto":
+        return "auto"
+    number = text.removeprefix("raw:")
+    try:
+        level = float(number)
+    except ValueError:
+        level = math.nan
+    if number != text and math.isfinite(level):
+        return RawLevel(level)
+    if not 0 < level < math.inf:
+        raise RequestError(
+            "--level expects auto or a density above 0, or raw:NUMBER for a density before activation, "
+            f"found {text!r}"
+        )
+    return level
+
+
+def wishes(snapshot: Snapshot, classes: Sequence[str] | None, seeds: Sequence[int]) -> list[Wish]:
+    """All classes × seeds; None for `classes` means all that the snapshot knows.
+
+    Raises UnknownClassError, with a suggestion, for a class that the snapshot does not know.
+    """
+    if not snapshot.classes:
+        if classes:
+            raise RequestError(f"{snapshot.path} was trained without classes; leave --class out")
+        return [Wish({"name": "object"}, 0, seed) for seed in seeds]
+    known = snapshot.classes
+    chosen = {find_class(query, known=known).label for query in classes} if classes else None
+    records = [record for record in known if chosen is None or record["label"] in chosen]
+    return [Wish(unrated(record), int(record["label"]), seed) for record in records for seed in seeds]
+
+
+@dataclass(frozen=True, eq=False)
+class Generated:
+    """An object with its tri-planes, made once for all views, the mesh and the texture."""
+
+    wish: Wish
+    truncation: float
+    ws: Tensor
+    planes: Tensor
+
+
+@torch.no_grad()
+def generate(snapshot: Snapshot, wish: Wish, truncation: float = 0.7) -> Generated:
+    """The object that `wish` names."""
+    ws = style_codes(snapshot.generator, wish.label, len(snapshot.classes), wish.seed, truncation)
+    return Generated(wish, truncation, ws, snapshot.generator.planes(ws))
+
+
+@torch.no_grad()
+def view(
+    snapshot: Snapshot, thing: Generated, yaw: float = 0.0, resolution: int | None = None
+) -> GeneratorOutput:
+    """The object from the prior's mean camera turned by `yaw` radians; `resolution` defaults to the trained one."""
+    camera = turn_camera(mean_camera(snapshot.config.camera), yaw).to(thing.ws.device)
+    return snapshot.generator.view(thing.ws, camera, resolution=resolution, planes=thing.planes, chunk=_RAYS)
+
+
+@torch.no_grad()
+def make_mesh(
+    snapshot: Snapshot, thing: Generated, *, progress: Progress = quiet, **options: Any
+) -> tuple[Mesh, dict[str, Any]]:
+    """The object's mesh and its recipe: everything that made it, and what it is like.
+
+    `options` as in MeshOptions. `progress` hears of the stages density, surface, atlas, texels, color and compare,
+    and may raise to stop. Raises EmptyMeshError when there is no surface at the level.
+    """
+    chosen = MeshOptions(**options)
+    finished = finish_mesh(snapshot.generator.field(thing.planes), snapshot.config, chosen, progress)
+    return finished.mesh, _recipe(snapshot, thing, chosen, finished)
+
+
+def _recipe(snapshot: Snapshot, thing: Generated, options: MeshOptions, finished: Finished) -> dict[str, Any]:
+    return {
+        "class": thing.wish.record,
+        "seed": thing.wish.seed,
+        "truncation": thing.truncation,
+        "snapshot": name_of(snapshot.path),
+        "snapshot_sha256": digest(snapshot.path),
+        "nimg": snapshot.nimg,
+        **option_facts(options),
+        **finished.facts,
+        "versions": versions(),
+    }
+
+
+def write_meshes(
+    snapshot: Snapshot,
+    objects: Sequence[Wish],
+    out: Path,
+    *,
+    formats: Sequence[str],
+    truncation: float = 0.7,
+    picture: bool = False,
+    **options: Any,
+) -> Iterator[Path]:
+    """Writes every object's mesh in every format, with a recipe beside it; yields the mesh files as they are done.
+
+    `options` as in MeshOptions. `picture` adds `<stem>.compare.png`: views of the field above those of the mesh. An
+    object's files appear together, or none of them. Raises RequestError for an unknown format, before anything is
+    written.
+    """
+    if unknown := [name for name in formats if name not in FORMATS]:
+        raise RequestError(f"--format {unknown[0]}: expected {', '.join(FORMATS)}")
+    if out.suffix.lower().removeprefix(".") in FORMATS or out.is_file():
+        raise RequestError(
+            f"--out {out}: expected a folder, found the name of a file; choose files with --format"
+        )
+    chosen = MeshOptions(**options)
+    out.mkdir(parents=True, exist_ok=True)
+    for wish in tqdm(objects, desc="meshes", unit="mesh", file=sys.stderr, disable=None):
+        thing = generate(snapshot, wish, truncation)
+        finished = finish_mesh(snapshot.generator.field(thing.planes), snapshot.config, chosen)
+        recipe = _recipe(snapshot, thing, chosen, finished)
+        with TemporaryDirectory(prefix=".gp3d-", dir=out) as name:
+            for suffix in formats:
+                save_mesh(finished.mesh, Path(name, f"{wish.stem}.{suffix}"), recipe)
+            beside = recipe | place_of(snapshot.path, out)
+            save_recipe(beside, Path(name, f"{wish.stem}.recipe.json"))
+            if picture:
+                _save_comparison(finished, Path(name, f"{wish.stem}.compare.png"))
+            for path in sorted(Path(name).iterdir()):
+                os.replace(path, out / path.name)
+        tqdm.write(f"{wish.stem}: {_summary(recipe, chosen.level)}", file=sys.stderr)
+        for suffix in formats:
+            yield out / f"{wish.stem}.{suffix}"
+
+
+def wish_of(snapshot: Snapshot, recipe: dict[str, Any]) -> Wish:
+    """The object that a recipe names. Raises RequestError if the snapshot does not know its class."""
+    if not snapshot.classes:
+        return Wish(recipe["class"], 0, recipe["seed"])
+    known = [unrated(record) for record in snapshot.classes]
+    if recipe["class"] not in known:
+        raise RequestError(
+            f"{snapshot.path} does not know the recipe's class {recipe['class'].get('name')!r}"
+        )
+    return Wish(recipe["class"], known.index(recipe["class"]), recipe["seed"])
+
+
+def _summary(recipe: dict[str, Any], asked: float | RawLevel | Literal["auto"]) -> str:
+    level = f"{recipe['level']:.4g}"
+    if isinstance(asked, RawLevel):
+        level = f"raw:{asked.value:g}, which is {level} after activation"
+    likeness = "" if recipe["psnr"] is None else f"PSNR {recipe['psnr']:.1f} dB, "
+    missing = "; the field shows more than the mesh, try --keep 0" if recipe["iou"] < _WHOLE else ""
+    return (
+        f"{recipe['faces']} faces, level {level}, against the field: {likeness}"
+        f"silhouette IoU {recipe['iou']:.3f}{missing}"
+    )
+
+
+def _save_comparison(finished: Finished, path: Path) -> None:
+    agreement = finished.agreement
+    rows = [("field", list(agreement.field)), ("mesh", list(agreement.mesh))]
+    save_picture(sheet(rows, tile=agreement.field.shape[1]), path)
+
+
+@torch.no_grad()
+def write_sheet(
+    snapshot: Snapshot,
+    objects: Sequence[Wish],
+    out: Path,
+    *,
+    truncation: float,
+    resolution: int | None = None,
+) -> None:
+    """Draws the objects as columns, by class and seed: three yaws of colour, then the frontal depth; saves a PNG."""
+    if out.suffix.lower() != ".png":
+        raise RequestError(f"--out {out}: a sheet is a .png; films are made with --kind turntable and others")
+    camera = snapshot.config.camera
+    columns = []
+    for wish in tqdm(objects, desc="views", unit="object", file=sys.stderr, disable=None):
+        thing = generate(snapshot, wish, truncation)
+        seen = [view(snapshot, thing, yaw, resolution) for yaw in _YAWS]
+        pictures = [rgb_to_uint8(view.rgb)[0] for view in seen]
+        columns.append([*pictures, depth_to_uint8(seen[1].depth, camera.t_near, camera.t_far)[0]])
+    titles = [f"generated, yaw {yaw:+.1f}" for yaw in _YAWS] + ["depth of the front view"]
+    rows = [(title, [column[row] for column in columns]) for row, title in enumerate(titles)]
+    heads = [(str(wish.record.get("name", "object")), f"seed {wish.seed}") for wish in objects]
+    out.parent.mkdir(parents=True, exist_ok=True)
+    save_picture(sheet(rows, tile=_TILE, heads=heads), out)

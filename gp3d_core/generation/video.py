@@ -1,0 +1,244 @@
+"""Stills and films of generated objects: colour, and beside it depth and normals.
+
+A still is a PNG. A film is an animated GIF, or an MP4 where `imageio-ffmpeg` is installed; it shows colour, depth and
+normals side by side. Ways start from the prior's mean camera, as in `generation.view`. Depth is in the colours of
+`pictures.depth_to_uint8` between the camera's near and far plane. Normals are in world axes: red, green and blue are
+x, y and z from −1 (0) to 1 (255), white where nothing is, so a place on the object has one colour in every view.
+Files appear whole; the same request gives the same pictures.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from itertools import chain
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from gp3d_core.atomic import replacing
+from gp3d_core.generation.sampling import Generated, RequestError, Wish, generate
+from gp3d_core.ops.checks import check_shape
+from gp3d_core.rendering.cameras import Cameras, mean_camera, sample_rays
+from gp3d_core.rendering.trajectories import front_circle, line, point, points, turntable, wiggle
+from gp3d_core.snapshots.snapshot import Snapshot
+from gp3d_core.visualization import depth_to_uint8, rgb_to_uint8, save_picture
+
+STILLS = ("stills", "points")
+FILMS = ("turntable", "front-circle", "line", "wiggle")
+FRAMES = 64
+_FPS = 30
+_GIF_DELAY = 30  # milliseconds; the format counts in tens
+_SURFACE = 0.5  # opacity from which a pixel counts as surface
+_RAYS = 2**14  # at a time, so that memory does not grow with the resolution
+
+
+def surface_normals(depth: Tensor, opacity: Tensor, cameras: Cameras) -> Tensor:
+    """Unit normals [B,3,H,H] in world axes, towards the camera, of depth maps [B,1,H,H]; 0 where there is no surface.
+
+    Pixels are put back into space along their rays (`depth` is Euclidean, in world units) and the normal is the cross
+    product of the differences to the right and upwards, each over both neighbours where both are surface, else over
+    one. Surface is where `opacity` [B,1,H,H] is at least 0.5. Raises ValueError for other shapes.
+    """
+    sizes = check_shape("depth", depth, "B 1 H H")
+    check_shape("opacity", opacity, "B 1 H H", sizes)
+    size = depth.shape[-1]
+    origins, directions = (
+        part.transpose(1, 2).unflatten(2, (size, size)) for part in sample_rays(cameras, size)
+    )
+    places, solid = origins + depth * directions, opacity >= _SURFACE
+    right, down = _differences(places, solid, 3), _differences(places, solid, 2)
+    return F.normalize(torch.linalg.cross(down, right, dim=1), dim=1)
+
+
+def _differences(places: Tensor, solid: Tensor, axis: int) -> Tensor:
+    """Sum [B,3,H,H] of the differences to the next and from the previous pixel along `axis`, surface to surface."""
+    count = places.shape[axis] - 1
+    step = places.diff(dim=axis)
+    step = step * (solid.narrow(axis, 0, count) & solid.narrow(axis, 1, count))
+    none = torch.zeros_like(places.narrow(axis, 0, 1))
+    return torch.cat([step, none], dim=axis) + torch.cat([none, step], dim=axis)
+
+
+def normals_to_uint8(normals: Tensor) -> np.ndarray:
+    """Normals [B,3,H,W] as colours [B,H,W,3]; zero vectors are white."""
+    nothing = (normals == 0).all(dim=1, keepdim=True)
+    return rgb_to_uint8(torch.where(nothing, 1.0, normals))
+
+
+def write_stills(
+    snapshot: Snapshot,
+    objects: Sequence[Wish],
+    out: Path,
+    *,
+    kind: str = "stills",
+    truncation: float = 0.7,
+    resolution: int | None = None,
+    depth: bool = False,
+    normals: bool = False,
+) -> Iterator[Path]:
+    """Writes PNGs into the folder `out` and yields them: per object `<stem>.color.png`, `.depth.png`, `.normals.png`.
+
+    `kind` "stills" takes the mean camera, "points" three views of each object, numbered `<stem>-0` to `<stem>-2` by
+    growing yaw. Raises RequestError for another kind, or when `out` has the name of a picture.
+    """
+    if kind not in STILLS:
+        raise RequestError(f"--kind {kind}: expected {' or '.join(STILLS)}")
+    if out.suffix and not out.is_dir():
+        raise RequestError(f"--kind {kind}: --out expects a folder, found {out}")
+    centre = mean_camera(snapshot.config.camera)
+    cameras = point(centre) if kind == "stills" else points(centre)
+    out.mkdir(parents=True, exist_ok=True)
+    for wish in tqdm(objects, desc="stills", unit="object", file=sys.stderr, disable=None):
+        thing = generate(snapshot, wish, truncation)
+        for number in range(len(cameras)):
+            seen = _pictures(snapshot, thing, cameras[number], resolution, depth, normals)
+            for name, picture in seen.items():
+                stem = wish.stem if kind == "stills" else f"{wish.stem}-{number}"
+                path = out / f"{stem}.{name}.png"
+                save_picture(Image.fromarray(picture), path)
+                yield path
+
+
+def write_films(
+    snapshot: Snapshot,
+    objects: Sequence[Wish],
+    out: Path,
+    *,
+    kind: str,
+    frames: int = FRAMES,
+    truncation: float = 0.7,
+    resolution: int | None = None,
+    depth: bool = False,
+    normals: bool = False,
+) -> Iterator[Path]:
+    """Writes a film of each object along the way `kind`, one of FILMS, with `frames` frames, and yields the files.
+
+    `out` is a .gif or .mp4 for one object, or a folder, which gets `<stem>.<kind>.gif`. 30 frames a second (GIF: 33,
+    the nearest it has). Raises RequestError, before anything is written, for another kind or name, or for an MP4
+    without imageio-ffmpeg.
+    """
+    cameras = _way(kind, mean_camera(snapshot.config.camera), frames)
+    paths = _film_paths(objects, out, kind)
+    encoder = _encoder() if paths[0].suffix == ".mp4" else None
+    paths[0].parent.mkdir(parents=True, exist_ok=True)
+    for wish, path in zip(objects, paths, strict=True):
+        thing = generate(snapshot, wish, truncation)
+        film = (
+            np.concatenate(
+                list(_pictures(snapshot, thing, cameras[k], resolution, depth, normals).values()), 1
+            )
+            for k in tqdm(range(frames), desc=wish.stem, unit="frame", file=sys.stderr, disable=None)
+        )
+        if encoder:
+            _save_mp4(encoder, film, path)
+        else:
+            _save_gif(film, path)
+        yield path
+
+
+def save_film(film: Iterator[np.ndarray], path: Path) -> None:
+    """Writes frames uint8 [H,W,3] as a .gif or .mp4, 30 a second.
+
+    Raises RequestError, before a frame is asked for, for another name, or for an MP4 without imageio-ffmpeg.
+    """
+    if path.suffix not in (".gif", ".mp4"):
+        raise RequestError(f"--out expects a name in .gif or .mp4 for a film, found {path}")
+    encoder = _encoder() if path.suffix == ".mp4" else None
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if encoder:
+        _save_mp4(encoder, film, path)
+    else:
+        _save_gif(film, path)
+
+
+def _way(kind: str, camera: Cameras, frames: int) -> Cameras:
+    if kind == "turntable":
+        return turntable(camera, frames)
+    if kind == "front-circle":
+        return front_circle(camera, frames)
+    if kind == "line":
+        return line(camera, frames)
+    if kind == "wiggle":
+        return wiggle(camera, frames)
+    raise RequestError(f"--kind {kind}: expected {', '.join(FILMS)}")
+
+
+def _film_paths(objects: Sequence[Wish], out: Path, kind: str) -> list[Path]:
+    """One file per object. Raises RequestError when `out` does not fit their number, or is no film."""
+    if not objects:
+        raise RequestError("expected at least one object to film")
+    if out.is_dir() or not out.suffix:
+        return [out / f"{wish.stem}.{kind}.gif" for wish in objects]
+    if out.suffix not in (".gif", ".mp4"):
+        raise RequestError(f"--out expects a name in .gif or .mp4, or a folder, for a film, found {out}")
+    if len(objects) > 1:
+        raise RequestError(
+            f"--out expects a folder for the films of {len(objects)} objects, found {out}; leave {out.suffix} out"
+        )
+    return [out]
+
+
+@torch.no_grad()
+def _pictures(
+    snapshot: Snapshot, thing: Generated, camera: Cameras, resolution: int | None, depth: bool, normals: bool
+) -> dict[str, np.ndarray]:
+    """Pictures uint8 [H,H,3] of the object from one camera [1], by name: color, depth, normals, those asked for."""
+    camera = camera.to(thing.ws.device)
+    seen = snapshot.generator.view(thing.ws, camera, resolution=resolution, planes=thing.planes, chunk=_RAYS)
+    pictures = {"color": rgb_to_uint8(seen.rgb)[0]}
+    if depth:
+        planes = snapshot.config.camera
+        pictures["depth"] = depth_to_uint8(seen.depth, planes.t_near, planes.t_far)[0]
+    if normals:
+        pictures["normals"] = normals_to_uint8(surface_normals(seen.depth, seen.opacity, camera))[0]
+    return pictures
+
+
+def _save_gif(film: Iterator[np.ndarray], path: Path) -> None:
+    """A GIF that repeats for ever. Equal frames in a row are kept as one that lasts longer."""
+    pages = [Image.fromarray(frame).quantize(256) for frame in film]
+    with replacing(path) as temporary:
+        pages[0].save(
+            temporary, format="GIF", save_all=True, append_images=pages[1:], duration=_GIF_DELAY, loop=0
+        )
+
+
+def _encoder() -> ModuleType:
+    """The optional module imageio_ffmpeg. Raises RequestError, with the remedy, where there is none."""
+    try:
+        import imageio_ffmpeg  # type: ignore[import-not-found,import-untyped,unused-ignore]
+    except ImportError as error:
+        raise RequestError(
+            "--out .mp4 needs imageio-ffmpeg, which is not installed: use .gif, or pip install imageio-ffmpeg"
+        ) from error
+    return imageio_ffmpeg
+
+
+def _save_mp4(encoder: ModuleType, film: Iterator[np.ndarray], path: Path) -> None:
+    """An H.264 film; an odd edge is repeated once, because the codec halves the colours' resolution."""
+    even = (
+        np.pad(frame, ((0, frame.shape[0] % 2), (0, frame.shape[1] % 2), (0, 0)), mode="edge")
+        for frame in film
+    )
+    first = next(even)
+    with replacing(path) as temporary:
+        writer = encoder.write_frames(
+            str(temporary),
+            (first.shape[1], first.shape[0]),
+            fps=_FPS,
+            quality=None,
+            macro_block_size=2,
+            output_params=["-crf", "10"],
+        )
+        with closing(writer):
+            writer.send(None)
+            for frame in chain([first], even):
+                writer.send(frame.tobytes())

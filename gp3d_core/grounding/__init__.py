@@ -1,0 +1,1 @@
+"""Learning from known shapes, and the prior over latents that follows."""

@@ -1,0 +1,1 @@
+"""From a field of densities to a finished mesh and its files."""

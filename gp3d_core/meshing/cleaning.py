@@ -1,0 +1,200 @@
+"""From raw surfaces to meshes worth keeping: components, decimation that keeps them closed, normals, a report.
+
+Conventions. Faces are counter-clockwise seen from outside; a surface is watertight if every edge belongs to two
+faces, wound one way. V vertices, F faces, E edges.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+
+import fast_simplification
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from gp3d_core.meshing.isosurface import drop_degenerate
+from gp3d_core.meshing.mesh_io import Mesh, merge_positions
+from gp3d_core.meshing.self_intersections import crossing_faces
+
+_SHEET_GAP = 1e-3  # of the way to the neighbouring faces: how far separated sheets withdraw
+
+
+@dataclass(frozen=True)
+class MeshReport:
+    """What there is to know about a surface; positions that coincide count as one vertex.
+
+    `euler` = V - E + F (2 for a sphere, 0 for a torus); `volume` is positive if faces look outwards.
+    `self_intersections` counts pairs of faces that cross without sharing a vertex.
+    """
+
+    vertices: int
+    faces: int
+    components: int
+    watertight: bool
+    euler: int
+    area: float
+    volume: float
+    self_intersections: int
+    bounds: tuple[tuple[float, float, float], tuple[float, float, float]]
+
+
+def keep_largest(mesh: Mesh, count: int = 1) -> Mesh:
+    """The `count` parts of `mesh` that enclose the largest volumes, without colours; cavities are filled.
+
+    A cavity is a component whose faces look inwards.
+    """
+    label, volumes = _pieces(mesh)
+    largest = np.argsort(-volumes, kind="stable")[:count]
+    kept = largest[volumes[largest] > 0] if volumes.max() > 0 else largest[:1]
+    if len(kept) == len(volumes):
+        return mesh
+    return _without_unused(mesh.vertices, mesh.faces[np.isin(label, kept)])
+
+
+def piece_volumes(mesh: Mesh) -> np.ndarray:
+    """What every component of `mesh` encloses [C], of one that looks inwards below zero; in no order."""
+    return _pieces(mesh)[1]
+
+
+def _pieces(mesh: Mesh) -> tuple[np.ndarray, np.ndarray]:
+    """The component [F] that each face belongs to, and the signed volumes [C] of the components."""
+    total, labels = _components(len(mesh.vertices), mesh.faces)
+    label = labels[mesh.faces[:, 0]]
+    return label, np.bincount(label, weights=signed_volumes(mesh.vertices, mesh.faces), minlength=total)
+
+
+def fill_cavities(mesh: Mesh) -> Mesh:
+    """`mesh` without the components whose faces look inwards, without colours."""
+    label, volumes = _pieces(mesh)
+    if (volumes >= 0).all() or not (volumes > 0).any():
+        return mesh
+    return _without_unused(mesh.vertices, mesh.faces[volumes[label] > 0])
+
+
+def simplify(mesh: Mesh, faces: int) -> Mesh:
+    """`mesh` with at most `faces` faces, or one more, by quadric edge collapse; without colours.
+
+    Sheets that the collapse glues together are separated again. If a watertight mesh is torn nevertheless,
+    the budget is doubled until it is not, and a warning says so. Bounds do not grow.
+    """
+    closed, target = _is_watertight(mesh.faces), faces
+    low, high = mesh.vertices.min(axis=0), mesh.vertices.max(axis=0)
+    while target < len(mesh.faces):
+        points, triangles = fast_simplification.simplify(
+            mesh.vertices, mesh.faces, target_count=target, agg=5.0
+        )
+        points, triangles = drop_degenerate(
+            np.clip(points, low, high, dtype=np.float32), triangles.astype(np.int64)
+        )
+        for flip in (False, True):
+            if closed and len(triangles) and not _is_watertight(triangles):
+                points, triangles = _separate_sheets(points, triangles, flip)
+        if len(triangles) and (not closed or _is_watertight(triangles)):
+            mesh = Mesh(points, triangles)
+            break
+        target *= 2
+    if len(mesh.faces) > faces + 1:
+        warnings.warn(
+            f"kept {len(mesh.faces)} faces: a budget of {faces} would tear the surface", stacklevel=2
+        )
+    return mesh
+
+
+def vertex_normals(mesh: Mesh) -> np.ndarray:
+    """Unit normals float32 [V,3], the area-weighted mean over adjacent faces; +y where no face has an area."""
+    first, second, third = (mesh.vertices[mesh.faces[:, i]].astype(np.float64) for i in range(3))
+    weighted = np.cross(second - first, third - first)
+    total = np.stack(
+        [np.bincount(mesh.faces.reshape(-1), weighted[:, i].repeat(3), len(mesh.vertices)) for i in range(3)],
+        axis=1,
+    )
+    length = np.linalg.norm(total, axis=1, keepdims=True)
+    normals = np.where(length > 0, total / np.where(length > 0, length, 1), (0.0, 1.0, 0.0))
+    return normals.astype(np.float32)
+
+
+def mesh_report(mesh: Mesh) -> MeshReport:
+    """Size, health and measure of `mesh`."""
+    vertices, faces = merge_positions(mesh)
+    count, _ = _components(len(vertices), faces)
+    edges = np.unique(np.sort(faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1), axis=0)
+    first, second, third = (vertices[faces[:, i]].astype(np.float64) for i in range(3))
+    return MeshReport(
+        vertices=len(vertices),
+        faces=len(faces),
+        components=count,
+        watertight=_is_watertight(faces),
+        euler=len(vertices) - len(edges) + len(faces),
+        area=float(np.linalg.norm(np.cross(second - first, third - first), axis=1).sum() / 2),
+        volume=float(signed_volumes(vertices, faces).sum()),
+        self_intersections=len(crossing_faces(vertices, faces)),
+        bounds=(tuple(vertices.min(axis=0).tolist()), tuple(vertices.max(axis=0).tolist())),
+    )
+
+
+def _without_unused(vertices: np.ndarray, faces: np.ndarray) -> Mesh:
+    """The mesh of `faces` and the vertices they name."""
+    used, inverse = np.unique(faces, return_inverse=True)
+    return Mesh(vertices[used], inverse.reshape(-1, 3).astype(np.int32))
+
+
+def signed_volumes(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """Volume [F] of the tetrahedra between each face and the origin, positive if the face looks away from it."""
+    first, second, third = (vertices[faces[:, i]].astype(np.float64) for i in range(3))
+    return np.einsum("ij,ij->i", first, np.cross(second, third)) / 6
+
+
+def _components(count: int, faces: np.ndarray) -> tuple[int, np.ndarray]:
+    """Number of connected components and the label [V] of each vertex; vertices without faces do not count."""
+    links = faces[:, [0, 1, 1, 2]].reshape(-1, 2)
+    graph = coo_array((np.ones(len(links), np.int8), (links[:, 0], links[:, 1])), shape=(count, count))
+    _, labels = connected_components(graph, directed=False)
+    used, inverse = np.unique(labels[faces[:, 0]], return_inverse=True)
+    dense = np.full(count, -1)
+    dense[faces.reshape(-1)] = inverse.repeat(3)
+    return len(used), dense
+
+
+def _is_watertight(faces: np.ndarray) -> bool:
+    """Whether every directed edge occurs once and once the other way round: closed, manifold, one way wound."""
+    if len(faces) == 0:
+        return False
+    edges = faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2).astype(np.int64)
+    size = int(faces.max()) + 1
+    forward, backward = edges[:, 0] * size + edges[:, 1], edges[:, 1] * size + edges[:, 0]
+    unique = np.unique(forward)
+    return len(unique) == len(edges) and np.array_equal(unique, np.unique(backward))
+
+
+def _separate_sheets(vertices: np.ndarray, faces: np.ndarray, flip: bool) -> tuple[np.ndarray, np.ndarray]:
+    """The closed surface cut into two sheets along every edge at which four faces meet.
+
+    Pairs of faces back to back vanish. Across every edge, faces that run along it in opposite directions are
+    joined in pairs; corners that are still connected share a vertex, the others get copies, set a little
+    apart. Four faces make two pairs in two ways, one of which may separate nothing: `flip` takes the other.
+    A surface with holes stays as it is.
+    """
+    _, group, count = np.unique(np.sort(faces, axis=1), axis=0, return_inverse=True, return_counts=True)
+    faces = faces[count[group.reshape(-1)] == 1]
+    start = faces.reshape(-1).astype(np.int64)
+    end, corner = faces[:, [1, 2, 0]].reshape(-1).astype(np.int64), np.arange(len(start))
+    following = corner.reshape(-1, 3)[:, [1, 2, 0]].reshape(-1)
+    order = -corner if flip else corner
+    key = np.minimum(start, end) * len(vertices) + np.maximum(start, end)
+    there, back = np.flatnonzero(start < end), np.flatnonzero(start > end)
+    there, back = there[np.argsort(key[there], kind="stable")], back[np.lexsort((order[back], key[back]))]
+    if not np.array_equal(key[there], key[back]):
+        return vertices, faces.astype(np.int32)
+    links = np.concatenate([there, following[there]]), np.concatenate([following[back], back])
+    graph = coo_array((np.ones(len(links[0]), np.int8), links), shape=(len(start), len(start)))
+    count, labels = connected_components(graph, directed=False)
+    source, near = np.zeros(count, np.int64), np.zeros((count, 3))
+    source[labels] = start
+    centres = vertices[faces].mean(axis=1).repeat(3, axis=0)
+    for axis in range(3):
+        near[:, axis] = np.bincount(labels, centres[:, axis]) / np.bincount(labels)
+    copied = (np.bincount(source, minlength=len(vertices)) > 1)[source]
+    apart = vertices[source] + _SHEET_GAP * copied[:, None] * (near - vertices[source])
+    return apart.astype(np.float32), labels.reshape(-1, 3).astype(np.int32)

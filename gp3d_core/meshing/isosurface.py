@@ -1,0 +1,240 @@
+"""Surfaces of densities on grids, block by block: fine where the surface can be, nothing where it cannot.
+
+Conventions. A grid has N samples per axis over [-box, box]; beyond the box there is nothing, so surfaces are closed
+there, by faces in the box's faces. Inside is what is denser than the level. Faces are counter-clockwise seen from
+outside.
+
+The guarantee. A block of cells is left out only if bounds on its density show that all its samples, corners and
+edges included, lie on the same side of the level. Marching cubes makes no face in such a block, and no other block
+needs its samples beyond those it shares. So the surface is, vertex by vertex, the one of the full grid: no component
+is lost, however small.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import mcubes
+import numpy as np
+import torch
+
+from gp3d_core.meshing.mesh_io import MeshError, unique_rows
+from gp3d_core.rendering.triplane_density import Blocks, HasSeparableDensity, PointBlocks, SeparableBlocks
+from gp3d_core.rendering.volume import Field
+from gp3d_core.signals import Progress, quiet
+
+SignedDistance = Callable[[np.ndarray], np.ndarray]
+"""Points [N,3] to distances [N] from a border, positive on the side that is kept; never growing faster than 1."""
+
+_TILE = 32  # cells along an edge of what marching cubes gets at a time
+_DENSE = 0.2  # share of a slab's blocks from which on evaluating all of it is quicker
+_SEPARABLE_CELLS = 4
+_GIB = 2**30
+
+
+class MemoryLimitError(MeshError):
+    """A grid that does not fit into the memory allowed; the message says which would."""
+
+
+def extraction_bytes(field: Field, grid: int) -> int:
+    """About how much memory `field_surface` needs at the most, in bytes, besides the field itself."""
+    lattices, bounds = 0, 0
+    if isinstance(field, HasSeparableDensity):
+        density = field.separable_density()
+        units, features = len(density.hidden_weight) + 1, density.planes.shape[1]
+        lattices = 4 * grid**2 * (units * 3 * 3 + features * 2)  # as they are, unfolded, and in the making
+        bounds = 6 * 4 * (grid // _SEPARABLE_CELLS + 1) ** 3
+    slab = 4 * 4 * (_TILE + 1) * (grid + 3) ** 2
+    surface = (
+        12 * grid**2 * 150
+    )  # faces of a few crossings per column of samples, as they are collected and joined
+    return lattices + bounds + slab + surface + 2**28
+
+
+def check_memory(field: Field, grid: int, limit: int) -> None:
+    """Raises MemoryLimitError if a grid of `grid`³ needs more than `limit` bytes."""
+    needed = extraction_bytes(field, grid)
+    if needed <= limit:
+        return
+    fitting = grid
+    while fitting > 8 and extraction_bytes(field, fitting) > limit:
+        fitting -= 8
+    remedy = f"the largest that fits is {fitting}" if fitting > 8 else "no grid fits"
+    raise MemoryLimitError(
+        f"a grid of {grid} needs about {needed / _GIB:.1f} GiB, the limit is {limit / _GIB:.1f} GiB; {remedy}"
+    )
+
+
+def field_surface(
+    field: Field,
+    *,
+    box: float,
+    grid: int,
+    level: float,
+    keep: SignedDistance | None = None,
+    chunk: int = 2**18,
+    device: torch.device | str = "cpu",
+    progress: Progress = quiet,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Vertices float32 [V,3] and faces int32 [F,3] of the surface of raw density `level` on a grid of `grid`³.
+
+    `keep` says which side of a border stays; the surface is closed along it. [0,3] arrays mean that there is no
+    surface. Raises MeshError if the density is NaN or infinite somewhere.
+    `progress` hears of the stages density and surface.
+    """
+    blocks = _blocks(field, box, grid, chunk, device)
+    spacing = 2 * box / (grid - 1)
+    pieces = list(_pieces(blocks, grid, level, spacing, keep, progress))
+    if not pieces:
+        return np.empty((0, 3), np.float32), np.empty((0, 3), np.int32)
+    progress("surface", 0, 1)
+    counts = np.cumsum([0] + [len(corners) for corners, _ in pieces])
+    corners = np.concatenate([corners for corners, _ in pieces])
+    faces = np.concatenate([faces + first for (_, faces), first in zip(pieces, counts, strict=False)])
+    return place_corners(corners, faces, box, grid)
+
+
+def place_corners(
+    corners: np.ndarray, faces: np.ndarray, box: float, grid: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """World vertices and clean faces of corners [V,3] in samples, the first of which lies one outside the box."""
+    vertices = np.clip((corners - 1) * (2 * box / (grid - 1)) - box, -box, box)  # caps lie in the box's faces
+    return drop_degenerate(vertices.astype(np.float32), faces.astype(np.int64))
+
+
+def drop_degenerate(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Vertices that coincide become one, faces that lose a corner by it and vertices without faces vanish."""
+    first, inverse = unique_rows(vertices)
+    faces = inverse[faces]
+    a, b, c = faces.T
+    faces = faces[(a != b) & (b != c) & (c != a)]
+    used = np.zeros(len(first), bool)
+    used[faces] = True
+    renumbered = np.cumsum(used) - 1
+    return vertices[first[used]], renumbered[faces].astype(np.int32)
+
+
+def _blocks(field: Field, box: float, grid: int, chunk: int, device: torch.device | str) -> Blocks:
+    """The field's density on the grid, one sample outside it on each side, and what fills the last block."""
+    separable = isinstance(field, HasSeparableDensity)
+    cells = _SEPARABLE_CELLS if separable else -(-(grid + 1) // -(-(grid + 1) // _TILE))
+    count = -(-(grid + 1) // cells) * cells + 1
+    inner = torch.linspace(-box, box, grid)
+    line = inner[(torch.arange(count) - 1).clamp(0, grid - 1)]
+    if isinstance(field, HasSeparableDensity):
+        return SeparableBlocks(field.separable_density(), (line, line, line), cells)
+    return PointBlocks(field, (line, line, line), cells, chunk, device)
+
+
+def _pieces(
+    blocks: Blocks,
+    grid: int,
+    level: float,
+    spacing: float,
+    keep: SignedDistance | None,
+    progress: Progress,
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Corners and faces of all tiles that the surface crosses, in samples of the whole grid; corners repeat."""
+    lower, upper = blocks.bounds()
+    if not (np.isfinite(upper).all() and np.isfinite(lower).all()) and not isinstance(blocks, PointBlocks):
+        raise MeshError("the field's density is NaN or infinite")
+    cells, count = blocks.cells, lower.shape[0]
+    outside = _outside(grid, cells, count)
+    if keep is not None:
+        lower, upper = _bounds_with(keep, blocks, lower, upper, level, spacing)
+    active, inside = (lower <= level) & (upper >= level), lower > level
+    border = np.zeros(count, bool)
+    border[[0, -1]] = True
+    border = border[:, None, None] | border[None, :, None] | border[None, None]
+    active |= inside & border
+    wide = max(1, _TILE // cells)
+    for first in range(0, count, wide):
+        progress("density", first, count)
+        last = min(first + wide, count)
+        if not active[first:last].any():
+            continue
+        slab = _slab(blocks, active[first:last], inside[first:last], first, last)
+        steps = slice(first * cells, last * cells + 1)
+        if keep is not None:
+            _cut(slab, keep, blocks, steps, level, spacing)
+        slab[outside[steps]] = slab[:, outside] = slab[:, :, outside] = level - 1
+        yield from _march(slab, active[first:last], cells, wide, first * cells, level)
+
+
+def _outside(grid: int, cells: int, count: int) -> np.ndarray:
+    """Which of the samples along an axis lie outside the box."""
+    place = np.arange(count * cells + 1)
+    return (place == 0) | (place > grid)
+
+
+def _slab(blocks: Blocks, active: np.ndarray, inside: np.ndarray, first: int, last: int) -> np.ndarray:
+    """Density of a slab: as it is in `active` blocks, ± a large number elsewhere."""
+    cells = blocks.cells
+    if active.mean() >= _DENSE:
+        slab = blocks.slab(first, last)
+        _check_finite(slab)
+        return slab
+    slab = np.where(inside, np.float32(1e30), np.float32(-1e30))
+    for axis in range(3):
+        times = np.full(slab.shape[axis], cells)
+        times[-1] += 1
+        slab = slab.repeat(times, axis=axis)
+    index = np.argwhere(active)
+    values = blocks.values(index + np.array([first, 0, 0]))
+    _check_finite(values)
+    x, y, z = (index[:, axis, None] * cells + np.arange(cells + 1) for axis in range(3))
+    slab[x[:, :, None, None], y[:, None, :, None], z[:, None, None, :]] = values
+    return slab
+
+
+def _check_finite(values: np.ndarray) -> None:
+    if not np.isfinite(values).all():
+        broken = int((~np.isfinite(values)).sum())
+        raise MeshError(f"the field's density is NaN or infinite at {broken} of {values.size} samples")
+
+
+def _march(
+    slab: np.ndarray, active: np.ndarray, cells: int, wide: int, start: int, level: float
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Marching cubes on the tiles of a slab that contain an active block."""
+    for j in range(0, active.shape[1], wide):
+        for k in range(0, active.shape[2], wide):
+            if not active[:, j : j + wide, k : k + wide].any():
+                continue
+            y, z = j * cells, k * cells
+            tile = slab[:, y : y + wide * cells + 1, z : z + wide * cells + 1]
+            corners, faces = mcubes.marching_cubes(np.ascontiguousarray(tile), level)
+            if len(faces):
+                yield corners + np.array([start, y, z]), faces.astype(np.int64)
+
+
+def _bounds_with(
+    keep: SignedDistance,
+    blocks: Blocks,
+    lower: np.ndarray,
+    upper: np.ndarray,
+    level: float,
+    spacing: float,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Bounds of the density cut by `keep`, which over a block stays within its value at the centre ± the radius."""
+    cells = blocks.cells
+    lines = [line.numpy().astype(np.float64) for line in blocks.lines]
+    centres = [(line[:-1:cells] + line[cells::cells]) / 2 for line in lines]
+    points = np.stack(np.meshgrid(*centres, indexing="ij"), axis=-1)
+    distance = keep(points.reshape(-1, 3)).reshape(lower.shape)
+    radius = np.sqrt(3) * cells * spacing / 2 * 1.001
+    return (
+        np.minimum(lower, level + (distance - radius) / spacing),
+        np.minimum(upper, level + (distance + radius) / spacing),
+    )
+
+
+def _cut(
+    slab: np.ndarray, keep: SignedDistance, blocks: Blocks, steps: slice, level: float, spacing: float
+) -> None:
+    """Lowers the density below the level beyond the border, linearly, so that the cut is flat."""
+    lines = [line.numpy().astype(np.float64) for line in blocks.lines]
+    for row, x in enumerate(lines[0][steps]):
+        points = np.stack(np.meshgrid([x], *lines[1:], indexing="ij"), axis=-1)
+        border = level + keep(points.reshape(-1, 3)).reshape(slab.shape[1:]) / spacing
+        slab[row] = np.minimum(slab[row], border)

@@ -1,0 +1,1 @@
+"""The atlas of a mesh and the colours on it."""

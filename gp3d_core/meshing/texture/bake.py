@@ -1,0 +1,100 @@
+"""Colours of surfaces, read from the field that made them: per vertex, or baked into a texture.
+
+Conventions. A field takes world points [1,N,3] and returns rgb [1,N,3], whose [-1, 1] stands for the
+sRGB-encoded [0, 1], and raw density. T texels, N points.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+
+import numpy as np
+import torch
+from scipy.ndimage import distance_transform_edt
+
+from gp3d_core.meshing.colors import unit_to_bytes
+from gp3d_core.meshing.mesh_io import Mesh, MeshError
+from gp3d_core.meshing.texture.texels import surface_texels
+from gp3d_core.meshing.texture.unwrap import UnwrapError, unwrap
+from gp3d_core.rendering.volume import Field
+from gp3d_core.signals import Progress, quiet
+
+_DILATE = 8  # texels around that which repeat the nearest colour: what a renderer's coarser mip levels need
+
+
+def vertex_colors(
+    mesh: Mesh,
+    field: Field,
+    *,
+    chunk: int = 2**18,
+    device: torch.device | str = "cpu",
+    progress: Progress = quiet,
+) -> Mesh:
+    """`mesh` with the colour of `field` at each vertex. Raises MeshError if the field returns NaN."""
+    return replace(mesh, vertex_colors=_field_colors(field, mesh.vertices, chunk, device, progress))
+
+
+def bake_texture(
+    mesh: Mesh,
+    field: Field,
+    *,
+    size: int = 1024,
+    seconds: float = 60.0,
+    chunk: int = 2**18,
+    device: torch.device | str = "cpu",
+    progress: Progress = quiet,
+) -> Mesh:
+    """`mesh` with an atlas and a texture uint8 [size,size,3] of the colours of `field` on its surface.
+
+    Vertices are repeated along the seams of the atlas. Charts bleed over their borders; what no chart uses
+    has the mean colour. If the atlas takes more than `seconds` or fails, a warning tells why and the result
+    is `vertex_colors` instead. Raises ValueError for a size below 16, MeshError if the field returns NaN.
+    """
+    if size < 16:
+        raise ValueError(f"expected a texture size of at least 16, found {size}")
+    try:
+        source, faces, uv = unwrap(mesh.vertices, mesh.faces, size=size, seconds=seconds, progress=progress)
+    except UnwrapError as error:
+        warnings.warn(f"no texture: {error}; the mesh gets vertex colours instead", stacklevel=2)
+        return vertex_colors(mesh, field, chunk=chunk, device=device, progress=progress)
+    optional = {"vertex_colors": mesh.vertex_colors, "normals": mesh.normals, "seen": mesh.seen}
+    kept = {name: array[source] for name, array in optional.items() if array is not None}
+    mesh = Mesh(mesh.vertices[source], faces, uv=uv, **kept)
+    texels, points = surface_texels(mesh, size, progress)
+    colors = _field_colors(field, points, chunk, device, progress)
+    return replace(mesh, texture=_fill(texels, colors, size))
+
+
+@torch.no_grad()
+def _field_colors(
+    field: Field, points: np.ndarray, chunk: int, device: torch.device | str, progress: Progress
+) -> np.ndarray:
+    """Bytes [N,3] of the field's rgb at `points` [N,3]."""
+    colors: list[torch.Tensor] = []
+    for part in torch.from_numpy(points).split(chunk):
+        progress("color", chunk * len(colors), len(points))
+        colors.append(field(part[None].to(device))[0][0].float().cpu())
+    rgb = torch.cat(colors)
+    progress("color", len(points), len(points))
+    if torch.isnan(rgb).any():
+        raise MeshError(
+            f"the field's colour is NaN at {int(torch.isnan(rgb).any(1).sum())} of {len(rgb)} points"
+        )
+    return unit_to_bytes((rgb.numpy() + 1) / 2)
+
+
+def _fill(texels: np.ndarray, colors: np.ndarray, size: int) -> np.ndarray:
+    """The texture [size,size,3]: `colors` [T,3] at `texels` [T], the nearest of them around, their mean
+    elsewhere.
+    """
+    flat = np.empty((size * size, 3), np.uint8)
+    flat[:] = np.round(colors.mean(axis=0)).astype(np.uint8)
+    flat[texels] = colors
+    missing = np.ones(size * size, bool)
+    missing[texels] = False
+    distance, nearest = distance_transform_edt(missing.reshape(size, size), return_indices=True)
+    around = (distance > 0) & (distance <= _DILATE)
+    texture = flat.reshape(size, size, 3)
+    texture[around] = texture[nearest[0][around], nearest[1][around]]
+    return texture

@@ -1,0 +1,127 @@
+"""Which texels of an atlas belong to which point of the surface.
+
+Conventions. Texel (row, column) of a texture [S,S,3] has its centre at u = (column + 1/2) / S, v = 1 - (row + 1/2)
+/ S. F faces, S texture size, C candidates (face, texel), T texels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from gp3d_core.meshing.mesh_io import Mesh
+from gp3d_core.signals import Progress, quiet
+
+_BLEED = 1.5  # texels outside a chart whose colour is read from the face extended: what bilinear lookup needs
+_CANDIDATES = 2**19  # at a time
+_INSIDE = 0.02  # texels: how deep in two faces a centre must lie, so that they overlap
+
+
+def surface_texels(mesh: Mesh, size: int, progress: Progress = quiet) -> tuple[np.ndarray, np.ndarray]:
+    """The texels a texture of `size` needs, as indices row * size + column [T], and their surface points
+    [T,3].
+
+    A texel belongs to the face that contains its centre; within 1.5 texels outside all faces, to the nearest
+    one, whose plane then gives the point.
+    """
+    if mesh.uv is None:
+        raise ValueError("texels need uv coordinates, found none")
+    pixel = _pixels(mesh.uv, size)
+    depth = np.full(size * size, -_BLEED)
+    points = np.zeros((size * size, 3), np.float32)
+    for faces in face_batches(pixel[mesh.faces], size):
+        progress("texels", int(faces[0]), len(mesh.faces))
+        face, texel = candidates(pixel[mesh.faces[faces]], size)
+        corners = mesh.faces[faces[face]]
+        weights, inside = barycentric(centres(texel, size), pixel[corners])
+        chosen = np.flatnonzero(inside >= depth[texel])
+        chosen = chosen[np.argsort(inside[chosen], kind="stable")]  # of several, the deepest is written last
+        depth[texel[chosen]] = inside[chosen]
+        points[texel[chosen]] = np.einsum("ck,ckd->cd", weights[chosen], mesh.vertices[corners[chosen]])
+    texels = np.flatnonzero(depth > -_BLEED)
+    return texels, points[texels]
+
+
+def overlaps(pixel: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs of faces [F,3], as two arrays [P], that both contain some point with whole coordinates, at the least.
+
+    `pixel` [V,2] are not negative. Where n faces lie over one another, n - 1 pairs connect them.
+    """
+    size = int(np.ceil(pixel.max())) + 2
+    owners: list[np.ndarray] = [np.empty(0, np.int64)]
+    places: list[np.ndarray] = [np.empty(0, np.int64)]
+    for some in face_batches(pixel[faces], size, bleed=0.0):
+        face, texel = candidates(pixel[faces[some]], size, bleed=0.0)
+        _, inside = barycentric(centres(texel, size), pixel[faces[some[face]]])
+        hit = inside > _INSIDE
+        owners.append(some[face[hit]])
+        places.append(texel[hit])
+    owner, place = np.concatenate(owners), np.concatenate(places)
+    order = np.argsort(place, kind="stable")
+    owner, place = owner[order], place[order]
+    again = np.flatnonzero(place[1:] == place[:-1])
+    return owner[again], owner[again + 1]
+
+
+def _pixels(uv: np.ndarray, size: int) -> np.ndarray:
+    """Positions [V,2] in texels, (column, row), centres at whole numbers."""
+    return np.stack([uv[:, 0] * size - 0.5, (1 - uv[:, 1]) * size - 0.5], axis=1).astype(np.float64)
+
+
+def centres(texel: np.ndarray, size: int) -> np.ndarray:
+    """Positions [C,2] (column, row) of texels with index row * size + column."""
+    return np.stack([texel % size, texel // size], axis=1)
+
+
+def _bounding_boxes(corners: np.ndarray, size: int, bleed: float) -> tuple[np.ndarray, np.ndarray]:
+    """First texel [F,2] and extent [F,2] of the texels that faces with `corners` [F,3,2] touch, `bleed`
+    included.
+    """
+    first = np.clip(np.ceil(corners.min(axis=1) - bleed), 0, size - 1).astype(np.int64)
+    last = np.clip(np.floor(corners.max(axis=1) + bleed), 0, size - 1).astype(np.int64)
+    return first, np.maximum(last - first + 1, 0)
+
+
+def face_batches(corners: np.ndarray, size: int, bleed: float = _BLEED) -> Iterator[np.ndarray]:
+    """Indices of the faces that have an area in the atlas, in batches of about `_CANDIDATES` texels."""
+    edges = corners[:, 1:] - corners[:, :1]
+    area = edges[:, 0, 0] * edges[:, 1, 1] - edges[:, 0, 1] * edges[:, 1, 0]
+    faces = np.flatnonzero(np.abs(area) > 1e-9)
+    _, extent = _bounding_boxes(corners[faces], size, bleed)
+    batch = np.cumsum(extent.prod(axis=1)) // _CANDIDATES
+    yield from np.split(faces, np.flatnonzero(np.diff(batch)) + 1)
+
+
+def candidates(corners: np.ndarray, size: int, bleed: float = _BLEED) -> tuple[np.ndarray, np.ndarray]:
+    """Every pair of a face and a texel of its bounding box: face [C] in the batch, texel [C] = row * size +
+    column.
+    """
+    first, extent = _bounding_boxes(corners, size, bleed)
+    counts = extent.prod(axis=1)
+    face = np.repeat(np.arange(len(corners)), counts)
+    place = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+    column = first[face, 0] + place % extent[face, 0]
+    row = first[face, 1] + place // extent[face, 0]
+    return face, row * size + column
+
+
+def barycentric(points: np.ndarray, corners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Barycentric weights [C,3] of `points` [C,2] in `corners` [C,3,2], and how deep inside they lie [C], in
+    texels.
+
+    Depth is the distance to the nearest edge line, negative outside.
+    """
+    x, y = points[:, 0], points[:, 1]
+    cx, cy = corners[..., 0].T, corners[..., 1].T  # [3,C]: columns, which numpy goes through faster than rows
+    twice, depth = [], []
+    for k in range(3):  # the edge that does not touch corner k
+        fx, fy, tx, ty = cx[k - 2], cy[k - 2], cx[k - 1], cy[k - 1]
+        across, down = tx - fx, ty - fy
+        area = across * (y - fy) - down * (x - fx)  # signed and doubled
+        twice.append(area)
+        depth.append(area / np.maximum(np.sqrt(across * across + down * down), 1e-12))
+    total = twice[0] + twice[1] + twice[2]
+    sign = np.sign(total)
+    inside = np.minimum(np.minimum(sign * depth[0], sign * depth[1]), sign * depth[2])
+    return np.stack([area / total for area in twice], axis=1), inside

@@ -1,0 +1,113 @@
+"""UV atlases: charts of our own, packed by xatlas in a child process that ends when its time is over.
+
+xatlas's own charts take seconds for a noisy surface of 30 000 faces, ours a fraction of one.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from gp3d_core.meshing.texture import charts, pack_charts, texels
+from gp3d_core.signals import Progress, quiet
+
+_ROUNDS = 4  # of cutting charts that fold over themselves
+
+
+class UnwrapError(RuntimeError):
+    """No atlas: out of time, or xatlas failed; the message says which."""
+
+
+def unwrap(
+    vertices: np.ndarray, faces: np.ndarray, *, size: int, seconds: float, progress: Progress = quiet
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """An atlas for a square texture of `size` texels: source [W], faces [F,3] int32, uv [W,2] float32 in [0, 1].
+
+    `vertices` float32 [V,3], `faces` int32 [F,3]. The W vertices of the atlas are the given ones, repeated
+    where a seam runs: `source` says which; faces keep their order and do not overlap. `progress`
+    hears of the stage atlas ten times a second, and may raise to stop. Raises UnwrapError after `seconds`, or if
+    xatlas fails.
+    """
+    if len(vertices) == 0 or faces.max() >= len(vertices):
+        raise UnwrapError(f"no atlas for {len(faces)} faces of {len(vertices)} vertices")
+    end = time.monotonic() + seconds
+    progress("atlas", 0, 1)
+    pairs = charts.neighbours(faces)
+    direction = charts.directions_of(vertices, faces, pairs)
+    chart = _flat_charts(vertices, faces, direction, pairs, size)
+    source, corners, uv = charts.draw_charts(vertices, faces, direction, chart)
+    uv = uv * _texels_per_unit(uv, corners, size)  # xatlas drops faces that are small in absolute terms
+    picked, corners, uv = _pack(uv, corners, size, seconds, end, progress)
+    return source[picked].astype(np.int32), corners, uv
+
+
+def _flat_charts(
+    vertices: np.ndarray, faces: np.ndarray, direction: np.ndarray, pairs: np.ndarray, size: int
+) -> np.ndarray:
+    """The chart [F] of each face; charts that would fold over themselves are cut, so that the lower part is one."""
+    layer = np.zeros(len(faces), np.int64)
+    suspects: np.ndarray = np.arange(len(faces))
+    height = np.einsum("fd,fd->f", vertices[faces].mean(axis=1), charts.DIRECTIONS[direction])
+    for left in reversed(range(_ROUNDS)):
+        chart = charts.charts_of(direction + len(charts.DIRECTIONS) * layer, pairs)
+        _, corners, uv = charts.draw_charts(vertices, faces, direction, chart)
+        upper, lower = (
+            suspects[found]
+            for found in texels.overlaps(uv * _texels_per_unit(uv, corners, size), corners[suspects])
+        )
+        if len(upper) == 0:
+            return chart
+        suspects = np.flatnonzero(np.isin(chart, chart[upper]))
+        behind = np.unique(np.where(height[upper] < height[lower], upper, lower))
+        layer[behind] = layer.max() + 1 + (np.arange(len(behind)) if left == 0 else 0)  # at last each alone
+    return charts.charts_of(direction + len(charts.DIRECTIONS) * layer, pairs)
+
+
+def _texels_per_unit(uv: np.ndarray, faces: np.ndarray, size: int) -> float:
+    """About how many texels of an atlas of `size`² a unit of `uv` [W,2] will get; a little more."""
+    (ax, ay), (bx, by) = (uv[faces[:, 1]] - uv[faces[:, 0]]).T, (uv[faces[:, 2]] - uv[faces[:, 0]]).T
+    area = float(np.abs(ax * by - ay * bx).sum(dtype=np.float64)) / 2
+    return size / max(area, 1e-12) ** 0.5
+
+
+def _pack(
+    uv: np.ndarray, faces: np.ndarray, size: int, seconds: float, end: float, progress: Progress
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Charts [W,2] brought into the unit square: source [X] into them, faces, uv.
+
+    The clock must not show `end`, which is `seconds` after the start, before they are.
+    """
+    with tempfile.TemporaryDirectory(prefix="gp3d-unwrap-") as folder:
+        request, answer, said = Path(folder, "request.npz"), Path(folder, "answer.npz"), Path(folder, "said")
+        np.savez(request, uv=uv, faces=faces, size=size)
+        with said.open("wb") as errors:
+            command = [sys.executable, "-P", pack_charts.__file__, str(request), str(answer)]
+            child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=errors)
+            try:
+                code = _wait(child, end, progress)
+            finally:
+                child.kill()
+                child.wait()
+        if code is None:
+            raise UnwrapError(f"the atlas of {len(faces)} faces was not ready after {seconds:g} s")
+        if code != 0:
+            lines = said.read_text(errors="replace").strip().splitlines() or [f"exit code {code}"]
+            raise UnwrapError(f"no atlas for {len(faces)} faces ({lines[-1]})")
+        with np.load(answer, allow_pickle=False) as data:
+            return data["source"], data["faces"], data["uv"]
+
+
+def _wait(child: subprocess.Popen[bytes], end: float, progress: Progress) -> int | None:
+    """The child's exit code, or None when the clock shows `end`."""
+    while True:
+        progress("atlas", 0, 1)
+        try:
+            return child.wait(timeout=max(0.0, min(0.1, end - time.monotonic())))
+        except subprocess.TimeoutExpired:
+            if time.monotonic() >= end:
+                return None

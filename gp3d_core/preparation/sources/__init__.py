@@ -1,0 +1,1 @@
+"""Where photographs come from: folders, zips and tables, their layouts and class names."""

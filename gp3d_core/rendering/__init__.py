@@ -1,0 +1,1 @@
+"""Cameras, rays and patches, and volume rendering of any field of points."""

@@ -1,0 +1,1 @@
+"""Weights on disk: snapshots, what they say of themselves, export, and the folder of a run."""

@@ -1,0 +1,120 @@
+"""What a snapshot or checkpoint says of itself, read from the header of its file: quick, without torch.
+
+The header of these safetensors files carries their format, its version, and facts as JSON (docs/snapshot.md).
+"""
+
+from __future__ import annotations
+
+import json
+import reprlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+
+from gp3d_core.config.schema import RunConfig, from_dict
+from gp3d_core.config.validation import check_config
+from gp3d_core.datasets.imagenet import class_records
+from gp3d_core.errors import GP3DError
+
+SNAPSHOT = "gp3d-snapshot"
+CHECKPOINT = "gp3d-checkpoint"
+VERSION = 1
+_WORDS = {
+    SNAPSHOT: "a snapshot",
+    CHECKPOINT: "a checkpoint",
+    "gp3d-vq3d": "a VQ3D tokenizer",
+    "gp3d-vq3d-prior": "a prior of VQ3D",
+    "gp3d-vq3d-scene": "a VQ3D scene",
+    "gp3d-vq3d-tokens": "encoded pictures of VQ3D",
+}
+
+
+class SnapshotError(GP3DError):
+    """A snapshot or checkpoint that cannot be used; the message says what was expected and what was found."""
+
+
+@dataclass(frozen=True)
+class SnapshotFacts:
+    """How a snapshot was trained, the records of the classes that it knows, and how many images it has seen."""
+
+    config: RunConfig
+    classes: list[dict[str, Any]]
+    nimg: int
+
+
+def read_header(path: Path, kind: str) -> dict[str, Any]:
+    """The facts of the file at `path`, which must be of the given kind.
+
+    Raises SnapshotError for a file that is missing, truncated, or of another format or version.
+    """
+    if not path.is_file():
+        noun = _WORDS.get(kind, kind).removeprefix("a ")
+        raise SnapshotError(f"no {noun} at {path}")
+    header = _metadata(path)
+    found = (header.get("format"), header.get("version"))
+    if found != (kind, str(VERSION)):
+        raise SnapshotError(
+            f"{path}: {_in_words(kind, found[0])}"
+            f"expected {kind} version {VERSION}, found {found[0] or 'no format'} version {found[1]}"
+        )
+    try:
+        return dict(json.loads(header["facts"]))
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise SnapshotError(f"{path}: the header is damaged ({error}); copy or train it again") from error
+
+
+def _in_words(kind: str, found: str | None) -> str:
+    """Which two things were mixed up, where both have a name; else nothing."""
+    if found is None or found == kind or not {kind, found} <= _WORDS.keys():
+        return ""
+    return f"this is {_WORDS[found]}, and {_WORDS[kind]} is needed; "
+
+
+def kind_of(path: Path) -> str:
+    """The format that the file at `path` says it has, "" for none. Raises SnapshotError for one that cannot be read."""
+    return str(_metadata(path).get("format", ""))
+
+
+def _metadata(path: Path) -> dict[str, str]:
+    """What stands in the header of a safetensors file."""
+    try:
+        with safe_open(path, framework="np") as file:
+            return dict(file.metadata() or {})
+    except (SafetensorError, OSError) as error:
+        raise SnapshotError(
+            f"{path} is truncated or not a safetensors file ({error}); copy or train it again"
+        ) from error
+
+
+def read_snapshot_facts(path: Path) -> SnapshotFacts:
+    """What the snapshot at `path` says of itself.
+
+    Raises SnapshotError as `read_header` does, and for facts that are wrong or do not fit together.
+    """
+    facts = read_header(path, SNAPSHOT)
+    try:
+        config = from_dict(facts["config"])
+        check_config(config)
+        # which kernels computed is a matter of the machine that trained, not of the model
+        config = replace(config, render=replace(config.render, backend="auto"))
+        return SnapshotFacts(config, class_records(facts["classes"]), _parse_nimg(facts["nimg"]))
+    except (KeyError, ValueError) as error:
+        raise SnapshotError(
+            f"{path} was written by another version of gp3d ({error}); use that version"
+        ) from error
+
+
+def holds_snapshot(path: Path, nimg: int) -> bool:
+    """Whether `path` holds a readable snapshot of just this clock."""
+    try:
+        return read_snapshot_facts(path).nimg == nimg
+    except SnapshotError:
+        return False
+
+
+def _parse_nimg(value: object) -> int:
+    if type(value) is not int or value < 0:
+        raise ValueError(f"nimg: expected a whole number of at least 0, found {reprlib.repr(value)}")
+    return value

@@ -1,0 +1,152 @@
+"""Weights on disk: snapshots to generate with, checkpoints to go on training from.
+
+Both are safetensors files whose header carries JSON (docs/snapshot.md); nothing in them can run code, and both appear
+whole or not at all. Only this file and `header`, which reads what they say of themselves, know their layouts.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from gp3d_core.atomic import replacing
+from gp3d_core.config.schema import RunConfig, to_dict
+from gp3d_core.networks.generator import Generator
+from gp3d_core.snapshots.metadata import (
+    CHECKPOINT,
+    SNAPSHOT,
+    VERSION,
+    SnapshotError,
+    read_header,
+    read_snapshot_facts,
+)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A generator ready to use: evaluation mode, no gradients, with what it was trained on."""
+
+    generator: Generator
+    config: RunConfig
+    classes: list[dict[str, Any]]
+    nimg: int
+    path: Path
+
+
+def save_snapshot(
+    path: Path, generator: nn.Module, config: RunConfig, classes: list[dict[str, Any]], nimg: int
+) -> None:
+    """Writes the weights of `generator` with the configuration and the class records."""
+    facts = {"config": to_dict(config), "classes": classes, "nimg": nimg}
+    save_tensors(path, SNAPSHOT, dict(generator.state_dict()), facts)
+
+
+def load_snapshot(path: str | Path, device: torch.device | str = "cpu") -> Snapshot:
+    """Reads a snapshot.
+
+    Raises SnapshotError for a file that is missing, truncated, of another format or version, and for facts that are
+    wrong or do not fit together.
+    """
+    path = Path(path)
+    facts = read_snapshot_facts(path)
+    generator = Generator(facts.config, num_classes=len(facts.classes))
+    load_weights(generator, path)
+    generator.to(device).eval().requires_grad_(False)
+    return Snapshot(generator, facts.config, facts.classes, facts.nimg, path)
+
+
+def load_weights(generator: Generator, path: Path) -> None:
+    """Copies the weights of the snapshot at `path`, whole or half precision, into a generator of any precision.
+
+    Raises SnapshotError if it is of another architecture.
+    """
+    fill_module(generator, load_tensors(path), path)
+
+
+def save_checkpoint(
+    path: Path,
+    modules: Mapping[str, nn.Module],
+    optimizers: Mapping[str, torch.optim.Optimizer],
+    facts: Mapping[str, Any],
+) -> None:
+    """Writes everything a run needs to go on: weights, optimiser moments, and `facts` (JSON values)."""
+    tensors: dict[str, Tensor] = {}
+    for name, module in modules.items():
+        tensors |= {f"{name}.{key}": value for key, value in module.state_dict().items()}
+    for name, optimizer in optimizers.items():
+        for index, moments in optimizer.state_dict()["state"].items():
+            tensors |= {f"{name}.{index}.{key}": torch.as_tensor(value) for key, value in moments.items()}
+    save_tensors(path, CHECKPOINT, tensors, dict(facts))
+
+
+def load_checkpoint(
+    path: Path, modules: Mapping[str, nn.Module], optimizers: Mapping[str, torch.optim.Optimizer]
+) -> dict[str, Any]:
+    """Restores what `save_checkpoint` wrote into `modules` and `optimizers`; returns the facts."""
+    facts, tensors = read_header(path, CHECKPOINT), load_tensors(path)
+    for name, module in modules.items():
+        fill_module(module, _below(tensors, name), path)
+    for name, optimizer in optimizers.items():
+        state: dict[int, dict[str, Tensor]] = {}
+        for key, value in _below(tensors, name).items():
+            index, moment = key.split(".", 1)
+            state.setdefault(int(index), {})[moment] = value
+        optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    return facts
+
+
+def _below(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
+    return {
+        key.removeprefix(f"{name}."): value for key, value in tensors.items() if key.startswith(f"{name}.")
+    }
+
+
+def save_tensors(path: Path, kind: str, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+    """Writes `tensors` with `facts` (JSON values) as a file of the given kind, whole or not at all."""
+    header = {"format": kind, "version": str(VERSION), "facts": json.dumps(facts)}
+    packed = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    with replacing(path) as temporary:
+        temporary.touch()
+        allowed = temporary.stat().st_mode  # the library would keep others from reading it
+        try:
+            save_file(packed, temporary, metadata=header)
+            temporary.chmod(allowed)
+        except SafetensorError as error:  # how the library reports a full disk
+            raise SnapshotError(
+                f"{path} cannot be written ({error}); what was there before is untouched"
+            ) from error
+
+
+def load_tensors(path: Path) -> dict[str, Tensor]:
+    """All tensors of the file at `path`, whose header has been read."""
+    with safe_open(path, framework="pt") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+
+
+def fill_module(module: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Copies `tensors` into `module`, which must have exactly those names and shapes."""
+    check_tensors(module, tensors, path)
+    module.load_state_dict(dict(tensors))
+
+
+def check_tensors(module: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Raises SnapshotError unless `tensors` have exactly the names and shapes of `module`, which may be on "meta"."""
+    own = module.state_dict()
+    if odd := sorted(set(own) ^ set(tensors)):
+        side = "lacks" if odd[0] in own else "has the unknown"
+        raise SnapshotError(
+            f"{path} is of another architecture: it {side} {odd[0]} ({len(odd)} such tensors)"
+        )
+    for name, tensor in tensors.items():
+        if tensor.shape != own[name].shape:
+            raise SnapshotError(
+                f"{path} is of another architecture: {name} is {list(tensor.shape)}, expected {list(own[name].shape)}"
+            )

@@ -1,0 +1,1 @@
+"""Training 3DGP: the loop, its steps, checkpoints, losses and what a run reports."""

@@ -1,0 +1,127 @@
+"""What one micro-batch contributes to a training step: the generator's, the discriminator's and R1's share.
+
+Each phase returns a scalar whose gradients are averaged over micro-batches and processes, and numbers for the log.
+Latents, cameras and patches are fresh in every phase (3DGP App. B); the real images are shared within a step.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gp3d_core.config.schema import LossConfig, RunConfig
+from gp3d_core.datasets.dataset import Batch
+from gp3d_core.networks.discriminator import Discriminator
+from gp3d_core.networks.generator import Generator, GeneratorOutput
+from gp3d_core.networks.latents import Latents, one_hot
+from gp3d_core.rendering.patches import Patches, extract_patches, sample_patches
+from gp3d_core.training import losses
+from gp3d_core.training.augmentation import augment
+
+Log = dict[str, Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Moment:
+    """Where in the run a phase happens: images seen, augmentation probability, and the stream to draw from."""
+
+    nimg: int
+    augmentation: float
+    stream: torch.Generator
+
+
+def generate(
+    generator: Generator, latents: Latents, moment: Moment, *, update_average: bool
+) -> GeneratorOutput:
+    """Fakes of `latents`, as the schedules have them at this moment."""
+    return generator(
+        latents.z,
+        latents.c,
+        latents.prior,
+        patches=latents.patches,
+        nimg=moment.nimg,
+        generator=moment.stream,
+        update_average=update_average,
+    )
+
+
+def prepare(images: Tensor, config: LossConfig, moment: Moment) -> Tensor:
+    """Patches [B,4,h,h] as the discriminator gets them: blurred early in training, augmented when asked for."""
+    blurred = losses.blur_patches(images, config.blur.at(moment.nimg))
+    return augment(blurred, moment.augmentation, moment.stream) if moment.augmentation > 0 else blurred
+
+
+def generator_phase(
+    generator: Generator, discriminator: Discriminator, latents: Latents, config: RunConfig, moment: Moment
+) -> tuple[Tensor, Log]:
+    """The generator's adversarial loss (3DGP Eq. 1) and its camera regularisers (Eq. 2, App. J)."""
+    fake = generate(generator, latents, moment, update_average=False)
+    judged = discriminator(prepare(fake.images, config.loss, moment), latents.patches, latents.c)
+    adversarial = losses.generator_loss(judged.logits, config.loss.adversarial).mean()
+    log = {"loss/generator": adversarial, "scores/fake_by_generator": judged.logits.mean()}
+    log |= {"opacity": fake.opacity.mean(), "depth/spread": fake.depth.flatten(1).std(dim=1).mean()}
+    terms: Log = {}
+    if generator.camera_generator is not None:
+        terms = generator.camera_generator.regularisation(moment.nimg, moment.stream)
+    return adversarial + sum(terms.values()), log | {f"cameras/{name}": term for name, term in terms.items()}
+
+
+def discriminator_phase(
+    generator: Generator,
+    discriminator: Discriminator,
+    latents: Latents,
+    real: Batch,
+    config: RunConfig,
+    moment: Moment,
+) -> tuple[Tensor, Log]:
+    """The discriminator's adversarial loss on fake and real patches, and distillation on the real ones (Eq. 4)."""
+    with torch.no_grad():
+        fake = generate(generator, latents, moment, update_average=True)
+    kind = config.loss.adversarial
+    on_fake = discriminator(prepare(fake.images, config.loss, moment), latents.patches, latents.c)
+    patches = sample_patches(
+        config.patch, len(real.labels), moment.nimg, config.training.resolution, moment.stream
+    )
+    images = prepare(real_patches(real, patches, config), config.loss, moment)
+    weight = config.loss.distillation_weight.at(moment.nimg)
+    features = real.features if weight > 0 else None
+    classes = one_hot(real.labels, discriminator.c_dim)
+    on_real = discriminator(images, patches, classes, with_features=features is not None)
+    loss_fake = losses.fake_loss(on_fake.logits, kind).mean()
+    loss_real = losses.real_loss(on_real.logits, kind).mean()
+    loss = loss_fake + loss_real
+    log = {
+        "loss/discriminator": loss,
+        "scores/fake": on_fake.logits.mean(),
+        "scores/real": on_real.logits.mean(),
+        "scores/real_sign": on_real.logits.sign().mean(),
+        "scores/largest": torch.maximum(on_fake.logits.abs().max(), on_real.logits.abs().max()),
+    }
+    if features is not None and on_real.features is not None:
+        scales = patches.scales[:, 0] if config.loss.distillation_by_scale else None
+        terms = losses.distillation_loss(on_real.features, features, config.loss.distillation, scales)
+        log["loss/distillation"] = terms.mean()
+        loss = loss + weight * terms.mean()
+    return loss, log
+
+
+def r1_phase(
+    discriminator: Discriminator, real: Batch, config: RunConfig, moment: Moment
+) -> tuple[Tensor, Log]:
+    """R1 at real patches before blur and augmentation, times the steps until it comes again (lazy regularisation)."""
+    patches = sample_patches(
+        config.patch, len(real.labels), moment.nimg, config.training.resolution, moment.stream
+    )
+    images = real_patches(real, patches, config).detach().requires_grad_()
+    seen = prepare(images, config.loss, moment)
+    judged = discriminator(seen, patches, one_hot(real.labels, discriminator.c_dim))
+    penalty = losses.r1_penalty(judged.logits, images).mean()
+    return penalty * (config.loss.r1_gamma / 2 * config.loss.r1_interval), {"loss/r1_penalty": penalty}
+
+
+def real_patches(real: Batch, patches: Patches, config: RunConfig) -> Tensor:
+    """Patches [B,4,h,h] of real images with their depth."""
+    depth = losses.blur_real_depth(real.depth, config.loss.real_depth_blur)
+    return extract_patches(torch.cat([real.images, depth], dim=1), patches, config.patch.resolution)

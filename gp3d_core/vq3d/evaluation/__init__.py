@@ -1,0 +1,1 @@
+"""How good VQ3D's scenes are."""

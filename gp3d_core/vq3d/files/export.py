@@ -1,0 +1,42 @@
+"""Tokenizers and priors made ready to travel: half the bytes.
+
+A prior speaks the codes of one tokenizer file. Ship the tokenizer first and train the prior on what was shipped.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import nn
+
+from gp3d_core.hashing import digest
+from gp3d_core.snapshots.metadata import SnapshotError, kind_of
+from gp3d_core.vq3d.files.prior_file import FORMAT as PRIOR
+from gp3d_core.vq3d.files.prior_file import load_prior, save_prior
+from gp3d_core.vq3d.files.tokenizer_file import load_tokenizer, save_tokenizer
+
+
+def ship(file: Path, out: Path) -> None:
+    """Writes the tokenizer or prior `file` in half precision to `out`, whose suffix is .safetensors.
+
+    Raises SnapshotError for other files, another suffix, and weights that half precision cannot hold.
+    """
+    if out.suffix != ".safetensors":
+        raise SnapshotError(f"{out}: expected the name of a .safetensors file")
+    if not file.is_file():
+        raise SnapshotError(f"no tokenizer or prior at {file}")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    if kind_of(file) == PRIOR:
+        prior = load_prior(file)
+        _halve(prior.prior, file)
+        save_prior(out, prior.prior, prior.config, prior.classes, prior.nimg, digest(prior.tokenizer.path))
+    else:
+        tokenizer = load_tokenizer(file)
+        _halve(tokenizer.tokenizer, file)
+        save_tokenizer(out, tokenizer.tokenizer, tokenizer.config, tokenizer.classes, tokenizer.nimg)
+
+
+def _halve(module: nn.Module, file: Path) -> None:
+    for name, tensor in module.half().state_dict().items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise SnapshotError(f"{file}: {name} holds numbers that half precision cannot; keep it whole")

@@ -1,0 +1,155 @@
+"""Priors on disk: safetensors with facts as JSON in the header, format gp3d-vq3d-prior, version 1.
+
+A prior speaks the codes of one tokenizer and of no other. It remembers that tokenizer's hash; its run folder holds a
+copy, tokenizer.safetensors.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gp3d_core.atomic import replacing
+from gp3d_core.config.schema import to_dict
+from gp3d_core.datasets.imagenet import class_records, find_class
+from gp3d_core.hashing import digest
+from gp3d_core.pretrained import NAME, vq3d_prior
+from gp3d_core.rng import stream
+from gp3d_core.snapshots.metadata import SnapshotError, read_header
+from gp3d_core.snapshots.run_folder import newest_snapshot
+from gp3d_core.snapshots.snapshot import check_tensors, fill_module, load_tensors, save_tensors
+from gp3d_core.vq3d.config import Vq3dConfig, parse_config
+from gp3d_core.vq3d.files.tokenizer_file import TokenizerSnapshot, find_tokenizer, load_tokenizer
+from gp3d_core.vq3d.models.prior import Prior, Sampling, SamplingError
+
+FORMAT = "gp3d-vq3d-prior"
+TOKENIZER = "tokenizer.safetensors"  # the copy in a prior's run folder
+
+
+@dataclass(frozen=True)
+class PriorSnapshot:
+    """A prior ready to use, the tokenizer whose codes it speaks, and the records of the classes that it knows."""
+
+    prior: Prior
+    tokenizer: TokenizerSnapshot
+    config: Vq3dConfig
+    classes: list[dict[str, Any]]
+    nimg: int
+    path: Path
+
+    def label_of(self, query: str | None) -> int:
+        """The label of the class called `query`; of "any" for None.
+
+        Raises UnknownClassError for a class that the prior does not know, SamplingError if it knows none.
+        """
+        if query is None:
+            return len(self.classes)
+        if not self.classes:
+            raise SamplingError(f"{self.path} was trained without classes; leave --class out")
+        label = find_class(query, known=self.classes).label
+        return len(self.classes) if label is None else label
+
+    def sample(self, query: str | None, seeds: list[int], sampling: Sampling) -> Tensor:
+        """Codes [B,N] of the class `query`, one row for each of the B `seeds`; a seed gives the same row anywhere.
+
+        Raises as `label_of`, and SamplingError for what the prior never learnt: to do without a class, or guidance.
+        """
+        device, label = self.prior.head.weight.device, self.label_of(query)
+        self._check_class(label, sampling)
+        labels = torch.full((len(seeds),), label, device=device)
+        draws = torch.stack(
+            [torch.rand(self.prior.length, generator=stream("codes", seed)) for seed in seeds]
+        )
+        return self.prior.sample(labels, draws.to(device), sampling)
+
+    def _check_class(self, label: int, sampling: Sampling) -> None:
+        """Without dropped classes the row of "any" was never trained; without a class nothing is guided."""
+        guided, anything = sampling.guidance != 1.0, label == len(self.classes)
+        if guided and anything:
+            raise SamplingError(
+                "guidance other than 1 goes towards a class; name one with --class, or leave --cfg out"
+            )
+        if self.classes and self.config.prior.class_dropout == 0 and (guided or anything):
+            remedy = "leave --cfg out" if guided else f"name one with --class, e.g. {self.classes[0]['name']}"
+            raise SamplingError(
+                f"{self.path} never learnt to do without a class (prior.class_dropout=0); {remedy}"
+            )
+
+
+def build_prior(config: Vq3dConfig, classes: int) -> Prior:
+    """A fresh prior over the codes of a tokenizer of that configuration; 0 `classes` for data without labels."""
+    return Prior(config.prior, config.grid, config.codebook.size, classes)
+
+
+def save_prior(
+    path: Path, prior: Prior, config: Vq3dConfig, classes: list[dict[str, Any]], nimg: int, tokenizer: str
+) -> None:
+    """Writes the weights, whole or not at all; `tokenizer` is the hash of the tokenizer's file."""
+    facts = {"config": to_dict(config), "classes": classes, "nimg": nimg, "tokenizer": tokenizer}
+    save_tensors(path, FORMAT, dict(prior.state_dict()), facts)
+
+
+def find_prior(path: Path) -> Path:
+    """The file that is meant: the newest of a run folder, the prior in the box for "box", else `path` itself.
+
+    Raises RunError for a folder without snapshots, BoxError without a box.
+    """
+    if path == Path(NAME):
+        return vq3d_prior()
+    return newest_snapshot(path) if path.is_dir() else path
+
+
+def load_prior(
+    path: Path, tokenizer: Path | None = None, device: torch.device | str = "cpu"
+) -> PriorSnapshot:
+    """Reads the prior at `path`, see `find_prior`, and its tokenizer: `tokenizer`, or the copy.
+
+    Raises SnapshotError for a file that is missing, damaged, of another version, or for another tokenizer.
+    """
+    file = find_prior(path)
+    facts = read_header(file, FORMAT)
+    try:
+        config, classes = parse_config(facts["config"]), class_records(facts["classes"])
+        nimg, spoken = int(facts["nimg"]), str(facts["tokenizer"])
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise SnapshotError(
+            f"{file} was written by another version of gp3d ({error}); use that version"
+        ) from error
+    source = _tokenizer_of(file) if tokenizer is None else tokenizer
+    source = find_tokenizer(source)
+    snapshot = load_tokenizer(source, device)
+    if (found := digest(source)) != spoken:
+        raise SnapshotError(
+            f"{file} speaks the codes of tokenizer {spoken[:12]}, {source} is {found[:12]}; "
+            "name the one that it was trained on"
+        )
+    tensors = load_tensors(file)
+    with torch.device("meta"):  # nothing is made that is larger than the file
+        check_tensors(build_prior(config, len(classes)), tensors, file)
+    prior = build_prior(config, len(classes))
+    fill_module(prior, tensors, file)
+    prior.to(device).eval().requires_grad_(False)
+    return PriorSnapshot(prior, snapshot, config, classes, nimg, file)
+
+
+def _tokenizer_of(file: Path) -> Path:
+    """The tokenizer's copy in the run folder that `file` lies in, or beside `file`."""
+    places = [file.parent / TOKENIZER, file.parent.parent / TOKENIZER]
+    for place in places:
+        if place.is_file():
+            return place
+    raise SnapshotError(
+        f"no {TOKENIZER} beside {file} or in its run folder; name the tokenizer with --tokenizer"
+    )
+
+
+def keep_tokenizer(source: Path, run: Path) -> None:
+    """Copies the tokenizer file `source` into the prior's run folder, whole or not at all, if it is not there yet."""
+    if not (run / TOKENIZER).is_file():
+        with replacing(run / TOKENIZER) as temporary:
+            shutil.copyfile(source, temporary)

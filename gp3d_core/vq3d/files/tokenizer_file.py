@@ -1,0 +1,78 @@
+"""Tokenizers on disk: safetensors with facts as JSON in the header, format gp3d-vq3d, version 1. No pickles."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from gp3d_core.config.schema import to_dict
+from gp3d_core.datasets.imagenet import class_records
+from gp3d_core.pretrained import NAME, vq3d_tokenizer
+from gp3d_core.snapshots.metadata import SnapshotError, read_header
+from gp3d_core.snapshots.run_folder import newest_snapshot
+from gp3d_core.snapshots.snapshot import check_tensors, fill_module, load_tensors, save_tensors
+from gp3d_core.vq3d.config import Vq3dConfig, parse_config
+from gp3d_core.vq3d.models.tokenizer import Tokenizer
+
+FORMAT = "gp3d-vq3d"
+
+
+@dataclass(frozen=True)
+class TokenizerSnapshot:
+    """A tokenizer ready to use: evaluation mode, no gradients, with what it was trained on.
+
+    classes: records as in dataset.json ("label", "name", ...), [] without labels.
+    """
+
+    tokenizer: Tokenizer
+    config: Vq3dConfig
+    classes: list[dict[str, Any]]
+    nimg: int
+    path: Path
+
+
+def save_tokenizer(
+    path: Path, tokenizer: nn.Module, config: Vq3dConfig, classes: list[dict[str, Any]], nimg: int
+) -> None:
+    """Writes the weights of `tokenizer`, whole or not at all."""
+    facts = {"config": to_dict(config), "classes": classes, "nimg": nimg}
+    save_tensors(path, FORMAT, dict(tokenizer.state_dict()), facts)
+
+
+def find_tokenizer(path: Path) -> Path:
+    """The file that is meant: the newest of a run folder, the tokenizer in the box for "box", else `path` itself.
+
+    Raises RunError for a folder without snapshots, BoxError without a box.
+    """
+    if path == Path(NAME):
+        return vq3d_tokenizer()
+    return newest_snapshot(path) if path.is_dir() else path
+
+
+def load_tokenizer(path: str | Path, device: torch.device | str = "cpu") -> TokenizerSnapshot:
+    """Reads a tokenizer. Raises SnapshotError for a file that is missing, damaged, or of another format or version."""
+    path = Path(path)
+    if not path.exists():
+        raise SnapshotError(f"no tokenizer at {path}; gp3d vq3d train makes one")
+    facts = read_header(path, FORMAT)
+    try:
+        config, classes, nimg = (
+            parse_config(facts["config"]),
+            class_records(facts["classes"]),
+            int(facts["nimg"]),
+        )
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise SnapshotError(
+            f"{path} was written by another version of gp3d ({error}); use that version"
+        ) from error
+    tensors = load_tensors(path)
+    with torch.device("meta"):  # nothing is made that is larger than the file
+        check_tensors(Tokenizer(config), tensors, path)
+    tokenizer = Tokenizer(config)
+    fill_module(tokenizer, tensors, path)
+    tokenizer.to(device).eval().requires_grad_(False)
+    return TokenizerSnapshot(tokenizer, config, classes, nimg, path)

@@ -1,0 +1,1 @@
+"""The networks of VQ3D: tokenizer, critic and prior."""

@@ -1,0 +1,1 @@
+"""Views of VQ3D's contracted space, and its depth."""

@@ -1,0 +1,1 @@
+"""Scenes: files, composition, editing, meshes, and what is made from photographs."""

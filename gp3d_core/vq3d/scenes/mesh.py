@@ -1,0 +1,151 @@
+"""Scenes to meshes, through the same extraction, cleaning, simplification, texturing and files as generated objects.
+
+The grid spans what the input camera sees: in the cube [-1, 1]³ x and y are those of the image plane and z is normalised
+inverse depth, from −1 far to +1 near. So all pixels get equally many samples, and near things more depth than far ones,
+which is how the field was learnt. Vertices are then put back into space. What the picture does not show, outside its
+frame or behind the far plane, was never learnt and is no part of the mesh.
+
+The backdrop is the least certain part of a scene: a sheet with holes somewhere near the far plane. So it is cut off
+unless it is asked for, and so is every speck; what is left is the subject on its piece of ground.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gp3d_core.meshing.cleaning import keep_largest, mesh_report, piece_volumes, vertex_normals
+from gp3d_core.meshing.extraction import extract_mesh
+from gp3d_core.meshing.isosurface import SignedDistance
+from gp3d_core.meshing.mesh_io import Mesh
+from gp3d_core.meshing.pipeline import Coloring
+from gp3d_core.meshing.texture.bake import bake_texture, vertex_colors
+from gp3d_core.signals import Progress, quiet
+from gp3d_core.vq3d.rendering.depth import DepthSpace
+from gp3d_core.vq3d.rendering.views import RADIUS, Field
+from gp3d_core.vq3d.scenes.editing import WHOLE
+from gp3d_core.vq3d.scenes.scenefile import Scene
+from gp3d_core.vq3d.scenes.segmentation import nearest_in
+
+Auto = Literal["auto"]
+
+_MAX_BYTES = 4 * 2**30  # for a grid, as `gp3d mesh` has it
+_SPECK = 0.01  # of the volume of the largest piece
+_SUBJECT = 0.75  # of the nearness of what the camera turns about: nothing nearer is ever taken for backdrop
+
+
+@dataclass(frozen=True, kw_only=True)
+class SceneMeshOptions:
+    """How a scene becomes a mesh, as MeshOptions but for two.
+
+    `largest`: how many pieces stay, by volume in the cube; None all, "auto" all but specks. `crop_depth` cuts off what
+    is farther: 1 − 2 d for a normalised inverse depth d, so −1 at the near plane and 1 at the far one; None nothing,
+    "auto" the backdrop of the picture.
+    """
+
+    grid: int = 128
+    level: float | Auto = "auto"
+    faces: int | None = 30000
+    color: Coloring = "texture"
+    texture_size: int = 512
+    largest: int | Auto | None = "auto"
+    crop_depth: float | Auto | None = "auto"
+
+
+@dataclass(frozen=True, eq=False)
+class CubeField:
+    """A scene over the cube: points [1,N,3] to rgb [1,N,3] in [-1, 1] and density [1,N,1], per scene unit."""
+
+    field: Field
+    space: DepthSpace
+    reach: float
+
+    def __call__(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        """Colour as meshes want it, and density after activation."""
+        rgb, sigma = self.field(self.to_world(points))
+        return rgb * 2 - 1, sigma
+
+    def to_world(self, points: Tensor) -> Tensor:
+        """World points [...,3] of points of the cube [...,3]."""
+        inverse = self.space.inverse((points[..., 2] + 1) / 2).clamp(min=self.space.low / 2)
+        depth = 1 / inverse
+        plane = points[..., :2] * (self.reach * depth)[..., None]
+        return torch.cat([plane, (RADIUS - depth)[..., None]], dim=-1)
+
+
+def mesh_of(
+    scene: Scene, options: SceneMeshOptions, progress: Progress = quiet
+) -> tuple[Mesh, dict[str, Any]]:
+    """The mesh of `scene` in scene units, and what is known about it (JSON values), with the `cut` that was made.
+
+    `progress` hears of density, surface, atlas, texels and color. Raises EmptyMeshError when there is no surface at the
+    level, MemoryLimitError for a grid that is too large.
+    """
+    camera, device = scene.camera, scene.parts[0].planes.device
+    field = CubeField(scene.field(), DepthSpace.of(camera), math.tan(math.radians(camera.fov) / 2))
+    cut = backdrop(scene) if options.crop_depth == "auto" else options.crop_depth
+    extraction = extract_mesh(
+        field,
+        box=1.0,
+        grid=options.grid,
+        level=options.level,
+        faces=options.faces,
+        largest=None if options.largest == "auto" else options.largest,
+        keep=_crop(cut),
+        max_bytes=_MAX_BYTES,
+        device=device,
+        progress=progress,
+    )
+    mesh = _without_specks(extraction.mesh) if options.largest == "auto" else extraction.mesh
+    if options.color in ("vertex", "both"):
+        mesh = vertex_colors(mesh, field, device=device, progress=progress)
+    if options.color in ("texture", "both"):
+        mesh = bake_texture(mesh, field, size=options.texture_size, device=device, progress=progress)
+    places = field.to_world(torch.from_numpy(mesh.vertices).double()).float().numpy()
+    mesh = replace(mesh, vertices=places, normals=None)
+    mesh = replace(mesh, normals=vertex_normals(mesh).astype(np.float32))
+    report = mesh_report(mesh)
+    facts = {
+        name: getattr(report, name) for name in ("vertices", "faces", "components", "watertight", "area")
+    }
+    return mesh, facts | {"level": extraction.level, "cut": cut}
+
+
+def backdrop(scene: Scene) -> float | None:
+    """Where the backdrop of the picture begins, as a `crop_depth`; None for a scene without one.
+
+    Midway between what Otsu's threshold of the inverse depths that the camera sees takes for far and for near, but no
+    nearer than somewhat behind the subject, by which the thing that views turn about is meant.
+    """
+    inverse = scene.view().disparity[0]
+    far = nearest_in(inverse, WHOLE) == 0
+    if not bool(far.any()):
+        return None
+    space = DepthSpace.of(scene.camera)
+    border = float(space.normalise((inverse[far].max() + inverse[~far].min()) / 2))
+    subject = float(space.normalise(torch.tensor(1 / scene.pivot)))
+    return min(1.0, 1 - 2 * min(border, _SUBJECT * subject))
+
+
+def _without_specks(mesh: Mesh) -> Mesh:
+    volumes = piece_volumes(mesh)
+    return keep_largest(mesh, max(1, int((volumes >= _SPECK * volumes.max()).sum())))
+
+
+def recipe_of(scene: Scene, options: SceneMeshOptions, facts: dict[str, Any]) -> dict[str, Any]:
+    """What made a mesh, to be kept in its file: JSON values."""
+    return {
+        "scene": scene.source,
+        "tokenizer": scene.parts[0].tokenizer,
+        "options": asdict(options),
+        **facts,
+    }
+
+
+def _crop(depth: float | None) -> SignedDistance | None:
+    return None if depth is None else lambda points: points[:, 2] + depth

@@ -1,0 +1,84 @@
+"""Image to 3D for the worker: one tokenizer kept warm; a picture becomes a scene, its mesh and a view of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from gp3d_core.datasets.decoding import PictureError
+from gp3d_core.distributed import pick_device
+from gp3d_core.hashing import digest
+from gp3d_core.pretrained import NAME, BoxError
+from gp3d_core.signals import Progress
+from gp3d_core.vq3d.files.tokenizer_file import TokenizerSnapshot, find_tokenizer, load_tokenizer
+from gp3d_core.vq3d.scenes.figures import beside
+from gp3d_core.vq3d.scenes.mesh import SceneMeshOptions, mesh_of, recipe_of
+from gp3d_core.vq3d.scenes.reconstruction import read_picture, reconstruct
+from gp3d_core.vq3d.scenes.scenefile import Scene, load_scene
+from gp3d_core.worker.model_session import Publish, deliver
+from gp3d_core.worker.protocol import Problem
+
+_VIEW = 256  # pixels a side of what is shown of a scene
+_SAME = ("grid", "level", "color", "texture_size", "crop_depth")  # named so by SceneMeshOptions, too
+
+
+class PictureStudio:
+    """Makes meshes of pictures with the tokenizer that a request names; the last one stays loaded."""
+
+    def __init__(self, device: str) -> None:
+        self._device = device
+        self._snapshot: TokenizerSnapshot | None = None
+        self._known = ("", "")  # path and hash of what is loaded
+
+    def mesh(self, options: Mapping[str, Any], progress: Progress, publish: Publish) -> None:
+        """Makes and writes the mesh and the view, then calls `publish` as `Studio.mesh` does, with the tokenizer, too.
+
+        The picture may be the file of a scene. Raises PictureError for a picture that cannot be used, SnapshotError or
+        RunError for a tokenizer or a scene that cannot, Problem (E_NO_WEIGHTS) where there is none in the box.
+        """
+        progress("planes", 0, 1)
+        path = Path(options["picture"])
+        if not path.is_file():
+            raise PictureError(f"there is no picture at {path}")
+        scene, tokenizer = self._scene_of(path, options["tokenizer"])
+        progress("planes", 1, 1)
+        limits: dict[str, Any] = {"faces": options["faces"] or None, "largest": options["keep"] or None}
+        chosen = SceneMeshOptions(**{name: options[name] for name in _SAME}, **limits)
+        mesh, facts = mesh_of(scene, chosen, progress)
+        made_of = {
+            "picture": path.name,
+            "picture_sha256": digest(path),
+            "tokenizer_name": tokenizer["name"],
+        }
+        recipe = made_of | recipe_of(scene, chosen, facts)
+        view = Image.fromarray(beside(scene, resolution=_VIEW))
+
+        def tell(move: Callable[[], None], result: Mapping[str, Any]) -> None:
+            publish(move, {**result, "tokenizer": tokenizer})
+
+        deliver(mesh, recipe, recipe, options, path.stem, progress, tell, view)
+
+    def _scene_of(self, path: Path, named: str) -> tuple[Scene, dict[str, str]]:
+        """The scene in the file, or of the picture, at `path`, and the tokenizer that made it; `named` for pictures."""
+        if path.suffix == ".safetensors":
+            scene = load_scene(path, pick_device(self._device))
+            return scene, {"name": "scene", "path": named, "sha256": scene.parts[0].tokenizer[:12]}
+        snapshot = self._open(Path(named))
+        image = read_picture(path, snapshot.config.training.resolution)
+        name = NAME if named == NAME else snapshot.path.name
+        known = {"name": name, "path": str(snapshot.path.absolute()), "sha256": self._known[1][:12]}
+        return reconstruct(snapshot, image, path.name), known
+
+    def _open(self, path: Path) -> TokenizerSnapshot:
+        try:
+            file = find_tokenizer(path)
+        except BoxError:
+            said = "this gp3d brings no VQ3D tokenizer, and none was named"
+            raise Problem("E_NO_WEIGHTS", said, "Choose one; docs/vq3d.md says how to train it.") from None
+        known = (str(file), digest(file) if file.is_file() else "")
+        if self._snapshot is None or known != self._known:
+            self._snapshot, self._known = load_tokenizer(file, pick_device(self._device)), known
+        return self._snapshot

@@ -1,0 +1,247 @@
+"""A model kept warm: one loaded snapshot, and the tri-planes of the objects that were made last.
+
+What it makes is what `generation` makes; it adds memory, interruption, and errors in the words of the protocol.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from PIL import Image
+
+from gp3d_core.datasets.decoding import PictureError
+from gp3d_core.datasets.imagenet import UnknownClassError, describe_class
+from gp3d_core.distributed import DeviceError, pick_device
+from gp3d_core.generation.recipes import place_of
+from gp3d_core.generation.sampling import FORMATS, Generated, Wish, generate, make_mesh, view, wishes
+from gp3d_core.hashing import digest
+from gp3d_core.meshing.extraction import EmptyMeshError
+from gp3d_core.meshing.isosurface import MemoryLimitError
+from gp3d_core.meshing.mesh_io import Mesh, MeshError, save_mesh, save_recipe
+from gp3d_core.pretrained import BoxError, box_path, name_of
+from gp3d_core.signals import Progress
+from gp3d_core.snapshots.run_folder import RunError, newest_snapshot
+from gp3d_core.snapshots.snapshot import SnapshotError, load_snapshot
+from gp3d_core.visualization import rgb_to_uint8, save_picture
+from gp3d_core.worker.protocol import COLORS, Problem
+
+Publish = Callable[[Callable[[], None], Mapping[str, Any]], None]
+_SAME = ("grid", "level", "color", "texture_size", "crop_box", "crop_depth")  # named so by make_mesh, too
+_MAX_BYTES = 4 * 2**30  # for a grid, as `gp3d mesh` has it
+
+
+class PlaneCache:
+    """Objects by label, seed and truncation; those used longest ago leave when `limit` bytes are exceeded."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit, self.bytes = limit, 0
+        self._objects: OrderedDict[tuple[int, int, float], Generated] = OrderedDict()
+
+    def get(self, wish: Wish, truncation: float) -> Generated | None:
+        """The object, if it is there; it counts as used now."""
+        key = (wish.label, wish.seed, truncation)
+        if key in self._objects:
+            self._objects.move_to_end(key)
+        return self._objects.get(key)
+
+    def put(self, thing: Generated) -> None:
+        """Keeps an object that is not there yet, unless it alone exceeds the limit."""
+        if _bytes(thing) > self.limit:
+            return
+        self._objects[(thing.wish.label, thing.wish.seed, thing.truncation)] = thing
+        self.bytes += _bytes(thing)
+        while self.bytes > self.limit:
+            self.bytes -= _bytes(self._objects.popitem(last=False)[1])
+
+    def status(self) -> dict[str, int]:
+        """What a `status` says of it."""
+        return {"objects": len(self._objects), "bytes": self.bytes}
+
+    def clear(self) -> None:
+        """Forgets everything."""
+        self._objects.clear()
+        self.bytes = 0
+
+
+def _bytes(thing: Generated) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in (thing.planes, thing.ws))
+
+
+class Studio:
+    """A snapshot on a device. Every layer of its networks calls `check` first, which may raise to stop a job."""
+
+    def __init__(self, path: Path | None, device: str, cache_bytes: int, check: Callable[[], None]) -> None:
+        """Loads the snapshot file, or the newest one of the run folder, at `path`; None is the model in the box.
+
+        Raises Problem: E_NO_WEIGHTS, E_BAD_WEIGHTS or E_DEVICE.
+        """
+        try:
+            path = box_path() if path is None else path
+            file = newest_snapshot(path) if path.is_dir() else path
+            if not file.is_file():
+                raise RunError(f"no snapshot at {path}")
+            self.snapshot = load_snapshot(file, pick_device(device))
+        except DeviceError as error:
+            raise Problem("E_DEVICE", str(error), "Choose the device cpu or auto.") from error
+        except (BoxError, RunError) as error:
+            raise Problem("E_NO_WEIGHTS", str(error), "Name a snapshot file or a run folder.") from error
+        except SnapshotError as error:
+            raise Problem("E_BAD_WEIGHTS", str(error), "Choose another snapshot.") from error
+        self.cache = PlaneCache(cache_bytes)
+        self._digest = digest(file)
+        for module in self.snapshot.generator.modules():
+            module.register_forward_pre_hook(lambda *_: check())
+
+    def facts(self) -> dict[str, Any]:
+        """What a `ready` event says of the model and the machine."""
+        snapshot, device = self.snapshot, self.snapshot.generator.mapping.w_avg.device
+        threads = torch.get_num_threads()
+        name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{threads} CPU threads"
+        return {
+            "device": device.type,
+            "device_name": name,
+            "threads": threads,
+            "snapshot": {
+                "name": name_of(snapshot.path),
+                "path": str(snapshot.path.absolute()),
+                "sha256": self._digest[:12],
+                "nimg": snapshot.nimg,
+            },
+            "resolution": snapshot.config.training.resolution,
+            "classes": len(snapshot.classes),
+            "box": snapshot.config.camera.box,
+            "formats": list(FORMATS),
+            "colors": list(COLORS),
+        }
+
+    def classes(self) -> list[dict[str, Any]]:
+        """The classes in the order of their labels, with all names that are understood."""
+        return [describe_class(record) for record in self.snapshot.classes]
+
+    def wish(self, query: str | None, seed: int) -> Wish:
+        """The object of the class that `query` names. Raises Problem (E_CLASS)."""
+        known = self.snapshot.classes
+        if known and query is None:
+            raise Problem("E_CLASS", f"the model knows {len(known)} classes, none was named", _CLASS_ADVICE)
+        if query is not None and not known:
+            raise Problem("E_CLASS", "the model was trained without classes", "Leave the class out.")
+        try:
+            return wishes(self.snapshot, None if query is None else [query], [seed])[0]
+        except UnknownClassError as error:
+            raise Problem("E_CLASS", str(error), _CLASS_ADVICE) from error
+
+    def thing(self, wish: Wish, truncation: float) -> tuple[Generated, bool]:
+        """The object, and whether it was in the cache."""
+        known = self.cache.get(wish, truncation)
+        if known is not None:
+            return known, True
+        thing = generate(self.snapshot, wish, truncation)
+        self.cache.put(thing)
+        return thing, False
+
+    def preview(self, thing: Generated, options: Mapping[str, Any]) -> tuple[Path, int]:
+        """Writes the object's picture into the folder `options["dir"]`; returns its path and its pixels per side."""
+        resolution = options["resolution"] or self.snapshot.config.training.resolution
+        yaw = options["yaw"]
+        picture = rgb_to_uint8(view(self.snapshot, thing, yaw, resolution).rgb)[0]
+        name = f"{thing.wish.stem}-t{thing.truncation:g}-{resolution}px-yaw{yaw:g}.png"
+        options["dir"].mkdir(parents=True, exist_ok=True)
+        save_picture(Image.fromarray(picture), options["dir"] / name)
+        return options["dir"] / name, resolution
+
+    def mesh(
+        self, thing: Generated, options: Mapping[str, Any], progress: Progress, publish: Publish
+    ) -> None:
+        """Makes and writes a mesh, then calls `publish` with what moves its files into place, and the result."""
+        chosen = {name: options[name] for name in _SAME}
+        limits = {
+            "faces": options["faces"] or None,
+            "largest": options["keep"] or None,
+            "max_bytes": _MAX_BYTES,
+        }
+        mesh, recipe = make_mesh(self.snapshot, thing, progress=progress, **chosen, **limits)
+        beside = recipe | place_of(self.snapshot.path, options["dir"])
+        deliver(mesh, recipe, beside, options, thing.wish.stem, progress, publish)
+
+    def forget(self) -> None:
+        """Gives back the memory that is held for speed only."""
+        self.cache.clear()
+        torch.cuda.empty_cache()
+
+
+def deliver(
+    mesh: Mesh,
+    recipe: Mapping[str, Any],
+    beside: Mapping[str, Any],
+    options: Mapping[str, Any],
+    stem: str,
+    progress: Progress,
+    publish: Publish,
+    view: Image.Image | None = None,
+) -> None:
+    """Writes a mesh with its `recipe`, and `beside` it one for people, where `options` say, else called after `stem`.
+
+    Then calls `publish` with what moves the files into place, and the result. `view` is written as `<stem>.view.png`.
+    """
+    formats = list(dict.fromkeys(options["formats"]))
+    folder, stem = options["dir"], options["stem"] or stem
+    folder.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=".gp3d-", dir=folder) as name:
+        for done, suffix in enumerate(formats):
+            progress("write", done, len(formats))
+            save_mesh(mesh, Path(name, f"{stem}.{suffix}"), recipe)
+        save_recipe(beside, Path(name, f"{stem}.recipe.json"))
+        if view is not None:
+            save_picture(view, Path(name, f"{stem}.view.png"))
+        progress("write", len(formats), len(formats))
+        result = {
+            "files": {suffix: str(folder / f"{stem}.{suffix}") for suffix in formats},
+            "recipe_path": str(folder / f"{stem}.recipe.json"),
+            "recipe": recipe,
+            "vertices": len(mesh.vertices),
+            "faces": len(mesh.faces),
+        }
+        shown = {} if view is None else {"view": str(folder / f"{stem}.view.png")}
+        publish(lambda: _move_files(Path(name), folder), result | shown)
+
+
+def problem_of(error: Exception) -> Problem:
+    """What the client is told about an error that ended a job."""
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, EmptyMeshError):
+        return Problem("E_EMPTY_MESH", str(error), "Choose a lower level, or another seed.")
+    if isinstance(error, MemoryLimitError):
+        return Problem("E_OOM", str(error), "Choose a lower quality: a smaller grid.")
+    if isinstance(error, MeshError):
+        return Problem("E_BAD_WEIGHTS", str(error), "Choose another seed or another snapshot.")
+    if isinstance(error, PictureError):
+        return Problem("E_PICTURE", str(error), "Choose another picture.")
+    if isinstance(error, SnapshotError):
+        return Problem("E_BAD_WEIGHTS", str(error), "Choose another snapshot.")
+    if isinstance(error, RunError):
+        return Problem("E_NO_WEIGHTS", str(error), "Name a snapshot file or a run folder.")
+    if isinstance(error, OSError):
+        where = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        return Problem("E_DISK", where, "Choose a folder that can be written and has free space.")
+    if isinstance(error, MemoryError) or re.search(_OUT_OF_MEMORY, str(error)):
+        return Problem(
+            "E_OOM", "not enough memory", "Choose a lower quality: a smaller grid, resolution or texture."
+        )
+    said = f"{type(error).__name__}: {error}"
+    return Problem("E_INTERNAL", said, "This is a fault of GP3D; please report it with the log.")
+
+
+_CLASS_ADVICE = "Choose one of the model's classes."
+_OUT_OF_MEMORY = r"out of memory|not enough memory|can't allocate memory"
+
+
+def _move_files(source: Path, target: Path) -> None:
+    for file in sorted(source.iterdir()):
+        file.replace(target / file.name)

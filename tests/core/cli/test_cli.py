@@ -1,0 +1,284 @@
+"""The command line: help at once, every command on a small snapshot, one line and exit code 2 for bad input."""
+
+import json
+import os
+import re
+import resource
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+import trimesh
+from PIL import Image
+
+from gp3d_core.cli.main import main
+from gp3d_core.generation.sampling import RequestError, parse_level, parse_seeds
+from tests.support.micro import MICRO, micro_data, micro_snapshot
+
+
+@pytest.fixture(scope="module")
+def snapshot(tmp_path_factory):
+    """An untrained micro model with some density in the middle, so that it has a surface."""
+    torch.set_num_threads(1)
+    return micro_snapshot(tmp_path_factory.mktemp("snapshot"))
+
+
+def lines(capsys):
+    captured = capsys.readouterr()
+    return captured.out.splitlines(), captured.err.strip().splitlines()
+
+
+def test_help_answers_in_half_a_second():
+    environment = {**os.environ, "PYTHONPATH": os.getcwd()}
+    seconds = []
+    for _ in range(3):
+        start = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+        subprocess.run(
+            [sys.executable, "-m", "gp3d_core.cli", "--help"],
+            capture_output=True,
+            env=environment,
+            check=True,
+        )
+        seconds.append(resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - start)
+    assert min(seconds) < 0.5  # of processor time, which other work on the machine does not stretch
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "gp3d_core.cli", "--help"],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=True,
+    )
+    assert "train" in done.stdout
+    assert "torch" not in done.stderr  # -X importtime lists every module that was imported
+    assert "numpy" not in done.stderr
+
+
+def test_mesh_writes_coloured_objects_with_recipes(snapshot, tmp_path, capsys):
+    out = tmp_path / "meshes"
+    code = main(
+        (
+            f"mesh {snapshot} --class Coffee_Mug --class 947 --seeds 0-1 --grid 24 --out {out} "
+            "--texture-size 64 --format obj,glb --device cpu"
+        ).split()
+    )
+    assert code == 0
+    written, _ = lines(capsys)
+    assert [line.rsplit("/", 1)[1] for line in written] == [
+        f"{name}-000{seed}.{suffix}"
+        for name in ("coffee_mug", "mushroom")
+        for seed in (0, 1)
+        for suffix in ("obj", "glb")
+    ]
+    mesh = trimesh.load(out / "coffee_mug-0000.obj", force="mesh")
+    assert len(mesh.faces) > 20
+    assert np.abs(mesh.vertices).max() <= 0.55 + 1e-5
+    recipe = json.loads((out / "mushroom-0001.recipe.json").read_text())
+    assert (recipe["class"]["wnid"], recipe["seed"], recipe["truncation"]) == ("n07734744", 1, 0.7)
+
+
+def test_same_wish_gives_the_same_file(snapshot, tmp_path):
+    for name in "ab":
+        arguments = [
+            "mesh",
+            str(snapshot),
+            "--class",
+            "mushroom",
+            "--seeds",
+            "3",
+            "--grid",
+            "24",
+            "--color",
+            "vertex",
+        ]
+        assert main([*arguments, "--out", str(tmp_path / name), "--device", "cpu"]) == 0
+    assert (tmp_path / "a/mushroom-0003.obj").read_bytes() == (tmp_path / "b/mushroom-0003.obj").read_bytes()
+
+
+def test_render_draws_a_column_per_object(snapshot, tmp_path):
+    out = tmp_path / "sheet.png"
+    assert (
+        main(
+            [
+                "render",
+                str(snapshot),
+                "--class",
+                "mushroom",
+                "--seeds",
+                "0-2",
+                "--out",
+                str(out),
+                "--device",
+                "cpu",
+            ]
+        )
+        == 0
+    )
+    picture = np.asarray(Image.open(out))
+    assert picture.shape[1] // 130 == 3
+    assert picture.std() > 1
+    heads = [picture[:36, 2 + 130 * column : 130 + 130 * column] for column in range(3)]  # class above seed
+    assert all(np.array_equal(head[:18], heads[0][:18]) and head[:18].min() == 0 for head in heads)
+    assert len({head[18:].tobytes() for head in heads}) == 3
+
+
+def test_run_folder_stands_for_its_newest_snapshot(snapshot, tmp_path):
+    run = snapshot.parents[1]
+    assert (
+        main(["render", str(run), "--seeds", "0", "--out", str(tmp_path / "s.png"), "--device", "cpu"]) == 0
+    )
+
+
+def test_a_folder_of_runs_names_the_runs_in_it(snapshot, tmp_path, capsys):
+    def told():
+        assert main(["render", str(tmp_path), "--device", "cpu"]) == 2
+        return (
+            capsys.readouterr()
+            .err.rstrip()
+            .removeprefix(f"gp3d: {tmp_path} has no snapshots/snapshot-*.safetensors; ")
+        )
+
+    for empty in ("letters", "begun/snapshots", "deep/er/snapshots"):
+        (tmp_path / empty).mkdir(parents=True)
+    (tmp_path / "deep/er/snapshots/snapshot-000000.00.safetensors").touch()
+    assert told() == "train first, or name a snapshot file"
+    for number, name in enumerate("abcdef"):
+        (tmp_path / name).symlink_to(snapshot.parents[1])
+        if number == 0:
+            assert told() == f"did you mean {tmp_path}/a?"
+    assert told() == f"did you mean {' or '.join(f'{tmp_path}/{name}' for name in 'abcd')} or 2 more?"
+
+
+def test_seed_means_the_same_noise_in_every_class_and_other_noise_elsewhere(snapshot):
+    from gp3d_core.generation.sampling import open_snapshot
+    from gp3d_core.networks.latents import style_codes
+
+    model = open_snapshot(snapshot, "cpu")
+    codes = [
+        style_codes(model.generator, label, 2, seed, 1.0) for label, seed in ((0, 1), (0, 1), (0, 2), (1, 1))
+    ]
+    assert torch.equal(codes[0], codes[1])
+    assert not torch.allclose(codes[0], codes[2])
+    assert not torch.allclose(codes[0], codes[3])
+    centre = [style_codes(model.generator, 0, 2, seed, 0.0) for seed in (1, 2)]
+    assert torch.allclose(*centre, atol=1e-6)
+
+
+def test_dry_run_tells_sizes_and_trains_nothing(tmp_path, capsys):
+    micro_data(tmp_path / "data")
+    settings = [word for item in MICRO for word in ("--set", item)]
+    assert main(["train", str(tmp_path / "data"), str(tmp_path / "run"), *settings, "--dry-run"]) == 0
+    told = capsys.readouterr().out
+    assert "memory_estimate_gib" in told.splitlines()[-2]  # the summary is what a terminal shows
+    facts = json.loads(told)
+    assert next(iter(facts)) == "config"
+    assert (facts["images"], facts["classes"], facts["images_to_see"], facts["steps"]) == (8, 2, 24, 6)
+    assert facts["parameters"]["generator"] > 1000
+    assert 0 < facts["memory_estimate_gib"] < 1
+    assert facts["config"]["training"]["batch"] == 4
+    assert not (tmp_path / "run").exists()
+
+
+def test_data_check_counts_or_names_the_bad_file(tmp_path, capsys):
+    micro_data(tmp_path / "data")
+    assert main(["data", "check", str(tmp_path / "data")]) == 0
+    assert capsys.readouterr().out.splitlines()[1:] == ["       4  coffee mug", "       4  mushroom"]
+    broken = next((tmp_path / "data").rglob("*_depth.png"))
+    broken.write_bytes(broken.read_bytes()[:60])
+    assert main(["data", "check", str(tmp_path / "data")]) == 2
+    assert broken.name in capsys.readouterr().err
+
+
+def test_overfit_trains_on_so_many_images(tmp_path):
+    micro_data(tmp_path / "data")
+    settings = [word for item in (*MICRO, "training.kimg=0.008") for word in ("--set", item)]
+    command = [
+        "train",
+        str(tmp_path / "data"),
+        str(tmp_path / "run"),
+        *settings,
+        "--overfit",
+        "2",
+        "--device",
+        "cpu",
+    ]
+    assert main(command) == 0
+    assert main([*command[:-4], "--overfit", "99", "--device", "cpu"]) == 2
+
+
+def test_time_budget_counts_over_resumes(tmp_path):
+    micro_data(tmp_path / "data")
+    settings = [word for item in (*MICRO, "training.kimg=1000") for word in ("--set", item)]
+    command = ["train", str(tmp_path / "data"), str(tmp_path / "run"), *settings, "--device", "cpu"]
+    assert main([*command, "--max-minutes", "0.02"]) == 0
+    first = json.loads((tmp_path / "run/status.json").read_text())
+    assert main([*command, "--max-minutes", "0.02"]) == 0
+    second = json.loads((tmp_path / "run/status.json").read_text())
+    assert first["nimg"] > 0
+    assert second["nimg"] == first["nimg"]
+
+
+def test_seeds_read_as_people_write_them():
+    assert parse_seeds("0-3, 9") == [0, 1, 2, 3, 9]
+    assert parse_level("auto") == "auto"
+    assert parse_level("12.5") == 12.5
+
+
+@pytest.mark.parametrize("text", ["", "a", "3-1", "1-", "-2", "0-99999999", "1;2", "9" * 30])
+def test_bad_seeds_are_refused(text):
+    with pytest.raises(RequestError, match="--seeds"):
+        parse_seeds(text)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["mesh", "{s}", "--class", "coffe mug"], "did you mean 'coffee mug'"),
+        (["mesh", "{s}", "--class", "teapot"], "does not know 'teapot'"),
+        (["mesh", "{s}", "--seeds", "x"], "--seeds expects"),
+        (["mesh", "{s}", "--level", "-3"], "--level expects auto or a density above 0"),
+        (["mesh", "{s}", "--level", "1e9", "--class", "mushroom", "--grid", "16"], "no surface at level"),
+        (["mesh", "{s}", "--format", "stl"], "--format stl: expected obj, glb, ply, npz"),
+        (["mesh", "{s}", "--grid", "1"], "--grid: expects a whole number from 8"),
+        (["mesh", "{s}", "--faces", "2"], "--faces: expects"),
+        (["mesh", "{s}", "--texture-size", "0"], "--texture-size: expects"),
+        (["mesh", "{s}", "--truncation", "nan"], "--truncation: expects"),
+        (["render", "{s}", "--resolution", "1", "--out", "{t}/x.png"], "--resolution: expects"),
+        (["mesh", "{t}/none.safetensors"], "no snapshot at"),
+        (["mesh", "{t}"], "has no snapshots"),
+        (["mesh", "{s}", "--out", "{f}", "--class", "mushroom", "--grid", "16"], "expected a folder"),
+        (["mesh", "{s}", "--out", "{t}/mug.glb", "--class", "mushroom"], "expected a folder"),
+        (["render", "{s}", "--out", "{t}/sheet.gif"], "a sheet is a .png"),
+        (["mesh", "--recipe", "{t}/r.json", "--class", "mushroom"], "does not go with --recipe"),
+        (["render", "{s}", "--out", "{f}/x.png"], "Not a directory|File exists"),
+        (["train", "{t}/none", "{t}/run"], "no data set at"),
+        (["train", "{t}/data", "{t}/run", "--preset", "tyni"], "did you mean 'tiny'"),
+        (["train", "{t}/data", "{t}/run", "--set", "trainin.batch=2"], "did you mean 'training'"),
+        (["train", "{t}/data", "{t}/run"], "has 16 px images, the configuration expects 64"),
+        (
+            ["train", "{t}/data", "{f}", "--set", "training.resolution=16", "--set", "patch.resolution=8"],
+            "not a run folder",
+        ),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(snapshot, tmp_path, capsys, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    micro_data(tmp_path / "data")
+    file = tmp_path / "file"
+    file.write_text("mine")
+    places = {"s": str(snapshot), "t": str(tmp_path), "f": str(file)}
+    before = sorted(p for p in tmp_path.rglob("*") if p.is_file())
+    assert main([argument.format(**places) for argument in arguments]) == 2
+    _, errors = lines(capsys)
+    told = [line for line in errors if line.startswith("gp3d: ")]
+    assert len(told) == 1, errors
+    assert re.search(message.format(f=re.escape(str(file))), told[0]), told[0]
+    assert "Traceback" not in "\n".join(errors)
+    assert sorted(p for p in tmp_path.rglob("*") if p.is_file()) == before
+
+
+def test_cuda_where_there_is_none_names_the_remedy(snapshot, capsys, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert main(["mesh", str(snapshot), "--device", "cuda"]) == 2
+    assert "use --device cpu" in capsys.readouterr().err

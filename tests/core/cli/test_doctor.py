@@ -1,0 +1,151 @@
+"""`gp3d doctor`: what it finds, what it advises, and when its exit code says no."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from gp3d_core.cli import doctor
+
+
+class Python(NamedTuple):
+    """As much of sys.version_info as the checks look at."""
+
+    major: int
+    minor: int
+
+
+def no_blender(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leaves the slow check out."""
+    monkeypatch.setattr(doctor, "check_blender", lambda: doctor.Check("blender", "note", "not tried"))
+
+
+def test_report_is_ready_where_the_tests_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    no_blender(monkeypatch)
+    assert doctor.report(as_json=True) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["ok"] is True
+    assert [check["name"] for check in told["checks"]] == [
+        *("python", "torch", "device", "packages", "memory", "disk", "libraries", "blender", "box", "models")
+    ]
+    assert all(check["remedy"] for check in told["checks"] if check["status"] == "missing")
+
+
+def test_report_without_torch_is_exit_code_3(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    no_blender(monkeypatch)
+    monkeypatch.setitem(sys.modules, "torch", None)  # makes the import fail
+    assert doctor.report(as_json=False) == 3
+    lines = capsys.readouterr().out.splitlines()
+    row = next(number for number, line in enumerate(lines) if line.startswith("missing torch"))
+    assert lines[row + 1].strip() == "-> pip install 'torch>=2.11'"
+    assert lines[-1].startswith("not ready")
+
+
+def test_without_a_card_an_artist_learns_that_nothing_needs_to_be_done(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(sys, "version_info", Python(3, 12))  # for which there is no bpy
+    monkeypatch.chdir(tmp_path)
+    assert doctor.report(as_json=False) == 0
+    lines = capsys.readouterr().out.splitlines()
+    meanings = {  # what a note says of those who only make objects
+        "device": "fine for making objects",
+        "blender": "your own Blender and the GP3D panel in it do without",
+        "models": "none is needed",
+    }
+    for name, meaning in meanings.items():
+        row = next(number for number, line in enumerate(lines) if line.startswith(f"note    {name}"))
+        assert meaning in lines[row + 1], name
+    assert max(map(len, lines)) <= 160
+    assert lines[-1].startswith("ready; a note only limits what it names")
+
+
+def test_the_last_line_names_a_command_only_where_it_works() -> None:
+    box, note = doctor.Check("box", "ok", ""), doctor.Check("box", "note", "missing")
+    assert doctor._ending([box], True) == "ready; begin with: gp3d mesh --class mushroom"
+    assert doctor._ending([note], True) == "ready; a note only limits what it names"
+
+
+def test_torch_older_than_supported_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    monkeypatch.setattr(torch, "__version__", "2.9.1+cu128")
+    assert next(doctor.check_torch()).status == "missing"
+    monkeypatch.setattr(torch, "__version__", "2.11.0a0+git123")
+    assert next(doctor.check_torch()).status == "ok"
+
+
+@pytest.mark.parametrize(("minor", "status"), [(10, "missing"), (11, "ok"), (12, "ok"), (13, "missing")])
+def test_python_outside_the_range_is_missing(
+    monkeypatch: pytest.MonkeyPatch, minor: int, status: str
+) -> None:
+    monkeypatch.setattr(sys, "version_info", Python(3, minor))
+    assert doctor.check_python().status == status
+
+
+def test_package_that_cannot_be_imported_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "xatlas", None)
+    check = doctor.check_packages()
+    assert check.status == "missing"
+    assert "xatlas" in check.found
+
+
+def test_missing_system_libraries_come_with_the_line_to_type(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "_loads", lambda library: "GL" not in library)
+    check = doctor.check_system_libraries()
+    assert check.status == "note"
+    assert check.remedy == "sudo apt-get install --no-install-recommends libgl1 libegl1"
+
+
+def test_library_that_does_not_exist_does_not_load() -> None:
+    assert not doctor._loads("libnonsense.so.99")
+
+
+def test_blender_is_tried_without_ending_this_process() -> None:
+    check = doctor.check_blender()
+    if check.status != "ok":
+        pytest.skip(f"no Blender here: {check.found}")
+    assert check.found.startswith("Blender 4.2")
+    assert "BlenderProc 2.8.0" in check.found
+    assert "bpy" not in sys.modules
+
+
+@pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="Blender is not looked for on this Python")
+def test_blender_that_breaks_or_hangs_is_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "_BLENDER_PROBE", "print('Blender 4.2.0', flush=True); import nonsense")
+    check = doctor.check_blender()
+    assert check.status == "note"
+    assert check.found == "Blender 4.2.0; ModuleNotFoundError: No module named 'nonsense'"
+
+    def hang(*_: Any, **__: Any) -> None:
+        raise subprocess.TimeoutExpired("python", doctor.BLENDER_TIMEOUT)
+
+    monkeypatch.setattr(subprocess, "run", hang)
+    assert "no answer" in doctor.check_blender().found
+
+
+def test_blender_is_not_looked_for_where_it_cannot_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "version_info", Python(3, 12))
+    assert "3.11" in doctor.check_blender().remedy
+
+
+def test_models_are_found_by_the_folders_of_runs(tmp_path: Path) -> None:
+    assert doctor.check_models(tmp_path).status == "note"
+    snapshots = tmp_path / "demo/train/snapshots"
+    snapshots.mkdir(parents=True)
+    (snapshots / "snapshot-000001.00.safetensors").touch()
+    check = doctor.check_models(tmp_path)
+    assert check.status == "ok"
+    assert "snapshot-000001.00" in check.found

@@ -1,0 +1,271 @@
+"""Mesh files: what is written is read back, by us and by trimesh, and what is broken is refused in one line."""
+
+import json
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import trimesh
+from PIL import Image
+
+from gp3d_core.meshing.colors import linear_to_srgb, sample_texture, srgb_to_linear
+from gp3d_core.meshing.mesh_io import Mesh, MeshError, load_mesh, merge_positions, save_mesh, save_recipe
+
+SUFFIXES = [".obj", ".glb", ".ply", ".npz"]
+
+
+@pytest.fixture
+def textured() -> Mesh:
+    """A unit square of two triangles over a seam: its corners are repeated, its texture has four colours."""
+    corners = np.array([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 0, 0], [1, 1, 0], [0, 1, 0]], np.float32)
+    uv = np.array([[0.1, 0.1], [0.4, 0.1], [0.4, 0.4], [0.6, 0.6], [0.9, 0.9], [0.6, 0.9]], np.float32)
+    texture = np.zeros((8, 8, 3), np.uint8)
+    texture[4:, :4], texture[:4, 4:] = (200, 30, 10), (10, 30, 200)
+    return Mesh(corners, np.array([[0, 1, 2], [3, 4, 5]], np.int32), uv=uv, texture=texture)
+
+
+@pytest.fixture
+def colored() -> Mesh:
+    """A sphere with a colour and a normal per vertex; dark colours included."""
+    sphere = trimesh.creation.icosphere(subdivisions=2)
+    vertices = sphere.vertices.astype(np.float32)
+    colors = np.round((vertices + 1) * 127.5).astype(np.uint8)
+    colors[:40] = np.arange(40)[:, None]
+    return Mesh(vertices, sphere.faces.astype(np.int32), vertex_colors=colors, normals=vertices.copy())
+
+
+def test_srgb_agrees_with_its_definition_and_inverts():
+    values = np.arange(256) / 255
+    assert np.allclose(linear_to_srgb(srgb_to_linear(values)), values, atol=1e-6)
+    assert srgb_to_linear(np.array(0.5)) == pytest.approx(0.21404, abs=1e-5)
+    assert srgb_to_linear(np.array(0.04)) == pytest.approx(0.04 / 12.92)
+
+
+def test_sample_texture_meets_texel_centres_and_midpoints():
+    texture = np.array([[[0] * 3, [100] * 3], [[200] * 3, [60] * 3]], np.uint8)
+    uv = np.array([[0.25, 0.75], [0.75, 0.75], [0.25, 0.25], [0.5, 0.75], [0.5, 0.5], [0, 1]])
+    assert sample_texture(texture, uv)[:, 0].tolist() == [0, 100, 200, 50, 90, 0]
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_vertex_colors_survive_the_round_trip(tmp_path, colored, suffix):
+    save_mesh(colored, tmp_path / f"a mesh{suffix}")
+    back = load_mesh(tmp_path / f"a mesh{suffix}")
+    assert np.allclose(back.vertices[back.faces], colored.vertices[colored.faces], atol=1e-6)
+    assert np.array_equal(back.vertex_colors[back.faces], colored.vertex_colors[colored.faces])
+    assert np.allclose(back.normals[back.faces], colored.normals[colored.faces], atol=1e-4)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("size", [1e-6, 0.37, 1e5])
+def test_positions_are_the_very_same_and_stay_apart(tmp_path, suffix, size):
+    """Neighbours of float32 are different vertices: a surface with such edges has to stay closed."""
+    box = trimesh.creation.box().subdivide()
+    vertices = (box.vertices * size).astype(np.float32)
+    vertices[3] = np.nextafter(vertices[box.vertex_neighbors[3][0]], np.float32(np.inf))
+    mesh = Mesh(vertices, box.faces.astype(np.int32))
+    save_mesh(mesh, tmp_path / f"box{suffix}")
+    back = load_mesh(tmp_path / f"box{suffix}")
+    assert np.array_equal(back.vertices[back.faces], vertices[mesh.faces])
+    merged, faces = merge_positions(back)
+    assert len(merged) == len(vertices)
+    assert trimesh.Trimesh(merged, faces, process=False).is_watertight
+
+
+@pytest.mark.parametrize("suffix", [".obj", ".glb", ".npz"])
+def test_textures_survive_the_round_trip(tmp_path, textured, suffix):
+    save_mesh(textured, tmp_path / f"a mesh{suffix}")
+    back = load_mesh(tmp_path / f"a mesh{suffix}")
+    assert np.array_equal(back.texture, textured.texture)
+    assert np.allclose(back.vertices[back.faces], textured.vertices[textured.faces])
+    assert np.allclose(back.uv[back.faces], textured.uv[textured.faces], atol=1e-6)
+
+
+def test_obj_holds_each_position_once_and_keeps_the_seam_in_its_uv(tmp_path, textured):
+    written = save_mesh(textured, tmp_path / "square.obj", {"seed": 7, "class": "coffee mug"})
+    assert [path.name for path in written] == ["square.obj", "square.mtl", "square.png"]
+    text = (tmp_path / "square.obj").read_text()
+    assert len(re.findall(r"^v ", text, re.MULTILINE)) == 4
+    assert len(re.findall(r"^vt ", text, re.MULTILINE)) == 6
+    assert '# class: "coffee mug"' in text
+    assert "# seed: 7" in text
+    material = (tmp_path / "square.mtl").read_text()
+    assert "map_Kd square.png\n" in material, "relative, so that the folder can move"
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "square.png")), textured.texture)
+
+
+def test_trimesh_reads_texture_and_colors(tmp_path, textured, colored):
+    save_mesh(textured, tmp_path / "square.obj")
+    loaded = trimesh.load_mesh(tmp_path / "square.obj", process=False)
+    assert np.array_equal(np.asarray(loaded.visual.material.image), textured.texture)
+    save_mesh(colored, tmp_path / "ball.ply")
+    loaded = trimesh.load_mesh(tmp_path / "ball.ply", process=False)
+    assert np.array_equal(loaded.visual.vertex_colors[:, :3], colored.vertex_colors)
+
+
+def test_glb_follows_gltf(tmp_path, textured, colored):
+    save_mesh(colored, tmp_path / "ball.glb", {"seed": 7})
+    tree, buffer = _glb_parts(tmp_path / "ball.glb")
+    accessor = tree["accessors"][tree["meshes"][0]["primitives"][0]["attributes"]["COLOR_0"]]
+    assert (accessor["componentType"], accessor["type"]) == (5126, "VEC3")
+    start = tree["bufferViews"][accessor["bufferView"]].get("byteOffset", 0)
+    colors = np.frombuffer(buffer, "<f4", accessor["count"] * 3, start).reshape(-1, 3)
+    assert np.allclose(linear_to_srgb(colors) * 255, colored.vertex_colors, atol=0.01), (
+        "linear, and not rounded"
+    )
+    material = tree["materials"][0]["pbrMetallicRoughness"]
+    assert (material["roughnessFactor"], material["metallicFactor"]) == (0.9, 0.0)
+    assert tree["scenes"][0]["extras"] == {"gp3d": {"seed": 7}}
+    save_mesh(textured, tmp_path / "square.glb")
+    scene = trimesh.load_scene(tmp_path / "square.glb", process=False)
+    (loaded,) = scene.geometry.values()
+    assert np.allclose(loaded.visual.uv, textured.uv, atol=1e-6)
+
+
+def _glb_parts(path) -> tuple[dict, bytes]:
+    """The JSON and the buffer of a GLB file, whose chunks are whole and end on multiples of four."""
+    content = path.read_bytes()
+    length = int.from_bytes(content[12:16], "little")
+    tree, buffer = json.loads(content[20 : 20 + length]), content[28 + length :]
+    assert (content[:8], content[16:20]) == (b"glTF\2\0\0\0", b"JSON")
+    assert content[20 + length :][:8] == len(buffer).to_bytes(4, "little") + b"BIN\0"
+    assert (length % 4, len(buffer) % 4) == (0, 0)
+    assert tree["buffers"] == [{"byteLength": len(buffer)}]
+    return tree, buffer
+
+
+def _glb_values(tree: dict, buffer: bytes, number: int) -> np.ndarray:
+    """The rows of an accessor, read as glTF says, with its limits checked."""
+    accessor = tree["accessors"][number]
+    view = tree["bufferViews"][accessor["bufferView"]]
+    width = {"SCALAR": 1, "VEC2": 2, "VEC3": 3}[accessor["type"]]
+    dtype = {5126: "<f4", 5125: "<u4"}[accessor["componentType"]]
+    start = view["byteOffset"] + accessor.get("byteOffset", 0)
+    assert start % 4 == 0
+    assert accessor["count"] * width * 4 <= view["byteLength"]
+    assert view.get("byteStride", width * 4) == width * 4
+    rows = np.frombuffer(buffer, dtype, accessor["count"] * width, start).reshape(-1, width)
+    assert np.array_equal(accessor["min"], rows.min(axis=0))
+    assert np.array_equal(accessor["max"], rows.max(axis=0))
+    return rows
+
+
+@pytest.mark.parametrize("kind", ["textured", "colored", "plain"])
+def test_glb_says_of_its_views_what_they_hold(tmp_path, textured, colored, kind):
+    plain = Mesh(colored.vertices, colored.faces, seen=np.ones(len(colored.vertices), np.uint8))
+    mesh = {"textured": textured, "colored": colored, "plain": plain}[kind]
+    save_mesh(mesh, tmp_path / "mesh.glb", {"seed": 7})
+    tree, buffer = _glb_parts(tmp_path / "mesh.glb")
+    (primitive,) = tree["meshes"][0]["primitives"]
+    names = {"textured": {"TEXCOORD_0"}, "colored": {"COLOR_0", "NORMAL"}, "plain": {"_SEEN"}}[kind]
+    assert set(primitive["attributes"]) == {"POSITION"} | names
+    for number in primitive["attributes"].values():
+        assert len(_glb_values(tree, buffer, number)) == len(mesh.vertices)
+        view = tree["bufferViews"][tree["accessors"][number]["bufferView"]]
+        assert view["target"] == 34962
+        assert "byteStride" in view, "in the colored ball, positions and normals are equal and share a view"
+    assert np.array_equal(_glb_values(tree, buffer, primitive["indices"]).reshape(-1, 3), mesh.faces)
+    indices = tree["bufferViews"][tree["accessors"][primitive["indices"]]["bufferView"]]
+    assert indices["target"] == 34963
+    assert "byteStride" not in indices
+    pictures = {tree["images"][0]["bufferView"]} if kind == "textured" else set()
+    assert all("target" not in tree["bufferViews"][number] for number in pictures)
+
+
+def test_glb_normals_have_length_1_whatever_the_mesh_has(tmp_path, colored):
+    normals = colored.normals.copy()
+    normals[0], normals[1], normals[2] = 0, np.nan, 1.5 * normals[2]
+    save_mesh(replace(colored, normals=normals), tmp_path / "ball.glb")
+    tree, buffer = _glb_parts(tmp_path / "ball.glb")
+    written = _glb_values(tree, buffer, tree["meshes"][0]["primitives"][0]["attributes"]["NORMAL"])
+    assert np.allclose(np.linalg.norm(written, axis=1), 1, atol=1e-6)
+    assert np.allclose(written[2:], colored.normals[2:], atol=1e-6)
+    assert written[:2].tolist() == [[0, 1, 0]] * 2
+
+
+def test_ply_takes_its_colors_from_the_texture(tmp_path, textured):
+    save_mesh(textured, tmp_path / "square.ply")
+    back = load_mesh(tmp_path / "square.ply")
+    assert len(back.vertices) == 4
+    by_position = {
+        tuple(v): tuple(c) for v, c in zip(back.vertices.tolist(), back.vertex_colors.tolist(), strict=True)
+    }
+    assert by_position[(1.0, 0.0, 0.0)] == (200, 30, 10)
+    assert by_position[(0.0, 1.0, 0.0)] == (10, 30, 200)
+
+
+def test_merge_positions_closes_seams(textured):
+    vertices, faces = merge_positions(textured)
+    assert len(vertices) == 4
+    assert np.array_equal(vertices[faces], textured.vertices[textured.faces])
+
+
+def test_recipe_is_json_with_a_version(tmp_path):
+    path = save_recipe({"seed": 3, "level": 9.5}, tmp_path / "deep" / "recipe.json")
+    assert json.loads(path.read_text()) == {"format": "gp3d-recipe", "version": 1, "seed": 3, "level": 9.5}
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_truncated_files_are_refused_in_one_line(tmp_path, colored, suffix):
+    save_mesh(colored, tmp_path / f"whole{suffix}")
+    content = (tmp_path / f"whole{suffix}").read_bytes()
+    for length in (0, 7, 100, len(content) // 2, len(content) - 2):
+        broken = tmp_path / f"broken{suffix}"
+        broken.write_bytes(content[:length])
+        with pytest.raises(MeshError, match=re.escape(str(broken))) as caught:
+            load_mesh(broken)
+        assert "\n" not in str(caught.value)
+
+
+def test_missing_companions_are_named(tmp_path, textured):
+    save_mesh(textured, tmp_path / "square.obj")
+    (tmp_path / "square.png").write_bytes(b"no picture")
+    with pytest.raises(MeshError, match=r"texture square\.png cannot be read"):
+        load_mesh(tmp_path / "square.obj")
+    (tmp_path / "square.mtl").unlink()
+    with pytest.raises(MeshError, match=r"material square\.mtl is missing"):
+        load_mesh(tmp_path / "square.obj")
+
+
+def test_foreign_and_unknown_files_are_refused(tmp_path, colored):
+    np.savez(tmp_path / "other.npz", vertices=colored.vertices, faces=colored.faces)
+    with pytest.raises(MeshError, match="not a gp3d-mesh file"):
+        load_mesh(tmp_path / "other.npz")
+    np.savez(
+        tmp_path / "later.npz", format="gp3d-mesh", version=99, vertices=colored.vertices, faces=colored.faces
+    )
+    with pytest.raises(MeshError, match="expected gp3d-mesh version 1, found 99"):
+        load_mesh(tmp_path / "later.npz")
+    with pytest.raises(MeshError, match="no such file"):
+        load_mesh(tmp_path / "absent.obj")
+    with pytest.raises(MeshError, match=r"expected a name ending in \.obj, \.glb"):
+        save_mesh(colored, tmp_path / "mesh.stl")
+
+
+def test_a_failing_save_leaves_the_old_file_and_nothing_else(tmp_path, textured, colored):
+    save_mesh(textured, tmp_path / "mesh.obj")
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(TypeError):
+        save_mesh(textured, tmp_path / "mesh.obj", {"seed": object()})
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"vertices": np.zeros((3, 3))}, "vertices must be float32"),
+        ({"faces": np.array([[0, 1, 3]], np.int32)}, "faces name vertices 0 to 3, there are 3"),
+        ({"faces": np.zeros((0, 3), np.int32)}, "at least one face"),
+        ({"vertices": np.full((3, 3), np.nan, np.float32)}, "finite"),
+        ({"texture": np.zeros((4, 4, 3), np.uint8)}, "needs uv"),
+        (
+            {"vertex_colors": np.zeros((2, 3), np.uint8)},
+            r"vertex_colors must be uint8 \[3, 3\], found uint8 \[2, 3\]",
+        ),
+    ],
+)
+def test_mesh_refuses_arrays_that_do_not_fit(change, message):
+    arrays = {"vertices": np.eye(3, dtype=np.float32), "faces": np.array([[0, 1, 2]], np.int32)}
+    with pytest.raises(MeshError, match=message):
+        Mesh(**(arrays | change))

@@ -1,0 +1,241 @@
+"""The worker's `picture`: the mesh of the command line, errors in the words of the protocol, nothing left behind."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from gp3d_core import pretrained as box
+from gp3d_core.generation.recipes import RecipeError, read_recipe
+from gp3d_core.hashing import digest
+from gp3d_core.meshing.mesh_io import load_mesh
+from gp3d_core.snapshots.metadata import SnapshotError
+from gp3d_core.vq3d.config import RenderConfig
+from gp3d_core.vq3d.files.tokenizer_file import load_tokenizer, save_tokenizer
+from gp3d_core.vq3d.models.tokenizer import Tokenizer
+from gp3d_core.vq3d.presets import resolve
+from gp3d_core.vq3d.scenes.mesh import SceneMeshOptions, backdrop, mesh_of
+from gp3d_core.vq3d.scenes.reconstruction import read_picture, reconstruct
+from gp3d_core.vq3d.scenes.scenefile import Part, Scene, save_scene
+from gp3d_core.worker.image_session import PictureStudio
+from gp3d_core.worker.model_session import problem_of
+from gp3d_core.worker.protocol import Problem, read_request
+from tests.core.vq3d.test_prior import MICRO
+from tests.core.worker.test_server import Client
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with a tokenizer that was never trained and a picture."""
+    folder = tmp_path_factory.mktemp("picturing")
+    torch.manual_seed(0)
+    config = resolve("tiny32", MICRO)
+    save_tokenizer(folder / "tokenizer.safetensors", Tokenizer(config), config, [], 0)
+    noise = np.random.default_rng(0).integers(0, 256, (20, 33, 3), np.uint8)
+    Image.fromarray(noise).save(folder / "my owl.png")
+    return folder
+
+
+def ask(place, **changes):
+    """The options of a request."""
+    fields = {"id": "p", "op": "picture", "dir": str(place / "out"), "grid": 12, "color": "vertex"}
+    fields |= {"picture": str(place / "my owl.png"), "tokenizer": str(place / "tokenizer.safetensors")}
+    return fields | changes
+
+
+def make(place, **changes):
+    """What is published for a request, with its files in place."""
+    made = {}
+
+    def publish(move, result):
+        move()
+        made.update(result)
+
+    request = read_request(json.dumps(ask(place, **changes)).encode())
+    PictureStudio("cpu").mesh(request.options, lambda *step: None, publish)
+    return made
+
+
+def expected(place):
+    snapshot = load_tokenizer(place / "tokenizer.safetensors")
+    image = read_picture(place / "my owl.png", snapshot.config.training.resolution)
+    scene = reconstruct(snapshot, image, "my owl.png")
+    return mesh_of(scene, SceneMeshOptions(grid=12, color="vertex"))[0]
+
+
+def test_a_picture_becomes_the_mesh_of_the_command_line(place, tmp_path):
+    made = make(place, dir=str(tmp_path), formats=["npz", "ply"])
+    names = {"my owl.npz", "my owl.ply", "my owl.recipe.json", "my owl.view.png"}
+    assert {path.name for path in tmp_path.iterdir()} == names
+    mesh, own = load_mesh(made["files"]["npz"]), expected(place)
+    np.testing.assert_array_equal(mesh.vertices, own.vertices)
+    np.testing.assert_array_equal(mesh.vertex_colors, own.vertex_colors)
+    assert Image.open(made["view"]).size == (512, 256)
+
+
+def test_the_recipe_names_picture_and_tokenizer_with_their_hashes(place, tmp_path):
+    made = make(place, dir=str(tmp_path))
+    tokenizer = place / "tokenizer.safetensors"
+    recipe, hashed = made["recipe"], digest(tokenizer)
+    assert (recipe["tokenizer_name"], recipe["tokenizer"]) == ("tokenizer.safetensors", hashed)
+    assert (recipe["picture"], recipe["picture_sha256"]) == ("my owl.png", digest(place / "my owl.png"))
+    assert not {"class", "seed", "truncation", "snapshot"} & recipe.keys()
+    assert made["tokenizer"] == {"name": tokenizer.name, "path": str(tokenizer), "sha256": hashed[:12]}
+    assert load_mesh(made["files"]["npz"]).faces.shape == (made["faces"], 3)
+    with pytest.raises(RecipeError, match=r"recipe of the picture my owl\.png.*vq3d reconstruct"):
+        read_recipe(Path(made["recipe_path"]))
+
+
+def test_the_tokenizer_in_the_box_goes_by_that_name(place, tmp_path, monkeypatch):
+    monkeypatch.setattr(box, "_VQ3D", tmp_path / "none")
+    with pytest.raises(Problem, match="brings no VQ3D tokenizer") as caught:
+        make(place, dir=str(tmp_path), tokenizer="box")
+    assert caught.value.code == "E_NO_WEIGHTS"
+    monkeypatch.setattr(box, "_VQ3D", place)
+    made = make(place, dir=str(tmp_path), tokenizer="box")
+    assert (made["tokenizer"]["name"], made["recipe"]["tokenizer_name"]) == ("box", "box")
+
+
+def test_a_scene_file_is_taken_like_the_picture_it_came_from(place, tmp_path):
+    snapshot = load_tokenizer(place / "tokenizer.safetensors")
+    image = read_picture(place / "my owl.png", snapshot.config.training.resolution)
+    save_scene(reconstruct(snapshot, image, "my owl.png"), tmp_path / "owl.safetensors")
+    made = make(place, dir=str(tmp_path / "out"), picture=str(tmp_path / "owl.safetensors"), tokenizer="box")
+    np.testing.assert_array_equal(load_mesh(made["files"]["npz"]).vertices, expected(place).vertices)
+    assert (made["tokenizer"]["name"], made["recipe"]["tokenizer"]) == ("scene", digest(snapshot.path))
+    with pytest.raises(SnapshotError, match="scene"):
+        make(place, dir=str(tmp_path / "out"), picture=str(snapshot.path), tokenizer="box")
+
+
+def wall_and(things):
+    """A field: a wall from the depth 4 on, and balls (centre, radius) before it, all opaque."""
+
+    def field(points):
+        inside = points[..., 2:] < 1 - 4.0
+        for centre, radius in things:
+            inside = inside | ((points - torch.tensor(centre)).norm(dim=-1, keepdim=True) < radius)
+        return torch.full_like(points, 0.5), inside * 200.0
+
+    return field
+
+
+def scene_of(monkeypatch, things, pivot=1.0):
+    """A scene with that field; its planes are not asked."""
+    config = resolve("tiny32", MICRO)
+    tokenizer = Tokenizer(config)
+    part = Part(torch.zeros(1), tokenizer.field_decoder, config.decoder, "", "balls")
+    scene = Scene((part,), replace(config.camera, near=0.5, far=8.0), RenderConfig(steps=64), 32, pivot)
+    monkeypatch.setattr(Scene, "field", lambda self: wall_and(things))
+    return scene
+
+
+PLAIN = SceneMeshOptions(grid=64, level=100.0, color="none")
+
+
+def test_the_backdrop_is_cut_off_between_it_and_the_subject(monkeypatch):
+    scene = scene_of(monkeypatch, [((0.0, 0.0, 0.0), 0.3)])
+    mesh, facts = mesh_of(scene, PLAIN)
+    depth = 1 - mesh.vertices[:, 2]
+    assert facts["components"] == 1
+    np.testing.assert_allclose([depth.min(), depth.max()], [0.7, 1.3], atol=0.05)
+    whole, told = mesh_of(scene, replace(PLAIN, crop_depth=None))
+    assert (1 - whole.vertices[:, 2]).max() == pytest.approx(8.0, rel=0.01)
+    assert told["cut"] is None
+
+
+def test_a_cut_is_where_normalised_inverse_depth_says(monkeypatch):
+    scene = scene_of(monkeypatch, [((0.0, 0.0, 0.0), 0.3)])
+    mesh, facts = mesh_of(scene, replace(PLAIN, crop_depth=0.0))  # 1 / depth = (1/0.5 + 1/8) / 2
+    assert (1 - mesh.vertices[:, 2]).max() == pytest.approx(2 / (2 + 1 / 8), abs=0.02)
+    assert facts["cut"] == 0.0
+
+
+def test_what_views_turn_about_is_never_taken_for_backdrop(monkeypatch):
+    balls = [((0.0, 0.0, -1.5), 0.3), ((0.0, -0.3, 0.3), 0.2)]  # the subject is far, another thing near
+    near, subject = mesh_of(scene_of(monkeypatch, balls, pivot=0.7), PLAIN)[0], 2.2
+    far = mesh_of(scene_of(monkeypatch, balls, pivot=subject), PLAIN)[0]
+    assert (1 - near.vertices[:, 2]).max() < subject < (1 - far.vertices[:, 2]).max() < 4.0
+
+
+def test_all_pieces_stay_but_specks(monkeypatch):
+    balls = [((-0.15, 0.0, 0.0), 0.12), ((0.15, 0.0, 0.0), 0.08), ((0.0, 0.2, 0.0), 0.022)]
+    scene = scene_of(monkeypatch, balls)
+    counts = {
+        kept: mesh_of(scene, replace(PLAIN, largest=kept))[1]["components"] for kept in ("auto", None, 1)
+    }
+    assert counts == {"auto": 2, None: 3, 1: 1}
+
+
+def test_a_scene_of_one_depth_has_no_backdrop(monkeypatch):
+    scene = scene_of(monkeypatch, [])
+    monkeypatch.setattr(Scene, "field", lambda self: lambda p: (p * 0 + 0.5, p[..., 2:] * 0))
+    assert backdrop(scene) is None
+
+
+def test_what_cannot_be_used_has_its_code(place, tmp_path):
+    (tmp_path / "letter.png").write_text("Dear sir")
+    (tmp_path / "empty").mkdir()
+    cases = {
+        "E_PICTURE": {"picture": str(tmp_path / "letter.png")},
+        "E_NO_WEIGHTS": {"tokenizer": str(tmp_path / "empty")},
+        "E_BAD_WEIGHTS": {"tokenizer": str(tmp_path / "letter.png")},
+        "E_EMPTY_MESH": {"level": 1e9},
+    }
+    for code, changes in cases.items():
+        with pytest.raises(ValueError, match=r"\w") as caught:
+            make(place, dir=str(tmp_path / "out"), **changes)
+        assert problem_of(caught.value).code == code
+    with pytest.raises(ValueError, match="no picture at"):
+        make(place, picture=str(tmp_path / "none.png"))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"crop_box": None}, {"dir": "here"}, {"picture": ""}, {"grid": 7}, {"keep": "all"}, {"crop_depth": 2}],
+)
+def test_requests_out_of_range_are_refused(place, changes):
+    with pytest.raises(Problem):
+        read_request(json.dumps(ask(place, **changes)).encode())
+
+
+def test_documented_request_is_valid():
+    text = (ROOT / "docs/serve.md").read_text(encoding="utf-8")
+    line = re.search(r"^\{.*\"op\": \"picture\".*\}$", text, re.MULTILINE)[0]
+    assert read_request(line.encode()).options["grid"] == 128
+
+
+def test_a_cancelled_picture_writes_nothing(place, tmp_path):
+    def stop(stage, done, total):
+        if stage == "write":
+            raise InterruptedError
+
+    options = read_request(json.dumps(ask(place, dir=str(tmp_path))).encode()).options
+    with pytest.raises(InterruptedError):
+        PictureStudio("cpu").mesh(options, stop, lambda *_: None)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_worker_makes_pictures_without_another_model(place, tmp_path):
+    client = Client(tmp_path / "none.safetensors")
+    try:
+        assert client.wait("error")["code"] == "E_NO_WEIGHTS"
+        fields = {
+            key: value for key, value in ask(place, dir=str(tmp_path)).items() if key not in ("id", "op")
+        }
+        result = client.ask("picture", **fields)
+        assert result["event"] == "result"
+        assert result["faces"] == len(expected(place).faces)
+        assert list(result["stages"]) == ["planes", "density", "surface", "color", "write"]
+        assert client.ask("picture", **fields | {"picture": str(tmp_path)})["code"] == "E_PICTURE"
+    finally:
+        client.process.kill()
