@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from gp3d_core.pretrained import box_path
+from gp3d_core.pretrained import pretrained_path
 from gp3d_core.snapshots.metadata import read_snapshot_facts
 from gp3d_core.snapshots.run_folder import newest_snapshot
 
@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = str(options.threads)
-    path = options.snapshot or box_path()
+    path = options.snapshot or pretrained_path()
     path = newest_snapshot(path) if path.is_dir() else path
     name = options.name or read_snapshot_facts(path).classes[0]["name"]
     size = path.stat().st_size / 1e6

@@ -26,7 +26,7 @@ from gp3d_core.rendering.cameras import Cameras, sample_cameras, sample_rays
 from gp3d_core.rendering.patches import sample_patches
 from gp3d_core.rendering.triplane_density import point_grid
 from gp3d_core.rendering.volume import render
-from gp3d_core.rng import stream
+from gp3d_core.rng import generator_for
 
 BACKENDS = ("reference", "triton")
 
@@ -98,7 +98,7 @@ def renderer(rows: Rows, sizes: Sizes, backends: tuple[str, ...], mode: str) -> 
     """The two-pass render, at the training shape forward and with all gradients, and of whole images."""
     config = sizes.config
     settings, patch = config.generator, config.patch.resolution
-    source = stream("bench", device=rows.device)
+    source = generator_for("bench", device=rows.device)
 
     def scene(count: int, side: int, patches: bool) -> tuple[torch.Tensor, Cameras, Any]:
         planes = torch.randn(
@@ -116,13 +116,13 @@ def renderer(rows: Rows, sizes: Sizes, backends: tuple[str, ...], mode: str) -> 
         rays_o, rays_d = sample_rays(cameras, side, windows)
         field = TriplaneField(planes, decoder, config.camera.box)
         options = replace(config.render, backend=backend)
-        draws = stream("bench draws", device=rows.device)
+        draws = generator_for("bench draws", device=rows.device)
         seen = render(field, rays_o, rays_d, config.camera, options, jitter=True, generator=draws)
         return torch.cat([seen.rgb, seen.depth, seen.opacity], dim=-1)
 
-    def silent(backend: str, *things: Any) -> None:
+    def silent(backend: str, *objects: Any) -> None:
         with torch.no_grad():
-            forward(backend, *things)
+            forward(backend, *objects)
 
     def with_gradients(backend: str, planes: torch.Tensor, cameras: Cameras, windows: Any, side: int) -> None:
         planes = planes.detach().requires_grad_()

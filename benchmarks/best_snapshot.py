@@ -22,7 +22,7 @@ from gp3d_core.distributed import pick_device
 from gp3d_core.metrics.features import SQUEEZENET, FeatureNetwork, open_network
 from gp3d_core.metrics.frechet import fit_gaussian, frechet_distance
 from gp3d_core.networks.latents import sample_latents
-from gp3d_core.rng import stream
+from gp3d_core.rng import generator_for
 from gp3d_core.snapshots.snapshot import load_snapshot
 from gp3d_core.visualization import rgb_to_uint8
 
@@ -89,7 +89,7 @@ def generated(path: Path, dataset: Dataset, count: int, device: torch.device) ->
             len(snapshot.classes),
             min(_BATCH, count - start),
             nimg=snapshot.nimg,
-            generator=stream("best snapshot", start),
+            generator=generator_for("best snapshot", start),
             angles=custom,
         )
         z, c = some.z.to(device), None if some.c is None else some.c.to(device)

@@ -21,7 +21,7 @@ from gp3d_core.config.presets import resolve
 from gp3d_core.datasets.dataset import Dataset
 from gp3d_core.distributed import World
 from gp3d_core.rendering.cameras import PARAMETERS, sample_cameras
-from gp3d_core.rng import stream
+from gp3d_core.rng import generator_for
 from gp3d_core.signals import Interruption
 from gp3d_core.snapshots.run_folder import RunFolder
 from gp3d_core.training.gan import TrainState, train
@@ -61,7 +61,7 @@ def draw(states: dict[str, TrainState], path: Path) -> None:
     figure = Figure(figsize=(8, 2.2 * len(states)), layout="constrained")
     axes = figure.subplots(len(states), len(SHOWN))
     for row, (name, state) in zip(axes, states.items(), strict=True):
-        prior = sample_cameras(state.config.camera, 512, stream("camera collapse")).flat()
+        prior = sample_cameras(state.config.camera, 512, generator_for("camera collapse")).flat()
         _, posterior = camera_samples(state)
         for axis, parameter in zip(row, SHOWN, strict=True):
             column = PARAMETERS.index(parameter)

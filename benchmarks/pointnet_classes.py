@@ -19,7 +19,7 @@ from gp3d_core.evaluation.shapes.library import model_clouds, read_library
 from gp3d_core.metrics.pointnet import cloud_features, load_pointnet
 
 _NAMES = (
-    "airplane bathtub bed bench bookshelf bottle bowl car chair cone cup curtain desk door dresser flower_pot "
+    "airplane bathtub bed bench bookshelf bottle bowl car chair cone cup curtain queue door dresser flower_pot "
     "glass_box guitar keyboard lamp laptop mantel monitor night_stand person piano plant radio range_hood sink sofa "
     "stairs stool table tent toilet tv_stand vase wardrobe xbox"
 )

@@ -32,7 +32,7 @@ from gp3d_core.datasets.dataset import Dataset
 from gp3d_core.distributed import pick_device
 from gp3d_core.errors import GP3DError
 from gp3d_core.evaluation.run import Request, evaluate, parse_metrics
-from gp3d_core.generation.sampling import generate, open_snapshot, view, wishes
+from gp3d_core.generation.sampling import generate, object_specs, open_snapshot, view
 from gp3d_core.metrics.features import open_network
 from gp3d_core.metrics.pointnet import PointNet, load_pointnet
 from gp3d_core.metrics.score import Score
@@ -224,10 +224,10 @@ def draw_samples(results: Sequence[Result], dataset: Path, device: str, path: Pa
     lines: list[tuple[str, list[np.ndarray]]] = [("rendered data: colour and depth", pictures)]
     for result in results:
         snapshot, pictures = open_snapshot(result.snapshot, device), []
-        known = wishes(snapshot, None, range(_PAIRS))
+        known = object_specs(snapshot, None, range(_PAIRS))
         some = known[:: max(1, len(known) // _PAIRS)][:_PAIRS]
-        for wish in some:
-            seen = view(snapshot, generate(snapshot, wish, 1.0))
+        for spec in some:
+            seen = view(snapshot, generate(snapshot, spec, 1.0))
             pictures.append(rgb_to_uint8(seen.rgb)[0])
             pictures.append(depth_to_uint8(seen.depth, config.camera.t_near, config.camera.t_far)[0])
         lines.append((f"{result.row.title}, {result.images} images", pictures))

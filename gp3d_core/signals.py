@@ -10,7 +10,7 @@ from dataclasses import dataclass
 Progress = Callable[[str, int, int], None]  # stage, steps done, steps in all; may raise, which stops the job
 
 
-def quiet(stage: str, done: int, total: int) -> None:
+def no_progress(stage: str, done: int, total: int) -> None:
     """Progress that nobody watches."""
 
 

@@ -21,7 +21,7 @@ import numpy as np
 from PIL import Image
 
 from gp3d_core.errors import GP3DError
-from gp3d_core.pretrained import has_box
+from gp3d_core.pretrained import has_pretrained
 from gp3d_core.visualization import caption, save_picture, sheet, stack
 
 ASSET = "coffee mug"
@@ -48,7 +48,7 @@ def run_demo(out: Path, *, minutes: float) -> int:
     asset, models, dataset, run, meshes = (out / name for name in names)
     out.mkdir(parents=True, exist_ok=True)
     times: dict[str, float] = {}
-    if has_box():
+    if has_pretrained():
         with _stage("asset", times):
             _call("gp3d_core.cli", "mesh", "--class", ASSET, "--seeds", 0, "--out", asset, "--compare")
         print(f"a {ASSET} after {times['asset']:.0f} s: {asset}", file=sys.stderr)

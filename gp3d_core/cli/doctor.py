@@ -22,7 +22,7 @@ from typing import Literal
 
 import gp3d_core
 from gp3d_core.hashing import digest
-from gp3d_core.pretrained import box_path, has_box
+from gp3d_core.pretrained import has_pretrained, pretrained_path
 
 PYTHONS = ((3, 11), (3, 12))
 OLDEST_TORCH = (2, 11)
@@ -235,13 +235,13 @@ def _no_blender(found: str, remedy: str) -> Check:
 
 def check_box() -> Check:
     """Whether the model in the box is there and can be read; its classes, size and SHA-256."""
-    if not has_box():
+    if not has_pretrained():
         return Check("box", "note", "the model in the box is missing", _NO_BOX)
     try:
         from gp3d_core.snapshots.metadata import SnapshotError, read_snapshot_facts
     except ImportError as error:
         return Check("box", "missing", _first_line(error), "make setup, or pip install .")
-    path = box_path()
+    path = pretrained_path()
     try:
         classes = len(read_snapshot_facts(path).classes)
     except SnapshotError as error:

@@ -233,11 +233,11 @@ def _mesh(options: argparse.Namespace) -> int:
     _share_cores()
     from gp3d_core.generation.recipes import options_of, read_recipe, snapshot_of
     from gp3d_core.generation.sampling import (
+        object_specs,
         open_snapshot,
         parse_level,
         parse_seeds,
-        wish_of,
-        wishes,
+        spec_of_recipe,
         write_meshes,
     )
 
@@ -247,7 +247,7 @@ def _mesh(options: argparse.Namespace) -> int:
             raise UsageError("--class does not go with --recipe, which names its class and seed")
         recipe = read_recipe(options.recipe)
         snapshot = open_snapshot(snapshot_of(recipe, options.recipe, options.snapshot), options.device)
-        objects, truncation = [wish_of(snapshot, recipe)], recipe["truncation"]
+        objects, truncation = [spec_of_recipe(snapshot, recipe)], recipe["truncation"]
         chosen = options_of(recipe)
     else:
         if options.snapshot is None and not options.classes:
@@ -264,7 +264,7 @@ def _mesh(options: argparse.Namespace) -> int:
         }
         seeds, truncation = parse_seeds(options.seeds), options.truncation
         snapshot = open_snapshot(chosen_model(options.snapshot), options.device)
-        objects = wishes(snapshot, options.classes, seeds)
+        objects = object_specs(snapshot, options.classes, seeds)
     for path in write_meshes(
         snapshot,
         objects,
@@ -298,12 +298,12 @@ def _render(options: argparse.Namespace) -> int:
         raise UsageError(f"--frames is for films, --kind {options.kind} has none")
     if options.kind == "sheet" and (options.depth or options.normals):
         raise UsageError("--depth and --normals are for stills and films: choose another --kind")
-    from gp3d_core.generation.sampling import open_snapshot, parse_seeds, wishes, write_sheet
+    from gp3d_core.generation.sampling import object_specs, open_snapshot, parse_seeds, write_sheet
     from gp3d_core.generation.video import FRAMES, write_films, write_stills
 
     seeds = parse_seeds(options.seeds)
     snapshot = open_snapshot(chosen_model(options.snapshot), options.device)
-    objects = wishes(snapshot, options.classes, seeds)
+    objects = object_specs(snapshot, options.classes, seeds)
     seen = {"truncation": options.truncation, "resolution": options.resolution}
     if options.kind == "sheet":
         out = options.out or Path("sheet.png")
@@ -323,10 +323,10 @@ def _render(options: argparse.Namespace) -> int:
 
 def _serve(options: argparse.Namespace) -> int:
     _share_cores()
-    from gp3d_core.pretrained import has_box
+    from gp3d_core.pretrained import has_pretrained
     from gp3d_core.worker.server import serve
 
-    if options.snapshot is None and has_box():  # without it the client is told, and may load another
+    if options.snapshot is None and has_pretrained():  # without it the client is told, and may load another
         chosen_model(None)
     return serve(
         options.snapshot,

@@ -46,10 +46,10 @@ def chosen_model(named: Path | None) -> Path:
     """The snapshot or run folder that was named, else the model in the box, which is announced on stderr."""
     if named is not None:
         return named
-    from gp3d_core.pretrained import box_path
+    from gp3d_core.pretrained import pretrained_path
     from gp3d_core.snapshots.metadata import read_snapshot_facts
 
-    path = box_path()
+    path = pretrained_path()
     count = len(read_snapshot_facts(path).classes)
     print(f"using the model in the box: {count} classes; see gp3d classes", file=sys.stderr)
     return path
@@ -57,10 +57,10 @@ def chosen_model(named: Path | None) -> Path:
 
 def _file(named: Path | None) -> Path:
     """The snapshot file of a path, or of the box."""
-    from gp3d_core.pretrained import box_path
+    from gp3d_core.pretrained import pretrained_path
     from gp3d_core.snapshots.run_folder import newest_snapshot
 
-    path = box_path() if named is None else named
+    path = pretrained_path() if named is None else named
     return newest_snapshot(path) if path.is_dir() else path
 
 

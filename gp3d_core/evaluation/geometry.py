@@ -40,7 +40,7 @@ from gp3d_core.metrics.score import Score
 from gp3d_core.networks.decoder import TriplaneField
 from gp3d_core.rendering.cameras import Cameras, sample_rays, turn_camera
 from gp3d_core.rendering.volume import Field, render
-from gp3d_core.rng import stream
+from gp3d_core.rng import generator_for
 from gp3d_core.snapshots.snapshot import Snapshot
 from gp3d_core.visualization import rgb_to_uint8
 
@@ -145,8 +145,8 @@ def measure_geometry(
     ) as bar:
         for record, images in shared:
             samples = [
-                _sample(snapshot, truth, images, wish, index, truncation, bar)
-                for wish, index in zip(
+                _sample(snapshot, truth, images, spec, index, truncation, bar)
+                for spec, index in zip(
                     objects_of(record, count, seed), _draw(images, count, seed, record["name"]), strict=True
                 )
             ]
@@ -166,14 +166,14 @@ def _sample(
     snapshot: Snapshot,
     truth: TruthViews,
     images: Sequence[int],
-    wish: Any,
+    spec: Any,
     index: int,
     truncation: float,
     bar: tqdm,
 ) -> tuple[dict[str, float | None], Card]:
     """All measures of one object as the camera of the truth's image `index` sees it, and its card."""
     config, size = snapshot.config, truth.dataset.resolution
-    field: TriplaneField = snapshot.generator.field(generate(snapshot, wish, truncation).planes)
+    field: TriplaneField = snapshot.generator.field(generate(snapshot, spec, truncation).planes)
     camera = truth.cameras[index].to(field.planes.device)
     seen = look(field.fast(), camera, config, size)
     other = look(field.fast(), turn_camera(camera.to("cpu"), TURN).to(field.planes.device), config, size)
@@ -200,14 +200,14 @@ def _floor(truth: TruthViews, images: Sequence[int], index: int) -> dict[str, fl
 
 def _few(candidates: Sequence[int], index: int) -> list[int]:
     """At most 24 of the candidates, always the same for one image, itself among them if it was."""
-    order = torch.randperm(len(candidates), generator=stream("candidates", index))[:_CANDIDATES]
+    order = torch.randperm(len(candidates), generator=generator_for("candidates", index))[:_CANDIDATES]
     kept = [candidates[i] for i in order.tolist()]
     return [index, *kept[1:]] if index in candidates and index not in kept else kept
 
 
 def _draw(images: Sequence[int], count: int, seed: int, name: str) -> list[int]:
     """`count` of a class's images, each as often as any other, but for one."""
-    order = torch.randperm(len(images), generator=stream("truth views", seed, name)).tolist()
+    order = torch.randperm(len(images), generator=generator_for("truth views", seed, name)).tolist()
     return [images[order[i % len(order)]] for i in range(count)]
 
 

@@ -21,7 +21,7 @@ from gp3d_core.metrics.inception_score import SPLITS, inception_score
 from gp3d_core.metrics.kernel_distance import SUBSET_SIZE, SUBSETS, kernel_distance
 from gp3d_core.metrics.manifold import NEIGHBOURS, precision_recall
 from gp3d_core.metrics.score import Score
-from gp3d_core.rng import stream
+from gp3d_core.rng import generator_for
 
 FRECHET = {"fid2k": 2048, "fid50k": 50_000}  # generated images; against all real ones
 IMAGE_METRICS = (*FRECHET, "kid", "is", "pr")
@@ -87,7 +87,7 @@ class ImageScores:
         return self._score(metric, frechet_distance(real, fake), n, facts)
 
     def _kernel(self, n: int) -> list[Score]:
-        draws = stream("evaluation", "kid", self.sampler.seed)
+        draws = generator_for("evaluation", "kid", self.sampler.seed)
         real = self._some_real(n)
         fake = torch.cat(list(self.fake.read("features", n)))
         mean, spread = kernel_distance(real, fake, draws)
@@ -117,7 +117,7 @@ class ImageScores:
     def _some_real(self, most: int) -> Tensor:
         """Features of all real images, or of `most` of them drawn at random."""
         total = len(self.dataset)
-        draws = stream("evaluation", "real images", self.sampler.seed)
+        draws = generator_for("evaluation", "real images", self.sampler.seed)
         chosen = torch.randperm(total, generator=draws)[:most].sort().values
         return self.real.rows("features", chosen)
 

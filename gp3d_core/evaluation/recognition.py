@@ -30,7 +30,7 @@ from gp3d_core.generation.sampling import generate
 from gp3d_core.metrics.classifier import STEPS, SmallClassifier, classify, train_classifier
 from gp3d_core.metrics.score import Score
 from gp3d_core.networks.foreign_weights import WeightsError, fill
-from gp3d_core.rng import stream
+from gp3d_core.rng import generator_for
 from gp3d_core.snapshots.snapshot import Snapshot
 from gp3d_core.visualization import rgb_to_uint8
 
@@ -200,13 +200,15 @@ def generated_views(
     """`count` objects of a class, uint8 [count,3,R,R], each seen by the camera of a held-out real view of the class."""
     own = views.of_class(record)
     held_out = [index for index in own if views.models[index] in views.held_out] or own
-    order = torch.randperm(len(held_out), generator=stream("recognition", seed, record["name"])).tolist()
+    order = torch.randperm(
+        len(held_out), generator=generator_for("recognition", seed, record["name"])
+    ).tolist()
     pictures = []
-    for i, wish in enumerate(objects_of(record, count, seed)):
-        thing = generate(snapshot, wish, truncation)
-        camera = views.cameras[held_out[order[i % len(order)]]].to(thing.ws.device)
+    for i, spec in enumerate(objects_of(record, count, seed)):
+        obj = generate(snapshot, spec, truncation)
+        camera = views.cameras[held_out[order[i % len(order)]]].to(obj.ws.device)
         seen = snapshot.generator.view(
-            thing.ws, camera, planes=thing.planes, resolution=views.dataset.resolution, chunk=_RAYS
+            obj.ws, camera, planes=obj.planes, resolution=views.dataset.resolution, chunk=_RAYS
         )
         pictures.append(torch.from_numpy(rgb_to_uint8(seen.rgb)).permute(0, 3, 1, 2))
         bar.update()

@@ -23,7 +23,7 @@ from gp3d_core.errors import GP3DError
 from gp3d_core.networks.generator import GeneratorOutput
 from gp3d_core.networks.latents import Latents, class_centre, sample_latents
 from gp3d_core.rendering.cameras import Cameras
-from gp3d_core.rng import stream
+from gp3d_core.rng import generator_for
 from gp3d_core.snapshots.snapshot import Snapshot
 
 BLOCK = 16
@@ -72,7 +72,9 @@ class Sampler:
     def latents(self, purpose: str, number: int, count: int) -> Latents:
         """What block `number` of `count` samples is made from; `purpose` keeps different uses apart."""
         snapshot = self.snapshot
-        draws = stream("evaluation", purpose, self.seed, number)  # on the CPU: the same on every device
+        draws = generator_for(
+            "evaluation", purpose, self.seed, number
+        )  # on the CPU: the same on every device
         latents = sample_latents(
             snapshot.config,
             self.labels,
@@ -98,7 +100,7 @@ class Sampler:
         generator = self.snapshot.generator
         centre = None if self.truncation == 1.0 else self._centres(latents)
         ws = generator.mapping(latents.z, latents.c, truncation=self.truncation, centre=centre)
-        noise = stream("evaluation noise", purpose, self.seed, number, device=self.device)
+        noise = generator_for("evaluation noise", purpose, self.seed, number, device=self.device)
         planes = generator.backbone(ws, "random", noise)
         return generator.view(ws, adapt(latents), planes=planes, chunk=_RAYS, cut_quantile=cut_quantile)
 

@@ -17,7 +17,7 @@ from gp3d_core.errors import GP3DError
 from gp3d_core.hashing import digest
 from gp3d_core.meshing.mesh_io import VERSION
 from gp3d_core.meshing.pipeline import MeshOptions
-from gp3d_core.pretrained import NAME, box_path, name_of
+from gp3d_core.pretrained import NAME, name_of, pretrained_path
 from gp3d_core.snapshots.run_folder import runs_below
 
 _LIBRARIES = ("torch", "numpy", "PyMCubes", "fast-simplification", "xatlas")
@@ -102,7 +102,7 @@ def snapshot_of(recipe: dict[str, Any], recipe_path: Path, given: Path | None) -
     """
     name = str(recipe.get("snapshot", ""))
     if given is None and name == NAME:
-        path = box_path()
+        path = pretrained_path()
     elif given is None:
         path = recipe_path.parent / str(recipe.get("snapshot_path", name))
     else:

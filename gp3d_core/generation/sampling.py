@@ -29,9 +29,9 @@ from gp3d_core.meshing.mesh_io import Mesh, save_mesh, save_recipe
 from gp3d_core.meshing.pipeline import Finished, MeshOptions, RawLevel, finish_mesh
 from gp3d_core.networks.generator import GeneratorOutput
 from gp3d_core.networks.latents import style_codes
-from gp3d_core.pretrained import box_path, name_of
+from gp3d_core.pretrained import name_of, pretrained_path
 from gp3d_core.rendering.cameras import mean_camera, turn_camera
-from gp3d_core.signals import Progress, quiet
+from gp3d_core.signals import Progress, no_progress
 from gp3d_core.snapshots.run_folder import newest_snapshot
 from gp3d_core.snapshots.snapshot import Snapshot, load_snapshot
 from gp3d_core.visualization import depth_to_uint8, rgb_to_uint8, save_picture, sheet
@@ -49,7 +49,7 @@ class RequestError(GP3DError):
 
 
 @dataclass(frozen=True)
-class Wish:
+class ObjectSpec:
     """One object to make: a class record of the snapshot, without ratings, its label, and a seed."""
 
     record: dict[str, Any]
@@ -68,7 +68,7 @@ def open_snapshot(path: Path | None = None, device: str = "auto") -> Snapshot:
 
     None is the model in the box.
     """
-    path = box_path() if path is None else path
+    path = pretrained_path() if path is None else path
     return load_snapshot(newest_snapshot(path) if path.is_dir() else path, pick_device(device))
 
 
@@ -105,7 +105,7 @@ def parse_level(text: str) -> float | RawLevel | Literal["auto"]:
     return level
 
 
-def wishes(snapshot: Snapshot, classes: Sequence[str] | None, seeds: Sequence[int]) -> list[Wish]:
+def object_specs(snapshot: Snapshot, classes: Sequence[str] | None, seeds: Sequence[int]) -> list[ObjectSpec]:
     """All classes × seeds; None for `classes` means all that the snapshot knows.
 
     Raises UnknownClassError, with a suggestion, for a class that the snapshot does not know.
@@ -113,42 +113,42 @@ def wishes(snapshot: Snapshot, classes: Sequence[str] | None, seeds: Sequence[in
     if not snapshot.classes:
         if classes:
             raise RequestError(f"{snapshot.path} was trained without classes; leave --class out")
-        return [Wish({"name": "object"}, 0, seed) for seed in seeds]
+        return [ObjectSpec({"name": "object"}, 0, seed) for seed in seeds]
     known = snapshot.classes
     chosen = {find_class(query, known=known).label for query in classes} if classes else None
     records = [record for record in known if chosen is None or record["label"] in chosen]
-    return [Wish(unrated(record), int(record["label"]), seed) for record in records for seed in seeds]
+    return [ObjectSpec(unrated(record), int(record["label"]), seed) for record in records for seed in seeds]
 
 
 @dataclass(frozen=True, eq=False)
 class Generated:
     """An object with its tri-planes, made once for all views, the mesh and the texture."""
 
-    wish: Wish
+    spec: ObjectSpec
     truncation: float
     ws: Tensor
     planes: Tensor
 
 
 @torch.no_grad()
-def generate(snapshot: Snapshot, wish: Wish, truncation: float = 0.7) -> Generated:
-    """The object that `wish` names."""
-    ws = style_codes(snapshot.generator, wish.label, len(snapshot.classes), wish.seed, truncation)
-    return Generated(wish, truncation, ws, snapshot.generator.planes(ws))
+def generate(snapshot: Snapshot, spec: ObjectSpec, truncation: float = 0.7) -> Generated:
+    """The object that `spec` names."""
+    ws = style_codes(snapshot.generator, spec.label, len(snapshot.classes), spec.seed, truncation)
+    return Generated(spec, truncation, ws, snapshot.generator.planes(ws))
 
 
 @torch.no_grad()
 def view(
-    snapshot: Snapshot, thing: Generated, yaw: float = 0.0, resolution: int | None = None
+    snapshot: Snapshot, obj: Generated, yaw: float = 0.0, resolution: int | None = None
 ) -> GeneratorOutput:
     """The object from the prior's mean camera turned by `yaw` radians; `resolution` defaults to the trained one."""
-    camera = turn_camera(mean_camera(snapshot.config.camera), yaw).to(thing.ws.device)
-    return snapshot.generator.view(thing.ws, camera, resolution=resolution, planes=thing.planes, chunk=_RAYS)
+    camera = turn_camera(mean_camera(snapshot.config.camera), yaw).to(obj.ws.device)
+    return snapshot.generator.view(obj.ws, camera, resolution=resolution, planes=obj.planes, chunk=_RAYS)
 
 
 @torch.no_grad()
 def make_mesh(
-    snapshot: Snapshot, thing: Generated, *, progress: Progress = quiet, **options: Any
+    snapshot: Snapshot, obj: Generated, *, progress: Progress = no_progress, **options: Any
 ) -> tuple[Mesh, dict[str, Any]]:
     """The object's mesh and its recipe: everything that made it, and what it is like.
 
@@ -156,15 +156,15 @@ def make_mesh(
     and may raise to stop. Raises EmptyMeshError when there is no surface at the level.
     """
     chosen = MeshOptions(**options)
-    finished = finish_mesh(snapshot.generator.field(thing.planes), snapshot.config, chosen, progress)
-    return finished.mesh, _recipe(snapshot, thing, chosen, finished)
+    finished = finish_mesh(snapshot.generator.field(obj.planes), snapshot.config, chosen, progress)
+    return finished.mesh, _recipe(snapshot, obj, chosen, finished)
 
 
-def _recipe(snapshot: Snapshot, thing: Generated, options: MeshOptions, finished: Finished) -> dict[str, Any]:
+def _recipe(snapshot: Snapshot, obj: Generated, options: MeshOptions, finished: Finished) -> dict[str, Any]:
     return {
-        "class": thing.wish.record,
-        "seed": thing.wish.seed,
-        "truncation": thing.truncation,
+        "class": obj.spec.record,
+        "seed": obj.spec.seed,
+        "truncation": obj.truncation,
         "snapshot": name_of(snapshot.path),
         "snapshot_sha256": digest(snapshot.path),
         "nimg": snapshot.nimg,
@@ -176,7 +176,7 @@ def _recipe(snapshot: Snapshot, thing: Generated, options: MeshOptions, finished
 
 def write_meshes(
     snapshot: Snapshot,
-    objects: Sequence[Wish],
+    objects: Sequence[ObjectSpec],
     out: Path,
     *,
     formats: Sequence[str],
@@ -198,34 +198,34 @@ def write_meshes(
         )
     chosen = MeshOptions(**options)
     out.mkdir(parents=True, exist_ok=True)
-    for wish in tqdm(objects, desc="meshes", unit="mesh", file=sys.stderr, disable=None):
-        thing = generate(snapshot, wish, truncation)
-        finished = finish_mesh(snapshot.generator.field(thing.planes), snapshot.config, chosen)
-        recipe = _recipe(snapshot, thing, chosen, finished)
+    for spec in tqdm(objects, desc="meshes", unit="mesh", file=sys.stderr, disable=None):
+        obj = generate(snapshot, spec, truncation)
+        finished = finish_mesh(snapshot.generator.field(obj.planes), snapshot.config, chosen)
+        recipe = _recipe(snapshot, obj, chosen, finished)
         with TemporaryDirectory(prefix=".gp3d-", dir=out) as name:
             for suffix in formats:
-                save_mesh(finished.mesh, Path(name, f"{wish.stem}.{suffix}"), recipe)
+                save_mesh(finished.mesh, Path(name, f"{spec.stem}.{suffix}"), recipe)
             beside = recipe | place_of(snapshot.path, out)
-            save_recipe(beside, Path(name, f"{wish.stem}.recipe.json"))
+            save_recipe(beside, Path(name, f"{spec.stem}.recipe.json"))
             if picture:
-                _save_comparison(finished, Path(name, f"{wish.stem}.compare.png"))
+                _save_comparison(finished, Path(name, f"{spec.stem}.compare.png"))
             for path in sorted(Path(name).iterdir()):
                 os.replace(path, out / path.name)
-        tqdm.write(f"{wish.stem}: {_summary(recipe, chosen.level)}", file=sys.stderr)
+        tqdm.write(f"{spec.stem}: {_summary(recipe, chosen.level)}", file=sys.stderr)
         for suffix in formats:
-            yield out / f"{wish.stem}.{suffix}"
+            yield out / f"{spec.stem}.{suffix}"
 
 
-def wish_of(snapshot: Snapshot, recipe: dict[str, Any]) -> Wish:
+def spec_of_recipe(snapshot: Snapshot, recipe: dict[str, Any]) -> ObjectSpec:
     """The object that a recipe names. Raises RequestError if the snapshot does not know its class."""
     if not snapshot.classes:
-        return Wish(recipe["class"], 0, recipe["seed"])
+        return ObjectSpec(recipe["class"], 0, recipe["seed"])
     known = [unrated(record) for record in snapshot.classes]
     if recipe["class"] not in known:
         raise RequestError(
             f"{snapshot.path} does not know the recipe's class {recipe['class'].get('name')!r}"
         )
-    return Wish(recipe["class"], known.index(recipe["class"]), recipe["seed"])
+    return ObjectSpec(recipe["class"], known.index(recipe["class"]), recipe["seed"])
 
 
 def _summary(recipe: dict[str, Any], asked: float | RawLevel | Literal["auto"]) -> str:
@@ -249,7 +249,7 @@ def _save_comparison(finished: Finished, path: Path) -> None:
 @torch.no_grad()
 def write_sheet(
     snapshot: Snapshot,
-    objects: Sequence[Wish],
+    objects: Sequence[ObjectSpec],
     out: Path,
     *,
     truncation: float,
@@ -260,13 +260,13 @@ def write_sheet(
         raise RequestError(f"--out {out}: a sheet is a .png; films are made with --kind turntable and others")
     camera = snapshot.config.camera
     columns = []
-    for wish in tqdm(objects, desc="views", unit="object", file=sys.stderr, disable=None):
-        thing = generate(snapshot, wish, truncation)
-        seen = [view(snapshot, thing, yaw, resolution) for yaw in _YAWS]
+    for spec in tqdm(objects, desc="views", unit="object", file=sys.stderr, disable=None):
+        obj = generate(snapshot, spec, truncation)
+        seen = [view(snapshot, obj, yaw, resolution) for yaw in _YAWS]
         pictures = [rgb_to_uint8(view.rgb)[0] for view in seen]
         columns.append([*pictures, depth_to_uint8(seen[1].depth, camera.t_near, camera.t_far)[0]])
     titles = [f"generated, yaw {yaw:+.1f}" for yaw in _YAWS] + ["depth of the front view"]
     rows = [(title, [column[row] for column in columns]) for row, title in enumerate(titles)]
-    heads = [(str(wish.record.get("name", "object")), f"seed {wish.seed}") for wish in objects]
+    heads = [(str(spec.record.get("name", "object")), f"seed {spec.seed}") for spec in objects]
     out.parent.mkdir(parents=True, exist_ok=True)
     save_picture(sheet(rows, tile=_TILE, heads=heads), out)

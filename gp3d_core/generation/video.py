@@ -24,7 +24,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from gp3d_core.atomic import replacing
-from gp3d_core.generation.sampling import Generated, RequestError, Wish, generate
+from gp3d_core.generation.sampling import Generated, ObjectSpec, RequestError, generate
 from gp3d_core.ops.checks import check_shape
 from gp3d_core.rendering.cameras import Cameras, mean_camera, sample_rays
 from gp3d_core.rendering.trajectories import front_circle, line, point, points, turntable, wiggle
@@ -75,7 +75,7 @@ def normals_to_uint8(normals: Tensor) -> np.ndarray:
 
 def write_stills(
     snapshot: Snapshot,
-    objects: Sequence[Wish],
+    objects: Sequence[ObjectSpec],
     out: Path,
     *,
     kind: str = "stills",
@@ -96,12 +96,12 @@ def write_stills(
     centre = mean_camera(snapshot.config.camera)
     cameras = point(centre) if kind == "stills" else points(centre)
     out.mkdir(parents=True, exist_ok=True)
-    for wish in tqdm(objects, desc="stills", unit="object", file=sys.stderr, disable=None):
-        thing = generate(snapshot, wish, truncation)
+    for spec in tqdm(objects, desc="stills", unit="object", file=sys.stderr, disable=None):
+        obj = generate(snapshot, spec, truncation)
         for number in range(len(cameras)):
-            seen = _pictures(snapshot, thing, cameras[number], resolution, depth, normals)
+            seen = _pictures(snapshot, obj, cameras[number], resolution, depth, normals)
             for name, picture in seen.items():
-                stem = wish.stem if kind == "stills" else f"{wish.stem}-{number}"
+                stem = spec.stem if kind == "stills" else f"{spec.stem}-{number}"
                 path = out / f"{stem}.{name}.png"
                 save_picture(Image.fromarray(picture), path)
                 yield path
@@ -109,7 +109,7 @@ def write_stills(
 
 def write_films(
     snapshot: Snapshot,
-    objects: Sequence[Wish],
+    objects: Sequence[ObjectSpec],
     out: Path,
     *,
     kind: str,
@@ -129,13 +129,11 @@ def write_films(
     paths = _film_paths(objects, out, kind)
     encoder = _encoder() if paths[0].suffix == ".mp4" else None
     paths[0].parent.mkdir(parents=True, exist_ok=True)
-    for wish, path in zip(objects, paths, strict=True):
-        thing = generate(snapshot, wish, truncation)
+    for spec, path in zip(objects, paths, strict=True):
+        obj = generate(snapshot, spec, truncation)
         film = (
-            np.concatenate(
-                list(_pictures(snapshot, thing, cameras[k], resolution, depth, normals).values()), 1
-            )
-            for k in tqdm(range(frames), desc=wish.stem, unit="frame", file=sys.stderr, disable=None)
+            np.concatenate(list(_pictures(snapshot, obj, cameras[k], resolution, depth, normals).values()), 1)
+            for k in tqdm(range(frames), desc=spec.stem, unit="frame", file=sys.stderr, disable=None)
         )
         if encoder:
             _save_mp4(encoder, film, path)
@@ -171,12 +169,12 @@ def _way(kind: str, camera: Cameras, frames: int) -> Cameras:
     raise RequestError(f"--kind {kind}: expected {', '.join(FILMS)}")
 
 
-def _film_paths(objects: Sequence[Wish], out: Path, kind: str) -> list[Path]:
+def _film_paths(objects: Sequence[ObjectSpec], out: Path, kind: str) -> list[Path]:
     """One file per object. Raises RequestError when `out` does not fit their number, or is no film."""
     if not objects:
         raise RequestError("expected at least one object to film")
     if out.is_dir() or not out.suffix:
-        return [out / f"{wish.stem}.{kind}.gif" for wish in objects]
+        return [out / f"{spec.stem}.{kind}.gif" for spec in objects]
     if out.suffix not in (".gif", ".mp4"):
         raise RequestError(f"--out expects a name in .gif or .mp4, or a folder, for a film, found {out}")
     if len(objects) > 1:
@@ -188,11 +186,11 @@ def _film_paths(objects: Sequence[Wish], out: Path, kind: str) -> list[Path]:
 
 @torch.no_grad()
 def _pictures(
-    snapshot: Snapshot, thing: Generated, camera: Cameras, resolution: int | None, depth: bool, normals: bool
+    snapshot: Snapshot, obj: Generated, camera: Cameras, resolution: int | None, depth: bool, normals: bool
 ) -> dict[str, np.ndarray]:
     """Pictures uint8 [H,H,3] of the object from one camera [1], by name: color, depth, normals, those asked for."""
-    camera = camera.to(thing.ws.device)
-    seen = snapshot.generator.view(thing.ws, camera, resolution=resolution, planes=thing.planes, chunk=_RAYS)
+    camera = camera.to(obj.ws.device)
+    seen = snapshot.generator.view(obj.ws, camera, resolution=resolution, planes=obj.planes, chunk=_RAYS)
     pictures = {"color": rgb_to_uint8(seen.rgb)[0]}
     if depth:
         planes = snapshot.config.camera

@@ -18,7 +18,7 @@ from tqdm import trange
 from gp3d_core.networks.latents import one_hot
 from gp3d_core.networks.layers import normalise_second_moment
 from gp3d_core.networks.mapping import Mapping
-from gp3d_core.rng import stream
+from gp3d_core.rng import generator_for
 
 _BATCH = 512
 _RATE = 0.01
@@ -65,7 +65,7 @@ def fit_mapping(
     device, teacher = mapping.w_avg.device, copy.deepcopy(mapping)
     parameters = list(mapping.parameters())
     layers = {id(p) for p in mapping.network.layers.parameters()}
-    variance = _variance_within(teacher, prior, stream(seed, "prior variance", device=device))
+    variance = _variance_within(teacher, prior, generator_for(seed, "prior variance", device=device))
     mapping.requires_grad_(True)
     # the layers carry a learning rate multiplier of 0.01, made for the adversarial game
     optimizer = torch.optim.Adam(
@@ -79,16 +79,20 @@ def fit_mapping(
         optimizer, lambda k: min((k + 1) / 100, 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * k / steps)))
     )
     for k in trange(steps, desc="fitting the mapping", unit="step", disable=not progress):
-        loss = _prior_error(mapping, teacher, prior, stream(seed, "prior", k, device=device)) / variance
+        loss = (
+            _prior_error(mapping, teacher, prior, generator_for(seed, "prior", k, device=device)) / variance
+        )
         loss.backward()
         optimizer.step()
         schedule.step()
         optimizer.zero_grad(set_to_none=True)
     mapping.requires_grad_(False)
     with torch.no_grad():
-        checks = [stream(seed, "prior check", k, device=device) for k in range(8)]
+        checks = [generator_for(seed, "prior check", k, device=device) for k in range(8)]
         left = torch.stack([_prior_error(mapping, teacher, prior, draws) for draws in checks]).mean()
-        z, labels = _noise(mapping, prior, 64 * len(prior.means), stream(seed, "average", device=device))
+        z, labels = _noise(
+            mapping, prior, 64 * len(prior.means), generator_for(seed, "average", device=device)
+        )
         mapping.w_avg.copy_(mapping.network(z, one_hot(labels, len(prior.means))).mean(dim=0))
     return float(left / variance)
 

@@ -25,7 +25,7 @@ from gp3d_core.networks.generator import Generator
 from gp3d_core.networks.latents import one_hot
 from gp3d_core.networks.layers import normalise_second_moment
 from gp3d_core.ops.reference import activate_density, composite_rays
-from gp3d_core.rng import stream
+from gp3d_core.rng import generator_for
 from gp3d_core.snapshots.run_folder import RunFolder
 from gp3d_core.snapshots.snapshot import load_checkpoint, save_checkpoint
 from gp3d_core.training.step import average_weights
@@ -91,7 +91,7 @@ def ground_step(state: GroundState, truth: Truth, models: Tensor) -> dict[str, T
     """One step on the `models` [B]; advances the clock by B. Returns the losses, and 0-dim tensors all."""
     config, device = state.config, models.device
     settings, done = config.grounding, state.nimg / (1000 * config.training.kimg)
-    draws = stream(config.training.seed, "grounding", state.nimg, device=device)
+    draws = generator_for(config.training.seed, "grounding", state.nimg, device=device)
     _set_rates(state, done)
 
     seen = truth.sample_rays(_trained_views(truth, models, settings.held_out, draws), settings.rays, draws)

@@ -29,12 +29,12 @@ from gp3d_core.grounding.step import (
 )
 from gp3d_core.networks.latents import one_hot
 from gp3d_core.rendering.cameras import mean_camera, turn_camera
-from gp3d_core.rng import stream
+from gp3d_core.rng import generator_for
 from gp3d_core.signals import Interruption, interruptible
 from gp3d_core.snapshots.metadata import holds_snapshot
 from gp3d_core.snapshots.run_folder import RunFolder
 from gp3d_core.snapshots.snapshot import save_snapshot
-from gp3d_core.training.step import crossed
+from gp3d_core.training.step import passed_multiple
 from gp3d_core.visualization import rgb_to_uint8, save_picture, sheet
 
 _SHOWN = 12  # models, and classes, in a picture
@@ -86,14 +86,14 @@ def ground(
             bar.update(state.nimg - before)
             for name, value in losses.items():
                 sums[name].append(value)
-            if crossed(before, state.nimg, settings.status_kimg):
+            if passed_multiple(before, state.nimg, settings.status_kimg):
                 report(state, folder, sums, bar)
             state.seconds += (
                 time.monotonic() - start
             )  # with the report, which waits for what a GPU still computes
-            if crossed(before, state.nimg, settings.snapshot_kimg):
+            if passed_multiple(before, state.nimg, settings.snapshot_kimg):
                 look(state, truth, folder)
-            if crossed(before, state.nimg, settings.checkpoint_kimg):
+            if passed_multiple(before, state.nimg, settings.checkpoint_kimg):
                 write_ground_checkpoint(state, folder)
 
 
@@ -156,7 +156,9 @@ def draw_new(state: GroundState, classes: int) -> Image.Image:
     camera = turn_camera(mean_camera(state.config.camera), 0.4, len(labels)).to(device)
     rows = []
     for seed in range(4):
-        z = torch.randn(1, generator.z_dim, generator=stream(seed, "new", device=device), device=device)
+        z = torch.randn(
+            1, generator.z_dim, generator=generator_for(seed, "new", device=device), device=device
+        )
         ws = generator.mapping(z.expand(len(labels), -1), one_hot(labels, classes))
         rows.append((f"seed {seed}", list(rgb_to_uint8(generator.view(ws, camera, chunk=_RAYS).rgb))))
     return sheet(rows, tile=_TILE)

@@ -23,7 +23,7 @@ from gp3d_core.meshing.isosurface import SignedDistance, check_memory, field_sur
 from gp3d_core.meshing.mesh_io import Mesh, MeshError
 from gp3d_core.rendering.triplane_density import HasSeparableDensity, point_grid
 from gp3d_core.rendering.volume import Field
-from gp3d_core.signals import Progress, quiet
+from gp3d_core.signals import Progress, no_progress
 
 SURVEY_GRID = 64  # samples per axis of the grid that a level is chosen on
 SMALLEST_SHARE = 1e-4  # of the grid's samples that an automatic level may leave inside
@@ -126,7 +126,7 @@ def extract_mesh(
     max_bytes: int | None = None,
     chunk: int = 2**18,
     device: torch.device | str = "cpu",
-    progress: Progress = quiet,
+    progress: Progress = no_progress,
 ) -> Extraction:
     """The surface of `field` in [-box, box]³, with normals of the field and no colours, and the level it was taken at.
 

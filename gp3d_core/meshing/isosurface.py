@@ -21,7 +21,7 @@ import torch
 from gp3d_core.meshing.mesh_io import MeshError, unique_rows
 from gp3d_core.rendering.triplane_density import Blocks, HasSeparableDensity, PointBlocks, SeparableBlocks
 from gp3d_core.rendering.volume import Field
-from gp3d_core.signals import Progress, quiet
+from gp3d_core.signals import Progress, no_progress
 
 SignedDistance = Callable[[np.ndarray], np.ndarray]
 """Points [N,3] to distances [N] from a border, positive on the side that is kept; never growing faster than 1."""
@@ -74,7 +74,7 @@ def field_surface(
     keep: SignedDistance | None = None,
     chunk: int = 2**18,
     device: torch.device | str = "cpu",
-    progress: Progress = quiet,
+    progress: Progress = no_progress,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Vertices float32 [V,3] and faces int32 [F,3] of the surface of raw density `level` on a grid of `grid`³.
 

@@ -33,8 +33,8 @@ from gp3d_core.ops.reference import activate_density
 from gp3d_core.rendering.cameras import cam2world, mean_camera, sample_cameras
 from gp3d_core.rendering.empty_space import skip_empty
 from gp3d_core.rendering.volume import Field
-from gp3d_core.rng import stream
-from gp3d_core.signals import Progress, quiet
+from gp3d_core.rng import generator_for
+from gp3d_core.signals import Progress, no_progress
 
 Coloring = Literal["texture", "vertex", "both", "none"]
 
@@ -80,7 +80,7 @@ class Finished:
 
 @torch.no_grad()
 def finish_mesh(
-    field: TriplaneField, config: RunConfig, options: MeshOptions, progress: Progress = quiet
+    field: TriplaneField, config: RunConfig, options: MeshOptions, progress: Progress = no_progress
 ) -> Finished:
     """The mesh of one object's field. `progress` hears of density, surface, atlas, texels, color and compare.
 
@@ -94,14 +94,14 @@ def finish_mesh(
     extraction = _extract(quick, field, config, options, progress)
     mesh = extraction.mesh
     report = mesh_report(mesh)
-    watchers = sample_cameras(config.camera, _WATCHERS, stream("watchers"))
+    watchers = sample_cameras(config.camera, _WATCHERS, generator_for("watchers"))
     mesh = replace(mesh, seen=seen_vertices(mesh, watchers).astype(np.uint8))
     if options.color in ("vertex", "both"):
         mesh = vertex_colors(mesh, field.fast(), device=device, progress=progress)
     if options.color in ("texture", "both"):
         mesh = bake_texture(mesh, field.fast(), size=options.texture_size, device=device, progress=progress)
     progress("compare", 0, 1)
-    views = sample_cameras(config.camera, _VIEWS, stream("views")).to(device)
+    views = sample_cameras(config.camera, _VIEWS, generator_for("views")).to(device)
     agreement = compare(mesh, quick, views, config.camera, config.render)
     facts = {
         "level": extraction.level,
@@ -178,7 +178,7 @@ def _level(quick: Field, field: TriplaneField, config: RunConfig, options: MeshO
     if not isinstance(options.level, str):
         return options.level
     survey = _sigma(density_grid(field, box=field.box, grid=SURVEY_GRID), config).numpy()
-    views = sample_cameras(config.camera, _VIEWS, stream("views")).to(field.planes.device)
+    views = sample_cameras(config.camera, _VIEWS, generator_for("views")).to(field.planes.device)
     best = agreeing_level(quick, survey, lambda raw: _sigma(raw, config), views, config.camera)
     return auto_level(survey, field.box) if best is None else best
 

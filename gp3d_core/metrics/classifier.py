@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from gp3d_core.ops.checks import check_shape
-from gp3d_core.rng import stream
+from gp3d_core.rng import generator_for
 
 BATCH = 64
 STEPS = 2000
@@ -61,9 +61,9 @@ def train_classifier(
     Every class is drawn equally often. AdamW with one cycle of the learning rate.
     """
     check_shape("labels", labels, "N", check_shape("images", images, "N 3 H H"))
-    draws = stream("classifier", seed)
+    draws = generator_for("classifier", seed)
     with torch.random.fork_rng():
-        torch.manual_seed(stream("classifier weights", seed).initial_seed())
+        torch.manual_seed(generator_for("classifier weights", seed).initial_seed())
         network = SmallClassifier(classes).to(device)
     optimizer = torch.optim.AdamW(network.parameters(), lr=_PEAK_RATE, weight_decay=_DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _PEAK_RATE, total_steps=steps)

@@ -32,7 +32,7 @@ TABLE_DIM = 256
 POSITION_DIM = 3 * (2 * FOURIER_FREQUENCIES + TABLE_DIM)
 
 
-class Judgement(NamedTuple):
+class DiscriminatorOutput(NamedTuple):
     """What the discriminator says: logits [B], larger for more real, and predicted features [B,E] when asked
     for.
     """
@@ -161,7 +161,7 @@ class Discriminator(nn.Module):
 
     def forward(
         self, images: Tensor, patches: Patches, c: Tensor | None, *, with_features: bool = False
-    ) -> Judgement:
+    ) -> DiscriminatorOutput:
         """Judges `images` [B,4,h,w] in [-1, 1] cut out at `patches` [B], of classes `c` [B,C].
 
         `c` is not looked at when the discriminator is unconditional, nor depth where it was made without.
@@ -186,7 +186,7 @@ class Discriminator(nn.Module):
         projection = self.projection(None, condition)
         logits = (self.output(self.fc(x)) * projection).sum(dim=1) / math.sqrt(projection.shape[1])
         if not with_features:
-            return Judgement(logits, None)
+            return DiscriminatorOutput(logits, None)
         if self.feature_head is None:
             raise ValueError("this discriminator was made without a distillation head (feature_dim 0)")
-        return Judgement(logits, self.feature_head(x))
+        return DiscriminatorOutput(logits, self.feature_head(x))

@@ -22,7 +22,7 @@ from gp3d_core.networks.mapping import Mapping
 from gp3d_core.rendering.cameras import Cameras, sample_rays
 from gp3d_core.rendering.patches import Patches
 from gp3d_core.rendering.volume import render
-from gp3d_core.rng import stream
+from gp3d_core.rng import generator_for
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,7 +133,7 @@ class Generator(nn.Module):
 
     def _evaluation_stream(self, ws: Tensor) -> torch.Generator | None:
         """What the release's jitter in evaluation draws from: the same numbers every time."""
-        return stream("evaluation", device=ws.device) if self.config.render.evaluation_jitter else None
+        return generator_for("evaluation", device=ws.device) if self.config.render.evaluation_jitter else None
 
     def forward(
         self,

@@ -15,7 +15,7 @@ from gp3d_core.config.schema import RunConfig
 from gp3d_core.networks.generator import Generator
 from gp3d_core.rendering.cameras import Cameras, sample_cameras
 from gp3d_core.rendering.patches import Patches, sample_patches
-from gp3d_core.rng import stream
+from gp3d_core.rng import generator_for
 
 _CLASS_MEAN_SAMPLES = 256
 
@@ -77,7 +77,7 @@ def _prior(config: RunConfig, count: int, generator: torch.Generator, angles: Te
 def class_centre(generator: Generator, label: int, num_classes: int) -> Tensor:
     """Mean style code [D] of 256 objects of the class `label`, towards which truncation pulls."""
     device = generator.mapping.w_avg.device
-    z = torch.randn(_CLASS_MEAN_SAMPLES, generator.z_dim, generator=stream("class mean")).to(device)
+    z = torch.randn(_CLASS_MEAN_SAMPLES, generator.z_dim, generator=generator_for("class mean")).to(device)
     labels = torch.full((_CLASS_MEAN_SAMPLES,), label, device=device)
     return generator.mapping(z, one_hot(labels, num_classes))[:, 0].mean(dim=0)
 
@@ -87,7 +87,7 @@ def style_codes(generator: Generator, label: int, num_classes: int, seed: int, t
     """Style codes ws [1,L,D] of the object `seed`; `truncation` 1 leaves them, 0 gives the class's mean object."""
     device = generator.mapping.w_avg.device
     c = one_hot(torch.tensor([label], device=device), num_classes)
-    z = torch.randn(1, generator.z_dim, generator=stream("object", seed)).to(device)
+    z = torch.randn(1, generator.z_dim, generator=generator_for("object", seed)).to(device)
     if truncation == 1.0:
         return generator.mapping(z, c)
     centre = class_centre(generator, label, num_classes)

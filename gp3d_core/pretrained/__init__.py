@@ -14,39 +14,39 @@ _FILE = Path(__file__).resolve().with_name("model.safetensors")
 _VQ3D = _FILE.with_name("vq3d")  # a tokenizer and a prior over its codes (docs/vq3d.md)
 
 
-class BoxError(GP3DError):
+class PretrainedError(GP3DError):
     """The model in the box is not there; the message says what to do."""
 
 
-def box_path() -> Path:
-    """Where the model lies. Raises BoxError if it is not there."""
+def pretrained_path() -> Path:
+    """Where the model lies. Raises PretrainedError if it is not there."""
     if not _FILE.is_file():
-        raise BoxError(
+        raise PretrainedError(
             f"the model in the box is not at {_FILE}: install gp3d again, or name a snapshot or run folder"
         )
     return _FILE
 
 
 def vq3d_tokenizer() -> Path:
-    """Where the tokenizer of VQ3D lies. Raises BoxError if it is not there."""
+    """Where the tokenizer of VQ3D lies. Raises PretrainedError if it is not there."""
     return _vq3d_file("tokenizer")
 
 
 def vq3d_prior() -> Path:
-    """Where the prior over its codes lies. Raises BoxError if it is not there."""
+    """Where the prior over its codes lies. Raises PretrainedError if it is not there."""
     return _vq3d_file("prior")
 
 
 def _vq3d_file(name: str) -> Path:
     file = _VQ3D / f"{name}.safetensors"
     if not file.is_file():
-        raise BoxError(
+        raise PretrainedError(
             f"the {name} in the box is not at {file}: install gp3d again, or name a file or run folder"
         )
     return file
 
 
-def has_box() -> bool:
+def has_pretrained() -> bool:
     """Whether the model is there."""
     return _FILE.is_file()
 

@@ -24,7 +24,7 @@ from gp3d_core.distributed import World
 from gp3d_core.networks.discriminator import Discriminator
 from gp3d_core.networks.generator import Generator
 from gp3d_core.networks.latents import Latents, sample_latents
-from gp3d_core.rng import stream
+from gp3d_core.rng import generator_for
 from gp3d_core.signals import Interruption
 from gp3d_core.snapshots.metadata import holds_snapshot
 from gp3d_core.snapshots.run_folder import RunFolder
@@ -35,7 +35,7 @@ from gp3d_core.training.divergence import DivergenceGuard
 from gp3d_core.training.monitor import Monitor
 from gp3d_core.training.phases import (
     Log,
-    Moment,
+    StepContext,
     discriminator_phase,
     generator_phase,
     r1_phase,
@@ -44,8 +44,8 @@ from gp3d_core.training.step import (
     StepLog,
     adam,
     average_weights,
-    crossed,
     mean_log,
+    passed_multiple,
     send_log,
     split,
     update,
@@ -152,7 +152,7 @@ def train_until_trouble(
         start, before = time.monotonic(), state.nimg
         waiting.append(train_step(state, batch.to(world.device), world))
         marks = (settings.status_kimg, settings.snapshot_kimg, settings.checkpoint_kimg)
-        report, snapshot, checkpoint = (crossed(before, state.nimg, kimg) for kimg in marks)
+        report, snapshot, checkpoint = (passed_multiple(before, state.nimg, kimg) for kimg in marks)
         # what is written must have been judged; else the step before is judged while this one runs
         trouble = judge(state, guard, monitor, waiting, keep=0 if report or snapshot or checkpoint else 1)
         state.seconds += time.monotonic() - start
@@ -235,11 +235,11 @@ def train_step(state: TrainState, batch: Batch, world: World) -> StepLog:
     parts = split(batch, settings.micro_batch)
     logs: list[Log] = []
 
-    def moments(phase: str) -> list[Moment]:
+    def contexts(phase: str) -> list[StepContext]:
         first = world.rank * len(parts)
         keys = [(settings.seed, state.rollbacks, state.nimg, phase, first + k) for k in range(len(parts))]
         return [
-            Moment(state.nimg, state.augmentation.probability, stream(*key, device=world.device))
+            StepContext(state.nimg, state.augmentation.probability, generator_for(*key, device=world.device))
             for key in keys
         ]
 
@@ -247,9 +247,9 @@ def train_step(state: TrainState, batch: Batch, world: World) -> StepLog:
     if state.nimg >= 1000 * settings.head_start_kimg:
         state.generator.requires_grad_(True)
         state.discriminator.requires_grad_(False)
-        for part, moment in zip(parts, moments("generator"), strict=True):
-            latents = _latents(state, part, moment)
-            loss, log = generator_phase(state.generator, state.discriminator, latents, config, moment)
+        for part, context in zip(parts, contexts("generator"), strict=True):
+            latents = _latents(state, part, context)
+            loss, log = generator_phase(state.generator, state.discriminator, latents, config, context)
             (loss / len(parts)).backward()
             logs.append(log)
         skipped = update(state.generator, state.generator_optimizer, world)
@@ -258,10 +258,10 @@ def train_step(state: TrainState, batch: Batch, world: World) -> StepLog:
     state.discriminator.requires_grad_(True)
     average = state.generator.mapping.w_avg
     start, moved = average.clone(), torch.zeros_like(average)
-    for part, moment in zip(parts, moments("discriminator"), strict=True):
+    for part, context in zip(parts, contexts("discriminator"), strict=True):
         average.copy_(start)  # every micro-batch moves it from where the step began
-        latents = _latents(state, part, moment)
-        loss, log = discriminator_phase(state.generator, state.discriminator, latents, part, config, moment)
+        latents = _latents(state, part, context)
+        loss, log = discriminator_phase(state.generator, state.discriminator, latents, part, config, context)
         (loss / len(parts)).backward()
         moved += average / len(parts)
         logs.append(log)
@@ -270,8 +270,8 @@ def train_step(state: TrainState, batch: Batch, world: World) -> StepLog:
     average.copy_(moved)
 
     if (state.nimg // settings.batch) % config.loss.r1_interval == 0:
-        for part, moment in zip(parts, moments("r1"), strict=True):
-            loss, log = r1_phase(state.discriminator, part, config, moment)
+        for part, context in zip(parts, contexts("r1"), strict=True):
+            loss, log = r1_phase(state.discriminator, part, config, context)
             (loss / len(parts)).backward()
             logs.append(log)
         skipped = torch.maximum(skipped, update(state.discriminator, state.discriminator_optimizer, world))
@@ -284,15 +284,15 @@ def train_step(state: TrainState, batch: Batch, world: World) -> StepLog:
     return send_log(numbers, skipped, state.nimg, {"augmentation": state.augmentation.probability})
 
 
-def _latents(state: TrainState, part: Batch, moment: Moment) -> Latents:
+def _latents(state: TrainState, part: Batch, context: StepContext) -> Latents:
     """Latents of as many fakes as the micro-batch `part` has images."""
     return sample_latents(
         state.config,
         state.labels,
         len(state.classes),
         len(part.labels),
-        nimg=moment.nimg,
-        generator=moment.stream,
+        nimg=context.nimg,
+        generator=context.rng,
         angles=state.angles,
     )
 

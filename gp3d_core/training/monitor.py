@@ -22,7 +22,7 @@ from gp3d_core.metrics.nfs import non_flatness_score
 from gp3d_core.networks.generator import Generator
 from gp3d_core.networks.latents import one_hot
 from gp3d_core.rendering.cameras import PARAMETERS, Cameras, mean_camera, sample_cameras, turn_camera
-from gp3d_core.rng import stream
+from gp3d_core.rng import generator_for
 from gp3d_core.snapshots.run_folder import RunFolder
 from gp3d_core.visualization import depth_to_uint8, rgb_to_uint8, save_camera_histograms, save_picture, sheet
 
@@ -232,7 +232,9 @@ def camera_spread(state: Observed) -> dict[str, float]:
 def camera_samples(state: Observed) -> tuple[Cameras, Cameras]:
     """The same prior cameras before and after the camera generator, always of the same random numbers."""
     z, c = fixed_latents(state, CAMERA_SAMPLES)
-    prior = sample_cameras(state.config.camera, CAMERA_SAMPLES, stream("monitor cameras", device=z.device))
+    prior = sample_cameras(
+        state.config.camera, CAMERA_SAMPLES, generator_for("monitor cameras", device=z.device)
+    )
     return prior, state.generator.cameras(prior, z, c)
 
 
@@ -240,7 +242,7 @@ def fixed_latents(state: Observed, count: int) -> tuple[Tensor, Tensor | None]:
     """Noise and classes (each in turn) that never change."""
     device = state.generator.mapping.w_avg.device
     z = torch.randn(
-        count, state.config.generator.z_dim, generator=stream("monitor", device=device), device=device
+        count, state.config.generator.z_dim, generator=generator_for("monitor", device=device), device=device
     )
     classes = max(len(state.classes), 1)
     return z, one_hot(torch.arange(count, device=device) % classes, classes)

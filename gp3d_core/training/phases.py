@@ -24,47 +24,51 @@ Log = dict[str, Tensor]
 
 
 @dataclass(frozen=True, eq=False)
-class Moment:
-    """Where in the run a phase happens: images seen, augmentation probability, and the stream to draw from."""
+class StepContext:
+    """What a phase needs to know of the run: images seen, augmentation probability, and what to draw from."""
 
     nimg: int
     augmentation: float
-    stream: torch.Generator
+    rng: torch.Generator
 
 
 def generate(
-    generator: Generator, latents: Latents, moment: Moment, *, update_average: bool
+    generator: Generator, latents: Latents, context: StepContext, *, update_average: bool
 ) -> GeneratorOutput:
-    """Fakes of `latents`, as the schedules have them at this moment."""
+    """Fakes of `latents`, as the schedules have them at this context."""
     return generator(
         latents.z,
         latents.c,
         latents.prior,
         patches=latents.patches,
-        nimg=moment.nimg,
-        generator=moment.stream,
+        nimg=context.nimg,
+        generator=context.rng,
         update_average=update_average,
     )
 
 
-def prepare(images: Tensor, config: LossConfig, moment: Moment) -> Tensor:
+def prepare(images: Tensor, config: LossConfig, context: StepContext) -> Tensor:
     """Patches [B,4,h,h] as the discriminator gets them: blurred early in training, augmented when asked for."""
-    blurred = losses.blur_patches(images, config.blur.at(moment.nimg))
-    return augment(blurred, moment.augmentation, moment.stream) if moment.augmentation > 0 else blurred
+    blurred = losses.blur_patches(images, config.blur.at(context.nimg))
+    return augment(blurred, context.augmentation, context.rng) if context.augmentation > 0 else blurred
 
 
 def generator_phase(
-    generator: Generator, discriminator: Discriminator, latents: Latents, config: RunConfig, moment: Moment
+    generator: Generator,
+    discriminator: Discriminator,
+    latents: Latents,
+    config: RunConfig,
+    context: StepContext,
 ) -> tuple[Tensor, Log]:
     """The generator's adversarial loss (3DGP Eq. 1) and its camera regularisers (Eq. 2, App. J)."""
-    fake = generate(generator, latents, moment, update_average=False)
-    judged = discriminator(prepare(fake.images, config.loss, moment), latents.patches, latents.c)
+    fake = generate(generator, latents, context, update_average=False)
+    judged = discriminator(prepare(fake.images, config.loss, context), latents.patches, latents.c)
     adversarial = losses.generator_loss(judged.logits, config.loss.adversarial).mean()
     log = {"loss/generator": adversarial, "scores/fake_by_generator": judged.logits.mean()}
     log |= {"opacity": fake.opacity.mean(), "depth/spread": fake.depth.flatten(1).std(dim=1).mean()}
     terms: Log = {}
     if generator.camera_generator is not None:
-        terms = generator.camera_generator.regularisation(moment.nimg, moment.stream)
+        terms = generator.camera_generator.regularisation(context.nimg, context.rng)
     return adversarial + sum(terms.values()), log | {f"cameras/{name}": term for name, term in terms.items()}
 
 
@@ -74,18 +78,18 @@ def discriminator_phase(
     latents: Latents,
     real: Batch,
     config: RunConfig,
-    moment: Moment,
+    context: StepContext,
 ) -> tuple[Tensor, Log]:
     """The discriminator's adversarial loss on fake and real patches, and distillation on the real ones (Eq. 4)."""
     with torch.no_grad():
-        fake = generate(generator, latents, moment, update_average=True)
+        fake = generate(generator, latents, context, update_average=True)
     kind = config.loss.adversarial
-    on_fake = discriminator(prepare(fake.images, config.loss, moment), latents.patches, latents.c)
+    on_fake = discriminator(prepare(fake.images, config.loss, context), latents.patches, latents.c)
     patches = sample_patches(
-        config.patch, len(real.labels), moment.nimg, config.training.resolution, moment.stream
+        config.patch, len(real.labels), context.nimg, config.training.resolution, context.rng
     )
-    images = prepare(real_patches(real, patches, config), config.loss, moment)
-    weight = config.loss.distillation_weight.at(moment.nimg)
+    images = prepare(real_patches(real, patches, config), config.loss, context)
+    weight = config.loss.distillation_weight.at(context.nimg)
     features = real.features if weight > 0 else None
     classes = one_hot(real.labels, discriminator.c_dim)
     on_real = discriminator(images, patches, classes, with_features=features is not None)
@@ -108,14 +112,14 @@ def discriminator_phase(
 
 
 def r1_phase(
-    discriminator: Discriminator, real: Batch, config: RunConfig, moment: Moment
+    discriminator: Discriminator, real: Batch, config: RunConfig, context: StepContext
 ) -> tuple[Tensor, Log]:
     """R1 at real patches before blur and augmentation, times the steps until it comes again (lazy regularisation)."""
     patches = sample_patches(
-        config.patch, len(real.labels), moment.nimg, config.training.resolution, moment.stream
+        config.patch, len(real.labels), context.nimg, config.training.resolution, context.rng
     )
     images = real_patches(real, patches, config).detach().requires_grad_()
-    seen = prepare(images, config.loss, moment)
+    seen = prepare(images, config.loss, context)
     judged = discriminator(seen, patches, one_hot(real.labels, discriminator.c_dim))
     penalty = losses.r1_penalty(judged.logits, images).mean()
     return penalty * (config.loss.r1_gamma / 2 * config.loss.r1_interval), {"loss/r1_penalty": penalty}

@@ -117,6 +117,6 @@ def average_weights(ema: nn.Module, module: nn.Module, batch: int, half_life: fl
         copied.copy_(buffer)
 
 
-def crossed(before: int, now: int, kimg: float) -> bool:
+def passed_multiple(before: int, now: int, kimg: float) -> bool:
     """Whether a multiple of `kimg` thousand images lies in (before, now]."""
     return math.floor(now / (1000 * kimg) + 1e-9) > math.floor(before / (1000 * kimg) + 1e-9)

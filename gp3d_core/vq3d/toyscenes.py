@@ -41,7 +41,7 @@ class ToyScene:
     floor: float
     wall: float
     ball: Array  # centre x, z and radius
-    thing: Array  # centre x, z and radius, or half a side
+    obj: Array  # centre x, z and radius, or half a side
     turn: float | None
     colours: Array  # [5,3]: ball, thing, two of the ground, wall
     label: int
@@ -59,16 +59,16 @@ def draw_scene(rng: np.random.Generator) -> ToyScene:
     hues = [label / len(HUES) + rng.uniform(-0.04, 0.04), *rng.random(3)]
     values = (1.0, rng.uniform(0.6, 1.0), rng.uniform(0.5, 0.9), rng.uniform(0.5, 0.95))
     strength = (0.85, 0.6, 0.25, 0.3)
-    ball, thing, ground, wall = (
+    ball, obj, ground, wall = (
         np.array(colorsys.hsv_to_rgb(h % 1.0, s, v)) for h, s, v in zip(hues, strength, values, strict=True)
     )
     return ToyScene(
         floor=floor,
         wall=rng.uniform(1.0, 3.0),
         ball=np.array([side * rng.uniform(0.0, 0.2), rng.uniform(-0.15, 0.15), rng.uniform(0.14, 0.2)]),
-        thing=np.array([-side * rng.uniform(0.25, 0.45), rng.uniform(-0.7, -0.2), rng.uniform(0.1, 0.2)]),
+        obj=np.array([-side * rng.uniform(0.25, 0.45), rng.uniform(-0.7, -0.2), rng.uniform(0.1, 0.2)]),
         turn=float(rng.uniform(0, math.pi / 2)) if rng.random() < 0.5 else None,
-        colours=np.stack([ball, thing, ground, ground * 0.55, wall]),
+        colours=np.stack([ball, obj, ground, ground * 0.55, wall]),
         label=label,
     )
 
@@ -110,8 +110,8 @@ def _ball(scene: ToyScene, ball: Array, origin: Array, rays: Array) -> tuple[Arr
 def _thing(scene: ToyScene, origin: Array, rays: Array) -> tuple[Array, Array]:
     """The second thing: a ball, or a cube by the slabs of its own frame."""
     if scene.turn is None:
-        return _ball(scene, scene.thing, origin, rays)
-    x, z, half = scene.thing
+        return _ball(scene, scene.obj, origin, rays)
+    x, z, half = scene.obj
     cos, sin = math.cos(scene.turn), math.sin(scene.turn)
     to_world = np.array([[cos, 0, sin], [0, 1, 0], [-sin, 0, cos]])
     start, ways = (origin - np.array([x, half - scene.floor, z])) @ to_world, rays @ to_world

@@ -11,7 +11,7 @@ from PIL import Image
 from gp3d_core.datasets.decoding import PictureError
 from gp3d_core.distributed import pick_device
 from gp3d_core.hashing import digest
-from gp3d_core.pretrained import NAME, BoxError
+from gp3d_core.pretrained import NAME, PretrainedError
 from gp3d_core.signals import Progress
 from gp3d_core.vq3d.files.tokenizer_file import TokenizerSnapshot, find_tokenizer, load_tokenizer
 from gp3d_core.vq3d.scenes.figures import beside
@@ -25,7 +25,7 @@ _VIEW = 256  # pixels a side of what is shown of a scene
 _SAME = ("grid", "level", "color", "texture_size", "crop_depth")  # named so by SceneMeshOptions, too
 
 
-class PictureStudio:
+class ImageSession:
     """Makes meshes of pictures with the tokenizer that a request names; the last one stays loaded."""
 
     def __init__(self, device: str) -> None:
@@ -34,7 +34,7 @@ class PictureStudio:
         self._known = ("", "")  # path and hash of what is loaded
 
     def mesh(self, options: Mapping[str, Any], progress: Progress, publish: Publish) -> None:
-        """Makes and writes the mesh and the view, then calls `publish` as `Studio.mesh` does, with the tokenizer, too.
+        """Makes and writes the mesh and the view, then calls `publish` as `ModelSession.mesh` does.
 
         The picture may be the file of a scene. Raises PictureError for a picture that cannot be used, SnapshotError or
         RunError for a tokenizer or a scene that cannot, Problem (E_NO_WEIGHTS) where there is none in the box.
@@ -75,7 +75,7 @@ class PictureStudio:
     def _open(self, path: Path) -> TokenizerSnapshot:
         try:
             file = find_tokenizer(path)
-        except BoxError:
+        except PretrainedError:
             said = "this gp3d brings no VQ3D tokenizer, and none was named"
             raise Problem("E_NO_WEIGHTS", said, "Choose one; docs/vq3d.md says how to train it.") from None
         known = (str(file), digest(file) if file.is_file() else "")

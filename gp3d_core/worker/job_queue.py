@@ -1,6 +1,6 @@
-"""Who is next: the queue of `gp3d serve`, its running job, and the way out.
+"""The queue of jobs of `gp3d serve`: what waits, what runs, and how the worker ends.
 
-`Desk` is shared by the threads of a worker. Every change of a job's state and the event that tells of it happen
+`JobQueue` is shared by the threads of a worker. Every change of a job's state and the event that tells of it happen
 under one lock, so that the client sees them in the order in which they happened (docs/serve.md).
 """
 
@@ -62,13 +62,13 @@ class Job:
         return news
 
     def status(self) -> dict[str, Any]:
-        """What a status says of a running job."""
+        """The running job's part of a status message."""
         position = {"stage": self.stage, "done": self.done, "total": self.total, "seconds": self.seconds}
         return {"id": self.id, "op": self.request.op, **position}
 
 
-class Desk:
-    """The queue, the running job and the way out; all changes and their events happen under one lock."""
+class JobQueue:
+    """Waiting jobs, the running job and the end of the worker; changes and their events happen under one lock."""
 
     def __init__(self, events: int) -> None:
         self.outbox = Outbox(events, lambda: self.close("stdout closed"))

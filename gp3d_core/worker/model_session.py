@@ -19,12 +19,20 @@ from gp3d_core.datasets.decoding import PictureError
 from gp3d_core.datasets.imagenet import UnknownClassError, describe_class
 from gp3d_core.distributed import DeviceError, pick_device
 from gp3d_core.generation.recipes import place_of
-from gp3d_core.generation.sampling import FORMATS, Generated, Wish, generate, make_mesh, view, wishes
+from gp3d_core.generation.sampling import (
+    FORMATS,
+    Generated,
+    ObjectSpec,
+    generate,
+    make_mesh,
+    object_specs,
+    view,
+)
 from gp3d_core.hashing import digest
 from gp3d_core.meshing.extraction import EmptyMeshError
 from gp3d_core.meshing.isosurface import MemoryLimitError
 from gp3d_core.meshing.mesh_io import Mesh, MeshError, save_mesh, save_recipe
-from gp3d_core.pretrained import BoxError, box_path, name_of
+from gp3d_core.pretrained import PretrainedError, name_of, pretrained_path
 from gp3d_core.signals import Progress
 from gp3d_core.snapshots.run_folder import RunError, newest_snapshot
 from gp3d_core.snapshots.snapshot import SnapshotError, load_snapshot
@@ -43,19 +51,19 @@ class PlaneCache:
         self.limit, self.bytes = limit, 0
         self._objects: OrderedDict[tuple[int, int, float], Generated] = OrderedDict()
 
-    def get(self, wish: Wish, truncation: float) -> Generated | None:
+    def get(self, spec: ObjectSpec, truncation: float) -> Generated | None:
         """The object, if it is there; it counts as used now."""
-        key = (wish.label, wish.seed, truncation)
+        key = (spec.label, spec.seed, truncation)
         if key in self._objects:
             self._objects.move_to_end(key)
         return self._objects.get(key)
 
-    def put(self, thing: Generated) -> None:
+    def put(self, obj: Generated) -> None:
         """Keeps an object that is not there yet, unless it alone exceeds the limit."""
-        if _bytes(thing) > self.limit:
+        if _bytes(obj) > self.limit:
             return
-        self._objects[(thing.wish.label, thing.wish.seed, thing.truncation)] = thing
-        self.bytes += _bytes(thing)
+        self._objects[(obj.spec.label, obj.spec.seed, obj.truncation)] = obj
+        self.bytes += _bytes(obj)
         while self.bytes > self.limit:
             self.bytes -= _bytes(self._objects.popitem(last=False)[1])
 
@@ -69,11 +77,11 @@ class PlaneCache:
         self.bytes = 0
 
 
-def _bytes(thing: Generated) -> int:
-    return sum(tensor.numel() * tensor.element_size() for tensor in (thing.planes, thing.ws))
+def _bytes(obj: Generated) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in (obj.planes, obj.ws))
 
 
-class Studio:
+class ModelSession:
     """A snapshot on a device. Every layer of its networks calls `check` first, which may raise to stop a job."""
 
     def __init__(self, path: Path | None, device: str, cache_bytes: int, check: Callable[[], None]) -> None:
@@ -82,14 +90,14 @@ class Studio:
         Raises Problem: E_NO_WEIGHTS, E_BAD_WEIGHTS or E_DEVICE.
         """
         try:
-            path = box_path() if path is None else path
+            path = pretrained_path() if path is None else path
             file = newest_snapshot(path) if path.is_dir() else path
             if not file.is_file():
                 raise RunError(f"no snapshot at {path}")
             self.snapshot = load_snapshot(file, pick_device(device))
         except DeviceError as error:
             raise Problem("E_DEVICE", str(error), "Choose the device cpu or auto.") from error
-        except (BoxError, RunError) as error:
+        except (PretrainedError, RunError) as error:
             raise Problem("E_NO_WEIGHTS", str(error), "Name a snapshot file or a run folder.") from error
         except SnapshotError as error:
             raise Problem("E_BAD_WEIGHTS", str(error), "Choose another snapshot.") from error
@@ -124,7 +132,7 @@ class Studio:
         """The classes in the order of their labels, with all names that are understood."""
         return [describe_class(record) for record in self.snapshot.classes]
 
-    def wish(self, query: str | None, seed: int) -> Wish:
+    def spec(self, query: str | None, seed: int) -> ObjectSpec:
         """The object of the class that `query` names. Raises Problem (E_CLASS)."""
         known = self.snapshot.classes
         if known and query is None:
@@ -132,32 +140,30 @@ class Studio:
         if query is not None and not known:
             raise Problem("E_CLASS", "the model was trained without classes", "Leave the class out.")
         try:
-            return wishes(self.snapshot, None if query is None else [query], [seed])[0]
+            return object_specs(self.snapshot, None if query is None else [query], [seed])[0]
         except UnknownClassError as error:
             raise Problem("E_CLASS", str(error), _CLASS_ADVICE) from error
 
-    def thing(self, wish: Wish, truncation: float) -> tuple[Generated, bool]:
+    def generated(self, spec: ObjectSpec, truncation: float) -> tuple[Generated, bool]:
         """The object, and whether it was in the cache."""
-        known = self.cache.get(wish, truncation)
+        known = self.cache.get(spec, truncation)
         if known is not None:
             return known, True
-        thing = generate(self.snapshot, wish, truncation)
-        self.cache.put(thing)
-        return thing, False
+        obj = generate(self.snapshot, spec, truncation)
+        self.cache.put(obj)
+        return obj, False
 
-    def preview(self, thing: Generated, options: Mapping[str, Any]) -> tuple[Path, int]:
+    def preview(self, obj: Generated, options: Mapping[str, Any]) -> tuple[Path, int]:
         """Writes the object's picture into the folder `options["dir"]`; returns its path and its pixels per side."""
         resolution = options["resolution"] or self.snapshot.config.training.resolution
         yaw = options["yaw"]
-        picture = rgb_to_uint8(view(self.snapshot, thing, yaw, resolution).rgb)[0]
-        name = f"{thing.wish.stem}-t{thing.truncation:g}-{resolution}px-yaw{yaw:g}.png"
+        picture = rgb_to_uint8(view(self.snapshot, obj, yaw, resolution).rgb)[0]
+        name = f"{obj.spec.stem}-t{obj.truncation:g}-{resolution}px-yaw{yaw:g}.png"
         options["dir"].mkdir(parents=True, exist_ok=True)
         save_picture(Image.fromarray(picture), options["dir"] / name)
         return options["dir"] / name, resolution
 
-    def mesh(
-        self, thing: Generated, options: Mapping[str, Any], progress: Progress, publish: Publish
-    ) -> None:
+    def mesh(self, obj: Generated, options: Mapping[str, Any], progress: Progress, publish: Publish) -> None:
         """Makes and writes a mesh, then calls `publish` with what moves its files into place, and the result."""
         chosen = {name: options[name] for name in _SAME}
         limits = {
@@ -165,9 +171,9 @@ class Studio:
             "largest": options["keep"] or None,
             "max_bytes": _MAX_BYTES,
         }
-        mesh, recipe = make_mesh(self.snapshot, thing, progress=progress, **chosen, **limits)
+        mesh, recipe = make_mesh(self.snapshot, obj, progress=progress, **chosen, **limits)
         beside = recipe | place_of(self.snapshot.path, options["dir"])
-        deliver(mesh, recipe, beside, options, thing.wish.stem, progress, publish)
+        deliver(mesh, recipe, beside, options, obj.spec.stem, progress, publish)
 
     def forget(self) -> None:
         """Gives back the memory that is held for speed only."""

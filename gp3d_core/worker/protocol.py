@@ -271,7 +271,7 @@ def _folder(value: Any) -> Path:
 _ADVICE = "See docs/serve.md for the requests of this version."
 _REQUIRED = object()
 _SEED = _whole(0, MAX_SEED)
-_WISH: dict[str, tuple[Check, Any]] = {
+_SPEC: dict[str, tuple[Check, Any]] = {
     "class": (_class_query, None),
     "truncation": (_number(0, 2), 0.7),
     "dir": (_folder, _REQUIRED),
@@ -297,13 +297,13 @@ OPERATIONS: dict[str, dict[str, tuple[Check, Any]]] = {
         "device": (_choice("auto", "cpu", "cuda"), None),
     },
     "classes": {},
-    "preview": _WISH
+    "preview": _SPEC
     | {
         "seeds": (_several(_SEED, 64), _REQUIRED),
         "resolution": (_whole(16, 1024), None),
         "yaw": (_number(-math.pi, math.pi), 0.0),
     },
-    "mesh": _WISH | _SURFACE | {"seed": (_SEED, _REQUIRED), "crop_box": (_crop_box, None)},
+    "mesh": _SPEC | _SURFACE | {"seed": (_SEED, _REQUIRED), "crop_box": (_crop_box, None)},
     "picture": _SURFACE
     | {  # `keep` and `crop_depth` differ: see SceneMeshOptions
         "picture": (_text(4096, r"[^\0]+", "a path"), _REQUIRED),

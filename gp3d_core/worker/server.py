@@ -1,7 +1,7 @@
 """`gp3d serve`: a worker that keeps a model warm and speaks JSON lines over its standard streams (docs/serve.md).
 
 Three threads. The main one runs jobs, one at a time. One reads requests and answers the quick ones at once. One
-says every two seconds that the worker is alive while it works. `Desk` is what they share; its lock makes every
+says every two seconds that the worker is alive while it works. `JobQueue` is what they share; its lock makes every
 change of a job's state and the event that tells of it one step. Nothing heavy is imported before `hello` is said.
 """
 
@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from gp3d_core import __version__
-from gp3d_core.worker.job_queue import QUEUE, Desk, Job
+from gp3d_core.worker.job_queue import QUEUE, Job, JobQueue
 from gp3d_core.worker.protocol import (
     JOBS,
     MAX_LINE,
@@ -33,8 +33,8 @@ from gp3d_core.worker.protocol import (
 )
 
 if TYPE_CHECKING:
-    from gp3d_core.worker.image_session import PictureStudio
-    from gp3d_core.worker.model_session import Studio
+    from gp3d_core.worker.image_session import ImageSession
+    from gp3d_core.worker.model_session import ModelSession
 
 _HEARTBEAT_SECONDS = 2.0
 
@@ -46,19 +46,19 @@ def serve(snapshot: Path | None, *, device: str, cache_bytes: int, idle_seconds:
     After `idle_seconds` without work the worker ends, 0 means never.
     """
     requests, events = _take_streams()
-    desk = Desk(events)
-    desk.outbox.send({"event": "hello", **_greeting()})
-    worker = Worker(desk, device, cache_bytes)
+    queue = JobQueue(events)
+    queue.outbox.send({"event": "hello", **_greeting()})
+    worker = Worker(queue, device, cache_bytes)
     first = {"snapshot": None if snapshot is None else str(snapshot), "device": None}
-    desk.accept(Job(Request("", "load", first), None))
+    queue.accept(Job(Request("", "load", first), None))
     signal.signal(
-        signal.SIGTERM, lambda *_: threading.Thread(target=desk.close, args=("terminated",)).start()
+        signal.SIGTERM, lambda *_: threading.Thread(target=queue.close, args=("terminated",)).start()
     )
-    threading.Thread(target=_listen, args=(requests, desk, worker), daemon=True).start()
-    threading.Thread(target=_beat, args=(desk, worker), daemon=True).start()
-    while job := desk.take(idle_seconds):
+    threading.Thread(target=_listen, args=(requests, queue, worker), daemon=True).start()
+    threading.Thread(target=_beat, args=(queue, worker), daemon=True).start()
+    while job := queue.take(idle_seconds):
         worker.run(job)
-    desk.outbox.send({"event": "bye", "reason": desk.reason})
+    queue.outbox.send({"event": "bye", "reason": queue.reason})
     return 0
 
 
@@ -86,10 +86,10 @@ def _greeting() -> dict[str, Any]:
 class Worker:
     """Carries out requests: jobs on the main thread, the quick ones on the thread that reads."""
 
-    def __init__(self, desk: Desk, device: str, cache_bytes: int) -> None:
-        self._desk, self._device, self._cache_bytes = desk, device, cache_bytes
-        self._studio: Studio | None = None
-        self._pictures: PictureStudio | None = None
+    def __init__(self, queue: JobQueue, device: str, cache_bytes: int) -> None:
+        self._queue, self._device, self._cache_bytes = queue, device, cache_bytes
+        self._session: ModelSession | None = None
+        self._pictures: ImageSession | None = None
         self._ready: dict[str, Any] | None = None
         self._began = time.monotonic()
 
@@ -101,7 +101,7 @@ class Worker:
             "mesh": self._mesh,
             "picture": self._picture,
         }
-        with warnings.catch_warnings(record=True) as job.said, _Telling(lambda e: self._fail(job, e)):
+        with warnings.catch_warnings(record=True) as job.said, _ErrorReporter(lambda e: self._fail(job, e)):
             warnings.simplefilter("always")
             bodies[job.request.op](job, job.request.options)
 
@@ -109,23 +109,23 @@ class Worker:
         """Queues the request of a line, or answers it; None is a line that was too long."""
         if line is not None and not line.strip():
             return
-        self._desk.touch()
-        with _Telling(self._refuse):
+        self._queue.touch()
+        with _ErrorReporter(self._refuse):
             if line is None:
                 raise Problem("E_TOO_LONG", f"a line has more than {MAX_LINE} bytes", "Send less at a time.")
             request = read_request(line)
-            if self._desk.is_active(request.id):
+            if self._queue.is_active(request.id):
                 said = f"the id {request.id} is in use"
                 raise Problem("E_PROTOCOL", said, "Use every id once.")  # its id would end the other request
-            with _Telling(lambda error: self._refuse(error, request.id)):
+            with _ErrorReporter(lambda error: self._refuse(error, request.id)):
                 self._carry_out(request)
 
     def status(self) -> dict[str, Any]:
         """The fields of a `status`."""
-        jobs, studio = self._desk.status(), self._studio
-        cache = {"objects": 0, "bytes": 0} if studio is None else studio.cache.status()
+        jobs, session = self._queue.status(), self._session
+        cache = {"objects": 0, "bytes": 0} if session is None else session.cache.status()
         if jobs["job"] is None:
-            state = "empty" if studio is None else "idle"
+            state = "empty" if session is None else "idle"
         else:
             state = "starting" if jobs["job"]["id"] is None else "busy"
         return {
@@ -137,12 +137,12 @@ class Worker:
 
     def _carry_out(self, request: Request) -> None:
         if request.op in JOBS:
-            self._desk.accept(Job(request, request.id))
+            self._queue.accept(Job(request, request.id))
         elif request.op == "cancel":
             target = request.options["target"]
-            self._desk.cancel(target, lambda state: self._reply(request, target=target, state=state))
+            self._queue.cancel(target, lambda state: self._reply(request, target=target, state=state))
         elif request.op == "shutdown":
-            self._desk.close("shutdown", farewell=request.id)
+            self._queue.close("shutdown", farewell=request.id)
         elif request.op == "status":
             self._reply(request, **self.status())
         elif request.op == "classes":
@@ -157,7 +157,7 @@ class Worker:
         self._progress(job, "starting", 0, 2)
         try:
             from gp3d_core.worker.model_session import (
-                Studio,  # seconds, which is why `hello` has been said before
+                ModelSession,  # seconds, which is why `hello` has been said before
             )
         except ImportError as error:
             raise Problem(
@@ -166,31 +166,31 @@ class Worker:
         self._progress(job, "loading", 1, 2)
         device = options["device"] or self._device
         path = None if options["snapshot"] is None else Path(options["snapshot"])
-        studio = Studio(path, device, self._cache_bytes, self._check)
-        ready = {**studio.facts(), "seconds": job.seconds}
+        session = ModelSession(path, device, self._cache_bytes, self._check)
+        ready = {**session.facts(), "seconds": job.seconds}
 
         def publish() -> None:
-            self._studio, self._ready = studio, ready
-            self._desk.outbox.send({"event": "ready", "id": job.id, **ready})
+            self._session, self._ready = session, ready
+            self._queue.outbox.send({"event": "ready", "id": job.id, **ready})
 
-        self._desk.finish(job, ready, publish)
+        self._queue.finish(job, ready, publish)
 
     def _preview(self, job: Job, options: Mapping[str, Any]) -> None:
-        studio, seeds, pictures = self._loaded(), options["seeds"], []
-        for index, wish in enumerate([studio.wish(options["class"], seed) for seed in seeds]):
+        session, seeds, pictures = self._loaded(), options["seeds"], []
+        for index, spec in enumerate([session.spec(options["class"], seed) for seed in seeds]):
             self._progress(job, "preview", index, len(seeds))
             began = time.monotonic()
-            thing, cached = studio.thing(wish, options["truncation"])
-            path, size = studio.preview(thing, options)
-            pictures.append({"seed": wish.seed, "path": str(path)})
-            self._desk.outbox.send(
+            obj, cached = session.generated(spec, options["truncation"])
+            path, size = session.preview(obj, options)
+            pictures.append({"seed": spec.seed, "path": str(path)})
+            self._queue.outbox.send(
                 {
                     "event": "preview",
                     "id": job.id,
                     "index": index,
                     **pictures[-1],
-                    "class": wish.record,
-                    "truncation": thing.truncation,
+                    "class": spec.record,
+                    "truncation": obj.truncation,
                     "width": size,
                     "height": size,
                     "seconds": round(time.monotonic() - began, 3),
@@ -198,24 +198,24 @@ class Worker:
                 }
             )
         self._progress(job, "preview", len(seeds), len(seeds))
-        self._desk.finish(job, {"pictures": pictures}, lambda: None)
+        self._queue.finish(job, {"pictures": pictures}, lambda: None)
 
     def _mesh(self, job: Job, options: Mapping[str, Any]) -> None:
-        studio = self._loaded()
-        wish = studio.wish(options["class"], options["seed"])
+        session = self._loaded()
+        spec = session.spec(options["class"], options["seed"])
         self._progress(job, "planes", 0, 1)
-        thing, cached = studio.thing(wish, options["truncation"])
+        obj, cached = session.generated(spec, options["truncation"])
         self._progress(job, "planes", 1, 1)
 
         def publish(move: Callable[[], None], result: Mapping[str, Any]) -> None:
             self._publish(job, move, {**result, "cached": cached})
 
-        studio.mesh(thing, options, lambda *step: self._progress(job, *step), publish)
+        session.mesh(obj, options, lambda *step: self._progress(job, *step), publish)
 
     def _picture(self, job: Job, options: Mapping[str, Any]) -> None:
-        from gp3d_core.worker.image_session import PictureStudio
+        from gp3d_core.worker.image_session import ImageSession
 
-        self._pictures = self._pictures or PictureStudio(self._device)
+        self._pictures = self._pictures or ImageSession(self._device)
         self._pictures.mesh(
             options, lambda *step: self._progress(job, *step), lambda *made: self._publish(job, *made)
         )
@@ -223,38 +223,38 @@ class Worker:
     def _publish(self, job: Job, move: Callable[[], None], result: Mapping[str, Any]) -> None:
         """Ends a job whose files are ready to be moved into place."""
         said = [str(warning.message) for warning in job.said if "gp3d_core" in warning.filename]
-        self._desk.finish(job, {**result, "stages": job.stages, "warnings": said}, move)
+        self._queue.finish(job, {**result, "stages": job.stages, "warnings": said}, move)
 
     def _progress(self, job: Job, stage: str, done: int, total: int) -> None:
         job.check()
         if job.advance(stage, done, total):
             step = {"stage": stage, "done": done, "total": total, "seconds": job.seconds}
-            self._desk.outbox.send({"event": "progress", "id": job.id, **step})
+            self._queue.outbox.send({"event": "progress", "id": job.id, **step})
 
     def _check(self) -> None:
-        if job := self._desk.running:
+        if job := self._queue.running:
             job.check()
 
-    def _loaded(self) -> Studio:
-        if self._studio is None:
+    def _loaded(self) -> ModelSession:
+        if self._session is None:
             raise Problem("E_NO_WEIGHTS", "no model is loaded", "Wait for ready, or load a snapshot.")
-        return self._studio
+        return self._session
 
     def _reply(self, request: Request, **fields: Any) -> None:
-        self._desk.outbox.send({"event": "result", "id": request.id, "op": request.op, **fields})
+        self._queue.outbox.send({"event": "result", "id": request.id, "op": request.op, **fields})
 
     def _refuse(self, error: Exception, name: str | None = None) -> None:
         problem = _problem_of(error)
-        self._desk.outbox.send(problem.event(name or problem.request))
+        self._queue.outbox.send(problem.event(name or problem.request))
 
     def _fail(self, job: Job, error: Exception) -> None:
         problem = _problem_of(error)
-        if problem.code == "E_OOM" and self._studio is not None:
-            self._studio.forget()
-        self._desk.fail(job, problem)
+        if problem.code == "E_OOM" and self._session is not None:
+            self._session.forget()
+        self._queue.fail(job, problem)
 
 
-class _Telling:
+class _ErrorReporter:
     """A block whose every error is told instead of raised: nothing a client sends may end the worker."""
 
     def __init__(self, tell: Callable[[Exception], None]) -> None:
@@ -282,19 +282,19 @@ def _problem_of(error: Exception) -> Problem:
     return problem
 
 
-def _listen(requests: int, desk: Desk, worker: Worker) -> None:
+def _listen(requests: int, queue: JobQueue, worker: Worker) -> None:
     """Reads requests until there are no more."""
     lines = LineSplitter()
     with suppress(OSError):  # some systems tell so of a pipe whose other end has died
         while data := os.read(requests, MAX_LINE):
             for line in lines.feed(data):
                 worker.answer(line)
-    desk.close("stdin closed")
+    queue.close("stdin closed")
 
 
-def _beat(desk: Desk, worker: Worker) -> None:
+def _beat(queue: JobQueue, worker: Worker) -> None:
     """Shows that the worker is alive while it works."""
     while True:
         time.sleep(_HEARTBEAT_SECONDS)
-        if desk.running is not None:
-            desk.outbox.send({"event": "status", **worker.status()})
+        if queue.running is not None:
+            queue.outbox.send({"event": "status", **worker.status()})

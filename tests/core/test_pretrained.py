@@ -21,7 +21,7 @@ from gp3d_core.visualization import rgb_to_uint8
 from gp3d_core.vq3d.files.prior_file import load_prior
 from gp3d_core.vq3d.models.prior import Sampling
 from gp3d_core.vq3d.scenes.reconstruction import scenes_of_codes
-from gp3d_core.worker.job_queue import Desk, Job
+from gp3d_core.worker.job_queue import Job, JobQueue
 from gp3d_core.worker.protocol import Request, read_request
 from gp3d_core.worker.server import Worker
 from tests.support.micro import micro_snapshot
@@ -90,9 +90,9 @@ def test_half_the_bytes_give_the_same_pictures(whole, shipped):
         not torch.equal(a, b)
         for a, b in zip(full.generator.parameters(), half.generator.parameters(), strict=True)
     ), "nothing was rounded"
-    for wish in generation.wishes(full, None, [0, 1]):
+    for spec in generation.object_specs(full, None, [0, 1]):
         pair = [
-            rgb_to_uint8(generation.view(model, generation.generate(model, wish, 1.0), 0.3, 32).rgb)
+            rgb_to_uint8(generation.view(model, generation.generate(model, spec, 1.0), 0.3, 32).rgb)
             for model in (full, half)
         ]
         assert abs(pair[0].astype(int) - pair[1]).max() <= 2
@@ -219,8 +219,8 @@ def test_commands_without_a_snapshot_use_the_box_and_say_so_once(boxed, tmp_path
 
 def test_a_recipe_of_the_box_is_followed_on_another_machine(boxed, tmp_path, capsys, monkeypatch):
     first, again = tmp_path / "first", tmp_path / "elsewhere" / "again"
-    wish = ["--class", "coffee mug", "--seeds", "3", "--grid", "20", "--faces", "200", "--texture-size", "64"]
-    assert main(["mesh", *wish, "--format", "obj,glb", "--out", str(first), "--device", "cpu"]) == 0
+    spec = ["--class", "coffee mug", "--seeds", "3", "--grid", "20", "--faces", "200", "--texture-size", "64"]
+    assert main(["mesh", *spec, "--format", "obj,glb", "--out", str(first), "--device", "cpu"]) == 0
     recipe = json.loads((first / "coffee_mug-0003.recipe.json").read_text())
     assert (recipe["snapshot"], recipe["snapshot_sha256"]) == ("box", digest(boxed))
     assert "snapshot_path" not in recipe
@@ -272,10 +272,10 @@ def test_classes_are_listed_with_badges(boxed, whole, capsys):
 def events_of_a_first_load(options):
     """What a worker says that is told to load at its start."""
     reading, writing = os.pipe()
-    desk = Desk(writing)
-    desk.accept(Job(Request("", "load", options), None))
-    worker = Worker(desk, "cpu", 2**20)
-    worker.run(desk.take(0))
+    queue = JobQueue(writing)
+    queue.accept(Job(Request("", "load", options), None))
+    worker = Worker(queue, "cpu", 2**20)
+    worker.run(queue.take(0))
     worker.answer(b'{"id": "1", "op": "classes"}')
     os.close(writing)
     with os.fdopen(reading, "rb") as lines:
@@ -337,9 +337,9 @@ def test_demo_begins_with_an_asset(there, request, tmp_path, monkeypatch, capsys
     assert ("left out, the model in the box is missing" in said.err) == (not there)
 
 
-@pytest.mark.skipif(not box.has_box(), reason="there is no model in the box yet")
+@pytest.mark.skipif(not box.has_pretrained(), reason="there is no model in the box yet")
 def test_what_is_in_the_box_keeps_its_promises():
-    path = box.box_path()
+    path = box.pretrained_path()
     facts = header.read_snapshot_facts(path)
     assert path.stat().st_size <= 30e6
     assert len(facts.classes) >= 40
@@ -357,7 +357,7 @@ def test_scenes_of_the_box_show_their_class_in_its_colour_before_a_far_wall():
     assert sum(file.stat().st_size for file in files) <= 30e6
     assert prior.tokenizer.path == files[0]
     assert {record["name"] for record in prior.classes} == {
-        record["name"] for record in header.read_snapshot_facts(box.box_path()).classes
+        record["name"] for record in header.read_snapshot_facts(box.pretrained_path()).classes
     }
     shares = {
         "strawberry": (1.0, -0.7, -0.3),

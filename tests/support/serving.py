@@ -1,4 +1,4 @@
-"""What tests of the worker share: a client that speaks to a real child process, workers, and a desk."""
+"""What tests of the worker share: a client that speaks to a real child process, workers, and a queue."""
 
 import itertools
 import json
@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from gp3d_core.worker.job_queue import Desk
+from gp3d_core.worker.job_queue import JobQueue
 from tests.support.micro import micro_snapshot
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -127,10 +127,10 @@ def shared(snapshot):
 
 @contextmanager
 def desk_and_events():
-    """A desk in this process, and a list that has its events once the block has ended."""
+    """A queue in this process, and a list that has its events once the block has ended."""
     reading, writing = os.pipe()
     events = []
-    yield Desk(writing), events
+    yield JobQueue(writing), events
     os.close(writing)
     with os.fdopen(reading, "rb") as lines:
         events += map(json.loads, lines)

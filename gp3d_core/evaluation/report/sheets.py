@@ -8,7 +8,7 @@ from PIL import Image
 
 from gp3d_core.datasets.dataset import Dataset
 from gp3d_core.evaluation.samples import Sampler
-from gp3d_core.rng import stream
+from gp3d_core.rng import generator_for
 from gp3d_core.visualization import depth_to_uint8, rgb_to_uint8, sheet
 
 _COLUMNS = 8
@@ -24,7 +24,7 @@ def draw_samples(sampler: Sampler, dataset: Dataset) -> Image.Image:
     rgb, depth = rgb_to_uint8(seen.rgb), depth_to_uint8(seen.depth, camera.t_near, camera.t_far)
     classes = sampler.latents("images", 0, len(rgb)).c
     labels = None if classes is None else classes.argmax(dim=1).cpu()
-    draws = stream("evaluation", "sheet", sampler.seed)
+    draws = generator_for("evaluation", "sheet", sampler.seed)
     rows = []
     for start in range(0, len(rgb), _COLUMNS):
         part = range(start, min(start + _COLUMNS, len(rgb)))

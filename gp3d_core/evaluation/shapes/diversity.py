@@ -21,7 +21,7 @@ from gp3d_core.evaluation.shapes.library import Model, draw_models, model_clouds
 from gp3d_core.evaluation.shapes.objects import Level, Surfaces, class_records, object_clouds, objects_of
 from gp3d_core.evaluation.shapes.scores import references
 from gp3d_core.evaluation.true_views import TruthViews, read_views
-from gp3d_core.generation.sampling import Wish, generate, view
+from gp3d_core.generation.sampling import ObjectSpec, generate, view
 from gp3d_core.metrics.pointclouds import chamfer_matrix, unit_clouds
 from gp3d_core.metrics.score import Score
 from gp3d_core.snapshots.snapshot import Snapshot
@@ -45,12 +45,14 @@ def mean_pairwise(distances: Tensor) -> float:
 class Nearest:
     """The model of training nearest to a sample, and how far it is."""
 
-    sample: Wish
+    sample: ObjectSpec
     model: Model
     distance: float
 
 
-def nearest_models(samples: Sequence[Wish], models: Sequence[Model], distances: Tensor) -> list[Nearest]:
+def nearest_models(
+    samples: Sequence[ObjectSpec], models: Sequence[Model], distances: Tensor
+) -> list[Nearest]:
     """For every sample the nearest model, by distances [N,M]."""
     best = distances.min(dim=1)
     return [
@@ -87,15 +89,17 @@ def measure_diversity(
     kept = [record for record in records if int(record["label"]) in chosen]
     sizes = [len(chosen[int(record["label"])]) for record in kept]
     surfaces = Surfaces(grid=grid, level=level, truncation=truncation)
-    wishes = [objects_of(record, size, seed) for record, size in zip(kept, sizes, strict=True)]
+    object_specs = [objects_of(record, size, seed) for record, size in zip(kept, sizes, strict=True)]
     everything = object_clouds(
-        snapshot, [w for some in wishes for w in some], surfaces, out / "clouds", world
+        snapshot, [w for some in object_specs for w in some], surfaces, out / "clouds", world
     )
     if world is not None and not world.leads:
         return []
     compared = []
     bar = tqdm(kept, desc="diversity", unit="class", file=sys.stderr, disable=None)
-    for record, some, made in zip(bar, wishes, unit_clouds(everything.points).split(sizes), strict=True):
+    for record, some, made in zip(
+        bar, object_specs, unit_clouds(everything.points).split(sizes), strict=True
+    ):
         own = models_of(models, record) or models
         if most is not None:
             own = draw_models(own, max(most, 2 * len(some)), seed, "diversity", record["name"])
@@ -130,7 +134,7 @@ class _Compared:
 
 
 def _compare(
-    samples: Sequence[Wish], made: Tensor, models: Sequence[Model], device: torch.device
+    samples: Sequence[ObjectSpec], made: Tensor, models: Sequence[Model], device: torch.device
 ) -> _Compared:
     """Samples with clouds `made` [N,P,3] against the models of their class."""
     real, size = model_clouds(models), 2 * len(samples)

@@ -23,7 +23,7 @@ from tqdm import tqdm
 from gp3d_core.errors import GP3DError
 from gp3d_core.meshing.mesh_io import Mesh, MeshError, load_mesh
 from gp3d_core.metrics.pointclouds import surface_points, unit_clouds
-from gp3d_core.rng import stream
+from gp3d_core.rng import generator_for
 
 SUFFIXES = (".obj", ".glb", ".ply", ".npz")  # of files with one stem, the first counts
 _SHAPENET_MESH = Path("models", "model_normalized.obj")
@@ -78,7 +78,7 @@ def read_shape(path: Path) -> Mesh:
 
 def cloud_seed(*key: int | str) -> int:
     """The seed of a surface's points, from what the surface is called."""
-    return stream("cloud", *key).initial_seed() % 2**32
+    return generator_for("cloud", *key).initial_seed() % 2**32
 
 
 def read_library(root: Path) -> list[Model]:
@@ -164,7 +164,7 @@ def models_of(models: Sequence[Model], record: Mapping[str, Any]) -> list[Model]
 
 def draw_models(models: Sequence[Model], count: int, *key: int | str) -> list[Model]:
     """`count` of the models, drawn without replacement by the stream named `key`; all of them if there are fewer."""
-    order = torch.randperm(len(models), generator=stream("models", *key))[:count]
+    order = torch.randperm(len(models), generator=generator_for("models", *key))[:count]
     return [models[i] for i in order.tolist()]
 
 

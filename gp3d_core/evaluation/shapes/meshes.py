@@ -30,7 +30,7 @@ from gp3d_core.meshing.mesh_io import Mesh
 from gp3d_core.metrics.pointclouds import surface_points, unit_clouds
 from gp3d_core.metrics.pointnet import load_pointnet
 from gp3d_core.metrics.score import Score
-from gp3d_core.rng import stream
+from gp3d_core.rng import generator_for
 from gp3d_core.visualization import save_picture
 
 
@@ -117,6 +117,6 @@ def _grouped(meshes: Path, models: Sequence[Model], n: int, seed: int) -> list[_
                 f"{meshes}: {names[-1] if names else 'one folder'} has {len(files)} meshes and the library {len(own)} "
                 f"models of that class; expected at least {LEAST} and {2 * LEAST}"
             )
-        order = torch.randperm(len(files), generator=stream("meshes", seed))[:most]
+        order = torch.randperm(len(files), generator=generator_for("meshes", seed))[:most]
         groups.append(_Group(names[-1] if names else "all", [files[i] for i in sorted(order.tolist())], own))
     return groups

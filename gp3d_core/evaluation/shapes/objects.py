@@ -19,7 +19,7 @@ from gp3d_core.atomic import replacing
 from gp3d_core.distributed import World
 from gp3d_core.evaluation.shapes.health import NOTHING, Health, mesh_health
 from gp3d_core.evaluation.shapes.library import cloud_seed
-from gp3d_core.generation.sampling import MOST_SEEDS, Wish, generate
+from gp3d_core.generation.sampling import MOST_SEEDS, ObjectSpec, generate
 from gp3d_core.hashing import digest
 from gp3d_core.meshing.isosurface import field_surface
 from gp3d_core.meshing.mesh_io import Mesh
@@ -38,10 +38,10 @@ def class_records(snapshot: Snapshot) -> list[dict[str, Any]]:
     return snapshot.classes or [{"label": 0, "name": "object"}]
 
 
-def objects_of(record: Mapping[str, Any], count: int, seed: int) -> list[Wish]:
+def objects_of(record: Mapping[str, Any], count: int, seed: int) -> list[ObjectSpec]:
     """`count` objects of a class, with seeds from 10 000 · `seed` on: what `gp3d mesh --seeds` makes of them."""
     first = MOST_SEEDS * seed
-    return [Wish(dict(record), int(record["label"]), first + i) for i in range(count)]
+    return [ObjectSpec(dict(record), int(record["label"]), first + i) for i in range(count)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +81,11 @@ class Clouds:
 
 
 def object_clouds(
-    snapshot: Snapshot, wishes: Sequence[Wish], surfaces: Surfaces, folder: Path, world: World | None = None
+    snapshot: Snapshot,
+    object_specs: Sequence[ObjectSpec],
+    surfaces: Surfaces,
+    folder: Path,
+    world: World | None = None,
 ) -> Clouds:
     """Clouds of the objects' surfaces; an object without a surface becomes a point at the origin, P times.
 
@@ -92,15 +96,15 @@ def object_clouds(
     identity = f"{digest(snapshot.path)} {surfaces} with health"
     own = folder / hashlib.sha256(identity.encode()).hexdigest()[:12]
     own.mkdir(parents=True, exist_ok=True)
-    paths = [own / f"{wish.label:04d}-{wish.stem}.npz" for wish in wishes]
-    missing = [(wish, path) for wish, path in zip(wishes, paths, strict=True) if not path.exists()]
+    paths = [own / f"{spec.label:04d}-{spec.stem}.npz" for spec in object_specs]
+    missing = [(spec, path) for spec, path in zip(object_specs, paths, strict=True) if not path.exists()]
     world.barrier()  # nobody writes before all have seen what is missing
     share = missing[world.rank :: world.size]
     bar = tqdm(
         share, desc="surfaces", unit="object", file=sys.stderr, disable=not (world.leads and share) or None
     )
-    for wish, path in bar:
-        points, level, health = _surface(snapshot, wish, surfaces)
+    for spec, path in bar:
+        points, level, health = _surface(snapshot, spec, surfaces)
         with replacing(path) as temporary:
             np.savez(temporary, points=points.numpy(), level=level, **vars(health))
     world.barrier()
@@ -113,20 +117,20 @@ def object_clouds(
     )
 
 
-def agreement_level(snapshot: Snapshot, wishes: Sequence[Wish], truncation: float) -> float:
+def agreement_level(snapshot: Snapshot, object_specs: Sequence[ObjectSpec], truncation: float) -> float:
     """The median level of `gp3d mesh`, at which a surface agrees best with the views, over some of the objects."""
-    few = wishes[:: -(-len(wishes) // _ASKED)]
-    fields = (snapshot.generator.field(generate(snapshot, wish, truncation).planes) for wish in few)
+    few = object_specs[:: -(-len(object_specs) // _ASKED)]
+    fields = (snapshot.generator.field(generate(snapshot, spec, truncation).planes) for spec in few)
     return median(surface_levels(field, snapshot.config, "auto")[0] for field in fields)
 
 
-def _surface(snapshot: Snapshot, wish: Wish, surfaces: Surfaces) -> tuple[Tensor, float, Health]:
-    field = snapshot.generator.field(generate(snapshot, wish, surfaces.truncation).planes)
+def _surface(snapshot: Snapshot, spec: ObjectSpec, surfaces: Surfaces) -> tuple[Tensor, float, Health]:
+    field = snapshot.generator.field(generate(snapshot, spec, surfaces.truncation).planes)
     level, raw = surface_levels(field, snapshot.config, surfaces.level)
     vertices, faces = field_surface(
         field, box=field.box, grid=surfaces.grid, level=raw, device=field.planes.device
     )
-    seed = cloud_seed("object", wish.label, wish.seed)
+    seed = cloud_seed("object", spec.label, spec.seed)
     health = mesh_health(Mesh(vertices, faces)) if len(faces) else NOTHING
     return surface_points(vertices, faces, seed), level, health
 

@@ -113,15 +113,15 @@ def measure_shapes(
     records = class_records(snapshot)
     chosen, without = references(records, read_library(truth), n, seed)
     surfaces = Surfaces(grid=grid, level=level, truncation=truncation)
-    wishes = [
+    object_specs = [
         w for r in records if r["label"] in chosen for w in objects_of(r, len(chosen[r["label"]]), seed)
     ]
-    clouds = object_clouds(snapshot, wishes, surfaces, out / "clouds", world)
+    clouds = object_clouds(snapshot, object_specs, surfaces, out / "clouds", world)
     facts = {
         "reference": str(truth.name),
         **surfaces.facts(snapshot),
         "median_level": float(clouds.levels.median()),
-        "agreement_level": agreement_level(snapshot, wishes, truncation),
+        "agreement_level": agreement_level(snapshot, object_specs, truncation),
         "empty": int((~clouds.solid).sum()),
         "classes": len(chosen),
         "classes_without_models": without,

@@ -18,7 +18,7 @@ from gp3d_core.meshing.mesh_io import Mesh, MeshError
 from gp3d_core.meshing.texture.texels import surface_texels
 from gp3d_core.meshing.texture.unwrap import UnwrapError, unwrap
 from gp3d_core.rendering.volume import Field
-from gp3d_core.signals import Progress, quiet
+from gp3d_core.signals import Progress, no_progress
 
 _DILATE = 8  # texels around that which repeat the nearest colour: what a renderer's coarser mip levels need
 
@@ -29,7 +29,7 @@ def vertex_colors(
     *,
     chunk: int = 2**18,
     device: torch.device | str = "cpu",
-    progress: Progress = quiet,
+    progress: Progress = no_progress,
 ) -> Mesh:
     """`mesh` with the colour of `field` at each vertex. Raises MeshError if the field returns NaN."""
     return replace(mesh, vertex_colors=_field_colors(field, mesh.vertices, chunk, device, progress))
@@ -43,7 +43,7 @@ def bake_texture(
     seconds: float = 60.0,
     chunk: int = 2**18,
     device: torch.device | str = "cpu",
-    progress: Progress = quiet,
+    progress: Progress = no_progress,
 ) -> Mesh:
     """`mesh` with an atlas and a texture uint8 [size,size,3] of the colours of `field` on its surface.
 

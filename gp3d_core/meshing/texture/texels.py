@@ -11,14 +11,14 @@ from collections.abc import Iterator
 import numpy as np
 
 from gp3d_core.meshing.mesh_io import Mesh
-from gp3d_core.signals import Progress, quiet
+from gp3d_core.signals import Progress, no_progress
 
 _BLEED = 1.5  # texels outside a chart whose colour is read from the face extended: what bilinear lookup needs
 _CANDIDATES = 2**19  # at a time
 _INSIDE = 0.02  # texels: how deep in two faces a centre must lie, so that they overlap
 
 
-def surface_texels(mesh: Mesh, size: int, progress: Progress = quiet) -> tuple[np.ndarray, np.ndarray]:
+def surface_texels(mesh: Mesh, size: int, progress: Progress = no_progress) -> tuple[np.ndarray, np.ndarray]:
     """The texels a texture of `size` needs, as indices row * size + column [T], and their surface points
     [T,3].
 

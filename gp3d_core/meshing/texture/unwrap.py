@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from gp3d_core.meshing.texture import charts, pack_charts, texels
-from gp3d_core.signals import Progress, quiet
+from gp3d_core.signals import Progress, no_progress
 
 _ROUNDS = 4  # of cutting charts that fold over themselves
 
@@ -24,7 +24,7 @@ class UnwrapError(RuntimeError):
 
 
 def unwrap(
-    vertices: np.ndarray, faces: np.ndarray, *, size: int, seconds: float, progress: Progress = quiet
+    vertices: np.ndarray, faces: np.ndarray, *, size: int, seconds: float, progress: Progress = no_progress
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """An atlas for a square texture of `size` texels: source [W], faces [F,3] int32, uv [W,2] float32 in [0, 1].
 

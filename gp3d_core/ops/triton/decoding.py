@@ -160,15 +160,15 @@ def decode_kernel(
     PRECISION: tl.constexpr,
 ) -> None:
     """A block of N points of one object: colour and raw density [B,N,4]."""
-    thing, block = tl.program_id(0) // blocks, tl.program_id(0) % blocks
+    obj, block = tl.program_id(0) // blocks, tl.program_id(0) % blocks
     point, c = block * N + tl.arange(0, N), tl.arange(0, C)
     real = point < count
-    row = tl.cast(thing, tl.int64) * count + point
+    row = tl.cast(obj, tl.int64) * count + point
     x = tl.load(points + row * 3, mask=real, other=4.0 * box)
     y = tl.load(points + row * 3 + 1, mask=real, other=4.0 * box)
     z = tl.load(points + row * 3 + 2, mask=real, other=4.0 * box)
     net = load_layers(layers, CHANNELS, WIDTH, C, W)
-    features = features_at(planes, thing, x, y, z, box, c, CHANNELS)
+    features = features_at(planes, obj, x, y, z, box, c, CHANNELS)
     red, green, blue, raw = outputs(hidden_units(features, net, PRECISION), net)
     tl.store(decoded + row * 4, colour(red, BOUNDED), mask=real)
     tl.store(decoded + row * 4 + 1, colour(green, BOUNDED), mask=real)
@@ -206,9 +206,9 @@ def decode_backward_kernel(
     output, output_bias = tl.zeros([4, W], tl.float32), tl.zeros([4], tl.float32)
     for index in range(tl.program_id(0), total, tl.num_programs(0)):
         net = load_layers(layers, CHANNELS, WIDTH, C, W)  # here: out of the loop it would fill the registers
-        thing, point = index // blocks, (index % blocks) * N + tl.arange(0, N)
+        obj, point = index // blocks, (index % blocks) * N + tl.arange(0, N)
         real = point < count
-        row = tl.cast(thing, tl.int64) * count + point
+        row = tl.cast(obj, tl.int64) * count + point
         x = tl.load(points + row * 3, mask=real, other=4.0 * box)
         y = tl.load(points + row * 3 + 1, mask=real, other=4.0 * box)
         z = tl.load(points + row * 3 + 2, mask=real, other=4.0 * box)
@@ -216,7 +216,7 @@ def decode_backward_kernel(
         green = tl.load(slopes + row * 4 + 1, mask=real, other=0.0)
         blue = tl.load(slopes + row * 4 + 2, mask=real, other=0.0)
         raw = tl.load(slopes + row * 4 + 3, mask=real, other=0.0)
-        features = features_at(planes, thing, x, y, z, box, c, CHANNELS)
+        features = features_at(planes, obj, x, y, z, box, c, CHANNELS)
         before = hidden_units(features, net, PRECISION)
         if BOUNDED:
             rgb = outputs(before, net)
@@ -235,9 +235,7 @@ def decode_backward_kernel(
             x = tl.load(points + row * 3, mask=real, other=4.0 * box, volatile=True)
             y = tl.load(points + row * 3 + 1, mask=real, other=4.0 * box, volatile=True)
             z = tl.load(points + row * 3 + 2, mask=real, other=4.0 * box, volatile=True)
-            move = features_slope(
-                planes, texels, thing, x, y, z, box, slope, c, CHANNELS, TO_PLANES, TO_POINTS
-            )
+            move = features_slope(planes, texels, obj, x, y, z, box, slope, c, CHANNELS, TO_PLANES, TO_POINTS)
             if TO_POINTS:
                 tl.store(moves + row * 3, move[0], mask=real)
                 tl.store(moves + row * 3 + 1, move[1], mask=real)

@@ -33,8 +33,8 @@ def texels_first(planes: Tensor) -> Tensor:
 
 def as_planes(moved: Tensor) -> Planes:
     """Planes [B,3,H,W,C] as kernels take them."""
-    thing, plane, row, texel, _ = moved.stride()
-    return Planes(moved, thing, plane, row, texel, height=moved.shape[2], width=moved.shape[3])
+    obj, plane, row, texel, _ = moved.stride()
+    return Planes(moved, obj, plane, row, texel, height=moved.shape[2], width=moved.shape[3])
 
 
 def padded(size: int, least: int = 1) -> int:

@@ -53,11 +53,11 @@ def read(
 
 
 @triton.jit
-def address(planes: Planes, thing: tl.tensor, index: tl.constexpr) -> tl.tensor:
+def address(planes: Planes, obj: tl.tensor, index: tl.constexpr) -> tl.tensor:
     """Where plane `index` of object `thing` begins; in 64 bits, for a batch holds more than 2³¹ texels."""
     return (
         planes.data
-        + tl.cast(thing, tl.int64) * planes.stride_object
+        + tl.cast(obj, tl.int64) * planes.stride_object
         + tl.cast(planes.stride_plane, tl.int64) * index
     )
 
@@ -84,7 +84,7 @@ def blend(
 @triton.jit
 def features_at(
     planes: Planes,
-    thing: tl.tensor,
+    obj: tl.tensor,
     x: tl.tensor,
     y: tl.tensor,
     z: tl.tensor,
@@ -95,9 +95,9 @@ def features_at(
     """Features [N,C] of an object at world points: the mean over the planes xy, xz, yz."""
     x, down_y, z = texel(x, box, planes.width), texel(y, box, planes.height), texel(z, box, planes.height)
     across_y = texel(y, box, planes.width)
-    total = blend(address(planes, thing, 0), planes, x, down_y, c, CHANNELS)
-    total += blend(address(planes, thing, 1), planes, x, z, c, CHANNELS)
-    total += blend(address(planes, thing, 2), planes, across_y, z, c, CHANNELS)
+    total = blend(address(planes, obj, 0), planes, x, down_y, c, CHANNELS)
+    total += blend(address(planes, obj, 1), planes, x, z, c, CHANNELS)
+    total += blend(address(planes, obj, 2), planes, across_y, z, c, CHANNELS)
     return total / 3.0
 
 
@@ -140,7 +140,7 @@ def blend_slope(
 def features_slope(
     planes: Planes,
     gradient: Planes,
-    thing: tl.tensor,
+    obj: tl.tensor,
     x: tl.tensor,
     y: tl.tensor,
     z: tl.tensor,
@@ -155,11 +155,11 @@ def features_slope(
     x, down_y, z = texel(x, box, planes.width), texel(y, box, planes.height), texel(z, box, planes.height)
     across_y = texel(y, box, planes.width)
     slope = slope / 3.0
-    xy, xz, yz = address(planes, thing, 0), address(planes, thing, 1), address(planes, thing, 2)
+    xy, xz, yz = address(planes, obj, 0), address(planes, obj, 1), address(planes, obj, 2)
     to_xy, to_xz, to_yz = (
-        address(gradient, thing, 0),
-        address(gradient, thing, 1),
-        address(gradient, thing, 2),
+        address(gradient, obj, 0),
+        address(gradient, obj, 1),
+        address(gradient, obj, 2),
     )
     xy_x, xy_y = blend_slope(xy, planes, to_xy, gradient, x, down_y, slope, c, CHANNELS, TO_PLANES, TO_POINTS)
     xz_x, xz_z = blend_slope(xz, planes, to_xz, gradient, x, z, slope, c, CHANNELS, TO_PLANES, TO_POINTS)

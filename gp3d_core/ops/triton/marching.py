@@ -97,7 +97,7 @@ def query(
     net: Loaded,
     rays: Rays,
     scene: Scene,
-    thing: tl.tensor,
+    obj: tl.tensor,
     ray: tl.tensor,
     t: tl.tensor,
     live: tl.tensor,
@@ -115,7 +115,7 @@ def query(
     y = flat(place(oy, dy, t, live, scene.box))
     z = flat(place(oz, dz, t, live, scene.box))
     c = tl.arange(0, net.hidden.shape[0])
-    features = features_at(planes, thing, x, y, z, scene.box, c, CHANNELS)
+    features = features_at(planes, obj, x, y, z, scene.box, c, CHANNELS)
     red, green, blue, raw = outputs(hidden_units(features, net, PRECISION), net)
     sigma = activate(raw + flat(noise), x, y, z, scene, EMPTY)
     return (
@@ -246,8 +246,8 @@ def render_kernel(
     NOISE: tl.constexpr,
 ) -> None:
     """A block of R rays of one object."""
-    thing, first = tl.program_id(0) // blocks, (tl.program_id(0) % blocks) * R
-    ray = tl.cast(thing, tl.int64) * count + first + tl.arange(0, R)
+    obj, first = tl.program_id(0) // blocks, (tl.program_id(0) % blocks) * R
+    ray = tl.cast(obj, tl.int64) * count + first + tl.arange(0, R)
     exists = (first + tl.arange(0, R) < count)[:, None]
     net, k = load_layers(layers, CHANNELS, WIDTH, C, W), positions(R, P)
     live, row = exists & (k < COARSE), ray[:, None] * (COARSE + FINE) + k
@@ -255,7 +255,7 @@ def render_kernel(
     t = scene.near + s * scene.length
     noise = load_noise(rays.noise, row, live, NOISE)
     red, green, blue, sigma = query(
-        planes, net, rays, scene, thing, ray, t, live, noise, CHANNELS, BOUNDED, EMPTY, PRECISION
+        planes, net, rays, scene, obj, ray, t, live, noise, CHANNELS, BOUNDED, EMPTY, PRECISION
     )
     rank = k
     if FINE == 0:
@@ -270,7 +270,7 @@ def render_kernel(
             net,
             rays,
             scene,
-            thing,
+            obj,
             ray,
             t_fine,
             live_fine,

@@ -189,11 +189,11 @@ def render_backward_kernel(
     output, output_bias = tl.zeros([4, W], tl.float32), tl.zeros([4], tl.float32)
     for index in range(tl.program_id(0), total, tl.num_programs(0)):
         net = load_layers(layers, CHANNELS, WIDTH, C, W)  # here: out of the loop it would fill the registers
-        thing, number = index // blocks, (index % blocks) * R + tl.arange(0, R)
-        ray = tl.where(number < count, tl.cast(thing, tl.int64) * count + number, -1)
+        obj, number = index // blocks, (index % blocks) * R + tl.arange(0, R)
+        ray = tl.where(number < count, tl.cast(obj, tl.int64) * count + number, -1)
         live = (ray >= 0)[:, None] & (positions(R, M) < SAMPLES)
         x, y, z, t = samples(rays, distances, scene.box, ray, live, SAMPLES)
-        features = features_at(planes, thing, flat(x), flat(y), flat(z), scene.box, c, CHANNELS)
+        features = features_at(planes, obj, flat(x), flat(y), flat(z), scene.box, c, CHANNELS)
         before = hidden_units(features, net, PRECISION)
         outs = output_slope(
             rays, distances, noise, slopes, scene, net, ray, live, before,
@@ -210,7 +210,7 @@ def render_backward_kernel(
             slope = tl.dot(slope, tl.trans(net.hidden), input_precision=PRECISION)
             x, y, z, t = samples(rays, distances, scene.box, ray, live, SAMPLES)
             move = features_slope(
-                planes, texels, thing, flat(x), flat(y), flat(z), scene.box, slope,
+                planes, texels, obj, flat(x), flat(y), flat(z), scene.box, slope,
                 c, CHANNELS, TO_PLANES, TO_RAYS,
             )  # fmt: skip
             if TO_RAYS:

@@ -25,7 +25,7 @@ from gp3d_core.hashing import digest
 from gp3d_core.metrics.features import FeatureNetwork, open_network
 from gp3d_core.metrics.frechet import Gaussian, fit_gaussian, frechet_distance
 from gp3d_core.metrics.score import Score
-from gp3d_core.rng import stream
+from gp3d_core.rng import generator_for
 from gp3d_core.visualization import save_picture
 from gp3d_core.vq3d.evaluation.recognition import Namer, reconstruction_recognition, sample_recognition
 from gp3d_core.vq3d.files.prior_file import PriorSnapshot
@@ -226,7 +226,7 @@ def _dreamt(prior: PriorSnapshot, count: int, seed: int) -> Tensor:
     """Codes [count,N] of all classes in turn."""
     device = prior.prior.head.weight.device
     labels = torch.arange(count, device=device) % max(len(prior.classes), 1)
-    draws = torch.rand(count, prior.prior.length, generator=stream("vq3d evaluation", seed))
+    draws = torch.rand(count, prior.prior.length, generator=generator_for("vq3d evaluation", seed))
     return prior.prior.sample(labels, draws.to(device), Sampling())
 
 

@@ -19,7 +19,7 @@ from gp3d_core.config.schema import to_dict
 from gp3d_core.datasets.imagenet import class_records, find_class
 from gp3d_core.hashing import digest
 from gp3d_core.pretrained import NAME, vq3d_prior
-from gp3d_core.rng import stream
+from gp3d_core.rng import generator_for
 from gp3d_core.snapshots.metadata import SnapshotError, read_header
 from gp3d_core.snapshots.run_folder import newest_snapshot
 from gp3d_core.snapshots.snapshot import check_tensors, fill_module, load_tensors, save_tensors
@@ -63,7 +63,7 @@ class PriorSnapshot:
         self._check_class(label, sampling)
         labels = torch.full((len(seeds),), label, device=device)
         draws = torch.stack(
-            [torch.rand(self.prior.length, generator=stream("codes", seed)) for seed in seeds]
+            [torch.rand(self.prior.length, generator=generator_for("codes", seed)) for seed in seeds]
         )
         return self.prior.sample(labels, draws.to(device), sampling)
 
@@ -97,7 +97,7 @@ def save_prior(
 def find_prior(path: Path) -> Path:
     """The file that is meant: the newest of a run folder, the prior in the box for "box", else `path` itself.
 
-    Raises RunError for a folder without snapshots, BoxError without a box.
+    Raises RunError for a folder without snapshots, PretrainedError without a box.
     """
     if path == Path(NAME):
         return vq3d_prior()

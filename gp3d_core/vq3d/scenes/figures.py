@@ -52,8 +52,8 @@ def columns(
     `heads` are lines of text above each column.
     """
     rows: list[tuple[str, list[np.ndarray]]] = [] if inputs is None else [("input", list(inputs))]
-    wishes = [(scene, yaw) for yaw in (0.0, *(yaw for yaw in YAWS if yaw)) for scene in scenes]
-    bar = tqdm(wishes, desc="views", unit="view", file=sys.stderr, disable=None)
+    object_specs = [(scene, yaw) for yaw in (0.0, *(yaw for yaw in YAWS if yaw)) for scene in scenes]
+    bar = tqdm(object_specs, desc="views", unit="view", file=sys.stderr, disable=None)
     seen = [(yaw, look(scene, yaw, resolution=resolution)) for scene, yaw in bar]
     for yaw in dict.fromkeys(yaw for yaw, _ in seen):
         title = "as the input camera sees it" if yaw == 0.0 else f"turned by {yaw:+.0f} degrees"

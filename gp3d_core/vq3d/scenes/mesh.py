@@ -25,7 +25,7 @@ from gp3d_core.meshing.isosurface import SignedDistance
 from gp3d_core.meshing.mesh_io import Mesh
 from gp3d_core.meshing.pipeline import Coloring
 from gp3d_core.meshing.texture.bake import bake_texture, vertex_colors
-from gp3d_core.signals import Progress, quiet
+from gp3d_core.signals import Progress, no_progress
 from gp3d_core.vq3d.rendering.depth import DepthSpace
 from gp3d_core.vq3d.rendering.views import RADIUS, Field
 from gp3d_core.vq3d.scenes.editing import WHOLE
@@ -79,7 +79,7 @@ class CubeField:
 
 
 def mesh_of(
-    scene: Scene, options: SceneMeshOptions, progress: Progress = quiet
+    scene: Scene, options: SceneMeshOptions, progress: Progress = no_progress
 ) -> tuple[Mesh, dict[str, Any]]:
     """The mesh of `scene` in scene units, and what is known about it (JSON values), with the `cut` that was made.
 

@@ -76,16 +76,16 @@ def surroundings(inverse: Tensor, hole: Tensor) -> Tensor:
     return torch.from_numpy(filled.reshape(size, size)).to(inverse)
 
 
-def hole_of(thing: LiftedMask) -> LiftedMask:
+def hole_of(obj: LiftedMask) -> LiftedMask:
     """What has to go so that nothing of `thing` is left: a pixel more on every side, and all before its surroundings.
 
     The thing's own reach does not matter here: what is inside it and behind its visible surface goes as well.
     """
-    mask = _grown(thing.mask)
-    around = surroundings(thing.inverse, _grown(mask) > _SOME)
-    behind = torch.minimum(around, thing.inverse) * (1 - _INTO)
-    tolerance = float(((thing.inverse - behind) * (mask > _SOME)).max()) * _DEEP
-    return LiftedMask(mask, behind + tolerance, thing.reach, tolerance, _SHARP)
+    mask = _grown(obj.mask)
+    around = surroundings(obj.inverse, _grown(mask) > _SOME)
+    behind = torch.minimum(around, obj.inverse) * (1 - _INTO)
+    tolerance = float(((obj.inverse - behind) * (mask > _SOME)).max()) * _DEEP
+    return LiftedMask(mask, behind + tolerance, obj.reach, tolerance, _SHARP)
 
 
 def _grown(mask: Tensor) -> Tensor:

@@ -22,13 +22,13 @@ from torch.nn import functional as F
 from gp3d_core.datasets.dataset import Dataset, shuffled
 from gp3d_core.distributed import World
 from gp3d_core.hashing import digest
-from gp3d_core.rng import stream
+from gp3d_core.rng import generator_for
 from gp3d_core.signals import Interruption
 from gp3d_core.snapshots.run_folder import RunFolder
 from gp3d_core.training.checkpointing import judge, restore, roll_back, write_checkpoint
 from gp3d_core.training.divergence import DivergenceGuard
 from gp3d_core.training.monitor import RunMonitor
-from gp3d_core.training.step import StepLog, average_weights, crossed, send_log, update
+from gp3d_core.training.step import StepLog, average_weights, passed_multiple, send_log, update
 from gp3d_core.vq3d.config import Vq3dConfig
 from gp3d_core.vq3d.files.prior_file import build_prior, keep_tokenizer, save_prior
 from gp3d_core.vq3d.files.tokenizer_file import TokenizerSnapshot
@@ -174,7 +174,7 @@ def _train_until_trouble(
     while not enough:
         start, before = time.monotonic(), state.nimg
         waiting.append(step(state, run.tokens, state.progress(max_minutes), world))
-        report, snapshot, checkpoint = (crossed(before, state.nimg, kimg) for kimg in marks)
+        report, snapshot, checkpoint = (passed_multiple(before, state.nimg, kimg) for kimg in marks)
         # what is written must have been judged; else the step before is judged while this one runs
         trouble = judge(state, guard, monitor, waiting, keep=0 if report or snapshot or checkpoint else 1)
         state.seconds += time.monotonic() - start
@@ -199,7 +199,7 @@ def step(state: PriorState, tokens: Tokens, progress: float, world: World) -> St
     sides = 2 if state.config.training.mirror else 1
     items = shuffled(state.nimg, settings.batch, sides * len(tokens.codes), settings.seed)
     codes, labels = (_send(part, device) for part in tokens.batch(items))
-    noise = stream(settings.seed, "prior", state.rollbacks, state.nimg, device=device)
+    noise = generator_for(settings.seed, "prior", state.rollbacks, state.nimg, device=device)
     with half_precision(device, state.config.training.precision, training=True):
         logits = state.prior(codes, labels, noise)
     loss = next_code_loss(logits.float(), codes).mean()

@@ -23,12 +23,12 @@ from gp3d_core.config.schema import ConfigError
 from gp3d_core.datasets.archive import DatasetError
 from gp3d_core.datasets.dataset import Batch, Dataset, batches
 from gp3d_core.distributed import World
-from gp3d_core.rng import stream
+from gp3d_core.rng import generator_for
 from gp3d_core.signals import Interruption, interruptible
 from gp3d_core.snapshots.run_folder import RunFolder
 from gp3d_core.training.checkpointing import judge, restore, roll_back, write_checkpoint
 from gp3d_core.training.divergence import DivergenceGuard
-from gp3d_core.training.step import StepLog, average_weights, crossed, mean_log, send_log, update
+from gp3d_core.training.step import StepLog, average_weights, mean_log, passed_multiple, send_log, update
 from gp3d_core.vq3d.config import Vq3dConfig
 from gp3d_core.vq3d.files.tokenizer_file import save_tokenizer
 from gp3d_core.vq3d.models.critic import Critics
@@ -171,11 +171,11 @@ def _train_until_trouble(
     """Steps through the data from the clock on until the run is finished, or until it had to be rolled back."""
     settings, guard = state.config.training, DivergenceGuard(state.skipped_in_a_row)
     here, waiting = monitor.world, deque[StepLog]()
-    for pictures in lessons(state.config, dataset, source, state.nimg, here.device):
+    for pictures in training_batches(state.config, dataset, source, state.nimg, here.device):
         start, before = time.monotonic(), state.nimg
         waiting.append(train_step(state, pictures, state.progress(max_minutes), here, lpips))
         marks = (settings.status_kimg, settings.snapshot_kimg, settings.checkpoint_kimg)
-        report, snapshot, checkpoint = (crossed(before, state.nimg, kimg) for kimg in marks)
+        report, snapshot, checkpoint = (passed_multiple(before, state.nimg, kimg) for kimg in marks)
         # what is written must have been judged; else the step before is judged while this one runs
         trouble = judge(state, guard, monitor, waiting, keep=0 if report or snapshot or checkpoint else 1)
         state.seconds += time.monotonic() - start
@@ -198,7 +198,7 @@ def _train_until_trouble(
             return
 
 
-def lessons(
+def training_batches(
     config: Vq3dConfig, dataset: Dataset, source: DepthSource, nimg: int, device: torch.device
 ) -> Iterator[Pictures]:
     """What every step learns from, from `nimg` images seen on; files are read ahead, and nothing waits for `device`."""
@@ -282,7 +282,7 @@ def train_step(
     step, phase = state.nimg // settings.batch, Phase.at(config, progress)
 
     def randomness(purpose: str) -> torch.Generator:
-        return stream(settings.seed, state.rollbacks, state.nimg, purpose, device=here.device)
+        return generator_for(settings.seed, state.rollbacks, state.nimg, purpose, device=here.device)
 
     tokenizer, critics, codebook = state.tokenizer, state.critics, state.tokenizer.codebook
     if phase.rounded and codebook.awaits_start():

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from gp3d_core.datasets.archive import Archive, DatasetError
 from gp3d_core.datasets.dataset import Batch, Dataset
-from gp3d_core.rng import stream
+from gp3d_core.rng import generator_for
 from gp3d_core.vq3d.rendering.views import input_pose
 
 _READERS = 4
@@ -112,7 +112,7 @@ def beside_batches(
 
     def load(position: int) -> tuple[Batch, Batch, Tensor]:
         batch = next(batches)
-        other, poses = others.beside(batch, stream(seed, position, "other view"))
+        other, poses = others.beside(batch, generator_for(seed, position, "other view"))
         return (batch, other.pinned(), poses.pin_memory()) if pinned else (batch, other, poses)
 
     with ThreadPoolExecutor(1) as ahead:

@@ -158,9 +158,9 @@ def test_shapes_of_a_snapshot(model, library, weights, tmp_path, monkeypatch):
 
 
 def test_objects_without_a_surface_are_counted_and_count(model, tmp_path):
-    wishes = objects_of(CLASSES[0], 2, seed=1)
-    assert [w.seed for w in wishes] == [10_000, 10_001]
-    clouds = object_clouds(model, wishes, Surfaces(grid=16, level=1e6), tmp_path)
+    object_specs = objects_of(CLASSES[0], 2, seed=1)
+    assert [w.seed for w in object_specs] == [10_000, 10_001]
+    clouds = object_clouds(model, object_specs, Surfaces(grid=16, level=1e6), tmp_path)
     assert not clouds.solid.any()
     assert clouds.points.abs().sum() == 0
     assert clouds.levels.tolist() == [1e6, 1e6]

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from gp3d_core.cli.main import main
-from gp3d_core.generation.sampling import RequestError, open_snapshot, wishes
+from gp3d_core.generation.sampling import RequestError, object_specs, open_snapshot
 from gp3d_core.generation.video import normals_to_uint8, surface_normals, write_films, write_stills
 from gp3d_core.rendering.cameras import cam2world, mean_camera, sample_rays
 from gp3d_core.rendering.trajectories import points
@@ -248,7 +248,7 @@ def test_folder_that_is_called_like_a_film_gets_gifs(snapshot, tmp_path):
 
 def test_unknown_kind_is_refused_before_anything_is_written(snapshot, tmp_path):
     model = open_snapshot(snapshot, "cpu")
-    objects = wishes(model, None, [0])
+    objects = object_specs(model, None, [0])
     for write in (write_films, write_stills):
         with pytest.raises(RequestError, match="--kind spiral: expected"):
             list(write(model, objects, tmp_path / "out", kind="spiral"))

@@ -8,7 +8,7 @@ import torch
 
 from gp3d_core.datasets.archive import DatasetError
 from gp3d_core.grounding.ground_truth import Truth, load_truth
-from gp3d_core.rng import stream
+from gp3d_core.rng import generator_for
 from tests.support.balls import radius_of, write_balls
 
 MODELS = 6
@@ -25,14 +25,14 @@ def radii() -> torch.Tensor:
 
 def test_points_are_inside_exactly_where_the_sphere_is(truth: Truth) -> None:
     models = torch.arange(MODELS)
-    points, inside = truth.sample_points(models, 400, stream(0))
+    points, inside = truth.sample_points(models, 400, generator_for(0))
     assert points.shape == (MODELS, 400, 3)
     assert torch.equal(inside[..., 0] > 0, points.norm(dim=-1) < radii()[:, None])
     assert 0.05 < float(inside.mean()) < 0.7
 
 
 def test_half_of_the_points_lie_near_the_surface(truth: Truth) -> None:
-    points, _ = truth.sample_points(torch.arange(MODELS), 200, stream(1))
+    points, _ = truth.sample_points(torch.arange(MODELS), 200, generator_for(1))
     off = (points.norm(dim=-1) - radii()[:, None]).abs()
     assert float((off[:, :100] < 0.07).float().mean()) > 0.99
     assert float((off[:, 100:] < 0.07).float().mean()) < 0.5
@@ -42,7 +42,7 @@ def test_points_for_measuring_are_never_trained_on(truth: Truth) -> None:
     models = torch.arange(MODELS)
     kept, inside = truth.measuring_points(models)
     assert torch.equal(inside[..., 0] > 0, kept.norm(dim=-1) < radii()[:, None])
-    trained, _ = truth.sample_points(models, 20_000, stream(2))
+    trained, _ = truth.sample_points(models, 20_000, generator_for(2))
     for of_model, seen in zip(kept, trained, strict=True):
         assert not torch.isin(of_model[:, 0], seen[:, 0]).all()
         rows = {tuple(row) for row in seen.tolist()}
@@ -61,7 +61,7 @@ def test_rays_end_on_the_sphere_where_they_say_that_they_hit(truth: Truth) -> No
 
 def test_drawn_rays_are_pixels_of_their_view_and_half_of_them_hit(truth: Truth) -> None:
     views = truth.views[:, 1]
-    seen, whole = truth.sample_rays(views, 300, stream(3)), truth.whole_view(views)
+    seen, whole = truth.sample_rays(views, 300, generator_for(3)), truth.whole_view(views)
     assert 0.4 < float(seen.hit.mean()) < 0.6
     for b in range(MODELS):
         pixel = torch.cdist(seen.rays_d[b].double(), whole.rays_d[b].double()).argmin(dim=1)

@@ -26,7 +26,7 @@ from gp3d_core.grounding.step import (
 )
 from gp3d_core.grounding.train import ground
 from gp3d_core.networks.latents import one_hot
-from gp3d_core.rng import stream
+from gp3d_core.rng import generator_for
 from gp3d_core.signals import Interruption
 from gp3d_core.snapshots.run_folder import RunFolder
 from gp3d_core.snapshots.snapshot import load_snapshot
@@ -105,7 +105,7 @@ def test_the_last_view_of_held_out_models_is_never_trained_on(truth: Truth) -> N
     held = set(truth.held_out(1).tolist())
     drawn: list[set[int]] = [set() for _ in models]
     for k in range(200):
-        for model, view in enumerate(_trained_views(truth, models, 1, stream(k)).tolist()):
+        for model, view in enumerate(_trained_views(truth, models, 1, generator_for(k)).tolist()):
             drawn[model].add(view)
     for model, views in enumerate(truth.views.tolist()):
         assert drawn[model] == set(views[:-1] if model in held else views)
@@ -134,7 +134,7 @@ def test_step_asks_the_device_for_nothing_and_sends_it_nothing(
 
 
 def test_whitened_components_are_those_of_the_singular_values() -> None:
-    features = torch.randn(40, 7, generator=stream(1)) @ torch.diag(
+    features = torch.randn(40, 7, generator=generator_for(1)) @ torch.diag(
         torch.tensor([5.0, 3, 2, 1, 0.5, 0.1, 0.1])
     )
     ours = whitened(features, 3)
@@ -156,11 +156,12 @@ def test_prior_has_the_mean_and_covariance_of_the_latents_of_each_class() -> Non
     labels = torch.arange(400) % 2
     spread = torch.tensor([[1.0, 0.3, 0.1], [0.2, 0.5, 0.1]])[labels]
     latents = (
-        torch.randn(400, 3, generator=stream("z")) * spread + torch.tensor([[0.3, 0, 0], [0, 0.3, 0]])[labels]
+        torch.randn(400, 3, generator=generator_for("z")) * spread
+        + torch.tensor([[0.3, 0, 0], [0, 0.3, 0]])[labels]
     )
     prior = fit_latents(latents, labels, 2)
     directions = latents / latents.square().mean(dim=1, keepdim=True).sqrt()
-    z = torch.randn(400_000, 3, generator=stream("noise"))
+    z = torch.randn(400_000, 3, generator=generator_for("noise"))
     for label in (0, 1):
         drawn, known = prior.latents(z, torch.full((400_000,), label)), directions[labels == label]
         assert torch.allclose(drawn.mean(dim=0), known.mean(dim=0), atol=0.02)
@@ -173,11 +174,11 @@ def test_fitted_mapping_gives_from_noise_what_latents_gave(truth: Truth) -> None
     mapping = build_ground_state(micro("generator.w_dim=64"), truth).ema.mapping
     labels, chosen = torch.arange(200) % 2, torch.ones(500, dtype=torch.long)
     spread = torch.tensor([1.0, 1, 1, 1, 0.1, 0.1, 0.1, 0.1])  # as whitened components leave it
-    middle = 0.5 * torch.randn(2, 8, generator=stream("m"))
-    latents = spread * torch.randn(200, 8, generator=stream("z")) + middle[labels]
+    middle = 0.5 * torch.randn(2, 8, generator=generator_for("m"))
+    latents = spread * torch.randn(200, 8, generator=generator_for("z")) + middle[labels]
     prior, before = fit_latents(latents, labels, 2), copy.deepcopy(mapping)
     left = fit_mapping(mapping, prior, steps=300, seed=0, progress=False)
-    z, c = torch.randn(500, 8, generator=stream("new")), one_hot(chosen, 2)
+    z, c = torch.randn(500, 8, generator=generator_for("new")), one_hot(chosen, 2)
     wanted = before.network(prior.latents(z, chosen), c)
     after, unfitted = (
         float((part.network(z, c) - wanted).square().mean() / wanted.var(dim=0).mean())

@@ -136,11 +136,11 @@ def _mesh(*arguments: object) -> int:
 
 def test_a_recipe_makes_the_same_bytes_again(snapshot, tmp_path):  # noqa: F811
     first, again = tmp_path / "first", tmp_path / "again"
-    wish = ["--class", "mushroom", "--seeds", "5", "--grid", "24", "--faces", "300", "--texture-size", "64"]
+    spec = ["--class", "mushroom", "--seeds", "5", "--grid", "24", "--faces", "300", "--texture-size", "64"]
     assert (
         _mesh(
             snapshot,
-            *wish,
+            *spec,
             "--color",
             "both",
             "--truncation",

@@ -166,59 +166,59 @@ def _check_look(points: np.ndarray, seen: np.ndarray) -> None:
     assert np.abs(seen - COLORS[choice])[clear].max() <= TOLERANCE
 
 
-def _centres(thing: dict) -> tuple[np.ndarray, np.ndarray]:
+def _centres(obj: dict) -> tuple[np.ndarray, np.ndarray]:
     """Face centres [F,3] and their uv [F,2]."""
-    vertices, uv = np.array(thing["vertices"]), np.array(thing["uv"])
-    return vertices[np.array(thing["faces"])].mean(axis=1), uv.reshape(-1, 3, 2).mean(axis=1)
+    vertices, uv = np.array(obj["vertices"]), np.array(obj["uv"])
+    return vertices[np.array(obj["faces"])].mean(axis=1), uv.reshape(-1, 3, 2).mean(axis=1)
 
 
 @pytest.mark.parametrize("name", TEXTURED)
 @pytest.mark.parametrize("reader", ["mesh", "model"])
 def test_open3d_shows_the_texture(in_open3d, name, reader):
-    thing = in_open3d[name][reader]
-    texture = np.array(thing["texture"])
-    points, uv = _centres(thing)
+    obj = in_open3d[name][reader]
+    texture = np.array(obj["texture"])
+    points, uv = _centres(obj)
     _check_look(
         points, _texels(texture[::-1] if reader == "mesh" else texture, uv)
     )  # meshes: first row below
-    assert thing["base"] in (None, [1, 1, 1, 1]), "nothing tints it"
-    assert not thing["colors"]
+    assert obj["base"] in (None, [1, 1, 1, 1]), "nothing tints it"
+    assert not obj["colors"]
 
 
 @pytest.mark.parametrize("name", COLORED)
 def test_open3d_shows_the_vertex_colors(in_open3d, name):
-    thing = in_open3d[name]["mesh"]
-    colors = np.array(thing["colors"])
-    _check_look(np.array(thing["vertices"]), _encoded(colors) if name.endswith(".glb") else 255 * colors)
+    obj = in_open3d[name]["mesh"]
+    colors = np.array(obj["colors"])
+    _check_look(np.array(obj["vertices"]), _encoded(colors) if name.endswith(".glb") else 255 * colors)
 
 
 def test_open3d_does_not_tint_the_vertex_colors_of_a_glb(in_open3d):
-    thing = in_open3d["colored.glb"]["model"]
-    assert thing["base"] == [1, 1, 1, 1]
-    _check_look(np.array(thing["vertices"]), _encoded(np.array(thing["colors"])))
+    obj = in_open3d["colored.glb"]["model"]
+    assert obj["base"] == [1, 1, 1, 1]
+    _check_look(np.array(obj["vertices"]), _encoded(np.array(obj["colors"])))
 
 
-def _in_gp3d_frame(name: str, thing: dict) -> dict:
+def _in_gp3d_frame(name: str, obj: dict) -> dict:
     """`thing` turned back from Blender's world, where importers of OBJ and GLB, unlike PLY's, have put z up."""
-    x, y, z = np.array(thing["vertices"]).T
-    return thing if name.endswith(".ply") else thing | {"vertices": np.stack([x, z, -y], axis=1)}
+    x, y, z = np.array(obj["vertices"]).T
+    return obj if name.endswith(".ply") else obj | {"vertices": np.stack([x, z, -y], axis=1)}
 
 
 @pytest.mark.parametrize("name", TEXTURED)
 def test_blender_shows_the_texture(in_blender, name):
-    thing = _in_gp3d_frame(name, in_blender[name])
-    (width, height), pixels, space = thing["texture"]
-    points, uv = _centres(thing)
+    obj = _in_gp3d_frame(name, in_blender[name])
+    (width, height), pixels, space = obj["texture"]
+    points, uv = _centres(obj)
     _check_look(points, 255 * _texels(np.array(pixels).reshape(height, width, 4)[::-1], uv))
-    assert (thing["shows"], space) == ("TEX_IMAGE", "sRGB")
+    assert (obj["shows"], space) == ("TEX_IMAGE", "sRGB")
 
 
 @pytest.mark.parametrize("name", COLORED)
 def test_blender_holds_the_vertex_colors_as_light(in_blender, name):
-    thing = _in_gp3d_frame(name, in_blender[name])
-    vertices = np.array(thing["vertices"])
-    points = vertices if thing["domain"] == "POINT" else vertices[np.array(thing["faces"]).reshape(-1)]
-    _check_look(points, _encoded(np.array(thing["light"])))
+    obj = _in_gp3d_frame(name, in_blender[name])
+    vertices = np.array(obj["vertices"])
+    points = vertices if obj["domain"] == "POINT" else vertices[np.array(obj["faces"]).reshape(-1)]
+    _check_look(points, _encoded(np.array(obj["light"])))
 
 
 def test_blender_shows_the_vertex_colors_of_a_glb_at_once_those_of_obj_and_ply_by_hand(in_blender):

@@ -11,7 +11,7 @@ from gp3d_core.config.presets import resolve
 from gp3d_core.config.schema import RunConfig
 from gp3d_core.networks.generator import Generator
 from gp3d_core.rendering.cameras import sample_cameras
-from gp3d_core.rng import stream
+from gp3d_core.rng import generator_for
 from gp3d_core.snapshots.run_folder import RunError, RunFolder
 from gp3d_core.snapshots.snapshot import load_snapshot, save_snapshot
 from tests.support.triton_device import DEVICE
@@ -52,10 +52,10 @@ def seen(backend: str) -> list[torch.Tensor]:
     config = configured(backend)
     torch.manual_seed(0)
     generator = Generator(config, 1).to(DEVICE).train()
-    z = torch.randn(2, config.generator.z_dim, generator=stream("z")).to(DEVICE)
-    prior = sample_cameras(config.camera, 2, stream("cameras")).to(DEVICE)
-    view = generator(z, None, prior, resolution=4, generator=stream("view", device=DEVICE))
-    noise = torch.randn(view.images.shape, generator=stream("sum")).to(DEVICE)
+    z = torch.randn(2, config.generator.z_dim, generator=generator_for("z")).to(DEVICE)
+    prior = sample_cameras(config.camera, 2, generator_for("cameras")).to(DEVICE)
+    view = generator(z, None, prior, resolution=4, generator=generator_for("view", device=DEVICE))
+    noise = torch.randn(view.images.shape, generator=generator_for("sum")).to(DEVICE)
     (view.images * noise).sum().backward()
     gradients = {name: p.grad for name, p in generator.named_parameters() if p.grad is not None}
     assert any(name.startswith("decoder") for name in gradients)

@@ -320,12 +320,12 @@ def test_generator_without_camera_generator_sees_from_the_prior() -> None:
 def test_density_noise_fades_with_images_seen() -> None:
     noisy = replace(CONFIG.render, density_noise=Ramp(start=5.0, end=0.0, kimg=10))
     network = Generator(replace(CONFIG, render=noisy), CLASSES)
-    quiet = Generator(CONFIG, CLASSES)
-    quiet.load_state_dict(network.state_dict())
+    no_progress = Generator(CONFIG, CLASSES)
+    no_progress.load_state_dict(network.state_dict())
     inputs = generator_inputs(CONFIG)
     with torch.no_grad():
         early, late = (network(*inputs, nimg=nimg, generator=seeded()).depth for nimg in (0, 10_000))
-        reference = quiet(*inputs, generator=seeded()).depth
+        reference = no_progress(*inputs, generator=seeded()).depth
     torch.testing.assert_close(late, reference)
     assert (early - reference).abs().max() > 1e-3
 

@@ -13,7 +13,7 @@ from gp3d_core.distributed import World
 from gp3d_core.rendering.cameras import mean_camera, turn_camera
 from gp3d_core.training.gan import build_state, ema_half_life, train_step
 from gp3d_core.training.monitor import fixed_latents
-from gp3d_core.training.step import average_weights, crossed, split
+from gp3d_core.training.step import average_weights, passed_multiple, split
 from tests.support.micro import (
     CAMERA_GENERATOR,
     StopAfter,
@@ -189,7 +189,7 @@ def test_half_life_ramps_up_with_the_images_seen(tmp_path):
 
 
 def test_crossed_counts_multiples_of_the_interval():
-    hits = [n for n in range(4, 41, 4) if crossed(n - 4, n, 0.01)]
+    hits = [n for n in range(4, 41, 4) if passed_multiple(n - 4, n, 0.01)]
     assert hits == [12, 20, 32, 40]
 
 

@@ -17,12 +17,12 @@ from gp3d_core.config.presets import CAMERAS
 from gp3d_core.config.schema import Ramp, RunConfig
 from gp3d_core.datasets.dataset import Batch
 from gp3d_core.networks.camera_generator import CameraGenerator
-from gp3d_core.networks.discriminator import Judgement
+from gp3d_core.networks.discriminator import DiscriminatorOutput
 from gp3d_core.networks.generator import Generator, GeneratorOutput
 from gp3d_core.networks.latents import Latents, sample_latents
 from gp3d_core.rendering.patches import Patches
 from gp3d_core.training import losses, phases
-from gp3d_core.training.phases import Moment, discriminator_phase, generator_phase, r1_phase
+from gp3d_core.training.phases import StepContext, discriminator_phase, generator_phase, r1_phase
 from tests.support.micro import micro_config
 
 COUNT, SIZE = 4, 8
@@ -43,13 +43,13 @@ class Quadratic(nn.Module):
 
     def forward(
         self, images: Tensor, patches: Patches, c: Tensor, *, with_features: bool = False
-    ) -> Judgement:
+    ) -> DiscriminatorOutput:
         self.images.append(images.detach())
         self.patches.append(patches)
         self.classes.append(c)
         self.asked.append(with_features)
         logits = self.gain * images.square().sum(dim=(1, 2, 3)) - 1.5
-        return Judgement(logits, self.features if with_features else None)
+        return DiscriminatorOutput(logits, self.features if with_features else None)
 
 
 class Pictures(nn.Module):
@@ -77,8 +77,8 @@ def config_of(*more: str) -> RunConfig:
     return micro_config(*plain, *more)
 
 
-def moment(nimg: int = 0, augmentation: float = 0.0) -> Moment:
-    return Moment(nimg, augmentation, torch.Generator().manual_seed(7))
+def context(nimg: int = 0, augmentation: float = 0.0) -> StepContext:
+    return StepContext(nimg, augmentation, torch.Generator().manual_seed(7))
 
 
 def batch() -> Batch:
@@ -100,15 +100,15 @@ def enlarged(features: Tensor | None) -> Batch:
 
 
 def latents_of(config: RunConfig, labels: Tensor = LABELS, classes=2, count=COUNT, nimg=0) -> Latents:
-    at = moment(nimg)
-    return sample_latents(config, labels, classes, count, nimg=nimg, generator=at.stream)
+    at = context(nimg)
+    return sample_latents(config, labels, classes, count, nimg=nimg, generator=at.rng)
 
 
 def logits_of(pictures: Tensor, gain: float = 0.02) -> np.ndarray:
     return gain * pictures.detach().double().square().sum(dim=(1, 2, 3)).numpy() - 1.5
 
 
-def play(config: RunConfig, when: Moment, judge: Quadratic, pictures: Pictures, real: Batch) -> None:
+def play(config: RunConfig, when: StepContext, judge: Quadratic, pictures: Pictures, real: Batch) -> None:
     """All three phases, one after the other; then `judge` has seen fake, fake, real, real."""
     generator_phase(pictures, judge, latents_of(config), config, when)
     discriminator_phase(pictures, judge, latents_of(config), real, config, when)
@@ -133,10 +133,10 @@ def play(config: RunConfig, when: Moment, judge: Quadratic, pictures: Pictures, 
 def test_players_pay_the_configured_loss(kind, pay_fake, pay_real, pay_generator) -> None:
     config, judge, pictures = config_of(f"loss.adversarial={kind}"), Quadratic(), Pictures()
     fake, real = logits_of(pictures.pictures), logits_of(real_pictures())
-    loss, log = generator_phase(pictures, judge, latents_of(config), config, moment())
+    loss, log = generator_phase(pictures, judge, latents_of(config), config, context())
     assert loss.item() == pytest.approx(pay_generator(fake).mean(), rel=1e-5)
     assert log["scores/fake_by_generator"].item() == pytest.approx(fake.mean(), rel=1e-5)
-    loss, log = discriminator_phase(pictures, judge, latents_of(config), batch(), config, moment())
+    loss, log = discriminator_phase(pictures, judge, latents_of(config), batch(), config, context())
     assert loss.item() == pytest.approx(pay_fake(fake).mean() + pay_real(real).mean(), rel=1e-5)
     assert log["scores/real_sign"].item() == pytest.approx(np.sign(real).mean())
     assert np.sign(real).mean() != np.sign(fake).mean()
@@ -145,10 +145,10 @@ def test_players_pay_the_configured_loss(kind, pay_fake, pay_real, pay_generator
 
 def test_gradients_of_a_phase_reach_the_player_whose_phase_it_is() -> None:
     config, judge, pictures = config_of(), Quadratic(), Pictures()
-    discriminator_phase(pictures, judge, latents_of(config), batch(), config, moment())[0].backward()
+    discriminator_phase(pictures, judge, latents_of(config), batch(), config, context())[0].backward()
     assert judge.gain.grad.abs() > 0
     assert pictures.pictures.grad is None
-    generator_phase(pictures, judge, latents_of(config), config, moment())[0].backward()
+    generator_phase(pictures, judge, latents_of(config), config, context())[0].backward()
     assert (pictures.pictures.grad.flatten(1).norm(dim=1) > 0).all()
 
 
@@ -156,7 +156,7 @@ def test_discriminator_hears_class_and_patch_of_what_it_sees() -> None:
     config, judge = config_of("training.resolution=16", "patch.beta.start=0.8"), Quadratic()
     latents = latents_of(config)
     real = enlarged(None)
-    play(config, moment(), judge, Pictures(), real)
+    play(config, context(), judge, Pictures(), real)
     for k in (0, 1):
         assert torch.equal(judge.patches[k].scales, latents.patches.scales)
         assert torch.equal(judge.patches[k].offsets, latents.patches.offsets)
@@ -174,7 +174,7 @@ def test_discriminator_hears_class_and_patch_of_what_it_sees() -> None:
 
 def test_r1_is_half_gamma_times_interval_of_the_penalty() -> None:
     config, judge = config_of("loss.r1_gamma=0.7", "loss.r1_interval=5"), Quadratic(gain=0.3)
-    loss, log = r1_phase(judge, batch(), config, moment())
+    loss, log = r1_phase(judge, batch(), config, context())
     energy = real_pictures().square().sum(dim=(1, 2, 3)).mean().item()
     assert log["loss/r1_penalty"].item() == pytest.approx(4 * 0.3**2 * energy, rel=1e-4)
     assert loss.item() == pytest.approx(0.7 / 2 * 5 * 4 * 0.3**2 * energy, rel=1e-4)
@@ -184,7 +184,7 @@ def test_r1_is_half_gamma_times_interval_of_the_penalty() -> None:
 
 def test_r1_is_taken_before_the_blur_that_the_discriminator_sees_through() -> None:
     config, judge, x = config_of("loss.blur.start=1", "loss.blur.kimg=2"), Quadratic(), real_pictures()
-    _, log = r1_phase(judge, batch(), config, moment())
+    _, log = r1_phase(judge, batch(), config, context())
     seen = losses.blur_patches(x, 1.0)
     torch.testing.assert_close(judge.images[0], seen)
     _, slope = torch.autograd.functional.vjp(lambda x: losses.blur_patches(x, 1.0), x, 2 * 0.02 * seen)
@@ -196,7 +196,7 @@ def test_r1_is_taken_before_the_blur_that_the_discriminator_sees_through() -> No
 def test_r1_is_taken_before_the_augmentation(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(phases, "augment", lambda images, *_: 3 * images)
     judge = Quadratic()
-    _, log = r1_phase(judge, batch(), config_of(), moment(augmentation=0.5))
+    _, log = r1_phase(judge, batch(), config_of(), context(augmentation=0.5))
     torch.testing.assert_close(judge.images[0], 3 * real_pictures())
     energy = real_pictures().square().sum(dim=(1, 2, 3)).mean().item()
     assert log["loss/r1_penalty"].item() == pytest.approx(4 * (9 * 0.02) ** 2 * energy, rel=1e-4)
@@ -208,7 +208,7 @@ def test_r1_is_taken_before_the_augmentation(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize(("nimg", "sigma"), [(0, 2.0), (1000, 1.0), (2000, 0.0)])
 def test_blur_schedule_reaches_fakes_and_reals(nimg: int, sigma: float) -> None:
     config, judge, pictures = config_of("loss.blur.start=2", "loss.blur.kimg=2"), Quadratic(), Pictures()
-    play(config, moment(nimg), judge, pictures, batch())
+    play(config, context(nimg), judge, pictures, batch())
     plain = [pictures.pictures.detach()] * 2 + [real_pictures()] * 2
     for seen, before in zip(judge.images, plain, strict=True):
         torch.testing.assert_close(seen, losses.blur_patches(before, sigma))
@@ -224,9 +224,9 @@ def test_augmentation_comes_after_the_blur_and_only_with_a_probability(monkeypat
 
     monkeypatch.setattr(phases, "augment", augment)
     config, judge, pictures = config_of("loss.blur.start=1", "loss.blur.kimg=2"), Quadratic(), Pictures()
-    play(config, moment(augmentation=0.0), judge, pictures, batch())
+    play(config, context(augmentation=0.0), judge, pictures, batch())
     assert calls == []
-    when = moment(augmentation=0.3)
+    when = context(augmentation=0.3)
     play(config, when, judge, pictures, batch())
     assert calls == [(0.3, when.stream)] * 4
     for spared, augmented in zip(judge.images[:4], judge.images[4:], strict=True):
@@ -235,7 +235,7 @@ def test_augmentation_comes_after_the_blur_and_only_with_a_probability(monkeypat
 
 def test_real_depth_blur_changes_nothing_but_the_depth_of_reals() -> None:
     judge, pictures = Quadratic(), Pictures()
-    play(config_of("loss.real_depth_blur=1"), moment(), judge, pictures, batch())
+    play(config_of("loss.real_depth_blur=1"), context(), judge, pictures, batch())
     for fake in judge.images[:2]:
         assert torch.equal(fake, pictures.pictures)
     for real in judge.images[2:]:
@@ -262,7 +262,7 @@ def distilled(judge: Quadratic, nimg: int, features: Tensor | None, *more: str) 
     ramp = ("loss.distillation_weight.start=2", "loss.distillation_weight.kimg=8")
     config = config_of("training.resolution=16", *ramp, *more)
     real, latents = enlarged(features), latents_of(config)
-    loss, log = discriminator_phase(Pictures(), judge, latents, real, config, moment(nimg))
+    loss, log = discriminator_phase(Pictures(), judge, latents, real, config, context(nimg))
     return (loss - log["loss/discriminator"]).item(), log
 
 
@@ -331,7 +331,7 @@ def test_camera_regularisers_are_in_the_generators_loss(regulariser: str, residu
     )
     config = replace(config, camera=CAMERAS["uniform"], camera_generator=cameras)
     network, priors = lazy_cameras(config)
-    loss, log = generator_phase(Pictures(network), Quadratic(), latents_of(config), config, moment(2500))
+    loss, log = generator_phase(Pictures(network), Quadratic(), latents_of(config), config, context(2500))
 
     low, span = ranges(config)
     prior = priors[0][:, [0, 1, 3, 5, 6, 7]]
@@ -360,15 +360,15 @@ def test_only_the_discriminators_phase_moves_the_average_code() -> None:
     config = config_of()
     generator, judge = Generator(config, 2), Quadratic()
     latents = latents_of(config)
-    generator_phase(generator, judge, latents, config, moment())
+    generator_phase(generator, judge, latents, config, context())
     assert generator.mapping.w_avg.abs().max() == 0
-    discriminator_phase(generator, judge, latents, batch(), config, moment())
+    discriminator_phase(generator, judge, latents, batch(), config, context())
     codes = generator.mapping.network(latents.z, latents.c)
     torch.testing.assert_close(generator.mapping.w_avg, 0.002 * codes.mean(dim=0), rtol=1e-3, atol=1e-7)
 
 
 def test_generator_is_told_where_in_the_run_it_is() -> None:
-    config, pictures, when = config_of(), Pictures(), moment(1234)
+    config, pictures, when = config_of(), Pictures(), context(1234)
     latents = latents_of(config)
     generator_phase(pictures, Quadratic(), latents, config, when)
     discriminator_phase(pictures, Quadratic(), latents, batch(), config, when)
@@ -393,8 +393,8 @@ def test_patches_of_fakes_and_reals_shrink_as_the_schedule_says() -> None:
     judge, black = Quadratic(), torch.zeros(400, 4, 16, 16)
     real = Batch(black[:, :3], black[:, 3:], LABELS.repeat(100), None)
     for nimg in (0, 1000):
-        r1_phase(judge, real, config, moment(nimg))
-        discriminator_phase(Pictures(), judge, latents_of(config), real, config, moment(nimg))
+        r1_phase(judge, real, config, context(nimg))
+        discriminator_phase(Pictures(), judge, latents_of(config), real, config, context(nimg))
     means = [patches.scales.mean().item() for patches in judge.patches if len(patches) == 400]
     assert means[:2] == pytest.approx([1, 1], abs=0.01)
     assert means[2:] == pytest.approx([0.5 + 0.5 / 1.8] * 2, abs=0.04)

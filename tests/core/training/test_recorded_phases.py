@@ -18,7 +18,7 @@ from gp3d_core.networks.discriminator import Discriminator
 from gp3d_core.networks.generator import Generator
 from gp3d_core.networks.latents import Latents
 from gp3d_core.training import phases
-from gp3d_core.training.phases import Moment, discriminator_phase, generator_phase, r1_phase
+from gp3d_core.training.phases import StepContext, discriminator_phase, generator_phase, r1_phase
 from tests.core.parity.kinks import either_side_of_kinks
 from tests.core.parity.parity_fixtures import Case, load_case
 from tests.core.parity.parity_names import (
@@ -33,8 +33,8 @@ from tests.core.parity.parity_names import (
 )
 
 
-def moment(nimg: int) -> Moment:
-    return Moment(nimg, 0.0, torch.Generator().manual_seed(1))
+def context(nimg: int) -> StepContext:
+    return StepContext(nimg, 0.0, torch.Generator().manual_seed(1))
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def recorded_reals(case: Case, call: str, monkeypatch: pytest.MonkeyPatch) -> Ba
 
 @either_side_of_kinks
 def test_generator_phase_is_the_recorded_one(generator, discriminator, case05, case10, close) -> None:
-    latents, when = recorded_latents(generator, case10, "G"), moment(int(1000 * case10.meta["kimg"]))
+    latents, when = recorded_latents(generator, case10, "G"), context(int(1000 * case10.meta["kimg"]))
     cameras, terms = generator.camera_generator, {}
     for config, names in ((cameras.config, ("emd", "force_mean")), (PENALISED, ("lipschitz", "force_mean"))):
         samples = [(case05.cameras(f"{n}.prior."), case05[f"{n}.z"], case05[f"{n}.c"]) for n in names]
@@ -110,7 +110,7 @@ def test_discriminator_phase_is_the_recorded_one(
     config = replace(CONFIG, loss=replace(CONFIG.loss, blur=blur, distillation_weight=constant))
     latents = recorded_latents(generator, case10, phase)
     reals = recorded_reals(case10, f"{phase}.Dcall1", monkeypatch)
-    loss, log = discriminator_phase(generator, discriminator, latents, reals, config, moment(nimg))
+    loss, log = discriminator_phase(generator, discriminator, latents, reals, config, context(nimg))
     close(log["loss/discriminator"], case10[f"{phase}.Loss.D.loss"].mean())
     close(log["loss/distillation"], case10[f"{phase}.Loss.kd.D_dist"].mean())
     close(loss, (case10[f"{phase}.Loss.D.loss"] + case10[f"{phase}.Loss.kd.D_loss"]).mean())
@@ -122,7 +122,7 @@ def test_discriminator_phase_is_the_recorded_one(
 def test_r1_phase_is_the_recorded_one(discriminator, case10, close, monkeypatch) -> None:
     config = replace(CONFIG, loss=replace(CONFIG.loss, r1_gamma=case10.meta["r1_gamma"]))
     reals = recorded_reals(case10, "Dreg.Dcall0", monkeypatch)
-    loss, log = r1_phase(discriminator, reals, config, moment(int(1000 * case10.meta["kimg"])))
+    loss, log = r1_phase(discriminator, reals, config, context(int(1000 * case10.meta["kimg"])))
     close(log["loss/r1_penalty"], case10["Dreg.Loss.D.r1_penalty"].mean())
     close(loss, 16 * case10["Dreg.Loss.D.reg"].mean())
     loss.backward()

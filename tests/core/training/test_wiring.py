@@ -23,7 +23,7 @@ from gp3d_core.training import gan as training
 from gp3d_core.training.divergence import DivergenceGuard
 from gp3d_core.training.gan import TrainState, train_step
 from gp3d_core.training.monitor import Monitor
-from gp3d_core.training.phases import Moment, discriminator_phase, generator_phase, r1_phase
+from gp3d_core.training.phases import StepContext, discriminator_phase, generator_phase, r1_phase
 from tests.core.training.test_gan import StopAfter, run
 from tests.support.micro import micro_config, micro_data, micro_state
 from tests.support.tiny_dataset import write_dataset
@@ -45,8 +45,8 @@ def first_batch(dataset: Dataset, count: int = 4) -> Batch:
     return next(batches(dataset, nimg=0, batch=count, part=slice(0, count), seed=0, mirror=True))
 
 
-def moment() -> Moment:
-    return Moment(0, 0.0, torch.Generator().manual_seed(1))
+def context() -> StepContext:
+    return StepContext(0, 0.0, torch.Generator().manual_seed(1))
 
 
 # One step
@@ -282,7 +282,7 @@ def test_accumulated_micro_batches_have_the_gradient_of_the_big_batch(phase, fea
     config = micro_config("training.batch=8", "training.micro_batch=8", *more)
     state = training.build_state(config, featured, World())
     generator, discriminator = state.generator.eval(), state.discriminator
-    latents = sample_latents(config, state.labels, 2, 8, nimg=moment().nimg, generator=moment().stream)
+    latents = sample_latents(config, state.labels, 2, 8, nimg=context().nimg, generator=context().rng)
     real_patches = phases.sample_patches(config.patch, 8, 0, 16, torch.Generator().manual_seed(5))
     assert not torch.equal(real_patches.scales[0], real_patches.scales[4])
     module = generator if phase == "generator" else discriminator
@@ -293,11 +293,11 @@ def test_accumulated_micro_batches_have_the_gradient_of_the_big_batch(phase, fea
         module.zero_grad(set_to_none=True)
         for fakes, reals in parts:
             if phase == "generator":
-                loss, _ = generator_phase(generator, discriminator, fakes, config, moment())
+                loss, _ = generator_phase(generator, discriminator, fakes, config, context())
             elif phase == "discriminator":
-                loss, _ = discriminator_phase(generator, discriminator, fakes, reals, config, moment())
+                loss, _ = discriminator_phase(generator, discriminator, fakes, reals, config, context())
             else:
-                loss, _ = r1_phase(discriminator, reals, config, moment())
+                loss, _ = r1_phase(discriminator, reals, config, context())
             (loss / len(parts)).backward()
         return {name: p.grad.clone() for name, p in module.named_parameters() if p.grad is not None}
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from gp3d_core.rng import stream
+from gp3d_core.rng import generator_for
 from gp3d_core.vq3d.config import CodebookConfig
 from gp3d_core.vq3d.models.codebook import Codebook, usage
 
@@ -15,7 +15,7 @@ def book(size=32, width=4, **settings):
 
 
 def tokens(*shape, seed=0, requires_grad=False):
-    return torch.randn(*shape, generator=stream(seed, "tokens")).requires_grad_(requires_grad)
+    return torch.randn(*shape, generator=generator_for(seed, "tokens")).requires_grad_(requires_grad)
 
 
 def test_code_is_the_nearest_on_the_sphere():
@@ -56,11 +56,11 @@ def test_start_takes_codes_from_the_data_once():
     codebook, x = book(), tokens(8, 16, 4) * 0.3 + torch.tensor([3.0, 0.0, 0.0, 0.0])
     codebook.eval()
     before = usage(codebook(x)[0], 32)[0]
-    codebook.start(x, stream(0, "start"))
+    codebook.start(x, generator_for(0, "start"))
     assert (codebook.unit_codes()[:, 0] > 0.8).all()
     assert usage(codebook(x)[0], 32)[0] > 0.4 > 0.2 > before
     started = codebook.codes.clone()
-    codebook.start(tokens(8, 16, 4), stream(1, "start"))
+    codebook.start(tokens(8, 16, 4), generator_for(1, "start"))
     assert torch.equal(codebook.codes, started)
 
 
@@ -80,7 +80,7 @@ def test_dead_codes_rise_and_the_living_stay(few):
     moments["exp_avg"].fill_(1.0)
     dead = torch.ones(32, dtype=torch.bool)
     dead[living] = False
-    assert codebook.revive(x, stream(0, "revive"), optimizer) == int(dead.sum())
+    assert codebook.revive(x, generator_for(0, "revive"), optimizer) == int(dead.sum())
     assert torch.equal(codebook.codes[living], kept)
     nearest = (codebook.unit_codes()[dead] @ F.normalize(x, dim=-1).flatten(0, 1).T).max(dim=1).values
     assert (nearest > 0.99).all()

@@ -38,7 +38,7 @@ def settings(*more):
 
 
 @pytest.fixture(scope="module")
-def studio(tmp_path_factory):
+def session(tmp_path_factory):
     """A folder with toys, a tokenizer's run, a prior's run and two scenes."""
     folder = tmp_path_factory.mktemp("vq3d")
     toys = ["vq3d", "toys", str(folder / "toys"), "--count", "6", "--views", "2", "--resolution", "16"]
@@ -89,10 +89,10 @@ def odd_pictures(folder: Path) -> list[Path]:
     return sorted(folder.iterdir())
 
 
-def test_pictures_of_any_size_and_mode_become_scenes(studio, tmp_path, capsys):
+def test_pictures_of_any_size_and_mode_become_scenes(session, tmp_path, capsys):
     pictures = odd_pictures(tmp_path / "odd")
     out = tmp_path / "scenes"
-    assert run("reconstruct", studio / "run", *pictures, "--out", out, "--resolution", 16) == 0
+    assert run("reconstruct", session / "run", *pictures, "--out", out, "--resolution", 16) == 0
     stems = {"deep", "fax", "glass", "grey", "plain", "plain-2", "print", "speck"}
     assert {path.stem for path in out.glob("*.safetensors")} == stems
     scene = load_scene(out / "plain.safetensors")
@@ -100,12 +100,12 @@ def test_pictures_of_any_size_and_mode_become_scenes(studio, tmp_path, capsys):
     assert scene.parts[0].codes.shape == (16,)
     assert scene.pivot == pytest.approx(subject_depth(scene.view().disparity[0]))
     assert scene.pivot != 1.0
-    assert scene.parts[0].tokenizer == digest(newest_snapshot(studio / "run"))
+    assert scene.parts[0].tokenizer == digest(newest_snapshot(session / "run"))
     assert Image.open(out / "scenes.png").width > 8 * 100
     assert len(capsys.readouterr().out.split()) == 9
 
 
-def test_pictures_that_cannot_be_used_are_named(studio, tmp_path, capsys):
+def test_pictures_that_cannot_be_used_are_named(session, tmp_path, capsys):
     (tmp_path / "letter.png").write_text("Dear sir")
     Image.new("RGB", (40, 40)).save(tmp_path / "whole.jpg")
     (tmp_path / "cut.jpg").write_bytes((tmp_path / "whole.jpg").read_bytes()[:200])
@@ -117,7 +117,7 @@ def test_pictures_that_cannot_be_used_are_named(studio, tmp_path, capsys):
         line = refused(
             capsys,
             "reconstruct",
-            studio / "run",
+            session / "run",
             tmp_path / name,
             "--out",
             tmp_path / "out",
@@ -129,10 +129,10 @@ def test_pictures_that_cannot_be_used_are_named(studio, tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
-def test_the_same_seed_dreams_the_same_scene(studio, tmp_path):
+def test_the_same_seed_dreams_the_same_scene(session, tmp_path):
     common = ("--class", "red ball", "--resolution", 16, "--top-k", 5)
-    assert run("sample", studio / "prior", *common, "--seeds", "3-4", "--out", tmp_path / "one") == 0
-    assert run("sample", studio / "prior", *common, "--seed", 4, "--out", tmp_path / "two") == 0
+    assert run("sample", session / "prior", *common, "--seeds", "3-4", "--out", tmp_path / "one") == 0
+    assert run("sample", session / "prior", *common, "--seed", 4, "--out", tmp_path / "two") == 0
     one, two = (load_scene(tmp_path / name / "red_ball-0004.safetensors") for name in ("one", "two"))
     assert torch.equal(one.parts[0].codes, two.parts[0].codes)
     assert one.source == "red ball, seed 4"
@@ -140,8 +140,8 @@ def test_the_same_seed_dreams_the_same_scene(studio, tmp_path):
     assert not torch.equal(one.parts[0].codes, other.parts[0].codes)
 
 
-def test_scenes_turn_and_blend_on_film(studio, tmp_path):
-    a, b = studio / "a.safetensors", studio / "b.safetensors"
+def test_scenes_turn_and_blend_on_film(session, tmp_path):
+    a, b = session / "a.safetensors", session / "b.safetensors"
     assert run("orbit", a, "--out", tmp_path / "o.gif", "--frames", 3, "--resolution", 16) == 0
     film = Image.open(tmp_path / "o.gif")
     assert (film.size, film.n_frames) == ((32, 16), 3)
@@ -153,16 +153,16 @@ def test_scenes_turn_and_blend_on_film(studio, tmp_path):
     assert torch.equal(same, load_scene(a).parts[0].planes)
 
 
-def test_one_view_is_the_input_cameras_unless_it_is_turned(studio, tmp_path):
-    a, scene = studio / "a.safetensors", load_scene(studio / "a.safetensors")
+def test_one_view_is_the_input_cameras_unless_it_is_turned(session, tmp_path):
+    a, scene = session / "a.safetensors", load_scene(session / "a.safetensors")
     for name, turns, angles in (("s", (), (0, 0)), ("t", ("--yaw", -7, "--pitch", 3), (-7, 3))):
         assert run("orbit", a, "--out", tmp_path / f"{name}.png", *turns, "--resolution", 16) == 0
         drawn = np.asarray(Image.open(tmp_path / f"{name}.png"))
         np.testing.assert_array_equal(drawn, beside(scene, *angles, resolution=16))
 
 
-def test_no_command_replaces_what_it_reads_or_what_another_made(studio, tmp_path, capsys):
-    a, b, whole = studio / "a.safetensors", studio / "b.safetensors", ("--region", "0,0,1,1")
+def test_no_command_replaces_what_it_reads_or_what_another_made(session, tmp_path, capsys):
+    a, b, whole = session / "a.safetensors", session / "b.safetensors", ("--region", "0,0,1,1")
     small = ("--resolution", 16)
     assert run("interpolate", a, b, "--out", tmp_path / "x.png", "--frames", 3, *small) == 0
     film_strip = (tmp_path / "x.png").read_bytes()
@@ -174,21 +174,21 @@ def test_no_command_replaces_what_it_reads_or_what_another_made(studio, tmp_path
     assert "is no part of x.obj" in refused(capsys, *texture)
     odd = tmp_path / "b.view.png"
     Image.new("L", (16, 16), 255).save(odd)
-    mine = studio / "toys" / "scenes.png"
+    mine = session / "toys" / "scenes.png"
     for words in (
         ("remove", a, *whole, "--out", a),
-        ("move", a, *whole, "--yaw", 5, "--out", studio / "toys" / ".." / "a.safetensors"),
+        ("move", a, *whole, "--yaw", 5, "--out", session / "toys" / ".." / "a.safetensors"),
         ("insert", a, b, *whole, "--out", b),
         ("remove", a, "--mask", odd, "--out", tmp_path / "b.safetensors"),
         ("interpolate", a, b, "--out", b),
-        ("reconstruct", studio / "run", mine, "--out", mine.parent),
+        ("reconstruct", session / "run", mine, "--out", mine.parent),
     ):
         assert "which is an input; give another name" in refused(capsys, *words), words
     assert "x.png is there" in refused(capsys, *texture)
 
 
-def test_things_are_inserted_removed_and_moved(studio, tmp_path):
-    a, b = studio / "a.safetensors", studio / "b.safetensors"
+def test_things_are_inserted_removed_and_moved(session, tmp_path):
+    a, b = session / "a.safetensors", session / "b.safetensors"
     where = ("--resolution", 16, "--region", "0.1,0.2,0.9,0.9")
     goes = ("--shift", "0.1,0,0.1", "--scale", 0.5, "--yaw", 30)
     assert run("insert", a, b, *where, *goes, "--out", tmp_path / "i.safetensors") == 0
@@ -198,10 +198,10 @@ def test_things_are_inserted_removed_and_moved(studio, tmp_path):
     assert (tmp_path / "m.view.png").is_file()
 
 
-def test_numbers_may_be_negative(studio, tmp_path, capsys):
+def test_numbers_may_be_negative(session, tmp_path, capsys):
     corners = ("--box", "-0.5,-1e-1,-.5,0.5,0.5,0.5", "--resolution", 16)
     goes = ("--shift", "-0.3,0,0", "--yaw", -5)
-    assert run("move", studio / "a.safetensors", *corners, *goes, "--out", tmp_path / "m.safetensors") == 0
+    assert run("move", session / "a.safetensors", *corners, *goes, "--out", tmp_path / "m.safetensors") == 0
     removed, _, place = (step for part in load_scene(tmp_path / "m.safetensors").parts for step in part.steps)
     assert removed.region.low == (-0.5, -0.1, -0.5)
     assert place.yaw == -5
@@ -210,11 +210,11 @@ def test_numbers_may_be_negative(studio, tmp_path, capsys):
     )
 
 
-def test_how_much_was_chosen_is_said(studio, tmp_path, capsys):
+def test_how_much_was_chosen_is_said(session, tmp_path, capsys):
     def said(*choice):
         capsys.readouterr()
         out = tmp_path / "r.safetensors"
-        assert run("remove", studio / "a.safetensors", *choice, "--resolution", 16, "--out", out) == 0
+        assert run("remove", session / "a.safetensors", *choice, "--resolution", 16, "--out", out) == 0
         return capsys.readouterr().err
 
     masks = {}
@@ -228,9 +228,9 @@ def test_how_much_was_chosen_is_said(studio, tmp_path, capsys):
     assert "chosen: 0.0 % of the picture; is that all of it?" in said("--box", "8,8,8,9,9,9")
 
 
-def test_scenes_become_meshes(studio, tmp_path, capsys):
+def test_scenes_become_meshes(session, tmp_path, capsys):
     out = tmp_path / "mesh.obj"
-    assert run("mesh", studio / "a.safetensors", "--out", out, "--grid", 12, "--texture-size", 32) == 0
+    assert run("mesh", session / "a.safetensors", "--out", out, "--grid", 12, "--texture-size", 32) == 0
     mesh = load_mesh(out)
     sides = " × ".join(f"{side:.2f}" for side in np.ptp(mesh.vertices, axis=0))
     assert f"{len(mesh.faces)} faces, {sides} units\n" in capsys.readouterr().err
@@ -239,8 +239,8 @@ def test_scenes_become_meshes(studio, tmp_path, capsys):
     assert mesh.vertices[:, 2].min() > -7.01  # the far plane
 
 
-def test_evaluation_writes_a_report_and_goes_on(studio, tmp_path, capsys):
-    command = ("evaluate", studio / "run", studio / "toys", "--out", tmp_path, "--prior", studio / "prior")
+def test_evaluation_writes_a_report_and_goes_on(session, tmp_path, capsys):
+    command = ("evaluate", session / "run", session / "toys", "--out", tmp_path, "--prior", session / "prior")
     assert run(*command, "--images", 6) == 0
     first = capsys.readouterr().out
     scores = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
@@ -255,10 +255,10 @@ def test_evaluation_writes_a_report_and_goes_on(studio, tmp_path, capsys):
     assert "gp3d evaluate" not in refused(capsys, *command, "--images", 3)
 
 
-def test_depth_losses_are_compared(studio, tmp_path, capsys, monkeypatch):
+def test_depth_losses_are_compared(session, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(ablation, "_SHOWN", 16)
     monkeypatch.setattr(ablation, "_FRAMES", 3)
-    command = ["ablate-depth", studio / "toys", tmp_path / "out", "--modes", "point,none", *settings()]
+    command = ["ablate-depth", session / "toys", tmp_path / "out", "--modes", "point,none", *settings()]
     assert run(*command) == 0
     table = capsys.readouterr().out.splitlines()
     assert [line.split("|")[1].strip() for line in table] == ["depth loss", "---", "point", "none"]
@@ -266,8 +266,8 @@ def test_depth_losses_are_compared(studio, tmp_path, capsys, monkeypatch):
     assert Image.open(tmp_path / "out" / "ablation.gif").n_frames > 1
 
 
-def test_wrong_requests_are_refused_in_one_line(studio, tmp_path, capsys):
-    a, run_folder, prior = studio / "a.safetensors", studio / "run", studio / "prior"
+def test_wrong_requests_are_refused_in_one_line(session, tmp_path, capsys):
+    a, run_folder, prior = session / "a.safetensors", session / "run", session / "prior"
     snapshot = next((run_folder / "snapshots").iterdir())
     out = tmp_path / "out.safetensors"
     Image.new("L", (16, 16)).save(tmp_path / "black.png")
@@ -292,12 +292,12 @@ def test_wrong_requests_are_refused_in_one_line(studio, tmp_path, capsys):
         (("mesh", a, "--out", tmp_path / "mesh.obj", "--level", 1e6, "--grid", 8), "no surface"),
         (("reconstruct", a, tmp_path / "black.png"), "this is a VQ3D scene, and a VQ3D tokenizer is needed"),
         (("reconstruct", run_folder, tmp_path), f"the folder {tmp_path}; e.g. {tmp_path}/*.png"),
-        (("train", studio / "toys", tmp_path / "r", "--preset", "tiny33"), "did you mean 'tiny32'"),
-        (("train", studio / "toys", run_folder, *settings("training.lr=0.1")), "training.lr"),
-        (("train-prior", run_folder, studio / "toys", prior, "--set", "training.lr=1"), "prior."),
-        (("ablate-depth", studio / "toys", tmp_path / "x", "--modes", "deep"), "--modes deep"),
+        (("train", session / "toys", tmp_path / "r", "--preset", "tiny33"), "did you mean 'tiny32'"),
+        (("train", session / "toys", run_folder, *settings("training.lr=0.1")), "training.lr"),
+        (("train-prior", run_folder, session / "toys", prior, "--set", "training.lr=1"), "prior."),
+        (("ablate-depth", session / "toys", tmp_path / "x", "--modes", "deep"), "--modes deep"),
         (
-            ("evaluate", run_folder, studio / "toys", "--out", tmp_path / "e", "--features", "vgg"),
+            ("evaluate", run_folder, session / "toys", "--out", tmp_path / "e", "--features", "vgg"),
             "--features",
         ),
     ]
@@ -306,9 +306,9 @@ def test_wrong_requests_are_refused_in_one_line(studio, tmp_path, capsys):
     assert not out.exists()
 
 
-def test_a_prior_of_another_tokenizer_is_refused(studio, tmp_path, capsys):
+def test_a_prior_of_another_tokenizer_is_refused(session, tmp_path, capsys):
     other = tmp_path / "run"
-    assert run("train", studio / "toys", other, *settings("training.seed=1")) == 0
-    assert "speaks the codes" in refused(capsys, "sample", studio / "prior", "--tokenizer", other)
-    data = (other, studio / "toys", studio / "prior")
+    assert run("train", session / "toys", other, *settings("training.seed=1")) == 0
+    assert "speaks the codes" in refused(capsys, "sample", session / "prior", "--tokenizer", other)
+    data = (other, session / "toys", session / "prior")
     assert "another run folder" in refused(capsys, "train-prior", *data)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from gp3d_core.rng import stream
+from gp3d_core.rng import generator_for
 from gp3d_core.vq3d.models.critic import Critics
 from gp3d_core.vq3d.models.perception import PerceptionError, feature_distance, open_lpips
 from gp3d_core.vq3d.models.tokenizer import Tokenizer
@@ -30,7 +30,7 @@ def judges(*more):
 
 
 def noise(*shape, seed=0):
-    return torch.rand(*shape, generator=stream(seed, "noise"))
+    return torch.rand(*shape, generator=generator_for(seed, "noise"))
 
 
 def test_critics_see_colour_and_softened_disparity():
@@ -80,7 +80,7 @@ def step(lpips=None, *more):
     tokenizer, critics = Tokenizer(config), Critics(config)
     pictures = Pictures(noise(4, 3, 16, 16), noise(4, 16, 16))
     phase = Phase.at(config, 0.5)
-    loss, log, fakes, _ = tokenizer_phase(tokenizer, critics, pictures, phase, stream(0), lpips)
+    loss, log, fakes, _ = tokenizer_phase(tokenizer, critics, pictures, phase, generator_for(0), lpips)
     return loss.item(), {name: value.item() for name, value in log.items()}, fakes, critics, config.loss
 
 

@@ -8,7 +8,7 @@ import torch
 
 from gp3d_core.config.schema import ConfigError
 from gp3d_core.preparation.depth import disparity_to_depth
-from gp3d_core.rng import stream
+from gp3d_core.rng import generator_for
 from gp3d_core.vq3d.config import DepthConfig
 from gp3d_core.vq3d.presets import resolve
 from gp3d_core.vq3d.rendering.depth import DepthSource, DepthSpace
@@ -19,7 +19,7 @@ from gp3d_core.vq3d.training.depth_losses import accumulated, align, aligned, de
 
 def rays(pictures=2, count=30, samples=12, seed=0):
     """Weights that sum to one, decreasing depths and targets, all float64."""
-    draw = stream(seed, "rays")
+    draw = generator_for(seed, "rays")
     weights = torch.rand(pictures, count, samples, generator=draw, dtype=torch.float64).pow(4)
     inverse = torch.rand(pictures, count, samples, generator=draw, dtype=torch.float64)
     target = torch.rand(pictures, count, generator=draw, dtype=torch.float64)
@@ -41,7 +41,7 @@ def test_pointwise_is_accumulated_plus_the_spread_along_the_ray():
 
 def test_pointwise_makes_free_rays_thin_and_accumulated_does_not():
     inverse = torch.linspace(1, 0, 24).expand(1, 50, 24)
-    target = torch.rand(1, 50, generator=stream(0, "target"))
+    target = torch.rand(1, 50, generator=generator_for(0, "target"))
     spread = {}
     for loss in (pointwise, accumulated):
         logits = torch.zeros(1, 50, 24, requires_grad=True)

@@ -15,7 +15,7 @@ import torch
 
 from gp3d_core.datasets.dataset import Dataset, batches
 from gp3d_core.distributed import World
-from gp3d_core.rng import stream
+from gp3d_core.rng import generator_for
 from gp3d_core.snapshots.run_folder import RunFolder
 from gp3d_core.vq3d.config import CodebookConfig
 from gp3d_core.vq3d.evaluation.run import Request, evaluate_scenes
@@ -33,7 +33,12 @@ from gp3d_core.vq3d.training import tokenizer as training
 from gp3d_core.vq3d.training.novel_views import NovelView
 from gp3d_core.vq3d.training.objective import Pictures
 from gp3d_core.vq3d.training.prior import build_state, mean_nll, open_run
-from gp3d_core.vq3d.training.tokenizer import build_tokenizer_state, lessons, train_step, train_tokenizer
+from gp3d_core.vq3d.training.tokenizer import (
+    build_tokenizer_state,
+    train_step,
+    train_tokenizer,
+    training_batches,
+)
 from gp3d_core.vq3d.training.tokens import Tokens
 from tests.support.micro import StopAfter
 
@@ -152,14 +157,14 @@ def test_true_views_are_read_ahead_and_those_of_a_step_depend_on_its_number_alon
     source, seed = DepthSource(config, data.t_near, data.t_far), config.training.seed
     others = training.open_other_views(config, data)
     read = batches(data, nimg=8, batch=4, part=slice(0, 4), seed=seed, mirror=True)
-    found = [made for _, made in zip(range(5), lessons(config, data, source, 8, CPU), strict=False)]
+    found = [made for _, made in zip(range(5), training_batches(config, data, source, 8, CPU), strict=False)]
     for k, (made, batch) in enumerate(zip(found, read, strict=False)):
-        other, poses = others.beside(batch, stream(seed, 8 + 4 * k, "other view"))
+        other, poses = others.beside(batch, generator_for(seed, 8 + 4 * k, "other view"))
         assert torch.equal(made.images, (batch.images + 1) / 2)
         assert torch.equal(made.other.images, (other.images + 1) / 2)
         assert torch.equal(made.other.target, source.target(other.depth))
         assert torch.equal(made.other.poses, poses)
-    later = next(lessons(config, data, source, 16, CPU))
+    later = next(training_batches(config, data, source, 16, CPU))
     assert torch.equal(later.other.images, found[2].other.images)
     assert not torch.equal(later.other.images, found[1].other.images)
 

@@ -10,7 +10,7 @@ import torch
 from gp3d_core.datasets.archive import DatasetError
 from gp3d_core.datasets.dataset import Batch, Dataset
 from gp3d_core.rendering.patches import extract_patches
-from gp3d_core.rng import stream
+from gp3d_core.rng import generator_for
 from gp3d_core.vq3d.config import CameraConfig, CodebookConfig
 from gp3d_core.vq3d.models.codebook import Codebook
 from gp3d_core.vq3d.models.critic import Critics
@@ -125,7 +125,7 @@ def test_moved_picture_agrees_with_the_true_view(data, source):
 def test_other_view_is_of_the_same_scene_and_stands_where_its_pose_says(data, source, mirrored):
     others = OtherViews(data, true_pairs(data, unit=1.0, limit=40))
     batch = read(data, range(len(data)), [mirrored] * len(data))
-    other, poses = others.beside(batch, stream(0, "views"))
+    other, poses = others.beside(batch, generator_for(0, "views"))
     assert [data.names[i].split("_")[0] for i in other.indices] == [name.split("_")[0] for name in data.names]
     assert (other.indices != batch.indices).mean() > 0.9
     one, there = as_pictures(batch, source), as_pictures(other, source)
@@ -139,18 +139,18 @@ def test_picture_without_another_view_is_its_own(data):
     pairs = true_pairs(data, unit=1.0, limit=0.01)
     assert not pairs.source
     batch = read(data, [3, 5], [False, True])
-    other, poses = OtherViews(data, pairs).beside(batch, stream(0, "views"))
+    other, poses = OtherViews(data, pairs).beside(batch, generator_for(0, "views"))
     assert torch.equal(other.images, batch.images)
     assert torch.equal(poses, input_pose(2))
     with pytest.raises(ValueError, match="read from a data set"):
-        OtherViews(data, pairs).beside(Batch(batch.images, batch.depth, batch.labels, None), stream(0))
+        OtherViews(data, pairs).beside(Batch(batch.images, batch.depth, batch.labels, None), generator_for(0))
 
 
 def test_other_views_are_drawn_alike_for_equal_seeds_and_cover_all(data):
     others = OtherViews(data, true_pairs(data, unit=1.0, limit=60))
     batch = read(data, [0], [False])
-    drawn = [int(others.beside(batch, stream(k))[0].indices[0]) for k in range(20)]
-    assert drawn == [int(others.beside(batch, stream(k))[0].indices[0]) for k in range(20)]
+    drawn = [int(others.beside(batch, generator_for(k))[0].indices[0]) for k in range(20)]
+    assert drawn == [int(others.beside(batch, generator_for(k))[0].indices[0]) for k in range(20)]
     assert set(drawn) == {1, 2}
 
 
@@ -171,21 +171,21 @@ def test_known_views_teach_decoder_and_encoder(data, source, kind):
     batch = as_pictures(read(data, [0, 4], [False, True]), source)
     if kind == "true":
         others = OtherViews(data, true_pairs(data, unit=1.0, limit=40))
-        other, poses = others.beside(read(data, [0, 4], [False, True]), stream(1))
+        other, poses = others.beside(read(data, [0, 4], [False, True]), generator_for(1))
         batch = with_other_view(batch, as_pictures(other, source), poses)
     shrink = [torch.nn.functional.interpolate(x, side) for x in (batch.images, batch.target[:, None])]
     small = Pictures(shrink[0], shrink[1][:, 0], batch.other and cut(batch.other, side))
     torch.manual_seed(0)
     tokenizer, critics = Tokenizer(config), Critics(config)
     phase = Phase(True, False, True, False, 10.0)
-    _, log, fakes, _ = tokenizer_phase(tokenizer, critics, small, phase, stream(0))
+    _, log, fakes, _ = tokenizer_phase(tokenizer, critics, small, phase, generator_for(0))
     assert log["loss/view"] > 0
     assert fakes.novel is None  # no critic was asked
     gradient = torch.autograd.grad(log["loss/view"], list(tokenizer.encoder.parameters()), allow_unused=True)
     assert sum(float(g.abs().sum()) for g in gradient if g is not None) > 0
     if kind == "true":
         with pytest.raises(ValueError, match="true views"):
-            tokenizer_phase(tokenizer, critics, Pictures(small.images, small.target), phase, stream(0))
+            tokenizer_phase(tokenizer, critics, Pictures(small.images, small.target), phase, generator_for(0))
 
 
 def cut(view, side):
@@ -198,7 +198,7 @@ def cut(view, side):
 
 def test_sparse_windows_take_every_other_pixel():
     config = resolve("small64", ["training.patch=16", "training.stride=4"])
-    size, windows = sample_windows(config, 50, stream(0))
+    size, windows = sample_windows(config, 50, generator_for(0))
     images = torch.rand(50, 3, 64, 64)
     seen = extract_patches(images, windows, size)
     columns, rows = (windows.offsets * 63).round().long().T

@@ -24,7 +24,7 @@ from gp3d_core.vq3d.presets import resolve
 from gp3d_core.vq3d.scenes.mesh import SceneMeshOptions, backdrop, mesh_of
 from gp3d_core.vq3d.scenes.reconstruction import read_picture, reconstruct
 from gp3d_core.vq3d.scenes.scenefile import Part, Scene, save_scene
-from gp3d_core.worker.image_session import PictureStudio
+from gp3d_core.worker.image_session import ImageSession
 from gp3d_core.worker.model_session import problem_of
 from gp3d_core.worker.protocol import Problem, read_request
 from tests.core.vq3d.test_prior import MICRO
@@ -61,7 +61,7 @@ def make(place, **changes):
         made.update(result)
 
     request = read_request(json.dumps(ask(place, **changes)).encode())
-    PictureStudio("cpu").mesh(request.options, lambda *step: None, publish)
+    ImageSession("cpu").mesh(request.options, lambda *step: None, publish)
     return made
 
 
@@ -116,25 +116,25 @@ def test_a_scene_file_is_taken_like_the_picture_it_came_from(place, tmp_path):
         make(place, dir=str(tmp_path / "out"), picture=str(snapshot.path), tokenizer="box")
 
 
-def wall_and(things):
+def wall_and(objects):
     """A field: a wall from the depth 4 on, and balls (centre, radius) before it, all opaque."""
 
     def field(points):
         inside = points[..., 2:] < 1 - 4.0
-        for centre, radius in things:
+        for centre, radius in objects:
             inside = inside | ((points - torch.tensor(centre)).norm(dim=-1, keepdim=True) < radius)
         return torch.full_like(points, 0.5), inside * 200.0
 
     return field
 
 
-def scene_of(monkeypatch, things, pivot=1.0):
+def scene_of(monkeypatch, objects, pivot=1.0):
     """A scene with that field; its planes are not asked."""
     config = resolve("tiny32", MICRO)
     tokenizer = Tokenizer(config)
     part = Part(torch.zeros(1), tokenizer.field_decoder, config.decoder, "", "balls")
     scene = Scene((part,), replace(config.camera, near=0.5, far=8.0), RenderConfig(steps=64), 32, pivot)
-    monkeypatch.setattr(Scene, "field", lambda self: wall_and(things))
+    monkeypatch.setattr(Scene, "field", lambda self: wall_and(objects))
     return scene
 
 
@@ -221,7 +221,7 @@ def test_a_cancelled_picture_writes_nothing(place, tmp_path):
 
     options = read_request(json.dumps(ask(place, dir=str(tmp_path))).encode()).options
     with pytest.raises(InterruptedError):
-        PictureStudio("cpu").mesh(options, stop, lambda *_: None)
+        ImageSession("cpu").mesh(options, stop, lambda *_: None)
     assert not list(tmp_path.iterdir())
 
 

@@ -13,7 +13,7 @@ from gp3d_core.datasets.dataset import Dataset
 from gp3d_core.datasets.imagenet import UnknownClassError
 from gp3d_core.distributed import World
 from gp3d_core.hashing import digest
-from gp3d_core.rng import stream
+from gp3d_core.rng import generator_for
 from gp3d_core.signals import Interruption
 from gp3d_core.snapshots.metadata import SnapshotError
 from gp3d_core.snapshots.run_folder import RunFolder
@@ -90,7 +90,7 @@ def test_the_class_reaches_every_prediction():
 @pytest.mark.parametrize("guidance", [1.0, 2.5])
 def test_sampling_with_a_cache_is_sampling_from_full_passes(guidance):
     prior, sampling = micro_prior(), Sampling(temperature=0.9, top_k=6, guidance=guidance)
-    labels, draws = torch.tensor([0, 2, 1]), torch.rand(3, 9, generator=stream("draws"))
+    labels, draws = torch.tensor([0, 2, 1]), torch.rand(3, 9, generator=generator_for("draws"))
     codes = torch.zeros(3, 9, dtype=torch.long)
     for j in range(9):
         logits = prior(codes, labels)[:, j]
@@ -102,7 +102,7 @@ def test_sampling_with_a_cache_is_sampling_from_full_passes(guidance):
 
 
 def test_a_row_does_not_depend_on_its_neighbours():
-    prior, draws = micro_prior(), torch.rand(4, 9, generator=stream("rows"))
+    prior, draws = micro_prior(), torch.rand(4, 9, generator=generator_for("rows"))
     labels = torch.tensor([0, 1, 2, 0])
     together = prior.sample(labels, draws, Sampling())
     alone = torch.cat([prior.sample(labels[k : k + 1], draws[k : k + 1], Sampling()) for k in range(4)])
@@ -113,14 +113,14 @@ def test_training_hides_classes_and_drops_units_and_use_does_neither():
     prior, codes, labels = micro_prior(), random_codes(200), torch.arange(200) % 3
     with_class, without = prior(codes, labels), prior(codes, torch.full_like(labels, 3))
     prior.config = PriorConfig(layers=2, heads=2, width=16, dropout=0.0, class_dropout=0.7)
-    logits = prior(codes, labels, stream("noise"))
+    logits = prior(codes, labels, generator_for("noise"))
     hidden = torch.isclose(logits, without, atol=1e-5).all(dim=2).all(dim=1)
     assert torch.allclose(logits[~hidden], with_class[~hidden], atol=1e-5)
     assert 0.6 < float(hidden.float().mean()) < 0.8
     prior.config = PriorConfig(layers=2, heads=2, width=16, dropout=0.5, class_dropout=0.0)
-    assert (prior(codes, labels, stream("noise")) - with_class).abs().mean() > 1e-2
+    assert (prior(codes, labels, generator_for("noise")) - with_class).abs().mean() > 1e-2
     assert torch.equal(prior(codes, labels), with_class)
-    dropped = dropping(0.25, stream("noise"))(torch.ones(10_000))
+    dropped = dropping(0.25, generator_for("noise"))(torch.ones(10_000))
     assert dropped.unique().tolist() == pytest.approx([0, 4 / 3])
     assert float(dropped.mean()) == pytest.approx(1, abs=0.03)
 

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from gp3d_core.rendering.cameras import Cameras, cam2world, sample_rays
 from gp3d_core.rendering.patches import Patches
-from gp3d_core.rng import stream
+from gp3d_core.rng import generator_for
 from gp3d_core.vq3d.config import CameraConfig, RenderConfig
 from gp3d_core.vq3d.models.contraction import contract, uncontract
 from gp3d_core.vq3d.models.planes import FoldHead
@@ -25,7 +25,7 @@ def one_thread():
 
 
 def points(*shape, scale=1.0, seed=0):
-    return scale * torch.randn(*shape, generator=stream(seed, "points"), dtype=torch.float64)
+    return scale * torch.randn(*shape, generator=generator_for(seed, "points"), dtype=torch.float64)
 
 
 def ball(centre, radius, sigma):
@@ -98,9 +98,9 @@ def test_rays_are_the_houses_rays_with_unit_depth():
 
 @pytest.mark.parametrize("scale", [0.0, 1e-3, 1.0, 1e4])
 def test_weights_of_every_ray_sum_to_one(scale):
-    edges = sample_edges(CAMERA, 24, (2, 50), stream(0, "edges"), torch.device("cpu"))
+    edges = sample_edges(CAMERA, 24, (2, 50), generator_for(0, "edges"), torch.device("cpu"))
     assert (edges.diff(dim=-1) < 0).all()
-    sigma = scale * torch.rand(2, 50, 24, generator=stream(1, "sigma"))
+    sigma = scale * torch.rand(2, 50, 24, generator=generator_for(1, "sigma"))
     weights = ray_weights(sigma, edges, torch.full((2, 50), 1.1))
     assert torch.allclose(weights.sum(dim=-1), torch.ones(2, 50), atol=1e-6)
     assert (weights >= 0).all()
@@ -121,7 +121,7 @@ def test_weights_of_constant_density_follow_the_exponential_law():
 
 def test_weights_have_right_and_finite_gradients():
     edges = sample_edges(CAMERA, 5, (1, 3), None, torch.device("cpu")).double().contiguous()
-    sigma = torch.rand(1, 3, 5, generator=stream(2, "sigma")).double().requires_grad_()
+    sigma = torch.rand(1, 3, 5, generator=generator_for(2, "sigma")).double().requires_grad_()
     length = torch.tensor([[1.0, 1.1, 1.2]]).double()
     assert torch.autograd.gradcheck(lambda s: ray_weights(s, edges, length), (sigma,))
     for extreme in (0.0, 1e8):
@@ -179,7 +179,7 @@ def test_ball_moves_against_the_camera():
 def test_window_is_cut_out_of_the_whole_view():
     config = resolve("tiny32")
     tokenizer = Tokenizer(config).eval()
-    planes = tokenizer.decode(torch.randint(64, (1, 16), generator=stream(0, "codes")))
+    planes = tokenizer.decode(torch.randint(64, (1, 16), generator=generator_for(0, "codes")))
     pose = orbit(torch.tensor([7.0]), torch.tensor([3.0]), torch.ones(1))
     whole = tokenizer.render(planes, pose)
     windows = Patches(torch.full((1, 2), 7 / 31), torch.tensor([[5 / 31, 11 / 31]]))
@@ -191,7 +191,7 @@ def test_window_is_cut_out_of_the_whole_view():
 
 def test_view_does_not_depend_on_its_chunks_and_turning_by_nothing_changes_nothing():
     tokenizer = Tokenizer(resolve("tiny32")).eval()
-    planes = tokenizer.decode(torch.randint(64, (2, 16), generator=stream(1, "codes")))
+    planes = tokenizer.decode(torch.randint(64, (2, 16), generator=generator_for(1, "codes")))
     zero = torch.zeros(2)
     views = [
         tokenizer.render(planes, input_pose(2)),
@@ -204,7 +204,7 @@ def test_view_does_not_depend_on_its_chunks_and_turning_by_nothing_changes_nothi
 def test_token_of_the_fold_head_writes_its_own_cells_alone():
     config = resolve("tiny32")
     head = FoldHead(config)
-    tokens = torch.randn(1, 16, 96, generator=stream(0, "tokens"))
+    tokens = torch.randn(1, 16, 96, generator=generator_for(0, "tokens"))
     changed = tokens.clone()
     changed[0, 4 * 1 + 2] += 1  # second row from the top, third column
     touched = (head(tokens) - head(changed)).abs().sum(dim=2)[0] > 0
@@ -217,8 +217,10 @@ def test_token_of_the_fold_head_writes_its_own_cells_alone():
 def test_picture_to_view_has_gradients_everywhere(head):
     config = resolve("tiny32", [f"decoder.head={head}", "render.fine_steps=4"])
     tokenizer = Tokenizer(config)
-    encoding = tokenizer.encode(torch.rand(2, 3, 32, 32, generator=stream(0, "images")))
-    view = tokenizer.render(tokenizer.decode(encoding.quantised), input_pose(2), generator=stream(0, "rays"))
+    encoding = tokenizer.encode(torch.rand(2, 3, 32, 32, generator=generator_for(0, "images")))
+    view = tokenizer.render(
+        tokenizer.decode(encoding.quantised), input_pose(2), generator=generator_for(0, "rays")
+    )
     (view.rgb.mean() + view.disparity.mean() + view.spread.mean() + encoding.loss).backward()
     lacking = [
         name for name, p in tokenizer.named_parameters() if p.grad is None or not torch.isfinite(p.grad).all()

@@ -95,9 +95,9 @@ def test_surroundings_of_planes_are_those_planes():
     assert (surroundings(room, torch.ones_like(hole)) == room.min()).all()
 
 
-@pytest.mark.parametrize("thing", [ball(*BALL, RED), smeared])
-def test_nothing_of_a_removed_thing_is_left(thing):
-    field = together([thing, ROOM], [0, 1])
+@pytest.mark.parametrize("obj", [ball(*BALL, RED), smeared])
+def test_nothing_of_a_removed_thing_is_left(obj):
+    field = together([obj, ROOM], [0, 1])
     before, room = seen(field), seen(ROOM)
     region = lift(silhouette().float(), before.disparity[0], CAMERA.fov, 0.2)
     after = seen(Remove(hole_of(region))(field))

@@ -9,7 +9,7 @@ import torch
 from gp3d_core.config.schema import ConfigError
 from gp3d_core.datasets.dataset import Dataset
 from gp3d_core.distributed import World
-from gp3d_core.rng import stream
+from gp3d_core.rng import generator_for
 from gp3d_core.signals import Interruption
 from gp3d_core.snapshots.run_folder import RunError, RunFolder
 from gp3d_core.training.checkpointing import TrainingFailed
@@ -235,7 +235,9 @@ def test_novel_views_teach_the_encoder_only_when_they_may(stop):
     )
     tokenizer, critics = Tokenizer(config), Critics(config)
     pictures = Pictures(torch.rand(4, 3, 16, 16), torch.rand(4, 16, 16))
-    loss, *_ = tokenizer_phase(tokenizer, critics, pictures, Phase(True, True, True, False, 10.0), stream(0))
+    loss, *_ = tokenizer_phase(
+        tokenizer, critics, pictures, Phase(True, True, True, False, 10.0), generator_for(0)
+    )
     loss.backward()
     size = sum(float(p.grad.abs().sum()) for p in tokenizer.encoder.parameters() if p.grad is not None)
     assert (size == 0) == stop
@@ -247,7 +249,7 @@ def test_novel_cameras_turn_about_the_middle_of_the_scene():
     space = DepthSpace.of(config.camera)
     target = torch.full((500, 16, 16), 0.9)
     target[:, 4:12, 4:12] = float(space.normalise(torch.tensor(1 / 1.5)))
-    poses = sample_poses(target, 12.0, config.camera, stream(0, "novel"))
+    poses = sample_poses(target, 12.0, config.camera, generator_for(0, "novel"))
     pivot = torch.tensor([0.0, 0.0, -0.5])
     arm = poses[:, :3, 3] - pivot
     distance = arm.norm(dim=1)
@@ -263,7 +265,7 @@ def test_novel_cameras_turn_about_the_middle_of_the_scene():
 
 def test_windows_lie_on_pixels():
     config = resolve("tiny32", ["training.patch=8"])
-    size, windows = sample_windows(config, 200, stream(0, "windows"))
+    size, windows = sample_windows(config, 200, generator_for(0, "windows"))
     corner = windows.offsets * 31
     assert size == 8
     assert torch.allclose(corner, corner.round(), atol=1e-5)
@@ -273,7 +275,7 @@ def test_windows_lie_on_pixels():
         Critics(config),
         Pictures(torch.rand(2, 3, 32, 32), torch.rand(2, 32, 32)),
         Phase(True, True, True, False, 5.0),
-        stream(0),
+        generator_for(0),
     )
     assert torch.isfinite(loss)
 

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from gp3d_core.meshing.texture import unwrap as unwrapping
-from gp3d_core.signals import quiet
+from gp3d_core.signals import no_progress
 from gp3d_core.worker.job_queue import QUEUE, Job
-from gp3d_core.worker.model_session import Studio
+from gp3d_core.worker.model_session import ModelSession
 from gp3d_core.worker.protocol import Problem, read_request
 from tests.support.serving import (
     FINAL,
@@ -45,18 +45,18 @@ def test_jobs_run_one_at_a_time_in_order_and_end_once(shared, tmp_path):
     dice, names = random.Random(3), []
     since = len(shared.events)
     for _ in range(60):
-        wish = {"class": "mushroom", "dir": str(tmp_path)}
+        spec = {"class": "mushroom", "dir": str(tmp_path)}
         match dice.randrange(7):
             case 0 | 1 | 2:
-                names.append(shared.send("preview", **wish, seeds=[0, 1], resolution=16))
+                names.append(shared.send("preview", **spec, seeds=[0, 1], resolution=16))
             case 3:
-                names.append(shared.send("mesh", **wish, seed=0, grid=10, color="none"))
+                names.append(shared.send("mesh", **spec, seed=0, grid=10, color="none"))
             case 4:
                 names.append(shared.send("cancel", target=dice.choice(names or ["none"])))
             case 5:
                 names.append(shared.send("status"))
             case 6:
-                names.append(shared.send("mesh", **wish, seed="bad"))
+                names.append(shared.send("mesh", **spec, seed="bad"))
     for name in names:
         shared.final(name)
     events = shared.events[since:]
@@ -98,11 +98,11 @@ def test_a_picture_is_left_at_the_first_chunk_after_a_cancel(snapshot, tmp_path)
             job.cancelled.set()
         job.check()
 
-    studio = Studio(snapshot, "cpu", 0, job.check)
-    thing, _ = studio.thing(studio.wish("mushroom", 0), 0.7)
-    studio = Studio(snapshot, "cpu", 0, check)
+    session = ModelSession(snapshot, "cpu", 0, job.check)
+    obj, _ = session.generated(session.spec("mushroom", 0), 0.7)
+    session = ModelSession(snapshot, "cpu", 0, check)
     with pytest.raises(Problem, match="cancelled"):
-        studio.preview(thing, {"resolution": 1024, "yaw": 0.0, "dir": tmp_path})
+        session.preview(obj, {"resolution": 1024, "yaw": 0.0, "dir": tmp_path})
     assert chunks == [0, 1, 2]
     assert not list(tmp_path.iterdir())
 
@@ -125,34 +125,34 @@ def test_a_mesh_cancelled_in_any_stage_writes_nothing(shared, tmp_path, stage):
 
 def test_a_cancel_wins_until_the_result_is_said(snapshot, tmp_path):
     published = []
-    with desk_and_events() as (desk, events):
-        desk.accept(Job(read_request(mesh_line()), "m"))
-        job = desk.take(0)
-        desk.cancel("m", published.append)
+    with desk_and_events() as (queue, events):
+        queue.accept(Job(read_request(mesh_line()), "m"))
+        job = queue.take(0)
+        queue.cancel("m", published.append)
         with pytest.raises(Problem, match="cancelled") as problem:
-            desk.finish(job, {}, lambda: published.append("files"))
-        desk.fail(job, problem.value)
-        desk.cancel("m", published.append)
+            queue.finish(job, {}, lambda: published.append("files"))
+        queue.fail(job, problem.value)
+        queue.cancel("m", published.append)
     assert [(e["event"], e.get("code")) for e in events][-1] == ("error", "E_CANCELLED")
     assert published == ["running", "finished"]
 
     def refuse(*_):
         raise problem.value
 
-    studio = Studio(snapshot, "cpu", 0, lambda: None)
-    thing, _ = studio.thing(studio.wish("mushroom", 0), 0.7)
+    session = ModelSession(snapshot, "cpu", 0, lambda: None)
+    obj, _ = session.generated(session.spec("mushroom", 0), 0.7)
     options = {**read_request(mesh_line(grid=12, color="none")).options, "dir": tmp_path}
     with pytest.raises(Problem):
-        studio.mesh(thing, options, quiet, refuse)
+        session.mesh(obj, options, no_progress, refuse)
     assert not list(tmp_path.iterdir())
 
 
 def test_waiting_jobs_can_be_cancelled_and_the_queue_is_bounded(shared, tmp_path):
     running = shared.send("preview", **LONG, dir=str(tmp_path))
     shared.wait("started", id=running)  # until then it takes a place in the queue itself
-    wish = {"class": "mushroom", "seeds": [0], "dir": str(tmp_path)}
-    waiting = [shared.send("preview", **wish) for _ in range(QUEUE)]
-    assert shared.ask("preview", **wish)["code"] == "E_BUSY"
+    spec = {"class": "mushroom", "seeds": [0], "dir": str(tmp_path)}
+    waiting = [shared.send("preview", **spec) for _ in range(QUEUE)]
+    assert shared.ask("preview", **spec)["code"] == "E_BUSY"
     twice = len(shared.events)
     shared.raw(json.dumps({"id": running, "op": "status"}).encode() + b"\n")
     assert shared.wait("error", twice, id=None)["code"] == "E_PROTOCOL"

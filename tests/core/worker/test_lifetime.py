@@ -68,11 +68,11 @@ def test_out_of_memory_is_said_and_memory_is_given_back():
         raise MemoryError
 
     forgotten = []
-    with desk_and_events() as (desk, events):
-        worker = Worker(desk, "cpu", 0)
-        worker._studio = SimpleNamespace(wish=fail, forget=lambda: forgotten.append(True))
-        desk.accept(Job(read_request(mesh_line()), "m"))
-        worker.run(desk.take(0))
+    with desk_and_events() as (queue, events):
+        worker = Worker(queue, "cpu", 0)
+        worker._session = SimpleNamespace(spec=fail, forget=lambda: forgotten.append(True))
+        queue.accept(Job(read_request(mesh_line()), "m"))
+        worker.run(queue.take(0))
     last = events[-1]
     assert (last["id"], last["code"]) == ("m", "E_OOM")
     assert forgotten == [True]
@@ -131,7 +131,7 @@ from gp3d_core.worker import server as serve
 
 
 def run(worker, job):
-    worker._desk.outbox.send({"event": "stuck"})
+    worker._queue.outbox.send({"event": "stuck"})
     time.sleep(600)
 serve.Worker.run = run
 serve.serve(pathlib.Path("model"), device="cpu", cache_bytes=0, idle_seconds=0)

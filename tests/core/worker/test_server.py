@@ -65,10 +65,10 @@ def test_previews_are_the_fields_pictures_one_by_one(shared, snapshot, tmp_path)
     assert [(e["index"], e["seed"], e["cached"]) for e in steps] == [(0, 5, False), (1, 3, False)]
     assert result["pictures"] == [{"seed": e["seed"], "path": e["path"]} for e in steps]
     model = generation.open_snapshot(snapshot, "cpu")
-    for event, wish in zip(steps, generation.wishes(model, ["mushroom"], [5, 3]), strict=True):
+    for event, spec in zip(steps, generation.object_specs(model, ["mushroom"], [5, 3]), strict=True):
         with Image.open(event["path"]) as image:
             picture = np.asarray(image)
-        expected = rgb_to_uint8(generation.view(model, generation.generate(model, wish, 1.0), 0.3).rgb)[0]
+        expected = rgb_to_uint8(generation.view(model, generation.generate(model, spec, 1.0), 0.3).rgb)[0]
         np.testing.assert_array_equal(picture, expected)
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted(Path(e["path"]).name for e in steps)
 
@@ -85,8 +85,8 @@ def test_mesh_files_are_those_of_the_command_line(shared, snapshot, tmp_path, co
         **options,
     )
     model = generation.open_snapshot(snapshot, "cpu")
-    wishes = generation.wishes(model, ["504"], [7])
-    written = generation.write_meshes(model, wishes, tmp_path / "a" / "cli", formats=FORMATS, **options)
+    object_specs = generation.object_specs(model, ["504"], [7])
+    written = generation.write_meshes(model, object_specs, tmp_path / "a" / "cli", formats=FORMATS, **options)
     files = {path.suffix[1:]: str(tmp_path / "a" / "b" / path.name) for path in written}
     assert result["files"] == files
     names = sorted(path.name for path in (tmp_path / "a" / "cli").iterdir())
@@ -101,32 +101,32 @@ def test_mesh_files_are_those_of_the_command_line(shared, snapshot, tmp_path, co
 
 
 def test_a_previewed_seed_is_meshed_from_the_cache(shared, tmp_path):
-    wish = {"class": "mushroom", "truncation": 0.5, "dir": str(tmp_path)}
-    shared.ask("preview", **wish, seeds=[11])
+    spec = {"class": "mushroom", "truncation": 0.5, "dir": str(tmp_path)}
+    shared.ask("preview", **spec, seeds=[11])
     mesh = {"grid": 16, "color": "none"}
-    assert shared.ask("mesh", **wish, seed=11, **mesh)["cached"]
-    assert not shared.ask("mesh", **wish, seed=12, **mesh)["cached"]
-    assert shared.ask("mesh", **wish, seed=12, stem="other", **mesh)["cached"]
-    assert not shared.ask("mesh", **{**wish, "class": "coffee mug"}, seed=12, **mesh)["cached"]
-    assert not shared.ask("mesh", **{**wish, "truncation": 0.6}, seed=12, **mesh)["cached"]
+    assert shared.ask("mesh", **spec, seed=11, **mesh)["cached"]
+    assert not shared.ask("mesh", **spec, seed=12, **mesh)["cached"]
+    assert shared.ask("mesh", **spec, seed=12, stem="other", **mesh)["cached"]
+    assert not shared.ask("mesh", **{**spec, "class": "coffee mug"}, seed=12, **mesh)["cached"]
+    assert not shared.ask("mesh", **{**spec, "truncation": 0.6}, seed=12, **mesh)["cached"]
     cache = shared.ask("status")["cache"]
     assert 0 < cache["bytes"] <= cache["limit"] == 256 * 2**20
     assert (tmp_path / "other.npz").is_file()
 
 
 def test_the_cache_keeps_what_was_used_last_within_its_limit():
-    def thing(label, values):
-        wish = generation.Wish({}, label, 0)
-        return generation.Generated(wish, 0.7, torch.zeros(0), torch.zeros(values))
+    def obj(label, values):
+        spec = generation.ObjectSpec({}, label, 0)
+        return generation.Generated(spec, 0.7, torch.zeros(0), torch.zeros(values))
 
     cache, dice, model = PlaneCache(1000), random.Random(1), []
     for _ in range(2000):
         label = dice.randrange(12)
         values = label * 30  # label 9 and more exceed the limit alone
-        found = cache.get(generation.Wish({}, label, 0), 0.7)
+        found = cache.get(generation.ObjectSpec({}, label, 0), 0.7)
         assert (found is not None) == (label in model), "not the least recently used has left"
         if found is None:
-            cache.put(thing(label, values))
+            cache.put(obj(label, values))
         if label in model:
             model.remove(label)
         if 4 * values <= 1000:
