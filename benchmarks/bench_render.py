@@ -26,13 +26,13 @@ SHAPENET_MODELS = 51209
 sys.path.insert(0, str(REPOSITORY))
 
 from synthetic.dataset import Settings  # noqa: E402  the path comes first
-from synthetic.engines import LocalEngine  # noqa: E402
-from synthetic.farm import Patience, Result, plan, run_jobs  # noqa: E402
-from synthetic.intake import Limits  # noqa: E402
-from synthetic.process import StopRequest  # noqa: E402
-from synthetic.shapenet import Model, interleave, load_library  # noqa: E402
-from synthetic.slot import Care  # noqa: E402
-from synthetic.worker import Order  # noqa: E402
+from synthetic.library.shapenet import Model, interleave, load_library  # noqa: E402
+from synthetic.library.staging import Limits  # noqa: E402
+from synthetic.workers.blender_process import StopRequest  # noqa: E402
+from synthetic.workers.executors import LocalEngine  # noqa: E402
+from synthetic.workers.run import Patience, Result, plan, run_jobs  # noqa: E402
+from synthetic.workers.worker import Order  # noqa: E402
+from synthetic.workers.worker_process import Care  # noqa: E402
 
 
 @dataclass(frozen=True)

@@ -25,10 +25,10 @@ import numpy.typing as npt
 from PIL import Image
 from tqdm import tqdm
 
+from synthetic.checks.fusion import Chamfer, chamfer
+from synthetic.checks.surface import Surface, SurfaceError, read_surface
 from synthetic.dataset import write_whole
-from synthetic.fusion import Chamfer, chamfer
-from synthetic.shapenet import LibraryError, Model, load_library
-from synthetic.surface import Surface, SurfaceError, read_surface
+from synthetic.library.shapenet import LibraryError, Model, load_library
 
 Array = npt.NDArray[np.float64]
 _ROWS = 8  # of the picture of errors

@@ -23,10 +23,10 @@ from PIL import Image, ImageDraw, ImageFont
 from tqdm import tqdm
 
 from synthetic.dataset import Settings, write_whole
-from synthetic.intake import Limits, Treatment, stage_model
-from synthetic.process import CapturedOutput, LeaveWithoutDestructors, prepare_blender
-from synthetic.shapenet import BrokenModelError, LibraryError, Model, load_library
+from synthetic.library.shapenet import BrokenModelError, LibraryError, Model, load_library
+from synthetic.library.staging import Limits, Treatment, stage_model
 from synthetic.viewpoints import Viewpoint
+from synthetic.workers.blender_process import CapturedOutput, LeaveWithoutDestructors, prepare_blender
 
 Pixels = npt.NDArray[np.uint8]
 _INK, _FAINT = "#333333", "#999999"
@@ -54,7 +54,7 @@ def render_meshes(
     ):
         workspace = Path(folder)
         prepare_blender(workspace)
-        from synthetic.scene import Studio
+        from synthetic.blender_scene import Studio
 
         studio = Studio(settings.resolution, settings.samples, workspace)
         for model in tqdm(models, unit="mesh", file=screen, disable=None):

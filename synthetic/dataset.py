@@ -21,8 +21,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from synthetic.intake import Treatment
-from synthetic.shapenet import Model, ObjectClass, split_of
+from synthetic.library.shapenet import Model, ObjectClass, split_of
+from synthetic.library.staging import Treatment
 from synthetic.viewpoints import ViewDistribution, Viewpoint, intrinsics, ray_lengths
 
 FORMAT = "gp3d-dataset"

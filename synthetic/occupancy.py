@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from synthetic.surface import Surface, SurfaceError
+from synthetic.checks.surface import Surface, SurfaceError
 
 Array = npt.NDArray[np.float64]
 

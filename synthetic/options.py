@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from synthetic.dataset import Settings
-from synthetic.farm import Shard
-from synthetic.intake import Limits, Treatment
-from synthetic.slot import Care
+from synthetic.library.staging import Limits, Treatment
 from synthetic.viewpoints import ViewDistribution
+from synthetic.workers.run import Shard
+from synthetic.workers.worker_process import Care
 
 _LICENSE = "the licences of the source models apply"
 _REACH = 0.55  # depth is coded from so much before the centre of the object to so much behind it

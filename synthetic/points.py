@@ -29,9 +29,9 @@ import numpy as np
 from tqdm import tqdm
 
 from synthetic.dataset import DatasetError, make_folder, write_whole
-from synthetic.intake import Limits, Treatment, stage_model
-from synthetic.process import StopRequest
-from synthetic.shapenet import BrokenModelError, LibraryError, Model, interleave, load_library
+from synthetic.library.shapenet import BrokenModelError, LibraryError, Model, interleave, load_library
+from synthetic.library.staging import Limits, Treatment, stage_model
+from synthetic.workers.blender_process import StopRequest
 
 _FORMAT = "gp3d-points"
 _VERSION = 1
@@ -62,8 +62,8 @@ class Order:
 
 def make_points(model: Model, order: Order) -> str:
     """Writes the points of one model; why it cannot be done, or nothing. Raises OSError where the disk refuses."""
+    from synthetic.checks.surface import SurfaceError, place_surface
     from synthetic.occupancy import sample_points
-    from synthetic.surface import SurfaceError, place_surface
 
     with TemporaryDirectory(prefix="gp3d-points-") as folder:
         try:

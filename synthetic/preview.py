@@ -19,10 +19,10 @@ import numpy.typing as npt
 from PIL import Image
 
 from synthetic.dataset import Settings, write_whole
-from synthetic.intake import Limits, Treatment, stage_model
-from synthetic.process import CapturedOutput, LeaveWithoutDestructors, prepare_blender
-from synthetic.shapenet import BrokenModelError, Placement
+from synthetic.library.shapenet import BrokenModelError, Placement
+from synthetic.library.staging import Limits, Treatment, stage_model
 from synthetic.viewpoints import Viewpoint
+from synthetic.workers.blender_process import CapturedOutput, LeaveWithoutDestructors, prepare_blender
 
 
 def render_preview(
@@ -36,7 +36,7 @@ def render_preview(
         workspace = Path(folder)
         with CapturedOutput(workspace / "blender.log"):
             prepare_blender(workspace)
-            from synthetic.scene import Studio
+            from synthetic.blender_scene import Studio
 
             studio = Studio(resolution, samples, workspace)
             rows = []

@@ -18,14 +18,14 @@ from importlib.metadata import version
 from typing import Any
 
 from synthetic.dataset import DatasetError, Settings, make_folder, open_dataset, views_in, write_index
-from synthetic.engines import Engine, EngineError, LocalEngine, connect_ray
-from synthetic.farm import Claim, FarmError, Journal, Patience, Result, merge_failures, plan, run_jobs
-from synthetic.intake import Limits
+from synthetic.library.shapenet import LibraryError, Model, interleave, load_library, split_of
+from synthetic.library.staging import Limits
 from synthetic.options import VIEWS_A_WORKER, command_line, settings_of
-from synthetic.process import StopRequest
-from synthetic.shapenet import LibraryError, Model, interleave, load_library, split_of
-from synthetic.slot import BlenderError, Care
-from synthetic.worker import Job, Order
+from synthetic.workers.blender_process import StopRequest
+from synthetic.workers.executors import Engine, EngineError, LocalEngine, connect_ray
+from synthetic.workers.run import Claim, FarmError, Journal, Patience, Result, merge_failures, plan, run_jobs
+from synthetic.workers.worker import Job, Order
+from synthetic.workers.worker_process import BlenderError, Care
 
 _ENDED_EARLY = 3
 

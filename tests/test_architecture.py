@@ -60,7 +60,7 @@ ALLOWED = {
     "blender_addon": {"bpy", "numpy"},
 }
 BLENDER = {"bmesh", "bpy", "blenderproc", "cv2", "mathutils"}
-BLENDER_FILES = {"synthetic/scene.py"}
+BLENDER_FILES = {"synthetic/blender_scene.py"}
 
 LONGEST_FILE = 400
 LONGEST_FUNCTION = 70

@@ -12,8 +12,8 @@ import trimesh
 from PIL import Image
 
 from synthetic.check import main, pixel_rays
-from synthetic.fusion import chamfer
-from synthetic.surface import SurfaceError, read_surface
+from synthetic.checks.fusion import chamfer
+from synthetic.checks.surface import SurfaceError, read_surface
 from tests.synthetic import small_library as library
 
 SIDE = 96

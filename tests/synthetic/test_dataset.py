@@ -11,7 +11,7 @@ from PIL import Image
 
 from synthetic import dataset
 from synthetic.dataset import DatasetError, Picture, Settings, Source
-from synthetic.shapenet import Model, ObjectClass
+from synthetic.library.shapenet import Model, ObjectClass
 from synthetic.viewpoints import ViewDistribution, Viewpoint
 
 MUG = ObjectClass("n03063599", "coffee mug", 504, "03797390")

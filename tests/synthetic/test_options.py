@@ -10,9 +10,9 @@ import pytest
 
 from synthetic import render
 from synthetic.dataset import Settings
+from synthetic.library.shapenet import Model, ObjectClass
 from synthetic.options import VIEWS_A_WORKER, command_line, settings_of
-from synthetic.shapenet import Model, ObjectClass
-from synthetic.worker import Job
+from synthetic.workers.worker import Job
 
 
 @pytest.mark.parametrize(

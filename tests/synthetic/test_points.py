@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 import trimesh
 
+from synthetic.checks.surface import Surface, SurfaceError, place_surface
+from synthetic.library.shapenet import Placement
 from synthetic.occupancy import HALF_SIDE, SHEET, sample_points, solid, visible_points
 from synthetic.points import main
-from synthetic.shapenet import Placement
 from synthetic.shapes.library import select_families
 from synthetic.shapes.shapenet_writer import write_library
-from synthetic.surface import Surface, SurfaceError, place_surface
 from tests.synthetic import small_library as library
 
 ROUNDING = {

@@ -16,9 +16,9 @@ import pytest
 import trimesh
 from PIL import Image
 
-from synthetic.farm import Shard
 from synthetic.render import main
 from synthetic.viewpoints import ViewDistribution, sample_viewpoint
+from synthetic.workers.run import Shard
 from tests.synthetic import small_library as library
 
 RESOLUTION, VIEWS, SEED = 64, 5, 3

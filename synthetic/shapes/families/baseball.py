@@ -3,7 +3,7 @@
 import numpy as np
 
 from synthetic.shapes import textures
-from synthetic.shapes.balls import ball, directions, seam_distance
+from synthetic.shapes.components.balls import ball, directions, seam_distance
 from synthetic.shapes.draw import Draw
 from synthetic.shapes.family import Family
 from synthetic.shapes.material import darker

@@ -3,7 +3,7 @@
 import numpy as np
 
 from synthetic.shapes import textures
-from synthetic.shapes.balls import COLUMNS, ROWS, ball, directions
+from synthetic.shapes.components.balls import COLUMNS, ROWS, ball, directions
 from synthetic.shapes.draw import Draw
 from synthetic.shapes.family import Family
 from synthetic.shapes.material import darker, from_hex

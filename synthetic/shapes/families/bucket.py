@@ -3,13 +3,13 @@
 import numpy as np
 
 from synthetic.shapes import textures
+from synthetic.shapes.components.vessels import radius_at, vessel
 from synthetic.shapes.curves import arc, in_plane
 from synthetic.shapes.draw import Draw
 from synthetic.shapes.family import Family
 from synthetic.shapes.material import Material, darker
 from synthetic.shapes.palettes import PAINTS, WOODS
 from synthetic.shapes.parts import Part, bar, lathe, sphere, torus, tube
-from synthetic.shapes.vessels import radius_at, vessel
 
 
 def build(draw: Draw) -> list[Part]:

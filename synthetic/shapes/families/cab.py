@@ -3,12 +3,12 @@
 import numpy as np
 
 from synthetic.shapes import textures
+from synthetic.shapes.components.vehicles import GLASS, board, lamp, section, wheel, writing
 from synthetic.shapes.curves import Points, superellipse
 from synthetic.shapes.draw import Draw
 from synthetic.shapes.family import Family
 from synthetic.shapes.material import Colour, Material, from_hex, mix
 from synthetic.shapes.parts import Part, bar, box, cylinder, loft
-from synthetic.shapes.vehicles import GLASS, board, lamp, section, wheel, writing
 
 CHROME = Material("chrome", from_hex("#c9ced4"), gloss=0.9)
 BLACK = Material("black", from_hex("#1c1d20"), gloss=0.4)

@@ -3,10 +3,10 @@
 import numpy as np
 
 from synthetic.shapes import textures
+from synthetic.shapes.components.leaves import GOLDEN_ANGLE
 from synthetic.shapes.curves import arc, spline, superellipse
 from synthetic.shapes.draw import Draw
 from synthetic.shapes.family import Family
-from synthetic.shapes.leaves import GOLDEN_ANGLE
 from synthetic.shapes.material import Colour, Material, darker, from_hex, lighter
 from synthetic.shapes.parts import Part, lathe, loft, sphere
 

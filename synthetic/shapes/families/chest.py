@@ -3,10 +3,10 @@
 import numpy as np
 
 from synthetic.shapes import textures
+from synthetic.shapes.components.leaves import GOLDEN_ANGLE
 from synthetic.shapes.curves import Points, arc
 from synthetic.shapes.draw import Draw
 from synthetic.shapes.family import Family
-from synthetic.shapes.leaves import GOLDEN_ANGLE
 from synthetic.shapes.material import Material, darker, from_hex
 from synthetic.shapes.palettes import WOODS
 from synthetic.shapes.parts import Part, box, cylinder, loft, prism, sphere, torus

@@ -3,13 +3,13 @@
 import numpy as np
 
 from synthetic.shapes import textures
+from synthetic.shapes.components.vessels import radius_at, vessel
 from synthetic.shapes.curves import in_plane, rounded, spline, superellipse
 from synthetic.shapes.draw import Draw
 from synthetic.shapes.family import Family
 from synthetic.shapes.material import Colour, Material, Texture, lighter
 from synthetic.shapes.palettes import GLAZES
 from synthetic.shapes.parts import Part, lathe, sweep
-from synthetic.shapes.vessels import radius_at, vessel
 
 
 def build(draw: Draw) -> list[Part]:

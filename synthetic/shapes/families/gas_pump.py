@@ -3,12 +3,12 @@
 import numpy as np
 
 from synthetic.shapes import textures
+from synthetic.shapes.components.vehicles import board, section
 from synthetic.shapes.curves import arc, spline
 from synthetic.shapes.draw import Draw
 from synthetic.shapes.family import Family
 from synthetic.shapes.material import Colour, Material, from_hex
 from synthetic.shapes.parts import Part, box, cylinder, frustum, loft, prism, sphere, tube
-from synthetic.shapes.vehicles import board, section
 
 BLACK = Material("black", from_hex("#1f2023"), gloss=0.4)
 CHROME = Material("chrome", from_hex("#c9ced4"), gloss=0.8)

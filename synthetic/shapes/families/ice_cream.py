@@ -3,12 +3,12 @@
 import numpy as np
 
 from synthetic.shapes import textures
+from synthetic.shapes.components.vessels import vessel
 from synthetic.shapes.curves import arc, in_plane, spline
 from synthetic.shapes.draw import Draw
 from synthetic.shapes.family import Family
 from synthetic.shapes.material import Material, from_hex
 from synthetic.shapes.parts import Part, bar, lathe, sphere, tube
-from synthetic.shapes.vessels import vessel
 
 FLAVOURS = (
     "#f6e7c1",

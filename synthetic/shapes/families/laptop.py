@@ -3,11 +3,11 @@
 import numpy as np
 
 from synthetic.shapes import textures
+from synthetic.shapes.components.vehicles import board
 from synthetic.shapes.draw import Draw
 from synthetic.shapes.family import Family
 from synthetic.shapes.material import Colour, Material, Texture, from_hex, lighter
 from synthetic.shapes.parts import Part, bar, box
-from synthetic.shapes.vehicles import board
 
 
 def build(draw: Draw) -> list[Part]:

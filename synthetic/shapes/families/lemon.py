@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from synthetic.shapes.citrus import half, peel
+from synthetic.shapes.components.citrus import half, peel
+from synthetic.shapes.components.leaves import GREENS, leaf
 from synthetic.shapes.curves import spline
 from synthetic.shapes.draw import Draw
 from synthetic.shapes.family import Family
-from synthetic.shapes.leaves import GREENS, leaf
 from synthetic.shapes.material import Material, from_hex, lighter
 from synthetic.shapes.parts import Part, lathe
 

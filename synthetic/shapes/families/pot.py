@@ -3,14 +3,14 @@
 import numpy as np
 
 from synthetic.shapes import textures
+from synthetic.shapes.components.leaves import GOLDEN_ANGLE, GREENS, leaf
+from synthetic.shapes.components.vessels import radius_at, vessel
 from synthetic.shapes.curves import circle, in_plane, spline
 from synthetic.shapes.draw import Draw
 from synthetic.shapes.family import Family
-from synthetic.shapes.leaves import GOLDEN_ANGLE, GREENS, leaf
 from synthetic.shapes.material import Material, darker, from_hex
 from synthetic.shapes.palettes import CLAYS, GLAZES
 from synthetic.shapes.parts import Part, bar, lathe, sphere, sweep
-from synthetic.shapes.vessels import radius_at, vessel
 
 
 def build(draw: Draw) -> list[Part]:

@@ -2,11 +2,11 @@
 
 import numpy as np
 
+from synthetic.shapes.components.vehicles import GLASS, board, lamp, section, wheel, writing
 from synthetic.shapes.draw import Draw
 from synthetic.shapes.family import Family
 from synthetic.shapes.material import Material, darker, from_hex, lighter
 from synthetic.shapes.parts import Part, bar, box, cylinder, loft
-from synthetic.shapes.vehicles import GLASS, board, lamp, section, wheel, writing
 
 BLACK = Material("black", from_hex("#1f1f21"), gloss=0.3)
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synthetic.shapes import textures
-from synthetic.shapes.balls import ball, directions
+from synthetic.shapes.components.balls import ball, directions
 from synthetic.shapes.draw import Draw
 from synthetic.shapes.family import Family
 from synthetic.shapes.material import darker

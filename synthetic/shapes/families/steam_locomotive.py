@@ -2,12 +2,12 @@
 
 import numpy as np
 
+from synthetic.shapes.components.vehicles import lamp
 from synthetic.shapes.curves import rounded
 from synthetic.shapes.draw import Draw
 from synthetic.shapes.family import Family
 from synthetic.shapes.material import Material, darker, from_hex
 from synthetic.shapes.parts import Part, bar, box, cylinder, lathe, prism, sphere, torus
-from synthetic.shapes.vehicles import lamp
 
 PAINTS = ("#26282b", "#1f4a2f", "#7a2127", "#1f3a63", "#26282b", "#3a3d42")
 

@@ -3,10 +3,10 @@
 import numpy as np
 
 from synthetic.shapes import textures
+from synthetic.shapes.components.leaves import GREENS, leaf
 from synthetic.shapes.curves import spline
 from synthetic.shapes.draw import Draw
 from synthetic.shapes.family import Family
-from synthetic.shapes.leaves import GREENS, leaf
 from synthetic.shapes.material import Colour, Material, Texture, darker, lighter
 from synthetic.shapes.parts import Part, lathe, tube
 

@@ -3,13 +3,13 @@
 import numpy as np
 
 from synthetic.shapes import textures
+from synthetic.shapes.components.vessels import radius_at
 from synthetic.shapes.curves import circle, in_plane, rounded, spline, superellipse
 from synthetic.shapes.draw import Draw
 from synthetic.shapes.family import Family
 from synthetic.shapes.material import Colour, Material, Texture
 from synthetic.shapes.palettes import GLAZES
 from synthetic.shapes.parts import Part, lathe, sphere, sweep
-from synthetic.shapes.vessels import radius_at
 
 BODIES = {  # (radius as a share of the width, height as a share of the body)
     "globe": [(0.5, 0), (0.55, 0.03), (0.88, 0.22), (1.0, 0.5), (0.88, 0.78), (0.5, 0.97), (0.45, 1)],

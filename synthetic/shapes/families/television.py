@@ -3,13 +3,13 @@
 import numpy as np
 
 from synthetic.shapes import textures
+from synthetic.shapes.components.vehicles import board
 from synthetic.shapes.curves import superellipse
 from synthetic.shapes.draw import Draw
 from synthetic.shapes.family import Family
 from synthetic.shapes.material import Colour, Material, Texture, from_hex
 from synthetic.shapes.palettes import WOODS
 from synthetic.shapes.parts import Part, bar, box, cylinder, frustum, loft, sphere
-from synthetic.shapes.vehicles import board
 
 BLACK = Material("black", from_hex("#1d1e21"), gloss=0.5)
 

@@ -4,13 +4,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synthetic.shapes import textures
+from synthetic.shapes.components.vessels import vessel
 from synthetic.shapes.curves import spline
 from synthetic.shapes.draw import Draw
 from synthetic.shapes.family import Family
 from synthetic.shapes.material import Colour, Material, Texture, darker
 from synthetic.shapes.palettes import CLAYS, GLAZES
 from synthetic.shapes.parts import Part
-from synthetic.shapes.vessels import vessel
 
 OUTLINES = {  # (radius as a share of the width, height as a share of the whole)
     "amphora": [

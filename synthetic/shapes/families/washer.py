@@ -3,12 +3,12 @@
 import numpy as np
 
 from synthetic.shapes import textures
+from synthetic.shapes.components.vehicles import board
 from synthetic.shapes.curves import arc
 from synthetic.shapes.draw import Draw
 from synthetic.shapes.family import Family
 from synthetic.shapes.material import Material, Texture, darker, from_hex
 from synthetic.shapes.parts import Part, box, cylinder, lathe, torus
-from synthetic.shapes.vehicles import board
 
 
 def build(draw: Draw) -> list[Part]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from synthetic.process import CapturedOutput, StopRequest
+from synthetic.workers.blender_process import CapturedOutput, StopRequest
 from tests.synthetic.small_library import REPOSITORY
 
 
@@ -19,7 +19,7 @@ def test_captured_output_keeps_chatter_of_python_and_c_off_the_screen(tmp_path: 
     script = f"""
 import os, sys
 from pathlib import Path
-from synthetic.process import CapturedOutput
+from synthetic.workers.blender_process import CapturedOutput
 print("before")
 with CapturedOutput(Path({str(log)!r})):
     print("python")
@@ -74,7 +74,7 @@ def test_first_signal_is_remembered_and_handlers_are_given_back(number: signal.S
 def test_leaving_gives_the_status_without_running_exit_hooks(statement: str, status: int) -> None:
     script = f"""
 import atexit, sys
-from synthetic.process import LeaveWithoutDestructors
+from synthetic.workers.blender_process import LeaveWithoutDestructors
 atexit.register(print, "destructor")
 with LeaveWithoutDestructors():
     print("flushed")

@@ -22,7 +22,7 @@ from typing import Any, Literal
 
 from PIL import Image
 
-from synthetic.shapenet import BrokenModelError
+from synthetic.library.shapenet import BrokenModelError
 
 _CONTINUED = re.compile(rb"\\\r?\n")
 _LEADING_BLANK = re.compile(rb"\n[\x00-\x09\x0b-\x20]+")  # what Blender's reader skips before a statement

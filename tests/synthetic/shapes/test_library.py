@@ -15,7 +15,7 @@ from synthetic.shapes.family import SHAPENET_NAMES, build_model, model_id
 from synthetic.shapes.library import FAMILIES, select_families
 from synthetic.shapes.shapenet_writer import write_library
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 CLASS_LISTS = ROOT.parent / "shared" / "data" / "class-lists"
 BY_NAME = {family.name: family for family in FAMILIES}
 

@@ -11,8 +11,8 @@ import pytest
 import trimesh
 from PIL import Image
 
-from synthetic.intake import Limits, Staged, Treatment, stage_model
-from synthetic.shapenet import BrokenModelError
+from synthetic.library.shapenet import BrokenModelError
+from synthetic.library.staging import Limits, Staged, Treatment, stage_model
 
 TRIANGLE = "v 0 0 0\nv 1 0 0\nv 0 1 0\nvt 0 0\n"
 

@@ -16,15 +16,15 @@ from typing import Any
 import pytest
 
 from synthetic.dataset import Settings, write_index
-from synthetic.engines import RayEngine
-from synthetic.farm import Patience, Result, plan, run_jobs
-from synthetic.intake import Limits
-from synthetic.process import StopRequest
+from synthetic.library.shapenet import load_library
+from synthetic.library.staging import Limits
 from synthetic.render import _generator, main
-from synthetic.shapenet import load_library
-from synthetic.slot import Care
 from synthetic.viewpoints import ViewDistribution
-from synthetic.worker import Order
+from synthetic.workers.blender_process import StopRequest
+from synthetic.workers.executors import RayEngine
+from synthetic.workers.run import Patience, Result, plan, run_jobs
+from synthetic.workers.worker import Order
+from synthetic.workers.worker_process import Care
 from tests.synthetic import small_library as library
 
 VIEWS = 10  # more than one job a model

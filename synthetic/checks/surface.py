@@ -13,7 +13,7 @@ import numpy.typing as npt
 import open3d
 import trimesh
 
-from synthetic.shapenet import UNIT_BALL, Placement
+from synthetic.library.shapenet import UNIT_BALL, Placement
 
 Array = npt.NDArray[np.float64]
 _OPAQUE = 0.999

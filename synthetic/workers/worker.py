@@ -1,4 +1,4 @@
-"""`python -m synthetic.worker`: a Blender that renders the models it is told to, one JSON line a job on stdin.
+"""`python -m synthetic.workers.worker`: a Blender that renders the models it is told to, one JSON line a job on stdin.
 
 The first line is an Order, every further one a Job; what happens is told in JSON lines on stdout, {"event": ...}:
 "starting", "ready" (Blender is up), "loaded", "view" (one is written), then one of "done" (with a reason if a view
@@ -23,13 +23,13 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from synthetic.dataset import Settings, Source, write_view
-from synthetic.intake import Limits, stage_model
-from synthetic.process import LeaveWithoutDestructors, StopRequest, prepare_blender
-from synthetic.shapenet import BrokenModelError, Model
+from synthetic.library.shapenet import BrokenModelError, Model
+from synthetic.library.staging import Limits, stage_model
 from synthetic.viewpoints import room_colours, sample_viewpoint
+from synthetic.workers.blender_process import LeaveWithoutDestructors, StopRequest, prepare_blender
 
 if TYPE_CHECKING:
-    from synthetic.scene import Studio
+    from synthetic.blender_scene import Studio
 
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG
 
@@ -129,7 +129,7 @@ class _Worker:
         start = time.process_time()
         self._tell("starting")
         prepare_blender(self._workspace)
-        from synthetic.scene import Studio
+        from synthetic.blender_scene import Studio
 
         settings = self._order.settings
         studio = Studio(

@@ -11,8 +11,8 @@ import threading
 from collections.abc import Iterator
 from typing import Any, Protocol
 
-from synthetic.slot import BlenderError, Care, Outcome, Slot
-from synthetic.worker import Job, Order
+from synthetic.workers.worker import Job, Order
+from synthetic.workers.worker_process import BlenderError, Care, Outcome, Slot
 
 _PATIENCE = 0.25  # seconds between two looks at whether to stop
 

@@ -14,8 +14,8 @@ import pytest
 import trimesh
 from PIL import Image
 
-from synthetic.shapenet import LibraryError, Placement, load_library
-from synthetic.surface import place_surface, read_surface
+from synthetic.checks.surface import place_surface, read_surface
+from synthetic.library.shapenet import LibraryError, Placement, load_library
 from tests.synthetic import small_library as library
 
 SIDE = 48

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import open3d
 import trimesh
 
-from synthetic.surface import Surface
+from synthetic.checks.surface import Surface
 
 _SIDE, _VOXELS = 1.2, 150  # of the cube around the unit-diagonal model
 _TRUNCATION = 5 * _SIDE / _VOXELS

@@ -12,15 +12,25 @@ from pathlib import Path
 
 import pytest
 
-from synthetic import slot
 from synthetic.dataset import Settings
-from synthetic.engines import LocalEngine
-from synthetic.farm import Claim, FarmError, Journal, Patience, Result, Shard, merge_failures, plan, run_jobs
-from synthetic.intake import Limits
-from synthetic.process import StopRequest
-from synthetic.shapenet import Model, ObjectClass
-from synthetic.slot import BlenderError, Care, Outcome, Slot
-from synthetic.worker import Job, Order
+from synthetic.library.shapenet import Model, ObjectClass
+from synthetic.library.staging import Limits
+from synthetic.workers import worker_process as slot
+from synthetic.workers.blender_process import StopRequest
+from synthetic.workers.executors import LocalEngine
+from synthetic.workers.run import (
+    Claim,
+    FarmError,
+    Journal,
+    Patience,
+    Result,
+    Shard,
+    merge_failures,
+    plan,
+    run_jobs,
+)
+from synthetic.workers.worker import Job, Order
+from synthetic.workers.worker_process import BlenderError, Care, Outcome, Slot
 from tests.synthetic.small_library import REPOSITORY
 
 MUG = ObjectClass("n03797390", "mug", None, "03797390")
@@ -95,7 +105,7 @@ def test_impossible_shards_raise(text: str) -> None:
 
 def claim_elsewhere(folder: Path, shard: str) -> subprocess.Popen[str]:
     program = (
-        f"import sys; from pathlib import Path; from synthetic.farm import Claim, Shard, FarmError\n"
+        f"import sys; from pathlib import Path; from synthetic.workers.run import Claim, Shard, FarmError\n"
         f"try:\n    with Claim(Path({str(folder)!r}), Shard.parse({shard!r})):\n"
         f"        print('mine', flush=True); sys.stdin.read()\nexcept FarmError as error: print(error)"
     )

@@ -1,7 +1,7 @@
 """A Blender scene with light and a camera, kept for many objects: load one, look at it from somewhere, again.
 
 The only module of this package that touches Blender (through BlenderProc where it has what is needed).
-`synthetic.process.prepare_blender` must have run before this module is imported.
+`synthetic.workers.blender_process.prepare_blender` must have run before this module is imported.
 Blender's world is z up: its importers take (x, y, z) of a file with y up to (x, -z, y). The object stays where the
 importer puts it; `from_world` is the rotation that takes our world frame (y up, front +z) there.
 """
@@ -28,8 +28,8 @@ from blenderproc.python.utility.Utility import Utility
 from mathutils import Matrix, Vector
 
 from synthetic.dataset import Picture
-from synthetic.intake import Staged
-from synthetic.shapenet import UNIT_BALL, BrokenModelError, Placement
+from synthetic.library.shapenet import UNIT_BALL, BrokenModelError, Placement
+from synthetic.library.staging import Staged
 from synthetic.viewpoints import Viewpoint, intrinsics
 
 Array = npt.NDArray[np.float64]

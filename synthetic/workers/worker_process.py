@@ -21,9 +21,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from synthetic.worker import Job, Order
+from synthetic.workers.worker import Job, Order
 
-_COMMAND = (sys.executable, "-m", "synthetic.worker")
+_COMMAND = (sys.executable, "-m", "synthetic.workers.worker")
 _START_SECONDS = 300.0  # for Blender itself, on top of a model's own time
 _FAREWELL_SECONDS = 10.0
 _LAST_LINES = 20
@@ -147,7 +147,7 @@ class Slot:
         self._say(job.as_json())
 
     def _start_child(self) -> None:
-        package = str(Path(__file__).resolve().parents[1])
+        package = str(Path(__file__).resolve().parents[2])
         path = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
         environment = {
             **os.environ,

@@ -25,11 +25,11 @@ from pathlib import Path
 from tqdm import tqdm
 
 from synthetic.dataset import view_name
-from synthetic.engines import Engine
-from synthetic.process import StopRequest
-from synthetic.shapenet import Model
-from synthetic.slot import Outcome
-from synthetic.worker import Job
+from synthetic.library.shapenet import Model
+from synthetic.workers.blender_process import StopRequest
+from synthetic.workers.executors import Engine
+from synthetic.workers.worker import Job
+from synthetic.workers.worker_process import Outcome
 
 _PLACES = 2**32  # in the lock file; a byte each
 _INDEX_LOCK = _PLACES  # and one more for whoever writes the index

@@ -4,14 +4,15 @@ import numpy as np
 import pytest
 from scipy.ndimage import label
 
-from synthetic.shapes import balls, curves, textures
+from synthetic.shapes import curves, textures
+from synthetic.shapes.components import balls
+from synthetic.shapes.components.vessels import vessel
 from synthetic.shapes.families import soccer_ball
 from synthetic.shapes.family import Model
 from synthetic.shapes.library import FAMILIES
 from synthetic.shapes.material import Material
 from synthetic.shapes.normals import corner_normals
 from synthetic.shapes.parts import bar, box, lathe, loft, prism, sphere, sweep, torus, tube
-from synthetic.shapes.vessels import vessel
 from tests.synthetic.family_models import as_trimesh, first_hits
 
 GREY = Material("grey", (0.5, 0.5, 0.5))

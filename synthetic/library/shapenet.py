@@ -26,7 +26,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from synthetic.taxonomy import SHAPENET_CATEGORIES
+from synthetic.library.taxonomy import SHAPENET_CATEGORIES
 
 Split = Literal["train", "test"]
 UNIT_BALL = 1.001  # a model with diagonal 1 reaches no farther, wherever in its box the origin lies

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from synthetic.intake import check_model
-from synthetic.shapenet import (
+from synthetic.library.shapenet import (
     BrokenModelError,
     LibraryError,
     Model,
@@ -17,6 +16,7 @@ from synthetic.shapenet import (
     load_library,
     split_of,
 )
+from synthetic.library.staging import check_model
 from tests.synthetic import small_library as library
 
 

@@ -1,0 +1,1 @@
+"""Surfaces read and measured without Blender, to compare with what Blender rendered."""

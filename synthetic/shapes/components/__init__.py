@@ -1,0 +1,1 @@
+"""Parts that several families share: balls, citrus fruit, leaves, vehicles, vessels."""
