@@ -8,8 +8,9 @@ from __future__ import annotations
 import bpy
 from bpy.app.handlers import persistent
 
-from . import engine_operators, jobs, operators, panels, properties
+from . import jobs, properties
 from .state import STATE
+from .ui import engine_operators, operators, panels
 
 bl_info = {  # for Blender before 4.2, which knows no manifest
     "name": "GP3D: Generate ImageNet Class",

@@ -19,12 +19,12 @@ from typing import Any
 import bpy
 
 from . import library, scene
-from .bundle import Bundle, BundleError, crop, read_bundle, subject
-from .photographs import check_unchanged, chosen_files, source_of
-from .problems import Problem, RequestError
+from .class_search import ImageNetClass, find, search
+from .engine.errors import Problem, RequestError
+from .engine.session import Happening, Job
+from .image_input import check_unchanged, chosen_files, source_of
+from .mesh_bundle import Bundle, BundleError, crop, read_bundle, subject
 from .properties import GRIDS, preferences
-from .search import ImageNetClass, find, search
-from .session import Happening, Job
 from .state import SAMPLES, STATE, redraw
 
 MOST_OBJECTS = 500

@@ -13,7 +13,7 @@ import bpy
 import numpy as np
 import numpy.typing as npt
 
-from .bundle import subject
+from .mesh_bundle import subject
 
 CATALOG_FILE = "blender_assets.cats.txt"
 _HEADER = "# This is an Asset Catalog Definition file for Blender.\n\nVERSION 1\n\n"

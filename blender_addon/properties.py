@@ -6,7 +6,7 @@ from typing import Any
 import bpy
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, PointerProperty, StringProperty
 
-from .search import ImageNetClass, find, search
+from .class_search import ImageNetClass, find, search
 from .state import STATE
 
 GRIDS = {"DRAFT": 64, "STANDARD": 128, "HIGH": 256}

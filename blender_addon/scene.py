@@ -10,7 +10,7 @@ import bpy
 import numpy as np
 import numpy.typing as npt
 
-from .bundle import Bundle, place, subject
+from .mesh_bundle import Bundle, place, subject
 
 RECIPE = "gp3d"  # custom property with everything that made the object, as JSON
 COLLECTION = "GP3D"

@@ -12,9 +12,9 @@ import bpy
 import numpy as np
 from bpy.utils import previews
 
-from .engine import EngineNotFoundError, Message, find_engine
-from .search import ImageNetClass, imagenet_classes, offered_classes
-from .session import Session
+from .class_search import ImageNetClass, imagenet_classes, offered_classes
+from .engine.process import EngineNotFoundError, Message, find_engine
+from .engine.session import Session
 
 SAMPLES = Path(__file__).resolve().parent / "samples"
 MOST_PICTURES = 64

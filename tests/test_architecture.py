@@ -111,17 +111,20 @@ def imports_of(module: str) -> Iterator[str]:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            package = module.split(".")[0]
-            if package == "blender_addon":  # an extension does not know the name it is installed under
-                assert node.level in (0, 1), (
-                    f"{module}, line {node.lineno}: imports go no higher than the package"
-                )
-            else:
-                assert node.level == 0, f"{module}, line {node.lineno}: imports are absolute"
-            source = ".".join(filter(None, (package if node.level else "", node.module)))
+            # an extension does not know under which name it is installed, so that its own imports are relative
+            inside = module.startswith("blender_addon")
+            assert inside or node.level == 0, f"{module}, line {node.lineno}: imports are absolute"
+            source = absolute(node, module)
             for alias in node.names:
                 name = f"{source}.{alias.name}"
                 yield name if name in modules() else source
+
+
+def absolute(node: ast.ImportFrom, module: str) -> str:
+    """The dotted name of what names are taken from; imports go no higher than the module's own top package."""
+    parts = module.split(".") + ["__init__"] * (path_of(module).name == "__init__.py")
+    assert node.level < len(parts), f"{module}, line {node.lineno}: the import leaves the package"
+    return ".".join(filter(None, [*(parts[: -node.level] if node.level else []), node.module]))
 
 
 def text_files() -> Iterator[Path]:

@@ -36,7 +36,7 @@ def use(settings: dict[str, str], mode: str, keep: bool = False) -> None:
     state = part("state").STATE
     if not keep:
         state.session.stop()
-        state.session = part("session").Session(patience=3.0 if mode in QUIET else 20.0)
+        state.session = part("engine.session").Session(patience=3.0 if mode in QUIET else 20.0)
     state.pictures.clear()
     state.notice = ""
     preferences().engine_path = str(Path(settings["engines"]) / mode / "gp3d") if mode else ""
@@ -56,7 +56,7 @@ def until(condition, seconds: float = 20.0) -> bool:
 @contextlib.contextmanager
 def window():
     """Operators do not wait for the engine, as in Blender's window."""
-    operators = part("operators")
+    operators = part("ui.operators")
     finish, operators._finish = operators._finish, lambda: None
     try:
         yield part("state").STATE

@@ -233,7 +233,7 @@ def scenario_batch_fills_a_scene(tools):
 
 
 def scenario_wrong_bundles_are_refused_in_one_sentence(tools):
-    bundle = tools.part("bundle")
+    bundle = tools.part("mesh_bundle")
     good = {"format": "gp3d-mesh", "version": 1, "recipe": "{}", "vertices": np.eye(3, dtype=np.float32)}
     good["faces"] = np.array([[0, 1, 2]], np.int32)
     cases = {
@@ -261,7 +261,7 @@ def scenario_wrong_bundles_are_refused_in_one_sentence(tools):
 
 def scenario_building_is_quick(tools):
     """30 k and 300 k triangles, textured; the figures stand in build.json."""
-    bundle, scene = tools.part("bundle"), tools.part("scene")
+    bundle, scene = tools.part("mesh_bundle"), tools.part("scene")
     options = {"size": 1.0, "on_ground": True, "smooth": True, "shader": "PRINCIPLED", "roughness": 0.9}
     seconds = {}
     for faces in (30_000, 300_000):

@@ -30,7 +30,7 @@ def ends_with(tools, mode: str, code: str, button: str, words: str = "") -> None
         assert (problem.code, problem.button) == (code, button), problem
         assert words in problem.sentence, problem
         assert "\n" not in problem.sentence
-        assert button in tools.part("panels")._REMEDIES
+        assert button in tools.part("ui.panels")._REMEDIES
         assert not bpy.data.objects
         assert not session.at_work
         if session.engine is None:
@@ -86,7 +86,7 @@ def scenario_cancel_ends_the_job_and_keeps_the_engine(tools):
 def scenario_cancel_ends_an_engine_that_does_not_listen(tools):
     with tools.window():
         session, pid = started(tools, "deaf")
-        session_module = tools.part("session")
+        session_module = tools.part("engine.session")
         patience, session_module.CANCEL_GRACE = session_module.CANCEL_GRACE, 0.5
         assert tools.until(lambda: session.current is not None and session.current.done > 2)
         bpy.ops.gp3d.cancel()
@@ -136,7 +136,7 @@ def scenario_killed_engine_is_noticed_and_starts_again(tools):
 def scenario_crash_shows_its_last_words(tools):
     ends_with(tools, "crash", "E_CRASHED", "RESTART", "exit code 3")
     assert tools.state().session.problem.hint == "ValueError: the fault"
-    assert "ValueError: the fault" in tools.part("engine_operators").diagnostics(bpy.context)
+    assert "ValueError: the fault" in tools.part("ui.engine_operators").diagnostics(bpy.context)
 
 
 def scenario_silence_is_noticed(tools):
@@ -311,7 +311,7 @@ def scenario_seconds_are_measured_here(tools):
 
 
 def scenario_engine_is_found_in_the_promised_order(tools):
-    find, missing = tools.part("engine").find_engine, tools.part("engine").EngineNotFoundError
+    find, missing = tools.part("engine.process").find_engine, tools.part("engine.process").EngineNotFoundError
     project = tools.folder / "a project"
     program = project / ".venv/bin/gp3d"
     program.parent.mkdir(parents=True)

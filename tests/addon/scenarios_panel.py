@@ -68,7 +68,7 @@ class Layout:
 def draw(tools) -> list:
     """What all panels draw now; and no drawing may be slow."""
     record: list = []
-    for kind in tools.part("panels").CLASSES:
+    for kind in tools.part("ui.panels").CLASSES:
         panel = SimpleNamespace(layout=Layout(record), names=kind.__dict__.get("names", ()))
         began = time.process_time()
         kind.draw(fake_self(kind, panel), bpy.context)
@@ -138,11 +138,11 @@ def scenario_running_job_shows_stage_per_cent_seconds_and_cancel(tools):
 
 
 def scenario_every_problem_has_a_button(tools):
-    problems, state = tools.part("problems"), tools.state()
+    problems, state = tools.part("engine.errors"), tools.state()
     for code in [*problems._TABLE, "E_SOMETHING_NEW"]:
         state.session.problem = problems.Problem.of(code, hint="from the engine")
         record = draw(tools)
-        idname, label, _ = tools.part("panels")._REMEDIES[state.session.problem.button]
+        idname, label, _ = tools.part("ui.panels")._REMEDIES[state.session.problem.button]
         assert ("operator", idname, label) in record
         assert "from the engine" in texts(record)
         if idname == "gp3d.remedy" and state.session.problem.button not in ("RESTART", "USE_CPU"):
@@ -265,7 +265,7 @@ def scenario_unknown_class_is_said(tools):
 def scenario_synonym_that_is_picked_becomes_the_class(tools):
     settings = bpy.context.scene.gp3d
     tools.use("")
-    tools.part("state").STATE.session.classes = tools.part("search").imagenet_classes()
+    tools.part("state").STATE.session.classes = tools.part("class_search").imagenet_classes()
     found = tools.part("properties")._suggest_classes(settings, bpy.context, "aeroplane") or tools.part(
         "properties"
     )._suggest_classes(settings, bpy.context, "tabby cat")
@@ -277,7 +277,7 @@ def scenario_synonym_that_is_picked_becomes_the_class(tools):
 
 def scenario_menu_offers_the_class(tools):
     record: list = []
-    tools.part("panels").draw_menu(SimpleNamespace(layout=Layout(record)), bpy.context)
+    tools.part("ui.panels").draw_menu(SimpleNamespace(layout=Layout(record)), bpy.context)
     assert ("operator", "gp3d.generate", "GP3D coffee mug") in record
 
 
@@ -285,7 +285,7 @@ def scenario_diagnostics_hide_the_home_folder(tools):
     from pathlib import Path
 
     tools.preferences().snapshot = str(Path.home() / "models/one.safetensors")
-    text = tools.part("engine_operators").diagnostics(bpy.context)
+    text = tools.part("ui.engine_operators").diagnostics(bpy.context)
     assert "~/models/one.safetensors" in text
     assert str(Path.home()) not in text.replace("~", "")
     assert bpy.ops.gp3d.show_log() == {"FINISHED"}

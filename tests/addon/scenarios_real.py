@@ -121,7 +121,7 @@ def scenario_real_engine_ends_with_blender(tools):
     session = tools.state().session
     engine, pid = session.engine, session.engine.pid
     session.stop()
-    assert tools.part("engine").wait_for(engine, 8)
+    assert tools.part("engine.process").wait_for(engine, 8)
     assert not tools.alive(pid)
 
 
@@ -138,5 +138,5 @@ def scenario_without_a_chosen_model_the_one_in_the_box_works(tools):
     ]
     offered = dict(tools.part("properties")._suggest_classes(None, bpy.context, "mushroom"))
     assert offered["mushroom"].startswith("rough")
-    assert tools.part("panels")._model_name(state.session.ready) == "model in the box"
+    assert tools.part("ui.panels")._model_name(state.session.ready) == "model in the box"
     state.session.stop()

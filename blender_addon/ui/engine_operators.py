@@ -7,10 +7,10 @@ from pathlib import Path
 import bpy
 from bpy.props import StringProperty
 
-from . import jobs
+from .. import jobs
+from ..properties import preferences
+from ..state import STATE
 from .operators import Result, attempt
-from .properties import preferences
-from .state import STATE
 
 COMMAND = "make setup"  # typed in the project's folder it makes the engine; nothing is fetched by the add-on
 _LOG_SHOWN = 60

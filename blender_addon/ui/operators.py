@@ -12,11 +12,11 @@ from typing import Any
 import bpy
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, StringProperty
 
-from . import jobs, library, scene
-from .bundle import BundleError
-from .jobs import RequestError
-from .properties import GP3DSettings, choices
-from .state import STATE
+from .. import jobs, library, scene
+from ..jobs import RequestError
+from ..mesh_bundle import BundleError
+from ..properties import GP3DSettings, choices
+from ..state import STATE
 
 _MOST_SEED = 999_999
 _NO_UNDO = {"REGISTER"}

@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from .engine import Engine, Message
-from .problems import Problem, after_exit, from_engine
-from .search import ImageNetClass, known_classes
+from ..class_search import ImageNetClass, known_classes
+from .errors import Problem, after_exit, from_engine
+from .process import Engine, Message
 
 PROTOCOL = 1
 PATIENCE = 30.0  # seconds of silence at work after which an engine is called dead

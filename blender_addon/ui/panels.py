@@ -8,13 +8,13 @@ from typing import Any
 
 import bpy
 
-from . import jobs, scene
-from .bundle import subject
+from .. import jobs, scene
+from ..class_search import find
+from ..engine.errors import Problem
+from ..mesh_bundle import subject
+from ..properties import GRIDS, described, preferences
+from ..state import STATE
 from .engine_operators import COMMAND
-from .problems import Problem
-from .properties import GRIDS, described, preferences
-from .search import find
-from .state import STATE
 
 _STAGES = {
     "starting": "Starting the engine",

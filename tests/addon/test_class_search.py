@@ -10,7 +10,7 @@ from tests.addon.conftest import load_tool
 
 @pytest.fixture(scope="module")
 def finder(parts):
-    return parts("search")
+    return parts("class_search")
 
 
 def test_class_list_is_that_of_the_core(finder):

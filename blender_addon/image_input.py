@@ -9,7 +9,7 @@ from typing import Any
 
 import bpy
 
-from .problems import RequestError
+from .engine.errors import RequestError
 from .properties import preferences
 
 BOX = "box"  # the engine's own image model, if it brings one
