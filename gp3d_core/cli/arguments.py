@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import re
 from collections.abc import Callable, Sequence
 from typing import NoReturn
@@ -58,3 +59,8 @@ def number(
         )
 
     return read
+
+
+def share_cores() -> None:
+    """Lets threads that wait for one another sleep: on a busy machine spinning costs several times the work."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")

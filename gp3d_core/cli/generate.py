@@ -1,0 +1,166 @@
+"""The commands `gp3d mesh` and `gp3d render`: objects of a model as files."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from gp3d_core.cli.arguments import UsageError, number, share_cores
+from gp3d_core.cli.models import add_model, chosen_model
+
+
+def _add_snapshot_arguments(parser: argparse.ArgumentParser) -> None:
+    add_model(parser)
+    parser.add_argument(
+        "--class",
+        dest="classes",
+        action="append",
+        metavar="NAME",
+        help="name, ImageNet index or WordNet id; repeatable",
+    )
+    parser.add_argument("--seeds", default="0", help="e.g. 0-3,9 (default 0)")
+    parser.add_argument(
+        "--truncation", type=number(float, 0, 2), default=0.7, help="0 typical … 1 wild (default 0.7)"
+    )
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+
+
+def add_mesh(commands: argparse._SubParsersAction) -> None:
+    """Adds `gp3d mesh` to the commands."""
+    parser = commands.add_parser("mesh", help="write textured meshes")
+    _add_snapshot_arguments(parser)
+    add = parser.add_argument
+    add("--recipe", type=Path, metavar="FILE", help="make the mesh of this recipe again; the rest is in it")
+    add("--out", type=Path, default=Path("meshes"), help="folder of the meshes")
+    grid = number(int, 8, 2048)
+    add("--grid", type=grid, default=128, help="samples along an edge of the box (default 128)")
+    add("--level", default="auto", help="density of the surface, raw:NUMBER before activation, or auto")
+    budget = number(int, 4, 1e8, or_zero=True)
+    add("--faces", type=budget, default=30000, help="most faces, 0 for all (default 30000)")
+    add("--color", choices=("texture", "vertex", "both", "none"), default="texture")
+    add("--texture-size", type=number(int, 16, 8192), default=512, help="pixels (default 512)")
+    add("--format", default="obj", help="obj, glb, ply, npz; several with commas")
+    add(
+        "--keep",
+        type=number(int, 0, 1e6),
+        default=1,
+        help="largest components to keep, 0 for all (default 1)",
+    )
+    add("--crop-box", metavar="X,Y,Z,X,Y,Z", help="keep what lies between these two corners")
+    add("--crop-depth", type=number(float, -1, 1), metavar="D", help="keep what is nearer: -1 near … 1 far")
+    add(
+        "--max-mem",
+        type=number(float, 0.1, 1e6),
+        default=4,
+        metavar="GIB",
+        help="limit of the grid (default 4)",
+    )
+    add("--compare", action="store_true", help="also draw field and mesh side by side")
+    parser.set_defaults(command=_mesh)
+
+
+def add_render(commands: argparse._SubParsersAction) -> None:
+    """Adds `gp3d render` to the commands."""
+    parser = commands.add_parser("render", help="draw generated objects: a sheet, stills or films")
+    _add_snapshot_arguments(parser)
+    kinds = ("sheet", "stills", "points", "turntable", "front-circle", "line", "wiggle")
+    add = parser.add_argument
+    add("--kind", choices=kinds, default="sheet", help="a sheet (default), PNGs (stills, points) or a film")
+    add("--out", type=Path, help="picture; folder of stills; film in .gif or .mp4, or a folder of films")
+    add("--resolution", type=number(int, 2, 4096), help="pixels of a view (default: as trained)")
+    add("--frames", type=number(int, 2, 10_000), help="of a film (default 64)")
+    add("--depth", action="store_true", help="stills and films: also the depth")
+    add("--normals", action="store_true", help="stills and films: also the normals, from the depth")
+    parser.set_defaults(command=_render)
+
+
+def _mesh(options: argparse.Namespace) -> int:
+    share_cores()
+    from gp3d_core.generation.recipes import options_of, read_recipe, snapshot_of
+    from gp3d_core.generation.sampling import (
+        object_specs,
+        open_snapshot,
+        parse_level,
+        parse_seeds,
+        spec_of_recipe,
+        write_meshes,
+    )
+
+    formats = [name.strip() for name in options.format.split(",")]
+    if options.recipe:
+        if options.classes:
+            raise UsageError("--class does not go with --recipe, which names its class and seed")
+        recipe = read_recipe(options.recipe)
+        snapshot = open_snapshot(snapshot_of(recipe, options.recipe, options.snapshot), options.device)
+        objects, truncation = [spec_of_recipe(snapshot, recipe)], recipe["truncation"]
+        chosen = options_of(recipe)
+    else:
+        if options.snapshot is None and not options.classes:
+            raise UsageError("expected --class NAME (gp3d classes lists them), a snapshot, or --recipe FILE")
+        chosen = {
+            "grid": options.grid,
+            "level": parse_level(options.level),
+            "faces": options.faces or None,
+            "color": options.color,
+            "texture_size": options.texture_size,
+            "largest": options.keep or None,
+            "crop_box": _corners(options.crop_box),
+            "crop_depth": options.crop_depth,
+        }
+        seeds, truncation = parse_seeds(options.seeds), options.truncation
+        snapshot = open_snapshot(chosen_model(options.snapshot), options.device)
+        objects = object_specs(snapshot, options.classes, seeds)
+    for path in write_meshes(
+        snapshot,
+        objects,
+        options.out,
+        formats=formats,
+        truncation=truncation,
+        picture=options.compare,
+        max_bytes=int(options.max_mem * 2**30),
+        **chosen,
+    ):
+        print(path)
+    return 0
+
+
+def _corners(text: str | None) -> tuple[float, ...] | None:
+    """Six numbers "x,y,z,x,y,z", the first three below the others."""
+    if text is None:
+        return None
+    try:
+        corners = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        corners = ()
+    if len(corners) != 6 or not all(low < high for low, high in zip(corners[:3], corners[3:], strict=True)):
+        raise UsageError(f"--crop-box expects six numbers, the first three below the others, found {text!r}")
+    return corners
+
+
+def _render(options: argparse.Namespace) -> int:
+    still = options.kind in ("sheet", "stills", "points")
+    if still and options.frames:
+        raise UsageError(f"--frames is for films, --kind {options.kind} has none")
+    if options.kind == "sheet" and (options.depth or options.normals):
+        raise UsageError("--depth and --normals are for stills and films: choose another --kind")
+    from gp3d_core.generation.sampling import object_specs, open_snapshot, parse_seeds, write_sheet
+    from gp3d_core.generation.video import FRAMES, write_films, write_stills
+
+    seeds = parse_seeds(options.seeds)
+    snapshot = open_snapshot(chosen_model(options.snapshot), options.device)
+    objects = object_specs(snapshot, options.classes, seeds)
+    seen = {"truncation": options.truncation, "resolution": options.resolution}
+    if options.kind == "sheet":
+        out = options.out or Path("sheet.png")
+        write_sheet(snapshot, objects, out, **seen)
+        print(out)
+        return 0
+    seen |= {"kind": options.kind, "depth": options.depth, "normals": options.normals}
+    if still:
+        paths = write_stills(snapshot, objects, options.out or Path("stills"), **seen)
+    else:
+        frames = options.frames or FRAMES
+        paths = write_films(snapshot, objects, options.out or Path("films"), frames=frames, **seen)
+    for path in paths:
+        print(path)
+    return 0

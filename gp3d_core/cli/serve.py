@@ -1,0 +1,43 @@
+"""The command `gp3d serve`."""
+
+from __future__ import annotations
+
+import argparse
+
+from gp3d_core.cli.arguments import number, share_cores
+from gp3d_core.cli.models import add_model, chosen_model
+
+
+def add_serve(commands: argparse._SubParsersAction) -> None:
+    """Adds `gp3d serve` to the commands."""
+    parser = commands.add_parser("serve", help="work for another program over pipes (docs/serve.md)")
+    add_model(parser)
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument(
+        "--cache-mb",
+        type=number(int, 0, 1e6),
+        default=256,
+        help="memory for objects made before (default 256)",
+    )
+    parser.add_argument(
+        "--idle-seconds",
+        type=number(float, 0, 1e9),
+        default=600.0,
+        help="end after so long without work, 0 for never (default 600)",
+    )
+    parser.set_defaults(command=_serve)
+
+
+def _serve(options: argparse.Namespace) -> int:
+    share_cores()
+    from gp3d_core.pretrained import has_pretrained
+    from gp3d_core.worker.server import serve
+
+    if options.snapshot is None and has_pretrained():  # without it the client is told, and may load another
+        chosen_model(None)
+    return serve(
+        options.snapshot,
+        device=options.device,
+        cache_bytes=options.cache_mb * 2**20,
+        idle_seconds=options.idle_seconds,
+    )
