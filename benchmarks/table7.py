@@ -32,7 +32,8 @@ from gp3d_core.datasets.dataset import Dataset
 from gp3d_core.distributed import pick_device
 from gp3d_core.errors import GP3DError
 from gp3d_core.evaluation.run import Request, evaluate, parse_metrics
-from gp3d_core.generation.sampling import generate, object_specs, open_snapshot, view
+from gp3d_core.generation.objects import object_specs
+from gp3d_core.generation.sampling import generate, open_snapshot, view
 from gp3d_core.metrics.features import open_network
 from gp3d_core.metrics.pointnet import PointNet, load_pointnet
 from gp3d_core.metrics.score import Score

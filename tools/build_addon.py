@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from gp3d_core.datasets.imagenet import describe_class
-from gp3d_core.pretrained import box_path, has_box
+from gp3d_core.pretrained import has_pretrained, pretrained_path
 from gp3d_core.snapshots.metadata import read_snapshot_facts
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -55,9 +55,9 @@ def class_list() -> str:
 
 def box_classes() -> list[dict[str, Any]]:
     """What the model in the box knows, as little of it as a menu shows; nothing without a model."""
-    if not has_box():
+    if not has_pretrained():
         return []
-    entries = map(describe_class, read_snapshot_facts(box_path()).classes)
+    entries = map(describe_class, read_snapshot_facts(pretrained_path()).classes)
     return [{key: entry[key] for key in ("name", "imagenet_index", "wnid", "badge")} for entry in entries]
 
 

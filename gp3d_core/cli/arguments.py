@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from gp3d_core.errors import GP3DError
+from gp3d_core.generation.objects import MOST_SEEDS
 
 _NEGATIVE = re.compile(r"-[\d.][\d.,eE+-]*")  # numbers, not an option: none begins with a digit
 _OPTION = re.compile(r"--[a-z][a-z0-9-]*")
@@ -64,3 +65,17 @@ def number(
 def share_cores() -> None:
     """Lets threads that wait for one another sleep: on a busy machine spinning costs several times the work."""
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+
+def parse_seeds(text: str) -> list[int]:
+    """Seeds of "0-3,9": [0, 1, 2, 3, 9]. Raises UsageError for anything else."""
+    seeds: list[int] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d{1,18})(?:\s*-\s*(\d{1,18}))?\s*", part)
+        if not match:
+            raise UsageError(f"--seeds expects numbers and ranges like 0-3,9, found {text!r}")
+        first, last = int(match[1]), int(match[2] or match[1])
+        if last < first or last - first >= MOST_SEEDS:
+            raise UsageError(f"--seeds: {part.strip()} is not a range of 1 to {MOST_SEEDS} seeds")
+        seeds += range(first, last + 1)
+    return seeds

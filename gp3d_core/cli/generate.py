@@ -76,15 +76,10 @@ def add_render(commands: argparse._SubParsersAction) -> None:
 
 def _mesh(options: argparse.Namespace) -> int:
     share_cores()
+    from gp3d_core.cli.arguments import parse_seeds
+    from gp3d_core.generation.objects import object_specs, spec_of_recipe
     from gp3d_core.generation.recipes import options_of, read_recipe, snapshot_of
-    from gp3d_core.generation.sampling import (
-        object_specs,
-        open_snapshot,
-        parse_level,
-        parse_seeds,
-        spec_of_recipe,
-        write_meshes,
-    )
+    from gp3d_core.generation.sampling import open_snapshot, parse_level, write_meshes
 
     formats = [name.strip() for name in options.format.split(",")]
     if options.recipe:
@@ -143,7 +138,9 @@ def _render(options: argparse.Namespace) -> int:
         raise UsageError(f"--frames is for films, --kind {options.kind} has none")
     if options.kind == "sheet" and (options.depth or options.normals):
         raise UsageError("--depth and --normals are for stills and films: choose another --kind")
-    from gp3d_core.generation.sampling import object_specs, open_snapshot, parse_seeds, write_sheet
+    from gp3d_core.cli.arguments import parse_seeds
+    from gp3d_core.generation.objects import object_specs
+    from gp3d_core.generation.sampling import open_snapshot, write_sheet
     from gp3d_core.generation.video import FRAMES, write_films, write_stills
 
     seeds = parse_seeds(options.seeds)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import os
-import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,9 +19,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from gp3d_core.datasets.imagenet import find_class, unrated
 from gp3d_core.distributed import pick_device
-from gp3d_core.errors import GP3DError
+from gp3d_core.generation.objects import ObjectSpec, RequestError
 from gp3d_core.generation.recipes import option_facts, place_of, versions
 from gp3d_core.hashing import digest
 from gp3d_core.meshing.mesh_io import Mesh, save_mesh, save_recipe
@@ -37,30 +35,10 @@ from gp3d_core.snapshots.snapshot import Snapshot, load_snapshot
 from gp3d_core.visualization import depth_to_uint8, rgb_to_uint8, save_picture, sheet
 
 FORMATS = ("obj", "glb", "ply", "npz")
-MOST_SEEDS = 10_000
 _WHOLE = 0.85  # silhouette IoU below which a mesh lacks a part that one sees
 _YAWS = (-0.5, 0.0, 0.5)
 _TILE = 128
 _RAYS = 2**14  # at a time, so that memory does not grow with the resolution
-
-
-class RequestError(GP3DError):
-    """A class, seed or option that cannot be generated; the message says what is possible."""
-
-
-@dataclass(frozen=True)
-class ObjectSpec:
-    """One object to make: a class record of the snapshot, without ratings, its label, and a seed."""
-
-    record: dict[str, Any]
-    label: int
-    seed: int
-
-    @property
-    def stem(self) -> str:
-        """File name without suffix, e.g. coffee_mug-0003."""
-        name = re.sub(r"[^a-z0-9]+", "_", str(self.record.get("name", "object")).lower()).strip("_")
-        return f"{name}-{self.seed:04d}"
 
 
 def open_snapshot(path: Path | None = None, device: str = "auto") -> Snapshot:
@@ -70,20 +48,6 @@ def open_snapshot(path: Path | None = None, device: str = "auto") -> Snapshot:
     """
     path = pretrained_path() if path is None else path
     return load_snapshot(newest_snapshot(path) if path.is_dir() else path, pick_device(device))
-
-
-def parse_seeds(text: str) -> list[int]:
-    """Seeds of "0-3,9": [0, 1, 2, 3, 9]. Raises RequestError for anything else."""
-    seeds: list[int] = []
-    for part in text.split(","):
-        match = re.fullmatch(r"\s*(\d{1,18})(?:\s*-\s*(\d{1,18}))?\s*", part)
-        if not match:
-            raise RequestError(f"--seeds expects numbers and ranges like 0-3,9, found {text!r}")
-        first, last = int(match[1]), int(match[2] or match[1])
-        if last < first or last - first >= MOST_SEEDS:
-            raise RequestError(f"--seeds: {part.strip()} is not a range of 1 to {MOST_SEEDS} seeds")
-        seeds += range(first, last + 1)
-    return seeds
 
 
 def parse_level(text: str) -> float | RawLevel | Literal["auto"]:
@@ -103,21 +67,6 @@ def parse_level(text: str) -> float | RawLevel | Literal["auto"]:
             f"found {text!r}"
         )
     return level
-
-
-def object_specs(snapshot: Snapshot, classes: Sequence[str] | None, seeds: Sequence[int]) -> list[ObjectSpec]:
-    """All classes × seeds; None for `classes` means all that the snapshot knows.
-
-    Raises UnknownClassError, with a suggestion, for a class that the snapshot does not know.
-    """
-    if not snapshot.classes:
-        if classes:
-            raise RequestError(f"{snapshot.path} was trained without classes; leave --class out")
-        return [ObjectSpec({"name": "object"}, 0, seed) for seed in seeds]
-    known = snapshot.classes
-    chosen = {find_class(query, known=known).label for query in classes} if classes else None
-    records = [record for record in known if chosen is None or record["label"] in chosen]
-    return [ObjectSpec(unrated(record), int(record["label"]), seed) for record in records for seed in seeds]
 
 
 @dataclass(frozen=True, eq=False)
@@ -214,18 +163,6 @@ def write_meshes(
         tqdm.write(f"{spec.stem}: {_summary(recipe, chosen.level)}", file=sys.stderr)
         for suffix in formats:
             yield out / f"{spec.stem}.{suffix}"
-
-
-def spec_of_recipe(snapshot: Snapshot, recipe: dict[str, Any]) -> ObjectSpec:
-    """The object that a recipe names. Raises RequestError if the snapshot does not know its class."""
-    if not snapshot.classes:
-        return ObjectSpec(recipe["class"], 0, recipe["seed"])
-    known = [unrated(record) for record in snapshot.classes]
-    if recipe["class"] not in known:
-        raise RequestError(
-            f"{snapshot.path} does not know the recipe's class {recipe['class'].get('name')!r}"
-        )
-    return ObjectSpec(recipe["class"], known.index(recipe["class"]), recipe["seed"])
 
 
 def _summary(recipe: dict[str, Any], asked: float | RawLevel | Literal["auto"]) -> str:

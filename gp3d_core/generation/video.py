@@ -24,7 +24,8 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from gp3d_core.atomic import replacing
-from gp3d_core.generation.sampling import Generated, ObjectSpec, RequestError, generate
+from gp3d_core.generation.objects import ObjectSpec, RequestError
+from gp3d_core.generation.sampling import Generated, generate
 from gp3d_core.ops.checks import check_shape
 from gp3d_core.rendering.cameras import Cameras, mean_camera, sample_rays
 from gp3d_core.rendering.trajectories import front_circle, line, point, points, turntable, wiggle

@@ -37,8 +37,9 @@ class SnapshotError(GP3DError):
 
 @dataclass(frozen=True)
 class SnapshotFacts:
-    """How a snapshot was trained, the records of the classes that it knows, and how many images it has seen."""
+    """Where a snapshot lies, how it was trained, the records of its classes, and how many images it has seen."""
 
+    path: Path
     config: RunConfig
     classes: list[dict[str, Any]]
     nimg: int
@@ -99,7 +100,7 @@ def read_snapshot_facts(path: Path) -> SnapshotFacts:
         check_config(config)
         # which kernels computed is a matter of the machine that trained, not of the model
         config = replace(config, render=replace(config.render, backend="auto"))
-        return SnapshotFacts(config, class_records(facts["classes"]), _parse_nimg(facts["nimg"]))
+        return SnapshotFacts(path, config, class_records(facts["classes"]), _parse_nimg(facts["nimg"]))
     except (KeyError, ValueError) as error:
         raise SnapshotError(
             f"{path} was written by another version of gp3d ({error}); use that version"

@@ -66,10 +66,10 @@ def test_offered_first_is_what_the_model_in_the_box_knows(finder, monkeypatch):
 
 
 def test_box_list_is_what_the_box_says(finder):
-    from gp3d_core.pretrained import box_path, has_box
+    from gp3d_core.pretrained import has_pretrained, pretrained_path
     from gp3d_core.snapshots.metadata import read_snapshot_facts
 
-    records = read_snapshot_facts(box_path()).classes if has_box() else []
+    records = read_snapshot_facts(pretrained_path()).classes if has_pretrained() else []
     told = [(row["name"], row["badge"]) for row in finder._lists()["box"]]
     assert told == [(record["name"], record.get("badge")) for record in records]
 

@@ -36,7 +36,8 @@ def real_engine(tmp_path_factory: pytest.TempPathFactory, run_folder: Path) -> P
     """The program gp3d of this working tree, with a micro model in its box."""
     start = tmp_path_factory.mktemp("start") / "start.py"
     start.write_text(
-        "import sys\nfrom pathlib import Path\nfrom gp3d_core import pretrained as box\nfrom gp3d_core.cli.main import main\n"
+        "import sys\nfrom pathlib import Path\n"
+        "from gp3d_core import pretrained as box\nfrom gp3d_core.cli.main import main\n"
         f"box._FILE = Path({str(run_folder.with_name('box.safetensors').resolve())!r})\n"
         "box._VQ3D = box._FILE.with_name('none')\nsys.exit(main())\n"
     )

@@ -189,8 +189,8 @@ def _write(
 
 
 def _sample(options: argparse.Namespace) -> int:
+    from gp3d_core.cli.arguments import parse_seeds
     from gp3d_core.distributed import pick_device
-    from gp3d_core.generation.sampling import parse_seeds
     from gp3d_core.vq3d.files.prior_file import load_prior
     from gp3d_core.vq3d.models.prior import Sampling
     from gp3d_core.vq3d.scenes.reconstruction import scenes_of_codes

@@ -21,7 +21,8 @@ from gp3d_core.evaluation.shapes.library import Model, draw_models, model_clouds
 from gp3d_core.evaluation.shapes.objects import Level, Surfaces, class_records, object_clouds, objects_of
 from gp3d_core.evaluation.shapes.scores import references
 from gp3d_core.evaluation.true_views import TruthViews, read_views
-from gp3d_core.generation.sampling import ObjectSpec, generate, view
+from gp3d_core.generation.objects import ObjectSpec
+from gp3d_core.generation.sampling import generate, view
 from gp3d_core.metrics.pointclouds import chamfer_matrix, unit_clouds
 from gp3d_core.metrics.score import Score
 from gp3d_core.snapshots.snapshot import Snapshot

@@ -19,7 +19,8 @@ from gp3d_core.atomic import replacing
 from gp3d_core.distributed import World
 from gp3d_core.evaluation.shapes.health import NOTHING, Health, mesh_health
 from gp3d_core.evaluation.shapes.library import cloud_seed
-from gp3d_core.generation.sampling import MOST_SEEDS, ObjectSpec, generate
+from gp3d_core.generation.objects import MOST_SEEDS, ObjectSpec
+from gp3d_core.generation.sampling import generate
 from gp3d_core.hashing import digest
 from gp3d_core.meshing.isosurface import field_surface
 from gp3d_core.meshing.mesh_io import Mesh

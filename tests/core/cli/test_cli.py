@@ -13,8 +13,10 @@ import torch
 import trimesh
 from PIL import Image
 
+from gp3d_core.cli.arguments import parse_seeds
 from gp3d_core.cli.main import main
-from gp3d_core.generation.sampling import RequestError, parse_level, parse_seeds
+from gp3d_core.generation.objects import RequestError
+from gp3d_core.generation.sampling import parse_level
 from tests.support.micro import MICRO, micro_data, micro_snapshot
 
 

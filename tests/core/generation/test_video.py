@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 
 from gp3d_core.cli.main import main
-from gp3d_core.generation.sampling import RequestError, object_specs, open_snapshot
+from gp3d_core.generation.objects import RequestError, object_specs
+from gp3d_core.generation.sampling import open_snapshot
 from gp3d_core.generation.video import normals_to_uint8, surface_normals, write_films, write_stills
 from gp3d_core.rendering.cameras import cam2world, mean_camera, sample_rays
 from gp3d_core.rendering.trajectories import points

@@ -1,0 +1,72 @@
+"""Which objects are asked for: classes and seeds, checked against what a model knows; quick, without torch."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from gp3d_core.datasets.imagenet import find_class, unrated
+from gp3d_core.errors import GP3DError
+
+MOST_SEEDS = 10_000  # of one range
+
+
+class KnowsClasses(Protocol):
+    """A model, or what the header of its file says: where it lies, and the records of its classes."""
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+
+    @property
+    def classes(self) -> list[dict[str, Any]]:
+        """Records as in docs/dataset.md, in the order of their labels; empty without classes."""
+
+
+class RequestError(GP3DError):
+    """A class, seed or option that cannot be generated; the message says what is possible."""
+
+
+@dataclass(frozen=True)
+class ObjectSpec:
+    """One object to make: a class record of the snapshot, without ratings, its label, and a seed."""
+
+    record: dict[str, Any]
+    label: int
+    seed: int
+
+    @property
+    def stem(self) -> str:
+        """File name without suffix, e.g. coffee_mug-0003."""
+        name = re.sub(r"[^a-z0-9]+", "_", str(self.record.get("name", "object")).lower()).strip("_")
+        return f"{name}-{self.seed:04d}"
+
+
+def object_specs(
+    model: KnowsClasses, classes: Sequence[str] | None, seeds: Sequence[int]
+) -> list[ObjectSpec]:
+    """All classes × seeds; None for `classes` means all that the model knows.
+
+    Raises UnknownClassError, with a suggestion, for a class that the model does not know.
+    """
+    if not model.classes:
+        if classes:
+            raise RequestError(f"{model.path} was trained without classes; leave --class out")
+        return [ObjectSpec({"name": "object"}, 0, seed) for seed in seeds]
+    known = model.classes
+    chosen = {find_class(query, known=known).label for query in classes} if classes else None
+    records = [record for record in known if chosen is None or record["label"] in chosen]
+    return [ObjectSpec(unrated(record), int(record["label"]), seed) for record in records for seed in seeds]
+
+
+def spec_of_recipe(model: KnowsClasses, recipe: dict[str, Any]) -> ObjectSpec:
+    """The object that a recipe names. Raises RequestError if the model does not know its class."""
+    if not model.classes:
+        return ObjectSpec(recipe["class"], 0, recipe["seed"])
+    known = [unrated(record) for record in model.classes]
+    if recipe["class"] not in known:
+        raise RequestError(f"{model.path} does not know the recipe's class {recipe['class'].get('name')!r}")
+    return ObjectSpec(recipe["class"], known.index(recipe["class"]), recipe["seed"])
