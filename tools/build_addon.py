@@ -49,11 +49,11 @@ def class_list() -> str:
         "WordNet licence, this notice must stay; index and order: the timm project, Apache-2.0."
     )
     entries = ",\n".join(json.dumps([int(index), wnid, names.split(", ")]) for index, wnid, names, _ in rows)
-    box = ",\n".join(map(json.dumps, box_classes()))
+    box = ",\n".join(map(json.dumps, pretrained_classes()))
     return f'{{"notice": {json.dumps(notice)},\n"classes": [\n{entries}\n],\n"box": [\n{box}\n]}}\n'
 
 
-def box_classes() -> list[dict[str, Any]]:
+def pretrained_classes() -> list[dict[str, Any]]:
     """What the model in the box knows, as little of it as a menu shows; nothing without a model."""
     if not has_pretrained():
         return []
