@@ -29,6 +29,7 @@ from tqdm import tqdm
 from gp3d_core.atomic import replacing
 from gp3d_core.datasets.archive import Archive, DatasetError, depth_name
 from gp3d_core.datasets.dataset import Dataset
+from gp3d_core.datasets.depth_codes import BACKGROUND, STEPS
 from gp3d_core.errors import GP3DError
 
 MOST = 58 * 2**20 / 1e6  # megabytes; 64 MiB travel, with the code
@@ -166,7 +167,7 @@ def entries(rooms: Rooms, number: int, smaller: bool) -> list[tuple[str, str, by
 def rounded(depth: np.ndarray) -> np.ndarray:
     """Depth uint16 to the nearest of 4096 steps; the largest code, which means background, stays apart."""
     whole = (depth.astype(np.int32) + _DEPTH_STEP // 2) // _DEPTH_STEP * _DEPTH_STEP
-    return np.where(depth == 65535, 65535, whole.clip(max=65536 - _DEPTH_STEP)).astype(np.uint16)
+    return np.where(depth == BACKGROUND, BACKGROUND, whole.clip(max=STEPS - _DEPTH_STEP)).astype(np.uint16)
 
 
 def about(rooms: Rooms, renamed: dict[str, str], models: set[str]) -> dict[str, dict[str, Any]]:

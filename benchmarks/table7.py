@@ -28,6 +28,7 @@ from gp3d_core.atomic import replacing, write_text
 from gp3d_core.cli.arguments import Parser, number
 from gp3d_core.config.presets import resolve
 from gp3d_core.config.schema import RunConfig
+from gp3d_core.datasets import depth_codes
 from gp3d_core.datasets.dataset import Dataset
 from gp3d_core.distributed import pick_device
 from gp3d_core.errors import GP3DError
@@ -220,7 +221,7 @@ def draw_samples(results: Sequence[Result], dataset: Path, device: str, path: Pa
     config = open_snapshot(results[0].snapshot, "cpu").config
     for index in np.linspace(0, len(data) - 1, _PAIRS).astype(int).tolist():
         image, depth = data.load(index)
-        normalised = torch.from_numpy(depth.astype(np.float32) / 32768 - 1)[None, None]
+        normalised = depth_codes.to_normalised(torch.from_numpy(depth.astype(np.float32)))[None, None]
         pictures += [image, depth_to_uint8(normalised, -1, 1)[0]]
     lines: list[tuple[str, list[np.ndarray]]] = [("rendered data: colour and depth", pictures)]
     for result in results:

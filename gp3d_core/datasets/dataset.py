@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from gp3d_core.datasets import depth_codes
 from gp3d_core.datasets.archive import (
     HEADER,
     SUFFIXES,
@@ -173,7 +174,7 @@ class Dataset:
             features = torch.from_numpy(self._features.of(indices, mirrored))
         return Batch(
             images=torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1,
-            depth=torch.from_numpy(depth.astype(np.float32))[:, None] / 32768 - 1,
+            depth=depth_codes.to_normalised(torch.from_numpy(depth.astype(np.float32)))[:, None],
             labels=torch.from_numpy(self.labels[indices]),
             features=features,
             indices=indices,

@@ -17,12 +17,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gp3d_core.datasets import depth_codes
 from gp3d_core.datasets.archive import Archive, DatasetError
 from gp3d_core.datasets.dataset import Dataset
 from gp3d_core.metrics.depthviews import DepthView, view_of_distance
 from gp3d_core.rendering.cameras import PARAMETERS, Cameras, spherical_to_cartesian
-
-_BACKGROUND = 65535
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,8 +56,9 @@ class TruthViews:
         """Depth of image `index`."""
         _, codes = self.dataset.load(index)
         near, far = self._range
-        distance = torch.from_numpy(codes.astype(np.float32)) / 65536 * (far - near) + near
-        distance[torch.from_numpy(codes == _BACKGROUND)] = torch.inf
+        unit = depth_codes.to_unit(torch.from_numpy(codes.astype(np.float32)))
+        distance = depth_codes.to_distance(unit, near, far)
+        distance[torch.from_numpy(codes == depth_codes.BACKGROUND)] = torch.inf
         return view_of_distance(distance, self.cameras[index])
 
     def image(self, index: int) -> np.ndarray:

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gp3d_core.datasets import depth_codes
 from gp3d_core.grounding.ground_truth import Truth
 
 _CELLS = 12
@@ -84,7 +85,7 @@ def colours_by_height(truth: Truth) -> Tensor:
     rows = []
     for views in truth.views[:, : max(truth.views.shape[1] - 1, 1)].split(_PART):
         images = truth.images[views.flatten()].float() / 255
-        on_object = (truth.depth[views.flatten()] < 65535).float()[..., None]
+        on_object = (truth.depth[views.flatten()] < depth_codes.BACKGROUND).float()[..., None]
         bands = [
             (a * b).sum(dim=(1, 2)) / b.sum(dim=(1, 2)).clamp(min=1.0)
             for a, b in zip(images.chunk(_HEIGHTS, dim=1), on_object.chunk(_HEIGHTS, dim=1), strict=True)

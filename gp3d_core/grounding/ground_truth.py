@@ -23,12 +23,12 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from gp3d_core.datasets import depth_codes
 from gp3d_core.datasets.archive import Archive, DatasetError
 from gp3d_core.datasets.dataset import Dataset
 from gp3d_core.rendering.cameras import PARAMETERS, Cameras, sample_rays
 
 POINTS = "points"
-_BACKGROUND = 65535  # depth code of a pixel where nothing was hit
 _KEPT_FOR_MEASURING = 0.125  # share of the uniform points that training never sees
 
 
@@ -121,7 +121,7 @@ class Truth:
     def sample_rays(self, views: Tensor, count: int, generator: torch.Generator) -> RayTruth:
         """`count` pixels of each of the `views` [B], drawn with replacement, half of them on the object."""
         codes = self.depth[views].flatten(1)
-        on_object = (codes < _BACKGROUND).float()
+        on_object = (codes < depth_codes.BACKGROUND).float()
         share = on_object.mean(dim=1, keepdim=True).clamp(1e-6, 1.0)
         chance = on_object * (0.5 / share) + (1 - on_object) * (0.5 / (1 - share).clamp(min=1e-6))
         pixels = torch.multinomial(chance.to(generator.device), count, replacement=True, generator=generator)
@@ -137,9 +137,13 @@ class Truth:
         of_rays = pixels[..., None].expand(-1, -1, 3)
         codes = self.depth[views].flatten(1).gather(1, pixels)[..., None]
         rgb = self.images[views].flatten(1, 2).gather(1, of_rays).float() / 127.5 - 1
-        depth = self.t_near + codes.float() / 65536 * (self.t_far - self.t_near)
+        depth = depth_codes.to_distance(depth_codes.to_unit(codes.float()), self.t_near, self.t_far)
         return RayTruth(
-            rays_o.gather(1, of_rays), rays_d.gather(1, of_rays), rgb, depth, (codes < _BACKGROUND).float()
+            rays_o.gather(1, of_rays),
+            rays_d.gather(1, of_rays),
+            rgb,
+            depth,
+            (codes < depth_codes.BACKGROUND).float(),
         )
 
 

@@ -21,6 +21,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from gp3d_core.atomic import replacing
+from gp3d_core.datasets import depth_codes
 from gp3d_core.datasets.archive import DatasetError, depth_name
 from gp3d_core.datasets.dataset import Dataset
 from gp3d_core.preparation.dataset_card import read_card, record_step
@@ -79,11 +80,6 @@ def disparity_to_depth(q: np.ndarray, ratio: float) -> np.ndarray:
 def to_unit(values: np.ndarray, kind: Kind, ratio: float) -> np.ndarray:
     """u of values in [0, 1] that are depth, or disparity."""
     return values if kind == "depth" else disparity_to_depth(values, ratio)
-
-
-def encode_depth(u: np.ndarray) -> np.ndarray:
-    """Codes uint16 of `u` in [0, 1]."""
-    return np.minimum(np.rint(u * 65536), 65535).astype(np.uint16)
 
 
 def open_for_depth(path: Path) -> Dataset:
@@ -149,7 +145,7 @@ def _take_over(path: Path, record: dict[str, Any], *, known: bool, overwrite: bo
 
 def _save(path: Path, u: np.ndarray) -> None:
     with replacing(path) as temporary:
-        Image.fromarray(encode_depth(u)).save(temporary, format="PNG")
+        Image.fromarray(depth_codes.encode(u)).save(temporary, format="PNG")
 
 
 def _count(report: DepthReport, maps: Sequence[np.ndarray]) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from gp3d_core.datasets import depth_codes
 from gp3d_core.datasets.archive import DatasetError
 from gp3d_core.errors import GP3DError
 from gp3d_core.preparation.dataset_card import read_card
@@ -177,7 +178,8 @@ def _read(file: Path) -> np.ndarray:
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
         raise DatasetError(f"depth map {file} cannot be read ({error})") from error
     codes = codes[..., 0] if codes.ndim == 3 else codes
-    return codes.astype(np.float64) / (256 if codes.dtype == np.uint8 else 65536)
+    values = codes.astype(np.float64)
+    return values / 256 if codes.dtype == np.uint8 else depth_codes.to_unit(values)
 
 
 def _load(model: str) -> tuple[Any, Any]:

@@ -18,6 +18,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from gp3d_core.atomic import replacing, write_json
+from gp3d_core.datasets import depth_codes
 from gp3d_core.datasets.dataset import Dataset
 from gp3d_core.visualization import caption, depth_to_uint8, save_picture
 
@@ -55,12 +56,12 @@ class Tally:
 
     def add_depth(self, depth: np.ndarray) -> None:
         """Counts a depth map uint16 [R,R]."""
-        self.depth_bins += np.bincount(depth.ravel() // (65536 // _BINS), minlength=_BINS)
-        self.at_far += int(np.count_nonzero(depth == 65535))
-        normalised = depth / 32768.0 - 1
+        self.depth_bins += np.bincount(depth.ravel() // (depth_codes.STEPS // _BINS), minlength=_BINS)
+        self.at_far += int(np.count_nonzero(depth == depth_codes.BACKGROUND))
+        normalised = depth_codes.to_normalised(depth)
         self.means.append(float(normalised.mean()))
         self.spreads.append(float(normalised.std()))
-        self.far.append(float(np.mean(depth == 65535)))
+        self.far.append(float(np.mean(depth == depth_codes.BACKGROUND)))
         self.near.append(float(np.mean(depth == 0)))
 
 
@@ -160,7 +161,8 @@ def contact_sheet(dataset: Dataset, count: int) -> Image.Image:
         pair = Image.new("RGB", (2 * _TILE, _TILE), (236, 236, 236))  # grey where there is no depth
         pair.paste(_tile(dataset.load_image(index)), (0, 0))
         if name not in lacking:
-            depth = torch.from_numpy(dataset.load_depth(index).astype(np.float32))[None, None] / 32768 - 1
+            codes = torch.from_numpy(dataset.load_depth(index).astype(np.float32))
+            depth = depth_codes.to_normalised(codes)[None, None]
             pair.paste(_tile(depth_to_uint8(depth, -1, 1)[0]), (_TILE, 0))
         classes = dataset.classes
         title = classes[int(dataset.labels[index])]["name"] if classes else Path(name).stem

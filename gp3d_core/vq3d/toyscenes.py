@@ -18,6 +18,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from gp3d_core.atomic import write_json
+from gp3d_core.datasets import depth_codes
 from gp3d_core.datasets.archive import FORMAT, HEADER, VERSION, DatasetError
 from gp3d_core.vq3d.rendering.views import orbit, pixel_rays
 
@@ -165,6 +166,7 @@ def write_toys(
 
 def _write_view(stem: Path, picture: npt.NDArray[np.uint8], distance: Array) -> None:
     stem.parent.mkdir(parents=True, exist_ok=True)
-    code = np.clip(np.rint((distance - T_NEAR) / (T_FAR - T_NEAR) * 65536), 0, 65534).astype(np.uint16)
+    # the wall may lie beyond T_FAR, and is no background
+    code = depth_codes.encode((distance - T_NEAR) / (T_FAR - T_NEAR), most=depth_codes.BACKGROUND - 1)
     Image.fromarray(picture).save(stem.with_name(f"{stem.name}.png"))
     Image.fromarray(code).save(stem.with_name(f"{stem.name}_depth.png"))

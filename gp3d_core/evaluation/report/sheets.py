@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from gp3d_core.datasets import depth_codes
 from gp3d_core.datasets.dataset import Dataset
 from gp3d_core.evaluation.samples import Sampler
 from gp3d_core.rng import generator_for
@@ -32,8 +33,8 @@ def draw_samples(sampler: Sampler, dataset: Dataset) -> Image.Image:
         rows.append(("real, of the classes below", [dataset.load_image(i) for i in chosen]))
         if not dataset.without_depth:
             codes = np.stack([dataset.load_depth(i).astype(np.float32) for i in chosen])
-            coded = torch.from_numpy(codes)[:, None] / 32768 - 1
-            rows.append(("depth (bright is near)", list(depth_to_uint8(coded, -1, 1))))
+            normalised = depth_codes.to_normalised(torch.from_numpy(codes))[:, None]
+            rows.append(("depth (bright is near)", list(depth_to_uint8(normalised, -1, 1))))
         rows += [
             ("generated, the first of the evaluation", [rgb[k] for k in part]),
             ("depth", [depth[k] for k in part]),

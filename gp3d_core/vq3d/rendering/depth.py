@@ -12,12 +12,13 @@ import torch
 from torch import Tensor
 
 from gp3d_core.config.schema import ConfigError
+from gp3d_core.datasets import depth_codes
 from gp3d_core.ops.checks import check_shape
 from gp3d_core.ops.constants import constant
 from gp3d_core.rendering.patches import full_patch, image_plane
 from gp3d_core.vq3d.config import CameraConfig, Vq3dConfig
 
-BACKGROUND = 65535 / 32768 - 1  # the code of what is infinitely far, in [-1, 1]
+_FARTHEST = (depth_codes.BACKGROUND - 0.5) / depth_codes.STEPS  # share of the range, beyond it is background
 _QUANTILES = (0.02, 0.98)  # of a relative map, that become 0 and 1
 
 
@@ -68,18 +69,19 @@ class DepthSource:
     def _metric(self, coded: Tensor) -> Tensor:
         """Ray distances between t_near and t_far; what is coded as background is infinitely far."""
         near, far = float(self.t_near or 0), float(self.t_far or 0)
-        distance = near + (coded + 1) / 2 * (far - near)
+        unit = depth_codes.unit_of(coded)
+        distance = depth_codes.to_distance(unit, near, far)
         plane = image_plane(coded.shape[-1], full_patch(1, coded.device))
         reach = math.tan(math.radians(self.config.camera.fov) / 2)
         length = (plane.square().sum(dim=-1) * reach**2 + 1).sqrt()  # of a ray with unit depth
         inverse = self.config.depth.unit * length / distance.clamp(min=1e-6)
-        inverse = torch.where(coded >= BACKGROUND - 1e-6, 0.0, inverse)
+        inverse = torch.where(unit >= _FARTHEST, 0.0, inverse)
         return DepthSpace.of(self.config.camera).normalise(inverse).clamp(0, 1)
 
     def _relative(self, coded: Tensor) -> Tensor:
         """Depths that stand for a disparity with t_far / t_near = `depth.ratio`, stretched per picture."""
         ratio = self.config.depth.ratio
-        depth = 1 + (coded + 1) / 2 * (ratio - 1)
+        depth = depth_codes.to_distance(depth_codes.unit_of(coded), 1.0, ratio)
         disparity = ((1 / depth - 1 / ratio) / (1 - 1 / ratio)).flatten(1)
         low, high = torch.quantile(disparity, constant(_QUANTILES, coded), dim=1)[:, :, None]
         stretched = (disparity - low) / (high - low).clamp(min=1e-6)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from gp3d_core.datasets import depth_codes
 from gp3d_core.datasets.dataset import Dataset
 from gp3d_core.vq3d.models.codebook import usage
 from gp3d_core.vq3d.models.tokenizer import Tokenizer
@@ -82,4 +83,4 @@ def load_images(dataset: Dataset, numbers: list[int]) -> Tensor:
 def load_depth(dataset: Dataset, numbers: list[int]) -> Tensor:
     """Coded depth [B,1,R,R] in [-1, 1] of a data set, larger = farther."""
     maps = [torch.from_numpy(dataset.load_depth(k).astype("float32")) for k in numbers]
-    return torch.stack(maps)[:, None] / 32768 - 1
+    return depth_codes.to_normalised(torch.stack(maps))[:, None]

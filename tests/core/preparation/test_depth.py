@@ -14,10 +14,11 @@ from PIL import Image
 from scipy.stats import spearmanr
 
 from gp3d_core.cli.main import main
+from gp3d_core.datasets import depth_codes
 from gp3d_core.datasets.archive import DatasetError
 from gp3d_core.datasets.dataset import Dataset
 from gp3d_core.preparation.dataset_card import read_card, record_step
-from gp3d_core.preparation.depth import disparity_to_depth, encode_depth, make_depth, stretch
+from gp3d_core.preparation.depth import disparity_to_depth, make_depth, stretch
 from gp3d_core.preparation.depth_sources import FolderDepth, ModelDepth, ModelError, kind_of_family
 from gp3d_core.signals import Interruption
 
@@ -88,8 +89,8 @@ def open_model(folder: Path) -> ModelDepth:
 
 def test_codes_read_back_as_the_normalised_depth() -> None:
     u = np.linspace(0, 1, 100_001)
-    read = encode_depth(u).astype(np.float64) / 65536 * 2 - 1
-    assert encode_depth(np.array([0.0, 0.5, 1.0])).tolist() == [0, 32768, 65535]
+    read = depth_codes.encode(u).astype(np.float64) / 65536 * 2 - 1
+    assert depth_codes.encode(np.array([0.0, 0.5, 1.0])).tolist() == [0, 32768, 65535]
     np.testing.assert_allclose(
         read[u < 65535 / 65536], (2 * u - 1)[u < 65535 / 65536], rtol=0, atol=1.0001 / 65536
     )
