@@ -72,7 +72,7 @@ FOREIGN_WEIGHTS = (
 FORBIDDEN_METHODS = {"extractall"}
 FORBIDDEN_NAMES = {"common", "helpers", "misc", "util", "utils"}
 
-TEXT_SUFFIXES = {".md", ".py", ".sh", ".toml", ".txt", ".yml"}
+TEXT_SUFFIXES = {".cff", ".md", ".py", ".sh", ".toml", ".txt", ".yaml", ".yml"}
 TEXT_FILES = {"Makefile", "run"}
 LINKABLE = (
     "arxiv.org",
@@ -340,18 +340,19 @@ def test_texts_name_no_machine_and_leave_nothing_unfinished() -> None:
 
 
 def test_versions_agree() -> None:
+    """gp3d_core names the version; what is released under it has a section and says the same."""
     import gp3d_core
 
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    released = re.search(
-        r"^## \[(\d[^]]*)\]", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE
-    )
-    manifest = ROOT / "blender_addon" / "blender_manifest.toml"
-    assert gp3d_core.__version__ == project["version"]
+    read = {name: (ROOT / name).read_text(encoding="utf-8") for name in ("CHANGELOG.md", "CITATION.cff")}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    manifest = tomllib.loads((ROOT / "blender_addon/blender_manifest.toml").read_text(encoding="utf-8"))
+    released = re.search(r"^## \[(\d[^]]*)\] - \d{4}-\d\d-\d\d$", read["CHANGELOG.md"], re.MULTILINE)
+    cited = re.search(r"^version: (\S+)$", read["CITATION.cff"], re.MULTILINE)
+    assert project["project"]["dynamic"] == ["version"]
+    assert project["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "gp3d_core.__version__"}
     assert released is not None
-    assert released[1] == project["version"]
-    if manifest.exists():
-        assert tomllib.loads(manifest.read_text(encoding="utf-8"))["version"] == project["version"]
+    assert cited is not None
+    assert {released[1], cited[1], manifest["version"]} == {gp3d_core.__version__}
 
 
 def test_the_map_names_every_module() -> None:

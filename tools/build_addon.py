@@ -4,7 +4,8 @@
 
 Besides, dist/gp3d-VERSION-legacy.zip: the same files in a folder, as Blender 3.4 to 4.1 install add-ons.
 blender_addon/classes.json is made from gp3d_core/datasets/imagenet.tsv and the model in the box; the build fails if
-it is out of date, and `--classes` writes it.
+it is out of date, and `--classes` writes it. So it is with the version, which is gp3d_core's: `--version` copies it
+into the manifest and into bl_info.
 """
 
 from __future__ import annotations
@@ -13,14 +14,15 @@ import argparse
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
-import tomllib
 import zipfile
 from pathlib import Path
 from typing import Any
 
+from gp3d_core import __version__
 from gp3d_core.datasets.imagenet import describe_class
 from gp3d_core.pretrained import has_pretrained, pretrained_path
 from gp3d_core.snapshots.metadata import read_snapshot_facts
@@ -61,6 +63,22 @@ def pretrained_classes() -> list[dict[str, Any]]:
     return [{key: entry[key] for key in ("name", "imagenet_index", "wnid", "badge")} for entry in entries]
 
 
+def versioned() -> dict[Path, str]:
+    """What the two files that name a version should hold: gp3d_core's."""
+    numbers = ", ".join(__version__.split("."))
+    places = (
+        ("blender_manifest.toml", r'^version = "[^"]*"', f'version = "{__version__}"'),
+        ("__init__.py", r'"version": \([^)]*\)', f'"version": ({numbers})'),
+    )
+    files = {}
+    for name, pattern, line in places:
+        text, found = re.subn(pattern, line, (SOURCE / name).read_text("utf-8"), count=1, flags=re.MULTILINE)
+        if not found:
+            raise RuntimeError(f"blender_addon/{name} names no version: expected a line like {line}")
+        files[SOURCE / name] = text
+    return files
+
+
 def run_tool(*arguments: str | Path) -> None:
     """Runs Blender's tool; raises RuntimeError with what it printed if it is not content."""
     done = subprocess.run(
@@ -88,9 +106,13 @@ def build(out: Path) -> list[Path]:
     """Writes both zips into `out` and returns them. Raises RuntimeError if something is not as it must be."""
     if (SOURCE / "classes.json").read_text(encoding="utf-8") != class_list():
         raise RuntimeError("blender_addon/classes.json is out of date; type: tools/build_addon.py --classes")
-    version = tomllib.loads((SOURCE / "blender_manifest.toml").read_text(encoding="utf-8"))["version"]
+    for path, text in versioned().items():
+        if path.read_text(encoding="utf-8") != text:
+            raise RuntimeError(
+                f"blender_addon/{path.name} names another version; type: tools/build_addon.py --version"
+            )
     out.mkdir(parents=True, exist_ok=True)
-    extension, legacy = out / f"gp3d-{version}.zip", out / f"gp3d-{version}-legacy.zip"
+    extension, legacy = out / f"gp3d-{__version__}.zip", out / f"gp3d-{__version__}-legacy.zip"
     with tempfile.TemporaryDirectory(dir=out) as scratch:
         made, flat = Path(scratch) / extension.name, Path(scratch) / legacy.name
         run_tool("validate", SOURCE)
@@ -107,9 +129,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Build and validate the Blender add-on.")
     parser.add_argument("--out", type=Path, default=ROOT / "dist", help="folder of the zips (default dist)")
     parser.add_argument("--classes", action="store_true", help="only write blender_addon/classes.json anew")
+    parser.add_argument(
+        "--version", action="store_true", help="only write gp3d_core's version into the add-on"
+    )
     options = parser.parse_args()
     if options.classes:
         (SOURCE / "classes.json").write_text(class_list(), encoding="utf-8")
+    if options.version:
+        for path, text in versioned().items():
+            path.write_text(text, encoding="utf-8")
+    if options.classes or options.version:
         return 0
     try:
         for path in build(options.out):

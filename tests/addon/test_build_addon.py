@@ -39,6 +39,20 @@ def test_broken_manifest_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     assert not list((tmp_path / "out").glob("*.zip"))
 
 
+def test_another_version_than_the_core_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    tool = load_tool("build_addon")
+    for name in ("blender_manifest.toml", "__init__.py", "classes.json"):
+        (tmp_path / name).write_bytes((ROOT / "blender_addon" / name).read_bytes())
+    monkeypatch.setattr(tool, "SOURCE", tmp_path)
+    monkeypatch.setattr(tool, "__version__", "7.8.9")
+    with pytest.raises(RuntimeError, match="another version"):
+        tool.build(tmp_path / "out")
+    for path, text in tool.versioned().items():
+        path.write_text(text)
+    assert 'version = "7.8.9"' in (tmp_path / "blender_manifest.toml").read_text()
+    assert '"version": (7, 8, 9)' in (tmp_path / "__init__.py").read_text()
+
+
 def test_both_kinds_of_add_on_say_the_same() -> None:
     manifest = tomllib.loads((ROOT / "blender_addon/blender_manifest.toml").read_text(encoding="utf-8"))
     tree = ast.parse((ROOT / "blender_addon/__init__.py").read_text(encoding="utf-8"))
