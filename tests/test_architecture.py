@@ -1,4 +1,4 @@
-"""The house rules that no linter knows: who may import whom, what stays out of the code, what agrees with what."""
+"""The plan of the house: who may import whom, what stays out of texts, what agrees with what."""
 
 from __future__ import annotations
 
@@ -8,13 +8,11 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ("gp3d_core", "synthetic", "blender_addon")
+from tests.support.source_tree import PACKAGES, ROOT, imports_of, modules, path_of
 
 # Every room of gp3d_core may import the rooms that stand before it.
 FLOORS = (
@@ -62,16 +60,6 @@ ALLOWED = {
 BLENDER = {"bmesh", "bpy", "blenderproc", "cv2", "mathutils"}
 BLENDER_FILES = {"synthetic/blender_scene.py"}
 
-LONGEST_FILE = 400
-LONGEST_FUNCTION = 70
-FORBIDDEN_CALLS = {"eval", "exec", "os.system", "torch.load", "yaml.load"}
-FORBIDDEN_IMPORTS = {"dill", "marshal", "pickle", "shelve"}
-FOREIGN_WEIGHTS = (
-    "gp3d_core.networks.foreign_weights"  # the one module that may read what torch saved, tensors only
-)
-FORBIDDEN_METHODS = {"extractall"}
-FORBIDDEN_NAMES = {"common", "helpers", "misc", "util", "utils"}
-
 TEXT_SUFFIXES = {".cff", ".md", ".py", ".sh", ".toml", ".txt", ".yaml", ".yml"}
 TEXT_FILES = {"Makefile", "run"}
 LINKABLE = (
@@ -85,46 +73,6 @@ LINKABLE = (
 )
 PRIVATE_PATH = re.compile(r"(?<![\w.$}])/(?:home|mnt|opt|root|tmp|work)/\w")
 UNFINISHED = re.compile(r"\b(?:TO" + r"DO|FIX" + r"ME|X" + r"XX)\b")
-
-
-@cache
-def modules() -> dict[str, ast.Module]:
-    """Syntax trees of everything in the packages, by dotted name ("synthetic", "gp3d_core.ops.checks", ...)."""
-    trees = {}
-    for package in PACKAGES:
-        for path in sorted((ROOT / package).rglob("*.py")):
-            parts = path.relative_to(ROOT).with_suffix("").parts
-            name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-            trees[name] = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
-    return trees
-
-
-def path_of(module: str) -> Path:
-    """The file of a dotted name."""
-    path = ROOT.joinpath(*module.split("."))
-    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-
-
-def imports_of(module: str) -> Iterator[str]:
-    """Dotted names that `module` imports anywhere, late imports and imports for type checking included."""
-    for node in ast.walk(modules()[module]):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            # an extension does not know under which name it is installed, so that its own imports are relative
-            inside = module.startswith("blender_addon")
-            assert inside or node.level == 0, f"{module}, line {node.lineno}: imports are absolute"
-            source = absolute(node, module)
-            for alias in node.names:
-                name = f"{source}.{alias.name}"
-                yield name if name in modules() else source
-
-
-def absolute(node: ast.ImportFrom, module: str) -> str:
-    """The dotted name of what names are taken from; imports go no higher than the module's own top package."""
-    parts = module.split(".") + ["__init__"] * (path_of(module).name == "__init__.py")
-    assert node.level < len(parts), f"{module}, line {node.lineno}: the import leaves the package"
-    return ".".join(filter(None, [*(parts[: -node.level] if node.level else []), node.module]))
 
 
 def text_files() -> Iterator[Path]:
@@ -222,71 +170,6 @@ def test_package_imports_only_what_it_may(package: str) -> None:
         and not (top in BLENDER and str(path_of(name).relative_to(ROOT)) in BLENDER_FILES)
     ]
     assert not strangers
-
-
-def calls(tree: ast.AST) -> Iterator[tuple[ast.Call, str]]:
-    """Calls with the dotted text of what is called."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call):
-            yield node, ast.unparse(node.func)
-
-
-@pytest.mark.parametrize("module", sorted(modules()))
-def test_module_keeps_the_rules_of_safety(module: str) -> None:
-    tree = modules()[module]
-    assert not {name.split(".")[0] for name in imports_of(module)} & FORBIDDEN_IMPORTS
-    for call, name in calls(tree):
-        where = f"{module}, line {call.lineno}: {name}"
-        options = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
-        if name == "torch.load" and module == FOREIGN_WEIGHTS:
-            assert options.get("weights_only") == "True", f"{where} needs weights_only=True"
-            continue
-        assert name not in FORBIDDEN_CALLS, where
-        assert name.split(".")[-1] not in FORBIDDEN_METHODS, where
-        assert options.get("shell", "False") == "False", where
-        if name in ("np.load", "numpy.load"):
-            assert options.get("allow_pickle") == "False", f"{where} needs allow_pickle=False"
-
-
-@pytest.mark.parametrize("module", sorted(modules()))
-def test_module_is_plain_python(module: str) -> None:
-    for node in ast.walk(modules()[module]):
-        where = f"{module}, line {getattr(node, 'lineno', 0)}"
-        if isinstance(node, ast.ImportFrom):
-            assert all(alias.name != "*" for alias in node.names), f"{where}: star import"
-        if isinstance(node, ast.ExceptHandler):
-            caught = "" if node.type is None else ast.unparse(node.type)
-            raises = any(isinstance(inner, ast.Raise) for inner in ast.walk(node))
-            assert raises or caught not in ("", "Exception", "BaseException"), f"{where}: catches everything"
-        assert not isinstance(node, ast.Global), f"{where}: global variable"
-        assert not isinstance(node, ast.Assert), f"{where}: raise ValueError or TypeError instead of assert"
-
-
-@pytest.mark.parametrize("module", sorted(modules()))
-def test_module_is_short(module: str) -> None:
-    lines = path_of(module).read_text(encoding="utf-8").count("\n")
-    assert lines <= LONGEST_FILE, f"{module} has {lines} lines"
-    assert module.split(".")[-1] not in FORBIDDEN_NAMES, f"{module}: name it after its concept"
-    for node in ast.walk(modules()[module]):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            length = (node.end_lineno or node.lineno) - node.lineno + 1
-            assert length <= LONGEST_FUNCTION, f"{module}.{node.name} has {length} lines"
-
-
-def test_files_of_tests_are_short() -> None:
-    lengths = {path: path.read_text("utf-8").count("\n") for path in (ROOT / "tests").rglob("*.py")}
-    long = [f"{path.relative_to(ROOT)} has {n} lines" for path, n in lengths.items() if n > LONGEST_FILE]
-    assert not long
-
-
-@pytest.mark.parametrize("module", sorted(modules()))
-def test_module_hints_every_argument_and_result(module: str) -> None:
-    for node in ast.walk(modules()[module]):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
-            bare = [a.arg for a in arguments if a.annotation is None and a.arg not in ("self", "cls")]
-            assert not bare, f"{module}.{node.name}: no type for {bare}"
-            assert node.returns is not None, f"{module}.{node.name}: no type of the result"
 
 
 @pytest.mark.parametrize(
