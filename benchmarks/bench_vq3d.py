@@ -18,7 +18,7 @@ from benchmarks.measuring import Rows, tf32, timed
 from gp3d_core.distributed import World, pick_device
 from gp3d_core.vq3d.config import Vq3dConfig
 from gp3d_core.vq3d.presets import resolve
-from gp3d_core.vq3d.rendering.views import input_pose
+from gp3d_core.vq3d.rendering.views import input_pose, to_image
 from gp3d_core.vq3d.training.novel_views import NovelView
 from gp3d_core.vq3d.training.objective import Pictures
 from gp3d_core.vq3d.training.tokenizer import TokenizerState, build_tokenizer_state, train_step
@@ -102,9 +102,8 @@ def made_up(config: Vq3dConfig, device: torch.device) -> Pictures:
         torch.rand(count, 3, side, side, device=device),
         torch.rand(count, side, side, device=device),
     )
-    return Pictures(
-        images, target, NovelView(input_pose(count, device), images, target, torch.ones_like(target))
-    )
+    other = NovelView(input_pose(count, device), images, target, torch.ones_like(target))
+    return Pictures(to_image(images), target, other)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from gp3d_core.vq3d.files.prior_file import load_prior
 from gp3d_core.vq3d.files.tokenizer_file import find_tokenizer, load_tokenizer
 from gp3d_core.vq3d.models.prior import Sampling
 from gp3d_core.vq3d.scenes.editing import Choice, Motion, along, choose_region, insert, move, remove
-from gp3d_core.vq3d.scenes.figures import look, to_picture
+from gp3d_core.vq3d.scenes.figures import render_pair, to_picture
 from gp3d_core.vq3d.scenes.reconstruction import read_picture, reconstruct, scenes_of_codes
 from gp3d_core.vq3d.scenes.scenefile import Scene
 from gp3d_core.vq3d.training.validation import load_images
@@ -42,12 +42,12 @@ Row = tuple[str, list[np.ndarray]]
 
 def colours(scenes: list[Scene], yaw: float = 0.0) -> list[np.ndarray]:
     """What each scene looks like."""
-    return [look(scene, yaw, resolution=TILE)[0] for scene in scenes]
+    return [render_pair(scene, yaw, resolution=TILE)[0] for scene in scenes]
 
 
 def disparities(scenes: list[Scene], yaw: float = 0.0) -> list[np.ndarray]:
     """How near everything is, light where near."""
-    return [look(scene, yaw, resolution=TILE)[1] for scene in scenes]
+    return [render_pair(scene, yaw, resolution=TILE)[1] for scene in scenes]
 
 
 def generated(prior_path: Path) -> list[Row]:
@@ -134,9 +134,12 @@ def ablated(folder: Path, test: Path) -> list[Row]:
         mode for mode in ("point", "accum", "none", "dsnerf", "urf") if (folder / mode / "snapshots").is_dir()
     ]
     scenes = [reconstruct(load_tokenizer(newest_snapshot(folder / mode)), image, mode) for mode in modes]
-    fronts = [to_picture(image), *(picture for scene in scenes for picture in look(scene, resolution=TILE))]
+    fronts = [
+        to_picture(image),
+        *(picture for scene in scenes for picture in render_pair(scene, resolution=TILE)),
+    ]
     blank = np.full_like(to_picture(image), 255)
-    sides = [blank, *(picture for scene in scenes for picture in look(scene, TURN, resolution=TILE))]
+    sides = [blank, *(picture for scene in scenes for picture in render_pair(scene, TURN, resolution=TILE))]
     return [
         (f"input, then depth losses {', '.join(modes)} after 8000 pictures: colour and disparity", fronts),
         (f"turned by +{TURN:.0f} degrees", sides),

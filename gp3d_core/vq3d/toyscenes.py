@@ -36,7 +36,7 @@ Array = npt.NDArray[np.float64]
 class ToyScene:
     """One scene: the `floor` is at y = −floor, the `wall` at z = −wall; colours are rgb in [0, 1].
 
-    The second thing stands on the ground like the first and is a ball, or a cube turned by `turn` radians.
+    The second object stands on the ground like the first and is a ball, or a cube turned by `turn` radians.
     """
 
     floor: float
@@ -44,7 +44,7 @@ class ToyScene:
     ball: Array  # centre x, z and radius
     obj: Array  # centre x, z and radius, or half a side
     turn: float | None
-    colours: Array  # [5,3]: ball, thing, two of the ground, wall
+    colours: Array  # [5,3]: ball, object, two of the ground, wall
     label: int
 
     @property
@@ -81,7 +81,7 @@ def cast(
     origins, directions = pixel_rays(pose[None].double(), fov, resolution)
     origin, rays = origins[0, 0].numpy(), directions[0].numpy()
     rays = rays / np.linalg.norm(rays, axis=1, keepdims=True)
-    hits = [_ball(scene, scene.ball, origin, rays), _thing(scene, origin, rays)]
+    hits = [_ball(scene, scene.ball, origin, rays), _second(scene, origin, rays)]
     hits += [_plane(origin, rays, 1, -scene.floor), _plane(origin, rays, 2, -scene.wall)]
     distances = np.stack([distance for distance, _ in hits])
     first = distances.argmin(axis=0)
@@ -108,8 +108,8 @@ def _ball(scene: ToyScene, ball: Array, origin: Array, rays: Array) -> tuple[Arr
     return distance, (surface - centre) / radius
 
 
-def _thing(scene: ToyScene, origin: Array, rays: Array) -> tuple[Array, Array]:
-    """The second thing: a ball, or a cube by the slabs of its own frame."""
+def _second(scene: ToyScene, origin: Array, rays: Array) -> tuple[Array, Array]:
+    """The second object: a ball, or a cube by the slabs of its own frame."""
     if scene.turn is None:
         return _ball(scene, scene.obj, origin, rays)
     x, z, half = scene.obj

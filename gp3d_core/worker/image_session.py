@@ -14,7 +14,7 @@ from gp3d_core.hashing import digest
 from gp3d_core.pretrained import NAME, PretrainedError
 from gp3d_core.signals import Progress
 from gp3d_core.vq3d.files.tokenizer_file import TokenizerSnapshot, find_tokenizer, load_tokenizer
-from gp3d_core.vq3d.scenes.figures import beside
+from gp3d_core.vq3d.scenes.figures import side_by_side
 from gp3d_core.vq3d.scenes.mesh import SceneMeshOptions, mesh_of, recipe_of
 from gp3d_core.vq3d.scenes.reconstruction import read_picture, reconstruct
 from gp3d_core.vq3d.scenes.scenefile import Scene, load_scene
@@ -31,7 +31,6 @@ class ImageSession:
     def __init__(self, device: str) -> None:
         self._device = device
         self._snapshot: TokenizerSnapshot | None = None
-        self._known = ("", "")  # path and hash of what is loaded
 
     def mesh(self, options: Mapping[str, Any], progress: Progress, publish: Publish) -> None:
         """Makes and writes the mesh and the view, then calls `publish` as `ModelSession.mesh` does.
@@ -54,7 +53,7 @@ class ImageSession:
             "tokenizer_name": tokenizer["name"],
         }
         recipe = made_of | recipe_of(scene, chosen, facts)
-        view = Image.fromarray(beside(scene, resolution=_VIEW))
+        view = Image.fromarray(side_by_side(scene, resolution=_VIEW))
 
         def tell(move: Callable[[], None], result: Mapping[str, Any]) -> None:
             publish(move, {**result, "tokenizer": tokenizer})
@@ -69,7 +68,7 @@ class ImageSession:
         snapshot = self._open(Path(named))
         image = read_picture(path, snapshot.config.training.resolution)
         name = NAME if named == NAME else snapshot.path.name
-        known = {"name": name, "path": str(snapshot.path.absolute()), "sha256": self._known[1][:12]}
+        known = {"name": name, "path": str(snapshot.path.absolute()), "sha256": snapshot.digest[:12]}
         return reconstruct(snapshot, image, path.name), known
 
     def _open(self, path: Path) -> TokenizerSnapshot:
@@ -78,7 +77,7 @@ class ImageSession:
         except PretrainedError:
             said = "this gp3d brings no VQ3D tokenizer, and none was named"
             raise Problem("E_NO_WEIGHTS", said, "Choose one; docs/vq3d.md says how to train it.") from None
-        known = (str(file), digest(file) if file.is_file() else "")
-        if self._snapshot is None or known != self._known:
-            self._snapshot, self._known = load_tokenizer(file, pick_device(self._device)), known
-        return self._snapshot
+        snapshot, found = self._snapshot, digest(file) if file.is_file() else ""
+        if snapshot is None or (snapshot.path, snapshot.digest) != (file, found):
+            snapshot = self._snapshot = load_tokenizer(file, pick_device(self._device))
+        return snapshot

@@ -43,10 +43,12 @@ def _numbers(count: int) -> Callable[[str], tuple[float, ...]]:
 
 
 def _add_choice(parser: argparse.ArgumentParser, of_what: str) -> None:
-    """Which thing is meant, in one of three ways."""
+    """Which object is meant, in one of three ways."""
     add = parser.add_mutually_exclusive_group(required=True).add_argument
-    add("--mask", type=Path, metavar="PICTURE", help=f"white where the thing is, in the picture of {of_what}")
-    part = "what stands out in this part of it, from 0 to 1: leave some room around the thing"
+    add(
+        "--mask", type=Path, metavar="PICTURE", help=f"white where the object is, in the picture of {of_what}"
+    )
+    part = "what stands out in this part of it, from 0 to 1: leave some room around the object"
     add("--region", type=_numbers(4), metavar="L,T,R,B", help=part)
     add("--box", type=_numbers(6), metavar="X,Y,Z,X,Y,Z", help="what is between two corners in space")
     out = "the new scene in .safetensors, with a picture beside it in .view.png"
@@ -54,7 +56,7 @@ def _add_choice(parser: argparse.ArgumentParser, of_what: str) -> None:
 
 
 def _add_reach(parser: argparse.ArgumentParser) -> None:
-    reach = "how deep the thing is behind what is seen of it, as a share of all depths (default 0.25)"
+    reach = "how deep the object is behind what is seen of it, as a share of all depths (default 0.25)"
     parser.add_argument("--reach", type=number(float, 0.001, 1), default=0.25, help=reach)
 
 
@@ -67,10 +69,10 @@ def _add_motion(parser: argparse.ArgumentParser) -> None:
 
 def _add_insert(verbs: argparse._SubParsersAction) -> None:
     parser = verbs.add_parser(
-        "insert", help="a thing of scene B into scene A, hiding and hidden as it should"
+        "insert", help="an object of scene B into scene A, hiding and hidden as it should"
     )
     parser.add_argument("scene", type=Path, metavar="A", help="scene file")
-    parser.add_argument("other", type=Path, metavar="B", help="scene file that has the thing")
+    parser.add_argument("other", type=Path, metavar="B", help="scene file that has the object")
     _add_choice(parser, "B")
     _add_reach(parser)
     _add_motion(parser)
@@ -82,7 +84,7 @@ _BEHIND = "Behind it shows what the scene has there: nothing is made up, so shad
 
 
 def _add_remove(verbs: argparse._SubParsersAction) -> None:
-    parser = verbs.add_parser("remove", help="a thing out of a scene", description=_BEHIND)
+    parser = verbs.add_parser("remove", help="an object out of a scene", description=_BEHIND)
     parser.add_argument("scene", type=Path, help="scene file")
     _add_choice(parser, "the scene")
     add_views(parser)
@@ -90,7 +92,7 @@ def _add_remove(verbs: argparse._SubParsersAction) -> None:
 
 
 def _add_move(verbs: argparse._SubParsersAction) -> None:
-    parser = verbs.add_parser("move", help="a thing of a scene to another place in it", description=_BEHIND)
+    parser = verbs.add_parser("move", help="an object of a scene to another place in it", description=_BEHIND)
     parser.add_argument("scene", type=Path, help="scene file")
     _add_choice(parser, "the scene")
     _add_reach(parser)
@@ -120,7 +122,7 @@ def _insert(options: argparse.Namespace) -> int:
 
     scene, other = open_scene(options.scene, options), open_scene(options.other, options)
     made = insert(scene, other, _chosen(other, options, options.reach), _motion(options))
-    heads = [("A", scene.source), ("B", other.source), ("B's thing in A",)]
+    heads = [("A", scene.source), ("B", other.source), ("B's object in A",)]
     return _keep([scene, other, made], heads, options)
 
 
@@ -150,7 +152,7 @@ def _interpolate(options: argparse.Namespace) -> int:
     from gp3d_core.generation.video import save_film
     from gp3d_core.visualization import save_picture, sheet
     from gp3d_core.vq3d.scenes.editing import along, blend
-    from gp3d_core.vq3d.scenes.figures import look, still_frames
+    from gp3d_core.vq3d.scenes.figures import render_pair, still_frames
 
     if options.out.suffix == ".safetensors":
         made = blend(scene, other, options.at, options.kind)
@@ -158,7 +160,7 @@ def _interpolate(options: argparse.Namespace) -> int:
         return _keep([scene, other, made], heads, options)
     if options.out.suffix.lower() == ".png":
         steps = along(scene, other, options.frames or 7, options.kind)
-        seen = [look(step, resolution=options.resolution) for step in steps]
+        seen = [render_pair(step, resolution=options.resolution) for step in steps]
         rows = [("from A to B", [c for c, _ in seen]), ("disparity", [d for _, d in seen])]
         between = [(f"{k / (len(steps) - 1):.2f}",) for k in range(1, len(steps) - 1)]
         heads = [("A", scene.source), *between, ("B", other.source)]
@@ -191,7 +193,7 @@ def _chosen(scene: Scene, options: argparse.Namespace, reach: float = 0.25) -> R
     region = choose_region(scene, Choice(options.mask, options.box, options.region or WHOLE, reach))
     share = share_of(scene, region)
     remark = (
-        "" if _FEW <= share <= _MANY else "; is that all of it?" if share < _FEW else "; is that one thing?"
+        "" if _FEW <= share <= _MANY else "; is that all of it?" if share < _FEW else "; is that one object?"
     )
     print(f"chosen: {share:.1%} of the picture{remark}".replace("%", " %"), file=sys.stderr)
     return region

@@ -226,14 +226,14 @@ def _orbit(options: argparse.Namespace) -> int:
 
     from gp3d_core.generation.video import save_film
     from gp3d_core.visualization import save_picture
-    from gp3d_core.vq3d.scenes.figures import beside, orbit_frames
+    from gp3d_core.vq3d.scenes.figures import orbit_frames, side_by_side
 
     size, still = options.resolution, options.out.suffix.lower() == ".png"
     yaw = (0.0 if still else 15.0) if options.yaw is None else options.yaw
     pitch = (0.0 if still else 5.0) if options.pitch is None else options.pitch
     if still:
         options.out.parent.mkdir(parents=True, exist_ok=True)
-        turned = beside(scene, yaw, pitch, dolly=options.dolly, resolution=size)
+        turned = side_by_side(scene, yaw, pitch, dolly=options.dolly, resolution=size)
         save_picture(Image.fromarray(turned), options.out)
     else:
         frames = orbit_frames(scene, yaw=yaw, pitch=pitch, count=options.frames, resolution=size)
@@ -285,9 +285,9 @@ def _or_word(read: Callable[[str], Any], *words: str) -> Callable[[str], Any]:
 
 def _check_mesh(out: Path, options: argparse.Namespace) -> None:
     """An OBJ file comes with a texture and its material beside it, which must not replace other files."""
-    beside = [out.with_suffix(".png"), out.with_suffix(".mtl")] if out.suffix == ".obj" else []
-    spare_inputs([out, *beside], [options.scene])
-    strange = [path for path in beside if path.exists() and not out.exists()]
+    side_by_side = [out.with_suffix(".png"), out.with_suffix(".mtl")] if out.suffix == ".obj" else []
+    spare_inputs([out, *side_by_side], [options.scene])
+    strange = [path for path in side_by_side if path.exists() and not out.exists()]
     if strange:
         raise UsageError(f"{strange[0]} is there, and is no part of {out.name}; give another --out")
 

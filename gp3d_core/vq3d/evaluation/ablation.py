@@ -21,7 +21,7 @@ from gp3d_core.visualization import save_picture, sheet
 from gp3d_core.vq3d.config import Vq3dConfig
 from gp3d_core.vq3d.evaluation.run import Request, Subject, novel_scores, pictures_of, reconstruction_scores
 from gp3d_core.vq3d.files.tokenizer_file import load_tokenizer
-from gp3d_core.vq3d.scenes.figures import look, to_picture
+from gp3d_core.vq3d.scenes.figures import render_pair, to_picture
 from gp3d_core.vq3d.scenes.reconstruction import reconstruct
 from gp3d_core.vq3d.scenes.scenefile import Scene
 from gp3d_core.vq3d.training.tokenizer import start_tokenizer_training
@@ -97,7 +97,7 @@ def table(outcomes: Sequence[Outcome]) -> str:
 def _sheet(outcomes: Sequence[Outcome], image: np.ndarray) -> Image.Image:
     rows = []
     for yaw in (0.0, _TURN):
-        seen = [look(outcome.scene, yaw, resolution=_SHOWN) for outcome in outcomes]
+        seen = [render_pair(outcome.scene, yaw, resolution=_SHOWN) for outcome in outcomes]
         names = ", ".join(outcome.mode for outcome in outcomes)
         rows.append((f"input, then {names}: yaw {yaw:g}", [image, *(colour for colour, _ in seen)]))
         rows.append(("disparity", [np.full_like(image, 255), *(disparity for _, disparity in seen)]))
@@ -108,5 +108,5 @@ def _film(outcomes: Sequence[Outcome]) -> Iterator[np.ndarray]:
     """Frames with a column a mode: colour above disparity, swinging from side to side."""
     for k in tqdm(range(_FRAMES), desc="film", unit="frame", file=sys.stderr, disable=None):
         yaw = _TURN * math.sin(2 * math.pi * k / _FRAMES)
-        seen = [np.concatenate(look(o.scene, yaw, resolution=_SHOWN), axis=0) for o in outcomes]
+        seen = [np.concatenate(render_pair(o.scene, yaw, resolution=_SHOWN), axis=0) for o in outcomes]
         yield np.concatenate(seen, axis=1)

@@ -40,8 +40,8 @@ class Namer:
         )
 
     def share(self, images: Tensor, names: Sequence[str]) -> float:
-        """Share of the `images` [N,3,R,R] in [0, 1] that it calls by their `names`."""
-        pictures = torch.from_numpy(rgb_to_uint8(images * 2 - 1)).permute(0, 3, 1, 2)
+        """Share of the `images` [N,3,R,R] in [-1, 1] that it calls by their `names`."""
+        pictures = torch.from_numpy(rgb_to_uint8(images)).permute(0, 3, 1, 2)
         answers = classify(self.network, pictures).tolist()
         return fmean(self.names[answer] == name for answer, name in zip(answers, names, strict=True))
 
@@ -97,5 +97,5 @@ def _from_all_sides(namer: Namer, scenes: Sequence[Scene], names: Sequence[str])
 
 
 def _seen(scenes: Sequence[Scene], yaw: float) -> Tensor:
-    """What the scenes look like [N,3,R,R] in [0, 1], turned by `yaw` degrees."""
-    return torch.cat([scene.view(yaw).rgb.cpu() for scene in scenes])
+    """What the scenes look like, images [N,3,R,R] in [-1, 1], turned by `yaw` degrees."""
+    return torch.cat([scene.view(yaw).images.cpu() for scene in scenes])

@@ -194,7 +194,7 @@ def frechet_scores(subject: Subject, network: FeatureNetwork, seed: int) -> list
     """Fréchet distances of reconstructions, and of the prior's samples, from three sides, to the pictures."""
     images = load_images(subject.dataset, subject.numbers)
     device = next(subject.tokenizer.tokenizer.parameters()).device
-    real = fit_gaussian(network(to_uint8(some.to(device) * 2 - 1))[0] for some in images.split(_BATCH))
+    real = fit_gaussian(network(to_uint8(some.to(device)))[0] for some in images.split(_BATCH))
     scores = []
     for kind, scenes in _kinds(subject, images, seed):
         for camera, yaw in _YAWS.items():
@@ -233,8 +233,8 @@ def _dreamt(prior: PriorSnapshot, count: int, seed: int) -> Tensor:
 def _seen(scenes: list[Scene], yaw: float, network: FeatureNetwork) -> Gaussian:
     def portions() -> Iterator[Tensor]:
         for k in range(0, len(scenes), _BATCH):
-            views = torch.cat([scene.view(yaw).rgb for scene in scenes[k : k + _BATCH]])
-            yield network(to_uint8(views * 2 - 1))[0]
+            views = torch.cat([scene.view(yaw).images for scene in scenes[k : k + _BATCH]])
+            yield network(to_uint8(views))[0]
 
     return fit_gaussian(portions())
 
@@ -308,7 +308,7 @@ def _about(subject: Subject, request: Request) -> dict[str, Any]:
     prior = None if subject.prior is None else digest(subject.prior.path)
     return {
         "snapshot": snapshot.path.name,
-        "snapshot_sha256": digest(snapshot.path),
+        "snapshot_sha256": snapshot.digest,
         "prior_sha256": prior,
         "nimg": snapshot.nimg,
         "preset": snapshot.config.preset,

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from torch import nn
 
-from gp3d_core.hashing import digest
 from gp3d_core.snapshots.metadata import SnapshotError, kind_of
 from gp3d_core.vq3d.files.prior_file import FORMAT as PRIOR
 from gp3d_core.vq3d.files.prior_file import load_prior, save_prior
@@ -29,7 +28,7 @@ def ship(file: Path, out: Path) -> None:
     if kind_of(file) == PRIOR:
         prior = load_prior(file)
         _halve(prior.prior, file)
-        save_prior(out, prior.prior, prior.config, prior.classes, prior.nimg, digest(prior.tokenizer.path))
+        save_prior(out, prior.prior, prior.config, prior.classes, prior.nimg, prior.tokenizer.digest)
     else:
         tokenizer = load_tokenizer(file)
         _halve(tokenizer.tokenizer, file)

@@ -17,7 +17,6 @@ from torch import Tensor
 from gp3d_core.atomic import replacing
 from gp3d_core.config.schema import to_dict
 from gp3d_core.datasets.imagenet import class_records, find_class
-from gp3d_core.hashing import digest
 from gp3d_core.pretrained import NAME, vq3d_prior
 from gp3d_core.rng import generator_for
 from gp3d_core.snapshots.metadata import SnapshotError, read_header
@@ -123,7 +122,7 @@ def load_prior(
     source = _tokenizer_of(file) if tokenizer is None else tokenizer
     source = find_tokenizer(source)
     snapshot = load_tokenizer(source, device)
-    if (found := digest(source)) != spoken:
+    if (found := snapshot.digest) != spoken:
         raise SnapshotError(
             f"{file} speaks the codes of tokenizer {spoken[:12]}, {source} is {found[:12]}; "
             "name the one that it was trained on"

@@ -11,6 +11,7 @@ from torch import nn
 
 from gp3d_core.config.schema import to_dict
 from gp3d_core.datasets.imagenet import class_records
+from gp3d_core.hashing import digest
 from gp3d_core.pretrained import NAME, vq3d_tokenizer
 from gp3d_core.snapshots.metadata import SnapshotError, read_header
 from gp3d_core.snapshots.run_folder import newest_snapshot
@@ -25,7 +26,7 @@ FORMAT = "gp3d-vq3d"
 class TokenizerSnapshot:
     """A tokenizer ready to use: evaluation mode, no gradients, with what it was trained on.
 
-    classes: records as in dataset.json ("label", "name", ...), [] without labels.
+    classes: records as in dataset.json ("label", "name", ...), [] without labels. digest: SHA-256 of the file.
     """
 
     tokenizer: Tokenizer
@@ -33,6 +34,7 @@ class TokenizerSnapshot:
     classes: list[dict[str, Any]]
     nimg: int
     path: Path
+    digest: str
 
 
 def save_tokenizer(
@@ -75,4 +77,4 @@ def load_tokenizer(path: str | Path, device: torch.device | str = "cpu") -> Toke
     tokenizer = Tokenizer(config)
     fill_module(tokenizer, tensors, path)
     tokenizer.to(device).eval().requires_grad_(False)
-    return TokenizerSnapshot(tokenizer, config, classes, nimg, path)
+    return TokenizerSnapshot(tokenizer, config, classes, nimg, path, digest(path))

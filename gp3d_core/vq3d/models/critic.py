@@ -16,6 +16,7 @@ from gp3d_core.networks.discriminator import minibatch_std
 from gp3d_core.networks.layers import EqualisedConv, EqualisedLinear
 from gp3d_core.ops.checks import check_shape
 from gp3d_core.vq3d.config import Vq3dConfig
+from gp3d_core.vq3d.rendering.views import to_image
 
 _LAST = 4  # pixels a side after the last block
 
@@ -102,9 +103,9 @@ class Critics(nn.Module):
         Disparity is averaged over 3 × 3 pixels, since that of real pictures is smoother or has other edges.
         """
         if not self.rgbd:
-            return rgb * 2 - 1
+            return to_image(rgb)
         soft = F.avg_pool2d(F.pad(disparity[:, None], [1] * 4, mode="replicate"), 3, stride=1)
-        return torch.cat([rgb, soft], dim=1) * 2 - 1
+        return to_image(torch.cat([rgb, soft], dim=1))
 
 
 def width_at(config: Vq3dConfig, resolution: int) -> int:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from gp3d_core.errors import GP3DError
+from gp3d_core.vq3d.rendering.views import to_image
 
 
 class PerceptionError(GP3DError):
@@ -21,7 +22,7 @@ def feature_distance(fake: Sequence[Tensor], real: Sequence[Tensor]) -> Tensor:
 
 
 def open_lpips(device: torch.device) -> Callable[[Tensor, Tensor], Tensor]:
-    """LPIPS with VGG: a function of two batches [B,3,h,h] in [0, 1] that returns their mean distance.
+    """LPIPS with VGG: a function of the radiance [B,3,h,h] in [0, 1] of two batches that returns their mean distance.
 
     Raises PerceptionError where the package or its weights are missing.
     """
@@ -36,7 +37,7 @@ def open_lpips(device: torch.device) -> Callable[[Tensor, Tensor], Tensor]:
         ) from error
 
     def distance(fake: Tensor, real: Tensor) -> Tensor:
-        mean: Tensor = network(fake * 2 - 1, real * 2 - 1).mean()
+        mean: Tensor = network(to_image(fake), to_image(real)).mean()
         return mean
 
     return distance

@@ -45,7 +45,7 @@ class Tokenizer(nn.Module):
         self.field_decoder = FieldDecoder(config.decoder)
 
     def encode(self, images: Tensor, *, rounded: bool = True) -> Encoding:
-        """Codes of `images` [B,3,R,R] in [0, 1], R = training.resolution; tokens in raster order.
+        """Codes of `images` [B,3,R,R] in [-1, 1], R = training.resolution; tokens in raster order.
 
         With `rounded` False vectors are not moved to their codes, as early in training.
         """

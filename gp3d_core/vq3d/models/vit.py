@@ -81,8 +81,8 @@ class Encoder(nn.Module):
         self.centre = nn.BatchNorm1d(config.codebook.width, affine=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Points [B,N,c], not yet on the sphere, of `images` [B,3,R,R] in [0, 1]."""
-        patches = F.unfold(images * 2 - 1, self.patch, stride=self.patch).transpose(1, 2)
+        """Points [B,N,c], not yet on the sphere, of `images` [B,3,R,R] in [-1, 1]."""
+        patches = F.unfold(images, self.patch, stride=self.patch).transpose(1, 2)
         x = self.embed(patches) + self.positions
         for block in self.blocks:
             x = block(x)

@@ -3,6 +3,8 @@
 World: the house's frame, right-handed, y up. The input camera sits at (0, 0, 1) and looks along −z, so that the origin
 has depth 1. Poses are cam2world [B,4,4]: columns right, up, backward, position. Rays have unit *z* in the camera's
 frame, so t is z-depth and D = 1/t inverse depth; optical lengths are multiplied by the ray's length.
+Images are in [-1, 1], as everywhere. Colours of fields, and what rays add up of them, are radiance: rgb in [0, 1], 0
+black, so that nothing along a ray adds nothing. `to_image` and `to_radiance` stand between the two.
 Letters: B batch, h pixels a side, R = h² rays (top row first), S samples of a ray.
 """
 
@@ -27,6 +29,16 @@ _JITTER = 0.45  # of an interval, that its borders move by at most, so that they
 Field = Callable[[Tensor], tuple[Tensor, Tensor]]  # points [B,N,3] → rgb [B,N,3] in [0, 1], sigma [B,N,1]
 
 
+def to_image(rgb: Tensor) -> Tensor:
+    """Values of an image, in [-1, 1], of radiance in [0, 1], any shape."""
+    return rgb * 2 - 1
+
+
+def to_radiance(image: Tensor) -> Tensor:
+    """Radiance in [0, 1] of values of an image, in [-1, 1], any shape; exact for those of 8-bit images."""
+    return (image + 1) / 2
+
+
 class View(NamedTuple):
     """What B cameras see: rgb [B,3,h,h] in [0, 1], disparity and its spread along the ray [B,h,h] (inverse depth).
 
@@ -38,6 +50,11 @@ class View(NamedTuple):
     spread: Tensor
     weights: Tensor
     inverse: Tensor
+
+    @property
+    def images(self) -> Tensor:
+        """The views as images [B,3,h,h] in [-1, 1]."""
+        return to_image(self.rgb)
 
 
 def orbit(yaw: Tensor, pitch: Tensor, pivot: Tensor, dolly: Tensor | None = None) -> Tensor:

@@ -37,7 +37,7 @@ WHOLE = (0.0, 0.0, 1.0, 1.0)
 class Choice:
     """What of a scene is meant: a box in space, or else a mask's file (white), or else what stands out in a rectangle.
 
-    `tolerance` is how far the thing may reach from its visible surface, as a share of the range of inverse depth.
+    `tolerance` is how far the object may reach from its visible surface, as a share of the range of inverse depth.
     """
 
     mask: Path | None = None
@@ -48,7 +48,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Motion:
-    """Where a thing goes: turned by `yaw` degrees and scaled about its middle, then moved by `shift`, scene units."""
+    """Where an object goes: turned by `yaw` degrees and scaled about its middle, then moved by `shift`, scene units."""
 
     scale: float = 1.0
     yaw: float = 0.0
@@ -153,6 +153,6 @@ def along(scene: Scene, other: Scene, count: int, kind: Blend = "planes") -> Seq
     return [blend(scene, other, k / max(count - 1, 1), kind) for k in range(count)]
 
 
-def settle(scene: Scene) -> Scene:
+def set_pivot(scene: Scene) -> Scene:
     """The scene with the pivot that its own input view asks for."""
     return replace(scene, pivot=subject_depth(scene.view().disparity[0]))

@@ -18,25 +18,25 @@ from gp3d_core.vq3d.scenes.scenefile import Scene
 YAWS = (-15.0, 0.0, 15.0)
 
 
-def look(
+def render_pair(
     scene: Scene, yaw: float = 0.0, pitch: float = 0.0, *, dolly: float = 1.0, resolution: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Colour and disparity uint8 [R,R,3] of `scene`, turned by `yaw` and `pitch` degrees."""
     view = scene.view(yaw, pitch, dolly=dolly, resolution=resolution)
     disparity = DepthSpace.of(scene.camera).normalise(view.disparity)
-    return rgb_to_uint8(view.rgb * 2 - 1)[0], depth_to_uint8(-disparity[:, None], -1.0, 0.0)[0]
+    return rgb_to_uint8(view.images)[0], depth_to_uint8(-disparity[:, None], -1.0, 0.0)[0]
 
 
-def beside(
+def side_by_side(
     scene: Scene, yaw: float = 0.0, pitch: float = 0.0, *, dolly: float = 1.0, resolution: int | None = None
 ) -> np.ndarray:
     """Colour beside disparity, uint8 [R,2R,3]."""
-    return np.concatenate(look(scene, yaw, pitch, dolly=dolly, resolution=resolution), axis=1)
+    return np.concatenate(render_pair(scene, yaw, pitch, dolly=dolly, resolution=resolution), axis=1)
 
 
 def to_picture(image: Tensor) -> np.ndarray:
-    """Uint8 [R,R,3] of an image [3,R,R] in [0, 1]."""
-    return rgb_to_uint8(image[None] * 2 - 1)[0]
+    """Uint8 [R,R,3] of an image [3,R,R] in [-1, 1]."""
+    return rgb_to_uint8(image[None])[0]
 
 
 def columns(
@@ -54,7 +54,7 @@ def columns(
     rows: list[tuple[str, list[np.ndarray]]] = [] if inputs is None else [("input", list(inputs))]
     object_specs = [(scene, yaw) for yaw in (0.0, *(yaw for yaw in YAWS if yaw)) for scene in scenes]
     bar = tqdm(object_specs, desc="views", unit="view", file=sys.stderr, disable=None)
-    seen = [(yaw, look(scene, yaw, resolution=resolution)) for scene, yaw in bar]
+    seen = [(yaw, render_pair(scene, yaw, resolution=resolution)) for scene, yaw in bar]
     for yaw in dict.fromkeys(yaw for yaw, _ in seen):
         title = "as the input camera sees it" if yaw == 0.0 else f"turned by {yaw:+.0f} degrees"
         rows.append((title, [colour for turn, (colour, _) in seen if turn == yaw]))
@@ -69,10 +69,10 @@ def orbit_frames(
     """`count` frames [R,2R,3] of a loop in front of the scene: yaw·sin and pitch·cos; colour beside disparity."""
     for k in tqdm(range(count), desc="orbit", unit="frame", file=sys.stderr, disable=None):
         turn = 2 * math.pi * k / count
-        yield beside(scene, yaw * math.sin(turn), pitch * math.cos(turn), resolution=resolution)
+        yield side_by_side(scene, yaw * math.sin(turn), pitch * math.cos(turn), resolution=resolution)
 
 
 def still_frames(scenes: Sequence[Scene], *, resolution: int | None = None) -> Iterator[np.ndarray]:
     """One frame [R,2R,3] a scene, from the input camera: colour beside disparity."""
     for scene in tqdm(scenes, desc="frames", unit="frame", file=sys.stderr, disable=None):
-        yield beside(scene, resolution=resolution)
+        yield side_by_side(scene, resolution=resolution)

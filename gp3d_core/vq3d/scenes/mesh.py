@@ -1,7 +1,7 @@
 """Scenes to meshes, through the same extraction, cleaning, simplification, texturing and files as generated objects.
 
 The grid spans what the input camera sees: in the cube [-1, 1]³ x and y are those of the image plane and z is normalised
-inverse depth, from −1 far to +1 near. So all pixels get equally many samples, and near things more depth than far ones,
+inverse depth, from −1 far to +1 near. So all pixels get equally many samples, near objects more depth than far ones,
 which is how the field was learnt. Vertices are then put back into space. What the picture does not show, outside its
 frame or behind the far plane, was never learnt and is no part of the mesh.
 
@@ -27,7 +27,7 @@ from gp3d_core.meshing.pipeline import Coloring
 from gp3d_core.meshing.texture.bake import bake_texture, vertex_colors
 from gp3d_core.signals import Progress, no_progress
 from gp3d_core.vq3d.rendering.depth import DepthSpace
-from gp3d_core.vq3d.rendering.views import RADIUS, Field
+from gp3d_core.vq3d.rendering.views import RADIUS, Field, to_image
 from gp3d_core.vq3d.scenes.editing import WHOLE
 from gp3d_core.vq3d.scenes.scenefile import Scene
 from gp3d_core.vq3d.scenes.segmentation import nearest_in
@@ -68,7 +68,7 @@ class CubeField:
     def __call__(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """Colour as meshes want it, and density after activation."""
         rgb, sigma = self.field(self.to_world(points))
-        return rgb * 2 - 1, sigma
+        return to_image(rgb), sigma
 
     def to_world(self, points: Tensor) -> Tensor:
         """World points [...,3] of points of the cube [...,3]."""
@@ -120,7 +120,7 @@ def backdrop(scene: Scene) -> float | None:
     """Where the backdrop of the picture begins, as a `crop_depth`; None for a scene without one.
 
     Midway between what Otsu's threshold of the inverse depths that the camera sees takes for far and for near, but no
-    nearer than somewhat behind the subject, by which the thing that views turn about is meant.
+    nearer than somewhat behind the subject, by which the object that views turn about is meant.
     """
     inverse = scene.view().disparity[0]
     far = nearest_in(inverse, WHOLE) == 0

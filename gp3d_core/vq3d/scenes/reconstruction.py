@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -11,15 +10,14 @@ import torch
 from torch import Tensor
 
 from gp3d_core.datasets.decoding import Limits, PictureError, decode
-from gp3d_core.hashing import digest
 from gp3d_core.preparation.framing import Fit, frame, place
 from gp3d_core.vq3d.files.tokenizer_file import TokenizerSnapshot
-from gp3d_core.vq3d.scenes.editing import settle
+from gp3d_core.vq3d.scenes.editing import set_pivot
 from gp3d_core.vq3d.scenes.scenefile import Part, Scene
 
 
 def read_picture(path: Path, resolution: int, fit: Fit = "crop") -> Tensor:
-    """The picture at `path`, of any size and mode, as [3,R,R] in [0, 1], R = `resolution`.
+    """The picture at `path`, of any size and mode, as [3,R,R] in [-1, 1], R = `resolution`.
 
     Raises PictureError, with its name, for one that cannot be used, OSError for one that is not there.
     """
@@ -28,12 +26,12 @@ def read_picture(path: Path, resolution: int, fit: Fit = "crop") -> Tensor:
     except PictureError as error:
         raise PictureError(f"{path} {error}") from error
     square = place(picture, frame(picture.width, picture.height, resolution, fit))
-    return torch.from_numpy(np.asarray(square, dtype=np.float32)).permute(2, 0, 1) / 255
+    return torch.from_numpy(np.asarray(square, dtype=np.float32)).permute(2, 0, 1) / 127.5 - 1
 
 
 @torch.no_grad()
 def reconstruct(snapshot: TokenizerSnapshot, image: Tensor, source: str) -> Scene:
-    """The scene of one `image` [3,R,R] in [0, 1]; `source` names it."""
+    """The scene of one `image` [3,R,R] in [-1, 1]; `source` names it."""
     device = next(snapshot.tokenizer.parameters()).device
     codes = snapshot.tokenizer.encode(image[None].to(device)).codes
     return scenes_of_codes(snapshot, codes, [source])[0]
@@ -43,15 +41,9 @@ def reconstruct(snapshot: TokenizerSnapshot, image: Tensor, source: str) -> Scen
 def scenes_of_codes(snapshot: TokenizerSnapshot, codes: Tensor, sources: Sequence[str]) -> list[Scene]:
     """The scenes of `codes` [B,N], one for each of the B `sources`."""
     tokenizer, config = snapshot.tokenizer, snapshot.config
-    planes, hashed = tokenizer.decode(codes), _digest(snapshot.path)
     scenes = []
-    for its_planes, its_codes, source in zip(planes, codes, sources, strict=True):
-        part = Part(its_planes, tokenizer.field_decoder, config.decoder, hashed, source, its_codes)
+    for its_planes, its_codes, source in zip(tokenizer.decode(codes), codes, sources, strict=True):
+        part = Part(its_planes, tokenizer.field_decoder, config.decoder, snapshot.digest, source, its_codes)
         size = config.training.resolution
-        scenes.append(settle(Scene((part,), config.camera, config.render, size, pivot=1.0)))
+        scenes.append(set_pivot(Scene((part,), config.camera, config.render, size, pivot=1.0)))
     return scenes
-
-
-@lru_cache(maxsize=8)
-def _digest(path: Path) -> str:
-    return digest(path)

@@ -1,4 +1,4 @@
-"""Which pixels of a view a thing covers, and what lies around it. Maps are [h,h]: inverse depths, and masks, 0 to 1."""
+"""The pixels that an object covers, and what is around it. Maps [h,h] are inverse depths, or masks from 0 to 1."""
 
 from __future__ import annotations
 
@@ -15,13 +15,11 @@ from gp3d_core.vq3d.scenes.composition import LiftedMask, RegionError
 
 _BINS = 64
 _MIDDLE = (0.25, 0.25, 0.75, 0.75)
-_FOOT = (
-    0.4  # of Otsu's threshold: a thing reaches down to this, where it comes near the ground that it stands on
-)
+_FOOT = 0.4  # of Otsu's threshold: an object reaches down to this, where it comes near the ground that it stands on
 _LEVEL = 100.0  # how much more a filled pixel takes after its row than after its column
-_INTO = 0.12  # share of the nearness of what is around a thing that goes with it: the thing's colour is on that, too
+_INTO = 0.12  # share of the nearness of what is around an object that goes with it: the object's colour is on that, too
 _SOME = 0.1  # of a mask, below it is the noise of a compressed picture
-_DEEP = 0.65  # of the way from a thing to what is behind it, each way from its middle: all of it and some air before
+_DEEP = 0.65  # of the way from an object to what is behind it, each way from its middle: all of it and some air before
 _SHARP = 0.1  # of the depth of a hole, over which it fades out: about one sample of a ray
 
 
@@ -43,7 +41,7 @@ def subject_depth(inverse: Tensor) -> float:
 def outstanding_in(inverse: Tensor, rectangle: Sequence[float]) -> Tensor:
     """A mask of what stands out within a rectangle: nearer than what is around the rectangle would be there.
 
-    So the ground before a thing is no part of it. What is above Otsu's threshold is, and what hangs together with it
+    So the ground before an object is no part of it. What is above Otsu's threshold is, and what hangs together with it
     and is above a part of that. Of the whole picture the outermost pixels are what is around. Raises RegionError for a
     rectangle that holds no pixel.
     """
@@ -77,9 +75,9 @@ def surroundings(inverse: Tensor, hole: Tensor) -> Tensor:
 
 
 def hole_of(obj: LiftedMask) -> LiftedMask:
-    """What has to go so that nothing of `thing` is left: a pixel more on every side, and all before its surroundings.
+    """What has to go so that nothing of `obj` is left: a pixel more on every side, and all before its surroundings.
 
-    The thing's own reach does not matter here: what is inside it and behind its visible surface goes as well.
+    The object's own reach does not matter here: what is inside it and behind its visible surface goes as well.
     """
     mask = _grown(obj.mask)
     around = surroundings(obj.inverse, _grown(mask) > _SOME)

@@ -58,11 +58,11 @@ def draw_views(tokenizer: Tokenizer, pictures: Pictures) -> Image.Image:
     space, count = DepthSpace.of(camera), len(images)
     pivot = pivot_of(target, camera)
     zero = torch.zeros(count, device=images.device)
-    rows = [("picture", list(rgb_to_uint8(images * 2 - 1)))]
+    rows = [("picture", list(rgb_to_uint8(images)))]
     for yaw in (0.0, -camera.yaw, camera.yaw):
         view = tokenizer.render(planes, orbit(zero + yaw, zero, pivot))
         title = "reconstructed" if yaw == 0 else f"yaw {yaw:+.0f}"
-        rows.append((title, list(rgb_to_uint8(view.rgb * 2 - 1))))
+        rows.append((title, list(rgb_to_uint8(view.images))))
         if yaw == 0:
             seen = space.normalise(view.disparity)
             rows.append(("inverse depth", list(depth_to_uint8(-seen[:, None], -1, 0))))

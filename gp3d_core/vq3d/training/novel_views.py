@@ -14,7 +14,7 @@ from torch import Tensor
 
 from gp3d_core.vq3d.config import CameraConfig
 from gp3d_core.vq3d.rendering.depth import DepthSpace
-from gp3d_core.vq3d.rendering.views import input_pose, orbit, pixel_rays
+from gp3d_core.vq3d.rendering.views import input_pose, orbit, pixel_rays, to_radiance
 
 _TINY = 1e-6
 _WHOLE = 1e-3  # of a pixel
@@ -24,12 +24,12 @@ _WHOLE = 1e-3  # of a pixel
 class NovelView:
     """B cameras with poses [B,4,4], and what is known of their views, pixel by pixel.
 
-    images [B,3,R,R] in [0, 1]; target [B,R,R], normalised inverse depth, 1 near; known [B,R,R], 1 where both are known
+    rgb [B,3,R,R] in [0, 1]; target [B,R,R], normalised inverse depth, 1 near; known [B,R,R], 1 where both are known
     and 0 where nothing is. None for views of which nothing is known at all.
     """
 
     poses: Tensor
-    images: Tensor | None = None
+    rgb: Tensor | None = None
     target: Tensor | None = None
     known: Tensor | None = None
 
@@ -52,8 +52,9 @@ def pivot_of(target: Tensor, camera: CameraConfig) -> Tensor:
 
 @torch.no_grad()
 def warp(images: Tensor, target: Tensor, poses: Tensor, camera: CameraConfig) -> NovelView:
-    """Pictures `images` [B,3,R,R] of the input camera, moved by their depth `target` [B,R,R] to cameras at `poses`.
+    """What is known of the views from `poses` [B,4,4]: `images` [B,3,R,R] in [-1, 1], moved by their depth.
 
+    `target` [B,R,R] is that depth, normalised inverse, from the input camera.
     Every pixel goes to the four pixels around its place in the novel view. Where several meet, the nearest to the
     camera stays; what none reaches is unknown.
     """
@@ -77,7 +78,7 @@ def warp(images: Tensor, target: Tensor, poses: Tensor, camera: CameraConfig) ->
     nearest = near.new_zeros(count, size * size + 1).scatter_reduce(1, pixel, near, "amax")
     winner = (inside & (near >= nearest.gather(1, pixel) * (1 - _TINY))).to(near.dtype)
     known = near.new_zeros(count, size * size + 1).scatter_add(1, pixel, winner)
-    colours = images.flatten(2).repeat(1, 1, 4) * winner[:, None]
+    colours = to_radiance(images).flatten(2).repeat(1, 1, 4) * winner[:, None]
     seen = near.new_zeros(count, 3, size * size + 1).scatter_add(2, pixel[:, None].expand(-1, 3, -1), colours)
     seen, known, nearest = (x[..., :-1].unflatten(-1, (size, size)) for x in (seen, known, nearest))
     depth = torch.where(known > 0, space.normalise(nearest), 0.0)

@@ -21,7 +21,7 @@ from gp3d_core.vq3d.models.critic import Critics
 from gp3d_core.vq3d.models.perception import feature_distance
 from gp3d_core.vq3d.models.tokenizer import Encoding, Tokenizer
 from gp3d_core.vq3d.rendering.depth import DepthSpace
-from gp3d_core.vq3d.rendering.views import View, input_pose
+from gp3d_core.vq3d.rendering.views import View, input_pose, to_radiance
 from gp3d_core.vq3d.training.depth_losses import depth_loss
 from gp3d_core.vq3d.training.novel_views import NovelView, sample_poses, warp
 
@@ -30,7 +30,7 @@ Lpips = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True, eq=False)
 class Pictures:
-    """B training pictures: images [B,3,R,R] in [0, 1] and target [B,R,R], normalised inverse depth, 1 near.
+    """B training pictures: images [B,3,R,R] in [-1, 1] and target [B,R,R], normalised inverse depth, 1 near.
 
     `other` are true views of the same scenes from elsewhere, where the data have any.
     """
@@ -100,7 +100,8 @@ def tokenizer_phase(
     config, count = tokenizer.config, len(pictures.images)
     space = DepthSpace.of(config.camera)
     size, windows = sample_windows(config, count, generator)
-    real = extract_patches(torch.cat([pictures.images, pictures.target[:, None]], dim=1), windows, size)
+    known = torch.cat([to_radiance(pictures.images), pictures.target[:, None]], dim=1)
+    real = extract_patches(known, windows, size)
 
     def view_of(planes: Tensor, poses: Tensor) -> View:
         return tokenizer.render(planes, poses, resolution=size, patches=windows, generator=generator)
@@ -157,9 +158,9 @@ def _view_term(view: View, truth: NovelView, windows: Patches, config: Vq3dConfi
 
     Colour and depth weigh as much against one another as in the input view.
     """
-    if truth.images is None or truth.target is None or truth.known is None:
+    if truth.rgb is None or truth.target is None or truth.known is None:
         raise ValueError("expected a novel view of which something is known")
-    whole = torch.cat([truth.images, truth.target[:, None], truth.known[:, None]], dim=1)
+    whole = torch.cat([truth.rgb, truth.target[:, None], truth.known[:, None]], dim=1)
     rgb, target, known = extract_patches(whole, windows, view.rgb.shape[-1]).split([3, 1, 1], dim=1)
     inverse = DepthSpace.of(config.camera).normalise(view.inverse)
     off_colour = (view.rgb - rgb).square().mean(dim=1).flatten(1)

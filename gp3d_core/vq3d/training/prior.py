@@ -21,7 +21,6 @@ from torch.nn import functional as F
 
 from gp3d_core.datasets.dataset import Dataset, shuffled
 from gp3d_core.distributed import World
-from gp3d_core.hashing import digest
 from gp3d_core.rng import generator_for
 from gp3d_core.signals import Interruption
 from gp3d_core.snapshots.run_folder import RunFolder
@@ -111,7 +110,7 @@ def open_run(
 
     Raises a GP3DError when the folder belongs to another run, another tokenizer or other data.
     """
-    hashed, table = digest(snapshot.path), folder.path / "tokens.safetensors"
+    hashed, table = snapshot.digest, folder.path / "tokens.safetensors"
     check_tokens(table, hashed)
     folder.claim(config.prior, dataset.fingerprint)
     keep_tokenizer(snapshot.path, folder.path)

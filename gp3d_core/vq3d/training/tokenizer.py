@@ -35,6 +35,7 @@ from gp3d_core.vq3d.models.critic import Critics
 from gp3d_core.vq3d.models.perception import open_lpips
 from gp3d_core.vq3d.models.tokenizer import Tokenizer
 from gp3d_core.vq3d.rendering.depth import DepthSource
+from gp3d_core.vq3d.rendering.views import to_radiance
 from gp3d_core.vq3d.training.monitor import TokenizerMonitor, look_at
 from gp3d_core.vq3d.training.novel_views import NovelView
 from gp3d_core.vq3d.training.objective import (
@@ -224,7 +225,7 @@ def training_batches(
 
 def as_pictures(batch: Batch, source: DepthSource) -> Pictures:
     """A batch of a data set as stage 1 learns from it."""
-    return Pictures((batch.images + 1) / 2, source.target(batch.depth))
+    return Pictures(batch.images, source.target(batch.depth))
 
 
 def open_other_views(config: Vq3dConfig, dataset: Dataset) -> OtherViews | None:
@@ -246,7 +247,8 @@ def open_other_views(config: Vq3dConfig, dataset: Dataset) -> OtherViews | None:
 def with_other_view(pictures: Pictures, seen: Pictures, poses: Tensor) -> Pictures:
     """`pictures` with what is `seen` of the same scenes from the cameras at `poses` [B,4,4] beside each."""
     poses = poses.to(seen.images.device, non_blocking=True)
-    return replace(pictures, other=NovelView(poses, seen.images, seen.target, torch.ones_like(seen.target)))
+    known = torch.ones_like(seen.target)
+    return replace(pictures, other=NovelView(poses, to_radiance(seen.images), seen.target, known))
 
 
 def build_tokenizer_state(

@@ -78,7 +78,7 @@ def _encode(tokenizer: Tokenizer, dataset: Dataset) -> Tensor:
 
 
 def read_images(dataset: Dataset, items: np.ndarray, mirrored: bool, pool: ThreadPoolExecutor) -> Tensor:
-    """Images [B,3,R,R] in [0, 1] of `items`, perhaps flipped left to right; their depth is not needed."""
+    """Images [B,3,R,R] in [-1, 1] of `items`, perhaps flipped left to right; their depth is not needed."""
     images = np.stack(list(pool.map(dataset.load_image, items.tolist())))
     images = images[:, :, ::-1].copy() if mirrored else images
-    return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
+    return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1

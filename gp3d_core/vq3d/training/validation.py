@@ -13,15 +13,15 @@ from gp3d_core.datasets.dataset import Dataset
 from gp3d_core.vq3d.models.codebook import usage
 from gp3d_core.vq3d.models.tokenizer import Tokenizer
 from gp3d_core.vq3d.rendering.depth import DepthSpace
-from gp3d_core.vq3d.rendering.views import input_pose
+from gp3d_core.vq3d.rendering.views import input_pose, to_radiance
 from gp3d_core.vq3d.training.true_views import Pairs
 
 _BATCH = 8
 
 
 def psnr(one: Tensor, other: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio in decibels, [B], of pictures [B,3,R,R] in [0, 1]."""
-    error = (one - other).square().mean(dim=(1, 2, 3))
+    """Peak signal-to-noise ratio in decibels, [B], of images [B,3,R,R] in [-1, 1]."""
+    error = (to_radiance(one) - to_radiance(other)).square().mean(dim=(1, 2, 3))
     return -10 * error.clamp(min=1e-10).log10()
 
 
@@ -34,7 +34,7 @@ def depth_correlation(one: Tensor, other: Tensor) -> Tensor:
 
 @torch.no_grad()
 def measure(tokenizer: Tokenizer, images: Tensor, target: Tensor) -> dict[str, float]:
-    """Means over `images` [B,3,R,R] in [0, 1] with depth `target` [B,R,R]; all in one pass without jitter.
+    """Means over `images` [B,3,R,R] in [-1, 1] with depth `target` [B,R,R]; all in one pass without jitter.
 
     psnr, depth_correlation, depth_rmse (of the whole range), ray_spread (mean standard deviation of inverse depth along
     a ray, over the range), code_usage (share of the codebook) and perplexity.
@@ -48,7 +48,7 @@ def measure(tokenizer: Tokenizer, images: Tensor, target: Tensor) -> dict[str, f
         codes.append(encoding.codes)
         rmse = (depth - truth).square().mean(dim=(1, 2)).sqrt()
         spread = view.spread.mean(dim=(1, 2)) / (space.high - space.low)
-        values.append(torch.stack([psnr(view.rgb, some), depth_correlation(depth, truth), rmse, spread]))
+        values.append(torch.stack([psnr(view.images, some), depth_correlation(depth, truth), rmse, spread]))
     means = torch.cat(values, dim=1).mean(dim=1).tolist()
     used, perplexity = usage(torch.cat(codes), tokenizer.config.codebook.size)
     names = ("psnr", "depth_correlation", "depth_rmse", "ray_spread")
@@ -67,7 +67,7 @@ def novel_psnr(tokenizer: Tokenizer, dataset: Dataset, pairs: Pairs) -> dict[str
         )
         planes = tokenizer.decode(tokenizer.encode(source).codes)
         view = tokenizer.render(planes, pairs.poses[part].to(device))
-        made.append(psnr(view.rgb, other))
+        made.append(psnr(view.images, other))
         copied.append(psnr(source, other))
     if not made:
         return {}
@@ -75,9 +75,9 @@ def novel_psnr(tokenizer: Tokenizer, dataset: Dataset, pairs: Pairs) -> dict[str
 
 
 def load_images(dataset: Dataset, numbers: list[int]) -> Tensor:
-    """Images [B,3,R,R] in [0, 1] of a data set."""
+    """Images [B,3,R,R] in [-1, 1] of a data set."""
     pictures = [torch.tensor(dataset.load_image(k)) for k in numbers]
-    return torch.stack(pictures).permute(0, 3, 1, 2).float() / 255
+    return torch.stack(pictures).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def load_depth(dataset: Dataset, numbers: list[int]) -> Tensor:

@@ -15,7 +15,7 @@ from gp3d_core.hashing import digest
 from gp3d_core.meshing.mesh_io import load_mesh
 from gp3d_core.snapshots.run_folder import newest_snapshot
 from gp3d_core.vq3d.evaluation import ablation
-from gp3d_core.vq3d.scenes.figures import beside
+from gp3d_core.vq3d.scenes.figures import side_by_side
 from gp3d_core.vq3d.scenes.scenefile import load_scene
 from gp3d_core.vq3d.scenes.segmentation import subject_depth
 from tests.core.vq3d.test_prior import MICRO
@@ -158,7 +158,7 @@ def test_one_view_is_the_input_cameras_unless_it_is_turned(session, tmp_path):
     for name, turns, angles in (("s", (), (0, 0)), ("t", ("--yaw", -7, "--pitch", 3), (-7, 3))):
         assert run("orbit", a, "--out", tmp_path / f"{name}.png", *turns, "--resolution", 16) == 0
         drawn = np.asarray(Image.open(tmp_path / f"{name}.png"))
-        np.testing.assert_array_equal(drawn, beside(scene, *angles, resolution=16))
+        np.testing.assert_array_equal(drawn, side_by_side(scene, *angles, resolution=16))
 
 
 def test_no_command_replaces_what_it_reads_or_what_another_made(session, tmp_path, capsys):
@@ -224,7 +224,7 @@ def test_how_much_was_chosen_is_said(session, tmp_path, capsys):
         masks[name] = tmp_path / f"{name}.png"
         Image.fromarray(picture).save(masks[name])
     assert "chosen: 25.0 % of the picture\n" in said("--mask", masks["some"])
-    assert "chosen: 100.0 % of the picture; is that one thing?" in said("--mask", masks["all"])
+    assert "chosen: 100.0 % of the picture; is that one object?" in said("--mask", masks["all"])
     assert "chosen: 0.0 % of the picture; is that all of it?" in said("--box", "8,8,8,9,9,9")
 
 

@@ -89,7 +89,7 @@ def as_if_away(monkeypatch):
     half = torch.autocast
     monkeypatch.setattr(torch, "autocast", lambda _, *more, **rest: half("cpu", *more, **rest))
     for part in (training, prior_training):
-        monkeypatch.setattr(part, "stream", lambda *_, device: Away() if device == ELSEWHERE else None)
+        monkeypatch.setattr(part, "generator_for", lambda *_, device: Away() if device == ELSEWHERE else None)
         monkeypatch.setattr(part, "update", update)
 
 
@@ -138,7 +138,8 @@ def test_codebook_asks_its_device_until_it_has_started_and_again_after_loading()
 
 def test_training_and_scores_need_no_meshing_library():
     lacking = "trimesh", "mcubes", "xatlas", "fast_simplification", "imageio_ffmpeg"
-    used = "vq3d.training", "vq3d.prior_training", "vq3d.evaluation", "vq3d.shipping", "cli"
+    parts = "training.tokenizer", "training.prior", "evaluation.run", "files.export"
+    used = [f"vq3d.{part}" for part in parts] + ["cli.main"]
     lines = [f"import sys; sys.modules.update(dict.fromkeys({lacking}))"]
     lines += [f"import gp3d_core.{name}" for name in used] + ["import benchmarks.vq3d_samples"]
     root = Path(__file__).resolve().parents[3]
@@ -160,13 +161,13 @@ def test_true_views_are_read_ahead_and_those_of_a_step_depend_on_its_number_alon
     found = [made for _, made in zip(range(5), training_batches(config, data, source, 8, CPU), strict=False)]
     for k, (made, batch) in enumerate(zip(found, read, strict=False)):
         other, poses = others.beside(batch, generator_for(seed, 8 + 4 * k, "other view"))
-        assert torch.equal(made.images, (batch.images + 1) / 2)
-        assert torch.equal(made.other.images, (other.images + 1) / 2)
+        assert torch.equal(made.images, batch.images)
+        assert torch.equal(made.other.rgb, (other.images + 1) / 2)
         assert torch.equal(made.other.target, source.target(other.depth))
         assert torch.equal(made.other.poses, poses)
     later = next(training_batches(config, data, source, 16, CPU))
-    assert torch.equal(later.other.images, found[2].other.images)
-    assert not torch.equal(later.other.images, found[1].other.images)
+    assert torch.equal(later.other.rgb, found[2].other.rgb)
+    assert not torch.equal(later.other.rgb, found[1].other.rgb)
 
 
 @on_a_card

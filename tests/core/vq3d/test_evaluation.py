@@ -58,7 +58,7 @@ def test_frechet_distances_are_of_the_cameras_that_they_name(held, tokenizer):
     found = {score.metric.rsplit("/", 1)[1]: score.value for score in scores}
     images = load_images(held, numbers)
     scenes = [reconstruct(tokenizer, image, "x") for image in images]
-    real = fit_gaussian([Halves()((images * 255).round())[0]])
+    real = fit_gaussian([Halves()(((images + 1) * 127.5).round())[0]])
     expected = {}
     for name, yaw in (("canonical", 0.0), ("yaw-plus-20", 20.0), ("yaw-minus-20", -20.0)):
         views = torch.cat([scene.view(yaw).rgb for scene in scenes])

@@ -17,7 +17,7 @@ from gp3d_core.vq3d.models.critic import Critics
 from gp3d_core.vq3d.models.tokenizer import Tokenizer
 from gp3d_core.vq3d.presets import resolve
 from gp3d_core.vq3d.rendering.depth import DepthSource, DepthSpace
-from gp3d_core.vq3d.rendering.views import input_pose, orbit
+from gp3d_core.vq3d.rendering.views import input_pose, orbit, to_image, to_radiance
 from gp3d_core.vq3d.toyscenes import write_toys
 from gp3d_core.vq3d.training.novel_views import warp
 from gp3d_core.vq3d.training.objective import Phase, Pictures, sample_windows, tokenizer_phase
@@ -61,9 +61,9 @@ def error(one, other, known):
 
 def test_input_camera_sees_the_picture_as_it_is():
     images, target = torch.rand(2, 3, 16, 16), torch.rand(2, 16, 16)
-    seen = warp(images, target, input_pose(2), CAMERA)
+    seen = warp(to_image(images), target, input_pose(2), CAMERA)
     assert torch.equal(seen.known, torch.ones(2, 16, 16))
-    assert torch.allclose(seen.images, images, atol=1e-6)
+    assert torch.allclose(seen.rgb, images, atol=1e-6)
     assert torch.allclose(seen.target, target, atol=1e-5)
 
 
@@ -79,14 +79,14 @@ def test_wall_shifts_by_its_parallax():
         pixels * 2 * reach * depth / (size - 1)
     )  # to the right by what three pixels are on the wall
     pose[:, 1, 3] += pixels * 2 * reach * depth / (size - 1)  # and up
-    seen = warp(images, target, pose, CAMERA)
-    assert seen.images[0, 0].nonzero().tolist() == [[16 + pixels, 16 - pixels]]
+    seen = warp(to_image(images), target, pose, CAMERA)
+    assert seen.rgb[0, 0].nonzero().tolist() == [[16 + pixels, 16 - pixels]]
     assert seen.known[0, pixels:, : size - pixels].all()
     assert not seen.known[0, :pixels].any()
     assert not seen.known[0, :, size - pixels :].any()
     nearer = input_pose()
     nearer[:, 2, 3] -= step
-    moved = warp(images, target, nearer, CAMERA)
+    moved = warp(to_image(images), target, nearer, CAMERA)
     assert torch.allclose(moved.target[moved.known > 0], space.normalise(torch.tensor(1 / (depth - step))))
 
 
@@ -98,8 +98,8 @@ def test_nearest_of_two_pixels_stays():
         float(space.normalise(torch.tensor(2.0))),
         1.0,
     )  # a post
-    seen = warp(images, target, turned(15.0), CAMERA)
-    post = seen.images[0, 0] > 0.5
+    seen = warp(to_image(images), target, turned(15.0), CAMERA)
+    post = seen.rgb[0, 0] > 0.5
     assert post[10:22].any(dim=1).all()
     assert (seen.target[0][post] > 0.7).all()
     assert (seen.target[0][~post] < 0.2).all()
@@ -113,7 +113,8 @@ def test_moved_picture_agrees_with_the_true_view(data, source):
     one, other = as_pictures(one, source), as_pictures(other, source)
     seen = warp(one.images, one.target, pairs.poses, CAMERA)
     assert seen.known.mean() > 0.7
-    moved, copied = (differing(x.images, other.images, seen.known) for x in (seen, one))
+    truth = to_radiance(other.images)
+    moved, copied = (differing(x, truth, seen.known) for x in (seen.rgb, to_radiance(one.images)))
     assert moved < 0.6 * copied
     moved, copied = (
         differing(x.target[:, None], other.target[:, None], seen.known, 0.03) for x in (seen, one)
@@ -128,11 +129,11 @@ def test_other_view_is_of_the_same_scene_and_stands_where_its_pose_says(data, so
     other, poses = others.beside(batch, generator_for(0, "views"))
     assert [data.names[i].split("_")[0] for i in other.indices] == [name.split("_")[0] for name in data.names]
     assert (other.indices != batch.indices).mean() > 0.9
-    one, there = as_pictures(batch, source), as_pictures(other, source)
+    one, truth = as_pictures(batch, source), to_radiance(as_pictures(other, source).images)
     seen = warp(one.images, one.target, poses, CAMERA)
     wrong = warp(one.images, one.target, mirror_poses(poses, torch.ones(len(data), dtype=torch.bool)), CAMERA)
-    right = error(seen.images, there.images, seen.known)
-    assert right < 0.7 * error(wrong.images, there.images, wrong.known)
+    right = error(seen.rgb, truth, seen.known)
+    assert right < 0.7 * error(wrong.rgb, truth, wrong.known)
 
 
 def test_picture_without_another_view_is_its_own(data):
@@ -191,7 +192,7 @@ def test_known_views_teach_decoder_and_encoder(data, source, kind):
 def cut(view, side):
     shrunk = [
         torch.nn.functional.interpolate(x, side)
-        for x in (view.images, view.target[:, None], view.known[:, None])
+        for x in (view.rgb, view.target[:, None], view.known[:, None])
     ]
     return type(view)(view.poses, shrunk[0], shrunk[1][:, 0], shrunk[2][:, 0])
 

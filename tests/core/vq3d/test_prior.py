@@ -205,7 +205,9 @@ def stage_one(tmp_path_factory):
         if not path.stem.endswith("_depth"):  # noise, which no mirror leaves as it is
             Image.fromarray(rng.integers(0, 256, (16, 16, 3), np.uint8)).save(path)
     tokenizer, dataset = Tokenizer(config), Dataset(data)
-    images = torch.stack([torch.tensor(dataset.load_image(k)) for k in range(8)]).permute(0, 3, 1, 2) / 255
+    images = (
+        torch.stack([torch.tensor(dataset.load_image(k)) for k in range(8)]).permute(0, 3, 1, 2) / 127.5 - 1
+    )
     for _ in range(40):  # so that tokens are centred, and pictures have different codes
         tokenizer.train().encode(images)
     save_tokenizer(folder / "tokenizer.safetensors", tokenizer, config, [], 0)
@@ -275,7 +277,7 @@ def test_codes_are_computed_once_and_belong_to_their_tokenizer(stage_one, tmp_pa
     run = begin(stage_one, tmp_path / "run")
     table = tmp_path / "run" / "tokens.safetensors"
     dataset, snapshot = Dataset(stage_one[1]), load_tokenizer(stage_one[0])
-    image = torch.tensor(dataset.load_image(5)).permute(2, 0, 1)[None].float() / 255
+    image = torch.tensor(dataset.load_image(5)).permute(2, 0, 1)[None].float() / 127.5 - 1
     assert torch.equal(run.tokens.codes[5, 0].long(), snapshot.tokenizer.encode(image).codes[0])
     assert torch.equal(run.tokens.codes[5, 1].long(), snapshot.tokenizer.encode(image.flip(-1)).codes[0])
     assert not torch.equal(run.tokens.codes[5, 0], run.tokens.codes[5, 1])

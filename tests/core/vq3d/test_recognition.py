@@ -96,7 +96,7 @@ def test_data_of_other_classes_cannot_name(toys, tmp_path):
 def test_sides_are_named_after_the_cameras_that_saw_them():
     class Turning:
         def view(self, yaw):
-            return SimpleNamespace(rgb=torch.full((1, 3, 4, 4), 0.5 + yaw / 100))
+            return SimpleNamespace(images=torch.full((1, 3, 4, 4), 0.5 + yaw / 100))
 
     namer = SimpleNamespace(share=lambda images, names: float(images.mean()))
     seen = recognition._from_all_sides(namer, [Turning(), Turning()], ["a", "b"])

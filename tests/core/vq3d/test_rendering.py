@@ -14,7 +14,16 @@ from gp3d_core.vq3d.models.contraction import contract, uncontract
 from gp3d_core.vq3d.models.planes import FoldHead
 from gp3d_core.vq3d.models.tokenizer import Tokenizer
 from gp3d_core.vq3d.presets import resolve
-from gp3d_core.vq3d.rendering.views import input_pose, orbit, pixel_rays, ray_weights, render, sample_edges
+from gp3d_core.vq3d.rendering.views import (
+    input_pose,
+    orbit,
+    pixel_rays,
+    ray_weights,
+    render,
+    sample_edges,
+    to_image,
+    to_radiance,
+)
 
 CAMERA = CameraConfig()
 
@@ -247,3 +256,19 @@ def test_field_in_the_cube_is_the_field_of_the_world():
     assert torch.allclose(sigma, 20 * F.softplus(raw - 4))
     assert rgb.min() >= -0.001
     assert rgb.max() <= 1.001
+
+
+def test_images_of_8_bit_survive_the_way_to_radiance_and_back_to_the_bit():
+    levels = torch.arange(256, dtype=torch.float32)
+    images = levels / 127.5 - 1
+    assert torch.equal(to_image(to_radiance(images)), images)
+    assert torch.equal(to_image(levels / 255), images)
+    assert torch.allclose(to_radiance(images), levels / 255, atol=1e-7)
+
+
+def test_a_view_is_an_image_of_its_radiance():
+    def field(points):
+        return torch.zeros_like(points) + torch.tensor([0.0, 0.25, 1.0]), torch.ones_like(points[..., :1])
+
+    view = render(field, input_pose(1), CAMERA, RenderConfig(), 4)
+    assert torch.allclose(view.images[0, :, 1, 2], torch.tensor([-1.0, -0.5, 1.0]), atol=1e-5)

@@ -99,8 +99,8 @@ def watching(original, made):
 def test_the_word_box_is_the_box_whatever_lies_about(tmp_path, monkeypatch):
     (tmp_path / "box").write_text("something else")
     monkeypatch.chdir(tmp_path)
-    assert find_tokenizer(Path("box")).parts[-3:] == ("box", "vq3d", "tokenizer.safetensors")
-    assert find_prior(Path("box")).parts[-3:] == ("box", "vq3d", "prior.safetensors")
+    assert find_tokenizer(Path("box")).parts[-3:] == ("pretrained", "vq3d", "tokenizer.safetensors")
+    assert find_prior(Path("box")).parts[-3:] == ("pretrained", "vq3d", "prior.safetensors")
     assert find_tokenizer(tmp_path / "box") == tmp_path / "box"
     with pytest.raises(SnapshotError, match="no tokenizer or prior at nope"):
         ship(Path("nope"), tmp_path / "new" / "out.safetensors")
