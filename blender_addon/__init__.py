@@ -8,7 +8,7 @@ from __future__ import annotations
 import bpy
 from bpy.app.handlers import persistent
 
-from . import jobs, properties
+from . import engine_control, properties
 from .state import STATE
 from .ui import engine_operators, operators, panels
 
@@ -27,16 +27,16 @@ CLASSES = (*properties.CLASSES, *operators.CLASSES, *engine_operators.CLASSES, *
 
 @persistent
 def before_load(*_: object) -> None:
-    """Another file is coming: what is being made belongs to this one."""
-    jobs.cancel()
-    jobs.stop_timer()
+    """Called before another file is opened: cancels the jobs, whose results belong to this one."""
+    engine_control.cancel()
+    engine_control.stop_timer()
 
 
 @persistent
 def after_load(*_: object) -> None:
-    """The engine has stayed; somebody has to listen to it again."""
+    """Called after a file was opened: the engine has stayed, so the timer has to run again."""
     if STATE.session.engine is not None:
-        jobs.start_timer()
+        engine_control.start_timer()
 
 
 def register() -> None:
@@ -53,7 +53,7 @@ def register() -> None:
 
 def unregister() -> None:
     """Called by Blender when the add-on is disabled: ends the engine and leaves nothing behind."""
-    jobs.stop_timer()
+    engine_control.stop_timer()
     STATE.close()
     bpy.app.handlers.load_post.remove(after_load)
     bpy.app.handlers.load_pre.remove(before_load)

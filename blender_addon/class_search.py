@@ -1,22 +1,24 @@
 """Finding an ImageNet class by what a person types: names, synonyms, index or WordNet id. No bpy.
 
-classes.json holds the 1000 classes as [index, WordNet id, [names]], the usual name first, and what the model in the
-engine's box knows as the engine tells it; tools/build_addon.py makes it.
+classes.json holds the 1000 classes as [index, WordNet id, [names]], the usual name first, and the classes of the
+engine's pretrained model as the engine lists them; tools/build_addon.py makes it.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypedDict
 
 MOST_SHOWN = 64
 
 
-class ImageNetClass(NamedTuple):
+@dataclass(frozen=True)
+class ImageNetClass:
     """One class: index 0 to 999 (-1 outside ImageNet), WordNet id, all names with the usual one first.
 
     `badge` says how good the model is at it: good, fair, rough, or nothing where that is not known.
@@ -50,25 +52,39 @@ class Match(NamedTuple):
         return f"{self.entry.name} ({self.synonym})" if self.synonym else self.entry.name
 
 
+class ClassFile(TypedDict):
+    """The content of classes.json: all classes, and the records of those that the pretrained model knows."""
+
+    classes: list[tuple[int, str, list[str]]]
+    pretrained: list[dict[str, object]]
+
+
+@lru_cache(maxsize=1)
+def class_file() -> ClassFile:
+    """The content of classes.json."""
+    content: ClassFile = json.loads((Path(__file__).parent / "classes.json").read_text(encoding="utf-8"))
+    return content
+
+
 @lru_cache(maxsize=1)
 def imagenet_classes() -> tuple[ImageNetClass, ...]:
     """All 1000 classes in the order of their index."""
-    return tuple(ImageNetClass(index, wnid, tuple(names)) for index, wnid, names in _lists()["classes"])
+    return tuple(ImageNetClass(index, wnid, tuple(names)) for index, wnid, names in class_file()["classes"])
 
 
 @lru_cache(maxsize=1)
 def offered_classes() -> tuple[ImageNetClass, ...]:
-    """All classes; those that the model in the engine's box knows come first, with their badges."""
-    box = known_classes(_lists()["box"])
-    known = {entry.wnid for entry in box}
-    return (*box, *(entry for entry in imagenet_classes() if entry.wnid not in known))
+    """All classes; those that the engine's pretrained model knows come first, with their badges."""
+    return with_first(known_classes(class_file()["pretrained"]))
 
 
-def _lists() -> dict[str, Any]:
-    return json.loads((Path(__file__).parent / "classes.json").read_text(encoding="utf-8"))
+def with_first(known: tuple[ImageNetClass, ...]) -> tuple[ImageNetClass, ...]:
+    """All classes; `known` ones come first."""
+    first = {entry.wnid for entry in known}
+    return (*known, *(entry for entry in imagenet_classes() if entry.wnid not in first))
 
 
-def known_classes(records: Iterable[dict[str, object]]) -> tuple[ImageNetClass, ...]:
+def known_classes(records: Iterable[Mapping[str, object]]) -> tuple[ImageNetClass, ...]:
     """The classes of a model's records (name, imagenet_index, wnid, badge), with the synonyms that ImageNet knows."""
     by_wnid = {entry.wnid: entry for entry in imagenet_classes()}
     found = []
@@ -77,7 +93,7 @@ def known_classes(records: Iterable[dict[str, object]]) -> tuple[ImageNetClass, 
         index, badge = record.get("imagenet_index"), str(record.get("badge") or "")
         if wnid in by_wnid:
             entry = by_wnid[wnid]
-            found.append(entry._replace(names=tuple(dict.fromkeys((name, *entry.names))), badge=badge))
+            found.append(replace(entry, names=tuple(dict.fromkeys((name, *entry.names))), badge=badge))
         else:
             found.append(ImageNetClass(index if isinstance(index, int) else -1, wnid, (name,), badge))
     return tuple(found)

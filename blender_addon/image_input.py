@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import bpy
 
 from .engine.errors import RequestError
 from .properties import preferences
+from .recipe import JsonObject, Recipe
 
-BOX = "box"  # the engine's own image model, if it brings one
+PRETRAINED = "box"  # the protocol's word for the engine's own image model
 
 
 def chosen_files(context: bpy.types.Context, picture: str) -> dict[str, str]:
@@ -23,17 +23,16 @@ def chosen_files(context: bpy.types.Context, picture: str) -> dict[str, str]:
     if not Path(path).is_file():
         raise RequestError(f"There is no picture at {path}")
     model = preferences(context).vq3d.strip()
-    return {"picture": path, "tokenizer": _absolute(model) if model else BOX}
+    return {"picture": path, "tokenizer": _absolute(model) if model else PRETRAINED}
 
 
-def check_unchanged(recipe: Mapping[str, Any]) -> None:
+def check_unchanged(recipe: Recipe) -> None:
     """Raises RequestError unless picture and image model are still those that the `recipe` of an object was made of."""
     request, made = recipe["request"], recipe.get("recipe", {})
-    wanted = {"picture": (request["picture"], made.get("picture_sha256"))}
-    if request["tokenizer"] != BOX and not request["picture"].endswith(
-        ".safetensors"
-    ):  # a scene needs no model
-        wanted["image model"] = (request["tokenizer"], made.get("tokenizer"))
+    picture, model = str(request["picture"]), str(request["tokenizer"])
+    wanted = {"picture": (picture, made.get("picture_sha256"))}
+    if model != PRETRAINED and not picture.endswith(".safetensors"):  # a scene needs no model
+        wanted["image model"] = (model, made.get("tokenizer"))
     for what, (path, known) in wanted.items():
         if not Path(path).exists():
             raise RequestError(f"This object cannot be made again: its {what} is no longer at {path}")
@@ -41,17 +40,18 @@ def check_unchanged(recipe: Mapping[str, Any]) -> None:
             raise RequestError(f"This object cannot be made again: the {what} at {path} has changed since")
 
 
-def source_of(result: Mapping[str, Any], request: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What to keep of a finished picture: the model, and the request with the very file instead of a run folder."""
-    model = dict(result.get("tokenizer", {}))
-    file = BOX if model.get("name") == BOX else model.get("path", request["tokenizer"])
+def source_of(result: Mapping[str, object], request: JsonObject) -> tuple[JsonObject, JsonObject]:
+    """The image model of a finished picture, and its request with that very file instead of a run folder."""
+    found = result.get("tokenizer")
+    model: JsonObject = dict(found) if isinstance(found, dict) else {}
+    file = PRETRAINED if model.get("name") == PRETRAINED else model.get("path", request["tokenizer"])
     return model, {**request, "tokenizer": file}
 
 
 def _absolute(path: str) -> str:
     if path.startswith("//") and not bpy.data.filepath:
         raise RequestError(f"{path} lies beside a .blend that has no place yet: save the .blend first")
-    return bpy.path.abspath(path.strip())
+    return str(bpy.path.abspath(path.strip()))
 
 
 def _sha256(path: Path) -> str:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 import tempfile
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import bpy
 import numpy as np
 import numpy.typing as npt
 
-from .mesh_bundle import subject
+from .recipe import Recipe, class_facts, subject
 
 CATALOG_FILE = "blender_assets.cats.txt"
 _HEADER = "# This is an Asset Catalog Definition file for Blender.\n\nVERSION 1\n\n"
@@ -50,48 +49,52 @@ def add_catalog(folder: Path, path: str) -> Path:
     return file
 
 
-def mark(thing: bpy.types.Object, recipe: Mapping[str, Any], tags: Sequence[str]) -> None:
-    """Marks `thing` as an asset with catalogue, tags, description and author; a catalogue file beside a saved .blend.
+def mark(obj: bpy.types.Object, recipe: Recipe, tags: Sequence[str]) -> None:
+    """Marks `obj` as an asset with catalogue, tags, description and author; a catalogue file beside a saved .blend.
 
     Raises OSError if that file cannot be written.
     """
     made = recipe.get("recipe", {})
-    kind = made.get("class", {})
     name, of_picture = subject(made), "picture" in made
-    thing.asset_mark()
-    data = thing.asset_data
+    obj.asset_mark()
+    data = obj.asset_data
     data.catalog_id = catalog_id(catalog_path(name))
     origin = f"the picture {made['picture']}" if of_picture else f"{name}, seed {made.get('seed')}"
     data.description = f"{origin}, made by GP3D"
     data.author = "GP3D"
-    for tag in ("picture" if of_picture else "imagenet", name, str(kind.get("wnid") or ""), *tags):
+    for tag in (
+        "picture" if of_picture else "imagenet",
+        name,
+        str(class_facts(made).get("wnid") or ""),
+        *tags,
+    ):
         if tag.strip():
             data.tags.new(tag.strip(), skip_if_exists=True)
     if bpy.data.filepath:
         add_catalog(Path(bpy.data.filepath).parent, catalog_path(name))
 
 
-def set_preview(thing: bpy.types.Object, pixels: npt.NDArray[np.uint8]) -> None:
+def set_preview(obj: bpy.types.Object, pixels: npt.NDArray[np.uint8]) -> None:
     """Writes the asset's picture: uint8 [H,W,3], top row first."""
     height, width = pixels.shape[:2]
     values = np.ones((height, width, 4), np.float32)
     values[..., :3] = pixels[::-1, :, :3] / np.float32(255)
-    preview = thing.preview_ensure()
+    preview = obj.preview_ensure()
     preview.image_size = (width, height)
     preview.image_pixels_float.foreach_set(values.reshape(-1))
 
 
-def save(things: Sequence[bpy.types.Object], folder: Path) -> list[Path]:
+def save(objects: Sequence[bpy.types.Object], folder: Path) -> list[Path]:
     """Writes every object with what it needs to a .blend of its own in `folder`, and its catalogue; returns the files.
 
     Raises OSError or RuntimeError if they cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     files = []
-    for thing in things:
-        file = folder / f"{bpy.path.clean_name(thing.name)}.blend"
-        bpy.data.libraries.write(str(file), {thing}, fake_user=True, compress=True)
-        made = {"picture": thing.get("gp3d_picture"), "class": {"name": thing.get("gp3d_class", "object")}}
+    for obj in objects:
+        file = folder / f"{bpy.path.clean_name(obj.name)}.blend"
+        bpy.data.libraries.write(str(file), {obj}, fake_user=True, compress=True)
+        made = {"picture": obj.get("gp3d_picture"), "class": {"name": obj.get("gp3d_class", "object")}}
         add_catalog(folder, catalog_path(subject(made)))
         files.append(file)
     return files
@@ -109,4 +112,4 @@ def read_pixels(path: Path) -> npt.NDArray[np.uint8]:
     finally:
         bpy.data.images.remove(image)
     pixels = values.reshape(height, width, 4)[::-1, :, :3]
-    return np.clip(np.rint(pixels * 255), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(pixels * 255), 0, 255), dtype=np.uint8)

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from .recipe import JsonObject
 
 FORMAT = "gp3d-mesh"
 VERSION = 1
@@ -35,7 +36,7 @@ class Bundle:
 
     vertices: Array
     faces: Array
-    recipe: dict[str, Any]
+    recipe: JsonObject
     uv: Array | None = None
     texture: Array | None = None
     colors: Array | None = None
@@ -65,13 +66,6 @@ def read_bundle(path: Path) -> Bundle:
     return Bundle(_to_blender(vertices[first]), welded, recipe, uv, texture, colors, thumbnail)
 
 
-def subject(recipe: Mapping[str, Any]) -> str:
-    """What the mesh of a `recipe` shows, in a few words: its class, or the name of its picture without the ending."""
-    if recipe.get("picture"):
-        return Path(str(recipe["picture"])).stem
-    return str(recipe.get("class", {}).get("name", "object"))
-
-
 def crop(bundle: Bundle, share: float, keep_largest: bool) -> Bundle:
     """Only the faces within the middle `share` (0 to 1) of the bounding box in every direction, and of those, with
     `keep_largest`, only the piece with most faces. Raises BundleError if nothing is left.
@@ -97,7 +91,8 @@ def place(bundle: Bundle, size: float, on_ground: bool) -> Array:
     centre = (low + high) / 2
     if on_ground:
         centre[2] = low[2]
-    return ((bundle.vertices - centre) * (size / longest if longest > 0 else 1.0)).astype(np.float32)
+    scale = size / longest if longest > 0 else 1.0
+    return np.asarray((bundle.vertices - centre) * scale, dtype=np.float32)
 
 
 def _check(arrays: dict[str, Array]) -> None:
@@ -145,10 +140,10 @@ def _pieces(faces: Array, count: int) -> Array:
         smallest = np.repeat(number[faces].min(axis=1), 3)
         before = number.copy()
         np.minimum.at(number, corners, smallest)
-        np.minimum.at(number, before[corners], smallest)  # what a vertex belonged to belongs along
+        np.minimum.at(number, before[corners], smallest)  # and so do those that were joined to it before
         number = number[number]
         if np.array_equal(number, before):
-            return number
+            return np.asarray(number)
 
 
 def _subset(bundle: Bundle, keep: Array) -> Bundle:

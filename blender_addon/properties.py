@@ -1,15 +1,16 @@
 """What a person can choose: per scene (saved with the file) and per machine (the add-on's preferences)."""
 
 import json
+from dataclasses import fields
 from typing import Any
 
 import bpy
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, PointerProperty, StringProperty
 
 from .class_search import ImageNetClass, find, search
+from .requests import GRIDS, Choices
 from .state import STATE
 
-GRIDS = {"DRAFT": 64, "STANDARD": 128, "HIGH": 256}
 MOST_RECENT = 8
 
 
@@ -97,14 +98,14 @@ def _json(text: str, kind: type) -> Any:
     return value if isinstance(value, kind) else kind()
 
 
-def _suggest_classes(self: Any, context: bpy.types.Context, text: str) -> list[tuple[str, str]]:
-    """What the class field offers while one types: names with their badges and synonyms."""
+def suggest_classes(self: Any, context: bpy.types.Context, text: str) -> list[tuple[str, str]]:
+    """Names that the class field offers while one types, with their badges and synonyms."""
     matches = search(text, STATE.classes, preferences(context).recents())
     return [(match.text, described(match.entry)) for match in matches]
 
 
 def described(entry: ImageNetClass) -> str:
-    """What is said beside a class: how good the model is at it, and two synonyms."""
+    """The text beside a class: how good the model is at it, and two synonyms."""
     return " · ".join(filter(None, (entry.badge, ", ".join(entry.names[1:3]))))
 
 
@@ -115,13 +116,13 @@ def _class_changed(self: "GP3DSettings", context: bpy.types.Context) -> None:
 
 
 class GP3DSettings(bpy.types.PropertyGroup):
-    """The choices of a scene."""
+    """The choices of a scene; requests.Choices are their values."""
 
     class_name: StringProperty(
         name="Class",
         description="An ImageNet class: type a name or a synonym, recent ones come first",
         default="coffee mug",
-        search=_suggest_classes,
+        search=suggest_classes,
         search_options={"SUGGESTION"},
         update=_class_changed,
     )
@@ -274,7 +275,7 @@ class GP3DProgress(bpy.types.PropertyGroup):
         min=0.0,
         max=100.0,
         precision=0,
-        get=lambda self: 100.0 * STATE.session.overall,
+        get=lambda self: 100.0 * STATE.session.status.overall,
     )
 
 
@@ -293,6 +294,6 @@ def detach() -> None:
     del bpy.types.Scene.gp3d
 
 
-def choices(settings: GP3DSettings) -> dict[str, Any]:
-    """The choices of a scene as plain values."""
-    return {name: getattr(settings, name) for name in GP3DSettings.__annotations__}
+def choices_of(settings: GP3DSettings) -> Choices:
+    """The choices of a scene."""
+    return Choices(**{choice.name: getattr(settings, choice.name) for choice in fields(Choices)})

@@ -1,16 +1,15 @@
-"""From a bundle to an object in the scene: mesh, material, placement and recipe. The only file that makes objects."""
+"""Objects of the scene: mesh, material, placement and recipe of each. The only module that makes objects."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any
 
 import bpy
 import numpy as np
 import numpy.typing as npt
 
-from .mesh_bundle import Bundle, place, subject
+from .mesh_bundle import Bundle, place
+from .recipe import BuildOptions, Recipe, number, parse_recipe, subject
 
 RECIPE = "gp3d"  # custom property with everything that made the object, as JSON
 COLLECTION = "GP3D"
@@ -23,11 +22,8 @@ _TURNS = {
 }  # quarter turns about z that take the front there
 
 
-def build_mesh(bundle: Bundle, name: str, options: Mapping[str, Any]) -> bpy.types.Mesh:
-    """A mesh with its texture coordinates or colours and a material that shows them.
-
-    `options`: size, on_ground, smooth, shader (PRINCIPLED or UNLIT) and roughness.
-    """
+def build_mesh(bundle: Bundle, name: str, options: BuildOptions) -> bpy.types.Mesh:
+    """A mesh with its texture coordinates or colours and a material that shows them."""
     mesh = bpy.data.meshes.new(name)
     vertices, faces = place(bundle, options["size"], options["on_ground"]), bundle.faces
     mesh.vertices.add(len(vertices))
@@ -58,7 +54,7 @@ def _add_colors(mesh: bpy.types.Mesh, colors: npt.NDArray[np.uint8]) -> None:
     mesh.color_attributes.render_color_index = 0
 
 
-def _material(bundle: Bundle, name: str, options: Mapping[str, Any]) -> bpy.types.Material:
+def _material(bundle: Bundle, name: str, options: BuildOptions) -> bpy.types.Material:
     """A material whose base colour (or, unlit, whose light) is the texture or the colour attribute."""
     material = bpy.data.materials.new(name)
     material.use_nodes = True
@@ -112,21 +108,21 @@ def _linear_mean(colors: npt.NDArray[np.uint8]) -> tuple[float, float, float]:
 
 
 def add_object(
-    context: bpy.types.Context, mesh: bpy.types.Mesh, name: str, options: Mapping[str, Any]
+    context: bpy.types.Context, mesh: bpy.types.Mesh, name: str, options: BuildOptions
 ) -> bpy.types.Object:
-    """A new object of `mesh`, selected and active. `options`: location (3 numbers), front, collection (bool)."""
-    thing = bpy.data.objects.new(name, mesh)
-    thing.location = options["location"]
-    thing.rotation_euler = (0.0, 0.0, _TURNS[options["front"]] * np.pi / 2)
-    _collection(context, options["collection"]).objects.link(thing)
+    """A new object of `mesh` where `options` say, selected and active."""
+    obj = bpy.data.objects.new(name, mesh)
+    obj.location = options["location"]
+    obj.rotation_euler = (0.0, 0.0, _TURNS[options["front"]] * np.pi / 2)
+    _collection(context, options["collection"]).objects.link(obj)
     if context.mode != "OBJECT":
-        return thing
+        return obj
     for other in context.view_layer.objects.selected:
         other.select_set(False)
-    if thing.name in context.view_layer.objects:
-        thing.select_set(True)
-        context.view_layer.objects.active = thing
-    return thing
+    if obj.name in context.view_layer.objects:
+        obj.select_set(True)
+        context.view_layer.objects.active = obj
+    return obj
 
 
 def _collection(context: bpy.types.Context, own: bool) -> bpy.types.Collection:
@@ -141,10 +137,10 @@ def _collection(context: bpy.types.Context, own: bool) -> bpy.types.Collection:
     return found
 
 
-def replace_mesh(thing: bpy.types.Object, mesh: bpy.types.Mesh) -> None:
-    """Gives `thing` another mesh and removes what nobody uses any more."""
-    old, name = thing.data, thing.data.name
-    thing.data = mesh
+def replace_mesh(obj: bpy.types.Object, mesh: bpy.types.Mesh) -> None:
+    """Gives `obj` another mesh and removes what nobody uses any more."""
+    old, name = obj.data, obj.data.name
+    obj.data = mesh
     materials = [material for material in old.materials if material]
     if old.users == 0:
         bpy.data.meshes.remove(old)
@@ -158,29 +154,25 @@ def replace_mesh(thing: bpy.types.Object, mesh: bpy.types.Mesh) -> None:
                 bpy.data.images.remove(image)
 
 
-def write_recipe(thing: bpy.types.Object, recipe: Mapping[str, Any]) -> None:
+def write_recipe(obj: bpy.types.Object, recipe: Recipe) -> None:
     """Keeps `recipe` on the object: whole, and its main points where a person reads them.
 
     Those of a picture are its name, and the name and hash of the image model: it has no class, seed or truncation.
     """
-    thing[RECIPE] = json.dumps(recipe, sort_keys=True)
+    obj[RECIPE] = json.dumps(recipe, sort_keys=True)
     made, model = recipe.get("recipe", {}), recipe.get("model", {})
     main: dict[str, str | float] = {"model": str(model.get("name", ""))}
     if "picture" in made:
         main |= {"picture": str(made["picture"]), "model_sha256": str(model.get("sha256", ""))}
     else:
         main |= {"class": subject(made), "seed": str(made.get("seed", ""))}
-        main["truncation"] = float(made.get("truncation", 0.0) or 0.0)
+        main["truncation"] = number(made.get("truncation"))
     for name in _MAIN:
-        thing.pop(f"gp3d_{name}", None)
+        obj.pop(f"gp3d_{name}", None)
     for name, value in main.items():
-        thing[f"gp3d_{name}"] = value
+        obj[f"gp3d_{name}"] = value
 
 
-def read_recipe(thing: bpy.types.Object | None) -> dict[str, Any] | None:
+def read_recipe(obj: bpy.types.Object | None) -> Recipe | None:
     """The recipe of an object of ours, else None."""
-    try:
-        recipe = json.loads(str(thing.get(RECIPE, ""))) if thing is not None else None
-    except ValueError:
-        return None
-    return recipe if isinstance(recipe, dict) and "request" in recipe else None
+    return parse_recipe(str(obj.get(RECIPE, ""))) if obj is not None else None

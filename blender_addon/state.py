@@ -13,7 +13,8 @@ import numpy as np
 from bpy.utils import previews
 
 from .class_search import ImageNetClass, imagenet_classes, offered_classes
-from .engine.process import EngineNotFoundError, Message, find_engine
+from .engine.process import EngineNotFoundError, find_engine
+from .engine.protocol import EngineFacts
 from .engine.session import Session
 
 SAMPLES = Path(__file__).resolve().parent / "samples"
@@ -41,11 +42,10 @@ class State:
     samples: dict[str, int] = field(default_factory=dict)  # file name without suffix: icon
     command: list[str] | None = None  # the engine that was found
     complaint: str = ""  # why the preferred one is none
-    notice: str = ""  # the last good news, one line
-    last_ready: Message = field(
-        default_factory=dict
-    )  # model and device of the last engine, after it has gone to rest
+    notice: str = ""  # what the last job achieved, one line
+    last_ready: EngineFacts = field(default_factory=EngineFacts)  # of the last engine, after it has ended
     import_seconds: float = 0.0  # how long the last mesh held up Blender
+    waits: bool = field(default_factory=lambda: bpy.app.background)  # whether operators wait for their jobs
     icons: previews.ImagePreviewCollection | None = None
 
     def look_for_engine(self, preferred: str) -> None:
@@ -58,11 +58,11 @@ class State:
 
     @property
     def classes(self) -> tuple[ImageNetClass, ...]:
-        """What can be asked for: what the model knows, or without an engine what the samples show, else all, those of
-        the model in the box first.
+        """What can be asked for: the classes of the model; without an engine those of the samples; as long as no
+        model has listed any, all classes, those of the pretrained model first.
         """
-        if self.session.classes:
-            return self.session.classes
+        if self.session.status.classes:
+            return self.session.status.classes
         if self.command is None:
             wanted = [name.replace("_", " ") for name in self.samples]
             return tuple(entry for entry in imagenet_classes() if entry.name in wanted)
@@ -82,7 +82,7 @@ class State:
             self.samples[path.stem] = icon.icon_id
 
     def add_picture(self, class_name: str, seed: int, truncation: float, path: str) -> Picture:
-        """One more thumbnail; the same seed again replaces the older one, and the oldest make room."""
+        """One more thumbnail; that of a seed that is shown already stays, and the oldest make room."""
         known = [
             p for p in self.pictures if (p.class_name, p.seed, p.truncation) == (class_name, seed, truncation)
         ]

@@ -42,12 +42,13 @@ def watch():
     """Leaves a note for every state, number of objects and of pictures, and way of showing colours."""
     from gp3d.state import STATE
 
-    session = STATE.session
-    note(session.state)
-    if session.current is not None and session.current.op == "mesh" and session.current.overall > 0.19:
+    status = STATE.session.status
+    note(status.state)
+    job = status.current
+    if job is not None and job.op == "mesh" and job.overall > 0.19:
         note("halfway")
-    if session.problem is not None:
-        note("problem " + session.problem.code)
+    if status.problem is not None:
+        note("problem " + status.problem.code)
     note(f"objects {len(bpy.data.objects)}")
     note(f"pictures {len(STATE.pictures)}")
     note(f"colors {view().spaces.active.shading.color_type}")

@@ -3,7 +3,7 @@
     .venv/bin/python tools/build_addon.py [--out dist]
 
 Besides, dist/gp3d-VERSION-legacy.zip: the same files in a folder, as Blender 3.4 to 4.1 install add-ons.
-blender_addon/classes.json is made from gp3d_core/datasets/imagenet.tsv and the model in the box; the build fails if
+blender_addon/classes.json is made from gp3d_core/datasets/imagenet.tsv and the pretrained model; the build fails if
 it is out of date, and `--classes` writes it. So it is with the version, which is gp3d_core's: `--version` copies it
 into the manifest and into bl_info.
 """
@@ -51,12 +51,12 @@ def class_list() -> str:
         "WordNet licence, this notice must stay; index and order: the timm project, Apache-2.0."
     )
     entries = ",\n".join(json.dumps([int(index), wnid, names.split(", ")]) for index, wnid, names, _ in rows)
-    box = ",\n".join(map(json.dumps, pretrained_classes()))
-    return f'{{"notice": {json.dumps(notice)},\n"classes": [\n{entries}\n],\n"box": [\n{box}\n]}}\n'
+    known = ",\n".join(map(json.dumps, pretrained_classes()))
+    return f'{{"notice": {json.dumps(notice)},\n"classes": [\n{entries}\n],\n"pretrained": [\n{known}\n]}}\n'
 
 
 def pretrained_classes() -> list[dict[str, Any]]:
-    """What the model in the box knows, as little of it as a menu shows; nothing without a model."""
+    """The classes of the pretrained model, as little of each as a menu shows; none without a model."""
     if not has_pretrained():
         return []
     entries = map(describe_class, read_snapshot_facts(pretrained_path()).classes)

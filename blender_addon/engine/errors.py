@@ -1,14 +1,14 @@
-"""Everything that can go wrong, each as one sentence and one button that helps. No bpy."""
+"""What can go wrong, each as one sentence and the name of a button that helps. No bpy."""
 
 from __future__ import annotations
 
 import re
 import signal
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-# code: (button, sentence where we have to find one ourselves)
-_TABLE = {
+# code: (button, the sentence where the engine says none)
+PROBLEMS = {
     "E_NO_ENGINE": ("CHOOSE_ENGINE", "The engine was not found"),
     "E_START": ("CHOOSE_ENGINE", "The engine cannot be started"),
     "E_VERSION": ("CHOOSE_ENGINE", "Add-on and engine do not fit together"),
@@ -28,7 +28,7 @@ _TABLE = {
     "E_PROTOCOL": ("COPY_DIAGNOSTICS", "The engine refused the request"),
     "E_INTERNAL": ("COPY_DIAGNOSTICS", "The engine made a mistake"),
 }
-# Where another button helps when a picture was to become a mesh
+# Another button helps where a picture was to become a mesh
 _OF_PICTURES = {
     "E_NO_WEIGHTS": "CHOOSE_VQ3D",
     "E_BAD_WEIGHTS": "CHOOSE_VQ3D",
@@ -52,24 +52,23 @@ class Problem(NamedTuple):
     @classmethod
     def of(cls, code: str, sentence: str = "", hint: str = "") -> Problem:
         """The problem of that code, in its usual words unless others are given."""
-        button, usual = _TABLE.get(code, ("COPY_DIAGNOSTICS", "Something went wrong in the engine"))
+        button, usual = PROBLEMS.get(code, ("COPY_DIAGNOSTICS", "Something went wrong in the engine"))
         return cls(code, _one_line(sentence or usual), button, _one_line(hint))
 
 
-def from_engine(message: Mapping[str, Any], op: str = "") -> Problem:
+def from_engine(message: Mapping[str, object], op: str = "") -> Problem:
     """The problem of an `error` event that ended a job of this kind."""
-    said = {
-        name: message.get(name) if isinstance(message.get(name), str) else ""
-        for name in ("message", "action")
-    }
-    problem = Problem.of(str(message.get("code")), str(said["message"]), str(said["action"]))
+    sentence, hint = (
+        text if isinstance(text, str) else "" for text in (message.get("message"), message.get("action"))
+    )
+    problem = Problem.of(str(message.get("code")), sentence, hint)
     if op == "picture":
         problem = problem._replace(button=_OF_PICTURES.get(problem.code, problem.button))
     return problem
 
 
 def after_exit(code: int, log: Sequence[str]) -> Problem:
-    """Why an engine that nobody told to end is gone, as far as its exit code and its last words tell."""
+    """The problem of an engine that ended by itself, by its exit code and the last line of its log."""
     last = next((line for line in reversed(log) if line.strip()), "")
     if code == -int(getattr(signal, "SIGKILL", 9)):
         return Problem.of(

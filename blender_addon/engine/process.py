@@ -16,17 +16,17 @@ import subprocess
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
-LONGEST_LINE = 16 * 1024 * 1024  # a longer one is no message of ours
-MOST_WAITING = 1000  # messages that nobody has taken yet; then the reader waits, and with it the engine
+from ..recipe import JsonObject
+
+LONGEST_LINE = 16 * 1024 * 1024  # bytes; a longer one is no message of the protocol
+MOST_WAITING = 1000  # messages not received yet; then the reader blocks, and with it the engine
 LOG_LINES = 400
-_LAST_WORDS = 1.0  # seconds that a dead process's pipes are still listened to
-_GRACE = 2.0  # seconds between asking a process to end and killing it
-
-Message = dict[str, Any]
+_PIPE_SECONDS = 1.0  # that the pipes of a process that has ended are still read
+_END_GRACE = 2.0  # seconds between asking a process to end and killing it
 
 
 class EngineNotFoundError(Exception):
@@ -70,13 +70,13 @@ def _is_program(path: Path) -> bool:
 class Engine:
     """A running engine process. Raises OSError if `command` cannot be started.
 
-    Every method returns at once. The process is the leader of its own group, so that `kill` reaches its children too.
+    Every method returns at once. The process leads its own group, so that `kill` reaches its children too.
     """
 
     def __init__(self, command: Sequence[str]) -> None:
         self.command = list(command)
         self.log: deque[str] = deque(maxlen=LOG_LINES)
-        self._arrived: queue.Queue[Message] = queue.Queue(MOST_WAITING)
+        self._arrived: queue.Queue[JsonObject] = queue.Queue(MOST_WAITING)
         self._outgoing: queue.Queue[bytes | None] = queue.Queue()
         self._process = subprocess.Popen(
             self.command,
@@ -87,10 +87,10 @@ class Engine:
             start_new_session=os.name == "posix",
         )
         self._readers = (
-            _start_thread(self._read, self._process.stdout),
-            _start_thread(self._read_log, self._process.stderr),
+            _start_thread(self._read, _opened(self._process.stdout)),
+            _start_thread(self._read_log, _opened(self._process.stderr)),
         )
-        _start_thread(self._write, self._process.stdin)
+        _start_thread(self._write, _opened(self._process.stdin))
         self._seen_dead: float | None = None
 
     @property
@@ -107,31 +107,31 @@ class Engine:
     def is_over(self) -> bool:
         """Whether the process has ended and nothing more will arrive, neither message nor log.
 
-        A child that it has left behind may hold the pipes open: that is not waited for.
+        A child that it left behind may hold the pipes open: that is not waited for.
         """
         if self.exit_code is None or not self._arrived.empty():
             return False
         if self._seen_dead is None:
             self._seen_dead = time.monotonic()
         reading = any(reader.is_alive() for reader in self._readers)
-        return not reading or time.monotonic() - self._seen_dead > _LAST_WORDS
+        return not reading or time.monotonic() - self._seen_dead > _PIPE_SECONDS
 
-    def send(self, message: Message) -> None:
+    def send(self, message: JsonObject) -> None:
         """Sends one message; it is lost if the engine has ended."""
         self._outgoing.put(json.dumps(message, separators=(",", ":")).encode() + b"\n")
 
-    def receive(self, most: int = 100) -> list[Message]:
+    def receive(self, most: int = 100) -> list[JsonObject]:
         """Up to `most` messages that have arrived, in order. Lines that are no JSON object go to the log."""
-        messages: list[Message] = []
+        messages: list[JsonObject] = []
         with contextlib.suppress(queue.Empty):
             while len(messages) < most:
                 messages.append(self._arrived.get_nowait())
         return messages
 
     def close(self) -> None:
-        """Ends the engine: no more input, which it understands, then a signal, then a harder one."""
+        """Ends the engine: closes its input, then SIGTERM, then SIGKILL, two seconds apart."""
         self._outgoing.put(None)
-        _start_thread(self._end, _GRACE)
+        _start_thread(self._end, _END_GRACE)
 
     def kill(self) -> None:
         """Ends the engine and its children at once."""
@@ -187,7 +187,7 @@ def wait_for(engine: Engine, seconds: float) -> bool:
     return engine.exit_code is not None
 
 
-def _parse(line: bytes) -> Message | None:
+def _parse(line: bytes) -> JsonObject | None:
     try:
         message = json.loads(line)
     except (ValueError, RecursionError):
@@ -196,11 +196,17 @@ def _parse(line: bytes) -> Message | None:
 
 
 def _environment() -> dict[str, str]:
-    """Ours without what Blender's own Python needs and another one stumbles over."""
+    """Environment variables for the engine: PYTHONHOME and PYTHONPATH of Blender's Python would mislead another one."""
     return {name: value for name, value in os.environ.items() if name not in ("PYTHONHOME", "PYTHONPATH")}
 
 
-def _start_thread(work: Any, *arguments: Any) -> threading.Thread:
+def _opened(pipe: IO[bytes] | None) -> IO[bytes]:
+    if pipe is None:
+        raise OSError("the process has no pipes")
+    return pipe
+
+
+def _start_thread(work: Callable[..., object], *arguments: object) -> threading.Thread:
     thread = threading.Thread(target=work, args=arguments, daemon=True, name="gp3d")
     thread.start()
     return thread

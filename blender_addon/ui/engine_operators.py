@@ -7,13 +7,13 @@ from pathlib import Path
 import bpy
 from bpy.props import StringProperty
 
-from .. import jobs
+from ..engine_control import ensure_engine
 from ..properties import preferences
 from ..state import STATE
 from .operators import Result, attempt
 
 COMMAND = "make setup"  # typed in the project's folder it makes the engine; nothing is fetched by the add-on
-_LOG_SHOWN = 60
+_LOG_LINES = 60
 
 
 class GP3D_OT_engine_start(bpy.types.Operator):
@@ -26,8 +26,8 @@ class GP3D_OT_engine_start(bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> Result:
         """Ends the one that runs, if any."""
         STATE.session.stop()
-        STATE.session.problem = None
-        return attempt(self, lambda: jobs.ensure_engine(context))
+        STATE.session.set_problem(None)
+        return attempt(self, lambda: ensure_engine(context))
 
 
 class GP3D_OT_engine_stop(bpy.types.Operator):
@@ -58,7 +58,7 @@ class _Chooser:
         """Keeps the path, ends an engine that was started with another one, and forgets the old problem."""
         setattr(preferences(context), self.preference, self.filepath)
         STATE.session.stop()
-        STATE.session.problem = None
+        STATE.session.set_problem(None)
         return {"FINISHED"}
 
 
@@ -96,7 +96,7 @@ class GP3D_OT_choose_vq3d(_Chooser, bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> Result:
         """Keeps the path and forgets the old problem; the engine may stay, it reads the model with the next picture."""
         preferences(context).vq3d = self.filepath
-        STATE.session.problem = None
+        STATE.session.set_problem(None)
         return {"FINISHED"}
 
 
@@ -153,7 +153,7 @@ class GP3D_OT_remedy(bpy.types.Operator):
             settings.class_name = STATE.classes[0].name if STATE.classes else ""
         elif self.what == "USE_CPU":
             preferences(context).device = "cpu"
-        session.problem = None
+        session.set_problem(None)
         if self.what in ("USE_CPU", "RESTART"):
             return attempt(self, lambda: _restart(context))
         return {"FINISHED"}
@@ -161,23 +161,23 @@ class GP3D_OT_remedy(bpy.types.Operator):
 
 def _restart(context: bpy.types.Context) -> None:
     STATE.session.stop()
-    jobs.ensure_engine(context)
+    ensure_engine(context)
 
 
 def diagnostics(context: bpy.types.Context) -> str:
     """What a person who helps needs to know; the home folder is shortened."""
     session, chosen = STATE.session, preferences(context)
-    problem = session.problem
+    problem, status = session.status.problem, session.status
     log = list(session.engine.log) if session.engine else session.log
     lines = [
         f"Blender {bpy.app.version_string}, {platform.platform()}, Python {platform.python_version()}",
         f"engine command: {' '.join(STATE.command or ['none found'])}  {STATE.complaint}",
-        f"engine {session.version or '-'}: {session.state}",
+        f"engine {status.version or '-'}: {status.state}",
         f"device {chosen.device}, model {chosen.snapshot or '(default)'}",
-        f"ready: {session.ready or STATE.last_ready}",
+        f"ready: {status.ready or STATE.last_ready}",
         f"problem: {problem.code}: {problem.sentence} {problem.hint}" if problem else "problem: none",
         "log:",
-        *log[-_LOG_SHOWN:],
+        *log[-_LOG_LINES:],
     ]
     return "\n".join(lines).replace(str(Path.home()), "~") + "\n"
 

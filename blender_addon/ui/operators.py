@@ -1,21 +1,23 @@
 # ruff: noqa: RUF012 -- Blender reads class attributes in its own way
-"""What buttons and scripts can do to objects: generate, preview, choose, regenerate, samples, library.
+"""Operators on objects, for buttons and scripts: generate, preview, choose, regenerate, samples, library.
 
 Operators read choices, call one function and report. None waits for the engine, except in background mode.
 """
 
 import random
 from collections.abc import Callable
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
 
 import bpy
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, StringProperty
 
-from .. import jobs, library, scene
-from ..jobs import RequestError
+from .. import engine_control, generation, library, results, scene
+from ..engine.errors import RequestError
 from ..mesh_bundle import BundleError
-from ..properties import GP3DSettings, choices
+from ..properties import GP3DSettings, choices_of
+from ..recipe import class_facts, integer, number
+from ..requests import GRIDS, Choices, ObjectSpec, parse_seeds
 from ..state import STATE
 
 _MOST_SEED = 999_999
@@ -25,10 +27,13 @@ Result = set[str]
 
 
 def attempt(operator: bpy.types.Operator, work: Callable[[], None]) -> Result:
-    """Does the work; an error becomes a report, and in scripts a RuntimeError. Waits for jobs in background mode."""
+    """FINISHED when the work was done, CANCELLED with a report (a RuntimeError in scripts) when it cannot be.
+
+    In background mode the jobs that it started are waited for.
+    """
     try:
         work()
-        if bpy.app.background:
+        if STATE.waits:
             _finish()
     except (RequestError, BundleError, OSError, RuntimeError) as error:
         operator.report({"ERROR"}, str(error))
@@ -37,16 +42,17 @@ def attempt(operator: bpy.types.Operator, work: Callable[[], None]) -> Result:
 
 
 def _finish() -> None:
-    jobs.wait()
-    if STATE.session.problem is not None:
-        raise RequestError(STATE.session.problem.sentence)
+    engine_control.wait()
+    problem = STATE.session.status.problem
+    if problem is not None:
+        raise RequestError(problem.sentence)
 
 
-def _overridden(operator: bpy.types.Operator, settings: GP3DSettings) -> dict[str, Any]:
+def _overridden(operator: bpy.types.Operator, settings: GP3DSettings) -> Choices:
     """The scene's choices, with those that a script has given instead."""
-    chosen = choices(settings)
+    known = {choice.name for choice in fields(Choices)}
     given = {name for name in type(operator).__annotations__ if operator.properties.is_property_set(name)}
-    return {**chosen, **{name: getattr(operator, name) for name in given & chosen.keys()}}
+    return replace(choices_of(settings), **{name: getattr(operator, name) for name in given & known})
 
 
 class GP3D_OT_generate(bpy.types.Operator):
@@ -60,7 +66,7 @@ class GP3D_OT_generate(bpy.types.Operator):
     seed: IntProperty(name="Seed", min=0)
     truncation: FloatProperty(name="Variety", min=0.0, max=1.0, default=0.7)
     quality: EnumProperty(
-        name="Quality", items=[(name, name.capitalize(), "") for name in jobs.GRIDS], default="STANDARD"
+        name="Quality", items=[(name, name.capitalize(), "") for name in GRIDS], default="STANDARD"
     )
     color: EnumProperty(name="Colour", items=[("texture", "Texture", ""), ("vertex", "Vertices", "")])
     size: FloatProperty(name="Longest Side", min=0.001, default=1.0)
@@ -72,14 +78,15 @@ class GP3D_OT_generate(bpy.types.Operator):
 
     def _generate(self, context: bpy.types.Context) -> None:
         settings = context.scene.gp3d
-        chosen = _overridden(self, settings)
+        choices = _overridden(self, settings)
         picked = [picture for picture in STATE.pictures if picture.chosen]
         scripted = self.properties.is_property_set("seed") or self.properties.is_property_set("class_name")
         if picked and not scripted:
-            wishes = [(jobs.find_class(picture.class_name), picture.seed) for picture in picked]
+            wanted = [(picture.class_name, picture.seed) for picture in picked]
         else:
-            wishes = [(jobs.find_class(chosen["class_name"]), chosen["seed"])]
-        jobs.generate(context, wishes, chosen)
+            wanted = [(choices.class_name, choices.seed)]
+        specs = [ObjectSpec(generation.find_class(name), seed) for name, seed in wanted]
+        generation.generate(context, specs, choices)
 
 
 class GP3D_OT_batch(bpy.types.Operator):
@@ -92,7 +99,7 @@ class GP3D_OT_batch(bpy.types.Operator):
     batch_classes: StringProperty(name="Classes", description="Names separated by commas")
     batch_seeds: StringProperty(name="Seeds", description="Numbers and ranges, e.g. 0-3, 9")
     quality: EnumProperty(
-        name="Quality", items=[(name, name.capitalize(), "") for name in jobs.GRIDS], default="STANDARD"
+        name="Quality", items=[(name, name.capitalize(), "") for name in GRIDS], default="STANDARD"
     )
     size: FloatProperty(name="Longest Side", min=0.001, default=1.0)
 
@@ -101,12 +108,11 @@ class GP3D_OT_batch(bpy.types.Operator):
         return attempt(self, lambda: self._generate(context))
 
     def _generate(self, context: bpy.types.Context) -> None:
-        chosen = _overridden(self, context.scene.gp3d)
-        names = [name for name in chosen["batch_classes"].split(",") if name.strip()] or [
-            chosen["class_name"]
-        ]
-        seeds = jobs.parse_seeds(chosen["batch_seeds"])
-        jobs.generate(context, [(jobs.find_class(name), seed) for name in names for seed in seeds], chosen)
+        choices = _overridden(self, context.scene.gp3d)
+        seeds = parse_seeds(choices.batch_seeds)
+        entries = [generation.find_class(name) for name in choices.class_names]
+        specs = [ObjectSpec(entry, seed) for entry in entries for seed in seeds]
+        generation.generate(context, specs, choices)
 
 
 class GP3D_OT_preview(bpy.types.Operator):
@@ -122,10 +128,10 @@ class GP3D_OT_preview(bpy.types.Operator):
 
     def _preview(self, context: bpy.types.Context) -> None:
         settings = context.scene.gp3d
-        entry = jobs.find_class(settings.class_name)
+        entry = generation.find_class(settings.class_name)
         if STATE.pictures and not settings.seed_locked:
             settings.seed = random.randrange(_MOST_SEED)
-        jobs.preview(context, entry, choices(settings))
+        generation.preview(context, entry, choices_of(settings))
 
 
 class GP3D_OT_picture(bpy.types.Operator):
@@ -137,15 +143,15 @@ class GP3D_OT_picture(bpy.types.Operator):
 
     picture: StringProperty(name="Picture", subtype="FILE_PATH")
     quality: EnumProperty(
-        name="Quality", items=[(name, name.capitalize(), "") for name in jobs.GRIDS], default="STANDARD"
+        name="Quality", items=[(name, name.capitalize(), "") for name in GRIDS], default="STANDARD"
     )
     size: FloatProperty(name="Longest Side", min=0.001, default=1.0)
     backdrop: BoolProperty(name="Backdrop")
 
     def execute(self, context: bpy.types.Context) -> Result:
         """Starts the job, or in background mode does it."""
-        chosen = _overridden(self, context.scene.gp3d)
-        return attempt(self, lambda: jobs.picture_to_mesh(context, chosen["picture"], chosen))
+        choices = _overridden(self, context.scene.gp3d)
+        return attempt(self, lambda: generation.picture_to_mesh(context, choices.picture, choices))
 
 
 class GP3D_OT_pick(bpy.types.Operator):
@@ -202,7 +208,7 @@ class GP3D_OT_cancel(bpy.types.Operator):
 
     def execute(self, context: bpy.types.Context) -> Result:
         """Asks the engine to stop; if it does not, it is ended."""
-        jobs.cancel()
+        engine_control.cancel()
         return {"FINISHED"}
 
 
@@ -222,7 +228,7 @@ class GP3D_OT_regenerate(bpy.types.Operator):
 
     def execute(self, context: bpy.types.Context) -> Result:
         """Starts the job, or in background mode does it."""
-        return attempt(self, lambda: jobs.regenerate(context, context.active_object, self.higher))
+        return attempt(self, lambda: generation.regenerate(context, context.active_object, self.higher))
 
 
 class GP3D_OT_use_recipe(bpy.types.Operator):
@@ -242,11 +248,11 @@ class GP3D_OT_use_recipe(bpy.types.Operator):
         recipe = scene.read_recipe(context.active_object) or {}
         made, settings = recipe.get("recipe", {}), context.scene.gp3d
         if "picture" in recipe.get("request", {}):
-            settings.picture = recipe["request"]["picture"]
+            settings.picture = str(recipe["request"]["picture"])
             return {"FINISHED"}
-        settings.class_name = str(made.get("class", {}).get("name", settings.class_name))
-        settings.seed = int(made.get("seed", settings.seed))
-        settings.truncation = float(made.get("truncation", settings.truncation))
+        settings.class_name = str(class_facts(made).get("name", settings.class_name))
+        settings.seed = integer(made.get("seed"), settings.seed)
+        settings.truncation = number(made.get("truncation"), settings.truncation)
         return {"FINISHED"}
 
 
@@ -268,7 +274,7 @@ class GP3D_OT_sample(bpy.types.Operator):
 
 
 def _add_sample(context: bpy.types.Context, name: str) -> None:
-    jobs.add_sample(context, name, choices(context.scene.gp3d))
+    results.add_sample(context, name, choices_of(context.scene.gp3d))
 
 
 class GP3D_OT_save_to_library(bpy.types.Operator):
@@ -283,7 +289,7 @@ class GP3D_OT_save_to_library(bpy.types.Operator):
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         """Only if an object of ours is selected."""
-        return any(scene.read_recipe(thing) for thing in context.selected_objects)
+        return any(scene.read_recipe(obj) for obj in context.selected_objects)
 
     def execute(self, context: bpy.types.Context) -> Result:
         """Marks what is no asset yet, and writes."""
@@ -292,12 +298,12 @@ class GP3D_OT_save_to_library(bpy.types.Operator):
         if not folder:
             self.report({"ERROR"}, "Choose a library folder first")
             return {"CANCELLED"}
-        things = [thing for thing in context.selected_objects if scene.read_recipe(thing)]
+        objects = [obj for obj in context.selected_objects if scene.read_recipe(obj)]
         try:
-            for thing in things:
-                if thing.asset_data is None:
-                    library.mark(thing, scene.read_recipe(thing) or {}, settings.tags.split(","))
-            files = library.save(things, Path(folder))
+            for obj in objects:
+                if obj.asset_data is None:
+                    library.mark(obj, scene.read_recipe(obj) or {}, settings.tags.split(","))
+            files = library.save(objects, Path(folder))
         except (OSError, RuntimeError) as error:
             self.report({"ERROR"}, f"The library could not be written: {error}")
             return {"CANCELLED"}
@@ -319,8 +325,8 @@ class GP3D_OT_show_colors(bpy.types.Operator):
 
     def execute(self, context: bpy.types.Context) -> Result:
         """Solid shading shows one colour per material by default, but can show textures or colour attributes."""
-        shading, thing = context.space_data.shading, context.active_object
-        textured = thing is None or thing.type != "MESH" or bool(thing.data.uv_layers)
+        shading, obj = context.space_data.shading, context.active_object
+        textured = obj is None or obj.type != "MESH" or bool(obj.data.uv_layers)
         shading.type, shading.color_type = "SOLID", "TEXTURE" if textured else "VERTEX"
         return {"FINISHED"}
 

@@ -18,7 +18,7 @@ from types import SimpleNamespace
 
 import bpy
 
-QUIET = ("silent", "mute")  # engines whose silence is to be noticed soon
+PATIENCE = {"silent": 3.0, "mute": 3.0}  # seconds for engines whose silence is to be noticed soon
 MODULE = "bl_ext.user_default.gp3d"
 
 
@@ -36,7 +36,8 @@ def use(settings: dict[str, str], mode: str, keep: bool = False) -> None:
     state = part("state").STATE
     if not keep:
         state.session.stop()
-        state.session = part("engine.session").Session(patience=3.0 if mode in QUIET else 20.0)
+        grace = {"cancel_grace": 0.5} if mode == "deaf" else {}
+        state.session = part("engine.session").Session(patience=PATIENCE.get(mode, 20.0), **grace)
     state.pictures.clear()
     state.notice = ""
     preferences().engine_path = str(Path(settings["engines"]) / mode / "gp3d") if mode else ""
@@ -48,7 +49,7 @@ def until(condition, seconds: float = 20.0) -> bool:
     while not condition():
         if time.monotonic() > end:
             return False
-        part("jobs").tick()
+        part("engine_control").tick()
         time.sleep(0.02)
     return True
 
@@ -56,12 +57,12 @@ def until(condition, seconds: float = 20.0) -> bool:
 @contextlib.contextmanager
 def window():
     """Operators do not wait for the engine, as in Blender's window."""
-    operators = part("ui.operators")
-    finish, operators._finish = operators._finish, lambda: None
+    state = part("state").STATE
+    state.waits = False
     try:
-        yield part("state").STATE
+        yield state
     finally:
-        operators._finish = finish
+        state.waits = True
 
 
 def refusal(kind, call) -> str:

@@ -25,14 +25,14 @@ def ends_with(tools, mode: str, code: str, button: str, words: str = "") -> None
     """A job fails in one sentence with a button that exists; no object is made and the engine is gone or usable."""
     with tools.window():
         session, pid = started(tools, mode)
-        assert tools.until(lambda: session.problem is not None), session.state
-        problem = session.problem
+        assert tools.until(lambda: session.status.problem is not None), session.status.state
+        problem = session.status.problem
         assert (problem.code, problem.button) == (code, button), problem
         assert words in problem.sentence, problem
         assert "\n" not in problem.sentence
-        assert button in tools.part("ui.panels")._REMEDIES
+        assert button in tools.part("ui.main_panel").REMEDIES
         assert not bpy.data.objects
-        assert not session.at_work
+        assert not session.status.at_work
         if session.engine is None:
             assert tools.until(lambda: not tools.alive(pid), 5)
 
@@ -42,8 +42,8 @@ def scenario_nothing_waits_for_the_engine(tools):
         began = time.monotonic()
         session, _ = started(tools, "slow")
         longest = time.monotonic() - began
-        assert tools.until(lambda: session.current is not None and session.current.done > 2)
-        for call in (tools.part("jobs").tick, tools.part("jobs").cancel, session.stop):
+        assert tools.until(lambda: session.status.current is not None and session.status.current.done > 2)
+        for call in (tools.part("engine_control").tick, tools.part("engine_control").cancel, session.stop):
             began = time.process_time()
             call()
             longest = max(longest, time.process_time() - began)
@@ -56,28 +56,29 @@ def scenario_progress_is_shown(tools):
     with tools.window():
         session, _ = started(tools, "slow")
         seen = set()
-        assert tools.until(lambda: seen.add(session.current and session.current.overall) or len(seen) > 4)
-        assert session.current.stage == "density"
-        assert session.state == "BUSY"
+        assert tools.until(
+            lambda: seen.add(session.status.current and session.status.current.overall) or len(seen) > 4
+        )
+        assert session.status.current.stage == "density"
+        assert session.status.state == "BUSY"
         shares = sorted(share for share in seen if share)
         assert 0 < shares[0] < shares[-1] < 0.6
-        before = session.current.overall
-        session.current.advance("polishing", 0, 5)  # of a newer engine
-        assert session.current.overall >= before
+        before = session.status.current
+        assert before.advanced("polishing", 0, 5).overall == before.overall  # a stage of a newer engine
         assert session.seconds > 0
 
 
 def scenario_cancel_ends_the_job_and_keeps_the_engine(tools):
     with tools.window() as state:
         session, pid = started(tools, "slow")
-        assert tools.until(lambda: session.current is not None and session.current.done > 2)
-        folder = Path(session.current.request["dir"])
+        assert tools.until(lambda: session.status.current is not None and session.status.current.done > 2)
+        folder = Path(session.status.current.request["dir"])
         assert folder.is_dir()
         assert bpy.ops.gp3d.cancel() == {"FINISHED"}
-        assert tools.until(lambda: not session.at_work, 5)
+        assert tools.until(lambda: not session.status.at_work, 5)
         assert tools.alive(pid)
-        assert session.state == "READY"
-        assert session.problem is None
+        assert session.status.state == "READY"
+        assert session.status.problem is None
         assert not bpy.data.objects
         assert not folder.exists()
         assert state.notice == ""
@@ -86,15 +87,12 @@ def scenario_cancel_ends_the_job_and_keeps_the_engine(tools):
 def scenario_cancel_ends_an_engine_that_does_not_listen(tools):
     with tools.window():
         session, pid = started(tools, "deaf")
-        session_module = tools.part("engine.session")
-        patience, session_module.CANCEL_GRACE = session_module.CANCEL_GRACE, 0.5
-        assert tools.until(lambda: session.current is not None and session.current.done > 2)
+        assert tools.until(lambda: session.status.current is not None and session.status.current.done > 2)
         bpy.ops.gp3d.cancel()
-        assert tools.until(lambda: not session.at_work, 5)
-        session_module.CANCEL_GRACE = patience
+        assert tools.until(lambda: not session.status.at_work, 5)
         assert tools.until(lambda: not tools.alive(pid), 5)
-        assert session.state == "OFF"
-        assert session.problem is None
+        assert session.status.state == "OFF"
+        assert session.status.problem is None
 
 
 def scenario_cancel_of_a_batch_forgets_the_rest(tools):
@@ -102,11 +100,11 @@ def scenario_cancel_of_a_batch_forgets_the_rest(tools):
         tools.use("slow")
         bpy.ops.gp3d.batch(batch_classes="teapot", batch_seeds="1-50")
         session = tools.state().session
-        assert tools.until(lambda: session.current is not None and session.current.done > 1)
-        folders = [Path(job.request["dir"]) for job in session.waiting]
+        assert tools.until(lambda: session.status.current is not None and session.status.current.done > 1)
+        folders = [Path(job.request["dir"]) for job in session.status.waiting]
         assert len(folders) == 49
         bpy.ops.gp3d.cancel()
-        assert tools.until(lambda: not session.at_work, 5)
+        assert tools.until(lambda: not session.status.at_work, 5)
         assert not any(folder.exists() for folder in folders)
         assert not bpy.data.objects
 
@@ -115,27 +113,27 @@ def scenario_cancel_while_starting_ends_the_engine(tools):
     with tools.window():
         session, pid = started(tools, "mute")
         bpy.ops.gp3d.cancel()
-        assert session.state == "OFF"
+        assert session.status.state == "OFF"
         assert tools.until(lambda: not tools.alive(pid), 5)
 
 
 def scenario_killed_engine_is_noticed_and_starts_again(tools):
     with tools.window():
         session, pid = started(tools, "slow")
-        assert tools.until(lambda: session.current is not None and session.current.done > 1)
+        assert tools.until(lambda: session.status.current is not None and session.status.current.done > 1)
         os.killpg(pid, signal.SIGKILL)
-        assert tools.until(lambda: session.problem is not None, 5)
-        assert session.problem.code == "E_CRASHED"
-        assert "killed from outside" in session.problem.sentence
+        assert tools.until(lambda: session.status.problem is not None, 5)
+        assert session.status.problem.code == "E_CRASHED"
+        assert "killed from outside" in session.status.problem.sentence
         tools.preferences().engine_path = str(Path(tools.settings["engines"]) / "good" / "gp3d")
         assert bpy.ops.gp3d.remedy(what="RESTART") == {"FINISHED"}
-        assert tools.until(lambda: session.state == "READY")
-        assert session.problem is None
+        assert tools.until(lambda: session.status.state == "READY")
+        assert session.status.problem is None
 
 
 def scenario_crash_shows_its_last_words(tools):
     ends_with(tools, "crash", "E_CRASHED", "RESTART", "exit code 3")
-    assert tools.state().session.problem.hint == "ValueError: the fault"
+    assert tools.state().session.status.problem.hint == "ValueError: the fault"
     assert "ValueError: the fault" in tools.part("ui.engine_operators").diagnostics(bpy.context)
 
 
@@ -165,7 +163,7 @@ def scenario_engine_without_serve_is_refused(tools):
 
 def scenario_missing_model_names_the_remedy(tools):
     ends_with(tools, "empty-handed", "E_NO_WEIGHTS", "CHOOSE_SNAPSHOT", "…/model.safetensors")
-    assert tools.state().session.state == "EMPTY"
+    assert tools.state().session.status.state == "EMPTY"
 
 
 def scenario_empty_mesh_offers_another_seed(tools):
@@ -173,7 +171,7 @@ def scenario_empty_mesh_offers_another_seed(tools):
     seed = bpy.context.scene.gp3d.seed
     bpy.ops.gp3d.remedy(what="OTHER_SEED")
     assert bpy.context.scene.gp3d.seed == seed + 1
-    assert tools.state().session.problem is None
+    assert tools.state().session.status.problem is None
 
 
 def scenario_torn_bundle_is_a_problem_and_no_crash(tools):
@@ -183,8 +181,8 @@ def scenario_torn_bundle_is_a_problem_and_no_crash(tools):
 def scenario_out_of_memory_tries_a_coarser_grid_and_says_so(tools):
     with tools.window() as state:
         session, _ = started(tools, "oom", quality="HIGH")
-        assert tools.until(lambda: not session.at_work)
-        assert session.problem is None
+        assert tools.until(lambda: not session.status.at_work)
+        assert session.status.problem is None
         assert "64 instead of 128" in state.notice
         (thing,) = bpy.data.objects
         assert '"grid": 64' in thing["gp3d"]
@@ -213,19 +211,19 @@ def scenario_program_that_cannot_start_is_a_problem(tools):
     tools.preferences().engine_path = str(program)
     message = tools.refusal(RuntimeError, lambda: bpy.ops.gp3d.generate(class_name="coffee mug"))
     assert "cannot be started" in message
-    assert tools.state().session.problem.button == "CHOOSE_ENGINE"
+    assert tools.state().session.status.problem.button == "CHOOSE_ENGINE"
 
 
 def scenario_new_file_during_a_job_takes_nothing_along(tools):
     with tools.window():
         session, pid = started(tools, "slow")
-        assert tools.until(lambda: session.current is not None and session.current.done > 2)
+        assert tools.until(lambda: session.status.current is not None and session.status.current.done > 2)
         bpy.ops.wm.read_homefile(use_empty=True)
-        assert not bpy.app.timers.is_registered(tools.part("jobs").tick)
-        assert tools.until(lambda: not session.at_work, 5)
+        assert not bpy.app.timers.is_registered(tools.part("engine_control").tick)
+        assert tools.until(lambda: not session.status.at_work, 5)
         assert not bpy.data.objects
         assert tools.alive(pid)
-        assert session.state == "READY"  # it goes on being used in the new file
+        assert session.status.state == "READY"  # it goes on being used in the new file
     assert bpy.context.scene.gp3d.seed == 1
 
 
@@ -234,8 +232,8 @@ def scenario_target_that_is_deleted_meanwhile_does_no_harm(tools):
     with tools.window() as state:
         bpy.ops.gp3d.regenerate()
         bpy.data.objects.remove(bpy.context.active_object)
-        assert tools.until(lambda: not state.session.at_work)
-        assert state.session.problem is None
+        assert tools.until(lambda: not state.session.status.at_work)
+        assert state.session.status.problem is None
 
 
 def scenario_previews_arrive_one_by_one_and_can_be_picked(tools):
@@ -244,8 +242,8 @@ def scenario_previews_arrive_one_by_one_and_can_be_picked(tools):
         tools.use("slow")
         assert bpy.ops.gp3d.preview() == {"FINISHED"}
         assert tools.until(lambda: len(state.pictures) == 1)
-        assert state.session.at_work
-        assert tools.until(lambda: not state.session.at_work)
+        assert state.session.status.at_work
+        assert tools.until(lambda: not state.session.status.at_work)
         assert [picture.seed for picture in state.pictures] == [11, 12, 13, 14]
     assert bpy.ops.gp3d.pick(number=1) == {"FINISHED"}
     assert bpy.context.scene.gp3d.seed == 12
@@ -286,28 +284,31 @@ def scenario_known_classes_are_those_of_the_model(tools):
     bpy.ops.gp3d.generate(class_name="gadget", seed=1)  # outside ImageNet, asked for by its name
     state, properties = tools.state(), tools.part("properties")
     assert [entry.name for entry in state.classes] == ["coffee mug", "teapot", "gadget"]
-    names = [name for name, _ in properties._suggest_classes(None, bpy.context, "")]
+    names = [name for name, _ in properties.suggest_classes(None, bpy.context, "")]
     assert names[0] == "gadget"  # the recent one first
     bpy.ops.gp3d.generate(class_name="849", seed=1)
     assert bpy.context.active_object["gp3d_class"] == "teapot"
-    assert [name for name, _ in properties._suggest_classes(None, bpy.context, "")][:2] == [
+    assert [name for name, _ in properties.suggest_classes(None, bpy.context, "")][:2] == [
         "teapot",
         "gadget",
     ]
-    assert properties._suggest_classes(None, bpy.context, "zebra") == []
+    assert properties.suggest_classes(None, bpy.context, "zebra") == []
 
 
 def scenario_seconds_are_measured_here(tools):
-    jobs = tools.part("jobs")
     tools.preferences().timings = "{}"
-    assert jobs.expected_seconds(bpy.context, 128, "texture") is None
+
+    def estimate(grid: int):
+        return tools.part("timings").estimate(
+            tools.preferences().measured(), tools.state().last_ready, grid, "texture"
+        )
+
+    assert estimate(128) is None
     bpy.ops.gp3d.generate(class_name="teapot", seed=1)
-    seconds, measured = jobs.expected_seconds(bpy.context, 128, "texture")
-    assert measured
-    assert 0 < seconds < 20
-    guess, measured = jobs.expected_seconds(bpy.context, 256, "texture")
-    assert not measured
-    assert guess > seconds
+    assert estimate(128).measured
+    assert 0 < estimate(128).seconds < 20
+    assert not estimate(256).measured
+    assert estimate(256).seconds > estimate(128).seconds
 
 
 def scenario_engine_is_found_in_the_promised_order(tools):
@@ -335,7 +336,6 @@ def scenario_engine_is_found_in_the_promised_order(tools):
 
 def scenario_no_engine_leaves_samples_and_a_sentence(tools):
     tools.use("")
-    tools.state().session.classes = ()
     tools.state().look_for_engine("")
     assert tools.state().command is None
     assert {entry.name for entry in tools.state().classes} == {"coffee mug", "mushroom", "teapot"}
@@ -360,10 +360,12 @@ def scenario_whole_family_of_an_engine_is_ended(tools):
     with tools.window():
         session, pid = started(tools, "family")
         note = Path(os.environ["GP3D_FAKE_CHILD"])
-        assert tools.until(lambda: session.state == "READY" and note.exists() and note.read_text() != "")
+        assert tools.until(
+            lambda: session.status.state == "READY" and note.exists() and note.read_text() != ""
+        )
         child = int(note.read_text())
         assert tools.alive(child)
-        session._kill()
+        session.engine.kill()
         assert tools.until(lambda: not tools.alive(pid) and not tools.alive(child), 5)
 
 

@@ -79,9 +79,9 @@ def draw(tools) -> list:
 def fake_self(kind, panel):
     """An object with the class's own attributes, for `super().draw`."""
     plain = type("Plain", (), {})
-    if any(base.__name__ == "_SubPanel" for base in kind.__mro__):
+    if any(base.__name__ == "SubPanel" for base in kind.__mro__):
         stand_in = object.__new__(
-            type(kind.__name__, (next(b for b in kind.__mro__ if b.__name__ == "_SubPanel"),), {})
+            type(kind.__name__, (next(b for b in kind.__mro__ if b.__name__ == "SubPanel"),), {})
         )
         stand_in.names, stand_in.layout = panel.names, panel.layout
         return stand_in
@@ -126,7 +126,7 @@ def scenario_running_job_shows_stage_per_cent_seconds_and_cancel(tools):
         assert ("operator", "gp3d.cancel", None) in record
         assert "Engine starting" in texts(record)
         session = state.session
-        assert tools.until(lambda: session.current is not None and session.current.done > 1)
+        assert tools.until(lambda: session.status.current is not None and session.status.current.done > 1)
         record = draw(tools)
         (bar,) = [entry for entry in record if entry[0] == "progress"]
         assert "Measuring density" in bar[1]
@@ -139,15 +139,15 @@ def scenario_running_job_shows_stage_per_cent_seconds_and_cancel(tools):
 
 def scenario_every_problem_has_a_button(tools):
     problems, state = tools.part("engine.errors"), tools.state()
-    for code in [*problems._TABLE, "E_SOMETHING_NEW"]:
-        state.session.problem = problems.Problem.of(code, hint="from the engine")
+    for code in [*problems.PROBLEMS, "E_SOMETHING_NEW"]:
+        state.session.set_problem(problems.Problem.of(code, hint="from the engine"))
         record = draw(tools)
-        idname, label, _ = tools.part("ui.panels")._REMEDIES[state.session.problem.button]
+        idname, label, _ = tools.part("ui.main_panel").REMEDIES[state.session.status.problem.button]
         assert ("operator", idname, label) in record
         assert "from the engine" in texts(record)
-        if idname == "gp3d.remedy" and state.session.problem.button not in ("RESTART", "USE_CPU"):
-            assert bpy.ops.gp3d.remedy(what=state.session.problem.button) == {"FINISHED"}
-            assert state.session.problem is None
+        if idname == "gp3d.remedy" and state.session.status.problem.button not in ("RESTART", "USE_CPU"):
+            assert bpy.ops.gp3d.remedy(what=state.session.status.problem.button) == {"FINISHED"}
+            assert state.session.status.problem is None
 
 
 def scenario_pictures_and_the_active_object_are_shown(tools):
@@ -264,15 +264,12 @@ def scenario_unknown_class_is_said(tools):
 
 def scenario_synonym_that_is_picked_becomes_the_class(tools):
     settings = bpy.context.scene.gp3d
-    tools.use("")
-    tools.part("state").STATE.session.classes = tools.part("class_search").imagenet_classes()
-    found = tools.part("properties")._suggest_classes(settings, bpy.context, "aeroplane") or tools.part(
+    found = tools.part("properties").suggest_classes(settings, bpy.context, "aeroplane") or tools.part(
         "properties"
-    )._suggest_classes(settings, bpy.context, "tabby cat")
+    ).suggest_classes(settings, bpy.context, "tabby cat")
     assert "(" in found[0][0]
     settings.class_name = found[0][0]
     assert settings.class_name == "tabby"
-    tools.part("state").STATE.session.classes = ()
 
 
 def scenario_menu_offers_the_class(tools):

@@ -66,7 +66,7 @@ def scenario_real_engine_makes_a_mesh_of_a_photograph(tools):
     image.save()
     made = lambda: bpy.ops.gp3d.picture(picture=str(photograph))  # noqa: E731
     assert "brings no VQ3D tokenizer" in tools.refusal(RuntimeError, made)
-    assert tools.state().session.problem.button == "CHOOSE_VQ3D"
+    assert tools.state().session.status.problem.button == "CHOOSE_VQ3D"
     tools.preferences().vq3d = str(Path(tools.settings["run"]).with_name("vq3d.safetensors"))
     assert bpy.ops.gp3d.picture(picture=str(photograph), size=2.0) == {"FINISHED"}
     thing = bpy.context.active_object
@@ -82,7 +82,7 @@ def scenario_real_engine_makes_a_mesh_of_a_photograph(tools):
     (tools.folder / "letter.png").write_text("Dear sir")
     said = tools.refusal(RuntimeError, lambda: bpy.ops.gp3d.picture(picture=str(tools.folder / "letter.png")))
     assert "letter.png is no picture" in said
-    assert tools.state().session.problem.code == "E_PICTURE"
+    assert tools.state().session.status.problem.code == "E_PICTURE"
     tools.preferences().vq3d = ""
 
 
@@ -91,14 +91,15 @@ def scenario_real_engine_is_cancelled(tools):
     with tools.window() as state:
         bpy.ops.gp3d.batch(batch_classes="mushroom", batch_seeds="0-20", quality="STANDARD")
         assert tools.until(
-            lambda: state.session.current is not None and state.session.current.stage != "sent", 60
+            lambda: state.session.status.current is not None and state.session.status.current.stage != "sent",
+            60,
         )
         pid = state.session.engine.pid
         began = time.monotonic()
         bpy.ops.gp3d.cancel()
-        assert tools.until(lambda: not state.session.at_work, 10)
+        assert tools.until(lambda: not state.session.status.at_work, 10)
         assert time.monotonic() - began < 5
-        assert state.session.problem is None
+        assert state.session.status.problem is None
         assert tools.alive(pid) == (state.session.engine is not None)
 
 
@@ -136,7 +137,7 @@ def scenario_without_a_chosen_model_the_one_in_the_box_works(tools):
         ("coffee mug", "good"),
         ("mushroom", "rough"),
     ]
-    offered = dict(tools.part("properties")._suggest_classes(None, bpy.context, "mushroom"))
+    offered = dict(tools.part("properties").suggest_classes(None, bpy.context, "mushroom"))
     assert offered["mushroom"].startswith("rough")
-    assert tools.part("ui.panels")._model_name(state.session.ready) == "model in the box"
+    assert tools.part("ui.main_panel").model_name(state.session.status.ready) == "pretrained model"
     state.session.stop()

@@ -50,28 +50,23 @@ def test_search_tells_by_which_synonym_it_found(finder):
     assert finder.find(match.text, finder.imagenet_classes()) == match.entry
 
 
-def test_offered_first_is_what_the_model_in_the_box_knows(finder, monkeypatch):
-    lists = finder._lists()
+def test_offered_first_is_what_the_pretrained_model_knows(finder):
     record = {"name": "teapot", "imagenet_index": 849, "wnid": "n04398044", "badge": "fair"}
-    monkeypatch.setattr(finder, "_lists", lambda: lists | {"box": [record]})
-    finder.offered_classes.cache_clear()
-    offered = finder.offered_classes()
-    finder.offered_classes.cache_clear()
+    offered = finder.with_first(finder.known_classes([record]))
     assert (offered[0].name, offered[0].badge, len(offered)) == ("teapot", "fair", 1000)
-    assert (
-        finder.search("t", offered)[0].entry.name == "teapot"
-    )  # though others begin with it and are shorter
+    first = finder.search("t", offered)[0].entry  # though others begin with it and are shorter
+    assert first.name == "teapot"
     assert finder.search("", offered, ["n03063599"])[1].entry.name == "teapot"
     assert finder.find("849", offered).badge == "fair"
 
 
-def test_box_list_is_what_the_box_says(finder):
+def test_pretrained_classes_are_those_of_the_snapshot(finder):
     from gp3d_core.pretrained import has_pretrained, pretrained_path
     from gp3d_core.snapshots.metadata import read_snapshot_facts
 
     records = read_snapshot_facts(pretrained_path()).classes if has_pretrained() else []
-    told = [(row["name"], row["badge"]) for row in finder._lists()["box"]]
-    assert told == [(record["name"], record.get("badge")) for record in records]
+    known = [(entry.name, entry.badge) for entry in finder.offered_classes()[: len(records)]]
+    assert known == [(record["name"], record.get("badge") or "") for record in records]
 
 
 def test_every_shown_text_names_its_class_again(finder):

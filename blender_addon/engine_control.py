@@ -1,0 +1,83 @@
+"""The running engine: started with the preferences of this machine, listened to by a timer, cancelled.
+
+Everything here runs on Blender's main thread. `tick` is called a few times a second while there is something to wait
+for; it takes what the engine has sent and never waits. Scripts in background mode, where timers never fire, call
+`wait` instead.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+
+import bpy
+
+from . import results
+from .engine.errors import Problem, RequestError
+from .properties import preferences
+from .state import STATE, redraw
+
+_BUSY_INTERVAL, _REST_INTERVAL = 0.1, 1.0  # seconds between two ticks
+
+
+def ensure_engine(context: bpy.types.Context) -> None:
+    """Starts the engine unless the right one runs. Raises RequestError if there is none or it cannot start."""
+    chosen, session = preferences(context), STATE.session
+    if STATE.command is None:
+        STATE.look_for_engine(chosen.engine_path)
+    if STATE.command is None:
+        raise RequestError(STATE.complaint or "There is no engine; see the card in the GP3D tab")
+    snapshot = bpy.path.abspath(chosen.snapshot)  # none: the pretrained model
+    command = [*STATE.command, "serve", *([snapshot] if snapshot else [])]
+    command += ["--device", chosen.device, "--cache-mb", str(chosen.cache_mb)]
+    if session.status.state not in ("OFF", "EMPTY") and session.command == tuple(command):
+        return
+    try:
+        session.start(command)
+    except OSError as error:
+        problem = Problem.of("E_START", f"The engine cannot be started: {error.strerror}")
+        session.set_problem(problem)
+        raise RequestError(problem.sentence) from None
+    start_timer()
+
+
+def start_timer() -> None:
+    """Lets `tick` run from now on."""
+    if not bpy.app.background and not bpy.app.timers.is_registered(tick):
+        bpy.app.timers.register(tick, first_interval=_BUSY_INTERVAL)
+
+
+def stop_timer() -> None:
+    """Lets `tick` run no more."""
+    if bpy.app.timers.is_registered(tick):
+        bpy.app.timers.unregister(tick)
+
+
+def tick() -> float | None:
+    """Seconds until it is to be called again, None without an engine; hands what the engine has sent to `results`."""
+    session = STATE.session
+    events = session.poll()
+    for event in events:
+        results.handle(event)
+    if events or session.status.at_work or session.engine is None:
+        redraw()
+    if session.engine is None:
+        return None
+    return _BUSY_INTERVAL if session.status.at_work else _REST_INTERVAL
+
+
+def wait(seconds: float = math.inf) -> None:
+    """Blocks until all jobs have ended. For scripts only. Raises TimeoutError after `seconds`."""
+    until = time.monotonic() + seconds
+    while STATE.session.status.at_work:
+        tick()
+        if time.monotonic() > until:
+            raise TimeoutError(f"the engine was not done after {seconds:g} s")
+        time.sleep(0.02)
+
+
+def cancel() -> None:
+    """Gives up the job at work and all that wait."""
+    for event in STATE.session.cancel():
+        results.handle(event)
+    start_timer()

@@ -1,0 +1,111 @@
+"""From choices to jobs: objects, previews, pictures and regenerated objects are asked for here."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+
+import bpy
+
+from . import results, scene
+from .class_search import ImageNetClass, find, search
+from .engine.errors import RequestError
+from .engine.job import Delivery, Job
+from .engine_control import ensure_engine, start_timer
+from .image_input import check_unchanged, chosen_files
+from .properties import preferences
+from .requests import (
+    MOST_OBJECTS,
+    Choices,
+    ObjectSpec,
+    asset_preview_request,
+    build_options,
+    finer,
+    location_of,
+    mesh_request,
+    picture_request,
+    preview_request,
+)
+from .state import STATE
+
+
+def find_class(text: str) -> ImageNetClass | None:
+    """The class that `text` names among those the model knows; None for a model without classes.
+
+    As long as no model has listed its classes, any name will do: the engine will judge. Raises RequestError if there
+    is no such class, with what comes nearest.
+    """
+    status = STATE.session.status
+    if status.ready is not None and status.ready.classes == 0:
+        return None
+    known = STATE.classes
+    entry = find(text, known)
+    if entry is None and text.strip() and STATE.command is not None and not status.classes:
+        return ImageNetClass(-1, "", (text.strip(),))
+    if entry is None:
+        near = " or ".join(match.entry.name for match in search(text, known, most=2)) if text.strip() else ""
+        raise RequestError(f"The model knows no class '{text}'" + (f"; it knows {near}" if near else ""))
+    return entry
+
+
+def generate(context: bpy.types.Context, specs: Sequence[ObjectSpec], choices: Choices) -> None:
+    """Asks for one mesh per object. Raises RequestError if that is impossible."""
+    if not 0 < len(specs) <= MOST_OBJECTS:
+        raise RequestError(f"One to {MOST_OBJECTS} objects at a time, not {len(specs)}")
+    ensure_engine(context)
+    cursor, jobs = tuple(context.scene.cursor.location), []
+    for number, spec in enumerate(specs):
+        location = location_of(choices, cursor, number, len(specs))
+        delivery = Delivery(build_options(choices, location))
+        if choices.as_asset:
+            jobs.append(Job("preview", asset_preview_request(spec, choices), delivery))
+        jobs.append(Job("mesh", mesh_request(spec, choices), delivery))
+        if spec.entry is not None:
+            preferences(context).remember_class(spec.entry.query)
+    _submit(jobs)
+
+
+def picture_to_mesh(context: bpy.types.Context, picture: str, choices: Choices) -> None:
+    """Asks for the mesh of a photograph, of all its pieces. Raises RequestError if there is no picture."""
+    files = chosen_files(context, picture)
+    ensure_engine(context)
+    location = location_of(choices, tuple(context.scene.cursor.location), 0, 1)
+    options = build_options(choices, location)
+    options["keep_largest"] = False
+    _submit([Job("picture", picture_request(files, choices), Delivery(options))])
+
+
+def preview(context: bpy.types.Context, entry: ImageNetClass | None, choices: Choices) -> None:
+    """Asks for pictures of the next seeds. Raises RequestError if that is impossible."""
+    ensure_engine(context)
+    STATE.pictures.clear()
+    seeds = [choices.seed + offset for offset in range(choices.previews)]
+    delivery = Delivery(shown_as=entry.name if entry else "object")
+    _submit([Job("preview", preview_request(entry, seeds, choices), delivery)])
+
+
+def regenerate(context: bpy.types.Context, obj: bpy.types.Object, higher: bool) -> None:
+    """Makes the mesh of `obj` again from its recipe, finer with `higher`. Raises RequestError if it has none."""
+    recipe = scene.read_recipe(obj)
+    if recipe is None:
+        raise RequestError("This object has no GP3D recipe")
+    request = recipe["request"]
+    if "sample" in request:
+        results.rebuild(obj, results.sample_bundle(str(request["sample"])), recipe)
+        return
+    if "picture" in request:
+        check_unchanged(recipe)
+    if higher:
+        request = finer(request)
+    ensure_engine(context)
+    kind = "picture" if "picture" in request else "mesh"
+    _submit([Job(kind, request, Delivery(recipe["options"], target=obj.name))])
+
+
+def _submit(jobs: Sequence[Job]) -> None:
+    """Sends jobs on their way, each with a folder for its files."""
+    STATE.notice = ""
+    STATE.session.submit(
+        [job.asking({"dir": tempfile.mkdtemp(prefix="gp3d-", dir=bpy.app.tempdir)}) for job in jobs]
+    )
+    start_timer()

@@ -1,0 +1,157 @@
+"""From choices to what the engine is asked for. No bpy."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from .class_search import ImageNetClass
+from .engine.errors import RequestError
+from .recipe import BuildOptions, JsonObject, integer
+
+GRIDS = {"DRAFT": 64, "STANDARD": 128, "HIGH": 256}  # points along an edge
+MOST_OBJECTS = 500
+_PREVIEW_PIXELS = 256  # of an asset's picture
+_GAP = 1.25  # distance of neighbours in units of their size
+_FINEST_GRID, _LARGEST_TEXTURE = 512, 8192
+_FEWEST_FACES = 4
+
+
+@dataclass(frozen=True)
+class Choices:
+    """The choices of a scene, or those that a script gave instead; properties.py describes each."""
+
+    class_name: str
+    seed: int
+    truncation: float
+    quality: str
+    previews: int
+    faces: int
+    crop: float
+    depth_cut: float
+    keep_largest: bool
+    smooth: bool
+    color: str
+    texture_size: str
+    shader: str
+    roughness: float
+    place_at: str
+    size: float
+    on_ground: bool
+    front: str
+    collection: bool
+    batch_classes: str
+    batch_seeds: str
+    arrange: str
+    picture: str
+    backdrop: bool
+    as_asset: bool
+    tags: str
+
+    @property
+    def class_names(self) -> list[str]:
+        """Names of the classes of a batch: those it lists, else the one class."""
+        return [name for name in self.batch_classes.split(",") if name.strip()] or [self.class_name]
+
+
+@dataclass(frozen=True)
+class ObjectSpec:
+    """One object that is asked for: its class, None for a model without classes, and its seed."""
+
+    entry: ImageNetClass | None
+    seed: int
+
+
+def mesh_request(spec: ObjectSpec, choices: Choices) -> JsonObject:
+    """Fields of a `mesh` request: everything that makes the mesh and nothing else."""
+    return {**_drawn(spec.entry, choices), "seed": spec.seed, **surface_request(choices)}
+
+
+def preview_request(entry: ImageNetClass | None, seeds: list[int], choices: Choices) -> JsonObject:
+    """Fields of a `preview` request."""
+    return {**_drawn(entry, choices), "seeds": seeds}
+
+
+def asset_preview_request(spec: ObjectSpec, choices: Choices) -> JsonObject:
+    """Fields of a `preview` request for the picture of an asset."""
+    return {**preview_request(spec.entry, [spec.seed], choices), "resolution": _PREVIEW_PIXELS}
+
+
+def _drawn(entry: ImageNetClass | None, choices: Choices) -> JsonObject:
+    return {"class": entry.query if entry else None, "truncation": round(choices.truncation, 4)}
+
+
+def surface_request(choices: Choices) -> JsonObject:
+    """The fields of a request that say how a surface is made."""
+    return {
+        "grid": GRIDS[choices.quality],
+        "faces": max(_FEWEST_FACES, choices.faces) if choices.faces else 0,
+        "color": choices.color,
+        "texture_size": int(choices.texture_size),
+        "keep": 1 if choices.keep_largest else 0,
+        "crop_depth": None if choices.depth_cut >= 1 else round(choices.depth_cut, 4),
+        "formats": ["npz"],
+    }
+
+
+def picture_request(files: Mapping[str, str], choices: Choices) -> JsonObject:
+    """Fields of a `picture` request; `files` are its picture and tokenizer. All pieces but specks are kept."""
+    surface = {**surface_request(choices), "keep": "auto"}
+    if surface["crop_depth"] is None and not choices.backdrop:
+        surface["crop_depth"] = "auto"
+    return {**files, **surface}
+
+
+def finer(request: Mapping[str, object]) -> JsonObject:
+    """A `mesh` or `picture` request for twice the grid, faces and texture. Raises RequestError on the finest grid."""
+    grid = integer(request["grid"])
+    if grid >= _FINEST_GRID:
+        raise RequestError("This object has the finest grid already")
+    return {
+        **request,
+        "grid": min(_FINEST_GRID, 2 * grid),
+        "faces": 2 * integer(request["faces"]),
+        "texture_size": min(_LARGEST_TEXTURE, 2 * integer(request["texture_size"])),
+    }
+
+
+def build_options(choices: Choices, location: tuple[float, float, float]) -> BuildOptions:
+    """The choices that shape an object once its mesh is there, and where it stands."""
+    return {
+        "size": choices.size,
+        "on_ground": choices.on_ground,
+        "smooth": choices.smooth,
+        "shader": choices.shader,
+        "roughness": choices.roughness,
+        "front": choices.front,
+        "collection": choices.collection,
+        "crop": choices.crop,
+        "keep_largest": choices.keep_largest,
+        "as_asset": choices.as_asset,
+        "tags": choices.tags,
+        "location": location,
+    }
+
+
+def location_of(
+    choices: Choices, cursor: tuple[float, float, float], number: int, count: int
+) -> tuple[float, float, float]:
+    """Where object `number` (from 0) of `count` stands."""
+    x, y, z = cursor if choices.place_at == "CURSOR" else (0.0, 0.0, 0.0)
+    columns = {"ROW": count, "GRID": math.ceil(math.sqrt(count)), "STACK": 1}[choices.arrange]
+    step = 0.0 if choices.arrange == "STACK" else _GAP * choices.size
+    return x + (number % columns - (columns - 1) / 2) * step, y + (number // columns) * step, z
+
+
+def parse_seeds(text: str) -> list[int]:
+    """Seeds of "0-3, 9". Raises RequestError for anything else."""
+    seeds: list[int] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d{1,9})(?:\s*[-–]\s*(\d{1,9}))?\s*", part)
+        first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
+        if not first <= last < first + MOST_OBJECTS:
+            raise RequestError(f"Seeds are numbers and ranges like 0-3, 9, not '{text}'")
+        seeds += range(first, last + 1)
+    return seeds

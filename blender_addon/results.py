@@ -1,0 +1,145 @@
+"""From the engine's results to objects in the scene and thumbnails in the panel."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import bpy
+
+from . import library, scene
+from .engine.errors import Problem
+from .engine.job import Job
+from .engine.protocol import EngineFacts, Event
+from .image_input import source_of
+from .mesh_bundle import Bundle, BundleError, crop, read_bundle
+from .properties import preferences
+from .recipe import JsonObject, Recipe, integer, number, subject
+from .requests import Choices, build_options, location_of
+from .state import SAMPLES, STATE
+from .timings import timing_key
+
+
+def handle(event: Event) -> None:
+    """Does what an event of the session asks for: shows a preview, builds an object, removes files of ended jobs."""
+    job = event.job
+    if event.kind == "ready":
+        STATE.last_ready = STATE.session.status.ready or STATE.last_ready
+    if job is None:
+        return
+    if event.kind == "preview":
+        _show(job, event.data)
+        return
+    if event.kind == "done" and job.op != "preview":
+        _import(job, event.data)
+    if job.op != "preview" or event.kind == "cancelled":  # thumbnails are shown from their files
+        shutil.rmtree(str(job.request.get("dir", "")), ignore_errors=True)
+
+
+def _show(job: Job, message: Mapping[str, object]) -> None:
+    path, delivery = str(message.get("path")), job.delivery
+    delivery.picture = path
+    if delivery.shown_as:
+        seed, truncation = integer(message.get("seed")), number(message.get("truncation"))
+        STATE.add_picture(delivery.shown_as, seed, truncation, path)
+
+
+def _import(job: Job, result: Mapping[str, object]) -> None:
+    """Turns a finished mesh into an object, or gives it to the object it was made for; one step to undo."""
+    context, session = bpy.context, STATE.session
+    began = time.monotonic()
+    try:
+        recipe, bundle = _read(job, result)
+        target = bpy.data.objects.get(job.delivery.target)
+        if target is not None:
+            rebuild(target, bundle, recipe)
+        else:
+            add(context, bundle, recipe, job.delivery.picture)
+    except (BundleError, RuntimeError, OSError) as error:
+        session.set_problem(Problem.of("E_BAD_MESH", str(error)))
+        return
+    took = session.seconds_since(job.sent)
+    if job.op == "mesh":
+        grid, color = integer(job.request["grid"]), str(job.request["color"])
+        key = timing_key(session.status.ready or STATE.last_ready, grid, color)
+        preferences(context).remember_seconds(key, took)
+    warnings = result.get("warnings")
+    sentences = [str(warning) for warning in warnings] if isinstance(warnings, list) else []
+    STATE.notice = job.note or " ".join(sentences) or f"{len(bundle.faces):,} faces in {took:.1f} s"
+    STATE.import_seconds = time.monotonic() - began
+    _push_undo(context, f"GP3D {subject(bundle.recipe)}")
+
+
+def _read(job: Job, result: Mapping[str, object]) -> tuple[Recipe, Bundle]:
+    """The recipe and the mesh of a result. Raises BundleError, or RuntimeError for a job without options."""
+    if job.delivery.options is None:
+        raise RuntimeError("nobody has said what the object is to look like")
+    files = result.get("files")
+    bundle = read_bundle(Path(str(files.get("npz") if isinstance(files, dict) else None)))
+    status = STATE.session.status
+    facts = status.ready or EngineFacts()
+    model: JsonObject = dict(facts.snapshot)
+    request = {key: value for key, value in job.request.items() if key not in ("dir", "stem")}
+    if job.op == "picture":
+        model, request = source_of(result, request)
+    recipe: Recipe = {
+        "request": request,
+        "recipe": bundle.recipe,
+        "options": job.delivery.options,
+        "engine": {"gp3d": status.version, "device": facts.device},
+        "model": model,
+    }
+    return recipe, bundle
+
+
+def add(context: bpy.types.Context, bundle: Bundle, recipe: Recipe, picture: str = "") -> bpy.types.Object:
+    """A new object of `bundle` with everything that `recipe` says. Raises BundleError, OSError or RuntimeError."""
+    made, options = recipe["recipe"], recipe["options"]
+    name = "gp3d_{}_{}".format(re.sub(r"\W+", "_", subject(made)), made.get("seed", "picture"))
+    bundle = crop(bundle, options["crop"], options["keep_largest"])
+    obj = scene.add_object(context, scene.build_mesh(bundle, name, options), name, options)
+    scene.write_recipe(obj, recipe)
+    if options["as_asset"]:
+        library.mark(obj, recipe, options["tags"].split(","))
+        if picture:
+            library.set_preview(obj, library.read_pixels(Path(picture)))
+        elif bundle.thumbnail is not None:
+            library.set_preview(obj, bundle.thumbnail)
+    return obj
+
+
+def rebuild(obj: bpy.types.Object, bundle: Bundle, recipe: Recipe) -> None:
+    """Gives `obj` the mesh of `bundle` and the `recipe`. Raises BundleError if cropping leaves nothing."""
+    options = recipe["options"]
+    bundle = crop(bundle, options["crop"], options["keep_largest"])
+    scene.replace_mesh(obj, scene.build_mesh(bundle, obj.data.name, options))
+    scene.write_recipe(obj, recipe)
+
+
+def sample_bundle(name: str) -> Bundle:
+    """The mesh of the bundled sample `name`. Raises BundleError if there is none such."""
+    return read_bundle(SAMPLES / f"{name}.npz")
+
+
+def add_sample(context: bpy.types.Context, name: str, choices: Choices) -> bpy.types.Object:
+    """The bundled sample `name` as an object. Raises BundleError if there is none such."""
+    bundle = sample_bundle(name)
+    location = location_of(choices, tuple(context.scene.cursor.location), 0, 1)
+    recipe: Recipe = {
+        "request": {"sample": name},
+        "recipe": bundle.recipe,
+        "options": build_options(choices, location),
+        "model": {"name": "sample: " + str(bundle.recipe.get("origin"))},
+    }
+    return add(context, bundle, recipe)
+
+
+def _push_undo(context: bpy.types.Context, message: str) -> None:
+    """One step to undo. A timer has no window of its own."""
+    windows = context.window_manager.windows
+    with context.temp_override(window=context.window or (windows[0] if windows else None)):
+        if bpy.ops.ed.undo_push.poll():
+            bpy.ops.ed.undo_push(message=message)

@@ -1,0 +1,91 @@
+"""What the engine is asked for, by the choices of a scene."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def requests(parts):
+    return parts("requests")
+
+
+@pytest.fixture(scope="module")
+def choices(requests):
+    values = dict.fromkeys((field for field in requests.Choices.__dataclass_fields__), "")
+    numbers = {
+        "seed": 7,
+        "truncation": 0.70000001,
+        "previews": 4,
+        "faces": 30000,
+        "crop": 1.0,
+        "depth_cut": 1.0,
+    }
+    words = {"quality": "STANDARD", "color": "texture", "texture_size": "512", "arrange": "GRID", "size": 2.0}
+    return requests.Choices(**{**values, **numbers, **words, "keep_largest": True, "place_at": "CURSOR"})
+
+
+def test_mesh_request_is_everything_that_makes_the_mesh(requests, choices, parts):
+    (mug,) = parts("class_search").known_classes([{"name": "coffee mug", "wnid": "n03063599"}])
+    assert requests.mesh_request(requests.ObjectSpec(mug, 7), choices) == {
+        **{
+            "class": "n03063599",
+            "seed": 7,
+            "truncation": 0.7,
+            "grid": 128,
+            "faces": 30000,
+            "color": "texture",
+        },
+        **{"texture_size": 512, "keep": 1, "crop_depth": None, "formats": ["npz"]},
+    }
+    assert requests.mesh_request(requests.ObjectSpec(None, 7), choices)["class"] is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "field", "value"),
+    [
+        ({"faces": 0}, "faces", 0),
+        ({"faces": 1}, "faces", 4),
+        ({"keep_largest": False}, "keep", 0),
+        ({"depth_cut": 0.25}, "crop_depth", 0.25),
+        ({"quality": "HIGH"}, "grid", 256),
+    ],
+)
+def test_surface_follows_the_choices(requests, choices, changes, field, value):
+    assert requests.surface_request(replace(choices, **changes))[field] == value
+
+
+def test_finer_doubles_up_to_the_finest(requests):
+    request = {"grid": 256, "faces": 0, "texture_size": 8192, "seed": 3}
+    assert requests.finer(request) == {"grid": 512, "faces": 0, "texture_size": 8192, "seed": 3}
+    with pytest.raises(requests.RequestError, match="finest"):
+        requests.finer({**request, "grid": 512})
+
+
+def test_objects_stand_in_rows_grids_or_one_place(requests, choices):
+    def places(arrange: str) -> list[tuple[float, float, float]]:
+        chosen = replace(choices, arrange=arrange)
+        return [requests.location_of(chosen, (1.0, 2.0, 3.0), number, 4) for number in range(4)]
+
+    assert places("STACK") == 4 * [(1.0, 2.0, 3.0)]
+    assert [x for x, _, _ in places("ROW")] == [-2.75, -0.25, 2.25, 4.75]
+    assert places("GRID") == [(-0.25, 2, 3), (2.25, 2, 3), (-0.25, 4.5, 3), (2.25, 4.5, 3)]
+    origin = replace(choices, place_at="ORIGIN", arrange="STACK")
+    assert requests.location_of(origin, (1.0, 2.0, 3.0), 0, 1) == (0.0, 0.0, 0.0)
+
+
+def test_batches_name_their_classes_or_take_the_one(requests, choices):
+    chosen = replace(choices, class_name="teapot", batch_classes=" , ")
+    assert chosen.class_names == ["teapot"]
+    assert replace(chosen, batch_classes="mug,, lamp").class_names == ["mug", " lamp"]
+
+
+def test_estimate_takes_what_was_measured_or_scales_it(parts):
+    timings, facts = parts("timings"), parts("engine.protocol").EngineFacts("cpu", snapshot={"sha256": "ab"})
+    measured = {"ab/cpu/64/texture": 2.0, "ab/cpu/128/texture": 5.0, "cd/cpu/256/texture": 99.0}
+    assert timings.estimate(measured, facts, 128, "texture") == timings.Estimate(5.0, True)
+    assert timings.estimate(measured, facts, 256, "texture") == timings.Estimate(20.0, False)
+    assert timings.estimate(measured, facts, 32, "vertex") == timings.Estimate(1.5, False)
+    assert timings.estimate({}, facts, 128, "texture") is None
