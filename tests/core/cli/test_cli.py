@@ -13,9 +13,8 @@ import torch
 import trimesh
 from PIL import Image
 
-from gp3d_core.cli.arguments import parse_seeds
+from gp3d_core.cli.arguments import UsageError, parse_seeds
 from gp3d_core.cli.main import main
-from gp3d_core.generation.objects import RequestError
 from gp3d_core.generation.sampling import parse_level
 from tests.support.micro import MICRO, micro_data, micro_snapshot
 
@@ -229,7 +228,7 @@ def test_seeds_read_as_people_write_them():
 
 @pytest.mark.parametrize("text", ["", "a", "3-1", "1-", "-2", "0-99999999", "1;2", "9" * 30])
 def test_bad_seeds_are_refused(text):
-    with pytest.raises(RequestError, match="--seeds"):
+    with pytest.raises(UsageError, match="--seeds"):
         parse_seeds(text)
 
 
