@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import FrameType
 
 Progress = Callable[[str, int, int], None]  # stage, steps done, steps in all; may raise, which stops the job
 
@@ -52,3 +56,39 @@ def interruptible() -> Iterator[Interruption]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def ending_imports_quietly(message: str) -> Iterator[None]:
+    """A block in which a SIGINT while a module is being imported ends the process at once, after one line on stderr.
+
+    Raised there, KeyboardInterrupt is swallowed or turned into other errors by libraries that import lazily, and half
+    imported modules stay behind. Elsewhere SIGINT raises KeyboardInterrupt as ever. Only for the main thread; does
+    nothing where SIGINT is not Python's own (a launcher ignores it, or a caller handles it).
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.default_int_handler or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        if _imports(frame):
+            sys.stderr.write(f"{message}\n")
+            sys.stderr.flush()
+            os._exit(128 + number)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _imports(frame: FrameType | None) -> bool:
+    """Whether an import statement is being carried out somewhere up the stack."""
+    while frame is not None:
+        if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
+            return True
+        frame = frame.f_back
+    return False

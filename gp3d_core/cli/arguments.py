@@ -7,6 +7,7 @@ import math
 import os
 import re
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NoReturn
 
 from gp3d_core.errors import GP3DError
@@ -60,6 +61,25 @@ def number(
         )
 
     return read
+
+
+def existing(text: str) -> Path:
+    """The path of a file or folder that is there."""
+    path = Path(text)
+    if not path.exists():
+        raise argparse.ArgumentTypeError(f"nothing is at {text}; expected a file or folder")
+    return path
+
+
+def dataset_path(text: str) -> Path:
+    """The path of what may be a data set, found out before anything heavy is imported."""
+    from gp3d_core.datasets.archive import DatasetError, check_path
+
+    try:
+        check_path(Path(text))
+    except DatasetError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return Path(text)
 
 
 def share_cores() -> None:

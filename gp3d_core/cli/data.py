@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gp3d_core.cli.arguments import UsageError, number
+from gp3d_core.cli.arguments import UsageError, dataset_path, existing, number
 from gp3d_core.cli.prepare import add_depth, add_features, add_select
 
 if TYPE_CHECKING:
@@ -60,8 +60,8 @@ def _add_pack(verbs: argparse._SubParsersAction) -> None:
 
 def _add_check(verbs: argparse._SubParsersAction) -> None:
     parser = verbs.add_parser("check", help="decode everything; say all that is missing or wrong")
-    parser.add_argument("dataset", type=Path, help="folder or zip (docs/dataset.md)")
-    parser.add_argument("--features", type=Path, help="distillation features to check as well")
+    parser.add_argument("dataset", type=dataset_path, help="folder or zip (docs/dataset.md)")
+    parser.add_argument("--features", type=existing, help="distillation features to check as well")
     most = number(int, 1, 1e9)
     parser.add_argument("--most", type=most, default=20, help="files named of each kind (default 20)")
     _add_workers(parser)
@@ -70,7 +70,7 @@ def _add_check(verbs: argparse._SubParsersAction) -> None:
 
 def _add_stats(verbs: argparse._SubParsersAction) -> None:
     parser = verbs.add_parser("stats", help="draw depth histograms, class balance, a contact sheet")
-    parser.add_argument("dataset", type=Path, help="folder or zip (docs/dataset.md)")
+    parser.add_argument("dataset", type=dataset_path, help="folder or zip (docs/dataset.md)")
     parser.add_argument("--out", type=Path, required=True, help="folder of the pictures and stats.json")
     shown = number(int, 1, 400)
     parser.add_argument("--samples", type=shown, default=32, help="images on the sheet (default 32)")
@@ -80,7 +80,7 @@ def _add_stats(verbs: argparse._SubParsersAction) -> None:
 
 def _add_zip(verbs: argparse._SubParsersAction) -> None:
     parser = verbs.add_parser("zip", help="one file of a data set's folder, for moving and for slow disks")
-    parser.add_argument("dataset", type=Path, help="folder (docs/dataset.md)")
+    parser.add_argument("dataset", type=dataset_path, help="folder (docs/dataset.md)")
     parser.add_argument("target", type=Path, help="the new .zip")
     parser.set_defaults(command=_zip)
 

@@ -6,15 +6,15 @@ import argparse
 from pathlib import Path
 from typing import Literal
 
-from gp3d_core.cli.arguments import UsageError, number
+from gp3d_core.cli.arguments import UsageError, dataset_path, existing, number
 
 
 def add_evaluate(commands: argparse._SubParsersAction) -> None:
     """Adds the command to those of `gp3d`."""
     parser = commands.add_parser("evaluate", help="score a snapshot against a data set (docs/evaluation.md)")
     add = parser.add_argument
-    add("snapshot", type=Path, nargs="?", help="snapshot file, or a run folder (its newest)")
-    add("dataset", type=Path, nargs="?", help="folder or zip of real images of the same size")
+    add("snapshot", type=existing, nargs="?", help="snapshot file, or a run folder (its newest)")
+    add("dataset", type=dataset_path, nargs="?", help="folder or zip of real images of the same size")
     add(
         "--metrics",
         help="with commas: fid2k, fid50k, kid, is, pr, nfs, fpd, shapes, diversity, geometry, recognition "
@@ -26,7 +26,7 @@ def add_evaluate(commands: argparse._SubParsersAction) -> None:
         default="inception",
         help="network that looks at images: inception (default) or torchvision:squeezenet1_0",
     )
-    add("--weights", type=Path, metavar="FILE", help="its weights (default: where torch keeps downloads)")
+    add("--weights", type=existing, metavar="FILE", help="its weights (default: where torch keeps downloads)")
     add(
         "--samples",
         type=number(int, 1, 1e7),
@@ -52,9 +52,9 @@ def add_evaluate(commands: argparse._SubParsersAction) -> None:
         metavar="N",
         help="models of a class that diversity looks at, 0 for all (default 100)",
     )
-    add("--truth", type=Path, metavar="MODELS", help="models that shapes are compared with")
-    add("--pointnet", type=Path, metavar="FILE", help="weights of the point network of fpd")
-    add("--meshes", type=Path, metavar="DIR", help="score these meshes instead of a snapshot")
+    add("--truth", type=existing, metavar="MODELS", help="models that shapes are compared with")
+    add("--pointnet", type=existing, metavar="FILE", help="weights of the point network of fpd")
+    add("--meshes", type=existing, metavar="DIR", help="score these meshes instead of a snapshot")
     add("--seed", type=number(int, 0, 1e15), default=0, help="default 0")
     add("--truncation", type=number(float, 0, 2), default=1.0, help="default 1, as papers do")
     add("--cache", type=Path, metavar="DIR", help="what is learnt from data (default ~/.cache/gp3d/features)")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from gp3d_core.cli.arguments import UsageError, number, share_cores
-from gp3d_core.cli.models import add_model, chosen_model
+from gp3d_core.cli.arguments import UsageError, existing, number, parse_seeds, share_cores
+from gp3d_core.cli.models import add_model, model_facts
 
 
 def _add_snapshot_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,8 +30,13 @@ def add_mesh(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser("mesh", help="write textured meshes")
     _add_snapshot_arguments(parser)
     add = parser.add_argument
-    add("--recipe", type=Path, metavar="FILE", help="make the mesh of this recipe again; the rest is in it")
-    add("--out", type=Path, default=Path("meshes"), help="folder of the meshes")
+    add(
+        "--recipe",
+        type=existing,
+        metavar="FILE",
+        help="make the mesh of this recipe again; the rest is in it",
+    )
+    add("--out", type=Path, default=Path("meshes"), help="folder of the meshes (default meshes)")
     grid = number(int, 8, 2048)
     add("--grid", type=grid, default=128, help="samples along an edge of the box (default 128)")
     add("--level", default="auto", help="density of the surface, raw:NUMBER before activation, or auto")
@@ -39,7 +44,7 @@ def add_mesh(commands: argparse._SubParsersAction) -> None:
     add("--faces", type=budget, default=30000, help="most faces, 0 for all (default 30000)")
     add("--color", choices=("texture", "vertex", "both", "none"), default="texture")
     add("--texture-size", type=number(int, 16, 8192), default=512, help="pixels (default 512)")
-    add("--format", default="obj", help="obj, glb, ply, npz; several with commas")
+    add("--format", default="obj", help="obj (default), glb, ply, npz; several with commas")
     add(
         "--keep",
         type=number(int, 0, 1e6),
@@ -66,7 +71,11 @@ def add_render(commands: argparse._SubParsersAction) -> None:
     kinds = ("sheet", "stills", "points", "turntable", "front-circle", "line", "wiggle")
     add = parser.add_argument
     add("--kind", choices=kinds, default="sheet", help="a sheet (default), PNGs (stills, points) or a film")
-    add("--out", type=Path, help="picture; folder of stills; film in .gif or .mp4, or a folder of films")
+    add(
+        "--out",
+        type=Path,
+        help="picture (default sheet.png); folder of stills (stills); film in .gif or .mp4, or their folder (films)",
+    )
     add("--resolution", type=number(int, 2, 4096), help="pixels of a view (default: as trained)")
     add("--frames", type=number(int, 2, 10_000), help="of a film (default 64)")
     add("--depth", action="store_true", help="stills and films: also the depth")
@@ -75,16 +84,17 @@ def add_render(commands: argparse._SubParsersAction) -> None:
 
 
 def _mesh(options: argparse.Namespace) -> int:
-    share_cores()
-    from gp3d_core.cli.arguments import parse_seeds
-    from gp3d_core.generation.objects import object_specs, spec_of_recipe
-    from gp3d_core.generation.recipes import options_of, read_recipe, snapshot_of
-    from gp3d_core.generation.sampling import open_snapshot, parse_level, write_meshes
+    from gp3d_core.generation.objects import check_mesh_files, object_specs, spec_of_recipe
 
+    share_cores()
     formats = [name.strip() for name in options.format.split(",")]
+    check_mesh_files(options.out, formats)
     if options.recipe:
         if options.classes:
             raise UsageError("--class does not go with --recipe, which names its class and seed")
+        from gp3d_core.generation.recipes import options_of, read_recipe, snapshot_of
+        from gp3d_core.generation.sampling import open_snapshot, write_meshes
+
         recipe = read_recipe(options.recipe)
         snapshot = open_snapshot(snapshot_of(recipe, options.recipe, options.snapshot), options.device)
         objects, truncation = [spec_of_recipe(snapshot, recipe)], recipe["truncation"]
@@ -92,6 +102,12 @@ def _mesh(options: argparse.Namespace) -> int:
     else:
         if options.snapshot is None and not options.classes:
             raise UsageError("expected --class NAME (gp3d classes lists them), a snapshot, or --recipe FILE")
+        seeds, truncation = parse_seeds(options.seeds), options.truncation
+        corners = _corners(options.crop_box)
+        facts = model_facts(options.snapshot)
+        objects = object_specs(facts, options.classes, seeds)
+        from gp3d_core.generation.sampling import open_snapshot, parse_level, write_meshes
+
         chosen = {
             "grid": options.grid,
             "level": parse_level(options.level),
@@ -99,12 +115,10 @@ def _mesh(options: argparse.Namespace) -> int:
             "color": options.color,
             "texture_size": options.texture_size,
             "largest": options.keep or None,
-            "crop_box": _corners(options.crop_box),
+            "crop_box": corners,
             "crop_depth": options.crop_depth,
         }
-        seeds, truncation = parse_seeds(options.seeds), options.truncation
-        snapshot = open_snapshot(chosen_model(options.snapshot), options.device)
-        objects = object_specs(snapshot, options.classes, seeds)
+        snapshot = open_snapshot(facts.path, options.device)
     for path in write_meshes(
         snapshot,
         objects,
@@ -138,14 +152,17 @@ def _render(options: argparse.Namespace) -> int:
         raise UsageError(f"--frames is for films, --kind {options.kind} has none")
     if options.kind == "sheet" and (options.depth or options.normals):
         raise UsageError("--depth and --normals are for stills and films: choose another --kind")
-    from gp3d_core.cli.arguments import parse_seeds
-    from gp3d_core.generation.objects import object_specs
+    from gp3d_core.generation.objects import check_sheet, object_specs
+
+    seeds = parse_seeds(options.seeds)
+    if options.kind == "sheet":
+        check_sheet(options.out or Path("sheet.png"))
+    facts = model_facts(options.snapshot)
+    objects = object_specs(facts, options.classes, seeds)
     from gp3d_core.generation.sampling import open_snapshot, write_sheet
     from gp3d_core.generation.video import FRAMES, write_films, write_stills
 
-    seeds = parse_seeds(options.seeds)
-    snapshot = open_snapshot(chosen_model(options.snapshot), options.device)
-    objects = object_specs(snapshot, options.classes, seeds)
+    snapshot = open_snapshot(facts.path, options.device)
     seen = {"truncation": options.truncation, "resolution": options.resolution}
     if options.kind == "sheet":
         out = options.out or Path("sheet.png")

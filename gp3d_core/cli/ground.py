@@ -6,7 +6,7 @@ import argparse
 import math
 from pathlib import Path
 
-from gp3d_core.cli.arguments import number
+from gp3d_core.cli.arguments import dataset_path, number
 
 
 def add_ground(commands: argparse._SubParsersAction) -> None:
@@ -14,7 +14,7 @@ def add_ground(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser(
         "ground", help="learn from rendered models with known shapes; the same command again resumes"
     )
-    parser.add_argument("dataset", type=Path, help="folder with views and points (docs/grounding.md)")
+    parser.add_argument("dataset", type=dataset_path, help="folder with views and points (docs/grounding.md)")
     parser.add_argument("run", type=Path, help="folder of the run")
     parser.add_argument("--preset", default="box-64", help="one with known cameras (default box-64)")
     parser.add_argument(

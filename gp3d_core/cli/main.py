@@ -7,6 +7,8 @@ Results go to stdout, everything else to stderr. Exit codes: 0 done, 2 bad input
 from __future__ import annotations
 
 import argparse
+import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,20 +25,37 @@ from gp3d_core.cli.vq3d.training import add_vq3d
 from gp3d_core.errors import GP3DError
 
 Command = Callable[[argparse.Namespace], int]
+_EPILOG = """\
+first steps:
+  gp3d classes                                    what the model that comes along knows
+  gp3d mesh --class "coffee mug" --seeds 0-3      four textured meshes, in the folder meshes
+  gp3d render --class mushroom --kind turntable   a film of one
+  gp3d COMMAND --help                             all that a command can do
+"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command line and returns its exit code."""
+    words = sys.argv[1:] if arguments is None else arguments
+    parser = _parser()
+    if not words:
+        parser.print_help(sys.stderr)
+        return 2
     try:
-        options = _parser().parse_args(bound(sys.argv[1:] if arguments is None else arguments))
+        options = parser.parse_args(bound(words))
         command: Command = options.command
-        return command(options)
+        code = command(options)
+        sys.stdout.flush()  # here, where a reader that has gone is no error
+        return code
+    except BrokenPipeError:  # `| head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
     except (GP3DError, OSError) as error:
         print(f"gp3d: {_one_line(error)}", file=sys.stderr)
         return getattr(error, "exit_code", 2)
     except KeyboardInterrupt:
         print("gp3d: interrupted", file=sys.stderr)
-        return 130
+        return 128 + signal.SIGINT
 
 
 def _one_line(error: Exception) -> str:
@@ -47,7 +66,10 @@ def _one_line(error: Exception) -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(
-        prog="gp3d", description="Make textured 3D objects from a class and a seed; train your own model."
+        prog="gp3d",
+        description="Make textured 3D objects from a class and a seed; train your own model.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_demo(commands)

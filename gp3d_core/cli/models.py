@@ -6,6 +6,10 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gp3d_core.snapshots.metadata import SnapshotFacts
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
@@ -42,17 +46,17 @@ def add_ship(commands: argparse._SubParsersAction) -> None:
     parser.set_defaults(command=_ship)
 
 
-def chosen_model(named: Path | None) -> Path:
-    """The snapshot or run folder that was named, else the model in the box, which is announced on stderr."""
-    if named is not None:
-        return named
-    from gp3d_core.pretrained import pretrained_path
+def model_facts(named: Path | None) -> SnapshotFacts:
+    """What the header of a model says of it, without torch: of a snapshot file, or the newest of a run folder.
+
+    None is the model in the box, which is announced on stderr.
+    """
     from gp3d_core.snapshots.metadata import read_snapshot_facts
 
-    path = pretrained_path()
-    count = len(read_snapshot_facts(path).classes)
-    print(f"using the model in the box: {count} classes; see gp3d classes", file=sys.stderr)
-    return path
+    facts = read_snapshot_facts(_file(named))
+    if named is None:
+        print(f"using the model in the box: {len(facts.classes)} classes; see gp3d classes", file=sys.stderr)
+    return facts
 
 
 def _file(named: Path | None) -> Path:

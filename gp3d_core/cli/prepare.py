@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from gp3d_core.cli.arguments import UsageError, number
+from gp3d_core.cli.arguments import UsageError, dataset_path, existing, number
 
 if TYPE_CHECKING:
     from gp3d_core.signals import Interruption
@@ -19,7 +19,7 @@ def add_depth(verbs: argparse._SubParsersAction) -> None:
     """Adds `gp3d data depth`."""
     parser = verbs.add_parser("depth", help="estimate depth maps, or take those of another program")
     add = parser.add_argument
-    add("dataset", type=Path, help="folder of images (docs/dataset.md); maps are written beside them")
+    add("dataset", type=dataset_path, help="folder of images (docs/dataset.md); maps are written beside them")
     add("--model", help="id or folder of a transformers model (default: Depth Anything V2 Small)")
     add(
         "--from",
@@ -51,13 +51,18 @@ def add_features(verbs: argparse._SubParsersAction) -> None:
         "features", help="features of a pretrained network, for distillation and selection"
     )
     add = parser.add_argument
-    add("dataset", type=Path, help="folder or zip")
+    add("dataset", type=dataset_path, help="folder or zip")
     add(
         "--teacher",
         required=True,
         help="timm:NETWORK, torchvision:NETWORK, clip:MODEL, or a file of features (.npy, .safetensors)",
     )
-    add("--weights", type=Path, metavar="FILE", help="the network's weights (default: from its hub or cache)")
+    add(
+        "--weights",
+        type=existing,
+        metavar="FILE",
+        help="the network's weights (default: from its hub or cache)",
+    )
     add("--flips", action="store_true", help="mirror images get features of their own")
     add("--out", type=Path, metavar="FILE", help="default: beside the data set")
     add("--batch", type=number(int, 1, 65536), default=32, help="images at a time (default 32)")
@@ -69,13 +74,13 @@ def add_select(verbs: argparse._SubParsersAction) -> None:
     """Adds `gp3d data select`."""
     parser = verbs.add_parser("select", help="keep the images that are typical of their class")
     add = parser.add_argument
-    add("dataset", type=Path, help="folder or zip")
+    add("dataset", type=dataset_path, help="folder or zip")
     add("out", type=Path, help="folder or zip of a new data set, or .txt for the list of paths")
     add("--keep", type=_keep, required=True, help="share (0.333) or number (40000) to keep")
     add("--per-class", action="store_true", help="a Gaussian, and the share or number, for each class")
     add(
         "--features",
-        type=Path,
+        type=existing,
         metavar="FILE",
         help="of `gp3d data features` (default: those beside the data set)",
     )

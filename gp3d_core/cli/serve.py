@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from gp3d_core.cli.arguments import number, share_cores
-from gp3d_core.cli.models import add_model, chosen_model
+from gp3d_core.cli.models import add_model, model_facts
 
 
 def add_serve(commands: argparse._SubParsersAction) -> None:
@@ -34,7 +34,7 @@ def _serve(options: argparse.Namespace) -> int:
     from gp3d_core.worker.server import serve
 
     if options.snapshot is None and has_pretrained():  # without it the client is told, and may load another
-        chosen_model(None)
+        model_facts(None)
     return serve(
         options.snapshot,
         device=options.device,

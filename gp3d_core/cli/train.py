@@ -6,13 +6,13 @@ import argparse
 import math
 from pathlib import Path
 
-from gp3d_core.cli.arguments import number
+from gp3d_core.cli.arguments import dataset_path, existing, number
 
 
 def add_train(commands: argparse._SubParsersAction) -> None:
     """Adds `gp3d train` to the commands."""
     parser = commands.add_parser("train", help="train 3DGP on a data set; the same command again resumes")
-    parser.add_argument("dataset", type=Path, help="folder or zip (docs/dataset.md)")
+    parser.add_argument("dataset", type=dataset_path, help="folder or zip (docs/dataset.md)")
     parser.add_argument("run", type=Path, help="folder of the run")
     parser.add_argument(
         "--preset", default="tiny", help="tiny (default), shapenet-64, ... (gp3d_core/config/presets.py)"
@@ -21,10 +21,13 @@ def add_train(commands: argparse._SubParsersAction) -> None:
         "--set", action="append", default=[], metavar="KEY=VALUE", help="e.g. training.kimg=50"
     )
     parser.add_argument(
-        "--features", type=Path, help="distillation features with a <stem>_desc.json beside them"
+        "--features", type=existing, help="distillation features with a <stem>_desc.json beside them"
     )
     parser.add_argument(
-        "--init", type=Path, metavar="SNAPSHOT", help="begin with the generator of a snapshot or run folder"
+        "--init",
+        type=existing,
+        metavar="SNAPSHOT",
+        help="begin with the generator of a snapshot or run folder",
     )
     parser.add_argument(
         "--overfit",

@@ -19,6 +19,9 @@ from gp3d_core.errors import GP3DError
 Config = typing.TypeVar("Config")  # a dataclass of dataclasses, such as RunConfig
 
 
+_NAMED = 3  # keys that advice names at most
+
+
 class ConfigError(GP3DError):
     """A configuration key, value or preset that does not exist or does not fit; the message names the remedy."""
 
@@ -258,14 +261,33 @@ def override(config: Config, assignment: str) -> Config:
         raise ConfigError(f"expected KEY=VALUE, found {assignment!r}; for example training.batch=32")
     if key == "preset":
         raise ConfigError("preset is a name, not a value to set; use --preset")
-    changed: Config = _override(config, key.split("."), text, key)
+    try:
+        changed: Config = _override(config, key.split("."), text, key)
+    except _UnknownKeyError:
+        raise ConfigError(f"no configuration key {key!r}; {_nearest_key(key, config)}") from None
     return changed
+
+
+class _UnknownKeyError(KeyError):
+    """A dotted key that names nothing."""
+
+
+def _nearest_key(key: str, config: Any) -> str:
+    """Advice for a key that does not exist, in whole dotted keys: those with its last word, else the nearest."""
+    keys = list(flatten(config))
+    same = [known for known in keys if known.rsplit(".", 1)[-1] == key.rsplit(".", 1)[-1]]
+    same.sort(key=lambda known: (known.count("."), -difflib.SequenceMatcher(None, key, known).ratio()))
+    if same:
+        return f"did you mean {' or '.join(map(repr, same[:_NAMED]))}?"
+    groups = {known.rsplit(".", depth)[0] for known in keys for depth in (1, 2) if known.count(".") > depth}
+    close = difflib.get_close_matches(key, [*keys, *groups], n=1, cutoff=0.7)
+    return nearest(key, close or [f.name for f in fields(config)])
 
 
 def _override(node: Any, path: list[str], text: str, key: str) -> Any:
     names = [f.name for f in fields(node)]
     if path[0] not in names:
-        raise ConfigError(f"no configuration key {key!r}; {nearest(path[0], names)}")
+        raise _UnknownKeyError(key)
     value = getattr(node, path[0])
     if is_dataclass(value) != (len(path) > 1):
         inside = (

@@ -31,6 +31,14 @@ class DatasetError(GP3DError):
     """A data set that cannot be trained on; the message names the file, what was expected and what was found."""
 
 
+def check_path(path: Path) -> None:
+    """Raises DatasetError unless something is at `path` that may be a data set: quick, for a first look."""
+    if not path.exists():
+        raise DatasetError(f"no data set at {path}: expected a folder or a .zip with images and {HEADER}")
+    if path.is_dir() and next(path.iterdir(), None) is None:
+        raise DatasetError(f"{path} is empty: expected images ({', '.join(SUFFIXES)}) and {HEADER}")
+
+
 class Archive:
     """Read-only view of a folder or a zip; `sizes` maps the relative posix path of each file to its bytes.
 
@@ -41,8 +49,7 @@ class Archive:
         self.path = path
         self._zip: zipfile.ZipFile | None = None
         self._prefix = ""
-        if not path.exists():
-            raise DatasetError(f"no data set at {path}: expected a folder or a .zip with images and {HEADER}")
+        check_path(path)
         self.sizes = _folder_sizes(path) if path.is_dir() else self._zip_sizes()
 
     def read(self, name: str) -> bytes:

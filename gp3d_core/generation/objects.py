@@ -12,6 +12,7 @@ from gp3d_core.datasets.imagenet import find_class, unrated
 from gp3d_core.errors import GP3DError
 
 MOST_SEEDS = 10_000  # of one range
+FORMATS = ("obj", "glb", "ply", "npz")  # of meshes
 
 
 class KnowsClasses(Protocol):
@@ -70,3 +71,19 @@ def spec_of_recipe(model: KnowsClasses, recipe: dict[str, Any]) -> ObjectSpec:
     if recipe["class"] not in known:
         raise RequestError(f"{model.path} does not know the recipe's class {recipe['class'].get('name')!r}")
     return ObjectSpec(recipe["class"], known.index(recipe["class"]), recipe["seed"])
+
+
+def check_mesh_files(out: Path, formats: Sequence[str]) -> None:
+    """Raises RequestError unless every one of `formats` can be written and `out` can be a folder."""
+    if unknown := [name for name in formats if name not in FORMATS]:
+        raise RequestError(f"--format {unknown[0]}: expected {', '.join(FORMATS)}")
+    if out.suffix.lower().removeprefix(".") in FORMATS or out.is_file():
+        raise RequestError(
+            f"--out {out}: expected a folder, found the name of a file; choose files with --format"
+        )
+
+
+def check_sheet(out: Path) -> None:
+    """Raises RequestError unless `out` is the name of a picture that a sheet can be."""
+    if out.suffix.lower() != ".png":
+        raise RequestError(f"--out {out}: a sheet is a .png; films are made with --kind turntable and others")

@@ -20,7 +20,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from gp3d_core.distributed import pick_device
-from gp3d_core.generation.objects import ObjectSpec, RequestError
+from gp3d_core.generation.objects import ObjectSpec, RequestError, check_mesh_files, check_sheet
 from gp3d_core.generation.recipes import option_facts, place_of, versions
 from gp3d_core.hashing import digest
 from gp3d_core.meshing.mesh_io import Mesh, save_mesh, save_recipe
@@ -34,7 +34,6 @@ from gp3d_core.snapshots.run_folder import newest_snapshot
 from gp3d_core.snapshots.snapshot import Snapshot, load_snapshot
 from gp3d_core.visualization import depth_to_uint8, rgb_to_uint8, save_picture, sheet
 
-FORMATS = ("obj", "glb", "ply", "npz")
 _WHOLE = 0.85  # silhouette IoU below which a mesh lacks a part that one sees
 _YAWS = (-0.5, 0.0, 0.5)
 _TILE = 128
@@ -139,12 +138,7 @@ def write_meshes(
     object's files appear together, or none of them. Raises RequestError for an unknown format, before anything is
     written.
     """
-    if unknown := [name for name in formats if name not in FORMATS]:
-        raise RequestError(f"--format {unknown[0]}: expected {', '.join(FORMATS)}")
-    if out.suffix.lower().removeprefix(".") in FORMATS or out.is_file():
-        raise RequestError(
-            f"--out {out}: expected a folder, found the name of a file; choose files with --format"
-        )
+    check_mesh_files(out, formats)
     chosen = MeshOptions(**options)
     out.mkdir(parents=True, exist_ok=True)
     for spec in tqdm(objects, desc="meshes", unit="mesh", file=sys.stderr, disable=None):
@@ -193,8 +187,7 @@ def write_sheet(
     resolution: int | None = None,
 ) -> None:
     """Draws the objects as columns, by class and seed: three yaws of colour, then the frontal depth; saves a PNG."""
-    if out.suffix.lower() != ".png":
-        raise RequestError(f"--out {out}: a sheet is a .png; films are made with --kind turntable and others")
+    check_sheet(out)
     camera = snapshot.config.camera
     columns = []
     for spec in tqdm(objects, desc="views", unit="object", file=sys.stderr, disable=None):

@@ -18,9 +18,9 @@ from PIL import Image
 from gp3d_core.datasets.decoding import PictureError
 from gp3d_core.datasets.imagenet import UnknownClassError, describe_class
 from gp3d_core.distributed import DeviceError, pick_device
-from gp3d_core.generation.objects import ObjectSpec, object_specs
+from gp3d_core.generation.objects import FORMATS, ObjectSpec, object_specs
 from gp3d_core.generation.recipes import place_of
-from gp3d_core.generation.sampling import FORMATS, Generated, generate, make_mesh, view
+from gp3d_core.generation.sampling import Generated, generate, make_mesh, view
 from gp3d_core.hashing import digest
 from gp3d_core.meshing.extraction import EmptyMeshError
 from gp3d_core.meshing.isosurface import MemoryLimitError

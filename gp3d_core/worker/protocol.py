@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from gp3d_core.errors import GP3DError
+from gp3d_core.generation.objects import FORMATS
 
 PROTOCOL = 1
 MAX_LINE = 65536  # bytes of a request
 MAX_SEED = 10**18 - 1
-FORMATS = ("obj", "glb", "ply", "npz")
 COLORS = ("texture", "vertex", "both", "none")
 JOBS = ("load", "preview", "mesh", "picture")  # the others are answered at once
 _STALLED_SECONDS = 60.0  # a client that reads nothing for so long is taken for dead

@@ -13,6 +13,7 @@ from gp3d_core import pretrained as box
 from gp3d_core.cli import demo, doctor
 from gp3d_core.cli.main import main
 from gp3d_core.generation import sampling as generation
+from gp3d_core.generation.objects import object_specs
 from gp3d_core.hashing import digest
 from gp3d_core.snapshots import metadata as header
 from gp3d_core.snapshots.export import badge_of, ship
@@ -90,7 +91,7 @@ def test_half_the_bytes_give_the_same_pictures(whole, shipped):
         not torch.equal(a, b)
         for a, b in zip(full.generator.parameters(), half.generator.parameters(), strict=True)
     ), "nothing was rounded"
-    for spec in generation.object_specs(full, None, [0, 1]):
+    for spec in object_specs(full, None, [0, 1]):
         pair = [
             rgb_to_uint8(generation.view(model, generation.generate(model, spec, 1.0), 0.3, 32).rgb)
             for model in (full, half)

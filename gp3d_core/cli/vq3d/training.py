@@ -7,7 +7,7 @@ import math
 import sys
 from pathlib import Path
 
-from gp3d_core.cli.arguments import UsageError, number
+from gp3d_core.cli.arguments import UsageError, dataset_path, existing, number
 from gp3d_core.cli.vq3d.editing import add_edit_verbs
 from gp3d_core.cli.vq3d.scenes import add_scene_verbs
 
@@ -49,7 +49,7 @@ def _add_run_arguments(parser: argparse.ArgumentParser, example: str) -> None:
 
 def _add_train(verbs: argparse._SubParsersAction) -> None:
     parser = verbs.add_parser("train", help="train the tokenizer; the same command again resumes")
-    parser.add_argument("dataset", type=Path, help="folder or zip with depth (docs/dataset.md)")
+    parser.add_argument("dataset", type=dataset_path, help="folder or zip with depth (docs/dataset.md)")
     parser.add_argument("run", type=Path, help="folder of the run")
     parser.add_argument("--preset", default="tiny32", help="tiny32 (default), rooms64, small64, base256")
     _add_run_arguments(parser, "training.kimg=20")
@@ -59,7 +59,9 @@ def _add_train(verbs: argparse._SubParsersAction) -> None:
 def _add_train_prior(verbs: argparse._SubParsersAction) -> None:
     parser = verbs.add_parser("train-prior", help="learn which codes go together; the same command resumes")
     parser.add_argument("tokenizer", type=Path, help="tokenizer, or the folder of its run (the newest)")
-    parser.add_argument("dataset", type=Path, help="folder or zip; depth is not needed (docs/dataset.md)")
+    parser.add_argument(
+        "dataset", type=dataset_path, help="folder or zip; depth is not needed (docs/dataset.md)"
+    )
     parser.add_argument("run", type=Path, help="folder of the prior's run")
     _add_run_arguments(parser, "prior.kimg=50")
     parser.set_defaults(command=_train_prior)
@@ -68,9 +70,9 @@ def _add_train_prior(verbs: argparse._SubParsersAction) -> None:
 def _add_ablate(verbs: argparse._SubParsersAction) -> None:
     parser = verbs.add_parser("ablate-depth", help="the same training with each kind of depth loss, compared")
     add = parser.add_argument
-    add("dataset", type=Path, help="folder or zip with depth to train on")
+    add("dataset", type=dataset_path, help="folder or zip with depth to train on")
     add("out", type=Path, help="folder of the runs, the table and the pictures; the same command goes on")
-    add("--test", type=Path, metavar="DATASET", help="to measure on (default: the one trained on)")
+    add("--test", type=dataset_path, metavar="DATASET", help="to measure on (default: the one trained on)")
     add("--modes", default="point,accum,none", help="with commas: point, accum, none, dsnerf, urf")
     add("--preset", default="tiny32", help="tiny32 (default), rooms64, small64, base256")
     _add_run_arguments(parser, "training.kimg=2")
@@ -81,7 +83,7 @@ def _add_evaluate(verbs: argparse._SubParsersAction) -> None:
     parser = verbs.add_parser("evaluate", help="score a tokenizer, and a prior, against a data set")
     add = parser.add_argument
     add("tokenizer", type=Path, help="tokenizer, or the folder of its run (the newest)")
-    add("dataset", type=Path, help="folder or zip with depth, best one that was not trained on")
+    add("dataset", type=dataset_path, help="folder or zip with depth, best one that was not trained on")
     add("--out", type=Path, required=True, help="folder of the report; the same command goes on in it")
     add("--prior", type=Path, help="also a prior over its codes: a file, or the folder of its run")
     add("--images", type=number(int, 2, 1e6), default=256, help="pictures, and samples (default 256)")
@@ -91,10 +93,10 @@ def _add_evaluate(verbs: argparse._SubParsersAction) -> None:
         "--features",
         help="network of Fréchet distances: inception or torchvision:squeezenet1_0 (default none)",
     )
-    add("--weights", type=Path, metavar="FILE", help="its weights")
+    add("--weights", type=existing, metavar="FILE", help="its weights")
     add(
         "--name-with",
-        type=Path,
+        type=dataset_path,
         metavar="DATASET",
         help="also train a classifier on its pictures to name results",
     )

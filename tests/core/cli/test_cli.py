@@ -251,11 +251,11 @@ def test_bad_seeds_are_refused(text):
         (["mesh", "{s}", "--out", "{f}", "--class", "mushroom", "--grid", "16"], "expected a folder"),
         (["mesh", "{s}", "--out", "{t}/mug.glb", "--class", "mushroom"], "expected a folder"),
         (["render", "{s}", "--out", "{t}/sheet.gif"], "a sheet is a .png"),
-        (["mesh", "--recipe", "{t}/r.json", "--class", "mushroom"], "does not go with --recipe"),
+        (["mesh", "--recipe", "{t}/file", "--class", "mushroom"], "does not go with --recipe"),
         (["render", "{s}", "--out", "{f}/x.png"], "Not a directory|File exists"),
         (["train", "{t}/none", "{t}/run"], "no data set at"),
         (["train", "{t}/data", "{t}/run", "--preset", "tyni"], "did you mean 'tiny'"),
-        (["train", "{t}/data", "{t}/run", "--set", "trainin.batch=2"], "did you mean 'training'"),
+        (["train", "{t}/data", "{t}/run", "--set", "trainin.batch=2"], "did you mean 'training.batch'"),
         (["train", "{t}/data", "{t}/run"], "has 16 px images, the configuration expects 64"),
         (
             ["train", "{t}/data", "{f}", "--set", "training.resolution=16", "--set", "patch.resolution=8"],

@@ -41,7 +41,7 @@ def test_override_sets_the_named_value_and_no_other():
 @pytest.mark.parametrize(
     ("assignment", "message"),
     [
-        ("loss.blurr=1", "did you mean 'blur'"),
+        ("loss.blurr=1", "did you mean 'loss.blur'"),
         ("loss.blur=1", "loss.blur.kimg"),
         ("training.batch=many", "expects a whole number, found 'many'"),
         ("training.batch", "expected KEY=VALUE"),

@@ -24,7 +24,7 @@ def test_there_are_1000_classes_in_order():
 
 
 def test_the_list_is_small_and_names_its_licence():
-    path = Path(gp3d_core.__path__[0], "imagenet.tsv")
+    path = Path(gp3d_core.__path__[0], "datasets/imagenet.tsv")
     assert path.stat().st_size < 150_000
     assert "WordNet licence" in path.read_text(encoding="utf-8")[:400]
 

@@ -263,14 +263,17 @@ def test_wrong_commands_are_refused_in_one_line_before_anything_is_written(place
         (command(place, out, "is", "--samples", "9"), "is needs --samples of at least 10, asked for are 9"),
         (on_large, "large has 32 px images, .*snapshot.safetensors makes 16 px"),
         (on_strange, "has the class 'zebra', which .*snapshot.safetensors was not trained on"),
-        (command(place, out, "kid", "--weights", str(tmp_path / "none.pth")), "no weights at .*none.pth"),
+        (
+            command(place, out, "kid", "--weights", str(tmp_path / "none.pth")),
+            "--weights: nothing is at .*none.pth",
+        ),
         (command(place, out, "kid", "--features", "dino"), "--features dino: expected one of"),
         (command(place, out, "nfs", "--features", "dino"), "--features dino: expected one of"),
         (command(place, tmp_path / "noise", "kid"), "--out .*noise exists and is no evaluation"),
         (command(place, out, "shapes"), "shapes compares with models: .*--truth MODELS"),
         (command(place, out, "fpd", "--truth", str(tmp_path)), "--pointnet FILE"),
         (["evaluate", "--out", str(out)], "expected SNAPSHOT and DATASET, or --meshes DIR"),
-        (["evaluate", "--meshes", "m", "--out", str(out)], "--meshes needs --truth MODELS"),
+        (["evaluate", "--meshes", str(tmp_path), "--out", str(out)], "--meshes needs --truth MODELS"),
     ]
     for arguments, message in cases:
         assert re.search(message, refusal(capsys, arguments)), message

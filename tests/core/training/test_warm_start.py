@@ -162,7 +162,7 @@ def test_command_begins_with_the_newest_snapshot_of_a_run(before, data, tmp_path
     assert json.loads((tmp_path / "run/init.json").read_text())["name"] == before[1].name
     capsys.readouterr()
     assert main([*command, str(tmp_path / "none.safetensors")]) == 2
-    assert capsys.readouterr().err.startswith("gp3d: no snapshot at")
+    assert capsys.readouterr().err.startswith("gp3d: --init: nothing is at")
     config = micro_config("training.kimg=0.004", "generator.z_dim=16")
     with pytest.raises(ConfigError, match=r"generator\.z_dim"):
         start_training(config, data.path, tmp_path / "new", device="cpu", init=run)

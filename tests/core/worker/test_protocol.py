@@ -6,8 +6,7 @@ import re
 
 import pytest
 
-from gp3d_core.generation import sampling as generation
-from gp3d_core.worker.protocol import FORMATS, OPERATIONS, LineSplitter, Problem, read_request
+from gp3d_core.worker.protocol import OPERATIONS, LineSplitter, Problem, read_request
 from tests.support.serving import ROOT, mesh_line
 
 
@@ -127,4 +126,3 @@ def test_docs_name_every_code_operation_and_option():
     for op, fields in OPERATIONS.items():
         section = text.split(f"### {op}\n")[1].split("\n### ")[0]
         assert all(f'"{name}"' in section or f"`{name}`" in section for name in fields), op
-    assert FORMATS == generation.FORMATS

@@ -16,6 +16,7 @@ from PIL import Image
 
 from gp3d_core.datasets.imagenet import find_class
 from gp3d_core.generation import sampling as generation
+from gp3d_core.generation.objects import object_specs
 from gp3d_core.visualization import rgb_to_uint8
 from gp3d_core.worker.model_session import PlaneCache
 from gp3d_core.worker.protocol import FORMATS, MAX_LINE, OPERATIONS
@@ -65,7 +66,7 @@ def test_previews_are_the_fields_pictures_one_by_one(shared, snapshot, tmp_path)
     assert [(e["index"], e["seed"], e["cached"]) for e in steps] == [(0, 5, False), (1, 3, False)]
     assert result["pictures"] == [{"seed": e["seed"], "path": e["path"]} for e in steps]
     model = generation.open_snapshot(snapshot, "cpu")
-    for event, spec in zip(steps, generation.object_specs(model, ["mushroom"], [5, 3]), strict=True):
+    for event, spec in zip(steps, object_specs(model, ["mushroom"], [5, 3]), strict=True):
         with Image.open(event["path"]) as image:
             picture = np.asarray(image)
         expected = rgb_to_uint8(generation.view(model, generation.generate(model, spec, 1.0), 0.3).rgb)[0]
@@ -85,8 +86,8 @@ def test_mesh_files_are_those_of_the_command_line(shared, snapshot, tmp_path, co
         **options,
     )
     model = generation.open_snapshot(snapshot, "cpu")
-    object_specs = generation.object_specs(model, ["504"], [7])
-    written = generation.write_meshes(model, object_specs, tmp_path / "a" / "cli", formats=FORMATS, **options)
+    objects = object_specs(model, ["504"], [7])
+    written = generation.write_meshes(model, objects, tmp_path / "a" / "cli", formats=FORMATS, **options)
     files = {path.suffix[1:]: str(tmp_path / "a" / "b" / path.name) for path in written}
     assert result["files"] == files
     names = sorted(path.name for path in (tmp_path / "a" / "cli").iterdir())

@@ -1,0 +1,169 @@
+"""What a new user meets first: mistakes answered before anything heavy is imported, Ctrl-C in one line, quiet pipes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gp3d_core.cli.main import main
+from gp3d_core.config.presets import resolve
+from gp3d_core.config.schema import ConfigError
+
+ROOT = Path(__file__).resolve().parents[3]
+HEAVY = ("torch", "trimesh", "scipy", "matplotlib")
+
+
+def environment(folder: Path, *stand_ins: str) -> dict[str, str]:
+    """Variables of a process in which importing one of `stand_ins` ends everything with the exit code 77."""
+    for name in stand_ins:
+        (folder / f"{name}.py").write_text("import os\nos._exit(77)\n")
+    return os.environ | {"PYTHONPATH": f"{folder}{os.pathsep}{ROOT}"}
+
+
+@pytest.mark.parametrize(
+    ("command", "answer"),
+    [
+        ("mesh --class mushroom --seeds 5-2", "5-2 is not a range"),
+        ("mesh --class mushroom --format stl", "--format stl: expected obj, glb, ply, npz"),
+        ("mesh --class mushroom --out {t}/a.obj", "expected a folder"),
+        ("mesh --class nonsense-word", "nonsense-word"),
+        ("mesh --grid -5 --class mushroom", "from 8 to 2048"),
+        ("mesh", "--class"),
+        ("mesh {t}/none.safetensors --class mushroom", "none.safetensors"),
+        ("mesh --recipe {t}/none.json", "none.json"),
+        ("mesh --class mushroom --crop-box 1,2", "six numbers"),
+        ("render --class mushroom --seeds x", "numbers and ranges"),
+        ("render --class mushroom --out {t}/a.txt", "a sheet is a .png"),
+        ("train {t}/none {t}/run", "no data set at"),
+        ("train {t}/empty {t}/run", "is empty"),
+        ("train {t}/empty {t}/run --set training.kimg=abc", "is empty"),
+        ("train . {t}/run --preset shapenet-46", "shapenet-64"),
+        ("train . {t}/run --init {t}/none", "none"),
+        ("ground {t}/none {t}/run", "no data set at"),
+        ("evaluate {t}/none.safetensors . --out {t}/x", "none.safetensors"),
+        ("data check {t}/none", "no data set at"),
+        ("data depth {t}/none --model x", "no data set at"),
+        ("vq3d train {t}/none {t}/run", "no data set at"),
+        ("vq3d train-prior box {t}/none {t}/run", "no data set at"),
+        ("classes {t}/none", "none"),
+    ],
+)
+def test_mistakes_are_answered_before_anything_heavy_is_imported(
+    tmp_path: Path, command: str, answer: str
+) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "stand_ins").mkdir()
+    words = command.format(t=tmp_path).split()
+    done = subprocess.run(
+        [sys.executable, "-m", "gp3d_core.cli", *words],
+        cwd=ROOT,
+        env=environment(tmp_path / "stand_ins", *HEAVY),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    last = (done.stderr.strip().splitlines() or [""])[-1]
+    assert (done.returncode, last.startswith("gp3d: "), answer in last) == (2, True, True), (
+        done.returncode,
+        last,
+    )
+    assert not done.stdout
+
+
+def test_the_stand_ins_of_heavy_libraries_are_met_by_a_right_command(tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "gp3d_core.cli",
+        "mesh",
+        "--class",
+        "mushroom",
+        "--out",
+        str(tmp_path / "m"),
+    ]
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment(tmp_path, *HEAVY), capture_output=True, timeout=60
+    )
+    assert done.returncode == 77
+
+
+SLOW = """
+import sys, time
+print("importing", flush=True)
+try:
+    time.sleep(60)
+except BaseException:  # as lazy importers do
+    pass
+"""
+PROGRAM = """
+import sys
+from gp3d_core.signals import ending_imports_quietly
+try:
+    with ending_imports_quietly("ended"):
+        {block}
+except KeyboardInterrupt:
+    sys.exit("raised")
+"""
+
+
+@pytest.mark.parametrize(
+    ("block", "word", "code"),
+    [("import slow", "ended", 130), ("import time; print(1, flush=True); time.sleep(60)", "raised", 1)],
+)
+def test_interrupts_end_imports_in_one_line_and_are_raised_elsewhere(
+    tmp_path: Path, block: str, word: str, code: int
+) -> None:
+    (tmp_path / "slow.py").write_text(SLOW)
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM.format(block=block)],
+        env=environment(tmp_path),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert (process.returncode, errors.strip()) == (code, word)
+
+
+def test_a_reader_that_has_read_enough_is_no_error() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gp3d_core.cli", "classes"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    assert process.wait(timeout=60) == 128 + signal.SIGPIPE
+
+
+def test_the_command_alone_shows_help_with_first_steps(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    captured = capsys.readouterr()
+    assert 'gp3d mesh --class "coffee mug"' in captured.err
+    assert not captured.out
+
+
+@pytest.mark.parametrize(
+    ("key", "advice"),
+    [
+        ("training.kimgs", "did you mean 'training.kimg'?"),
+        ("kimg", "did you mean 'training.kimg' or"),
+        ("resolution", "'training.resolution'"),
+        ("qqqq", "choose one of camera, "),
+    ],
+)
+def test_advice_on_keys_is_a_whole_key(key: str, advice: str) -> None:
+    with pytest.raises(ConfigError, match=f"no configuration key '{key}'; .*{advice}"):
+        resolve("tiny", [f"{key}=1"])
