@@ -197,6 +197,8 @@ def normalise_cameras(cameras: Cameras, config: CameraConfig) -> Cameras:
 
     Roll and radius pass unchanged. A parameter whose range is a point becomes 0, with derivative 0.
     """
+    # The release divides by span + 1e-8 instead. A pole that was clamped to 1e-5 is then read as 1000, which drives
+    # the sigmoid of every other parameter to one end for all cameras, where nothing can be learnt any more.
     flat = cameras.flat()
     low, span = (constant(values, flat) for values in _ranges(config))
     scale = torch.where(span > 0, 1.0 / span.clamp(min=1e-30), 0.0)
@@ -208,15 +210,16 @@ def denormalise_cameras(
 ) -> Cameras:
     """Cameras from what the camera generator writes: sigmoid(raw) stretched over [low, high] of each prior.
 
-    Pitches end a small distance inside their range, roll becomes 0, radius passes unchanged. `look_at_low="pitch"`
-    starts the look-at radius at the look-at pitch's minimum, as the released code does.
+    Pitches end a small distance inside their range, if it is more than a point; roll becomes 0, radius passes
+    unchanged. `look_at_low="pitch"` starts the look-at radius at the look-at pitch's minimum, as the release does.
     """
     flat = raw.flat()
     lowest, spans = _ranges(config)
     if look_at_low == "pitch":
         lowest[7], spans[7] = lowest[6], config.look_at_radius.high - lowest[6]
     low, span = constant(lowest, flat), constant(spans, flat)
-    margin = constant([POLE_MARGIN if "pitch" in name else 0.0 for name in PARAMETERS], flat)
+    margins = [POLE_MARGIN if "pitch" in name else 0.0 for name in PARAMETERS]
+    margin = constant([min(m, s / 2) for m, s in zip(margins, spans, strict=True)], flat)
     physical = torch.sigmoid(flat) * (span - 2.0 * margin) + low + margin
     return _keeping(physical, roll=torch.zeros_like(raw.radius), radius=raw.radius)
 

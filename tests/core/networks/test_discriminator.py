@@ -11,7 +11,7 @@ from torch import Tensor
 from gp3d_core.config.presets import PRESETS
 from gp3d_core.networks.discriminator import Discriminator, minibatch_std
 from gp3d_core.rendering.patches import Patches, full_patch
-from tests.core.parity.parity_names import CLASSES, CONFIG, FEATURES
+from tests.support.small_networks import CLASSES, CONFIG, FEATURES
 
 
 @pytest.fixture(autouse=True)

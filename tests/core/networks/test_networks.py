@@ -29,8 +29,8 @@ from gp3d_core.networks.layers import (
 from gp3d_core.networks.mapping import Mapping
 from gp3d_core.rendering.cameras import Cameras, sample_cameras
 from gp3d_core.rendering.patches import full_patch
-from tests.core.parity.parity_names import CLASSES, CONFIG
 from tests.support.draws import normal, seeded
+from tests.support.small_networks import CLASSES, CONFIG
 
 
 @pytest.fixture(autouse=True)

@@ -1,111 +1,96 @@
-"""Names of the recorded tensors' parameters in terms of ours, the configuration they were recorded with, and
-comparisons of whole networks' gradients by those names.
-"""
+"""Names of the recorded tensors' parameters in terms of ours, and comparisons of whole networks' gradients by them."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from gp3d_core.config.presets import CAMERAS
-from gp3d_core.config.schema import (
-    CameraGeneratorConfig,
-    DepthAdaptorConfig,
-    DiscriminatorConfig,
-    GeneratorConfig,
-    LossConfig,
-    PatchConfig,
-    Ramp,
-    RenderConfig,
-    RunConfig,
-    TrainingConfig,
-)
 from tests.core.parity.parity_fixtures import Close
 from tests.support.sketches import Sketch
 
 Recorded = TypeVar("Recorded", Tensor, Sketch, float)
-
-FEATURES = 48
-CLASSES = 4
-CONFIG = RunConfig(
-    preset="parity",
-    camera=CAMERAS["uniform"],
-    render=RenderConfig(coarse_steps=8, fine_steps=8, density_noise=Ramp(start=0.0, end=0.0)),
-    generator=GeneratorConfig(z_dim=32, w_dim=32, plane_resolution=32, plane_channels=8, channel_max=32),
-    camera_generator=CameraGeneratorConfig(width=24, embed=6),
-    depth_adaptor=DepthAdaptorConfig(width=8),
-    patch=PatchConfig(resolution=16),
-    discriminator=DiscriminatorConfig(channel_max=32, mbstd_layout="strided"),
-    loss=LossConfig(),
-    training=TrainingConfig(resolution=32, precision="float32"),
-)
-PENALISED = replace(  # weights of the recorded gradient penalty, which runs beside the EMD
-    CONFIG.camera_generator,
-    regulariser="gradient_penalty",
-    angle_weight=0.3,
-    radius_weight=0.3,
-    fov_weight=0.03,
-    look_at_weight=0.003,
-    weight_ramp=Ramp(start=1.0, end=1.0),
-)
+Renaming = tuple[str, str | Callable[[re.Match[str]], str]]
 
 UNUSED = re.compile(  # filters and schedules that are constants here; inputs of blocks that see no image
-    r"resample_filter$|progress_coef$|fourier_coefs$|^b(?!32\.)\d+\.fromrgb\."
+    r"resample_filter$|progress_coef$|fourier_coefs$|^(b\d+\.)?fromrgb\."
 )
-GENERATOR_NAMES = [
-    (r"^mapping\.embed", "mapping.network.embed"),
-    (r"^mapping\.fc", "mapping.network.layers."),
-    (r"^synthesis\.tri_plane_decoder\.b4\.const$", "backbone.const"),
-    (r"^synthesis\.tri_plane_decoder\.b(\d+)\.", lambda m: f"backbone.blocks.{int(m[1]).bit_length() - 3}."),
-    (r"\.torgb\.affine\.", ".to_planes.conv.style."),
-    (r"\.torgb\.weight$", ".to_planes.conv.weight"),
-    (r"\.torgb\.", ".to_planes."),
-    (r"^(backbone.*)\.(conv\d)\.affine\.", r"\1.\2.conv.style."),
-    (r"^(backbone.*)\.(conv\d)\.weight$", r"\1.\2.conv.weight"),
-    (r"^synthesis\.tri_plane_mlp\.model\.0", "decoder.hidden"),
-    (r"^synthesis\.tri_plane_mlp\.model\.1", "decoder.output"),
-    (r"^synthesis\.camera_adaptor\.(\w+)_adaptor\.", r"camera_generator.\1."),
-    (r"\.project_params\.", ".embed_parameters."),
-    (r"\.project_([zc])\.", r".embed_\1."),
-    (r"^(camera_generator\.\w+)\.main\.0\.", r"\1.hidden."),
-    (r"^(camera_generator\.\w+)\.main\.1\.", r"\1.output."),
-    (r"^synthesis\.depth_adaptor\.near_plane_offset_raw$", "depth_adaptor.near_offset"),
-    (r"^synthesis\.", ""),
-]
-DISCRIMINATOR_NAMES = [
-    (r"^scalar_enc\.const_embed\.", "encoding.table."),
-    (r"^hyper_mod_mapping\.", "hyper."),
-    (r"^head_mapping\.", "projection."),
-    (r"\.fc(\d)\.", r".layers.\1."),
-    (r"^b4\.out\.", "output."),
-    (r"^b4\.feat_out\.", "feature_head."),
-    (r"^b4\.", ""),
-    (r"^b32\.fromrgb\.", "from_image."),
-    (r"^b(\d+)\.", lambda m: f"blocks.{6 - int(m[1]).bit_length()}."),
-    (r"\.conv1\.affine\.", ".modulation."),
-]
 
 
-def ours(tensors: Mapping[str, Recorded], names: list) -> dict[str, Recorded]:
-    """`tensors` under our names; those without a counterpart are left out."""
-    renamed = {}
-    for name, tensor in tensors.items():
-        if UNUSED.search(name):
-            continue
-        for pattern, replacement in names:
-            name = re.sub(pattern, replacement, name)
-        renamed[name] = tensor
-    return renamed
+@dataclass(frozen=True)
+class Names:
+    """Patterns and their replacements, which together turn a recorded name into ours."""
+
+    renamings: tuple[Renaming, ...]
+
+    def ours(self, tensors: Mapping[str, Recorded]) -> dict[str, Recorded]:
+        """`tensors` under our names; those without a counterpart are left out."""
+        renamed = {}
+        for name, tensor in tensors.items():
+            for pattern, replacement in self.renamings:
+                name = re.sub(pattern, replacement, name)
+            if not UNUSED.search(name):
+                renamed[name] = tensor
+        return renamed
 
 
-def load_weights(module: nn.Module, tensors: Mapping[str, Tensor], names: list) -> None:
+GENERATOR_NAMES = Names(
+    (
+        (r"^mapping\.embed", "mapping.network.embed"),
+        (r"^mapping\.fc", "mapping.network.layers."),
+        (r"^synthesis\.tri_plane_decoder\.b4\.const$", "backbone.const"),
+        (
+            r"^synthesis\.tri_plane_decoder\.b(\d+)\.",
+            lambda m: f"backbone.blocks.{int(m[1]).bit_length() - 3}.",
+        ),
+        (r"\.torgb\.affine\.", ".to_planes.conv.style."),
+        (r"\.torgb\.weight$", ".to_planes.conv.weight"),
+        (r"\.torgb\.", ".to_planes."),
+        (r"^(backbone.*)\.(conv\d)\.affine\.", r"\1.\2.conv.style."),
+        (r"^(backbone.*)\.(conv\d)\.weight$", r"\1.\2.conv.weight"),
+        (r"^synthesis\.tri_plane_mlp\.model\.0", "decoder.hidden"),
+        (r"^synthesis\.tri_plane_mlp\.model\.1", "decoder.output"),
+        (r"^synthesis\.camera_adaptor\.(\w+)_adaptor\.", r"camera_generator.\1."),
+        (r"\.project_params\.", ".embed_parameters."),
+        (r"\.project_([zc])\.", r".embed_\1."),
+        (r"^(camera_generator\.\w+)\.main\.0\.", r"\1.hidden."),
+        (r"^(camera_generator\.\w+)\.main\.1\.", r"\1.output."),
+        (r"^synthesis\.depth_adaptor\.near_plane_offset_raw$", "depth_adaptor.near_offset"),
+        (r"^synthesis\.", ""),
+    )
+)
+
+CAMERA_GENERATOR_NAMES = Names(
+    ((r"^", "synthesis.camera_adaptor."), *GENERATOR_NAMES.renamings, (r"^camera_generator\.", ""))
+)
+
+
+def discriminator_names(resolution: int) -> Names:
+    """Names of a discriminator of images of `resolution`²: its blocks go by the resolution they begin at."""
+    first = resolution.bit_length()
+    return Names(
+        (
+            (r"^scalar_enc\.const_embed\.", "encoding.table."),
+            (r"^hyper_mod_mapping\.", "hyper."),
+            (r"^head_mapping\.", "projection."),
+            (r"\.fc(\d)\.", r".layers.\1."),
+            (r"^b4\.out\.", "output."),
+            (r"^b4\.feat_out\.", "feature_head."),
+            (r"^b4\.", ""),
+            (rf"^b{resolution}\.fromrgb\.", "from_image."),
+            (r"^b(\d+)\.(?!fromrgb)", lambda m: f"blocks.{first - int(m[1]).bit_length()}."),
+            (r"\.conv1\.affine\.", ".modulation."),
+        )
+    )
+
+
+def load_weights(module: nn.Module, tensors: Mapping[str, Tensor], names: Names) -> None:
     """Fills `module` with recorded weights; every parameter and buffer must be among them, and nothing else."""
-    module.load_state_dict(ours(tensors, names), strict=True)
+    module.load_state_dict(names.ours(tensors), strict=True)
 
 
 def gradients(module: nn.Module) -> dict[str, Tensor]:
@@ -124,9 +109,9 @@ def check_gradients(
         close(found.get(name, torch.zeros(gradient.shape)), gradient, "gradient")
 
 
-def check_norms(module: nn.Module, expected: dict[str, float], names: list) -> None:
+def check_norms(module: nn.Module, expected: dict[str, float], names: Names) -> None:
     """The gradient norm of every parameter: as recorded, and zero or none where nothing was recorded."""
-    renamed = ours({name: torch.tensor(norm) for name, norm in expected.items()}, names)
+    renamed = names.ours({name: torch.tensor(norm) for name, norm in expected.items()})
     found = gradients(module)
     scale = max(expected.values())
     for name, parameter in module.named_parameters():

@@ -1,7 +1,8 @@
-"""Cameras, tri-planes and rendering against recorded tensors; tests/core/parity/test_parity.py runs these."""
+"""Cameras, tri-planes and rendering against recorded tensors."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -133,17 +134,29 @@ def render_case(
     if variant == "jitter":
         u_coarse = case["u_coarse"].to(dtype).squeeze(-1)
         random = {"u_coarse": u_coarse, "u_fine": case["u_fine"].to(dtype).reshape_as(u_coarse)}
-    rays = sample_rays(cameras, 6, case.patches(dtype=dtype))
+    rays = sample_rays(cameras, side(case), case.patches(dtype=dtype))
     cut = 0.5 if variant == "det_cutq50" else 0.0
     options = {"jitter": False, "cut_quantile": cut, "backend": backend}
     return render(field, *rays, camera, config, **options, **random), leaves, field
 
 
+def require(case: Case, variant: str) -> None:
+    """Skips a test of a variant that was not recorded; the project's own folder has them all."""
+    assert set(case.meta["variants"]) <= set(VARIANTS), "a recorded variant that no test knows"
+    if variant not in case.meta["variants"]:
+        pytest.skip(f"{variant} was not recorded")
+
+
+def side(case: Case) -> int:
+    """Pixels along the side of a recorded patch."""
+    return math.isqrt(case["cotangent.rgb"].shape[1])
+
+
 def recorded_configs(case: Case, variant: str) -> tuple[CameraConfig, RenderConfig]:
+    """Space and steps as recorded; the cameras are, so that their prior doesn't matter."""
     meta = case.meta
-    camera = replace(
-        CAMERAS["uniform"], t_near=meta["ray_start"], t_far=meta["ray_end"], box=meta["box_size"] / 2
-    )
+    space = {"t_near": meta["ray_start"], "t_far": meta["ray_end"], "box": meta["box_size"] / 2}
+    camera = replace(CAMERAS["uniform"], **space)
     steps = {"coarse_steps": meta["num_proposal_steps"], "fine_steps": meta["num_fine_steps"]}
     return camera, RenderConfig(**steps, **VARIANTS[variant])
 
@@ -151,6 +164,7 @@ def recorded_configs(case: Case, variant: str) -> tuple[CameraConfig, RenderConf
 @pytest.mark.parametrize("prefix", [*(f"{variant}." for variant in VARIANTS), "f64.det.", "f64.jitter."])
 def test_rendering_matches_with_gradients(case03: Case, close: Close, prefix: str) -> None:
     double, variant = prefix.startswith("f64."), prefix.split(".")[-2]
+    require(case03, variant)
     dtype = torch.float64 if double else torch.float32
     rendering, leaves, _ = render_case(case03, variant, dtype)
     forward, gradient = ("composited64", "gradient64") if double else ("forward", "gradient")
@@ -172,7 +186,8 @@ def test_rendering_matches_with_gradients(case03: Case, close: Close, prefix: st
 def test_fused_rendering_matches_with_gradients(case03: Case, close: Close, variant: str) -> None:
     pytest.importorskip("triton")
     if DEVICE == "cuda":
-        pytest.skip("the recorded tensors are on the CPU: tests/ops compares the bodies on a card")
+        pytest.skip("the recorded tensors are on the CPU: tests/core/ops compares the bodies on a card")
+    require(case03, variant)
     rendering, leaves, _ = render_case(case03, variant, torch.float32, backend="triton")
     for name, part in (("rgb", rendering.rgb), ("depth", rendering.depth), ("wsum", rendering.opacity)):
         close(part.detach(), case03[f"{variant}.{name}"])
@@ -184,6 +199,7 @@ def test_fused_rendering_matches_with_gradients(case03: Case, close: Close, vari
 
 @pytest.mark.parametrize("variant", ["det", "jitter"])
 def test_samples_of_both_passes_match(case03: Case, close: Close, variant: str) -> None:
+    require(case03, variant)
     recorded = case03.under(f"{variant}.")
     # Where weights are small, a sample's position magnifies rounding: on this side it is computed without.
     rendering, _, _ = render_case(case03, variant, torch.float64)
@@ -193,13 +209,14 @@ def test_samples_of_both_passes_match(case03: Case, close: Close, variant: str) 
     sigma = activate_density(recorded["sigma_coarse"].squeeze(-1))
     coarse = ray_weights(sigma, s_coarse, last_interval=1e10)
     close(coarse[..., None], recorded["w_coarse"])
-    u = torch.linspace(0, 1, 12).expand(2, 36, 12)
-    u = case03["u_fine"].reshape(2, 36, 12) if variant == "jitter" else u
+    shape = (*s_coarse.shape[:2], case03.meta["num_fine_steps"])
+    u = torch.linspace(0, 1, shape[-1]).expand(shape)
+    u = case03["u_fine"].reshape(shape) if variant == "jitter" else u
     close(sample_importance(s_coarse, coarse, u)[..., None], recorded["s_fine"])
     _, _, field = render_case(case03, variant, torch.float32)
-    rays_o, rays_d = sample_rays(case03.cameras(), 6, case03.patches())
+    rays_o, rays_d = sample_rays(case03.cameras(), side(case03), case03.patches())
     points = rays_o[:, :, None] + recorded["t_all"] * rays_d[:, :, None]
-    rgb, raw = (x.detach().unflatten(1, (36, 24)) for x in field(points.flatten(1, 2)))
+    rgb, raw = (x.detach().unflatten(1, recorded["t_all"].shape[1:3]) for x in field(points.flatten(1, 2)))
     close(rgb, recorded["rgb_all"])
     close(raw, recorded["sigma_all"])
 

@@ -1,4 +1,4 @@
-"""The discriminator and its R1 penalty against recorded tensors; tests/core/parity/test_parity.py runs these."""
+"""The discriminator and its R1 penalty against recorded tensors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from gp3d_core.networks.discriminator import Discriminator
 from gp3d_core.training import losses
 from tests.core.parity.kinks import either_side_of_kinks
 from tests.core.parity.parity_fixtures import Case, Close
-from tests.core.parity.parity_names import DISCRIMINATOR_NAMES, check_norms
+from tests.core.parity.parity_names import check_norms
+from tests.core.parity.recording import Recording
 
 
 @pytest.mark.parametrize("variant", ["own", "grouped"])
@@ -24,15 +25,16 @@ def test_discriminator_matches_recorded_judgements(
 
 
 def test_discriminator_stages_match_recorded_ones(
-    discriminator: Discriminator, case07: Case, close: Close
+    discriminator: Discriminator, case07: Case, close: Close, recording: Recording
 ) -> None:
     seen: list[Tensor] = []
     for block in discriminator.blocks:
         block.register_forward_hook(lambda *args: seen.append(args[-1]))
     patches = case07.patches("own.patch.")
     discriminator(case07["img"], patches, case07["c"])
-    for found, resolution in zip(seen, (32, 16, 8), strict=True):
-        close(found, case07[f"act.b{resolution}"])
+    for power, found in enumerate(seen):
+        close(found, case07[f"act.b{recording.config.training.resolution >> power}"])
+    assert len(seen) == sum(key.startswith("act.b") and key != "act.b4" for key in case07.tensors)
     position = discriminator.encoding(patches)
     close(position, case07["emb828"])
     close(discriminator.hyper(None, position), case07["hyper"])
@@ -41,19 +43,19 @@ def test_discriminator_stages_match_recorded_ones(
 
 @either_side_of_kinks
 def test_discriminator_gradients_match_recorded_ones(
-    discriminator: Discriminator, case07: Case, close: Close
+    discriminator: Discriminator, case07: Case, close: Close, recording: Recording
 ) -> None:
     images = case07["img"].clone().requires_grad_()
     judged = discriminator(images, case07.patches("own.patch."), case07["c"], with_features=True)
     loss = (judged.logits * case07["cotangent.logits"]).sum()
     (loss + (judged.features * case07["cotangent.feats"]).sum()).backward()
     close(images.grad, case07["grad:img"], "gradient")
-    check_norms(discriminator, case07.meta["gradnorm_lin"], DISCRIMINATOR_NAMES)
+    check_norms(discriminator, case07.meta["gradnorm_lin"], recording.discriminator_names)
 
 
 @either_side_of_kinks
 def test_r1_and_its_gradients_match_recorded_ones(
-    discriminator: Discriminator, case07: Case, close: Close
+    discriminator: Discriminator, case07: Case, close: Close, recording: Recording
 ) -> None:
     images = case07["img"].clone().requires_grad_()
     judged = discriminator(images, case07.patches("own.patch."), case07["c"])
@@ -62,4 +64,4 @@ def test_r1_and_its_gradients_match_recorded_ones(
     penalty = losses.r1_penalty(judged.logits, images)
     close(penalty, case07["r1.penalty"])
     (0.5 * penalty.mean()).backward()
-    check_norms(discriminator, case07.meta["gradnorm_r1"], DISCRIMINATOR_NAMES)
+    check_norms(discriminator, case07.meta["gradnorm_r1"], recording.discriminator_names)
