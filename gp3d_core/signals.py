@@ -6,16 +6,30 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
+from typing import TYPE_CHECKING, Any, TypeVar
 
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+Step = TypeVar("Step")
 Progress = Callable[[str, int, int], None]  # stage, steps done, steps in all; may raise, which stops the job
 
 
 def no_progress(stage: str, done: int, total: int) -> None:
     """Progress that nobody watches."""
+
+
+def counted(steps: Sequence[Step], stage: str, progress: Progress) -> Iterator[Step]:
+    """Yields the `steps` of a stage, and tells `progress` before and after each how many are done."""
+    for done, step in enumerate(steps):
+        progress(stage, done, len(steps))
+        yield step
+    progress(stage, len(steps), len(steps))
 
 
 @dataclass
@@ -92,3 +106,46 @@ def _imports(frame: FrameType | None) -> bool:
             return True
         frame = frame.f_back
     return False
+
+
+@contextmanager
+def shown_progress(every: float = 10.0) -> Iterator[Progress]:
+    """Yields a Progress that shows on stderr how far a job is: a bar on a terminal, else a line now and then.
+
+    Lines are at least `every` seconds apart, and so is the first from the start: what is quick says nothing.
+    """
+    if sys.stderr.isatty():
+        from tqdm import tqdm
+
+        with tqdm(unit="", file=sys.stderr) as bar:
+            yield _on_bar(bar)
+    else:
+        yield _in_lines(every)
+
+
+def _on_bar(bar: tqdm[Any]) -> Progress:
+    current = ""
+
+    def show(stage: str, done: int, total: int) -> None:
+        nonlocal current
+        if stage != current:
+            current = stage
+            bar.reset(total)
+            bar.set_description(stage)
+        bar.n = done
+        bar.refresh()
+
+    return show
+
+
+def _in_lines(every: float) -> Progress:
+    said = time.monotonic()
+
+    def show(stage: str, done: int, total: int) -> None:
+        nonlocal said
+        if time.monotonic() - said >= every:
+            said = time.monotonic()
+            sys.stderr.write(f"{stage}: {done} of {total}\n")
+            sys.stderr.flush()
+
+    return show

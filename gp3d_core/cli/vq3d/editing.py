@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gp3d_core.cli.arguments import UsageError, number
-from gp3d_core.cli.vq3d.scenes import add_views, open_scene, spare_inputs
+from gp3d_core.cli.vq3d.scenes import add_views, open_scene
+from gp3d_core.signals import shown_progress
+from gp3d_core.vq3d.scenes.outputs import check_pictures, check_scene, is_scene
 
 if TYPE_CHECKING:
     from gp3d_core.vq3d.scenes.composition import Region
@@ -117,7 +119,7 @@ def _add_interpolate(verbs: argparse._SubParsersAction) -> None:
 
 
 def _insert(options: argparse.Namespace) -> int:
-    _check_out(options, options.other)
+    check_scene(options.out, _inputs(options, options.scene, options.other))
     from gp3d_core.vq3d.scenes.editing import insert
 
     scene, other = open_scene(options.scene, options), open_scene(options.other, options)
@@ -127,7 +129,7 @@ def _insert(options: argparse.Namespace) -> int:
 
 
 def _remove(options: argparse.Namespace) -> int:
-    _check_out(options)
+    check_scene(options.out, _inputs(options, options.scene))
     from gp3d_core.vq3d.scenes.editing import remove
 
     scene = open_scene(options.scene, options)
@@ -136,7 +138,7 @@ def _remove(options: argparse.Namespace) -> int:
 
 
 def _move(options: argparse.Namespace) -> int:
-    _check_out(options)
+    check_scene(options.out, _inputs(options, options.scene))
     if not any(options.shift) and options.scale == 1 and options.yaw == 0:
         raise UsageError("move expects --shift, --scale or --yaw: without one of them nothing moves")
     from gp3d_core.vq3d.scenes.editing import move
@@ -147,43 +149,25 @@ def _move(options: argparse.Namespace) -> int:
 
 
 def _interpolate(options: argparse.Namespace) -> int:
-    spare_inputs([options.out, _beside(options.out)], [options.scene, options.other])
-    scene, other = open_scene(options.scene, options), open_scene(options.other, options)
-    from gp3d_core.generation.video import save_film
-    from gp3d_core.visualization import save_picture, sheet
-    from gp3d_core.vq3d.scenes.editing import along, blend
-    from gp3d_core.vq3d.scenes.figures import render_pair, still_frames
+    check = check_scene if is_scene(options.out) else check_pictures
+    check(options.out, [options.scene, options.other])
+    from gp3d_core.vq3d.scenes.export import write_interpolation
 
-    if options.out.suffix == ".safetensors":
-        made = blend(scene, other, options.at, options.kind)
-        heads = [("A", scene.source), ("B", other.source), (f"{options.at:g} of the way",)]
-        return _keep([scene, other, made], heads, options)
-    if options.out.suffix.lower() == ".png":
-        steps = along(scene, other, options.frames or 7, options.kind)
-        seen = [render_pair(step, resolution=options.resolution) for step in steps]
-        rows = [("from A to B", [c for c, _ in seen]), ("disparity", [d for _, d in seen])]
-        between = [(f"{k / (len(steps) - 1):.2f}",) for k in range(1, len(steps) - 1)]
-        heads = [("A", scene.source), *between, ("B", other.source)]
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        save_picture(sheet(rows, tile=options.resolution, heads=heads), options.out)
-    else:
-        steps = along(scene, other, options.frames or 32, options.kind)
-        save_film(still_frames(steps, resolution=options.resolution), options.out)
-    print("quantised codes promise no meaningful way between two scenes", file=sys.stderr)
-    print(options.out)
+    scene, other = open_scene(options.scene, options), open_scene(options.other, options)
+    wanted = {"kind": options.kind, "frames": options.frames, "resolution": options.resolution}
+    with shown_progress() as progress:
+        for path in write_interpolation(
+            scene, other, options.out, share=options.at, progress=progress, **wanted
+        ):
+            print(path)
+    if not is_scene(options.out):
+        print("quantised codes promise no meaningful way between two scenes", file=sys.stderr)
     return 0
 
 
-def _check_out(options: argparse.Namespace, *others: Path) -> None:
-    if options.out.suffix != ".safetensors":
-        raise UsageError(f"--out expects a name in .safetensors, found {options.out}")
-    masks = [] if options.mask is None else [options.mask]
-    spare_inputs([options.out, _beside(options.out)], [options.scene, *others, *masks])
-
-
-def _beside(out: Path) -> Path:
-    """The picture of a scene, beside its file; named so that it is nobody's texture and no view that was asked for."""
-    return out.with_suffix(".view.png")
+def _inputs(options: argparse.Namespace, *scenes: Path) -> list[Path]:
+    """What must not be replaced."""
+    return [*scenes, *([] if options.mask is None else [options.mask])]
 
 
 def _chosen(scene: Scene, options: argparse.Namespace, reach: float = 0.25) -> Region:
@@ -207,12 +191,11 @@ def _motion(options: argparse.Namespace) -> Motion:
 
 def _keep(scenes: list[Scene], heads: Sequence[Sequence[str]], options: argparse.Namespace) -> int:
     """Writes the last of the scenes, and beside it a picture of it after those it was made of."""
-    from gp3d_core.visualization import save_picture
-    from gp3d_core.vq3d.scenes.figures import columns
-    from gp3d_core.vq3d.scenes.scenefile import save_scene
+    from gp3d_core.vq3d.scenes.export import write_edited
 
-    save_scene(scenes[-1], options.out)
-    save_picture(columns(scenes, heads=heads, resolution=options.resolution), _beside(options.out))
-    print(options.out)
-    print(_beside(options.out))
+    with shown_progress() as progress:
+        for path in write_edited(
+            scenes, options.out, heads=heads, resolution=options.resolution, progress=progress
+        ):
+            print(path)
     return 0

@@ -1,24 +1,30 @@
-"""The commands `gp3d vq3d …` that make scenes and show them; those that change scenes stand in `cli_edit`."""
+"""The commands `gp3d vq3d …` that make scenes and show them; those that change scenes stand in `editing`."""
 
 from __future__ import annotations
 
 import argparse
-import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gp3d_core.cli.arguments import UsageError, number
+from gp3d_core.cli.arguments import UsageError, number, parse_seeds
+from gp3d_core.errors import GP3DError
+from gp3d_core.pretrained import vq3d_tokenizer
+from gp3d_core.signals import shown_progress
+from gp3d_core.vq3d.scenes.outputs import (
+    check_folder,
+    check_mesh,
+    check_pictures,
+    picture_stems,
+    sample_stem,
+)
 
 if TYPE_CHECKING:
-    import numpy as np
-    from tqdm import tqdm
-
-    from gp3d_core.signals import Progress
+    from gp3d_core.vq3d.files.tokenizer_file import TokenizerSnapshot
     from gp3d_core.vq3d.scenes.scenefile import Scene
 
-_FORMATS = ("obj", "glb", "ply", "npz")
+_LISTED = 10  # pictures that were refused, before the rest is counted
 
 
 def add_scene_verbs(verbs: argparse._SubParsersAction) -> None:
@@ -107,105 +113,81 @@ def _add_mesh(verbs: argparse._SubParsersAction) -> None:
 
 
 def _reconstruct(options: argparse.Namespace) -> int:
-    from tqdm import tqdm
+    stems = picture_stems(options.pictures)
+    check_folder(options.out, stems, options.pictures)
+    from gp3d_core.vq3d.scenes.export import write_scenes
+    from gp3d_core.vq3d.scenes.reconstruction import reconstruct_files
 
+    snapshot = _open_tokenizer(options, stems)
+    with shown_progress() as progress:
+        given = dict(zip(stems, options.pictures, strict=True))
+        made, refused = reconstruct_files(snapshot, given, options.fit, progress)
+        inputs, heads = [one.image for one in made.values()], [[stem] for stem in made]
+        scenes = {stem: one.scene for stem, one in made.items()}
+        size = options.resolution
+        _print_all(
+            write_scenes(scenes, options.out, heads=heads, inputs=inputs, resolution=size, progress=progress)
+        )
+    _tell_limits(snapshot)
+    return _tell_refused(refused, len(stems))
+
+
+def _open_tokenizer(options: argparse.Namespace, stems: list[str]) -> TokenizerSnapshot:
+    """The tokenizer that was asked for; UsageError if a scene called as one of `stems` would replace it."""
     from gp3d_core.distributed import pick_device
     from gp3d_core.vq3d.files.tokenizer_file import find_tokenizer, load_tokenizer
-    from gp3d_core.vq3d.scenes.figures import to_picture
-    from gp3d_core.vq3d.scenes.reconstruction import read_picture, reconstruct
 
-    path, stems = find_tokenizer(options.tokenizer), _stems(options.pictures)
-    _check_pictures(options.pictures)
-    _check_folder(options.out, stems, [path, *options.pictures])
-    snapshot = load_tokenizer(path, pick_device(options.device))
-    resolution = snapshot.config.training.resolution
-    images = [read_picture(picture, resolution, options.fit) for picture in options.pictures]
-    given = zip(options.pictures, images, strict=True)
-    bar = tqdm(given, total=len(stems), desc="scenes", unit="scene", file=sys.stderr, disable=None)
-    scenes = [reconstruct(snapshot, image, picture.name) for picture, image in bar]
-    inputs = [to_picture(image) for image in images]
-    _write(dict(zip(stems, scenes, strict=True)), options, [[stem] for stem in stems], inputs)
-    return 0
+    path = find_tokenizer(options.tokenizer)
+    check_folder(options.out, stems, [path])
+    return load_tokenizer(path, pick_device(options.device))
 
 
-def _check_pictures(pictures: Sequence[Path]) -> None:
-    for picture in pictures:
-        if picture.is_dir():
-            raise UsageError(f"expected picture files, found the folder {picture}; e.g. {picture}/*.png")
-
-
-def _stems(pictures: list[Path]) -> list[str]:
-    """A file name for every picture: its own without suffix, numbered where several share it."""
-    stems: list[str] = []
-    for picture in pictures:
-        stem, k = picture.stem, 2
-        while stem in stems:
-            stem, k = f"{picture.stem}-{k}", k + 1
-        stems.append(stem)
-    return stems
-
-
-def _check_folder(out: Path, stems: Iterable[str], inputs: Sequence[Path]) -> None:
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"--out {out}: expected a folder, found a file")
-    spare_inputs([_sheet(out), *(_scene_path(out, stem) for stem in stems)], inputs)
-
-
-def spare_inputs(outputs: Iterable[Path], inputs: Sequence[Path]) -> None:
-    """Raises UsageError if a file that is to be written is also one that is read."""
-    read = {path.resolve() for path in inputs}
-    for path in outputs:
-        if path.resolve() in read:
-            raise UsageError(f"--out would replace {path}, which is an input; give another name")
-
-
-def _scene_path(out: Path, stem: str) -> Path:
-    return out / f"{stem}.safetensors"
-
-
-def _sheet(out: Path) -> Path:
-    return out / "scenes.png"
-
-
-def _write(
-    scenes: dict[str, Scene],
-    options: argparse.Namespace,
-    heads: list[list[str]],
-    inputs: list[np.ndarray] | None = None,
-) -> None:
-    """Scenes into the folder `--out` by their stems, and a sheet of them all; their paths to stdout."""
-    from gp3d_core.visualization import save_picture
-    from gp3d_core.vq3d.scenes.figures import columns
-    from gp3d_core.vq3d.scenes.scenefile import save_scene
-
-    options.out.mkdir(parents=True, exist_ok=True)
-    for stem, scene in scenes.items():
-        path = _scene_path(options.out, stem)
-        save_scene(scene, path)
+def _print_all(paths: Iterable[Path]) -> None:
+    for path in paths:
         print(path)
-    drawn = columns(list(scenes.values()), inputs, heads=heads, resolution=options.resolution)
-    save_picture(drawn, _sheet(options.out))
-    print(_sheet(options.out))
+
+
+def _tell_limits(snapshot: TokenizerSnapshot) -> None:
+    """What the little model that comes along cannot do, for people who give it photographs."""
+    if snapshot.path == vq3d_tokenizer():
+        known = f"{len(snapshot.classes)} kinds of rendered objects in plain rooms"
+        print(
+            f"the pretrained model knows {known}; a photograph of anything else becomes a lump",
+            file=sys.stderr,
+        )
+
+
+def _tell_refused(refused: list[str], count: int) -> int:
+    """Lists the pictures that could not be used; the exit code."""
+    if not refused:
+        return 0
+    print(f"{len(refused)} of {count} pictures refused:", file=sys.stderr)
+    for line in refused[:_LISTED]:
+        print(f"  {line}", file=sys.stderr)
+    if len(refused) > _LISTED:
+        print(f"  … and {len(refused) - _LISTED} more", file=sys.stderr)
+    return GP3DError.exit_code
 
 
 def _sample(options: argparse.Namespace) -> int:
-    from gp3d_core.cli.arguments import parse_seeds
+    seeds = parse_seeds(options.seeds)
+    check_folder(options.out, (), ())
     from gp3d_core.distributed import pick_device
     from gp3d_core.vq3d.files.prior_file import load_prior
     from gp3d_core.vq3d.models.prior import Sampling
-    from gp3d_core.vq3d.scenes.reconstruction import scenes_of_codes
+    from gp3d_core.vq3d.scenes.export import write_scenes
+    from gp3d_core.vq3d.scenes.reconstruction import sample_scenes
 
-    seeds = parse_seeds(options.seeds)
     sampling = Sampling(options.temperature, options.top_k, options.top_p, options.cfg)
     prior = load_prior(options.prior, options.tokenizer, pick_device(options.device))
-    label = prior.label_of(options.query)
-    name = prior.classes[label]["name"] if label < len(prior.classes) else "any"
-    plain = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
-    stems = [f"{plain}-{seed:04d}" for seed in seeds]
-    _check_folder(options.out, stems, [prior.path, prior.tokenizer.path])
-    codes = prior.sample(options.query, seeds, sampling)
-    made = scenes_of_codes(prior.tokenizer, codes, [f"{name}, seed {seed}" for seed in seeds])
-    _write(dict(zip(stems, made, strict=True)), options, [[name, f"seed {seed}"] for seed in seeds])
+    name = prior.name_of(options.query)
+    stems = [sample_stem(name, seed) for seed in seeds]
+    check_folder(options.out, stems, [prior.path, prior.tokenizer.path])
+    with shown_progress() as progress:
+        made = sample_scenes(prior, options.query, seeds, sampling, progress)
+        scenes, heads = dict(zip(stems, made, strict=True)), [[name, f"seed {seed}"] for seed in seeds]
+        size = options.resolution
+        _print_all(write_scenes(scenes, options.out, heads=heads, resolution=size, progress=progress))
     return 0
 
 
@@ -218,41 +200,24 @@ def open_scene(path: Path, options: argparse.Namespace) -> Scene:
 
 
 def _orbit(options: argparse.Namespace) -> int:
-    if options.out.is_dir():
-        raise UsageError(f"--out {options.out}: expected a name in .gif, .mp4 or .png, found a folder")
-    spare_inputs([options.out], [options.scene])
+    check_pictures(options.out, [options.scene])
+    from gp3d_core.vq3d.scenes.export import write_orbit
+
     scene = open_scene(options.scene, options)
-    from PIL import Image
-
-    from gp3d_core.generation.video import save_film
-    from gp3d_core.visualization import save_picture
-    from gp3d_core.vq3d.scenes.figures import orbit_frames, side_by_side
-
-    size, still = options.resolution, options.out.suffix.lower() == ".png"
-    yaw = (0.0 if still else 15.0) if options.yaw is None else options.yaw
-    pitch = (0.0 if still else 5.0) if options.pitch is None else options.pitch
-    if still:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        turned = side_by_side(scene, yaw, pitch, dolly=options.dolly, resolution=size)
-        save_picture(Image.fromarray(turned), options.out)
-    else:
-        frames = orbit_frames(scene, yaw=yaw, pitch=pitch, count=options.frames, resolution=size)
-        save_film(frames, options.out)
+    wanted = {name: getattr(options, name) for name in ("yaw", "pitch", "dolly", "frames", "resolution")}
+    with shown_progress() as progress:
+        write_orbit(scene, options.out, **wanted, progress=progress)
     print(options.out)
     return 0
 
 
 def _mesh(options: argparse.Namespace) -> int:
-    from tqdm import tqdm
-
+    check_mesh(options.out, [options.scene])
     from gp3d_core.generation.sampling import parse_level
-    from gp3d_core.meshing.mesh_io import save_mesh
     from gp3d_core.meshing.pipeline import RawLevel
-    from gp3d_core.vq3d.scenes.mesh import SceneMeshOptions, mesh_of, recipe_of
+    from gp3d_core.vq3d.scenes.export import write_scene_mesh
+    from gp3d_core.vq3d.scenes.mesh import SceneMeshOptions
 
-    suffix = options.out.suffix.lower().removeprefix(".")
-    if suffix not in _FORMATS:
-        raise UsageError(f"--out expects a name in .{', .'.join(_FORMATS)}, found {options.out}")
     level = parse_level(options.level)
     if isinstance(level, RawLevel):
         raise UsageError(f"--level expects auto or a density above 0, found {options.level!r}")
@@ -265,13 +230,9 @@ def _mesh(options: argparse.Namespace) -> int:
         largest=options.keep or None,
         crop_depth=None if options.crop_depth == "none" else options.crop_depth,
     )
-    out = options.out.with_suffix(f".{suffix}")
-    _check_mesh(out, options)
     scene = open_scene(options.scene, options)
-    with tqdm(unit="", file=sys.stderr, disable=None) as bar:
-        mesh, facts = mesh_of(scene, chosen, _stages(bar))
-    out.parent.mkdir(parents=True, exist_ok=True)
-    save_mesh(mesh, out, recipe_of(scene, chosen, facts))
+    with shown_progress() as progress:
+        out, mesh = write_scene_mesh(scene, options.out, chosen, progress)
     sides = " × ".join(f"{side:.2f}" for side in mesh.vertices.max(axis=0) - mesh.vertices.min(axis=0))
     print(f"{len(mesh.faces)} faces, {sides} units", file=sys.stderr)
     print(out)
@@ -281,28 +242,3 @@ def _mesh(options: argparse.Namespace) -> int:
 def _or_word(read: Callable[[str], Any], *words: str) -> Callable[[str], Any]:
     """A reader of one of `words`, or of what `read` takes."""
     return lambda text: text if text in words else read(text)
-
-
-def _check_mesh(out: Path, options: argparse.Namespace) -> None:
-    """An OBJ file comes with a texture and its material beside it, which must not replace other files."""
-    side_by_side = [out.with_suffix(".png"), out.with_suffix(".mtl")] if out.suffix == ".obj" else []
-    spare_inputs([out, *side_by_side], [options.scene])
-    strange = [path for path in side_by_side if path.exists() and not out.exists()]
-    if strange:
-        raise UsageError(f"{strange[0]} is there, and is no part of {out.name}; give another --out")
-
-
-def _stages(bar: tqdm) -> Progress:
-    """Progress of one stage after another on one bar."""
-    current = ""
-
-    def hear(stage: str, done: int, total: int) -> None:
-        nonlocal current
-        if stage != current:
-            current = stage
-            bar.reset(total)
-            bar.set_description(stage)
-        bar.n = done
-        bar.refresh()
-
-    return hear

@@ -7,6 +7,7 @@ copy, tokenizer.safetensors.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from gp3d_core.config.schema import to_dict
 from gp3d_core.datasets.imagenet import class_records, find_class
 from gp3d_core.pretrained import NAME, vq3d_prior
 from gp3d_core.rng import generator_for
+from gp3d_core.signals import Progress, no_progress
 from gp3d_core.snapshots.metadata import SnapshotError, read_header
 from gp3d_core.snapshots.run_folder import newest_snapshot
 from gp3d_core.snapshots.snapshot import check_tensors, fill_module, load_tensors, save_tensors
@@ -53,10 +55,22 @@ class PriorSnapshot:
         label = find_class(query, known=self.classes).label
         return len(self.classes) if label is None else label
 
-    def sample(self, query: str | None, seeds: list[int], sampling: Sampling) -> Tensor:
+    def name_of(self, query: str | None) -> str:
+        """The name of the class called `query`; "any" for None. Raises as `label_of`."""
+        label = self.label_of(query)
+        return str(self.classes[label]["name"]) if label < len(self.classes) else "any"
+
+    def sample(
+        self,
+        query: str | None,
+        seeds: Sequence[int],
+        sampling: Sampling,
+        progress: Progress = no_progress,
+    ) -> Tensor:
         """Codes [B,N] of the class `query`, one row for each of the B `seeds`; a seed gives the same row anywhere.
 
-        Raises as `label_of`, and SamplingError for what the prior never learnt: to do without a class, or guidance.
+        `progress` hears of the stage codes. Raises as `label_of`, and SamplingError for what the
+        prior never learnt: to do without a class, or guidance.
         """
         device, label = self.prior.head.weight.device, self.label_of(query)
         self._check_class(label, sampling)
@@ -64,7 +78,7 @@ class PriorSnapshot:
         draws = torch.stack(
             [torch.rand(self.prior.length, generator=generator_for("codes", seed)) for seed in seeds]
         )
-        return self.prior.sample(labels, draws.to(device), sampling)
+        return self.prior.sample(labels, draws.to(device), sampling, progress)
 
     def _check_class(self, label: int, sampling: Sampling) -> None:
         """Without dropped classes the row of "any" was never trained; without a class nothing is guided."""

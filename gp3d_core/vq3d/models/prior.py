@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from gp3d_core.errors import GP3DError
 from gp3d_core.ops.checks import check_shape
+from gp3d_core.signals import Progress, counted, no_progress
 from gp3d_core.vq3d.config import PriorConfig
 from gp3d_core.vq3d.models.vit import attend, positions
 
@@ -137,8 +138,13 @@ class Prior(nn.Module):
         return self.head(self.norm(x)).float()
 
     @torch.no_grad()
-    def sample(self, labels: Tensor, draws: Tensor, sampling: Sampling) -> Tensor:
-        """Codes [B,N] for `labels` [B]; `draws` [B,N], uniform in [0, 1), decide which, each for its own row alone."""
+    def sample(
+        self, labels: Tensor, draws: Tensor, sampling: Sampling, progress: Progress = no_progress
+    ) -> Tensor:
+        """Codes [B,N] for `labels` [B]; `draws` [B,N], uniform in [0, 1), decide which, each for its own row alone.
+
+        `progress` hears of the stage codes.
+        """
         check_shape("draws", draws, f"B {self.length}", check_shape("labels", labels, "B"))
         guided = sampling.guidance != 1.0 and self.classes > 0
         asked = torch.cat([labels, torch.full_like(labels, self.classes)]) if guided else labels
@@ -147,7 +153,7 @@ class Prior(nn.Module):
         size = (2, len(asked), heads, self.length, self.config.width // heads)
         past = [Past(places.new_empty(size)) for _ in self.blocks]
         x = self.embed_class(asked)
-        for j in range(self.length):
+        for j in counted(range(self.length), "codes", progress):
             logits = self._step(x + places[j], past)
             if guided:
                 with_class, without = logits.chunk(2)

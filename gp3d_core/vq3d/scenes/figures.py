@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 from PIL import Image
 from torch import Tensor
-from tqdm import tqdm
 
+from gp3d_core.signals import Progress, counted, no_progress
 from gp3d_core.visualization import depth_to_uint8, rgb_to_uint8, sheet
 from gp3d_core.vq3d.rendering.depth import DepthSpace
 from gp3d_core.vq3d.scenes.scenefile import Scene
@@ -46,15 +45,18 @@ def columns(
     heads: Sequence[Sequence[str]] = (),
     resolution: int | None = None,
     tile: int = 128,
+    progress: Progress = no_progress,
 ) -> Image.Image:
     """A sheet with one column a scene: its input, its views at three yaws, and its disparity.
 
-    `heads` are lines of text above each column.
+    `heads` are lines of text above each column. `progress` hears of the stage views.
     """
     rows: list[tuple[str, list[np.ndarray]]] = [] if inputs is None else [("input", list(inputs))]
-    object_specs = [(scene, yaw) for yaw in (0.0, *(yaw for yaw in YAWS if yaw)) for scene in scenes]
-    bar = tqdm(object_specs, desc="views", unit="view", file=sys.stderr, disable=None)
-    seen = [(yaw, render_pair(scene, yaw, resolution=resolution)) for scene, yaw in bar]
+    wanted = [(scene, yaw) for yaw in (0.0, *(yaw for yaw in YAWS if yaw)) for scene in scenes]
+    seen = [
+        (yaw, render_pair(scene, yaw, resolution=resolution))
+        for scene, yaw in counted(wanted, "views", progress)
+    ]
     for yaw in dict.fromkeys(yaw for yaw, _ in seen):
         title = "as the input camera sees it" if yaw == 0.0 else f"turned by {yaw:+.0f} degrees"
         rows.append((title, [colour for turn, (colour, _) in seen if turn == yaw]))
@@ -64,15 +66,23 @@ def columns(
 
 
 def orbit_frames(
-    scene: Scene, *, yaw: float, pitch: float, count: int, resolution: int | None = None
+    scene: Scene,
+    *,
+    yaw: float,
+    pitch: float,
+    count: int,
+    resolution: int | None = None,
+    progress: Progress = no_progress,
 ) -> Iterator[np.ndarray]:
     """`count` frames [R,2R,3] of a loop in front of the scene: yaw·sin and pitch·cos; colour beside disparity."""
-    for k in tqdm(range(count), desc="orbit", unit="frame", file=sys.stderr, disable=None):
+    for k in counted(range(count), "frames", progress):
         turn = 2 * math.pi * k / count
         yield side_by_side(scene, yaw * math.sin(turn), pitch * math.cos(turn), resolution=resolution)
 
 
-def still_frames(scenes: Sequence[Scene], *, resolution: int | None = None) -> Iterator[np.ndarray]:
+def still_frames(
+    scenes: Sequence[Scene], *, resolution: int | None = None, progress: Progress = no_progress
+) -> Iterator[np.ndarray]:
     """One frame [R,2R,3] a scene, from the input camera: colour beside disparity."""
-    for scene in tqdm(scenes, desc="frames", unit="frame", file=sys.stderr, disable=None):
+    for scene in counted(scenes, "frames", progress):
         yield side_by_side(scene, resolution=resolution)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from gp3d_core.datasets.decoding import Limits, PictureError, decode
 from gp3d_core.preparation.framing import Fit, frame, place
+from gp3d_core.signals import Progress, counted, no_progress
+from gp3d_core.vq3d.files.prior_file import PriorSnapshot
 from gp3d_core.vq3d.files.tokenizer_file import TokenizerSnapshot
+from gp3d_core.vq3d.models.prior import Sampling
 from gp3d_core.vq3d.scenes.editing import set_pivot
 from gp3d_core.vq3d.scenes.scenefile import Part, Scene
 
@@ -25,6 +30,11 @@ def read_picture(path: Path, resolution: int, fit: Fit = "crop") -> Tensor:
         picture = decode(path.read_bytes(), Limits())
     except PictureError as error:
         raise PictureError(f"{path} {error}") from error
+    return square_of(picture, resolution, fit)
+
+
+def square_of(picture: Image.Image, resolution: int, fit: Fit = "crop") -> Tensor:
+    """The RGB `picture` as [3,R,R] in [-1, 1], R = `resolution`: its middle, or with `fit` letterbox all on white."""
     square = place(picture, frame(picture.width, picture.height, resolution, fit))
     return torch.from_numpy(np.asarray(square, dtype=np.float32)).permute(2, 0, 1) / 127.5 - 1
 
@@ -37,13 +47,70 @@ def reconstruct(snapshot: TokenizerSnapshot, image: Tensor, source: str) -> Scen
     return scenes_of_codes(snapshot, codes, [source])[0]
 
 
+@dataclass(frozen=True, eq=False)
+class Reconstruction:
+    """A picture, [3,R,R] in [-1, 1], and the scene that it became."""
+
+    image: Tensor
+    scene: Scene
+
+
+def reconstruct_files(
+    snapshot: TokenizerSnapshot,
+    pictures: Mapping[str, Path],
+    fit: Fit = "crop",
+    progress: Progress = no_progress,
+) -> tuple[dict[str, Reconstruction], list[str]]:
+    """The scenes of the `pictures`, by the same names, and a line for each that cannot be used, which is left out.
+
+    `progress` hears of the stage scenes. Raises PictureError, or OSError, when none can be used.
+    """
+    made: dict[str, Reconstruction] = {}
+    errors: list[PictureError | OSError] = []
+    for stem, path in counted(list(pictures.items()), "scenes", progress):
+        try:
+            image = read_picture(path, snapshot.config.training.resolution, fit)
+        except (PictureError, OSError) as error:
+            errors.append(error)
+            continue
+        made[stem] = Reconstruction(image, reconstruct(snapshot, image, path.name))
+    lines = [_line(error) for error in errors]
+    if not made and len(errors) == 1:
+        raise errors[0]
+    if not made:
+        raise PictureError(f"none of {len(lines)} pictures can be used: {'; '.join(lines)}")
+    return made, lines
+
+
+def _line(error: PictureError | OSError) -> str:
+    return f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
+
+
 @torch.no_grad()
-def scenes_of_codes(snapshot: TokenizerSnapshot, codes: Tensor, sources: Sequence[str]) -> list[Scene]:
-    """The scenes of `codes` [B,N], one for each of the B `sources`."""
-    tokenizer, config = snapshot.tokenizer, snapshot.config
-    scenes = []
-    for its_planes, its_codes, source in zip(tokenizer.decode(codes), codes, sources, strict=True):
-        part = Part(its_planes, tokenizer.field_decoder, config.decoder, snapshot.digest, source, its_codes)
-        size = config.training.resolution
+def sample_scenes(
+    prior: PriorSnapshot,
+    query: str | None,
+    seeds: Sequence[int],
+    sampling: Sampling,
+    progress: Progress = no_progress,
+) -> list[Scene]:
+    """New scenes of the class `query`, of any for None, one for each of the `seeds`.
+
+    `progress` hears of the stages codes and scenes. Raises as `PriorSnapshot.sample`.
+    """
+    codes, name = prior.sample(query, seeds, sampling, progress), prior.name_of(query)
+    return scenes_of_codes(prior.tokenizer, codes, [f"{name}, seed {seed}" for seed in seeds], progress)
+
+
+@torch.no_grad()
+def scenes_of_codes(
+    snapshot: TokenizerSnapshot, codes: Tensor, sources: Sequence[str], progress: Progress = no_progress
+) -> list[Scene]:
+    """The scenes of `codes` [B,N], one for each of the B `sources`. `progress` hears of the stage scenes."""
+    config, size = snapshot.config, snapshot.config.training.resolution
+    decoder, scenes = snapshot.tokenizer.field_decoder, []
+    rows = list(zip(snapshot.tokenizer.decode(codes), codes, sources, strict=True))
+    for planes, its_codes, source in counted(rows, "scenes", progress):
+        part = Part(planes, decoder, config.decoder, snapshot.digest, source, its_codes)
         scenes.append(set_pivot(Scene((part,), config.camera, config.render, size, pivot=1.0)))
     return scenes

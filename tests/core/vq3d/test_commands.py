@@ -129,6 +129,34 @@ def test_pictures_that_cannot_be_used_are_named(session, tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
+def test_pictures_that_cannot_be_used_are_left_out_and_listed(session, tmp_path, capsys):
+    good = sorted((session / "toys").glob("*/*_000.png"))[0]
+    (tmp_path / "letter.txt").write_text("Dear sir")
+    pictures = (tmp_path / "letter.txt", good, tmp_path / "none.png")
+    out = ("--out", tmp_path / "out", "--resolution", 16)
+    assert run("reconstruct", session / "run", *pictures, *out) == 2
+    said = capsys.readouterr()
+    assert said.out.split() == [
+        str(tmp_path / "out" / name) for name in (f"{good.stem}.safetensors", "scenes.png")
+    ]
+    assert "2 of 3 pictures refused:\n" in said.err
+    for name, why in (("letter.txt", "no picture"), ("none.png", "No such file")):
+        assert any(name in line and why in line for line in said.err.splitlines())
+    assert "lump" not in said.err
+    nothing = refused(capsys, "reconstruct", session / "run", *pictures[::2], "--out", tmp_path / "other")
+    assert "none of 2 pictures can be used" in nothing
+    assert not (tmp_path / "other").exists()
+
+
+def test_the_pretrained_model_says_what_it_knows(session, tmp_path, capsys):
+    picture = next((session / "toys").glob("*/*_000.png"))
+    assert run("reconstruct", "box", picture, "--out", tmp_path / "out", "--resolution", 8) == 0
+    assert (
+        "knows 48 kinds of rendered objects in plain rooms; a photograph of anything else"
+        in capsys.readouterr().err
+    )
+
+
 def test_the_same_seed_dreams_the_same_scene(session, tmp_path):
     common = ("--class", "red ball", "--resolution", 16, "--top-k", 5)
     assert run("sample", session / "prior", *common, "--seeds", "3-4", "--out", tmp_path / "one") == 0
@@ -288,7 +316,7 @@ def test_wrong_requests_are_refused_in_one_line(session, tmp_path, capsys):
         (("remove", a, "--out", out), "one of the arguments --mask --region --box is required"),
         (("move", a, "--region", "0,0,1,1", "--out", out), "nothing moves"),
         (("remove", a, "--region", "0,0,1,1", "--out", tmp_path / "out.png"), ".safetensors"),
-        (("mesh", a, "--out", tmp_path / "mesh.stl"), ".obj"),
+        (("mesh", a, "--out", tmp_path / "mesh.stl"), "expected a name in .obj, .glb, .ply, .npz for a mesh"),
         (("mesh", a, "--out", tmp_path / "mesh.obj", "--level", 1e6, "--grid", 8), "no surface"),
         (("reconstruct", a, tmp_path / "black.png"), "this is a VQ3D scene, and a VQ3D tokenizer is needed"),
         (("reconstruct", run_folder, tmp_path), f"the folder {tmp_path}; e.g. {tmp_path}/*.png"),
