@@ -21,7 +21,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # XDG_CONFIG_HOME stays the user's: pip reads its settings (proxy, mirror) there.
 unexport PYTHONHOME PYTHONPATH
 
-.PHONY: help setup demo box-data test check format addon addon-gui clean clean-runs
+.PHONY: help setup demo box-data test check format docs addon addon-gui clean clean-runs
 
 help:
 	@echo "make demo        set up, then: an asset; objects -> renders -> training -> meshes, in runs/demo"
@@ -29,6 +29,7 @@ help:
 	@echo "make box-data    models, renders and points that the model in the box learns from, in runs/box (half an hour)"
 	@echo "make setup       prepare .venv only; quick when there is nothing to do"
 	@echo "make check       lint and types only        make format       lay out the code"
+	@echo "make docs        the documentation site in build/site, strictly; without a network once its packages are there"
 	@echo "make addon       build and validate the Blender extension in dist/"
 	@echo "make addon-gui   draw docs/addon-*.png in a real Blender window (Debian's blender, Xvfb, xdotool)"
 	@echo "make clean       remove .venv and caches    make clean-runs   remove results"
@@ -57,6 +58,11 @@ test: check
 format: setup
 	.venv/bin/ruff check --fix
 	.venv/bin/ruff format
+
+docs:
+	@tools/setup.sh docs
+	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict --quiet
+	@echo "build/site/index.html"
 
 addon: setup
 	.venv/bin/python tools/build_addon.py

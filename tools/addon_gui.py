@@ -95,7 +95,7 @@ class Window:
         """Takes a picture; the mouse wakes up Blender's drawing first."""
         self.move(*PARK)
         self.move(PARK[0] + 20, PARK[1])
-        time.sleep(1.5)
+        time.sleep(4)  # drawing in software, perhaps beside other work
         return self.grab(name, crop)
 
     def grab(self, name: str, crop: str = "") -> Path:
@@ -109,7 +109,7 @@ class Window:
 
 @contextmanager
 def blender(
-    folder: Path, out: Path, engine: str, snapshot: Path, addon: Path, image: tuple[str, str]
+    folder: Path, out: Path, engine: str, snapshot: str, addon: Path, image: tuple[str, str]
 ) -> Iterator[Window]:
     """A fresh Blender with the add-on and the sidebar's tab open; `image` is an image model and a picture, or empty."""
     notes = folder / "notes"
@@ -171,7 +171,7 @@ def take_samples(window: Window) -> None:
 def main() -> int:
     """Takes all pictures; exit code 3 if a program is missing."""
     parser = argparse.ArgumentParser(description="Take pictures of the add-on in a real Blender window.")
-    parser.add_argument("--snapshot", type=Path, default=ROOT / "runs/demo/train", help="model to use")
+    parser.add_argument("--snapshot", type=Path, help="model to use (default: the one that comes along)")
     parser.add_argument("--image-model", type=Path, help="VQ3D snapshot, for a picture of Image to 3D")
     parser.add_argument("--picture", type=Path, help="what Image to 3D shall be shown with")
     parser.add_argument(
@@ -191,7 +191,8 @@ def main() -> int:
         screen = ["Xvfb", DISPLAY, "-screen", "0", f"{WIDTH}x{HEIGHT}x24", "+extension", "GLX"]
         stack.enter_context(running(screen, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
         time.sleep(2)
-        real = str(options.engine)
+        real = str(options.engine.resolve())
+        snapshot = str(options.snapshot.resolve()) if options.snapshot else ""
         image = (
             (str(options.image_model.resolve()), str(options.picture.resolve()))
             if options.picture
@@ -202,9 +203,7 @@ def main() -> int:
         for engine, take in takes:
             if options.only in (None, take.__name__.removeprefix("take_")):
                 of = image if take is take_picture else ("", "")
-                with blender(
-                    folder / take.__name__, out, engine, options.snapshot.resolve(), addon, of
-                ) as window:
+                with blender(folder / take.__name__, out, engine, snapshot, addon, of) as window:
                     take(window)
     for path in sorted(out.glob("addon-*.png")):
         print(path)

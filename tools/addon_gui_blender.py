@@ -27,11 +27,11 @@ def prepare():
     space.region_3d.view_location = (0.35, 0.0, 0.4)
     for thing in list(bpy.data.objects):
         bpy.data.objects.remove(thing)
+    space.region_3d.view_rotation = (0.781, 0.6, 0.106, 0.138)  # nearly from the front
     bpy.context.scene.gp3d.picture = PICTURE
     if PICTURE:
         space.shading.color_type = "TEXTURE"
         space.region_3d.view_distance, space.region_3d.view_location = 2.2, (0.15, 0.0, 0.3)
-        space.region_3d.view_rotation = (0.781, 0.6, 0.106, 0.138)  # nearly from the front
     bpy.ops.ed.undo_push(message="empty scene")
     bpy.types.GP3D_PT_main.append(lambda panel, context: note("drawn"))
     note("ready")

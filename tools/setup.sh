@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Prepares .venv: system libraries, Python 3.11, the packages of pyproject.toml at the versions of constraints.txt.
-# Started by `make setup`, which keeps caches inside the project and explains TORCH and PYTHON.
+# Started by `make setup`, which keeps caches inside the project and explains TORCH and PYTHON. Arguments are further
+# extras of pyproject.toml (`tools/setup.sh docs`), remembered until .venv is removed.
 # Quick when there is nothing to do; may be interrupted anywhere and started again; mends a half-made .venv.
 set -euo pipefail
 cd -P "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -84,7 +85,7 @@ make_venv() {
 state() {
     {
         pwd
-        echo "$torch"
+        echo "$torch $extras"
         cat pyproject.toml constraints.txt tools/setup.sh
         ls -I __pycache__ .venv/lib/python3.11/site-packages .venv/bin
     } 2>/dev/null | sha256sum
@@ -97,7 +98,7 @@ install_project() {
     rm -rf .cache/tmp/pip-* .cache/pip.log
     .venv/bin/python tools/forget_broken.py .venv/lib/python3.11/site-packages
     pip_install -c $constraints pip
-    pip_install -c $constraints --build-constraint $constraints ${torch:+"$torch"} -e '.[synthetic,dev]'
+    pip_install -c $constraints --build-constraint $constraints ${torch:+"$torch"} -e ".[$extras]"
 }
 
 pip_install() {
@@ -111,6 +112,7 @@ exec 9>.cache/setup.lock
 flock 9 # two `make`s at once take turns
 
 torch=${TORCH:-$(cat .venv/.torch 2>/dev/null || true)}
+extras=$({ cat .venv/.extras 2>/dev/null || true; printf '%s\n' synthetic dev "$@"; } | sort -u | paste -sd, -)
 packages=$(missing_libraries)
 # shellcheck disable=SC2086  # one word per package
 [ -z "$packages" ] || install_packages $packages
@@ -119,6 +121,7 @@ if [ "$(state)" = "$(cat .venv/.state 2>/dev/null)" ] && .venv/bin/python -c '' 
 venv_works || make_venv
 rm -f .venv/.state
 [ -z "$torch" ] || echo "$torch" >.venv/.torch
+tr , '\n' <<<"$extras" >.venv/.extras
 install_project
 state >.venv/.state.new
 mv .venv/.state.new .venv/.state

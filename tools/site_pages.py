@@ -1,0 +1,363 @@
+"""Pages of the documentation site that are made from the code: commands, settings, benchmarks, Python names, changelog.
+
+A hook of mkdocs (mkdocs.yml): the pages exist while the site is built and nowhere else. `page_of(name)` gives one as
+Markdown, for tests.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import csv
+import dataclasses
+import inspect
+import io
+import os
+import re
+import subprocess
+import sys
+import tokenize
+import typing
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+MODULES = (  # commands of `python -m`; each prints its own help
+    "synthetic.shapes",
+    "synthetic.shapes.sheet",
+    "synthetic.points",
+    "synthetic.render",
+    "synthetic.check",
+    "synthetic.preview",
+    "synthetic.contact",
+)
+
+
+def on_files(files: Any, config: Any) -> Any:
+    """Adds the made pages to those of docs/; called by mkdocs."""
+    from mkdocs.structure.files import File
+
+    for name in PAGES:
+        files.append(File.generated(config, name, content=page_of(name)))
+    return files
+
+
+def page_of(name: str) -> str:
+    """The page `name`, a key of PAGES, as Markdown."""
+    return PAGES[name]()
+
+
+# Commands
+
+
+def commands() -> str:
+    """Every command with its options, from the parsers; then those of `python -m`, in their own words."""
+    from gp3d_core.cli.main import _parser
+
+    lines = [
+        "# Commands",
+        "",
+        "Results go to stdout, everything else to stderr. Exit codes: 0 done, 2 bad input, 3 something is missing on "
+        "this machine, 5 training gave up, 130 or 143 interrupted.",
+        "",
+    ]
+    parser = _parser()
+    for name, entry, about in _subcommands(parser):
+        lines += _command(f"gp3d {name}", entry, about)
+    lines += ["## Making data: `python -m synthetic…`", ""]
+    for module in MODULES:
+        lines += [f"### {module}", "", "```text", _help_of(module), "```", ""]
+    return "\n".join(lines)
+
+
+def _subcommands(parser: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.ArgumentParser, str]]:
+    """Name, parser and one line of each command below `parser`, aliases left out."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for choice in action._choices_actions:
+                name = choice.dest.split(" ")[0]
+                yield name, action.choices[name], choice.help or ""
+
+
+def _command(title: str, parser: argparse.ArgumentParser, about: str, level: int = 2) -> list[str]:
+    lines = [f"{'#' * level} {title}", "", _sentence(parser.description or about), ""]
+    below = list(_subcommands(parser))
+    if not below:
+        usage = " ".join(parser.format_usage().removeprefix("usage: ").split())
+        lines += ["```text", _wrapped(usage), "```", ""]
+        rows = [_option(action) for action in parser._actions if action.help != argparse.SUPPRESS]
+        lines += ["| option | default | |", "|---|---|---|", *filter(None, rows), ""]
+    for name, entry, text in below:
+        lines += _command(f"{title} {name}", entry, text, level + 1)
+    return lines
+
+
+def _option(action: argparse.Action) -> str:
+    if isinstance(action, argparse._HelpAction):
+        return ""
+    names = (
+        ", ".join(f"`{option}`" for option in action.option_strings) or f"`{action.metavar or action.dest}`"
+    )
+    value = ""
+    if action.choices is not None:
+        value = f" `{' | '.join(map(str, action.choices))}`"
+    elif action.option_strings and action.nargs != 0:
+        metavar = action.metavar or action.dest.upper()
+        value = f" `{metavar if isinstance(metavar, str) else ' '.join(metavar)}`"
+    plain = action.default not in (None, False, argparse.SUPPRESS) and action.default != []
+    default = f"`{action.default}`" if plain and action.option_strings else ""
+    text = (action.help or "").replace("%%", "%").replace("%(default)s", str(action.default))
+    return _row(names + value, default, text)
+
+
+def _help_of(module: str) -> str:
+    """What `python -m module --help` prints."""
+    done = subprocess.run(
+        [sys.executable, "-m", module, "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+        timeout=120,
+        env={**os.environ, "COLUMNS": "100"},
+    )
+    return done.stdout.strip()
+
+
+# Settings
+
+
+def settings() -> str:
+    """Every key of both configurations with type, default and comment, and what the presets change."""
+    from gp3d_core.config import presets, schema
+    from gp3d_core.vq3d import config as vq3d
+    from gp3d_core.vq3d import presets as vq3d_presets
+
+    lines = [
+        "# Settings",
+        "",
+        "`--set KEY=VALUE` of `gp3d train`, `gp3d ground` and `gp3d vq3d train` takes every key below; a misspelt one "
+        "is answered with the nearest. The resolved configuration is written to `config.json` of a run.",
+        "",
+        "## 3DGP and grounding",
+        "",
+        *_keys(schema.RunConfig),
+        *_preset_table(presets.PRESETS),
+        "## VQ3D",
+        "",
+        *_keys(vq3d.Vq3dConfig),
+        *_preset_table(vq3d_presets.PRESETS),
+    ]
+    return "\n".join(lines)
+
+
+def _keys(root: type) -> list[str]:
+    """A table for each section of a configuration; shared value types (a ramp, a prior) come last, once."""
+    lines: list[str] = []
+    shared: dict[type, None] = {}
+    hints = typing.get_type_hints(root)
+    sections = [f.name for f in dataclasses.fields(root) if dataclasses.is_dataclass(hints[f.name])]
+    for name in sections:
+        kind = hints[name]
+        lines += [f"### {name}", "", *_doc(kind), *_table(kind, f"{name}.")]
+        for hint in typing.get_type_hints(kind).values():
+            if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+                shared[hint] = None
+    for kind in shared:
+        lines += [f"### Of several parts: {kind.__name__}", "", *_doc(kind), *_table(kind, "….")]
+    return lines
+
+
+def _table(kind: type, prefix: str) -> list[str]:
+    hints, comments = typing.get_type_hints(kind), comments_of(kind)
+    lines = ["| key | type | default | |", "|---|---|---|---|"]
+    for f in dataclasses.fields(kind):
+        default = "" if f.default is dataclasses.MISSING else f"`{_value(f.default)}`"
+        lines.append(
+            _row(f"`{prefix}{f.name}`", f"`{_type(hints[f.name])}`", default, comments.get(f.name, ""))
+        )
+    return [*lines, ""]
+
+
+def comments_of(kind: type) -> dict[str, str]:
+    """The comments behind the fields of a dataclass, by field."""
+    source = inspect.getsource(_module_of(kind))
+    said = {
+        token.start[0]: token.string.lstrip("# ").strip()
+        for token in tokenize.generate_tokens(io.StringIO(source).readline)
+        if token.type == tokenize.COMMENT
+    }
+    [node] = [n for n in ast.parse(source).body if isinstance(n, ast.ClassDef) and n.name == kind.__name__]
+    return {
+        field.target.id: text
+        for field in node.body
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
+        if (text := " ".join(said[n] for n in range(field.lineno, (field.end_lineno or 0) + 1) if n in said))
+    }
+
+
+def _module_of(kind: type) -> ModuleType:
+    return sys.modules[kind.__module__]
+
+
+def _preset_table(presets: dict[str, Any]) -> list[str]:
+    """The keys in which presets differ, a column a preset."""
+    from gp3d_core.config.schema import flatten
+
+    flat = {name: flatten(config) for name, config in presets.items()}
+    first = next(iter(flat.values()))
+    rows = []
+    for key in first:
+        values = [_value(table[key]) for table in flat.values()]
+        if key != "preset" and len(set(values)) > 1:
+            rows.append(_row(f"`{key}`", *values))
+    head = [_row("key", *flat), _row(*["---"] * (len(flat) + 1))]
+    return ["### What the presets differ in", "", *head, *rows, ""]
+
+
+def _type(hint: Any) -> str:
+    if typing.get_origin(hint) is typing.Literal:
+        return " | ".join(map(str, typing.get_args(hint)))
+    if typing.get_origin(hint) is tuple:
+        return "names, with commas"
+    return getattr(hint, "__name__", str(hint))
+
+
+def _value(value: Any) -> str:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return ", ".join(f"{f.name} {_value(getattr(value, f.name))}" for f in dataclasses.fields(value))
+    if isinstance(value, tuple):
+        return ",".join(map(str, value)) or "(none)"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+# Benchmarks, Python names, changelog
+
+
+def benchmarks() -> str:
+    """benchmarks/results.csv, a table a bench, newest figures first."""
+    with (ROOT / "benchmarks/results.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    lines = [
+        "# Benchmarks",
+        "",
+        "Figures of `benchmarks/results.csv`, as they were measured, each with commit, day and machine. "
+        "`python -m benchmarks.NAME --help` says what a bench does; ratios are measured side by side in one process. "
+        "Kernels on a GPU: "
+        "[kernels](kernels.md).",
+        "",
+    ]
+    for bench in dict.fromkeys(row["bench"] for row in rows):
+        lines += [
+            f"## {bench}",
+            "",
+            "| figure | value | unit | machine | day | commit |",
+            "|---|---|---|---|---|---|",
+        ]
+        for row in rows[::-1]:
+            if row["bench"] == bench:
+                lines.append(
+                    _row(*(row[key] for key in ("figure", "value", "unit", "machine", "date", "commit")))
+                )
+        lines.append("")
+    return "\n".join(lines)
+
+
+def public_names() -> str:
+    """The names of `from gp3d_core import …`, for mkdocstrings to fill in."""
+    import gp3d_core
+
+    lines = [
+        "# Public names",
+        "",
+        "`from gp3d_core import NAME`. Each is imported when it is first used, so that `import gp3d_core` is instant.",
+        "",
+    ]
+    for name in sorted(gp3d_core.__all__, key=str.lower):
+        lines += [f"::: gp3d_core.{gp3d_core._HOMES[name]}.{name}", "    options: {heading_level: 2}", ""]
+    return "\n".join(lines)
+
+
+def package_names(package: str) -> str:
+    """The modules of a package of gp3d_core, for mkdocstrings to fill in; its own packages below."""
+    folder = ROOT / "gp3d_core" / package
+    names = [
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        for path in sorted(folder.rglob("*.py"))
+    ]
+    lines = [f"# gp3d_core.{package}", ""]
+    for name in names:
+        lines += [f"## {name}", "", f"::: {name}", "    options: {show_root_heading: false}", ""]
+    return "\n".join(lines)
+
+
+def examples() -> str:
+    """The pages of examples/, each with its program."""
+    lines = [
+        "# Examples",
+        "",
+        "Programs of `examples/`; each runs by itself, and the tests run them all.",
+        "",
+    ]
+    for folder in sorted(path.parent for path in (ROOT / "examples").glob("*/main.py")):
+        text = (folder / "README.md").read_text(encoding="utf-8").strip()
+        program = (folder / "main.py").read_text(encoding="utf-8").strip()
+        lines += [f"#{text}", "", f'```python title="examples/{folder.name}/main.py"', program, "```", ""]
+    return "\n".join(lines)
+
+
+def root_page(name: str) -> str:
+    """A page of the project's root, its links as the site has them."""
+    text = (ROOT / name).read_text(encoding="utf-8").replace("](docs/", "](")
+    return re.sub(r"\]\((CONTRIBUTING|SECURITY|CHANGELOG)\.md", lambda link: f"]({link[1].lower()}.md", text)
+
+
+# Text
+
+
+def _doc(kind: type) -> list[str]:
+    return [_escaped(inspect.getdoc(kind) or ""), ""]
+
+
+def _row(*cells: str) -> str:
+    return f"| {' | '.join(_escaped(cell).replace('|', chr(92) + '|') for cell in cells)} |"
+
+
+def _escaped(text: str) -> str:
+    """Text whose angle and square brackets and asterisks outside code are not markup."""
+    parts = re.split(r"(`[^`]*`)", text)
+    return "".join(part if part.startswith("`") else re.sub(r"([\[\]<>*])", r"\\\1", part) for part in parts)
+
+
+def _sentence(text: str) -> str:
+    text = _escaped(" ".join(text.split()))
+    return f"{text[:1].upper()}{text[1:].rstrip('.')}."
+
+
+def _wrapped(usage: str, width: int = 100) -> str:
+    """A usage line broken between its options."""
+    lines = [""]
+    for word in re.findall(r"\[[^]]*\](?: \.\.\.\])?|\S+", usage):
+        if len(lines[-1]) + len(word) > width:
+            lines.append("   ")
+        lines[-1] += f" {word}" if lines[-1] else word
+    return "\n".join(lines)
+
+
+PAGES: dict[str, Callable[[], str]] = {
+    "benchmarks.md": benchmarks,
+    "changelog.md": partial(root_page, "CHANGELOG.md"),
+    "contributing.md": partial(root_page, "CONTRIBUTING.md"),
+    "examples.md": examples,
+    "reference/commands.md": commands,
+    "reference/names.md": public_names,
+    "reference/settings.md": settings,
+    "security.md": partial(root_page, "SECURITY.md"),
+} | {
+    f"reference/api/{folder.name}.md": partial(package_names, folder.name)
+    for folder in sorted(ROOT.glob("gp3d_core/*/"))
+    if folder.name not in ("cli", "__pycache__")
+}
