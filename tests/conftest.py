@@ -45,6 +45,14 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
         config.args[:] = [argument for argument in config.args if argument not in folders]
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what another program on the machine can make fail, unless it is asked for: `-m timing`."""
+    if "timing" not in config.option.markexpr:
+        left_out = [item for item in items if item.get_closest_marker("timing")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not item.get_closest_marker("timing")]
+
+
 @pytest.fixture(scope="session")
 def fixtures_dir(pytestconfig: pytest.Config) -> Path:
     """Folder of recorded tensors: the one asked for, else the project's own."""

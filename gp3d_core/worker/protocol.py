@@ -66,6 +66,11 @@ class LineSplitter:
         self._begun = bytearray()
         self._skipping = False
 
+    @property
+    def held(self) -> int:
+        """Bytes of the line that has begun, at most `limit`."""
+        return len(self._begun)
+
     def feed(self, data: bytes) -> Iterator[bytes | None]:
         """Yields the lines that `data` completes, without their ends; None as soon as one is too long."""
         *ends, rest = data.split(b"\n")

@@ -259,7 +259,7 @@ def scenario_wrong_bundles_are_refused_in_one_sentence(tools):
     assert len(bundle.read_bundle(tools.folder / "good.npz").faces) == 1
 
 
-def scenario_building_is_quick(tools):
+def scenario_timing_building_is_quick(tools):
     """30 k and 300 k triangles, textured; the figures stand in build.json."""
     bundle, scene = tools.part("mesh_bundle"), tools.part("scene")
     options = {"size": 1.0, "on_ground": True, "smooth": True, "shader": "PRINCIPLED", "roughness": 0.9}

@@ -37,7 +37,7 @@ def ends_with(tools, mode: str, code: str, button: str, words: str = "") -> None
             assert tools.until(lambda: not tools.alive(pid), 5)
 
 
-def scenario_nothing_waits_for_the_engine(tools):
+def scenario_timing_nothing_waits_for_the_engine(tools):
     with tools.window() as state:
         began = time.monotonic()
         session, _ = started(tools, "slow")

@@ -95,10 +95,8 @@ def scenario_real_engine_is_cancelled(tools):
             60,
         )
         pid = state.session.engine.pid
-        began = time.monotonic()
         bpy.ops.gp3d.cancel()
         assert tools.until(lambda: not state.session.status.at_work, 10)
-        assert time.monotonic() - began < 5
         assert state.session.status.problem is None
         assert tools.alive(pid) == (state.session.engine is not None)
 

@@ -13,10 +13,14 @@ import pytest
 from tests.addon.conftest import ROOT, scenarios
 
 FILES = ("scenarios_import.py", "scenarios_jobs.py", "scenarios_panel.py")
-CASES = [(file, name) for file in FILES for name in scenarios(file)]
+CASES = [
+    pytest.param(file, name, marks=[pytest.mark.timing] * name.startswith("timing_"), id=name)
+    for file in FILES
+    for name in scenarios(file)
+]
 
 
-@pytest.mark.parametrize(("file", "name"), CASES, ids=[name for _, name in CASES])
+@pytest.mark.parametrize(("file", "name"), CASES)
 def test_in_blender(run_scenarios: Callable[[str], dict[str, str]], file: str, name: str) -> None:
     outcome = run_scenarios(file)[name]
     assert outcome == "ok", outcome

@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import re
 import resource
 import subprocess
@@ -31,26 +32,25 @@ def lines(capsys):
     return captured.out.splitlines(), captured.err.strip().splitlines()
 
 
-def test_help_answers_in_half_a_second():
+def ask_for_help(*options):
+    """`gp3d --help` in a process of its own."""
     environment = {**os.environ, "PYTHONPATH": os.getcwd()}
+    command = [sys.executable, *options, "-m", "gp3d_core.cli", "--help"]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+
+
+@pytest.mark.timing
+def test_help_answers_in_half_a_second():
     seconds = []
     for _ in range(3):
         start = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
-        subprocess.run(
-            [sys.executable, "-m", "gp3d_core.cli", "--help"],
-            capture_output=True,
-            env=environment,
-            check=True,
-        )
+        ask_for_help()
         seconds.append(resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - start)
     assert min(seconds) < 0.5  # of processor time, which other work on the machine does not stretch
-    done = subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", "gp3d_core.cli", "--help"],
-        capture_output=True,
-        text=True,
-        env=environment,
-        check=True,
-    )
+
+
+def test_help_imports_neither_torch_nor_numpy():
+    done = ask_for_help("-X", "importtime")
     assert "train" in done.stdout
     assert "torch" not in done.stderr  # -X importtime lists every module that was imported
     assert "numpy" not in done.stderr
@@ -224,6 +224,17 @@ def test_seeds_read_as_people_write_them():
     assert parse_seeds("0-3, 9") == [0, 1, 2, 3, 9]
     assert parse_level("auto") == "auto"
     assert parse_level("12.5") == 12.5
+
+
+def test_seeds_are_read_in_their_order_however_they_are_written():
+    for dice in map(random.Random, range(200)):
+        expected, parts = [], []
+        for _ in range(dice.randrange(1, 6)):
+            first, count = dice.randrange(10 ** dice.randrange(1, 18)), dice.randrange(1, 5)
+            expected += range(first, first + count)
+            gap = dice.choice(["", " "])
+            parts.append(f"{gap}{first}{gap}-{gap}{first + count - 1}" if count > 1 else f"{first}{gap}")
+        assert parse_seeds(",".join(parts)) == expected
 
 
 @pytest.mark.parametrize("text", ["", "a", "3-1", "1-", "-2", "0-99999999", "1;2", "9" * 30])

@@ -164,6 +164,7 @@ def test_half_precision_is_left_to_the_gpu(discriminator: Discriminator) -> None
     assert torch.equal(mixed(*inputs()).logits, discriminator(*inputs()).logits)
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 def test_half_precision_agrees_with_full_precision_on_the_gpu(discriminator: Discriminator) -> None:
     mixed = Discriminator(

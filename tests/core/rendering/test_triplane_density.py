@@ -242,6 +242,7 @@ def test_skipping_empty_space_changes_no_picture_but_asks_for_few_points():
     assert sum(asked) < everything / 3
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_cuda_gives_the_same_surface():
     field = noise_field()

@@ -170,6 +170,7 @@ def test_true_views_are_read_ahead_and_those_of_a_step_depend_on_its_number_alon
     assert not torch.equal(later.other.rgb, found[1].other.rgb)
 
 
+@pytest.mark.gpu
 @on_a_card
 @pytest.mark.parametrize("precision", ["mixed", "float32"])
 @pytest.mark.parametrize("kind", KINDS)
@@ -191,6 +192,7 @@ def test_step_on_a_card_never_waits_for_it(kind, precision):
     assert all(math.isfinite(value) for value in numbers.values())
 
 
+@pytest.mark.gpu
 @on_a_card
 @pytest.mark.parametrize("precision", ["mixed", "float32"])
 def test_card_and_host_reconstruct_and_draw_the_same(precision):
@@ -212,6 +214,7 @@ def test_card_and_host_reconstruct_and_draw_the_same(precision):
     assert same.float().mean() > 0.5  # one that is drawn otherwise changes all that follow
 
 
+@pytest.mark.gpu
 @on_a_card
 def test_both_stages_train_resume_and_are_scored_on_a_card(tmp_path, data):
     brief = ("status", "snapshot", "checkpoint")

@@ -5,7 +5,6 @@ import json
 import random
 import signal
 import subprocess
-import time
 
 import numpy as np
 import pytest
@@ -179,7 +178,7 @@ def test_a_child_that_makes_an_atlas_ends_when_its_job_is_cancelled(monkeypatch)
     def cancel_later(*_step):
         if len(calls) == 2:
             raise Problem("E_CANCELLED", "", "")
-        calls.append(time.monotonic())
+        calls.append(len(children))
 
     calls = []
     monkeypatch.setattr(unwrapping.subprocess, "Popen", Recorded)
@@ -189,5 +188,4 @@ def test_a_child_that_makes_an_atlas_ends_when_its_job_is_cancelled(monkeypatch)
         unwrapping.unwrap(
             dice.random((2000, 3)).astype(np.float32), faces, size=512, seconds=60, progress=cancel_later
         )
-    assert time.monotonic() - calls[-1] < 1.0
     assert [child.returncode for child in children] == [-signal.SIGKILL]

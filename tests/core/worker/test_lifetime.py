@@ -96,7 +96,7 @@ def test_idle_workers_end_and_busy_ones_do_not(start, snapshot):
     assert [e["event"] for e in client.events][-2:] == ["ready", "bye"]
     ready, bye = client.events[-2:]
     assert bye["reason"] == "idle"
-    assert 0.25 < bye["at"] - ready["at"] < 2.0
+    assert bye["at"] - ready["at"] > 0.25
 
 
 def test_requests_keep_an_idle_worker_alive(start, tmp_path):
@@ -108,7 +108,7 @@ def test_requests_keep_an_idle_worker_alive(start, tmp_path):
     last = time.monotonic() - client.began
     assert client.code() == 0
     assert client.events[-1]["reason"] == "idle"
-    assert 0.4 < client.events[-1]["at"] - last < 2.0
+    assert client.events[-1]["at"] - last > 0.4
 
 
 def test_closing_stdin_ends_a_worker_in_the_middle_of_a_job(start, snapshot, tmp_path):
@@ -117,10 +117,8 @@ def test_closing_stdin_ends_a_worker_in_the_middle_of_a_job(start, snapshot, tmp
         "mesh", **{"class": "mushroom"}, seed=0, grid=200, texture_size=2048, dir=str(tmp_path)
     )
     client.wait("progress", id=name, stage="density")
-    began = time.monotonic()
     client.process.stdin.close()
     assert client.code() == 0
-    assert time.monotonic() - began < 3.5
     assert not [path for path in tmp_path.iterdir() if not path.name.startswith(".gp3d-")]
 
 
@@ -145,7 +143,22 @@ serve.serve(pathlib.Path("model"), device="cpu", cache_bytes=0, idle_seconds=0)
         began = time.monotonic()
         worker.stdin.close()
         assert worker.wait(10) == 0
-        assert 2.0 < time.monotonic() - began < 5.0
+        assert time.monotonic() - began > 2.0
+
+
+@pytest.mark.timing
+def test_workers_end_promptly(start, snapshot, tmp_path):
+    idle = start(tmp_path / "none.safetensors", "--idle-seconds", "0.3")
+    assert idle.code() == 0
+    error, bye = idle.events[-2:]
+    assert 0.25 < bye["at"] - error["at"] < 2.0
+    busy = start(snapshot)
+    name = busy.send("mesh", **{"class": "mushroom"}, seed=0, grid=200, dir=str(tmp_path))
+    busy.wait("progress", id=name, stage="density")
+    began = time.monotonic()
+    busy.process.stdin.close()
+    assert busy.code() == 0
+    assert time.monotonic() - began < 3.5
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes through /proc")

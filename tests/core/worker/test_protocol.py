@@ -34,7 +34,7 @@ def test_splitter_holds_no_more_than_one_line():
     splitter = LineSplitter(limit=1000)
     answers = [answer for _ in range(100) for answer in splitter.feed(b"x" * 999)]
     assert answers == [None]
-    assert len(splitter._begun) <= 1000
+    assert splitter.held <= 1000
     assert list(splitter.feed(b"\nnext\n")) == [b"next"]
 
 
