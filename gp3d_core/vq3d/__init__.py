@@ -1,1 +1,1 @@
-"""VQ3D: one photograph becomes a radiance field in one pass; a prior dreams new ones (docs/vq3d.md)."""
+"""VQ3D: one photograph becomes a radiance field in one pass; new ones are sampled with a code prior (docs/vq3d.md)."""

@@ -1,7 +1,8 @@
 """Scenes with exact truth, by ray casting: a ball and a ball or cube on a checkered ground before a wall.
 
 They are what tests and first runs learn from: colour, ray distance and any number of true views. Frames, cameras and
-units are those of `viewing`; the class of a scene is the hue of its first ball. Letters: R pixels a side, P = R² rays.
+units are those of `rendering.views`; a scene's class is the hue of its first ball.
+Letters: R pixels a side, P = R² rays.
 """
 
 from __future__ import annotations

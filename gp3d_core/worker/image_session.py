@@ -36,7 +36,7 @@ class ImageSession:
         """Makes and writes the mesh and the view, then calls `publish` as `ModelSession.mesh` does.
 
         The picture may be the file of a scene. Raises PictureError for a picture that cannot be used, SnapshotError or
-        RunError for a tokenizer or a scene that cannot, Problem (E_NO_WEIGHTS) where there is none in the box.
+        RunError for a tokenizer or a scene that cannot, Problem (E_NO_WEIGHTS) where none came along.
         """
         progress("planes", 0, 1)
         path = Path(options["picture"])

@@ -1,4 +1,4 @@
-"""The commands `gp3d vq3d …` that train and measure; others stand in `cli_scenes` and `cli_edit`."""
+"""The commands `gp3d vq3d …` that train and measure; others stand in `scenes` and `editing`."""
 
 from __future__ import annotations
 

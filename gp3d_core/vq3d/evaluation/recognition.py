@@ -1,4 +1,4 @@
-"""Do pictures still show what they should? A classifier, trained on real pictures, names reconstructions and samples.
+"""Shares of reconstructions and samples that a classifier, trained on real pictures, names right.
 
 What it says of the real pictures themselves is the floor.
 """
@@ -68,7 +68,7 @@ def reconstruction_recognition(
 def sample_recognition(
     namer: Namer, prior: PriorSnapshot, count: int, seed: int, facts: dict[str, Any]
 ) -> list[Score]:
-    """The share of about `count` samples, spread over the classes of the prior, that are named right."""
+    """The share of about `count` samples, spread over the classes of the code prior, that are named right."""
     names = [str(record["name"]) for record in prior.classes]
     each = max(1, count // max(len(names), 1))
     scenes = []

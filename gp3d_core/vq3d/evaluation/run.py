@@ -1,4 +1,4 @@
-"""How good a tokenizer and a prior are: scores against a data set, kept and reported as those of generators are.
+"""How good a tokenizer and a code prior are: scores against a data set, kept and reported as those of generators are.
 
 Pictures are those of the data set's test split where its manifest names one, else all; data that was not trained on
 makes them held out. Fréchet distances carry the names of their network and of the camera, and are no FID of any paper.
@@ -46,7 +46,7 @@ _BATCH = 32
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What is measured on: at most `images` pictures and as many samples of a prior; pairs of views within `limit`.
+    """What is measured on: at most `images` pictures, as many samples of a code prior, pairs of views within `limit`.
 
     `features` names the network of the Fréchet distances, None for none; `weights` is its file. `learnt` is a data set
     with classes whose pictures train a classifier, which then names what was made; None for none.
@@ -154,9 +154,9 @@ def novel_scores(subject: Subject, limit: float) -> list[Score]:
 
 @torch.no_grad()
 def prior_scores(subject: Subject, prior: PriorSnapshot) -> list[Score]:
-    """Nats a code of the pictures under the prior, beside what looking at single codes costs.
+    """Nats a code of the pictures under the code prior, beside what looking at single codes costs.
 
-    Raises EvaluationError for classes that the prior does not know.
+    Raises EvaluationError for classes that the code prior does not know.
     """
     tokenizer = subject.tokenizer.tokenizer
     device = next(tokenizer.parameters()).device
@@ -173,7 +173,7 @@ def prior_scores(subject: Subject, prior: PriorSnapshot) -> list[Score]:
 
 
 def _labels(subject: Subject, prior: PriorSnapshot) -> Tensor:
-    """The prior's labels [n] of the pictures, whose classes are found by name."""
+    """The code prior's labels [n] of the pictures, whose classes are found by name."""
     if not prior.classes:
         return torch.zeros(len(subject.numbers), dtype=torch.long)
     known = {record["name"]: record["label"] for record in prior.classes}
@@ -191,7 +191,7 @@ def _labels(subject: Subject, prior: PriorSnapshot) -> Tensor:
 
 
 def frechet_scores(subject: Subject, network: FeatureNetwork, seed: int) -> list[Score]:
-    """Fréchet distances of reconstructions, and of the prior's samples, from three sides, to the pictures."""
+    """Fréchet distances of reconstructions, and of the code prior's samples, from three sides, to the pictures."""
     images = load_images(subject.dataset, subject.numbers)
     device = next(subject.tokenizer.tokenizer.parameters()).device
     real = fit_gaussian(network(to_uint8(some.to(device)))[0] for some in images.split(_BATCH))
@@ -218,11 +218,13 @@ def _kinds(subject: Subject, images: Tensor, seed: int) -> Iterator[tuple[str, l
     if subject.prior is not None:
         yield (
             "samples",
-            scenes_of_codes(snapshot, _dreamt(subject.prior, len(codes), seed), ["sample"] * len(codes)),
+            scenes_of_codes(
+                snapshot, _sampled_codes(subject.prior, len(codes), seed), ["sample"] * len(codes)
+            ),
         )
 
 
-def _dreamt(prior: PriorSnapshot, count: int, seed: int) -> Tensor:
+def _sampled_codes(prior: PriorSnapshot, count: int, seed: int) -> Tensor:
     """Codes [count,N] of all classes in turn."""
     device = prior.prior.head.weight.device
     labels = torch.arange(count, device=device) % max(len(prior.classes), 1)
@@ -253,7 +255,7 @@ def _named_data(path: Path, subject: Subject) -> Dataset:
 
 
 def recognition_scores(subject: Subject, learnt: Dataset, request: Request) -> list[Score]:
-    """How many reconstructions, and samples of the prior, a classifier of the pictures of `learnt` names right."""
+    """How many reconstructions, and samples of the code prior, a classifier of the pictures of `learnt` names right."""
     device = next(subject.tokenizer.tokenizer.parameters()).device
     namer = Namer(learnt, seed=request.seed, device=device)
     facts = subject.facts | {"classifier learnt from": f"{len(learnt)} pictures of {learnt.path.name}"}

@@ -1,1 +1,1 @@
-"""Tokenizers and priors on disk."""
+"""Tokenizers and code priors on disk."""

@@ -1,6 +1,6 @@
-"""Tokenizers and priors made ready to travel: half the bytes.
+"""Tokenizers and code priors made ready to travel: half the bytes.
 
-A prior speaks the codes of one tokenizer file. Ship the tokenizer first and train the prior on what was shipped.
+A code prior speaks the codes of one tokenizer file. Ship the tokenizer first, and train the prior on that.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from gp3d_core.vq3d.files.tokenizer_file import load_tokenizer, save_tokenizer
 
 
 def ship(file: Path, out: Path) -> None:
-    """Writes the tokenizer or prior `file` in half precision to `out`, whose suffix is .safetensors.
+    """Writes the tokenizer or code prior `file` in half precision to `out`, whose suffix is .safetensors.
 
     Raises SnapshotError for other files, another suffix, and weights that half precision cannot hold.
     """

@@ -1,6 +1,6 @@
-"""Priors on disk: safetensors with facts as JSON in the header, format gp3d-vq3d-prior, version 1.
+"""Code priors on disk: safetensors with facts as JSON in the header, format gp3d-vq3d-prior, version 1.
 
-A prior speaks the codes of one tokenizer and of no other. It remembers that tokenizer's hash; its run folder holds a
+A code prior goes with the codes of one tokenizer and of no other. It holds that tokenizer's hash; its run folder has a
 copy, tokenizer.safetensors.
 """
 
@@ -34,7 +34,7 @@ TOKENIZER = "tokenizer.safetensors"  # the copy in a prior's run folder
 
 @dataclass(frozen=True)
 class PriorSnapshot:
-    """A prior ready to use, the tokenizer whose codes it speaks, and the records of the classes that it knows."""
+    """A code prior ready to use, the tokenizer whose codes it speaks, and the records of the classes that it knows."""
 
     prior: Prior
     tokenizer: TokenizerSnapshot
@@ -46,7 +46,7 @@ class PriorSnapshot:
     def label_of(self, query: str | None) -> int:
         """The label of the class called `query`; of "any" for None.
 
-        Raises UnknownClassError for a class that the prior does not know, SamplingError if it knows none.
+        Raises UnknownClassError for a class that the code prior does not know, SamplingError if it knows none.
         """
         if query is None:
             return len(self.classes)
@@ -70,7 +70,7 @@ class PriorSnapshot:
         """Codes [B,N] of the class `query`, one row for each of the B `seeds`; a seed gives the same row anywhere.
 
         `progress` hears of the stage codes. Raises as `label_of`, and SamplingError for what the
-        prior never learnt: to do without a class, or guidance.
+        code prior never learnt: to do without a class, or guidance.
         """
         device, label = self.prior.head.weight.device, self.label_of(query)
         self._check_class(label, sampling)
@@ -108,9 +108,9 @@ def save_prior(
 
 
 def find_prior(path: Path) -> Path:
-    """The file that is meant: the newest of a run folder, the prior in the box for "box", else `path` itself.
+    """The file that is meant: the newest of a run folder, the pretrained one for "box", else `path` itself.
 
-    Raises RunError for a folder without snapshots, PretrainedError without a box.
+    Raises RunError for a folder without snapshots, PretrainedError if nothing came along.
     """
     if path == Path(NAME):
         return vq3d_prior()
@@ -120,7 +120,7 @@ def find_prior(path: Path) -> Path:
 def load_prior(
     path: Path, tokenizer: Path | None = None, device: torch.device | str = "cpu"
 ) -> PriorSnapshot:
-    """Reads the prior at `path`, see `find_prior`, and its tokenizer: `tokenizer`, or the copy.
+    """Reads the code prior at `path`, see `find_prior`, and its tokenizer: `tokenizer`, or the copy.
 
     Raises SnapshotError for a file that is missing, damaged, of another version, or for another tokenizer.
     """

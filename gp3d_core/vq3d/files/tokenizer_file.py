@@ -46,9 +46,9 @@ def save_tokenizer(
 
 
 def find_tokenizer(path: Path) -> Path:
-    """The file that is meant: the newest of a run folder, the tokenizer in the box for "box", else `path` itself.
+    """The file that is meant: the newest of a run folder, the pretrained one for "box", else `path` itself.
 
-    Raises RunError for a folder without snapshots, PretrainedError without a box.
+    Raises RunError for a folder without snapshots, PretrainedError if nothing came along.
     """
     if path == Path(NAME):
         return vq3d_tokenizer()

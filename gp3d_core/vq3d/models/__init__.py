@@ -1,1 +1,1 @@
-"""The networks of VQ3D: tokenizer, critic and prior."""
+"""The networks of VQ3D: tokenizer, critic and code prior."""

@@ -1,4 +1,4 @@
-"""Discriminators of VQ3D: StyleGAN2's residual critic on colour and disparity, of the house's parts.
+"""Discriminators of VQ3D: StyleGAN2's residual discriminator on colour and disparity.
 
 Letters: B batch, h pixels a side.
 """
@@ -21,7 +21,7 @@ from gp3d_core.vq3d.rendering.views import to_image
 _LAST = 4  # pixels a side after the last block
 
 
-class Verdict(NamedTuple):
+class CriticOutput(NamedTuple):
     """Logits [B], larger for more real, and the feature maps [B,c,h',w'] of every block."""
 
     logits: Tensor
@@ -90,17 +90,17 @@ class Critics(nn.Module):
         self.trunks = nn.ModuleList(Trunk(config) for _ in range(1 if config.critic.shared else 2))
         self.heads = nn.ModuleList(Head(config) for _ in range(2))
 
-    def forward(self, pictures: Tensor, *, novel: bool) -> Verdict:
-        """What the critic of the main or of the novel view says of `pictures` [B,3 or 4,h,h], see `as_seen`."""
+    def forward(self, pictures: Tensor, *, novel: bool) -> CriticOutput:
+        """Logits and features of `pictures` [B,3 or 4,h,h], see `as_seen`, by the critic of either view."""
         trunk = self.trunks[-1 if novel else 0]
         check_shape("pictures", pictures, f"B {trunk.channels} h h")
         features = trunk(pictures)
-        return Verdict(self.heads[int(novel)](features[-1]), features)
+        return CriticOutput(self.heads[int(novel)](features[-1]), features)
 
     def as_seen(self, rgb: Tensor, disparity: Tensor) -> Tensor:
-        """What critics look at, in [-1, 1]: colours [B,3,h,h] in [0, 1] and, if they may, disparity [B,h,h] in [0, 1].
+        """The critics' input in [-1, 1] of colours `rgb` [B,3,h,h] and, with `critic.rgbd`, `disparity` [B,h,h].
 
-        Disparity is averaged over 3 × 3 pixels, since that of real pictures is smoother or has other edges.
+        Both are in [0, 1]. Disparity is averaged over 3 × 3 pixels, since that of real pictures is smoother or has other edges.
         """
         if not self.rgbd:
             return to_image(rgb)

@@ -16,7 +16,7 @@ _MEAN_STD = 0.1
 
 
 class FoldHead(nn.Module):
-    """Every token writes its cell of each plane. In the xy plane that is where it stands in the picture."""
+    """Linear map of every token to its cell of each plane; in the xy plane that is its place in the picture."""
 
     def __init__(self, config: Vq3dConfig) -> None:
         super().__init__()
@@ -31,7 +31,7 @@ class FoldHead(nn.Module):
 
 
 class QueryHead(nn.Module):
-    """Every cell of every plane asks all tokens what to hold."""
+    """Learnt queries, one a cell of each plane, that attend to all tokens."""
 
     def __init__(self, config: Vq3dConfig) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The prior: which codes a picture of a class has, one after the other in raster order (ViT-VQGAN §3.3).
+"""The code prior: which codes a picture of a class has, one after the other in raster order (ViT-VQGAN §3.3).
 
 The sequence is [class, code 0, …, code N − 2]; what stands at position j predicts code j, hence no prediction sees
 itself or what comes later. While sampling, keys and values of earlier positions are kept.
@@ -26,7 +26,7 @@ Drop = Callable[[Tensor], Tensor]
 
 
 class SamplingError(GP3DError):
-    """A request to the prior that cannot be met; the message says what is possible."""
+    """A request to the code prior that cannot be met; the message says what is possible."""
 
 
 @dataclass(frozen=True)
@@ -220,6 +220,6 @@ def choose(logits: Tensor, draws: Tensor, sampling: Sampling) -> Tensor:
 
 
 def unigram_entropy(codes: Tensor, size: int) -> float:
-    """Entropy in nats of single `codes`, any shape: what a prior that looks at nothing scores."""
+    """Entropy in nats of single `codes`, any shape: what a code prior that looks at nothing scores."""
     share = torch.bincount(codes.flatten(), minlength=size).double() / codes.numel()
     return max(float(-(share * share.clamp(min=math.ulp(0.0)).log()).sum()), 0.0)

@@ -87,7 +87,7 @@ class Tokenizer(nn.Module):
         generator: torch.Generator | None = None,
         chunk: int | None = None,
     ) -> View:
-        """What the cameras `poses` [B,4,4] (see `viewing.orbit`) see of `planes` [B,3,C,P,P]; see `viewing.render`."""
+        """The views of `planes` [B,3,C,P,P] from cameras with `poses` [B,4,4], see `views.orbit` and `views.render`."""
         size = self.config.training.resolution if resolution is None else resolution
         return render(
             self.field(planes),

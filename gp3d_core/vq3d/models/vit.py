@@ -25,7 +25,7 @@ class Attention(nn.Module):
         self.output = nn.Linear(width, width)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """Tokens [B,N,d] after looking at `context` [B,M,d] (None: at themselves)."""
+        """Tokens [B,N,d] after attending to `context` [B,M,d] (None: at themselves)."""
         key, value = self.key_value(x if context is None else context).chunk(2, dim=-1)
         query, key, value = (
             part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in (self.query(x), key, value)
@@ -34,7 +34,7 @@ class Attention(nn.Module):
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, *, causal: bool = False) -> Tensor:
-    """What [B,h,N,d/h] `query` sees of `key` and `value` [B,h,M,d/h]; on CPUs in float32, where bfloat16 is slowest."""
+    """Attention [B,h,N,d/h] of `query` to `key` and `value` [B,h,M,d/h]; on CPUs in float32: bfloat16 is slow."""
     if query.is_cuda:  # as precise as whatever is around it
         return F.scaled_dot_product_attention(query, key, value, is_causal=causal)
     with torch.autocast(query.device.type, enabled=False):
@@ -51,7 +51,7 @@ class Block(nn.Module):
         self.perceptron = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """Tokens [B,N,d] after one block, which may look at `context` [B,M,d] instead of themselves."""
+        """Tokens [B,N,d] after one block, which may attend to `context` [B,M,d] instead of themselves."""
         x = x + self.attention(self.attention_norm(x), context)
         return x + self.perceptron(self.perceptron_norm(x))
 

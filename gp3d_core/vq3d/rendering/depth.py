@@ -1,4 +1,4 @@
-"""Depth as VQ3D sees it: inverse depth D in [1/far, 1/near], as [0, 1] with 1 near; and where targets come from.
+"""Depth in VQ3D: inverse depth D in [1/far, 1/near], normalised to [0, 1] with 1 near; and the targets of training.
 
 Letters: B batch, R pixels a side of a picture.
 """
@@ -35,7 +35,7 @@ class DepthSpace:
         return DepthSpace(1 / camera.far, 1 / camera.near)
 
     def normalise(self, inverse: Tensor) -> Tensor:
-        """Inverse depth of any shape to [0, 1], 1 near. Losses, critics and pictures know no other."""
+        """Inverse depth of any shape to [0, 1], 1 near. The one form that losses, critics and pictures use."""
         return (inverse - self.low) / (self.high - self.low)
 
     def inverse(self, normalised: Tensor) -> Tensor:

@@ -40,7 +40,7 @@ def to_radiance(image: Tensor) -> Tensor:
 
 
 class View(NamedTuple):
-    """What B cameras see: rgb [B,3,h,h] in [0, 1], disparity and its spread along the ray [B,h,h] (inverse depth).
+    """Views of B cameras: rgb [B,3,h,h] in [0, 1], disparity and its spread along the ray [B,h,h] (inverse depth).
 
     weights [B,R,S] sum to 1 over S; inverse [B,R,S] is the inverse depth D of every sample, largest first.
     """
@@ -152,7 +152,7 @@ def render(
     generator: torch.Generator | None = None,
     chunk: int | None = None,
 ) -> View:
-    """What the cameras `poses` [B,4,4] see of a batch of B fields, `resolution` pixels a side.
+    """Views of a batch of B fields from cameras with `poses` [B,4,4], `resolution` pixels a side.
 
     `patches` are windows of the image plane. A `generator` jitters the samples, as in training. At most `chunk` rays of
     each picture are rendered at a time.

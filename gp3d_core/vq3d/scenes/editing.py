@@ -1,4 +1,4 @@
-"""What can be done with whole scenes: take out, move, insert, interpolate (VQ3D's demonstrations)."""
+"""Operations on whole scenes: remove, move, insert, interpolate (VQ3D's demonstrations)."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ WHOLE = (0.0, 0.0, 1.0, 1.0)
 
 @dataclass(frozen=True)
 class Choice:
-    """What of a scene is meant: a box in space, or else a mask's file (white), or else what stands out in a rectangle.
+    """Selection in a scene: a box in space, or else a mask's file (white), or else what stands out in a rectangle.
 
     `tolerance` is how far the object may reach from its visible surface, as a share of the range of inverse depth.
     """

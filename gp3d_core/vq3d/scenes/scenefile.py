@@ -46,8 +46,8 @@ _LARGEST = 1e9  # scene units and degrees in a file
 class Part:
     """One field of a scene: planes [3,C,P,P], their decoder, and the steps that cut, move and fade it, in order.
 
-    `codes` [N] where they are known; `tokenizer` is the hash of its file, `source` the picture's name or what was
-    dreamt.
+    `codes` [N] where they are known; `tokenizer` is the hash of its file, `source` the picture's name, or the
+    class and seed.
     """
 
     planes: Tensor
@@ -96,7 +96,7 @@ class Scene:
     def view(
         self, yaw: float = 0.0, pitch: float = 0.0, *, dolly: float = 1.0, resolution: int | None = None
     ) -> View:
-        """What the camera sees after turning about the pivot by `yaw` and `pitch` degrees; see `viewing.orbit`."""
+        """The view after turning the camera about the pivot by `yaw` and `pitch` degrees; see `views.orbit`."""
         numbers = (
             torch.tensor([x], device=self.parts[0].planes.device) for x in (yaw, pitch, self.pivot, dolly)
         )

@@ -1,1 +1,1 @@
-"""Training VQ3D's tokenizer and the prior over its codes."""
+"""Training VQ3D's tokenizer and the code prior."""

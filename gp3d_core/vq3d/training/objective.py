@@ -1,4 +1,4 @@
-"""What one step of stage 1 asks of the tokenizer and of its critics, at any moment of the run.
+"""The losses of one step of stage 1, for the tokenizer and its critics, in every phase of a run.
 
 Reconstruction, depth and VQ come first, then the critic of the input view, then novel views; at the end the encoder and
 the codebook settle. Letters: B batch, R pixels a side of a picture, h of the window that losses see.
@@ -96,7 +96,7 @@ def tokenizer_phase(
     generator: torch.Generator,
     lpips: Lpips | None = None,
 ) -> tuple[Tensor, Log, Fakes, Encoding]:
-    """The tokenizer's loss, numbers for the log, what the critics get to see, and the codes."""
+    """The tokenizer's loss, numbers for the log, the critics' inputs, and the codes."""
     config, count = tokenizer.config, len(pictures.images)
     space = DepthSpace.of(config.camera)
     size, windows = sample_windows(config, count, generator)
@@ -188,13 +188,13 @@ def _picture_terms(view: View, real: Tensor, config: Vq3dConfig, lpips: Lpips | 
 
 
 def _critic_terms(critics: Critics, seen: Tensor, seen_real: Tensor, config: Vq3dConfig) -> Log:
-    """What the critic of the input view says of `seen`, and how differently it perceives the real picture."""
-    verdict = critics(seen, novel=False)
-    terms = {"adversarial": losses.generator_loss(verdict.logits, "softplus").mean()}
+    """Adversarial loss of `seen` under the critic of the input view, and how far its features are from real ones."""
+    output = critics(seen, novel=False)
+    terms = {"adversarial": losses.generator_loss(output.logits, "softplus").mean()}
     if config.loss.perceptual == "features":
         with torch.no_grad():
             features = critics(seen_real, novel=False).features
-        terms["perceptual_weight"] = feature_distance(verdict.features, features)
+        terms["perceptual_weight"] = feature_distance(output.features, features)
     return terms
 
 
@@ -206,7 +206,7 @@ def _novel_terms(critics: Critics, seen: Tensor, disparity: Tensor) -> Log:
 
 
 def critic_phase(critics: Critics, fakes: Fakes, *, r1_gamma: float) -> tuple[Tensor, Log]:
-    """What the critics pay: logistic loss on real and fake pictures, and with `r1_gamma` above 0 R1 at the real."""
+    """The critics' loss: logistic on real and fake pictures, and with `r1_gamma` above 0 R1 at the real."""
     loss, scores, log = fakes.real.new_zeros(()), [fakes.real.new_zeros(())], {}
     for novel, fake in ((False, fakes.main), (True, fakes.novel)):
         if fake is None:

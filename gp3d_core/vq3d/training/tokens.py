@@ -1,4 +1,4 @@
-"""The codes of a whole data set, computed once: what a prior is trained on.
+"""The codes of a whole data set, computed once: what a code prior is trained on.
 
 Kept in a file of format gp3d-vq3d-tokens that names the tokenizer and the data by their hashes. n pictures, N codes.
 """

@@ -157,7 +157,7 @@ def test_the_pretrained_model_says_what_it_knows(session, tmp_path, capsys):
     )
 
 
-def test_the_same_seed_dreams_the_same_scene(session, tmp_path):
+def test_the_same_seed_samples_the_same_scene(session, tmp_path):
     common = ("--class", "red ball", "--resolution", 16, "--top-k", 5)
     assert run("sample", session / "prior", *common, "--seeds", "3-4", "--out", tmp_path / "one") == 0
     assert run("sample", session / "prior", *common, "--seed", 4, "--out", tmp_path / "two") == 0
