@@ -100,7 +100,7 @@ class Critics(nn.Module):
     def as_seen(self, rgb: Tensor, disparity: Tensor) -> Tensor:
         """The critics' input in [-1, 1] of colours `rgb` [B,3,h,h] and, with `critic.rgbd`, `disparity` [B,h,h].
 
-        Both are in [0, 1]. Disparity is averaged over 3 × 3 pixels, since that of real pictures is smoother or has other edges.
+        Both are in [0, 1]. Disparity is averaged over 3 × 3 pixels: that of real pictures is smoother, or elsewhere.
         """
         if not self.rgbd:
             return to_image(rgb)
