@@ -78,7 +78,8 @@ def add_render(commands: argparse._SubParsersAction) -> None:
     )
     add("--resolution", type=number(int, 2, 4096), help="pixels of a view (default: as trained)")
     add("--frames", type=number(int, 2, 10_000), help="of a film (default 64)")
-    add("--depth", action="store_true", help="stills and films: also the depth")
+    add("--views", type=number(int, 1, 64), help="of every object of a sheet, from left to right (default 1)")
+    add("--depth", action="store_true", help="also the depth")
     add("--normals", action="store_true", help="stills and films: also the normals, from the depth")
     parser.set_defaults(command=_render)
 
@@ -150,8 +151,10 @@ def _render(options: argparse.Namespace) -> int:
     still = options.kind in ("sheet", "stills", "points")
     if still and options.frames:
         raise UsageError(f"--frames is for films, --kind {options.kind} has none")
-    if options.kind == "sheet" and (options.depth or options.normals):
-        raise UsageError("--depth and --normals are for stills and films: choose another --kind")
+    if options.views and options.kind != "sheet":
+        raise UsageError(f"--views is for a sheet, --kind {options.kind} has its own")
+    if options.normals and options.kind == "sheet":
+        raise UsageError("--normals is for stills and films: choose another --kind")
     from gp3d_core.generation.objects import check_sheet, object_specs
 
     seeds = parse_seeds(options.seeds)
@@ -166,7 +169,7 @@ def _render(options: argparse.Namespace) -> int:
     seen = {"truncation": options.truncation, "resolution": options.resolution}
     if options.kind == "sheet":
         out = options.out or Path("sheet.png")
-        write_sheet(snapshot, objects, out, **seen)
+        write_sheet(snapshot, objects, out, views=options.views or 1, depth=options.depth, **seen)
         print(out)
         return 0
     seen |= {"kind": options.kind, "depth": options.depth, "normals": options.normals}

@@ -11,10 +11,12 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
@@ -35,7 +37,8 @@ from gp3d_core.snapshots.snapshot import Snapshot, load_snapshot
 from gp3d_core.visualization import depth_to_uint8, rgb_to_uint8, save_picture, sheet
 
 _WHOLE = 0.85  # silhouette IoU below which a mesh lacks a part that one sees
-_YAWS = (-0.5, 0.0, 0.5)
+_SIDE = 0.5  # yaw of the outermost views of a sheet
+_COLUMNS = 8  # of a sheet: more do not fit on a screen
 _TILE = 128
 _RAYS = 2**14  # at a time, so that memory does not grow with the resolution
 
@@ -185,18 +188,53 @@ def write_sheet(
     *,
     truncation: float,
     resolution: int | None = None,
+    views: int = 1,
+    depth: bool = False,
 ) -> None:
-    """Draws the objects as columns, by class and seed: three yaws of colour, then the frontal depth; saves a PNG."""
+    """Draws a row of seeds for every class, or one for each of its `views`, and of its `depth`; saves a PNG.
+
+    One view looks from in front, several lie evenly between yaw -0.5 and +0.5; the depth is seen from in front. A row
+    holds at most eight seeds, more go on below.
+    """
     check_sheet(out)
-    camera = snapshot.config.camera
-    columns = []
-    for spec in tqdm(objects, desc="views", unit="object", file=sys.stderr, disable=None):
-        obj = generate(snapshot, spec, truncation)
-        seen = [view(snapshot, obj, yaw, resolution) for yaw in _YAWS]
-        pictures = [rgb_to_uint8(view.rgb)[0] for view in seen]
-        columns.append([*pictures, depth_to_uint8(seen[1].depth, camera.t_near, camera.t_far)[0]])
-    titles = [f"generated, yaw {yaw:+.1f}" for yaw in _YAWS] + ["depth of the front view"]
-    rows = [(title, [column[row] for column in columns]) for row, title in enumerate(titles)]
-    heads = [(str(spec.record.get("name", "object")), f"seed {spec.seed}") for spec in objects]
+    yaws = [0.0] if views == 1 else torch.linspace(-_SIDE, _SIDE, views).tolist()
+    rows: list[tuple[str, list[np.ndarray]]] = []
+    with tqdm(total=len(objects), desc="views", unit="object", file=sys.stderr, disable=None) as bar:
+        for line in _lines(objects):
+            columns = []
+            for spec in line:
+                columns.append(
+                    _column(snapshot, generate(snapshot, spec, truncation), yaws, resolution, depth)
+                )
+                bar.update()
+            name = f"{line[0].record.get('name', 'object')}, {_seeds([spec.seed for spec in line])}"
+            looks = [f", yaw {yaw:+.2g}" if views > 1 else "" for yaw in yaws] + [", depth"] * depth
+            rows += [(name + look, [column[k] for column in columns]) for k, look in enumerate(looks)]
     out.parent.mkdir(parents=True, exist_ok=True)
-    save_picture(sheet(rows, tile=_TILE, heads=heads), out)
+    save_picture(sheet(rows, tile=_TILE), out)
+
+
+def _lines(objects: Sequence[ObjectSpec]) -> list[list[ObjectSpec]]:
+    """The objects by class, at most a row's number in each list."""
+    by_class = [list(same) for _, same in groupby(objects, key=lambda spec: spec.label)]
+    return [same[k : k + _COLUMNS] for same in by_class for k in range(0, len(same), _COLUMNS)]
+
+
+def _column(
+    snapshot: Snapshot, obj: Generated, yaws: Sequence[float], resolution: int | None, depth: bool
+) -> list[np.ndarray]:
+    """Pictures of one object, one below another: its views, then the depth of the front if asked for."""
+    pictures = [rgb_to_uint8(view(snapshot, obj, yaw, resolution).rgb)[0] for yaw in yaws]
+    if depth:
+        seen, planes = view(snapshot, obj, 0.0, resolution), snapshot.config.camera
+        pictures.append(depth_to_uint8(seen.depth, planes.t_near, planes.t_far)[0])
+    return pictures
+
+
+def _seeds(seeds: Sequence[int]) -> str:
+    """Seeds in words: "seed 3", "seeds 0 to 7" where they follow one another, else one by one."""
+    if len(seeds) == 1:
+        return f"seed {seeds[0]}"
+    if list(seeds) == list(range(seeds[0], seeds[-1] + 1)):
+        return f"seeds {seeds[0]} to {seeds[-1]}"
+    return f"seeds {', '.join(map(str, seeds))}"

@@ -17,6 +17,7 @@ from PIL import Image
 from gp3d_core.cli.arguments import UsageError, parse_seeds
 from gp3d_core.cli.main import main
 from gp3d_core.generation.sampling import parse_level
+from gp3d_core.snapshots.metadata import read_snapshot_facts
 from tests.support.micro import MICRO, micro_data, micro_snapshot
 
 
@@ -97,31 +98,45 @@ def test_same_wish_gives_the_same_file(snapshot, tmp_path):
     assert (tmp_path / "a/mushroom-0003.obj").read_bytes() == (tmp_path / "b/mushroom-0003.obj").read_bytes()
 
 
-def test_render_draws_a_column_per_object(snapshot, tmp_path):
-    out = tmp_path / "sheet.png"
-    assert (
-        main(
-            [
-                "render",
-                str(snapshot),
-                "--class",
-                "mushroom",
-                "--seeds",
-                "0-2",
-                "--out",
-                str(out),
-                "--device",
-                "cpu",
-            ]
-        )
-        == 0
+def sheet(snapshot, path, *arguments):
+    """Rows of the tiles [128,128,3] of a sheet that `gp3d render` draws; cut at where tiles must lie."""
+    assert main(["render", str(snapshot), *arguments, "--out", str(path), "--device", "cpu"]) == 0
+    picture = np.asarray(Image.open(path))
+    down, across = (picture.shape[0] - 2) / 148, (picture.shape[1] - 2) // 130
+    assert down == int(down)
+    return [
+        [picture[20 + 148 * r : 148 + 148 * r, 2 + 130 * c : 130 + 130 * c] for c in range(across)]
+        for r in range(int(down))
+    ]
+
+
+def test_sheet_has_a_row_for_each_class_and_a_column_for_each_seed(snapshot, tmp_path):
+    both = sheet(snapshot, tmp_path / "both.png", "--seeds", "0-2")
+    assert [len(row) for row in both] == [3, 3]
+    assert len({tile.tobytes() for row in both for tile in row}) == 6
+    for row, record in enumerate(read_snapshot_facts(snapshot).classes):
+        name = record["name"]
+        for seed in range(3):
+            [[alone, *_]] = sheet(snapshot, tmp_path / "one.png", "--class", name, "--seeds", str(seed))
+            assert np.array_equal(both[row][seed], alone)
+
+
+def test_sheet_wraps_many_seeds_and_shows_views_and_depth_below_one_another(snapshot, tmp_path):
+    rows = sheet(
+        snapshot, tmp_path / "many.png", "--class", "mushroom", "--seeds", "0-8", "--resolution", "4"
     )
-    picture = np.asarray(Image.open(out))
-    assert picture.shape[1] // 130 == 3
-    assert picture.std() > 1
-    heads = [picture[:36, 2 + 130 * column : 130 + 130 * column] for column in range(3)]  # class above seed
-    assert all(np.array_equal(head[:18], heads[0][:18]) and head[:18].min() == 0 for head in heads)
-    assert len({head[18:].tobytes() for head in heads}) == 3
+    assert [len(row) for row in rows] == [8, 8]
+    [[ninth, *_]] = sheet(
+        snapshot, tmp_path / "last.png", "--class", "mushroom", "--seeds", "8", "--resolution", "4"
+    )
+    assert np.array_equal(rows[1][0], ninth)
+    assert (rows[1][1] == 255).all()
+    few = ("--class", "mushroom", "--seeds", "1")
+    turned = sheet(snapshot, tmp_path / "views.png", *few, "--views", "3", "--depth")
+    [[front, *_]] = sheet(snapshot, tmp_path / "front.png", *few)
+    assert len(turned) == 4
+    assert len({row[0].tobytes() for row in turned}) == 4
+    assert np.array_equal(turned[1][0], front)
 
 
 def test_run_folder_stands_for_its_newest_snapshot(snapshot, tmp_path):
