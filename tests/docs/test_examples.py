@@ -36,6 +36,7 @@ def test_every_example_has_a_page_and_a_test() -> None:
         assert f"test_{name}" in globals()
 
 
+@pytest.mark.slow
 def test_generate(tmp_path: Path) -> None:
     run("generate", tmp_path)
     for seed in (7, 8):
@@ -44,6 +45,7 @@ def test_generate(tmp_path: Path) -> None:
         assert mesh.visual.material.baseColorTexture is not None
 
 
+@pytest.mark.slow
 def test_turntable(tmp_path: Path) -> None:
     run("turntable", tmp_path)
     film = Image.open(tmp_path / "teapot.gif")
@@ -51,6 +53,7 @@ def test_turntable(tmp_path: Path) -> None:
     assert film.n_frames == 16
 
 
+@pytest.mark.slow
 def test_own_field(tmp_path: Path) -> None:
     printed = run("own_field", tmp_path)
     volume, truth = (float(part.split()[-1]) for part in printed.split(", ")[1:])
@@ -60,6 +63,8 @@ def test_own_field(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
+@pytest.mark.blender
 def test_blender_script(tmp_path: Path) -> None:
     if importlib.util.find_spec("bpy") is None:
         pytest.skip("Blender's wheel is for Python 3.11")
@@ -69,12 +74,14 @@ def test_blender_script(tmp_path: Path) -> None:
     assert (tmp_path / "mushroom.blend").exists()
 
 
+@pytest.mark.slow
 def test_worker_client(tmp_path: Path) -> None:
     printed = run("worker_client", tmp_path)
     assert "density" in printed
     assert len(trimesh.load(tmp_path / "teapot.glb", force="mesh").faces) > 1000
 
 
+@pytest.mark.slow
 def test_own_metric(tmp_path: Path) -> None:
     run("own_metric", tmp_path)
     scores = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]

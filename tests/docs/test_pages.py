@@ -28,6 +28,7 @@ NOT_RUN = [block for block in ALL if block.reason]
 _LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)|!\[[^\]]*\]\(([^)\s]+)\)")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", [block for block in PYTHON if not block.reason], ids=str)
 def test_python_block_runs(block: Block, tmp_path: Path) -> None:
     run(block, tmp_path)
@@ -159,6 +160,7 @@ def test_made_pages_say_everything() -> None:
     assert not [name for name in gp3d_core.__all__ if f".{name}\n" not in names]
 
 
+@pytest.mark.slow
 def test_site_builds_strictly(tmp_path: Path) -> None:
     """As `make docs` builds it, where its packages are."""
     if importlib.util.find_spec("mkdocs") is None:

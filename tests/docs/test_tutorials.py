@@ -28,12 +28,15 @@ def test_every_tutorial_is_played() -> None:
     assert {page.name for page in TUTORIALS.glob("*.md")} == played
 
 
+@pytest.mark.slow
 def test_first_object(tmp_path: Path) -> None:
     play(TUTORIALS / "first-object.md", tmp_path)
     made = {path.name for path in (tmp_path / "meshes").iterdir()}
     assert {"coffee_mug-0002.obj", "coffee_mug-0002.mtl", "coffee_mug-0002.png"} <= made
 
 
+@pytest.mark.slow
+@pytest.mark.blender
 @pytest.mark.timeout(1200)  # a dozen commands, each with its imports
 def test_renders(tmp_path: Path) -> None:
     if importlib.util.find_spec("bpy") is None:
@@ -43,6 +46,7 @@ def test_renders(tmp_path: Path) -> None:
     assert list((tmp_path / "meshes").glob("mushroom-0000.obj"))
 
 
+@pytest.mark.slow
 def test_photographs(tmp_path: Path) -> None:
     make_photographs(tmp_path)
     play(TUTORIALS / "photographs.md", tmp_path)
@@ -67,6 +71,8 @@ def make_photographs(folder: Path) -> None:
                 Image.fromarray(array).save(path)
 
 
+@pytest.mark.slow
+@pytest.mark.blender
 @pytest.mark.parametrize(
     ("page", "made", "objects"), [("tutorials/add-on.md", "mugs", 4), ("addon.md", "ten_objects", 2)]
 )
