@@ -61,7 +61,7 @@ format: setup
 
 docs:
 	@tools/setup.sh docs
-	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict
 	@echo "build/site/index.html"
 
 addon: setup

@@ -30,7 +30,7 @@ BELOW_THE_PANEL = (1200, 895)
 PARK = (600, 860)  # where the mouse disturbs nobody
 # Where things are in a window of that size; x, y
 TAB = (1307, 198)
-PREVIEW, THIRD_PICTURE, GENERATE = (1140, 278), (1150, 515), (1200, 547)
+PREVIEW, SECOND_PICTURE, GENERATE = (1140, 278), (1242, 398), (1200, 547)
 SHOW_COLORS, FIRST_SAMPLE, SAMPLE_COLORS = (1205, 599), (1152, 422), (1205, 598)
 SUB_PANELS = ((1150, 499), (1150, 421), (1150, 395), (1150, 370))  # from below: opening one moves no other
 PICTURE_PANEL, PICTURE_BUTTON = (1150, 473), (1200, 548)
@@ -136,7 +136,7 @@ def take_generating(window: Window) -> None:
     window.click(*PREVIEW)
     window.wait("pictures 4", 120)
     time.sleep(1)
-    window.click(*THIRD_PICTURE)
+    window.click(*SECOND_PICTURE)
     window.click(*GENERATE)
     window.wait("halfway", 120)
     window.grab("during", VIEWPORT)

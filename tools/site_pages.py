@@ -303,7 +303,7 @@ def examples() -> str:
         "",
     ]
     for folder in sorted(path.parent for path in (ROOT / "examples").glob("*/main.py")):
-        text = (folder / "README.md").read_text(encoding="utf-8").strip()
+        text = (folder / "README.md").read_text(encoding="utf-8").strip().replace("](../../docs/", "](")
         program = (folder / "main.py").read_text(encoding="utf-8").strip()
         lines += [f"#{text}", "", f'```python title="examples/{folder.name}/main.py"', program, "```", ""]
     return "\n".join(lines)
