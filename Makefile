@@ -21,13 +21,14 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # XDG_CONFIG_HOME stays the user's: pip reads its settings (proxy, mirror) there.
 unexport PYTHONHOME PYTHONPATH
 
-.PHONY: help setup demo box-data test check format docs addon addon-gui clean clean-runs
+.PHONY: help setup setup-all demo box-data test check format docs addon addon-gui clean clean-runs
 
 help:
 	@echo "make demo        set up, then: an asset; objects -> renders -> training -> meshes, in runs/demo"
 	@echo "make test        set up, then lint, types and the whole test suite"
 	@echo "make box-data    models, renders and points that the model in the box learns from, in runs/box (half an hour)"
-	@echo "make setup       prepare .venv only; quick when there is nothing to do"
+	@echo "make setup       prepare .venv to generate with (1.2 GB); quick when there is nothing to do"
+	@echo "make setup-all   the same with Blender, to render with, and what the tests need (4.5 GB); demo and test do it"
 	@echo "make check       lint and types only        make format       lay out the code"
 	@echo "make docs        the documentation site in build/site, strictly; without a network once its packages are there"
 	@echo "make addon       build and validate the Blender extension in dist/"
@@ -35,19 +36,22 @@ help:
 	@echo "make clean       remove .venv and caches    make clean-runs   remove results"
 
 setup:
+	@tools/setup.sh core
+
+setup-all:
 	@tools/setup.sh
 
-demo: setup
+demo: setup-all
 	.venv/bin/gp3d demo --out runs/demo
 
 # What is there already is kept: stop it at any time, the same command goes on. docs/model-card.md says more.
-box-data: setup
+box-data: setup-all
 	.venv/bin/python -m synthetic.shapes --classes "$$(cat synthetic/box_classes.txt)" --per-class 200 --seed 0 runs/box/models
 	.venv/bin/python -m synthetic.points runs/box/models runs/box/data --points 8192 --seed 0
 	.venv/bin/python -m synthetic.render runs/box/models runs/box/data --preset turntable --views 3 --turn 3 \
 	  --yaw 0 0.8 --pitch 1.22 0.25 --resolution 64 --seed 0
 
-check: setup
+check: setup-all
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
@@ -55,7 +59,7 @@ check: setup
 test: check
 	.venv/bin/pytest
 
-format: setup
+format: setup-all
 	.venv/bin/ruff check --fix
 	.venv/bin/ruff format
 
@@ -64,10 +68,10 @@ docs:
 	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict
 	@echo "build/site/index.html"
 
-addon: setup
+addon: setup-all
 	.venv/bin/python tools/build_addon.py
 
-addon-gui: setup
+addon-gui: setup-all
 	.venv/bin/python tools/addon_gui.py
 
 clean:

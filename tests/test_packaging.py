@@ -169,7 +169,7 @@ def toy(tmp_path: Path) -> Path:
     return folder
 
 
-def start(folder: Path, **variables: str) -> subprocess.Popen[str]:
+def start(folder: Path, *words: str, **variables: str) -> subprocess.Popen[str]:
     """Starts tools/setup.sh in `folder`, cut off from package registries."""
     surroundings = {
         **{name: value for name, value in os.environ.items() if not name.startswith("PIP_")},
@@ -180,7 +180,7 @@ def start(folder: Path, **variables: str) -> subprocess.Popen[str]:
         **variables,
     }
     return subprocess.Popen(
-        [folder / "tools/setup.sh"],
+        [folder / "tools/setup.sh", *words],
         env=surroundings,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -190,9 +190,9 @@ def start(folder: Path, **variables: str) -> subprocess.Popen[str]:
     )
 
 
-def set_up(folder: Path, **variables: str) -> tuple[int, str]:
+def set_up(folder: Path, *words: str, **variables: str) -> tuple[int, str]:
     """Runs tools/setup.sh to its end; returns its exit code and what it printed."""
-    process = start(folder, **variables)
+    process = start(folder, *words, **variables)
     printed, _ = process.communicate(timeout=200)
     return process.returncode, printed
 
@@ -246,6 +246,25 @@ def test_setup_mends_what_it_finds(toy: Path) -> None:
     assert code == 0, printed
     assert works(moved)
     assert str(moved) in (moved / ".venv/bin/pip").read_text()
+
+
+@pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="make setup is for Python 3.11, which bpy needs")
+def test_setup_of_the_core_grows_to_all_and_never_shrinks(toy: Path, tmp_path: Path) -> None:
+    path = pretend(
+        tmp_path / "bin", "ldconfig", "exit 1"
+    )  # no library of the system is there, and none is needed
+    code, printed = set_up(toy, "core", PATH=path)
+    assert code == 0, printed
+    assert works(toy)
+    assert (toy / ".venv/.extras").read_text().strip() == ""
+    assert set_up(toy, "core", PATH=path) == (0, "")
+    code, printed = set_up(toy)
+    assert code == 0, printed
+    assert "installing packages" in printed
+    assert (toy / ".venv/.extras").read_text().split() == ["dev", "synthetic"]
+    assert [set_up(toy, "core"), set_up(toy)] == [(0, "")] * 2
+    code, printed = set_up(toy, "most")
+    assert (code != 0, printed.strip()) == (True, "setup: expected core, docs, all or nothing, found 'most'")
 
 
 def pretend(folder: Path, name: str, script: str) -> str:

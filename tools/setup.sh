@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
-# Prepares .venv: system libraries, Python 3.11, the packages of pyproject.toml at the versions of constraints.txt.
-# Started by `make setup`, which keeps caches inside the project and explains TORCH and PYTHON. Arguments are further
-# extras of pyproject.toml (`tools/setup.sh docs`), remembered until .venv is removed.
+# Prepares .venv: Python 3.11 and the packages of pyproject.toml at the versions of constraints.txt.
+# `tools/setup.sh core` installs what generates (and trains on data that is there); without an argument everything else
+# comes with it: Blender and its system libraries to render with, and what the tests need. Other arguments are further
+# extras of pyproject.toml (`tools/setup.sh docs`). What is there is remembered and stays until .venv is removed.
+# Started by `make setup` and others, which keep caches inside the project and explain TORCH and PYTHON.
 # Quick when there is nothing to do; may be interrupted anywhere and started again; mends a half-made .venv.
 set -euo pipefail
 cd -P "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -98,7 +100,7 @@ install_project() {
     rm -rf .cache/tmp/pip-* .cache/pip.log
     .venv/bin/python tools/forget_broken.py .venv/lib/python3.11/site-packages
     pip_install -c $constraints pip
-    pip_install -c $constraints --build-constraint $constraints ${torch:+"$torch"} -e ".[$extras]"
+    pip_install -c $constraints --build-constraint $constraints ${torch:+"$torch"} -e ".${extras:+[$extras]}"
 }
 
 pip_install() {
@@ -112,8 +114,15 @@ exec 9>.cache/setup.lock
 flock 9 # two `make`s at once take turns
 
 torch=${TORCH:-$(cat .venv/.torch 2>/dev/null || true)}
-extras=$({ cat .venv/.extras 2>/dev/null || true; printf '%s\n' synthetic dev "$@"; } | sort -u | paste -sd, -)
-packages=$(missing_libraries)
+case ${1:-all} in
+    all) wanted=(synthetic dev) ;;
+    core) wanted=() ;;
+    docs) wanted=(docs) ;;
+    *) die "expected core, docs, all or nothing, found '$1'" ;;
+esac
+extras=$({ cat .venv/.extras 2>/dev/null || true; printf '%s\n' "${wanted[@]}"; } | sed '/^$/d' | sort -u | paste -sd, -)
+packages=
+[[ ,$extras, != *,synthetic,* ]] || packages=$(missing_libraries)
 # shellcheck disable=SC2086  # one word per package
 [ -z "$packages" ] || install_packages $packages
 if [ "$(state)" = "$(cat .venv/.state 2>/dev/null)" ] && .venv/bin/python -c '' 2>/dev/null; then exit 0; fi

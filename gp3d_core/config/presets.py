@@ -258,6 +258,11 @@ PRESETS["epigraf-64"] = replace(  # EpiGRAF (NeurIPS 2022): no depth, no camera 
 )
 
 
+def presets_of(resolution: int) -> list[str]:
+    """Names of the presets that train on images of `resolution` pixels a side, smaller models first."""
+    return [name for name, config in PRESETS.items() if config.training.resolution == resolution]
+
+
 def resolve(name: str, assignments: Sequence[str] = ()) -> RunConfig:
     """Returns the preset `name` with KEY=VALUE `assignments` applied in order, checked as a whole.
 

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from gp3d_core.config.presets import presets_of
 from gp3d_core.datasets import depth_codes
 from gp3d_core.datasets.archive import (
     HEADER,
@@ -139,6 +140,17 @@ class Dataset:
             raise self._lacks_depth(name)
         return self._pixels.depth(name)
 
+    def check_resolution(self, resolution: int) -> None:
+        """Raises DatasetError, naming presets that fit, unless the images have `resolution` pixels a side."""
+        if self.resolution == resolution:
+            return
+        names = presets_of(self.resolution)
+        fitting = f"a preset of that size ({', '.join(names)}), or " if names else ""
+        raise DatasetError(
+            f"{self.path} has {self.resolution} px images, the configuration expects {resolution}: "
+            f"use {fitting}training.resolution={self.resolution}"
+        )
+
     def check(self, resolution: int, *, rank: int = 0, size: int = 1, workers: int = 4) -> None:
         """Decodes images and depth maps once; raises DatasetError for the first that cannot be trained on.
 
@@ -146,11 +158,7 @@ class Dataset:
         """
         if not 0 <= rank < size:
             raise ValueError(f"expected a rank from 0 to {size - 1}, found {rank}")
-        if self.resolution != resolution:
-            raise DatasetError(
-                f"{self.path} has {self.resolution} px images, the configuration expects {resolution}: "
-                f"use --set training.resolution={self.resolution} or a data set of that size"
-            )
+        self.check_resolution(resolution)
         share = range(rank, len(self), size)
         with ThreadPoolExecutor(workers) as pool:
             for _ in tqdm(

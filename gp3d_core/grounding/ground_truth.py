@@ -153,11 +153,7 @@ def load_truth(path: Path, resolution: int, *, workers: int = 2) -> Truth:
     Models seen from fewer sides than the others have their views repeated. Raises DatasetError.
     """
     dataset = Dataset(path)
-    if dataset.resolution != resolution:
-        raise DatasetError(
-            f"{path} has {dataset.resolution} px images, the configuration expects {resolution}: "
-            f"use --set training.resolution={dataset.resolution} or a data set of that size"
-        )
+    dataset.check_resolution(resolution)
     if dataset.t_near is None or dataset.t_far is None:
         raise DatasetError(
             f"{path}/dataset.json has no t_near and t_far: grounding needs depth in world units"
@@ -224,7 +220,10 @@ def _read_points(archive: Archive, model: str) -> tuple[np.ndarray, np.ndarray]:
     """Positions float16 [N,3] and occupied bool [N] of `model`."""
     name = f"{POINTS}/{model}.npz"
     if name not in archive.sizes:
-        raise DatasetError(f"{archive.path}: no {name}; make the points with python -m synthetic.points")
+        raise DatasetError(
+            f"{archive.path}: no {name}; make the points from the folder of models that the views were rendered from: "
+            f"python -m synthetic.points MODELS {archive.path}"
+        )
     try:
         with np.load(io.BytesIO(archive.read(name)), allow_pickle=False) as file:
             positions, occupied = file["positions"].astype(np.float16), file["occupied"].astype(bool)
