@@ -15,7 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -66,7 +66,7 @@ BLENDER_TIMEOUT = 120  # seconds
 _ENVIRONMENT_EXIT = 3
 
 # Prints one line per part that could be imported. The variable makes BlenderProc 2.8.0 importable as a library.
-_BLENDER_PROBE = """
+BLENDER_PROBE = """
 import os
 import bpy
 print("Blender", bpy.app.version_string, flush=True)
@@ -96,11 +96,11 @@ def report(*, as_json: bool) -> int:
         print(json.dumps({"ok": fine, "checks": [asdict(check) for check in checks]}, indent=1))
     else:
         print("\n".join(_rows(checks)))
-        print(_ending(checks, fine))
+        print(ending(checks, fine))
     return 0 if fine else _ENVIRONMENT_EXIT
 
 
-def _ending(checks: list[Check], fine: bool) -> str:
+def ending(checks: list[Check], fine: bool) -> str:
     """What all findings together mean, in one line."""
     if not fine:
         return "not ready: do what stands behind the -> of what is missing"
@@ -190,9 +190,18 @@ def check_disk() -> Check:
     return Check("disk", "ok", f"{found}: enough")
 
 
-def check_system_libraries() -> Check:
-    """Whether the shared libraries that Blender loads are installed."""
-    missing = [package for library, package in LIBRARIES.items() if not _loads(library)]
+def can_load(library: str) -> bool:
+    """Whether a shared library of that name is found and loads."""
+    try:
+        ctypes.CDLL(library)
+    except OSError:
+        return False
+    return True
+
+
+def check_system_libraries(loads: Callable[[str], bool] = can_load) -> Check:
+    """Whether the shared libraries that Blender loads are installed; `loads` says so of one."""
+    missing = [package for library, package in LIBRARIES.items() if not loads(library)]
     if not missing:
         return Check(
             "libraries", "ok", f"the {len(LIBRARIES)} system libraries for rendering training pictures"
@@ -202,7 +211,7 @@ def check_system_libraries() -> Check:
     return Check("libraries", "note", found, remedy)
 
 
-def check_blender() -> Check:
+def check_blender(probe: str = BLENDER_PROBE) -> Check:
     """Whether Blender and BlenderProc, which only making data sets needs, can be imported; tried in a child process."""
     if sys.version_info[:2] != (3, 11):
         return _no_blender("no Blender package for this Python", "set GP3D up with Python 3.11")
@@ -210,7 +219,7 @@ def check_blender() -> Check:
         surroundings = {**os.environ, "BLENDER_USER_RESOURCES": scratch, "TMPDIR": scratch}
         try:
             child = subprocess.run(
-                [sys.executable, "-c", _BLENDER_PROBE],
+                [sys.executable, "-c", probe],
                 env=surroundings,
                 capture_output=True,
                 text=True,
@@ -258,14 +267,6 @@ def check_models(folder: Path) -> Check:
         remedy = "none is needed, the model in the box is used; make demo, or gp3d train, makes one"
         return Check("models", "note", f"none of your own below {folder}", remedy)
     return Check("models", "ok", f"{len(snapshots)} of your own below {folder}, newest {snapshots[-1]}")
-
-
-def _loads(library: str) -> bool:
-    try:
-        ctypes.CDLL(library)
-    except OSError:
-        return False
-    return True
 
 
 def _first_line(error: Exception) -> str:

@@ -82,19 +82,19 @@ class Dataset:
         self, path: str | Path, *, features: str | Path | None = None, needs_depth: bool = True
     ) -> None:
         self.path = Path(path)
-        self._archive = Archive(self.path)
-        header = read_header(self._archive)
-        self.names = image_names(self._archive)
+        self.archive = Archive(self.path)
+        header = read_header(self.archive)
+        self.names = image_names(self.archive)
         if not self.names:
             raise DatasetError(f"{self.path} has no images ({', '.join(SUFFIXES)})")
-        self._flat = [name for name in self.names if depth_name(name) not in self._archive.sizes]
+        self._flat = [name for name in self.names if depth_name(name) not in self.archive.sizes]
         if needs_depth and self._flat:
             raise self._lacks_depth(self._flat[0])
         self.classes, self.labels = self._match_labels(header)
         self.angles = self._match_angles(header.angles)
         self.t_near, self.t_far = header.t_near, header.t_far
-        self.resolution = header.resolution or width_of(self._archive, self.names[0])
-        self._pixels = Pixels(self._archive, self.resolution)
+        self.resolution = header.resolution or width_of(self.archive, self.names[0])
+        self._pixels = Pixels(self.archive, self.resolution)
         self._features = None if features is None else open_features(Path(features), self.names)
 
     def __len__(self) -> int:
@@ -115,7 +115,7 @@ class Dataset:
         """Hash of names, sizes, labels and of the features' shape, size and rows: is this the data a run began with?"""
         digest = hashlib.sha256()
         for name, label in zip(self.names, self.labels, strict=True):
-            digest.update(f"{name}\0{self._archive.sizes[name]}\0{label}\n".encode())
+            digest.update(f"{name}\0{self.archive.sizes[name]}\0{label}\n".encode())
         if self._features is not None:
             digest.update(self._features.identity)
         return digest.hexdigest()
@@ -136,7 +136,7 @@ class Dataset:
     def load_depth(self, index: int) -> np.ndarray:
         """Depth uint16 [R,R] of example `index`, larger = farther; raises DatasetError when unfit or missing."""
         name = self.names[index]
-        if depth_name(name) not in self._archive.sizes:
+        if depth_name(name) not in self.archive.sizes:
             raise self._lacks_depth(name)
         return self._pixels.depth(name)
 

@@ -147,7 +147,7 @@ def measure_recognition(
     """
     views = read_views(dataset)
     device = snapshot.generator.mapping.w_avg.device
-    recogniser = _recogniser(views, cache, device)
+    recogniser = recogniser_for(views, cache, device)
     records = [record for record in class_records(snapshot) if views.of_class(record)]
     if not records:
         raise DatasetError(f"{dataset} shows none of the snapshot's classes")
@@ -174,7 +174,7 @@ def measure_recognition(
     return [Score(metric="recognition", value=fmean(rates.values()), n=count * len(records), facts=facts)]
 
 
-def _recogniser(views: TruthViews, cache: Path, device: torch.device) -> Recogniser:
+def recogniser_for(views: TruthViews, cache: Path, device: torch.device) -> Recogniser:
     """The classifier for these views: the one that is kept, or a new one."""
     decisive = [VERSION, views.dataset.fingerprint, sorted(views.held_out), STEPS]
     identity = hashlib.sha256(json.dumps(decisive).encode()).hexdigest()[:16]

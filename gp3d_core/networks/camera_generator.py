@@ -112,14 +112,14 @@ class CameraGenerator(nn.Module):
         """
         config, terms = self.config, {}
         if config.regulariser == "gradient_penalty":
-            derivatives = self.derivatives(*self._sample(GRADIENT_PENALTY_SAMPLES, generator))
+            derivatives = self.derivatives(*self.sample_inputs(GRADIENT_PENALTY_SAMPLES, generator))
             terms["gradient_penalty"] = self.weigh(gradient_penalty(derivatives), nimg)
         elif config.regulariser == "emd":
-            prior, z, c = self._sample(EMD_SAMPLES, generator)
+            prior, z, c = self.sample_inputs(EMD_SAMPLES, generator)
             posterior = self(prior, z, c)
             terms["emd"] = self.weigh(earth_movers_distance(posterior.flat(), prior.flat()), nimg)
         if config.force_mean_weight:
-            posterior = self(*self._sample(FORCE_MEAN_SAMPLES, generator))
+            posterior = self(*self.sample_inputs(FORCE_MEAN_SAMPLES, generator))
             terms["force_mean"] = force_mean(posterior, self.camera) * config.force_mean_weight
         return terms
 
@@ -133,7 +133,7 @@ class CameraGenerator(nn.Module):
         ]
         return torch.stack(rows, dim=1)
 
-    def _sample(self, count: int, generator: torch.Generator) -> tuple[Cameras, Tensor, Tensor | None]:
+    def sample_inputs(self, count: int, generator: torch.Generator) -> tuple[Cameras, Tensor, Tensor | None]:
         """Priors, noise and classes (uniform) to evaluate a regulariser on."""
         device = generator.device
         prior = sample_cameras(self.camera, count, generator)

@@ -205,14 +205,14 @@ def _run(
 
     if workers == 1 or len(chunks) < 2:
         while chunks and not stopped():
-            yield _pack_chunk(job, chunks.popleft())
+            yield pack_chunk(job, chunks.popleft())
         return
     pending: deque[Future[list[dict[str, Any]]]] = deque()
     with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _serve_leader) as pool:
         try:
             while (chunks and not stopped()) or pending:
                 while chunks and len(pending) < 2 * workers and not stopped():
-                    pending.append(pool.submit(_pack_chunk, job, chunks.popleft()))
+                    pending.append(pool.submit(pack_chunk, job, chunks.popleft()))
                 yield pending.popleft().result()
         except BrokenProcessPool as error:
             raise PackError(
@@ -241,7 +241,7 @@ def _reader(source: Source) -> Reader:
     return source.open()
 
 
-def _pack_chunk(job: _Job, tasks: Sequence[tuple[str, str, int]]) -> list[dict[str, Any]]:
+def pack_chunk(job: _Job, tasks: Sequence[tuple[str, str, int]]) -> list[dict[str, Any]]:
     """Packs pictures in this process: of each what origins.jsonl says, or its source and the reason why not."""
     results = []
     for key, name, size in tasks:

@@ -10,8 +10,7 @@ from pathlib import Path
 from gp3d_core.errors import GP3DError
 
 NAME = "box"  # what recipes and the worker call it: it is another file on every machine
-_FILE = Path(__file__).resolve().with_name("model.safetensors")
-_VQ3D = _FILE.with_name("vq3d")  # a tokenizer and a prior over its codes (docs/vq3d.md)
+FOLDER = Path(__file__).resolve().parent  # the model, and in vq3d/ a tokenizer and a prior (docs/vq3d.md)
 
 
 class PretrainedError(GP3DError):
@@ -20,11 +19,15 @@ class PretrainedError(GP3DError):
 
 def pretrained_path() -> Path:
     """Where the model lies. Raises PretrainedError if it is not there."""
-    if not _FILE.is_file():
+    if not has_pretrained():
         raise PretrainedError(
-            f"the model in the box is not at {_FILE}: install gp3d again, or name a snapshot or run folder"
+            f"the model in the box is not at {_model()}: install gp3d again, or name a snapshot or run folder"
         )
-    return _FILE
+    return _model()
+
+
+def _model() -> Path:
+    return FOLDER / "model.safetensors"
 
 
 def vq3d_tokenizer() -> Path:
@@ -38,7 +41,7 @@ def vq3d_prior() -> Path:
 
 
 def _vq3d_file(name: str) -> Path:
-    file = _VQ3D / f"{name}.safetensors"
+    file = FOLDER / "vq3d" / f"{name}.safetensors"
     if not file.is_file():
         raise PretrainedError(
             f"the {name} in the box is not at {file}: install gp3d again, or name a file or run folder"
@@ -48,9 +51,9 @@ def _vq3d_file(name: str) -> Path:
 
 def has_pretrained() -> bool:
     """Whether the model is there."""
-    return _FILE.is_file()
+    return _model().is_file()
 
 
 def name_of(snapshot: Path) -> str:
     """What the snapshot at this path is called on every machine: "box", or the name of its file."""
-    return NAME if snapshot.resolve() == _FILE else snapshot.name
+    return NAME if snapshot.resolve() == _model() else snapshot.name

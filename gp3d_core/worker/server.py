@@ -86,9 +86,12 @@ def _greeting() -> dict[str, Any]:
 class Worker:
     """Carries out requests: jobs on the main thread, the quick ones on the thread that reads."""
 
-    def __init__(self, queue: JobQueue, device: str, cache_bytes: int) -> None:
-        self._queue, self._device, self._cache_bytes = queue, device, cache_bytes
-        self._session: ModelSession | None = None
+    def __init__(
+        self, queue: JobQueue, device: str, cache_bytes: int, session: ModelSession | None = None
+    ) -> None:
+        """`session` is a model that is open already; without one the first `load` opens it."""
+        self.queue, self._device, self._cache_bytes = queue, device, cache_bytes
+        self._session = session
         self._pictures: ImageSession | None = None
         self._ready: dict[str, Any] | None = None
         self._began = time.monotonic()
@@ -109,12 +112,12 @@ class Worker:
         """Queues the request of a line, or answers it; None is a line that was too long."""
         if line is not None and not line.strip():
             return
-        self._queue.touch()
+        self.queue.touch()
         with _ErrorReporter(self._refuse):
             if line is None:
                 raise Problem("E_TOO_LONG", f"a line has more than {MAX_LINE} bytes", "Send less at a time.")
             request = read_request(line)
-            if self._queue.is_active(request.id):
+            if self.queue.is_active(request.id):
                 said = f"the id {request.id} is in use"
                 raise Problem("E_PROTOCOL", said, "Use every id once.")  # its id would end the other request
             with _ErrorReporter(lambda error: self._refuse(error, request.id)):
@@ -122,7 +125,7 @@ class Worker:
 
     def status(self) -> dict[str, Any]:
         """The fields of a `status`."""
-        jobs, session = self._queue.status(), self._session
+        jobs, session = self.queue.status(), self._session
         cache = {"objects": 0, "bytes": 0} if session is None else session.cache.status()
         if jobs["job"] is None:
             state = "empty" if session is None else "idle"
@@ -137,12 +140,12 @@ class Worker:
 
     def _carry_out(self, request: Request) -> None:
         if request.op in JOBS:
-            self._queue.accept(Job(request, request.id))
+            self.queue.accept(Job(request, request.id))
         elif request.op == "cancel":
             target = request.options["target"]
-            self._queue.cancel(target, lambda state: self._reply(request, target=target, state=state))
+            self.queue.cancel(target, lambda state: self._reply(request, target=target, state=state))
         elif request.op == "shutdown":
-            self._queue.close("shutdown", farewell=request.id)
+            self.queue.close("shutdown", farewell=request.id)
         elif request.op == "status":
             self._reply(request, **self.status())
         elif request.op == "classes":
@@ -171,9 +174,9 @@ class Worker:
 
         def publish() -> None:
             self._session, self._ready = session, ready
-            self._queue.outbox.send({"event": "ready", "id": job.id, **ready})
+            self.queue.outbox.send({"event": "ready", "id": job.id, **ready})
 
-        self._queue.finish(job, ready, publish)
+        self.queue.finish(job, ready, publish)
 
     def _preview(self, job: Job, options: Mapping[str, Any]) -> None:
         session, seeds, pictures = self._loaded(), options["seeds"], []
@@ -183,7 +186,7 @@ class Worker:
             obj, cached = session.generated(spec, options["truncation"])
             path, size = session.preview(obj, options)
             pictures.append({"seed": spec.seed, "path": str(path)})
-            self._queue.outbox.send(
+            self.queue.outbox.send(
                 {
                     "event": "preview",
                     "id": job.id,
@@ -198,7 +201,7 @@ class Worker:
                 }
             )
         self._progress(job, "preview", len(seeds), len(seeds))
-        self._queue.finish(job, {"pictures": pictures}, lambda: None)
+        self.queue.finish(job, {"pictures": pictures}, lambda: None)
 
     def _mesh(self, job: Job, options: Mapping[str, Any]) -> None:
         session = self._loaded()
@@ -223,16 +226,16 @@ class Worker:
     def _publish(self, job: Job, move: Callable[[], None], result: Mapping[str, Any]) -> None:
         """Ends a job whose files are ready to be moved into place."""
         said = [str(warning.message) for warning in job.said if "gp3d_core" in warning.filename]
-        self._queue.finish(job, {**result, "stages": job.stages, "warnings": said}, move)
+        self.queue.finish(job, {**result, "stages": job.stages, "warnings": said}, move)
 
     def _progress(self, job: Job, stage: str, done: int, total: int) -> None:
         job.check()
         if job.advance(stage, done, total):
             step = {"stage": stage, "done": done, "total": total, "seconds": job.seconds}
-            self._queue.outbox.send({"event": "progress", "id": job.id, **step})
+            self.queue.outbox.send({"event": "progress", "id": job.id, **step})
 
     def _check(self) -> None:
-        if job := self._queue.running:
+        if job := self.queue.running:
             job.check()
 
     def _loaded(self) -> ModelSession:
@@ -241,17 +244,17 @@ class Worker:
         return self._session
 
     def _reply(self, request: Request, **fields: Any) -> None:
-        self._queue.outbox.send({"event": "result", "id": request.id, "op": request.op, **fields})
+        self.queue.outbox.send({"event": "result", "id": request.id, "op": request.op, **fields})
 
     def _refuse(self, error: Exception, name: str | None = None) -> None:
         problem = _problem_of(error)
-        self._queue.outbox.send(problem.event(name or problem.request))
+        self.queue.outbox.send(problem.event(name or problem.request))
 
     def _fail(self, job: Job, error: Exception) -> None:
         problem = _problem_of(error)
         if problem.code == "E_OOM" and self._session is not None:
             self._session.forget()
-        self._queue.fail(job, problem)
+        self.queue.fail(job, problem)
 
 
 class _ErrorReporter:

@@ -26,7 +26,8 @@ def main(folder: Path) -> None:
     rated = [
         record | {"badge": badge} for record, badge in zip(state.classes, ("good", "rough"), strict=True)
     ]
-    save_snapshot(folder / "box.safetensors", state.ema, state.config, rated, 0)
+    (folder / "pretrained").mkdir()
+    save_snapshot(folder / "pretrained" / "model.safetensors", state.ema, state.config, rated, 0)
     vq3d = resolve("tiny32")
     save_tokenizer(folder / "vq3d.safetensors", Tokenizer(vq3d), vq3d, [], 0)
 

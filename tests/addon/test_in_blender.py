@@ -41,9 +41,8 @@ def real_engine(tmp_path_factory: pytest.TempPathFactory, run_folder: Path) -> P
     start = tmp_path_factory.mktemp("start") / "start.py"
     start.write_text(
         "import sys\nfrom pathlib import Path\n"
-        "from gp3d_core import pretrained as box\nfrom gp3d_core.cli.main import main\n"
-        f"box._FILE = Path({str(run_folder.with_name('box.safetensors').resolve())!r})\n"
-        "box._VQ3D = box._FILE.with_name('none')\nsys.exit(main())\n"
+        "from gp3d_core import pretrained\nfrom gp3d_core.cli.main import main\n"
+        f"pretrained.FOLDER = Path({str(run_folder.with_name('pretrained').resolve())!r})\nsys.exit(main())\n"
     )
     program = tmp_path_factory.mktemp("bin") / "gp3d"
     lines = ["#!/bin/sh", "export OMP_NUM_THREADS=1", f'export PYTHONPATH="{ROOT}"']

@@ -33,7 +33,6 @@ WORDS = re.compile(r"using the model in the box: 2 classes; see gp3d classes")
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """A full-precision micro snapshot."""
-    torch.set_num_threads(1)
     return micro_snapshot(tmp_path_factory.mktemp("whole"), 1000)
 
 
@@ -72,13 +71,13 @@ def boxed(shipped, tmp_path, monkeypatch):
     path = tmp_path / "installed" / "model.safetensors"
     path.parent.mkdir()
     path.write_bytes(shipped.read_bytes())
-    monkeypatch.setattr(box, "_FILE", path.resolve())
+    monkeypatch.setattr(box, "FOLDER", path.resolve().parent)
     return path
 
 
 @pytest.fixture
 def empty(tmp_path, monkeypatch):
-    monkeypatch.setattr(box, "_FILE", tmp_path / "nothing" / "model.safetensors")
+    monkeypatch.setattr(box, "FOLDER", tmp_path / "nothing")
 
 
 # Shipping
@@ -232,7 +231,7 @@ def test_a_recipe_of_the_box_is_followed_on_another_machine(boxed, tmp_path, cap
     moved = tmp_path / "another machine" / "model.safetensors"
     moved.parent.mkdir()
     boxed.rename(moved)
-    monkeypatch.setattr(box, "_FILE", moved.resolve())
+    monkeypatch.setattr(box, "FOLDER", moved.resolve().parent)
     command = ["mesh", "--recipe", str(first / "coffee_mug-0003.recipe.json"), "--device", "cpu"]
     assert main([*command, "--format", "obj,glb", "--out", str(again)]) == 0
     for name in ("coffee_mug-0003.obj", "coffee_mug-0003.glb", "coffee_mug-0003.png"):

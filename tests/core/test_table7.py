@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
 from PIL import Image
 
 from benchmarks import table7
@@ -17,15 +16,9 @@ from gp3d_core.config.presets import resolve
 from gp3d_core.metrics.score import Score
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    torch.set_num_threads(1)
-
-
 @pytest.fixture(scope="module")
 def table(tmp_path_factory) -> Path:
     """OUT of a toy table with one blurred row, and the paper's figures made up."""
-    torch.set_num_threads(1)
     root = tmp_path_factory.mktemp("table")
     (root / "paper.csv").write_text("row,FID\nepigraf,1.5\n3dgp,2.5\n", encoding="utf-8")
     assert table7.main(command(root)) == 0

@@ -18,11 +18,6 @@ from tests.support.micro import CAMERA_GENERATOR, micro_state
 from tests.support.tiny_dataset import CLASSES, write_dataset
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    torch.set_num_threads(1)
-
-
 @pytest.fixture(scope="module")
 def place(tmp_path_factory) -> Path:
     """A data set of eight spheres, a snapshot that never learnt anything, and random weights for SqueezeNet."""

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-import torch
 
 from gp3d_core.worker.job_queue import JobQueue
 from tests.support.micro import micro_snapshot
@@ -111,7 +110,6 @@ def start():
 
 @pytest.fixture(scope="module")
 def snapshot(tmp_path_factory):
-    torch.set_num_threads(1)
     return micro_snapshot(tmp_path_factory.mktemp("serve"))
 
 

@@ -24,7 +24,6 @@ from tests.support.micro import MICRO, micro_data, micro_snapshot
 @pytest.fixture(scope="module")
 def snapshot(tmp_path_factory):
     """An untrained micro model with some density in the middle, so that it has a surface."""
-    torch.set_num_threads(1)
     return micro_snapshot(tmp_path_factory.mktemp("snapshot"))
 
 

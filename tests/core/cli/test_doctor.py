@@ -74,8 +74,8 @@ def test_without_a_card_an_artist_learns_that_nothing_needs_to_be_done(
 
 def test_the_last_line_names_a_command_only_where_it_works() -> None:
     box, note = doctor.Check("box", "ok", ""), doctor.Check("box", "note", "missing")
-    assert doctor._ending([box], True) == "ready; begin with: gp3d mesh --class mushroom"
-    assert doctor._ending([note], True) == "ready; a note only limits what it names"
+    assert doctor.ending([box], True) == "ready; begin with: gp3d mesh --class mushroom"
+    assert doctor.ending([note], True) == "ready; a note only limits what it names"
 
 
 def test_torch_older_than_supported_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,15 +102,14 @@ def test_package_that_cannot_be_imported_is_named(monkeypatch: pytest.MonkeyPatc
     assert "xatlas" in check.found
 
 
-def test_missing_system_libraries_come_with_the_line_to_type(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "_loads", lambda library: "GL" not in library)
-    check = doctor.check_system_libraries()
+def test_missing_system_libraries_come_with_the_line_to_type() -> None:
+    check = doctor.check_system_libraries(lambda library: "GL" not in library)
     assert check.status == "note"
     assert check.remedy == "sudo apt-get install --no-install-recommends libgl1 libegl1"
 
 
 def test_library_that_does_not_exist_does_not_load() -> None:
-    assert not doctor._loads("libnonsense.so.99")
+    assert not doctor.can_load("libnonsense.so.99")
 
 
 def test_blender_is_tried_without_ending_this_process() -> None:
@@ -124,8 +123,7 @@ def test_blender_is_tried_without_ending_this_process() -> None:
 
 @pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="Blender is not looked for on this Python")
 def test_blender_that_breaks_or_hangs_is_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "_BLENDER_PROBE", "print('Blender 4.2.0', flush=True); import nonsense")
-    check = doctor.check_blender()
+    check = doctor.check_blender("print('Blender 4.2.0', flush=True); import nonsense")
     assert check.status == "note"
     assert check.found == "Blender 4.2.0; ModuleNotFoundError: No module named 'nonsense'"
 

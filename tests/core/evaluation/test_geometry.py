@@ -31,11 +31,6 @@ from tests.support.truth_dataset import ellipsoid_distance, write_truth
 SIZE = 48
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    torch.set_num_threads(1)
-
-
 @pytest.fixture(scope="module")
 def truth(tmp_path_factory):
     return read_views(write_truth(tmp_path_factory.mktemp("truth")))

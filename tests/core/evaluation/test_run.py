@@ -37,7 +37,6 @@ from tests.support.evaluating import (
     command,
     data,  # noqa: F401
     nine_numbers,
-    one_thread,  # noqa: F401
     place,  # noqa: F401
     sampler_of,
     scores_in,

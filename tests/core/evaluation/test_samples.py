@@ -16,7 +16,6 @@ from gp3d_core.networks.latents import class_centre
 from gp3d_core.snapshots.snapshot import load_snapshot, save_snapshot
 from tests.support.evaluating import (
     data,  # noqa: F401
-    one_thread,  # noqa: F401
     place,  # noqa: F401
     sampler_of,
     snapshot,  # noqa: F401

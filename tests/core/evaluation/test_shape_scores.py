@@ -43,11 +43,6 @@ from tests.support.truth_dataset import radii, write_models, write_truth
 HEALTH = [f"mesh/{name}" for name in ("watertight", "one_piece", "components", "normal_consistency")]
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    torch.set_num_threads(1)
-
-
 @pytest.fixture(scope="module")
 def library(tmp_path_factory):
     return write_models(tmp_path_factory.mktemp("models"))
@@ -152,7 +147,7 @@ def test_shapes_of_a_snapshot(model, library, weights, tmp_path, monkeypatch):
     def never(*_):
         raise AssertionError("everything was there already")
 
-    monkeypatch.setattr(objects, "_surface", never)
+    monkeypatch.setattr(objects, "field_surface", never)
     again = measure_shapes(model, library, pointnet=weights, n=8, seed=0, out=tmp_path, grid=24, level="auto")
     assert again == scores
 
@@ -289,9 +284,9 @@ def test_a_classifier_of_another_split_is_another_one(truth, tmp_path, monkeypat
     monkeypatch.setattr(recognition, "STEPS", 1)
     views = read_views(truth)
     device = torch.device("cpu")
-    recognition._recogniser(views, tmp_path, device)
+    recognition.recogniser_for(views, tmp_path, device)
     other = frozenset(f"{key.rsplit('/', 1)[0]}/model00" for key in views.models)
-    recognition._recogniser(replace(views, held_out=other), tmp_path, device)
+    recognition.recogniser_for(replace(views, held_out=other), tmp_path, device)
     assert len(list(tmp_path.iterdir())) == 2
 
 

@@ -27,7 +27,6 @@ SIZE = 48
 
 @pytest.fixture(scope="module")
 def snapshot(tmp_path_factory):
-    torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("snapshot")
     state = micro_state(folder / "data")
     path = folder / "snapshot-000000.00.safetensors"

@@ -17,11 +17,6 @@ from gp3d_core.metrics.pointnet import (
 from gp3d_core.networks.foreign_weights import WeightsError
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    torch.set_num_threads(1)
-
-
 def stirred(network):
     """The network in evaluation mode with random weights and running statistics."""
     draws = torch.Generator().manual_seed(1)

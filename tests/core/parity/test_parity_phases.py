@@ -53,7 +53,7 @@ def test_generator_phase_is_the_recorded_one(
         (recording.penalised, ("lipschitz", "force_mean")),
     ):
         samples = [(case05.cameras(f"{n}.prior."), case05[f"{n}.z"], case05[f"{n}.c"]) for n in names]
-        cameras.config, cameras._sample = config, lambda *_, samples=samples: samples.pop(0)
+        cameras.config, cameras.sample_inputs = config, lambda *_, samples=samples: samples.pop(0)
         loss, log = generator_phase(generator, discriminator, latents, recording.config, when)
         terms |= log | {"total": loss} if names[0] == "emd" else log
     close(terms["loss/generator"], case10["G.Loss.G.loss"].mean())

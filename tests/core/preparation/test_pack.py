@@ -117,13 +117,13 @@ def test_zip_holds_the_same_as_the_folder_and_is_the_same_each_time(photos, tmp_
 
 def test_interrupted_packing_goes_on_and_ends_the_same(photos, tmp_path, monkeypatch):
     interruption = Interruption()
-    chunk = packing._pack_chunk
+    chunk = packing.pack_chunk
 
     def once(*arguments):
         interruption.signal = 2
         return chunk(*arguments)
 
-    monkeypatch.setattr(packing, "_pack_chunk", once)
+    monkeypatch.setattr(packing, "pack_chunk", once)
     report = pack(Source(photos), tmp_path / "out", SETTINGS, interruption=interruption)
     assert (report.stopped, report.packed) == (True, 8)
     with pytest.raises(
@@ -134,7 +134,7 @@ def test_interrupted_packing_goes_on_and_ends_the_same(photos, tmp_path, monkeyp
     with (tmp_path / "out/origins.jsonl").open("a") as file:
         file.write('{"image": "n0144')
     (tmp_path / "out/my-things/.08.png.77.tmp.png").write_bytes(b"half")
-    monkeypatch.setattr(packing, "_pack_chunk", chunk)
+    monkeypatch.setattr(packing, "pack_chunk", chunk)
     report = pack(Source(photos), tmp_path / "out", SETTINGS)
     assert (report.kept, report.packed) == (8, 12)
     assert content(tmp_path / "out") == fresh(photos)

@@ -34,7 +34,7 @@ def rooms(tmp_path_factory):
 
 
 def models_of(dataset):
-    views = json.loads(dataset._archive.read("cameras.json"))["views"]
+    views = json.loads(dataset.archive.read("cameras.json"))["views"]
     return [views[name]["model"] for name in dataset.names]
 
 
@@ -55,7 +55,7 @@ def test_zips_fit_and_hold_whole_models_of_every_class_in_turn(rooms, tmp_path, 
     found = [len(set(np.array(models)[packed.labels == k])) for k in range(train.num_classes)]
     assert VIEWS < sum(found) < 40
     assert all(n >= min(max(found) - 1, most[k]) for k, n in enumerate(found))
-    manifest = json.loads(packed._archive.read("manifest.json"))
+    manifest = json.loads(packed.archive.read("manifest.json"))
     assert set(manifest["models"]) == set(models)
     assert (packed.t_near, packed.t_far, packed.resolution) == (train.t_near, train.t_far, 16)
 
@@ -74,7 +74,7 @@ def test_views_are_what_they_were_and_know_one_another(rooms, tmp_path):
             assert off.max() <= (0 if exact else 8)
             if exact:
                 both = (path, depth_name(path))
-                assert all(packed._archive.read(file) == (source / file).read_bytes() for file in both)
+                assert all(packed.archive.read(file) == (source / file).read_bytes() for file in both)
         assert len(true_pairs(packed, unit=1.0, limit=60).source) == (VIEWS - 1) * len(packed)
 
 

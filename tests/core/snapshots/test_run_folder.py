@@ -4,7 +4,6 @@ import json
 import math
 
 import pytest
-import torch
 
 from gp3d_core.snapshots.run_folder import RunError, RunFolder
 from gp3d_core.snapshots.snapshot import load_snapshot
@@ -15,11 +14,6 @@ from tests.support.micro import (
     micro_data,
     run,
 )
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    torch.set_num_threads(1)
 
 
 def test_run_folder_holds_what_it_should(tmp_path):

@@ -22,11 +22,6 @@ from tests.support.micro import (
 )
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    torch.set_num_threads(1)
-
-
 def poison_once(monkeypatch, at_nimg, value):
     """Makes the log of one step report `value`, as a broken loss would."""
     done = []

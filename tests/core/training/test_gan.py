@@ -27,11 +27,6 @@ from tests.support.micro import (
 )
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    torch.set_num_threads(1)
-
-
 @pytest.mark.parametrize("looks", [1, 3, 4])
 def test_resumed_run_equals_one_that_never_stopped(tmp_path, looks):
     dataset, config = micro_data(tmp_path / "data"), micro_config(*CAMERA_GENERATOR)

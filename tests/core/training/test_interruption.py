@@ -8,18 +8,12 @@ import sys
 import time
 
 import pytest
-import torch
 
 from gp3d_core.snapshots.run_folder import RunFolder
 from tests.support.micro import (
     MICRO,
     micro_data,
 )
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    torch.set_num_threads(1)
 
 
 def command_line(tmp_path, *more):

@@ -301,14 +301,14 @@ def lazy_cameras(config: RunConfig) -> tuple[CameraGenerator, list[Tensor]]:
         nn.init.zeros_(output.weight)
         nn.init.zeros_(output.bias)
     nn.init.constant_(network.origin.output.bias[:1], 10.0)  # times the layer's factor of 0.1
-    priors, draw = [], network._sample
+    priors, draw = [], network.sample_inputs
 
     def noted(count: int, stream: torch.Generator) -> tuple:
         drawn = draw(count, stream)
         priors.append(drawn[0].flat())
         return drawn
 
-    network._sample = noted
+    network.sample_inputs = noted
     return network, priors
 
 

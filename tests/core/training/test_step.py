@@ -30,11 +30,6 @@ from tests.support.micro import (
 from tests.support.waiting import META, Arrivals, MetaStream, Numbers
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    torch.set_num_threads(1)
-
-
 def meta_batch(count, resolution):
     return Batch(
         images=torch.empty(count, 3, resolution, resolution, device=META),

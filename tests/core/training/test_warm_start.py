@@ -28,11 +28,6 @@ from tests.support.micro import (
 HEAD_START = ("training.head_start_kimg=0.012", "training.kimg=0.032")
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    torch.set_num_threads(1)
-
-
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     return micro_data(tmp_path_factory.mktemp("transfer") / "data")

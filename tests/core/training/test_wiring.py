@@ -31,11 +31,6 @@ from tests.support.tiny_dataset import write_dataset
 PAIRS = ("training.micro_batch=2", "patch.group=2", "discriminator.mbstd_group=2")  # two micro-batches of two
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
-
-
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     return micro_data(tmp_path_factory.mktemp("data"))

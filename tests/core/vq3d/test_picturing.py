@@ -96,11 +96,12 @@ def test_the_recipe_names_picture_and_tokenizer_with_their_hashes(place, tmp_pat
 
 
 def test_the_tokenizer_in_the_box_goes_by_that_name(place, tmp_path, monkeypatch):
-    monkeypatch.setattr(box, "_VQ3D", tmp_path / "none")
+    monkeypatch.setattr(box, "FOLDER", tmp_path / "none")
     with pytest.raises(Problem, match="brings no VQ3D tokenizer") as caught:
         make(place, dir=str(tmp_path), tokenizer="box")
     assert caught.value.code == "E_NO_WEIGHTS"
-    monkeypatch.setattr(box, "_VQ3D", place)
+    monkeypatch.setattr(box, "FOLDER", tmp_path)
+    (tmp_path / "vq3d").symlink_to(place)
     made = make(place, dir=str(tmp_path), tokenizer="box")
     assert (made["tokenizer"]["name"], made["recipe"]["tokenizer_name"]) == ("box", "box")
 

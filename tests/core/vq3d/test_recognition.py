@@ -26,11 +26,6 @@ CONFIG = resolve("tiny32", ["prior.layers=1", "prior.heads=2", "prior.width=16",
 CPU = torch.device("cpu")
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    torch.set_num_threads(1)
-
-
 @pytest.fixture(scope="module")
 def toys(tmp_path_factory):
     folder = tmp_path_factory.mktemp("named")

@@ -28,11 +28,6 @@ from gp3d_core.vq3d.rendering.views import (
 CAMERA = CameraConfig()
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    torch.set_num_threads(1)
-
-
 def points(*shape, scale=1.0, seed=0):
     return scale * torch.randn(*shape, generator=generator_for(seed, "points"), dtype=torch.float64)
 

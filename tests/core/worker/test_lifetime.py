@@ -69,8 +69,8 @@ def test_out_of_memory_is_said_and_memory_is_given_back():
 
     forgotten = []
     with desk_and_events() as (queue, events):
-        worker = Worker(queue, "cpu", 0)
-        worker._session = SimpleNamespace(spec=fail, forget=lambda: forgotten.append(True))
+        session = SimpleNamespace(spec=fail, forget=lambda: forgotten.append(True))
+        worker = Worker(queue, "cpu", 0, session)
         queue.accept(Job(read_request(mesh_line()), "m"))
         worker.run(queue.take(0))
     last = events[-1]
@@ -129,7 +129,7 @@ from gp3d_core.worker import server as serve
 
 
 def run(worker, job):
-    worker._queue.outbox.send({"event": "stuck"})
+    worker.queue.outbox.send({"event": "stuck"})
     time.sleep(600)
 serve.Worker.run = run
 serve.serve(pathlib.Path("model"), device="cpu", cache_bytes=0, idle_seconds=0)
