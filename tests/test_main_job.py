@@ -84,6 +84,8 @@ def job(tmp_path_factory):
     return root
 
 
+@pytest.mark.blender
+@pytest.mark.slow
 def test_renders_are_a_data_set_of_both_classes(job):
     header = json.loads((job / "dataset/dataset.json").read_text())
     assert [entry["name"] for entry in header["classes"]] == ["coffee mug", "table lamp"]
@@ -98,6 +100,8 @@ def test_renders_are_a_data_set_of_both_classes(job):
         assert picture[geometry["mask"]].std() > 3
 
 
+@pytest.mark.blender
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["coffee_mug-0000", "table_lamp-0000"])
 def test_mesh_is_closed_coloured_and_inside_the_box(job, name):
     mesh = trimesh.load(job / f"meshes/{name}.obj", force="mesh")
@@ -112,6 +116,8 @@ def test_mesh_is_closed_coloured_and_inside_the_box(job, name):
     assert recipe["volume"] > 0
 
 
+@pytest.mark.blender
+@pytest.mark.slow
 def test_blender_shows_the_mesh_upright_and_coloured(job, tmp_path):
     path = job / "meshes/table_lamp-0000.obj"
     script = tmp_path / "load.py"
@@ -129,6 +135,8 @@ def test_blender_shows_the_mesh_upright_and_coloured(job, tmp_path):
     assert facts["links"] == ["Base Color"]
 
 
+@pytest.mark.blender
+@pytest.mark.slow
 def test_second_run_of_every_stage_adds_nothing(job):
     before = {p: p.stat().st_mtime_ns for p in (job / "dataset").rglob("*.png")}
     make_data(job)

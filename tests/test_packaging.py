@@ -215,6 +215,7 @@ def test_setup_takes_less_than_a_second_when_there_is_nothing_to_do(toy: Path) -
     assert time.monotonic() - before < 1
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="make setup is for Python 3.11, which bpy needs")
 def test_setup_mends_what_it_finds(toy: Path) -> None:
     venv = toy / ".venv"
@@ -275,6 +276,7 @@ def pretend(folder: Path, name: str, script: str) -> str:
     return f"{folder}:{os.environ['PATH']}"
 
 
+@pytest.mark.slow
 def test_setup_says_what_to_type_when_it_may_not_install(toy: Path, tmp_path: Path) -> None:
     bin_folder = tmp_path / "bin"
     pretend(bin_folder, "ldconfig", "printf '\\tlibX11.so.6 (libc6,x86-64) => somewhere\\n'")
@@ -289,6 +291,7 @@ def test_setup_says_what_to_type_when_it_may_not_install(toy: Path, tmp_path: Pa
     assert not (toy / ".venv").exists()
 
 
+@pytest.mark.slow
 def test_setup_names_the_python_it_needs(toy: Path) -> None:
     code, printed = set_up(toy, PYTHON="/bin/true")
     assert code != 0

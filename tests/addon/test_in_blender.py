@@ -12,6 +12,8 @@ import pytest
 
 from tests.addon.conftest import ROOT, scenarios
 
+pytestmark = [pytest.mark.slow, pytest.mark.blender]
+
 FILES = ("scenarios_import.py", "scenarios_jobs.py", "scenarios_panel.py")
 CASES = [
     pytest.param(file, name, marks=[pytest.mark.timing] * name.startswith("timing_"), id=name)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 
 from benchmarks import bench_kernels, bench_step, bench_vq3d, best_snapshot, measuring, pack_gpu_data
@@ -35,6 +36,7 @@ def gpu_script(out: Path, *options: str) -> subprocess.CompletedProcess:
     )
 
 
+@pytest.mark.slow
 def test_benchmarks_measure_everything_and_save_it(tmp_path, capsys, monkeypatch):
     rows_file = tmp_path / "rows.csv"
     bench_kernels.main(["--toy", "--seconds", "20", "--csv", str(rows_file)])
@@ -63,6 +65,7 @@ def test_benchmarks_measure_everything_and_save_it(tmp_path, capsys, monkeypatch
     assert [line.split()[-2] for line in table] == [row["value"] for row in rows]
 
 
+@pytest.mark.slow
 def test_gpu_script_says_in_a_line_what_is_wrong(tmp_path):
     unknown = gpu_script(tmp_path, "--speed", "9")
     assert unknown.returncode == 2
@@ -96,6 +99,7 @@ def test_packed_shapes_are_whole_and_fit(tmp_path):
     assert Dataset(packed).num_classes == 2
 
 
+@pytest.mark.slow
 def test_best_snapshot_is_the_one_whose_images_are_most_like_the_data(tmp_path, capsys):
     config, data = micro_config(), micro_data(tmp_path / "data")
     folder = tmp_path / "run" / "snapshots"

@@ -83,6 +83,7 @@ def empty(tmp_path, monkeypatch):
 # Shipping
 
 
+@pytest.mark.slow
 def test_half_the_bytes_give_the_same_pictures(whole, shipped):
     full, half = load_snapshot(whole), load_snapshot(shipped)
     assert {p.dtype for p in half.generator.parameters()} == {torch.float32}
@@ -205,6 +206,7 @@ def test_weights_beyond_half_precision_are_refused(whole, tmp_path, capsys):
 # Using it
 
 
+@pytest.mark.slow
 def test_commands_without_a_snapshot_use_the_box_and_say_so_once(boxed, tmp_path, capsys):
     small = ["--grid", "16", "--color", "none", "--device", "cpu"]
     assert main(["mesh", "--class", "mushroom", *small, "--out", str(tmp_path / "m")]) == 0
@@ -217,6 +219,7 @@ def test_commands_without_a_snapshot_use_the_box_and_say_so_once(boxed, tmp_path
     assert not WORDS.findall(capsys.readouterr().err)
 
 
+@pytest.mark.slow
 def test_a_recipe_of_the_box_is_followed_on_another_machine(boxed, tmp_path, capsys, monkeypatch):
     first, again = tmp_path / "first", tmp_path / "elsewhere" / "again"
     spec = ["--class", "coffee mug", "--seeds", "3", "--grid", "20", "--faces", "200", "--texture-size", "64"]
@@ -351,6 +354,7 @@ def test_what_is_in_the_box_keeps_its_promises():
         assert {file.get_tensor(name).dtype for name in file.keys()} == {torch.float16}  # noqa: SIM118
 
 
+@pytest.mark.slow
 def test_scenes_of_the_box_show_their_class_in_its_colour_before_a_far_wall():
     prior = load_prior(Path("box"))
     files = [box.vq3d_tokenizer(), box.vq3d_prior()]

@@ -14,6 +14,8 @@ from PIL import Image
 
 from tests.support.pages import ROOT, environment
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = ROOT / "examples"
 
 

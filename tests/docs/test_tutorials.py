@@ -13,6 +13,8 @@ from PIL import Image
 from tests.addon.conftest import load_tool
 from tests.support.pages import ROOT, SHELL, Block, blocks_of, run
 
+pytestmark = pytest.mark.slow
+
 TUTORIALS = ROOT / "docs/tutorials"
 
 

@@ -55,6 +55,8 @@ def check(models: Path, out: Path, report: Path) -> tuple[int, dict[str, float]]
     return status, json.loads((report / "report.json").read_text())["summary"]
 
 
+@pytest.mark.blender
+@pytest.mark.slow
 def test_truth_is_found_true(made: tuple[Path, Path], tmp_path: Path) -> None:
     status, summary = check(*made, tmp_path)
     assert status == 0
@@ -67,6 +69,8 @@ def test_truth_is_found_true(made: tuple[Path, Path], tmp_path: Path) -> None:
     assert Image.open(tmp_path / "errors.png").size == (4 * SIDE, 8 * SIDE)
 
 
+@pytest.mark.blender
+@pytest.mark.slow
 @pytest.mark.parametrize("lie", ["distance for depth", "shifted camera", "mirrored", "half a pixel"])
 def test_lies_are_found(made: tuple[Path, Path], tmp_path: Path, lie: str) -> None:
     models, out = made[0], tmp_path / "out"
@@ -89,6 +93,8 @@ def test_lies_are_found(made: tuple[Path, Path], tmp_path: Path, lie: str) -> No
     assert check(models, out, tmp_path / "report")[0] == 1
 
 
+@pytest.mark.blender
+@pytest.mark.slow
 def test_changed_model_is_not_compared(
     made: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -99,6 +105,8 @@ def test_changed_model_is_not_compared(
     assert "has changed since it was rendered" in capsys.readouterr().err
 
 
+@pytest.mark.blender
+@pytest.mark.slow
 def test_depth_from_everywhere_fuses_back_to_the_model(
     made: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

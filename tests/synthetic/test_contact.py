@@ -52,6 +52,8 @@ def cell(sheet: np.ndarray, block: int, column: int) -> np.ndarray:
     return sheet[HEAD : HEAD + SIDE, left : left + SIDE]
 
 
+@pytest.mark.blender
+@pytest.mark.slow
 def test_every_mesh_stands_in_its_place(
     drawn: tuple[subprocess.CompletedProcess[str], np.ndarray],
 ) -> None:
@@ -109,6 +111,8 @@ def test_bad_input_is_one_line(
     assert words in said
 
 
+@pytest.mark.blender
+@pytest.mark.slow
 def test_nothing_to_draw_is_an_error_and_leaves_no_picture(tmp_path: Path) -> None:
     (tmp_path / "meshes/a").mkdir(parents=True)
     (tmp_path / "meshes/a/0.obj").touch()

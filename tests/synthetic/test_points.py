@@ -60,6 +60,7 @@ BODIES: dict[str, tuple[trimesh.Trimesh, Callable[[np.ndarray], np.ndarray]]] = 
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("body", BODIES)
 def test_labels_are_those_of_the_formula_for_the_rounded_points(body: str) -> None:
     """A point is solid inside and in the sheet around the surface: signed distance < 0.008, nothing else."""
@@ -143,6 +144,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.mark.slow
 def test_labels_agree_with_winding_numbers(models: Path) -> None:
     """Parts of the library are closed: a winding number of 0 means outside, or in a gap closed all around."""
     directions = random(1).normal(size=(3000, 3))
@@ -165,6 +167,7 @@ def read(path: Path) -> dict[str, np.ndarray]:
         return dict(arrays)
 
 
+@pytest.mark.slow
 def test_command_writes_continues_and_depends_on_seed_and_model_alone(
     models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -188,6 +191,7 @@ def test_command_writes_continues_and_depends_on_seed_and_model_alone(
     assert read(files[3])["positions"].shape == (512, 3)
 
 
+@pytest.mark.slow
 def test_broken_models_are_recorded_and_tried_again(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -263,6 +267,7 @@ def test_bad_input_is_refused_in_one_line(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_stopped_run_leaves_whole_files_and_goes_on(models: Path, tmp_path: Path) -> None:
     out, many = tmp_path / "out", tmp_path / "many"
     model = next(path for path in models.glob("*/*") if path.is_dir())

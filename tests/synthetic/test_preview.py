@@ -68,11 +68,15 @@ def sheet(tmp_path_factory: pytest.TempPathFactory) -> np.ndarray:
     return np.asarray(Image.open(folder / "out.png")).astype(int)
 
 
+@pytest.mark.blender
+@pytest.mark.slow
 def test_sheet_has_a_row_for_each_mesh_and_a_column_for_each_yaw(sheet: np.ndarray) -> None:
     assert sheet.shape == (2 * SIDE, 2 * SIDE, 3)
     assert (sheet[0, 0] == 255).all()
 
 
+@pytest.mark.blender
+@pytest.mark.slow
 @pytest.mark.parametrize("row", [0, 1])
 @pytest.mark.parametrize(("column", "yaw"), [(0, 0.0), (1, 0.5)])
 def test_colors_and_orientation_survive_blenders_import(
@@ -90,11 +94,15 @@ def test_colors_and_orientation_survive_blenders_import(
         assert 0.6 < pixel.max() / max(color) < 1.1
 
 
+@pytest.mark.blender
+@pytest.mark.slow
 def test_vertex_colors_and_textures_mean_the_same_colors(sheet: np.ndarray) -> None:
     assert np.abs(sheet[:SIDE] - sheet[SIDE:]).max() <= 6
     assert np.abs(sheet[:SIDE] - sheet[SIDE:]).mean() < 0.1
 
 
+@pytest.mark.blender
+@pytest.mark.slow
 def test_broken_mesh_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "empty.obj").write_text("")
     run = library.run(tmp_path / "scratch", "synthetic.preview", tmp_path / "empty.obj", tmp_path / "out.png")

@@ -87,11 +87,15 @@ def assert_depth_true(rendered: Rendered, model: str, mesh: trimesh.Trimesh) -> 
         assert np.isinf(geometry["z_depth"][~geometry["mask"]]).all()
 
 
+@pytest.mark.blender
+@pytest.mark.slow
 @pytest.mark.parametrize("model", library.SHAPES)
 def test_depth_agrees_with_independent_rays(rendered: Rendered, model: str) -> None:
     assert_depth_true(rendered, model, library.opaque_mesh(library.SHAPES[model]))
 
 
+@pytest.mark.blender
+@pytest.mark.slow
 @pytest.mark.parametrize("synset", library.REAL_KEYS)
 def test_depth_agrees_with_independent_rays_on_real_models(rendered: Rendered, synset: str) -> None:
     if not library.REAL_MODELS.is_dir():
@@ -102,6 +106,8 @@ def test_depth_agrees_with_independent_rays_on_real_models(rendered: Rendered, s
     assert_depth_true(rendered, f"{synset}/{model.name}", mesh)
 
 
+@pytest.mark.blender
+@pytest.mark.slow
 def test_depth_image_decodes_to_ray_distance(rendered: Rendered) -> None:
     near, far = rendered.index["t_near"], rendered.index["t_far"]
     assert (near, far) == (1.45, 2.55)
@@ -119,6 +125,8 @@ def test_depth_image_decodes_to_ray_distance(rendered: Rendered) -> None:
         assert np.abs(normalised - expected).max() <= 1 / 65536 + 1e-6
 
 
+@pytest.mark.blender
+@pytest.mark.slow
 def test_background_is_exactly_white_and_objects_are_not(rendered: Rendered) -> None:
     for name in rendered.views:
         image, mask = rendered.image(name), rendered.geometry(name)["mask"]
@@ -131,6 +139,8 @@ def test_background_is_exactly_white_and_objects_are_not(rendered: Rendered) -> 
         assert (image[mask].min(axis=-1) < 250).mean() > 0.95
 
 
+@pytest.mark.blender
+@pytest.mark.slow
 def test_pixel_centres_include_the_corners(rendered: Rendered) -> None:
     view = next(iter(rendered.views.values()))
     np.testing.assert_allclose(view["intrinsics"][0][0], 31.5 / np.tan(np.radians(20)), rtol=1e-12)
@@ -141,6 +151,8 @@ def test_pixel_centres_include_the_corners(rendered: Rendered) -> None:
     np.testing.assert_allclose(np.degrees(np.arccos(cosine)), 40.0, rtol=1e-6)
 
 
+@pytest.mark.blender
+@pytest.mark.slow
 def test_known_points_appear_where_the_cameras_say(rendered: Rendered) -> None:
     expected, found = [], []
     for name, view in rendered.of("04379243/dots").items():
@@ -163,6 +175,8 @@ def test_known_points_appear_where_the_cameras_say(rendered: Rendered) -> None:
     np.testing.assert_allclose((found * expected).sum() / (expected**2).sum(), 1.0, atol=4e-3)  # else 64/63
 
 
+@pytest.mark.blender
+@pytest.mark.slow
 def test_front_faces_the_camera_at_yaw_zero_and_colors_are_true(rendered: Rendered) -> None:
     faces = np.array([(0, 0, 0.37), (0.3, 0, 0.07), (0, 0.3, 0.07)])  # red in front, green at +x, blue above
     for name, view in rendered.of("02876657/blocks").items():
@@ -174,6 +188,8 @@ def test_front_faces_the_camera_at_yaw_zero_and_colors_are_true(rendered: Render
             assert color[channel] > 60 + np.delete(color, channel).max()
 
 
+@pytest.mark.blender
+@pytest.mark.slow
 def test_faces_are_as_bright_as_light_and_albedo_say(rendered: Rendered) -> None:
     sun = np.array([-0.55, 0.75, 0.6]) / np.linalg.norm([-0.55, 0.75, 0.6])
     linear = 0.8 * (
@@ -185,6 +201,8 @@ def test_faces_are_as_bright_as_light_and_albedo_say(rendered: Rendered) -> None
         assert abs(rendered.image(name)[row - 1 : row + 2, column - 1 : column + 2, 0].mean() - expected) < 5
 
 
+@pytest.mark.blender
+@pytest.mark.slow
 def test_every_view_has_the_camera_its_seed_draws(rendered: Rendered) -> None:
     for model in library.SHAPES:
         for number, view in enumerate(rendered.of(model).values()):
@@ -198,6 +216,8 @@ def test_every_view_has_the_camera_its_seed_draws(rendered: Rendered) -> None:
             assert view["look_at"] == list(drawn.look_at)
 
 
+@pytest.mark.blender
+@pytest.mark.slow
 def test_index_lists_every_view_with_its_class(rendered: Rendered) -> None:
     index = rendered.index
     names = [name for name, _ in index["labels"]]
@@ -218,6 +238,8 @@ def test_index_lists_every_view_with_its_class(rendered: Rendered) -> None:
     assert by_wnid["n03797390"]["imagenet_index"] is None
 
 
+@pytest.mark.blender
+@pytest.mark.slow
 def test_broken_models_are_named_and_the_others_rendered(rendered: Rendered) -> None:
     failures = {failure["model"]: failure["reason"] for failure in rendered.index["failures"]}
     assert sorted(failures) == sorted(library.BROKEN)
@@ -227,6 +249,8 @@ def test_broken_models_are_named_and_the_others_rendered(rendered: Rendered) -> 
     assert not {view["model"] for view in rendered.views.values()} & set(failures)
 
 
+@pytest.mark.blender
+@pytest.mark.slow
 def test_program_is_quiet_and_leaves_no_rubbish(rendered: Rendered) -> None:
     assert rendered.run.stdout == ""
     assert len(rendered.run.stderr.splitlines()) == len(library.BROKEN) + 1  # and the summary
@@ -235,6 +259,8 @@ def test_program_is_quiet_and_leaves_no_rubbish(rendered: Rendered) -> None:
     assert not list(Path("/dev/shm").glob("blender_proc_*"))
 
 
+@pytest.mark.blender
+@pytest.mark.slow
 def test_interrupted_run_is_continued_to_the_same_bytes(rendered: Rendered, tmp_path: Path) -> None:
     arguments = (rendered.models, tmp_path / "dataset", *OPTIONS)
     process = subprocess.Popen(
@@ -276,6 +302,8 @@ def fails(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
     return line
 
 
+@pytest.mark.blender
+@pytest.mark.slow
 def test_other_settings_than_the_folder_has_are_refused(
     rendered: Rendered, capsys: pytest.CaptureFixture[str]
 ) -> None:

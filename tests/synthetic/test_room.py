@@ -29,6 +29,8 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root / "data"
 
 
+@pytest.mark.blender
+@pytest.mark.slow
 def test_object_ground_and_walls_are_where_they_should_be(room: Path) -> None:
     views = json.loads((room / "cameras.json").read_text())["views"]
     mesh = library.opaque_mesh(library.SHAPES["02876657/blocks"])
@@ -51,6 +53,8 @@ def test_object_ground_and_walls_are_where_they_should_be(room: Path) -> None:
     assert (seen > 20).all()
 
 
+@pytest.mark.blender
+@pytest.mark.slow
 def test_depth_is_coded_over_the_whole_room(room: Path) -> None:
     index = json.loads((room / "dataset.json").read_text())
     assert (index["t_near"], index["t_far"]) == (0.5, 12.0)

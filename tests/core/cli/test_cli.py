@@ -56,6 +56,7 @@ def test_help_imports_neither_torch_nor_numpy():
     assert "numpy" not in done.stderr
 
 
+@pytest.mark.slow
 def test_mesh_writes_coloured_objects_with_recipes(snapshot, tmp_path, capsys):
     out = tmp_path / "meshes"
     code = main(
@@ -79,6 +80,7 @@ def test_mesh_writes_coloured_objects_with_recipes(snapshot, tmp_path, capsys):
     assert (recipe["class"]["wnid"], recipe["seed"], recipe["truncation"]) == ("n07734744", 1, 0.7)
 
 
+@pytest.mark.slow
 def test_same_wish_gives_the_same_file(snapshot, tmp_path):
     for name in "ab":
         arguments = [
@@ -222,6 +224,7 @@ def test_overfit_trains_on_so_many_images(tmp_path):
     assert main([*command[:-4], "--overfit", "99", "--device", "cpu"]) == 2
 
 
+@pytest.mark.slow
 def test_time_budget_counts_over_resumes(tmp_path):
     micro_data(tmp_path / "data")
     settings = [word for item in (*MICRO, "training.kimg=1000") for word in ("--set", item)]

@@ -112,6 +112,8 @@ def test_library_that_does_not_exist_does_not_load() -> None:
     assert not doctor.can_load("libnonsense.so.99")
 
 
+@pytest.mark.blender
+@pytest.mark.slow
 def test_blender_is_tried_without_ending_this_process() -> None:
     check = doctor.check_blender()
     if check.status != "ok":

@@ -31,6 +31,7 @@ def size(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_classes", [1000, 55, 0])
 @pytest.mark.parametrize("name", PRESETS)
 def test_networks_of_every_preset_can_be_built(name: str, num_classes: int) -> None:

@@ -29,6 +29,7 @@ def test_the_list_is_small_and_names_its_licence():
     assert "WordNet licence" in path.read_text(encoding="utf-8")[:400]
 
 
+@pytest.mark.slow
 def test_every_class_is_found_by_index_wnid_and_usual_name():
     for entry in imagenet_classes():
         assert find_class(str(entry.index)) is entry
@@ -37,6 +38,7 @@ def test_every_class_is_found_by_index_wnid_and_usual_name():
             assert find_class(entry.name.upper().replace(" ", "_")) is entry
 
 
+@pytest.mark.slow
 def test_every_synonym_finds_its_class_or_says_that_it_is_shared():
     for entry in imagenet_classes():
         for name in entry.names:

@@ -70,6 +70,7 @@ def test_alignment_is_least_squares():
     assert align(torch.ones(5), y[:5]) == pytest.approx((0.0, float(y[:5].double().mean())))
 
 
+@pytest.mark.slow
 def test_points_and_normals_of_a_ball_are_those_of_a_ball():
     view = ball_view(front())
     points = view.points()[view.mask]
@@ -203,6 +204,7 @@ def test_near_views_are_near_and_never_none(truth):
         assert len(truth.near_views(index, others, 0.0)) == 1
 
 
+@pytest.mark.slow
 def test_a_snapshot_is_measured_class_by_class(truth, snapshot, tmp_path):  # noqa: F811
     model = load_snapshot(snapshot)
     scores = measure_geometry(model, truth.dataset.path, n=4, seed=0, out=tmp_path)

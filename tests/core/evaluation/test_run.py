@@ -45,6 +45,7 @@ from tests.support.evaluating import (
 from tests.support.tiny_dataset import CLASSES, write_dataset
 
 
+@pytest.mark.slow
 def test_every_score_says_what_it_rests_on(place, tmp_path, capsys) -> None:
     out = tmp_path / "out"
     assert main(command(place, out, "kid,is,pr", "--samples", "20")) == 0
@@ -62,6 +63,7 @@ def test_every_score_says_what_it_rests_on(place, tmp_path, capsys) -> None:
     assert str(out / "report.html") in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_same_command_repeats_its_numbers_and_another_seed_has_others(place, tmp_path) -> None:
     for name, seed in (("a", "0"), ("b", "0"), ("c", "1")):
         assert main(command(place, tmp_path / name, "kid,is", "--samples", "16", "--seed", seed)) == 0
@@ -72,6 +74,7 @@ def test_the_same_command_repeats_its_numbers_and_another_seed_has_others(place,
     assert scores_in(tmp_path / "a") == first
 
 
+@pytest.mark.slow
 def test_fid2k_is_the_distance_of_2048_generated_images_to_all_real_ones(snapshot, data, tmp_path) -> None:
     sampler = sampler_of(snapshot, data)
     scores = image_scores(sampler, data, by_hand(), tmp_path / "out", tmp_path / "cache")
@@ -112,6 +115,7 @@ def test_portions_go_on_where_they_stopped(tmp_path) -> None:
     assert torch.equal(rest.rows("x", chosen)[:, 0].long(), chosen)
 
 
+@pytest.mark.slow
 def test_more_samples_use_those_that_are_there(snapshot, data, tmp_path) -> None:
     few = image_scores(sampler_of(snapshot, data), data, by_hand(), tmp_path / "few", tmp_path / "cache")
     few.prepare(["kid"], 20, World())
@@ -160,6 +164,7 @@ run.evaluate(place / "snapshot.safetensors", place / "data", out, request)
 """
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_numbers_of_one(place, tmp_path, monkeypatch) -> None:
     with socket.socket() as free:
         free.bind(("localhost", 0))
@@ -189,6 +194,7 @@ def test_two_processes_give_the_numbers_of_one(place, tmp_path, monkeypatch) -> 
     assert rows[0] == rows[1]
 
 
+@pytest.mark.slow
 def test_the_report_is_one_page_that_needs_no_other_file(place, tmp_path) -> None:
     out = tmp_path / "out"
     main(command(place, out, "is", "--samples", "16"))
@@ -223,6 +229,7 @@ def test_the_picture_shows_real_and_generated_things_of_the_same_classes(snapsho
         assert (red < blue) == bool(label), k
 
 
+@pytest.mark.slow
 def test_real_images_need_no_depth(place, snapshot, data, tmp_path) -> None:
     from gp3d_core.evaluation.report.sheets import draw_samples
 
@@ -279,6 +286,7 @@ def test_wrong_commands_are_refused_in_one_line_before_anything_is_written(place
         assert not out.exists()
 
 
+@pytest.mark.slow
 def test_the_folder_of_another_evaluation_is_refused_and_stays(place, tmp_path, capsys) -> None:
     out = tmp_path / "out"
     assert main(command(place, out, "is", "--samples", "16")) == 0

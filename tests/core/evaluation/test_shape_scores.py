@@ -129,6 +129,7 @@ def test_halves_are_disjoint_and_equal(library):
         references([stranger], models, n=100, seed=0)
 
 
+@pytest.mark.slow
 def test_shapes_of_a_snapshot(model, library, weights, tmp_path, monkeypatch):
     scores = measure_shapes(
         model, library, pointnet=weights, n=8, seed=0, out=tmp_path, grid=24, level="auto"
@@ -191,6 +192,7 @@ def test_health_of_known_meshes():
     assert not mesh_health(Mesh(box.vertices.astype(np.float32), flipped.astype(np.int32))).watertight
 
 
+@pytest.mark.slow
 def test_meshes_like_the_library_score_like_it_and_others_do_not(library, weights, tmp_path):
     for label, record in enumerate(CLASSES):
         for k in range(3):
@@ -300,6 +302,7 @@ def test_spread_and_nearest_models(library):
     assert [each.distance for each in found] == [0.0, 0.0]
 
 
+@pytest.mark.slow
 def test_diversity_of_a_snapshot(model, library, truth, tmp_path):
     scores = measure_diversity(model, library, dataset=truth, n=4, seed=0, out=tmp_path, grid=16)
     assert [s.metric for s in scores] == ["diversity", "nearest_training"]
@@ -309,6 +312,7 @@ def test_diversity_of_a_snapshot(model, library, truth, tmp_path):
     assert all(score.facts["floor"] > 0 for score in scores)
 
 
+@pytest.mark.slow
 def test_diversity_looks_at_so_many_models_and_no_more(model, library, tmp_path, monkeypatch):
     read = []
     monkeypatch.setattr(
@@ -336,6 +340,7 @@ def test_scores_by_class_are_one_table():
     assert class_table(scores[2:]) == ""
 
 
+@pytest.mark.slow
 def test_the_command_measures_classes_and_ship_gives_them_badges(
     snapshot,  # noqa: F811
     library,

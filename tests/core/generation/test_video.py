@@ -130,6 +130,7 @@ def test_lonely_pixel_has_no_normal():
     assert surface_normals(torch.ones(1, 1, 5, 5), opacity, cameras).abs().max() == 0
 
 
+@pytest.mark.slow
 def test_stills_are_a_picture_per_object_and_kind(snapshot, tmp_path, capsys):
     out = tmp_path / "stills"
     more = ("--kind", "stills", "--out", out, "--depth", "--normals", "--resolution", 20)

@@ -81,6 +81,7 @@ def run(config: RunConfig, truth: Truth, path: Path, stop: Interruption | None =
     return state
 
 
+@pytest.mark.slow
 def test_grounding_learns_shape_colour_and_depth_of_views_it_never_saw(truth: Truth, tmp_path: Path) -> None:
     before = measure(build_ground_state(micro(), truth), truth)
     after = measure(run(micro(), truth, tmp_path / "run"), truth)
@@ -89,6 +90,7 @@ def test_grounding_learns_shape_colour_and_depth_of_views_it_never_saw(truth: Tr
     assert after["held_out/depth_error"] < 0.03
 
 
+@pytest.mark.slow
 def test_a_resumed_grounding_equals_one_that_never_stopped(truth: Truth, tmp_path: Path) -> None:
     config = micro("training.kimg=0.06", "grounding.point_share=0.4", "grounding.ray_share=0.3")
     whole = run(config, truth, tmp_path / "whole")
@@ -170,6 +172,7 @@ def test_prior_has_the_mean_and_covariance_of_the_latents_of_each_class() -> Non
     assert float((alone.latents(z[:9], torch.zeros(9, dtype=torch.long)) - directions[0]).abs().max()) < 0.01
 
 
+@pytest.mark.slow
 def test_fitted_mapping_gives_from_noise_what_latents_gave(truth: Truth) -> None:
     mapping = build_ground_state(micro("generator.w_dim=64"), truth).ema.mapping
     labels, chosen = torch.arange(200) % 2, torch.ones(500, dtype=torch.long)
@@ -189,6 +192,7 @@ def test_fitted_mapping_gives_from_noise_what_latents_gave(truth: Truth) -> None
     assert not any(p.requires_grad for p in mapping.parameters())
 
 
+@pytest.mark.slow
 def test_command_writes_a_snapshot_that_generates_and_does_not_start_anew(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

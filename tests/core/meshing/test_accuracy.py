@@ -137,6 +137,7 @@ def test_points_said_to_lie_on_a_solid_do(name):
     assert solid.distance(torch.from_numpy(solid.points)).abs().max() < 1e-6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("grid", GRIDS)
 @pytest.mark.parametrize("name", SOLIDS)
 def test_surfaces_are_closed_and_no_part_is_missing_or_added(name, grid):
@@ -144,6 +145,7 @@ def test_surfaces_are_closed_and_no_part_is_missing_or_added(name, grid):
     assert (report.watertight, report.components) == (True, SOLIDS[name].parts)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("quantity", ["area", "volume", "hausdorff"])
 @pytest.mark.parametrize("name", ["sphere", "torus"])
 def test_errors_of_smooth_surfaces_fall_with_the_square_of_the_step(name, quantity):

@@ -134,6 +134,7 @@ def _mesh(*arguments: object) -> int:
     return main(["mesh", *map(str, arguments), "--device", "cpu"])
 
 
+@pytest.mark.slow
 def test_a_recipe_makes_the_same_bytes_again(snapshot, tmp_path):  # noqa: F811
     first, again = tmp_path / "first", tmp_path / "again"
     spec = ["--class", "mushroom", "--seeds", "5", "--grid", "24", "--faces", "300", "--texture-size", "64"]
@@ -166,6 +167,7 @@ def test_a_recipe_makes_the_same_bytes_again(snapshot, tmp_path):  # noqa: F811
     assert not [path for path in first.iterdir() if path.name.startswith(".")]
 
 
+@pytest.mark.slow
 def test_a_recipe_of_another_snapshot_is_refused(snapshot, tmp_path, capsys):  # noqa: F811
     assert _mesh(snapshot, "--class", "mushroom", "--grid", "16", "--color", "none", "--out", tmp_path) == 0
     recipe = tmp_path / "mushroom-0000.recipe.json"
@@ -188,6 +190,7 @@ def test_a_recipe_of_another_snapshot_is_refused(snapshot, tmp_path, capsys):  #
     assert not out.exists()
 
 
+@pytest.mark.slow
 def test_a_moved_recipe_says_which_model_it_looked_for(snapshot, tmp_path, capsys):  # noqa: F811
     made = tmp_path / "made"
     assert _mesh(snapshot, "--class", "mushroom", "--grid", "16", "--color", "none", "--out", made) == 0
@@ -208,6 +211,7 @@ def test_a_moved_recipe_says_which_model_it_looked_for(snapshot, tmp_path, capsy
         assert _mesh(given, "--recipe", moved, "--out", tmp_path / "out") == 0
 
 
+@pytest.mark.slow
 def test_a_raw_level_is_reported_as_it_was_asked_for(snapshot, tmp_path, capsys):  # noqa: F811
     asked = ("--class", "mushroom", "--grid", "16", "--color", "none", "--out", tmp_path)
     assert _mesh(snapshot, *asked, "--level", "raw:900") == 2
@@ -255,6 +259,7 @@ def test_bad_mesh_options_are_one_line_and_leave_no_file(snapshot, tmp_path, cap
     assert _mesh("--out", out) == 2
 
 
+@pytest.mark.slow
 def test_what_was_never_seen_is_marked_in_the_files(snapshot, tmp_path):  # noqa: F811
     assert (
         _mesh(

@@ -132,6 +132,7 @@ def _sponge(x, y, z):
     return torch.sin(13 * x) + torch.sin(12 * y) + torch.sin(11 * z) + 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("budget", [6000, 3000])
 def test_sheets_that_decimation_glues_together_are_separated(budget):
     whole = _surface(_sponge, largest=None)
@@ -219,6 +220,7 @@ def test_auto_level_finds_the_object_in_fog(fog):
     assert mesh_report(found.mesh).volume == pytest.approx(4.19, rel=0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(5))
 def test_auto_level_is_neither_empty_nor_the_box_for_noise(seed):
     sigma = np.random.default_rng(seed).lognormal(2, 2, (24, 24, 24)).astype(np.float32)

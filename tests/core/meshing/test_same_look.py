@@ -172,6 +172,7 @@ def _centres(obj: dict) -> tuple[np.ndarray, np.ndarray]:
     return vertices[np.array(obj["faces"])].mean(axis=1), uv.reshape(-1, 3, 2).mean(axis=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TEXTURED)
 @pytest.mark.parametrize("reader", ["mesh", "model"])
 def test_open3d_shows_the_texture(in_open3d, name, reader):
@@ -204,6 +205,8 @@ def _in_gp3d_frame(name: str, obj: dict) -> dict:
     return obj if name.endswith(".ply") else obj | {"vertices": np.stack([x, z, -y], axis=1)}
 
 
+@pytest.mark.blender
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TEXTURED)
 def test_blender_shows_the_texture(in_blender, name):
     obj = _in_gp3d_frame(name, in_blender[name])
@@ -213,6 +216,8 @@ def test_blender_shows_the_texture(in_blender, name):
     assert (obj["shows"], space) == ("TEX_IMAGE", "sRGB")
 
 
+@pytest.mark.blender
+@pytest.mark.slow
 @pytest.mark.parametrize("name", COLORED)
 def test_blender_holds_the_vertex_colors_as_light(in_blender, name):
     obj = _in_gp3d_frame(name, in_blender[name])
@@ -221,6 +226,8 @@ def test_blender_holds_the_vertex_colors_as_light(in_blender, name):
     _check_look(points, _encoded(np.array(obj["light"])))
 
 
+@pytest.mark.blender
+@pytest.mark.slow
 def test_blender_shows_the_vertex_colors_of_a_glb_at_once_those_of_obj_and_ply_by_hand(in_blender):
     shows = {name: (in_blender[name]["material"], in_blender[name]["shows"]) for name in COLORED}
     assert shows["colored.glb"] == (True, "VERTEX_COLOR")

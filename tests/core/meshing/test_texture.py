@@ -239,6 +239,8 @@ def test_trimesh_sees_a_closed_egg_with_its_colors(egg, tmp_path: Path):
     assert np.allclose(loaded.extents, [0.8, 1.8, 1.4], atol=0.05)
 
 
+@pytest.mark.blender
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["textured.obj", "textured.glb"])
 def test_blender_sees_a_textured_egg_upright_with_its_front_at_minus_y(in_blender, name):
     egg = in_blender[name]
@@ -258,6 +260,8 @@ def test_blender_sees_a_textured_egg_upright_with_its_front_at_minus_y(in_blende
     assert egg["smooth"]
 
 
+@pytest.mark.blender
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["colored.obj", "colored.glb"])
 def test_blender_sees_the_same_vertex_colors_in_obj_and_glb(in_blender, name):
     egg = in_blender[name]
@@ -269,6 +273,8 @@ def test_blender_sees_the_same_vertex_colors_in_obj_and_glb(in_blender, name):
     assert (egg["roughness"], egg["metallic"]) == (pytest.approx(0.9), 0)
 
 
+@pytest.mark.blender
+@pytest.mark.slow
 def test_blender_gives_a_vertex_colored_obj_a_material_that_is_not_grey(in_blender):
     red, green, blue = in_blender["colored.obj"]["base"]
     assert blue > red > green, "the egg is mostly blue, with more red than green"

@@ -32,6 +32,7 @@ def some_images(count: int = 2, size: int = 224) -> torch.Tensor:
     )
 
 
+@pytest.mark.slow
 def test_squeezenet_sees_images_normalised_as_torchvision_does(tmp_path) -> None:
     path = squeezenet_weights(tmp_path / "weights.safetensors")
     network = open_network(features.SQUEEZENET, path, CPU)

@@ -63,6 +63,7 @@ def seen(backend: str) -> list[torch.Tensor]:
     return [view.images.detach(), view.opacity.detach(), *gradients.values()]
 
 
+@pytest.mark.slow
 def test_a_training_view_is_the_same_with_either_backend() -> None:
     pytest.importorskip("triton")
     for found, expected in zip(seen("triton"), seen("reference"), strict=True):

@@ -33,6 +33,7 @@ def halves() -> Tensor:
     return torch.cat([torch.ones(4, 2, 3, 3), torch.zeros(4, 2, 3, 3)])
 
 
+@pytest.mark.slow
 def test_contiguous_groups_hold_neighbours_and_strided_groups_do_not() -> None:
     contiguous, strided = (minibatch_std(halves(), 4, layout)[:, -1] for layout in ("contiguous", "strided"))
     torch.testing.assert_close(contiguous, torch.full((8, 3, 3), 1e-4))

@@ -37,6 +37,7 @@ def linear_planes(height: int, width: int) -> torch.Tensor:
     return torch.stack([x, y]).expand(1, 3, 2, height, width)
 
 
+@pytest.mark.slow
 def test_triplane_interpolates_linear_planes_exactly(close: Close) -> None:
     points = uniform(1, 200, 3, low=-1, high=1)
     x, y, z = points.unbind(-1)

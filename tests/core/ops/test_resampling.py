@@ -39,6 +39,7 @@ def assert_near(found: torch.Tensor, expected: torch.Tensor, bound: float) -> No
     assert (found.float() - expected.float()).abs().max() <= bound * expected.float().abs().max()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("layout", "dtype"),
     [
@@ -58,12 +59,14 @@ def test_resampling_equals_convolution_with_the_filter(way, layout, dtype):
     assert_near(found, expected, BOUNDS[dtype])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 def test_resampling_of_many_blocks_of_a_strided_image(way):
     x = normal(1, 2, 80, 44, seed=1)[..., ::2]
     assert_near(WAYS[way](x, "triton"), WAYS[way](x, "reference"), 1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 def test_resampling_can_be_differentiated_twice(way):
     """First and second derivatives of a nonlinear function of the result, as R1 takes them."""
@@ -77,6 +80,7 @@ def test_resampling_can_be_differentiated_twice(way):
         assert_near(found, expected, 1e-5)
 
 
+@pytest.mark.slow
 def test_upsampling_adds_what_comes_on_top():
     results = []
     for backend in ("reference", "triton"):
@@ -131,6 +135,7 @@ def compare_finish(size, filtered, noise, dtype):
         assert_near(a, b, loose * BOUNDS[dtype])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("filtered", [False, True])
 @pytest.mark.parametrize(
     ("size", "noise"), [((1, 1), "own"), ((7, 5), "none"), ((7, 5), "shared"), ((7, 5), "own")]
@@ -143,6 +148,7 @@ def test_finish_sums_over_several_blocks():
     compare_finish((41, 33), False, "own", torch.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("filtered", [False, True])
 def test_finish_in_half_precision(filtered, dtype):
@@ -181,6 +187,7 @@ for kernel, types, constants in (
 """
 
 
+@pytest.mark.slow
 def test_kernels_compile_for_a_card_that_is_not_there(tmp_path):
     """The interpreter is plain Python and lets through what the compiler does not know."""
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}

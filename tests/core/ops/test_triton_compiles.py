@@ -59,6 +59,7 @@ for kernel, others in (
 """
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)  # some 15 seconds of a core that nobody else uses
 def test_every_kernel_compiles_for_a_gpu(tmp_path: Path) -> None:
     surroundings = {**os.environ, "TRITON_CACHE_DIR": str(tmp_path)}

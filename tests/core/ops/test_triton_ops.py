@@ -74,6 +74,7 @@ def decoding(body: Callable, bounded: bool, **options: str) -> Callable[..., Ten
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("batch", "count", "channels", "width", "size", "bounded", "dtype"),
     [
@@ -121,6 +122,7 @@ def test_nan_coordinates_give_nan() -> None:
     assert raw.isnan().flatten().tolist() == [True, False]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", ["channels last", "strided", "expanded"])
 def test_planes_of_any_layout_give_the_same(layout: str) -> None:
     planes = normal(2, 24, 6, 6, seed=9)

@@ -109,6 +109,7 @@ def assert_same(leaves: list[torch.Tensor], config: RenderConfig, *, bound: floa
         assert errors[0] <= limit * size + 2 * errors[1], f"{name}: {errors} of {size:.1e}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("shape", "steps", "settings", "options"),
     [
@@ -128,6 +129,7 @@ def test_fused_rendering_equals_the_plain_one(
     assert_same(leaves_of(*shape), config, **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_planes_in_half_precision_are_read_as_they_are(dtype: torch.dtype) -> None:
     config = replace(OBJECT, coarse_steps=64, fine_steps=64)
@@ -145,6 +147,7 @@ def test_rays_beside_the_box_are_empty() -> None:
     assert all(gradient.abs().max() == 0 for gradient in gradients)
 
 
+@pytest.mark.slow
 def test_given_numbers_are_used_and_distances_increase() -> None:
     config = replace(OBJECT, coarse_steps=6, fine_steps=5)
     numbers = {"u_coarse": normal(1, 4, 6, seed=30).sigmoid(), "u_fine": normal(1, 4, 5, seed=31).sigmoid()}

@@ -182,6 +182,7 @@ def test_rendering_matches_with_gradients(case03: Case, close: Close, prefix: st
         close(leaves[name].grad, expected, gradient)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", ["jitter", "det_noinf_lastback"])
 def test_fused_rendering_matches_with_gradients(case03: Case, close: Close, variant: str) -> None:
     pytest.importorskip("triton")

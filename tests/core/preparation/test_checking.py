@@ -171,6 +171,7 @@ def test_missing_features_and_data_are_one_line(folder, capsys):
     assert capsys.readouterr().err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_statistics_are_those_of_the_pixels(folder):
     write_statistics(folder, folder.parent / "stats")
     facts = json.loads((folder.parent / "stats/stats.json").read_text())
@@ -191,6 +192,7 @@ def test_statistics_are_those_of_the_pixels(folder):
     assert facts["with_depth"] == 8
 
 
+@pytest.mark.slow
 def test_statistics_draw_what_there_is(folder, capsys):
     edit(folder, lambda h: h.update(camera_angles=[[n, [0.1, 1.5, 0]] for n in Dataset(folder).names]))
     for path in folder.rglob("ball0[0-3]*_depth.png"):

@@ -114,6 +114,7 @@ def test_stretch_ignores_scale_and_shift_and_refuses_what_is_not_finite() -> Non
         stretch(np.array([[1.0, np.inf]]), "a/b.png")
 
 
+@pytest.mark.slow
 def test_maps_are_those_of_transformers_own_pipeline(photos: Path, model: Path) -> None:
     from transformers import pipeline
 

@@ -96,6 +96,7 @@ def test_pixels_are_the_middle_square_of_the_photo(photos, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_number_of_workers_changes_no_byte(photos, tmp_path):
     pack(Source(photos), tmp_path / "out", SETTINGS, workers=2)
     assert content(tmp_path / "out") == fresh(photos)

@@ -41,6 +41,7 @@ def with_prior(prior: Prior) -> CameraConfig:
     return replace(CAMERAS["uniform"], yaw=prior)
 
 
+@pytest.mark.slow
 def test_spherical_axes_are_where_the_conventions_say(close: Close) -> None:
     yaw = torch.tensor([0.0, math.pi / 2, math.pi, 0.0], dtype=torch.float64)
     pitch = torch.tensor([math.pi / 2, math.pi / 2, math.pi / 2, 0.0], dtype=torch.float64)

@@ -105,6 +105,7 @@ def test_block_values_are_the_grids():
     assert np.allclose(blocks.slab(1, 3), raw[4:13], atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("grid", [24, 33, 54])
 @pytest.mark.parametrize("share", [0.002, 0.5, 0.97])
 def test_coarse_to_fine_gives_the_full_grids_surface_triangle_by_triangle(grid, share):
@@ -132,6 +133,7 @@ def test_most_blocks_are_never_evaluated(monkeypatch):
     assert 0 < sum(asked) < 0.1 * 33**3
 
 
+@pytest.mark.slow
 def test_a_speck_of_one_sample_is_found():
     specks = [((0.1016, -0.2031, 0.3047), (0.006,) * 3), ((0.0, 0.0, 0.0), (0.2,) * 3)]
     found = extract_mesh(
@@ -164,6 +166,7 @@ def test_a_cut_is_flat_and_closed():
     assert np.allclose(mesh.normals[cap], [1, 0, 0], atol=0.05)
 
 
+@pytest.mark.slow
 def test_ellipsoid_converges_to_its_volume_with_the_square_of_the_voxel():
     field = quadric_field((((0.05, 0, -0.05), (0.4, 0.3, 0.2)),), resolution=512)
     volume = 4 / 3 * np.pi * 0.4 * 0.3 * 0.2 * 0.75**1.5

@@ -16,6 +16,7 @@ from tests.support.micro import (
 )
 
 
+@pytest.mark.slow
 def test_run_folder_holds_what_it_should(tmp_path):
     dataset = micro_data(tmp_path / "data")
     run(tmp_path / "run", dataset, micro_config(*CAMERA_GENERATOR))
@@ -38,6 +39,7 @@ def test_run_folder_holds_what_it_should(tmp_path):
     assert load_snapshot(folder / "snapshots/snapshot-000000.02.safetensors").nimg == 24
 
 
+@pytest.mark.slow
 def test_folder_of_another_run_is_refused_and_untouched(tmp_path):
     dataset, folder = micro_data(tmp_path / "data"), tmp_path / "run"
     run(folder, dataset, micro_config())
@@ -64,6 +66,7 @@ def test_second_process_in_a_run_folder_is_refused(tmp_path):
         RunFolder(tmp_path / "run").claim(micro_config(), dataset.fingerprint)
 
 
+@pytest.mark.slow
 def test_run_that_learnt_nothing_may_be_started_otherwise(tmp_path):
     dataset, folder = micro_data(tmp_path / "data"), tmp_path / "run"
     run(folder, dataset, micro_config(), StopAfter(0))  # leaves the checkpoint of the start
@@ -71,6 +74,7 @@ def test_run_that_learnt_nothing_may_be_started_otherwise(tmp_path):
     assert state.config.training.batch == 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", [b"", b"\xff\xfe\x00", b"[1]"])
 @pytest.mark.parametrize("name", ["config.json", "data.json"])
 def test_damaged_records_are_one_clear_line(tmp_path, name, damage):

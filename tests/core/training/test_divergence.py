@@ -41,6 +41,7 @@ def poison_once(monkeypatch, at_nimg, value):
     monkeypatch.setattr(training, "mean_log", mean_log)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "value",
     [{"loss/generator": torch.tensor(math.nan)}, {"scores/largest": torch.tensor(SCORE_LIMIT * 2)}],
@@ -55,6 +56,7 @@ def test_divergence_rolls_back_to_the_last_checkpoint_and_goes_on(tmp_path, monk
     assert all(torch.isfinite(value).all() for value in weights_of(state).values())
 
 
+@pytest.mark.slow
 def test_every_rollback_is_noted_and_what_it_took_back_is_gone(tmp_path, monkeypatch):
     """The second rollback goes to the checkpoint before; snapshots from beyond it vanish, events stay."""
     from gp3d_core.training import gan as training

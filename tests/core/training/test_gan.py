@@ -27,6 +27,7 @@ from tests.support.micro import (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("looks", [1, 3, 4])
 def test_resumed_run_equals_one_that_never_stopped(tmp_path, looks):
     dataset, config = micro_data(tmp_path / "data"), micro_config(*CAMERA_GENERATOR)
@@ -106,6 +107,7 @@ with world("cpu") as here:
 """
 
 
+@pytest.mark.slow
 def test_two_processes_take_the_steps_of_one_with_all_the_micro_batches(tmp_path):
     micro_data(tmp_path / "data")
     (tmp_path / "job.py").write_text(TWO_PROCESSES)
@@ -188,6 +190,7 @@ def test_crossed_counts_multiples_of_the_interval():
     assert hits == [12, 20, 32, 40]
 
 
+@pytest.mark.slow
 def test_training_learns_that_the_background_is_white(tmp_path):
     """After 60 steps the corners of generated views, which show nothing, are bright and the middle is not empty."""
     dataset = micro_data(tmp_path / "data")

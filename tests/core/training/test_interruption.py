@@ -29,6 +29,7 @@ def command_line(tmp_path, *more):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signal_saves_and_leaves_cleanly(tmp_path, number):
     micro_data(tmp_path / "data")
@@ -45,6 +46,7 @@ def test_signal_saves_and_leaves_cleanly(tmp_path, number):
     assert json.loads((tmp_path / "run/status.json").read_text())["phase"] == "interrupted"
 
 
+@pytest.mark.slow
 def test_killed_run_resumes_from_a_whole_checkpoint(tmp_path):
     micro_data(tmp_path / "data")
     process = subprocess.Popen(
@@ -72,6 +74,7 @@ def test_killed_run_resumes_from_a_whole_checkpoint(tmp_path):
     assert not list((tmp_path / "run").rglob(".*.tmp*"))
 
 
+@pytest.mark.slow
 def test_full_disk_stops_with_one_line_and_leaves_the_last_good_state(tmp_path):
     """A limit on the size of files stands for the disk: the second checkpoint, which holds moments, does not fit."""
     micro_data(tmp_path / "data")

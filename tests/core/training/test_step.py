@@ -141,6 +141,7 @@ def poison(monkeypatch, at_nimg):
     monkeypatch.setattr(training, "send_log", send)
 
 
+@pytest.mark.slow
 def test_trouble_seen_a_step_late_leads_to_the_same_run(tmp_path, monkeypatch):
     """Trouble at 12 images is seen after 16 in a run on its own, at once in one that is stopped there."""
     dataset = micro_data(tmp_path / "data")

@@ -88,6 +88,7 @@ def test_generator_waits_until_the_discriminator_has_caught_up(before, data, tmp
     assert "loss/discriminator" in rows[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("looks", [2, 5])
 def test_resumed_run_equals_one_that_never_stopped(before, data, tmp_path, looks):
     _, path = before
@@ -101,6 +102,7 @@ def test_resumed_run_equals_one_that_never_stopped(before, data, tmp_path, looks
     assert_same(moments_of(resumed), moments_of(whole))
 
 
+@pytest.mark.slow
 def test_run_remembers_what_it_began_with(before, data, tmp_path):
     _, path = before
     config = micro_config("training.kimg=0.008")

@@ -208,6 +208,7 @@ def outcomes() -> dict[str, Tensor]:
     return {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_every_option_resumes_exactly_and_takes_effect(
     variant: str, tmp_path: Path, dataset: Dataset, featured: Dataset, outcomes: dict, monkeypatch

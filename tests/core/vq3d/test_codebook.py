@@ -64,6 +64,7 @@ def test_start_takes_codes_from_the_data_once():
     assert torch.equal(codebook.codes, started)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("few", [1, 100])
 def test_dead_codes_rise_and_the_living_stay(few):
     codebook, x = book(), 0.5 * tokens(2, few, 4, seed=3) + torch.tensor([1.5, 0.0, 0.0, 0.0])

@@ -89,6 +89,7 @@ def odd_pictures(folder: Path) -> list[Path]:
     return sorted(folder.iterdir())
 
 
+@pytest.mark.slow
 def test_pictures_of_any_size_and_mode_become_scenes(session, tmp_path, capsys):
     pictures = odd_pictures(tmp_path / "odd")
     out = tmp_path / "scenes"
@@ -283,6 +284,7 @@ def test_evaluation_writes_a_report_and_goes_on(session, tmp_path, capsys):
     assert "gp3d evaluate" not in refused(capsys, *command, "--images", 3)
 
 
+@pytest.mark.slow
 def test_depth_losses_are_compared(session, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(ablation, "_SHOWN", 16)
     monkeypatch.setattr(ablation, "_FRAMES", 3)

@@ -52,6 +52,7 @@ class Halves:
         return torch.cat([part.mean(dim=(2, 3)) for part in parts], dim=1).double(), None
 
 
+@pytest.mark.slow
 def test_frechet_distances_are_of_the_cameras_that_they_name(held, tokenizer):
     numbers = list(range(len(held)))
     scores = frechet_scores(Subject(tokenizer, None, held, numbers, "all"), Halves(), 0)

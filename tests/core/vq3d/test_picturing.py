@@ -142,6 +142,7 @@ def scene_of(monkeypatch, objects, pivot=1.0):
 PLAIN = SceneMeshOptions(grid=64, level=100.0, color="none")
 
 
+@pytest.mark.slow
 def test_the_backdrop_is_cut_off_between_it_and_the_subject(monkeypatch):
     scene = scene_of(monkeypatch, [((0.0, 0.0, 0.0), 0.3)])
     mesh, facts = mesh_of(scene, PLAIN)

@@ -177,6 +177,7 @@ def toy_language(count=256):
     return Tokens(codes[:, None].expand(-1, 2, -1).to(torch.uint16), labels)
 
 
+@pytest.mark.slow
 def test_the_prior_learns_more_than_how_frequent_codes_are():
     config = resolve(
         "tiny32", ["prior.layers=1", "prior.width=48", "prior.batch=32", "prior.kimg=3.2", "prior.lr=5e-3"]

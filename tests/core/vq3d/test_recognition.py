@@ -34,6 +34,7 @@ def toys(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_namer_knows_the_hues_of_balls_and_nothing_of_noise(toys):
     namer = Namer(Dataset(toys / "learnt"), seed=0, device=CPU, steps=80)
     held = Dataset(toys / "held")
@@ -44,6 +45,7 @@ def test_namer_knows_the_hues_of_balls_and_nothing_of_noise(toys):
     assert namer.share(torch.rand(36, 3, 32, 32), names) < 0.5
 
 
+@pytest.mark.slow
 def test_scores_tell_real_pictures_from_an_untrained_model(toys, tmp_path, monkeypatch):
     monkeypatch.setattr(
         recognition,

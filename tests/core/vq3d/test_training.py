@@ -74,6 +74,7 @@ def run(folder, data, interruption=None, *more):
     return train_tokenizer(config, dataset, run_folder, CPU, interruption or Interruption())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("looks", [1, 3, 5])
 def test_resumed_run_equals_one_that_never_stopped(tmp_path, data, looks):
     whole = run(tmp_path / "whole", data)
@@ -86,6 +87,7 @@ def test_resumed_run_equals_one_that_never_stopped(tmp_path, data, looks):
     assert_same(resumed.ema.state_dict(), whole.ema.state_dict())
 
 
+@pytest.mark.slow
 def test_resumed_run_draws_the_same_true_views_and_windows(tmp_path, data):
     more = (
         "loss.view=1",
@@ -123,6 +125,7 @@ def test_codes_start_from_the_data_and_are_revived_in_the_first_part():
     assert [count > 0 for count in revived] == [False, True, False, True, False, False]
 
 
+@pytest.mark.slow
 def test_averaged_weights_follow_by_their_half_life_and_are_what_a_run_leaves(tmp_path, data):
     pictures = Pictures(torch.rand(4, 3, 16, 16), torch.rand(4, 16, 16))
     state = build_tokenizer_state(resolve("tiny32", SMALL), [], CPU)
@@ -138,6 +141,7 @@ def test_averaged_weights_follow_by_their_half_life_and_are_what_a_run_leaves(tm
     assert not torch.equal(left["codebook.codes"], state.tokenizer.codebook.codes)
 
 
+@pytest.mark.slow
 def test_divergence_goes_back_to_the_last_checkpoint_and_gives_up_in_the_end(tmp_path, data, monkeypatch):
     original, broken = training.mean_log, []
 
@@ -173,6 +177,7 @@ def learn(mode, pictures, steps=80):
     return before, measure(state.ema, pictures.images, pictures.target), losses
 
 
+@pytest.mark.slow
 def test_it_learns_and_pointwise_depth_makes_rays_thin(data):
     dataset, config = Dataset(data), resolve("tiny32")
     numbers = list(range(40))
@@ -280,6 +285,7 @@ def test_learning_rate_rises_and_falls():
     assert rates == pytest.approx([0.0, 0.5 * 0.9969, 0.9878, 0.5], abs=1e-3)
 
 
+@pytest.mark.slow
 def test_run_leaves_a_snapshot_that_reconstructs_and_moves(tmp_path, data):
     ending = start_tokenizer_training(resolve("tiny32", MICRO), data, tmp_path / "run", device="cpu")
     assert (ending.exit_code, ending.said) == (0, "done at 24 of 24 images")
@@ -296,6 +302,7 @@ def test_run_leaves_a_snapshot_that_reconstructs_and_moves(tmp_path, data):
     assert json.loads((tmp_path / "run/status.json").read_text())["phase"] == "done"
 
 
+@pytest.mark.slow
 def test_run_folder_of_another_run_is_refused(tmp_path, data):
     run(tmp_path / "run", data)
     with pytest.raises(RunError, match=r"depth.mode = point, asked for is accum"):

@@ -25,6 +25,8 @@ from tests.support.serving import (
     until,
 )
 
+pytestmark = pytest.mark.slow
+
 
 def runs_in(events):
     """The ids of the jobs that were started, in order; no two of them at a time, and no other is heard of."""

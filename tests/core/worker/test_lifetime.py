@@ -29,6 +29,8 @@ from tests.support.serving import (
     until,
 )
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_worker_without_a_model_waits_for_one_and_shuts_down_in_order(start, snapshot, tmp_path):
     client = start(tmp_path / "missing.safetensors")

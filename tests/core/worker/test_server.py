@@ -31,6 +31,8 @@ from tests.support.serving import (
     until,
 )
 
+pytestmark = pytest.mark.slow
+
 
 def test_hello_comes_at_once_then_progress_then_ready(shared, snapshot):
     first = shared.events[: shared.events.index(shared.wait("ready")) + 1]

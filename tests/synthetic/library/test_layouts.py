@@ -161,6 +161,8 @@ def second_version(tmp_path_factory: pytest.TempPathFactory) -> Seen:
     return render(root, "--yaw", -0.25, 0, "--pitch", 1.3, 0, "--max-faces", 2000, "--normals")
 
 
+@pytest.mark.blender
+@pytest.mark.slow
 def test_quirks_of_the_second_version_do_not_change_the_picture(second_version: Seen) -> None:
     for identifier in ("lines", "glass", "flat"):
         assert_upright_and_facing(second_version, f"02808440/{identifier}", 1 / DIAGONAL)
@@ -171,6 +173,8 @@ def test_quirks_of_the_second_version_do_not_change_the_picture(second_version: 
         np.testing.assert_array_equal(other["mask"], geometry["mask"])
 
 
+@pytest.mark.blender
+@pytest.mark.slow
 def test_textures_beside_the_models_folder_are_seen(second_version: Seen) -> None:
     record, image, _ = second_version.of("02808440/textured")
     point = (np.array([[0, 0, 0.31]]) - centre()) / DIAGONAL
@@ -179,6 +183,8 @@ def test_textures_beside_the_models_folder_are_seen(second_version: Seen) -> Non
     assert red < 90 < min(green, blue)
 
 
+@pytest.mark.blender
+@pytest.mark.slow
 def test_models_that_cannot_be_trusted_fail_with_their_reason(second_version: Seen) -> None:
     reasons = {key.rpartition("/")[2]: why for key, why in second_version.failures.items()}
     assert reasons.pop("untextured") == "its texture texture7.jpg is missing from the model's folder"
@@ -189,6 +195,8 @@ def test_models_that_cannot_be_trusted_fail_with_their_reason(second_version: Se
     assert [json.loads(line)["model"] for line in lines] == sorted(second_version.failures)
 
 
+@pytest.mark.blender
+@pytest.mark.slow
 def test_classes_are_known_without_a_taxonomy(second_version: Seen) -> None:
     assert second_version.classes["n02808440"] == {
         "label": 0,
@@ -215,16 +223,22 @@ def assert_normals_are_those_of_the_boxes(seen: Seen, key: str) -> None:
         assert np.abs(values[:, None] - allowed).min(axis=1).max() < 1e-4
 
 
+@pytest.mark.blender
+@pytest.mark.slow
 def test_normals_are_those_of_the_boxes(second_version: Seen, others: tuple[Seen, Seen]) -> None:
     assert_normals_are_those_of_the_boxes(second_version, "02808440/lines")
     assert_normals_are_those_of_the_boxes(others[0], "03797390/mine")  # turned otherwise
 
 
+@pytest.mark.blender
+@pytest.mark.slow
 def test_looking_for_normals_leaves_the_next_picture_alone(others: tuple[Seen, Seen]) -> None:
     first, second = (others[0].folder / f"n03797390/mine_00{view}.png" for view in (0, 1))
     assert first.read_bytes() == second.read_bytes()  # from the same place
 
 
+@pytest.mark.blender
+@pytest.mark.slow
 def test_manifest_knows_the_sources(second_version: Seen) -> None:
     entry = second_version.manifest["02808440/textured"]
     assert set(entry["sha256"]) == {
@@ -236,6 +250,8 @@ def test_manifest_knows_the_sources(second_version: Seen) -> None:
     np.testing.assert_allclose(entry["to_world"], np.diag([-1.0, 1, -1, 1]))
 
 
+@pytest.mark.blender
+@pytest.mark.slow
 def test_training_reads_the_data_set_back(second_version: Seen) -> None:
     program = (
         "import sys; from gp3d_core.datasets.dataset import Dataset; data = Dataset(sys.argv[1]);"
@@ -294,16 +310,22 @@ def others(tmp_path_factory: pytest.TempPathFactory) -> tuple[Seen, Seen]:
     return seen, render(plain, "--yaw", -0.25, 0, "--pitch", 1.3, 0)
 
 
+@pytest.mark.blender
+@pytest.mark.slow
 def test_first_version_is_turned_and_scaled(others: tuple[Seen, Seen]) -> None:
     assert_upright_and_facing(others[0], "03797390/mine", 1 / DIAGONAL)
     assert others[0].failures == {"03797390/gone": "model.obj is missing"}
 
 
+@pytest.mark.blender
+@pytest.mark.slow
 @pytest.mark.parametrize("key", ["building blocks/a", "n03063599/thing", "n03063599/b"])
 def test_plain_files_of_all_formats_are_turned_and_scaled(others: tuple[Seen, Seen], key: str) -> None:
     assert_upright_and_facing(others[1], key, 1 / DIAGONAL)
 
 
+@pytest.mark.blender
+@pytest.mark.slow
 def test_matrix_of_the_manifest_takes_files_to_the_world(others: tuple[Seen, Seen]) -> None:
     corner = {
         "building blocks/a": np.array([-0.31, 0.31, 0.31]) * 37 + np.array([5, 6, 7]),
@@ -316,6 +338,8 @@ def test_matrix_of_the_manifest_takes_files_to_the_world(others: tuple[Seen, See
         )
 
 
+@pytest.mark.blender
+@pytest.mark.slow
 def test_points_stand_where_the_renders_do(second_version: Seen, others: tuple[Seen, Seen]) -> None:
     """The way from file to world that needs no Blender is the one that Blender's importer led to."""
     compared = 0
@@ -329,6 +353,8 @@ def test_points_stand_where_the_renders_do(second_version: Seen, others: tuple[S
     assert compared == 8
 
 
+@pytest.mark.blender
+@pytest.mark.slow
 def test_plain_classes_take_their_folders_name(others: tuple[Seen, Seen]) -> None:
     assert set(others[1].classes) == {"building_blocks", "n03063599"}
     assert others[1].classes["building_blocks"]["name"] == "building blocks"

@@ -155,6 +155,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.mark.slow
 def test_library_has_the_layout_of_shapenet(library: Path) -> None:
     classes = json.loads((library / "classes.json").read_text(encoding="utf-8"))
     taxonomy = {
@@ -179,6 +180,7 @@ def test_library_has_the_layout_of_shapenet(library: Path) -> None:
         assert {"min", "max", "centroid", "id", "numVertices"} == set(facts)
 
 
+@pytest.mark.slow
 def test_library_files_hold_closed_normalised_parts(library: Path) -> None:
     for family in FAMILIES:
         path = library / family.folder / model_id(family, 0, 0) / "models" / "model_normalized.obj"
@@ -192,6 +194,7 @@ def test_library_files_hold_closed_normalised_parts(library: Path) -> None:
         assert np.linalg.norm(np.ptp(points, axis=0)) == pytest.approx(1, abs=3e-6)
 
 
+@pytest.mark.slow
 def test_library_files_open_in_another_reader(library: Path) -> None:
     for family in FAMILIES[::8]:
         path = library / family.folder / model_id(family, 0, 0) / "models" / "model_normalized.obj"
@@ -226,6 +229,7 @@ def test_library_writes_colours_as_linear_light(tmp_path: Path) -> None:
     assert float(red.split("Kd ")[1].split()[0]) == pytest.approx(((value + 0.055) / 1.055) ** 2.4, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_library_is_the_same_byte_for_byte_in_another_process(library: Path, tmp_path: Path) -> None:
     names = ",".join(family.name for family in FAMILIES)
     command = [

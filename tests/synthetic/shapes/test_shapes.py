@@ -54,6 +54,7 @@ def failing(check: Callable[[Family], None]) -> dict[str, str]:
     return found
 
 
+@pytest.mark.slow
 def test_families_have_closed_outward_parts() -> None:
     def check(family: Family) -> None:
         for model in models(family.name):
@@ -69,6 +70,7 @@ def test_families_have_closed_outward_parts() -> None:
     assert not failing(check)
 
 
+@pytest.mark.slow
 def test_families_show_only_front_faces_from_outside() -> None:
     def check(family: Family) -> None:
         rng = np.random.default_rng(0)
@@ -116,6 +118,7 @@ def test_families_are_plausibly_proportioned() -> None:
     assert not failing(check)
 
 
+@pytest.mark.slow
 def test_families_write_every_choice_down_once() -> None:
     class Once(dict):
         def __setitem__(self, key, value) -> None:

@@ -78,6 +78,8 @@ def start(models: Path, out: Path, *options: object) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.blender
+@pytest.mark.slow
 def test_shards_side_by_side_make_the_same_data_set(
     models: Path, reference: dict[str, bytes], tmp_path: Path
 ) -> None:
@@ -95,6 +97,8 @@ def children_of(process: int) -> list[int]:
     return [int(number) for number in listing.stdout.split()]
 
 
+@pytest.mark.blender
+@pytest.mark.slow
 def test_killed_run_is_continued_without_redoing_or_losing_a_view(
     models: Path, reference: dict[str, bytes], tmp_path: Path
 ) -> None:
@@ -121,6 +125,8 @@ def test_killed_run_is_continued_without_redoing_or_losing_a_view(
     assert_same(out, reference)
 
 
+@pytest.mark.blender
+@pytest.mark.slow
 def test_blender_killed_in_mid_run_loses_nothing(
     models: Path, reference: dict[str, bytes], tmp_path: Path
 ) -> None:
@@ -135,6 +141,8 @@ def test_blender_killed_in_mid_run_loses_nothing(
     assert_same(out, reference)
 
 
+@pytest.mark.blender
+@pytest.mark.slow
 def test_failed_models_are_left_alone_until_asked_for(
     models: Path, reference: dict[str, bytes], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -209,6 +217,8 @@ class Future(tuple):  # type: ignore[type-arg]
     __hash__ = object.__hash__
 
 
+@pytest.mark.blender
+@pytest.mark.slow
 def test_cluster_engine_makes_the_same_data_set_through_its_interface(
     models: Path, reference: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -227,6 +237,8 @@ def test_cluster_engine_makes_the_same_data_set_through_its_interface(
     assert_same(tmp_path / "out", reference)
 
 
+@pytest.mark.blender
+@pytest.mark.slow
 @pytest.mark.skipif(
     importlib.util.find_spec("ray") is None, reason="Ray, the extra [cluster], is not installed"
 )
@@ -249,6 +261,8 @@ def test_ray_makes_the_same_data_set(models: Path, reference: dict[str, bytes], 
     assert_same(tmp_path / "out", reference)
 
 
+@pytest.mark.blender
+@pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("ray") is not None, reason="Ray is installed")
 def test_missing_ray_is_one_line(models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(models), str(tmp_path / "out"), "--engine", "ray"]) == 2
