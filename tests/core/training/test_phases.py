@@ -228,7 +228,7 @@ def test_augmentation_comes_after_the_blur_and_only_with_a_probability(monkeypat
     assert calls == []
     when = context(augmentation=0.3)
     play(config, when, judge, pictures, batch())
-    assert calls == [(0.3, when.stream)] * 4
+    assert calls == [(0.3, when.rng)] * 4
     for spared, augmented in zip(judge.images[:4], judge.images[4:], strict=True):
         torch.testing.assert_close(augmented, -spared)
 
@@ -372,7 +372,7 @@ def test_generator_is_told_where_in_the_run_it_is() -> None:
     latents = latents_of(config)
     generator_phase(pictures, Quadratic(), latents, config, when)
     discriminator_phase(pictures, Quadratic(), latents, batch(), config, when)
-    told = {"patches": latents.patches, "nimg": 1234, "generator": when.stream}
+    told = {"patches": latents.patches, "nimg": 1234, "generator": when.rng}
     for call, moves in zip(pictures.calls, (False, True), strict=True):
         assert call == told | {"update_average": moves}
 
