@@ -132,10 +132,11 @@ class GP3DSettings(bpy.types.PropertyGroup):
     )
     truncation: FloatProperty(
         name="Variety",
-        description="0 gives the most typical object of the class, 1 everything the model can do",
+        description="0 gives the most typical object of the class, 1 everything the model can do, more exaggerates",
         default=0.7,
         min=0.0,
-        max=1.0,
+        soft_max=1.0,
+        max=2.0,
         subtype="FACTOR",
         precision=2,
     )
@@ -152,6 +153,7 @@ class GP3DSettings(bpy.types.PropertyGroup):
         description="Triangles to stay below; 0 keeps all",
         default=30000,
         min=0,
+        max=10**8,
         soft_max=300000,
     )
     crop: FloatProperty(
@@ -171,8 +173,7 @@ class GP3DSettings(bpy.types.PropertyGroup):
     )
     keep_largest: BoolProperty(
         name="One Piece",
-        description="Keep only the largest piece; of a picture all but specks stay",
-        default=True,
+        description="Keep only the largest piece of an object. Otherwise, and of a picture, all but specks stay",
     )
     smooth: BoolProperty(name="Smooth", description="Interpolate normals over the faces", default=True)
 

@@ -15,8 +15,9 @@ GRIDS = {"DRAFT": 64, "STANDARD": 128, "HIGH": 256}  # points along an edge
 MOST_OBJECTS = 500
 _PREVIEW_PIXELS = 256  # of an asset's picture
 _GAP = 1.25  # distance of neighbours in units of their size
-_FINEST_GRID, _LARGEST_TEXTURE = 512, 8192
-_FEWEST_FACES = 4
+# As far as the engine goes
+_FINEST_GRID, _LARGEST_TEXTURE = 2048, 8192
+_FEWEST_FACES, _MOST_FACES = 4, 10**8
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def surface_request(choices: Choices) -> JsonObject:
         "faces": max(_FEWEST_FACES, choices.faces) if choices.faces else 0,
         "color": choices.color,
         "texture_size": int(choices.texture_size),
-        "keep": 1 if choices.keep_largest else 0,
+        "keep": 1 if choices.keep_largest else "auto",
         "crop_depth": None if choices.depth_cut >= 1 else round(choices.depth_cut, 4),
         "formats": ["npz"],
     }
@@ -112,7 +113,7 @@ def finer(request: Mapping[str, object]) -> JsonObject:
     return {
         **request,
         "grid": min(_FINEST_GRID, 2 * grid),
-        "faces": 2 * integer(request["faces"]),
+        "faces": min(_MOST_FACES, 2 * integer(request["faces"])),
         "texture_size": min(_LARGEST_TEXTURE, 2 * integer(request["texture_size"])),
     }
 

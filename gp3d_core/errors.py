@@ -1,9 +1,24 @@
-"""The one family of errors that a user can cause and mend."""
+"""The one family of errors that a user can cause and mend, and how their messages name parameters.
+
+A message names a parameter as Python does, in backticks: "`level`: expected a density above 0", and a setting of a
+configuration by its path, "`training.batch`". That is what Python users read. Borders say the names of their own with
+`spell`: the command line "--level", the add-on the label of the control.
+"""
 
 from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+_PARAMETER = re.compile(r"`([a-z][a-z0-9_]*(?:\.[a-z0-9_]+)*)`")
 
 
 class GP3DError(ValueError):
     """Bad input. The message is one line: what was expected, what was found, what to do."""
 
     exit_code = 2
+
+
+def spell(message: str, name_of: Callable[[str], str]) -> str:
+    """`message` with every parameter that it names in backticks called as `name_of` calls it."""
+    return _PARAMETER.sub(lambda found: name_of(found[1]), message)

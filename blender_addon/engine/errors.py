@@ -34,6 +34,21 @@ _OF_PICTURES = {
     "E_BAD_WEIGHTS": "CHOOSE_VQ3D",
     "E_EMPTY_MESH": "COPY_DIAGNOSTICS",
 }
+# What the panels call the parameters that messages of the engine name in backticks
+_LABELS = {
+    "class": "Class",
+    "color": "Colour",
+    "crop_depth": "Depth Cut",
+    "device": "Device",
+    "faces": "Max Faces",
+    "grid": "Quality",
+    "keep": "One Piece",
+    "picture": "Picture",
+    "snapshot": "Model",
+    "texture_size": "Pixels",
+    "tokenizer": "Image Model",
+    "truncation": "Variety",
+}
 _LONGEST = 300
 
 
@@ -59,7 +74,8 @@ class Problem(NamedTuple):
 def from_engine(message: Mapping[str, object], op: str = "") -> Problem:
     """The problem of an `error` event that ended a job of this kind."""
     sentence, hint = (
-        text if isinstance(text, str) else "" for text in (message.get("message"), message.get("action"))
+        _labelled(text) if isinstance(text, str) else ""
+        for text in (message.get("message"), message.get("action"))
     )
     problem = Problem.of(str(message.get("code")), sentence, hint)
     if op == "picture":
@@ -78,6 +94,11 @@ def after_exit(code: int, log: Sequence[str]) -> Problem:
         return Problem.of("E_VERSION", "This engine is too old for the add-on: it has no `serve`", last)
     how = f"signal {-code}" if code < 0 else f"exit code {code}"
     return Problem.of("E_CRASHED", f"The engine stopped unexpectedly ({how})", last)
+
+
+def _labelled(text: str) -> str:
+    """With the panels' words for the parameters that the engine names."""
+    return re.sub(r"`([a-z_.]+)`", lambda named: _LABELS.get(named[1], named[1]), text)
 
 
 def _one_line(text: str) -> str:

@@ -64,7 +64,7 @@ class GP3D_OT_generate(bpy.types.Operator):
 
     class_name: StringProperty(name="Class", description="Name, ImageNet index or WordNet id")
     seed: IntProperty(name="Seed", min=0)
-    truncation: FloatProperty(name="Variety", min=0.0, max=1.0, default=0.7)
+    truncation: FloatProperty(name="Variety", min=0.0, max=2.0, default=0.7)
     quality: EnumProperty(
         name="Quality", items=[(name, name.capitalize(), "") for name in GRIDS], default="STANDARD"
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 from gp3d_core.generation.objects import object_specs
 from gp3d_core.generation.sampling import generate, make_mesh, open_snapshot
 from gp3d_core.meshing.mesh_io import save_mesh
+from gp3d_core.meshing.options import MeshOptions
 
 
 def main(out: Path) -> None:
@@ -16,7 +17,7 @@ def main(out: Path) -> None:
     snapshot = open_snapshot()  # or a snapshot file, or a run folder
     for spec in object_specs(snapshot, ["coffee mug"], seeds=[7, 8]):
         mug = generate(snapshot, spec, truncation=0.7)
-        mesh, recipe = make_mesh(snapshot, mug, grid=96, faces=10_000, texture_size=256)
+        mesh, recipe = make_mesh(snapshot, mug, MeshOptions(grid=96, faces=10_000, texture_size=256))
         path = out / f"mug-{spec.seed}.glb"
         save_mesh(mesh, path, recipe)
         print(f"{path}: {len(mesh.faces)} faces, silhouette IoU with the field {recipe['iou']:.3f}")

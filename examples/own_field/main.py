@@ -28,7 +28,7 @@ def torus(points: Tensor) -> tuple[Tensor, Tensor]:
 
 def main(out: Path) -> Mesh:
     """Writes torus.glb into `out` and returns the mesh."""
-    surface = extract_mesh(torus, box=1.0, grid=64, level=0.0, sigma_of=lambda raw: raw).mesh
+    surface = extract_mesh(torus, box=1.0, grid=64, level=0.0).mesh
     mesh = bake_texture(surface, torus, size=256)
     path = out / "torus.glb"
     out.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,7 @@
-"""What the command lines of `gp3d` share: a parser whose errors are one line, and numbers with ranges."""
+"""What the command lines of `gp3d` share: a parser whose errors are one line, numbers with ranges, options of meshes.
+
+Also how the command line calls the parameters that messages name (gp3d_core.errors).
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,17 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from gp3d_core.errors import GP3DError
 from gp3d_core.generation.objects import MOST_SEEDS
+from gp3d_core.meshing.level import Level
+from gp3d_core.meshing.option_values import Levels, OneOf, Values, expected
+from gp3d_core.meshing.options import MeshOptions, Option, defaults, specs
 
 _NEGATIVE = re.compile(r"-[\d.][\d.,eE+-]*")  # numbers, not an option: none begins with a digit
 _OPTION = re.compile(r"--[a-z][a-z0-9-]*")
+_Kind = TypeVar("_Kind", bound=MeshOptions)
 
 
 class UsageError(GP3DError):
@@ -99,3 +106,76 @@ def parse_seeds(text: str) -> list[int]:
             raise UsageError(f"--seeds: {part.strip()} is not a range of 1 to {MOST_SEEDS} seeds")
         seeds += range(first, last + 1)
     return seeds
+
+
+def add_mesh_options(parser: argparse.ArgumentParser, kind: type[MeshOptions] = MeshOptions) -> None:
+    """Adds one argument for every option of meshes of this kind."""
+    for name, option in specs(kind).items():
+        flags = [option.flag or f"--{name.replace('_', '-')}", *option.aliases]
+        default = defaults(kind)[name]
+        named: dict[str, Any] = {"dest": name, "default": default}
+        if isinstance(option.values, OneOf):
+            named["choices"] = option.values.names
+        else:
+            named |= {"type": reader(option.values, option.unit), "metavar": option.metavar}
+        parser.add_argument(*flags, **named, help=f"{option.help}{_usual(option, default)}")
+
+
+def chosen_options(arguments: argparse.Namespace, kind: type[_Kind]) -> _Kind:
+    """The options that a command line has chosen."""
+    return kind(**{name: getattr(arguments, name) for name in specs(kind)})
+
+
+def reader(values: Values, unit: int = 1) -> Callable[[str], Any]:
+    """A reader of what a command line says; numbers are counted in `unit`."""
+
+    def read(text: str) -> Any:
+        value = values.of_text(text)
+        if values.accepts(value):
+            return math.ceil(value * unit) if unit != 1 else value
+        raise argparse.ArgumentTypeError(f"expects {expected(values, 'none')}, found {text!r}")
+
+    return read
+
+
+def level(text: str) -> Level:
+    """The level that a command line says."""
+    found: Level = reader(Levels())(text)
+    return found
+
+
+def _usual(option: Option, default: Any) -> str:
+    if default is None:
+        return ""
+    return f" (default {option.values.to_text(default / option.unit if option.unit != 1 else default)})"
+
+
+def spelling(parser: argparse.ArgumentParser, words: Sequence[str]) -> Callable[[str], str]:
+    """Names of parameters to flags of the command that `words` call, and to the names of its positional arguments.
+
+    A setting becomes `--set training.batch`; what the command does not have, a flag of that name: another command's.
+    """
+    actions = {action.dest: action for action in _command(parser, words)._actions}
+
+    def name_of(parameter: str) -> str:
+        if "." in parameter:
+            return f"--set {parameter}"
+        action = actions.get(parameter)
+        if action is None:
+            return f"--{parameter.replace('_', '-')}"
+        if action.option_strings:
+            return max(action.option_strings, key=lambda flag: flag.startswith("--"))
+        return str(action.metavar or parameter.upper())
+
+    return name_of
+
+
+def _command(parser: argparse.ArgumentParser, words: Sequence[str]) -> argparse.ArgumentParser:
+    """The parser of the command, or of the verb of a command, that `words` call."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for number, word in enumerate(words):
+                if word in action.choices:
+                    chosen: argparse.ArgumentParser = action.choices[word]
+                    return _command(chosen, words[number + 1 :])
+    return parser

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Literal
 
-from gp3d_core.cli.arguments import UsageError, dataset_path, existing, number
+from gp3d_core.cli.arguments import UsageError, dataset_path, existing, level, number, reader
+from gp3d_core.meshing.options import MeshOptions, specs
 
 
 def add_evaluate(commands: argparse._SubParsersAction) -> None:
@@ -41,10 +41,14 @@ def add_evaluate(commands: argparse._SubParsersAction) -> None:
     )
     add(
         "--grid",
-        type=number(int, 8, 2048),
+        type=reader(specs(MeshOptions)["grid"].values),
         help="samples along an edge for surfaces (default 256, for diversity 128)",
     )
-    add("--level", help="density of surfaces, or auto (default 10 as in the paper, for diversity auto)")
+    add(
+        "--level",
+        type=level,
+        help="density of surfaces, or auto (default 10 as in the paper, for diversity auto)",
+    )
     add(
         "--references",
         type=number(int, 2, 1e9, or_zero=True),
@@ -64,7 +68,6 @@ def add_evaluate(commands: argparse._SubParsersAction) -> None:
 
 def _evaluate(options: argparse.Namespace) -> int:
     _check(options)
-    level = _level(options.level)
     from gp3d_core.distributed import pick_device
     from gp3d_core.evaluation.run import Request, evaluate, evaluate_meshes, parse_metrics
 
@@ -87,7 +90,7 @@ def _evaluate(options: argparse.Namespace) -> int:
             samples=options.samples,
             shapes=options.shapes,
             grid=options.grid,
-            level=level,
+            level=options.level,
             references=options.references or None,
             truth=options.truth,
             pointnet=options.pointnet,
@@ -101,16 +104,6 @@ def _evaluate(options: argparse.Namespace) -> int:
     if scores:
         print(options.out / "report.html")
     return 0
-
-
-def _level(text: str | None) -> float | Literal["auto"] | None:
-    """A density of at least 1e-6, or "auto"; None stays None. Raises UsageError."""
-    if text is None or text == "auto":
-        return None if text is None else "auto"
-    try:
-        return number(float, 1e-6, 1e9)(text)
-    except argparse.ArgumentTypeError as error:
-        raise UsageError(f"--level: {error}, or auto") from None
 
 
 def _check(options: argparse.Namespace) -> None:

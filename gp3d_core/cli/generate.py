@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
-from gp3d_core.cli.arguments import UsageError, existing, number, parse_seeds, share_cores
+from gp3d_core.cli.arguments import (
+    UsageError,
+    add_mesh_options,
+    chosen_options,
+    existing,
+    number,
+    parse_seeds,
+    share_cores,
+)
 from gp3d_core.cli.models import add_model, model_facts
+from gp3d_core.meshing.options import MeshOptions
 
 
 def _add_snapshot_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,29 +47,8 @@ def add_mesh(commands: argparse._SubParsersAction) -> None:
         help="make the mesh of this recipe again; the rest is in it",
     )
     add("--out", type=Path, default=Path("meshes"), help="folder of the meshes (default meshes)")
-    grid = number(int, 8, 2048)
-    add("--grid", type=grid, default=128, help="samples along an edge of the box (default 128)")
-    add("--level", default="auto", help="density of the surface, raw:NUMBER before activation, or auto")
-    budget = number(int, 4, 1e8, or_zero=True)
-    add("--faces", type=budget, default=30000, help="most faces, 0 for all (default 30000)")
-    add("--color", choices=("texture", "vertex", "both", "none"), default="texture")
-    add("--texture-size", type=number(int, 16, 8192), default=512, help="pixels (default 512)")
+    add_mesh_options(parser)
     add("--format", default="obj", help="obj (default), glb, ply, npz; several with commas")
-    add(
-        "--keep",
-        type=number(int, 0, 1e6),
-        default=1,
-        help="largest components to keep, 0 for all (default 1)",
-    )
-    add("--crop-box", metavar="X,Y,Z,X,Y,Z", help="keep what lies between these two corners")
-    add("--crop-depth", type=number(float, -1, 1), metavar="D", help="keep what is nearer: -1 near … 1 far")
-    add(
-        "--max-mem",
-        type=number(float, 0.1, 1e6),
-        default=4,
-        metavar="GIB",
-        help="limit of the grid (default 4)",
-    )
     add("--compare", action="store_true", help="also draw field and mesh side by side")
     parser.set_defaults(command=_mesh)
 
@@ -99,26 +88,16 @@ def _mesh(options: argparse.Namespace) -> int:
         recipe = read_recipe(options.recipe)
         snapshot = open_snapshot(snapshot_of(recipe, options.recipe, options.snapshot), options.device)
         objects, truncation = [spec_of_recipe(snapshot, recipe)], recipe["truncation"]
-        chosen = options_of(recipe)
+        chosen = replace(options_of(recipe), max_bytes=options.max_bytes)
     else:
         if options.snapshot is None and not options.classes:
             raise UsageError("expected --class NAME (gp3d classes lists them), a snapshot, or --recipe FILE")
         seeds, truncation = parse_seeds(options.seeds), options.truncation
-        corners = _corners(options.crop_box)
+        chosen = chosen_options(options, MeshOptions)
         facts = model_facts(options.snapshot)
         objects = object_specs(facts, options.classes, seeds)
-        from gp3d_core.generation.sampling import open_snapshot, parse_level, write_meshes
+        from gp3d_core.generation.sampling import open_snapshot, write_meshes
 
-        chosen = {
-            "grid": options.grid,
-            "level": parse_level(options.level),
-            "faces": options.faces or None,
-            "color": options.color,
-            "texture_size": options.texture_size,
-            "largest": options.keep or None,
-            "crop_box": corners,
-            "crop_depth": options.crop_depth,
-        }
         snapshot = open_snapshot(facts.path, options.device)
     for path in write_meshes(
         snapshot,
@@ -127,24 +106,10 @@ def _mesh(options: argparse.Namespace) -> int:
         formats=formats,
         truncation=truncation,
         picture=options.compare,
-        max_bytes=int(options.max_mem * 2**30),
-        **chosen,
+        options=chosen,
     ):
         print(path)
     return 0
-
-
-def _corners(text: str | None) -> tuple[float, ...] | None:
-    """Six numbers "x,y,z,x,y,z", the first three below the others."""
-    if text is None:
-        return None
-    try:
-        corners = tuple(float(part) for part in text.split(","))
-    except ValueError:
-        corners = ()
-    if len(corners) != 6 or not all(low < high for low, high in zip(corners[:3], corners[3:], strict=True)):
-        raise UsageError(f"--crop-box expects six numbers, the first three below the others, found {text!r}")
-    return corners
 
 
 def _render(options: argparse.Namespace) -> int:

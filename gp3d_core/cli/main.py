@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from gp3d_core.cli.arguments import Parser, bound, number
+from gp3d_core.cli.arguments import Parser, bound, number, spelling
 from gp3d_core.cli.data import add_data
 from gp3d_core.cli.evaluate import add_evaluate
 from gp3d_core.cli.generate import add_mesh, add_render
@@ -22,7 +22,7 @@ from gp3d_core.cli.models import add_classes, add_ship
 from gp3d_core.cli.serve import add_serve
 from gp3d_core.cli.train import add_train
 from gp3d_core.cli.vq3d.training import add_vq3d
-from gp3d_core.errors import GP3DError
+from gp3d_core.errors import GP3DError, spell
 
 Command = Callable[[argparse.Namespace], int]
 _EPILOG = """\
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
     except (GP3DError, OSError) as error:
-        print(f"gp3d: {_one_line(error)}", file=sys.stderr)
+        print(f"gp3d: {spell(_one_line(error), spelling(parser, words))}", file=sys.stderr)
         return getattr(error, "exit_code", 2)
     except KeyboardInterrupt:
         print("gp3d: interrupted", file=sys.stderr)

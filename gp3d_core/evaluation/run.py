@@ -36,10 +36,11 @@ from gp3d_core.evaluation.samples import EvaluationError, Sampler, describe_came
 from gp3d_core.evaluation.shapes.diversity import GRID as DIVERSITY_GRID
 from gp3d_core.evaluation.shapes.diversity import REFERENCES, measure_diversity
 from gp3d_core.evaluation.shapes.meshes import check_meshes, measure_meshes
-from gp3d_core.evaluation.shapes.objects import GRID, LEVEL, Level
+from gp3d_core.evaluation.shapes.objects import GRID, LEVEL
 from gp3d_core.evaluation.shapes.scores import check_references, measure_shapes
 from gp3d_core.evaluation.true_views import is_rendered, read_views
 from gp3d_core.hashing import digest
+from gp3d_core.meshing.level import AUTO, Level
 from gp3d_core.metrics.features import INCEPTION, check_network, open_network
 from gp3d_core.metrics.pointnet import load_pointnet
 from gp3d_core.metrics.score import Score
@@ -69,7 +70,7 @@ class Request:
     samples: int = SAMPLES  # generated images of kid, is and pr
     shapes: int = SHAPES  # objects of fpd, shapes, diversity, geometry and recognition
     grid: int | None = None  # of surfaces, samples an axis; None: 256, for diversity 128
-    level: Level | None = None  # of surfaces; None: 10, for diversity "auto"
+    level: Level | None = None  # of surfaces; None: 10, for diversity the one to be found
     references: int | None = REFERENCES  # real models of a class that diversity looks at; None: all
     truth: Path | None = None  # library of models for fpd, shapes and diversity
     pointnet: Path | None = None
@@ -246,7 +247,7 @@ class _Work:
 
     def _surface(self, metric: str) -> tuple[int, Level]:
         """Grid and level of the surfaces of a metric."""
-        own: tuple[int, Level] = (DIVERSITY_GRID, "auto") if metric == "diversity" else (GRID, LEVEL)
+        own: tuple[int, Level] = (DIVERSITY_GRID, AUTO) if metric == "diversity" else (GRID, LEVEL)
         return self.request.grid or own[0], own[1] if self.request.level is None else self.request.level
 
     def _settings(self, metric: str) -> dict[str, Any]:
@@ -259,8 +260,8 @@ class _Work:
             return {"n": FLATNESS_SAMPLES}
         settings: dict[str, Any] = {"n": request.shapes}
         if metric in SURFACE_METRICS:
-            settings |= dict(zip(("grid", "level"), self._surface(metric), strict=True))
-            settings |= {"truth": str(request.truth)}
+            grid, level = self._surface(metric)
+            settings |= {"grid": grid, "level": level.to_json(), "truth": str(request.truth)}
         if metric == "fpd" and request.pointnet is not None:
             settings["pointnet"] = digest(request.pointnet)
         if metric == "diversity":

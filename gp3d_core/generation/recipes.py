@@ -15,8 +15,9 @@ from typing import Any
 from gp3d_core import __version__
 from gp3d_core.errors import GP3DError
 from gp3d_core.hashing import digest
+from gp3d_core.meshing.level import Level
 from gp3d_core.meshing.mesh_io import VERSION
-from gp3d_core.meshing.pipeline import MeshOptions
+from gp3d_core.meshing.options import MeshOptions
 from gp3d_core.pretrained import NAME, name_of, pretrained_path
 from gp3d_core.snapshots.run_folder import runs_below
 
@@ -34,15 +35,7 @@ def versions() -> dict[str, str]:
 
 def option_facts(options: MeshOptions) -> dict[str, Any]:
     """The options as a recipe holds them; the level is a result, and stands with those."""
-    return {
-        "grid": options.grid,
-        "face_budget": options.faces,
-        "color": options.color,
-        "texture_size": options.texture_size,
-        "largest": options.largest,
-        "crop_box": None if options.crop_box is None else list(options.crop_box),
-        "crop_depth": options.crop_depth,
-    }
+    return {name: value for name, value in options.to_recipe().items() if name != "level"}
 
 
 def read_recipe(path: Path) -> dict[str, Any]:
@@ -79,19 +72,14 @@ def read_recipe(path: Path) -> dict[str, Any]:
     return dict(recipe)
 
 
-def options_of(recipe: dict[str, Any]) -> dict[str, Any]:
-    """The MeshOptions of a recipe, by name; its level is the one that was found: nothing is searched again."""
-    box = recipe.get("crop_box")
-    return {
-        "grid": recipe["grid"],
-        "level": recipe["level"],
-        "faces": recipe.get("face_budget"),
-        "color": recipe.get("color", "texture"),
-        "texture_size": recipe.get("texture_size", 512),
-        "largest": recipe.get("largest"),
-        "crop_box": None if box is None else tuple(box),
-        "crop_depth": recipe.get("crop_depth"),
-    }
+def options_of(recipe: dict[str, Any]) -> MeshOptions:
+    """The options of a recipe, with the level that was found: nothing is searched again. Raises RecipeError."""
+    raw = recipe.get("raw_level")
+    level = {} if raw is None else {"level": str(Level(raw, raw=True))}
+    try:
+        return MeshOptions.of_recipe(recipe | level)
+    except GP3DError as error:
+        raise RecipeError(f"the recipe cannot be followed: {error}") from error
 
 
 def snapshot_of(recipe: dict[str, Any], recipe_path: Path, given: Path | None) -> Path:

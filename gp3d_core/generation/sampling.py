@@ -6,7 +6,6 @@ comes from its seed alone, so a seed means the same noise in every class.
 
 from __future__ import annotations
 
-import math
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -14,7 +13,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,11 +21,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from gp3d_core.distributed import pick_device
-from gp3d_core.generation.objects import ObjectSpec, RequestError, check_mesh_files, check_sheet
+from gp3d_core.generation.objects import ObjectSpec, check_mesh_files, check_sheet
 from gp3d_core.generation.recipes import option_facts, place_of, versions
 from gp3d_core.hashing import digest
+from gp3d_core.meshing.level import Level
 from gp3d_core.meshing.mesh_io import Mesh, save_mesh, save_recipe
-from gp3d_core.meshing.pipeline import Finished, MeshOptions, RawLevel, finish_mesh
+from gp3d_core.meshing.options import MeshOptions
+from gp3d_core.meshing.pipeline import Finished, finish_mesh
 from gp3d_core.networks.generator import GeneratorOutput
 from gp3d_core.networks.latents import style_codes
 from gp3d_core.pretrained import name_of, pretrained_path
@@ -37,6 +38,7 @@ from gp3d_core.snapshots.snapshot import Snapshot, load_snapshot
 from gp3d_core.visualization import depth_to_uint8, rgb_to_uint8, save_picture, sheet
 
 _WHOLE = 0.85  # silhouette IoU below which a mesh lacks a part that one sees
+DEFAULT_OPTIONS = MeshOptions()
 _SIDE = 0.5  # yaw of the outermost views of a sheet
 _COLUMNS = 8  # of a sheet: more do not fit on a screen
 _TILE = 128
@@ -50,25 +52,6 @@ def open_snapshot(path: Path | None = None, device: str = "auto") -> Snapshot:
     """
     path = pretrained_path() if path is None else path
     return load_snapshot(newest_snapshot(path) if path.is_dir() else path, pick_device(device))
-
-
-def parse_level(text: str) -> float | RawLevel | Literal["auto"]:
-    """The level that `text` says: a density, "raw:" and a raw density, or "auto". Raises RequestError otherwise."""
-    if text == "auto":
-        return "auto"
-    number = text.removeprefix("raw:")
-    try:
-        level = float(number)
-    except ValueError:
-        level = math.nan
-    if number != text and math.isfinite(level):
-        return RawLevel(level)
-    if not 0 < level < math.inf:
-        raise RequestError(
-            "--level expects auto or a density above 0, or raw:NUMBER for a density before activation, "
-            f"found {text!r}"
-        )
-    return level
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,16 +82,18 @@ def view(
 
 @torch.no_grad()
 def make_mesh(
-    snapshot: Snapshot, obj: Generated, *, progress: Progress = no_progress, **options: Any
+    snapshot: Snapshot,
+    obj: Generated,
+    options: MeshOptions = DEFAULT_OPTIONS,
+    progress: Progress = no_progress,
 ) -> tuple[Mesh, dict[str, Any]]:
     """The object's mesh and its recipe: everything that made it, and what it is like.
 
-    `options` as in MeshOptions. `progress` hears of the stages density, surface, atlas, texels, color and compare,
+    `progress` hears of the stages density, surface, atlas, texels, color and compare,
     and may raise to stop. Raises EmptyMeshError when there is no surface at the level.
     """
-    chosen = MeshOptions(**options)
-    finished = finish_mesh(snapshot.generator.field(obj.planes), snapshot.config, chosen, progress)
-    return finished.mesh, _recipe(snapshot, obj, chosen, finished)
+    finished = finish_mesh(snapshot.generator.field(obj.planes), snapshot.config, options, progress)
+    return finished.mesh, _recipe(snapshot, obj, options, finished)
 
 
 def _recipe(snapshot: Snapshot, obj: Generated, options: MeshOptions, finished: Finished) -> dict[str, Any]:
@@ -133,21 +118,20 @@ def write_meshes(
     formats: Sequence[str],
     truncation: float = 0.7,
     picture: bool = False,
-    **options: Any,
+    options: MeshOptions = DEFAULT_OPTIONS,
 ) -> Iterator[Path]:
     """Writes every object's mesh in every format, with a recipe beside it; yields the mesh files as they are done.
 
-    `options` as in MeshOptions. `picture` adds `<stem>.compare.png`: views of the field above those of the mesh. An
+    `picture` adds `<stem>.compare.png`: views of the field above those of the mesh. An
     object's files appear together, or none of them. Raises RequestError for an unknown format, before anything is
     written.
     """
     check_mesh_files(out, formats)
-    chosen = MeshOptions(**options)
     out.mkdir(parents=True, exist_ok=True)
     for spec in tqdm(objects, desc="meshes", unit="mesh", file=sys.stderr, disable=None):
         obj = generate(snapshot, spec, truncation)
-        finished = finish_mesh(snapshot.generator.field(obj.planes), snapshot.config, chosen)
-        recipe = _recipe(snapshot, obj, chosen, finished)
+        finished = finish_mesh(snapshot.generator.field(obj.planes), snapshot.config, options)
+        recipe = _recipe(snapshot, obj, options, finished)
         with TemporaryDirectory(prefix=".gp3d-", dir=out) as name:
             for suffix in formats:
                 save_mesh(finished.mesh, Path(name, f"{spec.stem}.{suffix}"), recipe)
@@ -157,17 +141,21 @@ def write_meshes(
                 _save_comparison(finished, Path(name, f"{spec.stem}.compare.png"))
             for path in sorted(Path(name).iterdir()):
                 os.replace(path, out / path.name)
-        tqdm.write(f"{spec.stem}: {_summary(recipe, chosen.level)}", file=sys.stderr)
+        tqdm.write(f"{spec.stem}: {_summary(recipe, options.level)}", file=sys.stderr)
         for suffix in formats:
             yield out / f"{spec.stem}.{suffix}"
 
 
-def _summary(recipe: dict[str, Any], asked: float | RawLevel | Literal["auto"]) -> str:
+def _summary(recipe: dict[str, Any], asked: Level) -> str:
     level = f"{recipe['level']:.4g}"
-    if isinstance(asked, RawLevel):
-        level = f"raw:{asked.value:g}, which is {level} after activation"
+    if asked.raw:
+        level = f"{asked}, which is {level} after activation"
     likeness = "" if recipe["psnr"] is None else f"PSNR {recipe['psnr']:.1f} dB, "
-    missing = "; the field shows more than the mesh, try --keep 0" if recipe["iou"] < _WHOLE else ""
+    missing = (
+        "; the field shows more than the mesh: more components would show it"
+        if recipe["iou"] < _WHOLE
+        else ""
+    )
     return (
         f"{recipe['faces']} faces, level {level}, against the field: {likeness}"
         f"silhouette IoU {recipe['iou']:.3f}{missing}"

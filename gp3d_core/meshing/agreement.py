@@ -72,14 +72,14 @@ def compare(
 def agreeing_level(
     field: Field,
     survey: np.ndarray,
-    sigma_of: Callable[[Tensor], Tensor],
+    activation: Callable[[Tensor], Tensor],
     cameras: Cameras,
     camera: CameraConfig,
     size: int = 48,
 ) -> float | None:
     """The level whose surface has most nearly the field's silhouettes and depths; None if the field stops no light.
 
-    `survey` [n,n,n] is the density, after `sigma_of`, on a coarse grid: a level leaves 1e-4 to half of it inside. The
+    `survey` [n,n,n] is the density, after `activation`, on a coarse grid: a level leaves 1e-4 to half of it inside. The
     silhouette of a level's surface is where a ray's largest density exceeds it; its depth is where a ray first does.
     Score: intersection over union, less a quarter of the mean difference of depths, in half box edges, where both are
     solid.
@@ -87,7 +87,7 @@ def agreeing_level(
     rays_o, rays_d = sample_rays(cameras, size)
     t = torch.linspace(camera.t_near, camera.t_far, _STEPS, device=rays_o.device)
     sigma = torch.stack(
-        [_along(field, *pair, t, sigma_of, camera.box) for pair in zip(rays_o, rays_d, strict=True)]
+        [_along(field, *pair, t, activation, camera.box) for pair in zip(rays_o, rays_d, strict=True)]
     )
     sigma = sigma.flatten(0, 1)
     weights = ray_weights(sigma[None], t.expand(1, len(sigma), -1), last_interval=_THINNEST)[0]
@@ -105,13 +105,18 @@ def agreeing_level(
 
 
 def _along(
-    field: Field, rays_o: Tensor, rays_d: Tensor, t: Tensor, sigma_of: Callable[[Tensor], Tensor], box: float
+    field: Field,
+    rays_o: Tensor,
+    rays_d: Tensor,
+    t: Tensor,
+    activation: Callable[[Tensor], Tensor],
+    box: float,
 ) -> Tensor:
     """Density after activation [R,S] along rays; beyond the box there is nothing."""
     points = (rays_o[:, None] + t[:, None] * rays_d[:, None]).reshape(1, -1, 3)
     inside = (points[0].abs() <= box).all(dim=1)
     sigma = torch.zeros(points.shape[1], device=points.device)
-    sigma[inside] = sigma_of(field(points[:, inside])[1])[0, :, 0]
+    sigma[inside] = activation(field(points[:, inside])[1])[0, :, 0]
     return sigma.reshape(len(rays_o), len(t))
 
 

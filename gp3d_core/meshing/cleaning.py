@@ -18,6 +18,7 @@ from gp3d_core.meshing.isosurface import drop_degenerate
 from gp3d_core.meshing.mesh_io import Mesh, merge_positions
 from gp3d_core.meshing.self_intersections import crossing_faces
 
+_SPECK = 0.01  # of the volume of the largest component
 _SHEET_GAP = 1e-3  # of the way to the neighbouring faces: how far separated sheets withdraw
 
 
@@ -53,9 +54,10 @@ def keep_largest(mesh: Mesh, count: int = 1) -> Mesh:
     return _without_unused(mesh.vertices, mesh.faces[np.isin(label, kept)])
 
 
-def piece_volumes(mesh: Mesh) -> np.ndarray:
-    """What every component of `mesh` encloses [C], of one that looks inwards below zero; in no order."""
-    return _pieces(mesh)[1]
+def drop_specks(mesh: Mesh) -> Mesh:
+    """`mesh` without the components of less than a hundredth of the largest one's volume, nor cavities; no colours."""
+    volumes = _pieces(mesh)[1]
+    return keep_largest(mesh, max(1, int((volumes >= _SPECK * volumes.max()).sum())))
 
 
 def _pieces(mesh: Mesh) -> tuple[np.ndarray, np.ndarray]:

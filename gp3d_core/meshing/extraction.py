@@ -10,7 +10,6 @@ so that interpolation between samples errs less; the two levels name the same su
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -18,7 +17,14 @@ import mcubes
 import numpy as np
 import torch
 
-from gp3d_core.meshing.cleaning import fill_cavities, keep_largest, signed_volumes, simplify, vertex_normals
+from gp3d_core.meshing.cleaning import (
+    drop_specks,
+    fill_cavities,
+    keep_largest,
+    signed_volumes,
+    simplify,
+    vertex_normals,
+)
 from gp3d_core.meshing.isosurface import SignedDistance, check_memory, field_surface, place_corners
 from gp3d_core.meshing.mesh_io import Mesh, MeshError
 from gp3d_core.rendering.triplane_density import HasSeparableDensity, point_grid
@@ -32,14 +38,25 @@ _STEEPEST = 0.5  # cosine between a vertex's normal and the field's, below which
 
 
 class EmptyMeshError(MeshError):
-    """No surface at the level; the message says the level and the density that was found."""
+    """No surface; the message says the level and the density that was found."""
+
+
+class NoSurfaceError(EmptyMeshError):
+    """No surface at `level`, while the density lies between `low` and `high`."""
+
+    def __init__(self, level: float, low: float, high: float) -> None:
+        advice = f"; try `level` auto or a level near {low + (high - low) / 3:.3g}" if high > low else ""
+        super().__init__(
+            f"no surface at level {level:.4g}: the density lies between {low:.4g} and {high:.4g}{advice}"
+        )
+        self.level, self.low, self.high = level, low, high
 
 
 @dataclass(frozen=True, eq=False)
 class Extraction:
     """A surface, the level it was taken at and the range of the density on a grid of up to 64³ samples.
 
-    Level and range are of the density after `sigma_of`.
+    Level and range are of the raw density.
     """
 
     mesh: Mesh
@@ -101,7 +118,7 @@ def extract_surface(sigma: np.ndarray, *, box: float, level: float) -> Mesh:
     """
     low, high = float(sigma.min()), float(sigma.max())
     if not low <= level < high:
-        raise _empty(level, low, high)
+        raise NoSurfaceError(level, low, high)
     padded = np.pad(sigma, 1, constant_values=min(level, low) - 1)
     corners, faces = mcubes.marching_cubes(padded, level)
     vertices, faces = place_corners(corners, faces, box, sigma.shape[0])
@@ -118,11 +135,11 @@ def extract_mesh(
     box: float,
     grid: int = 128,
     level: float | Literal["auto"] = "auto",
-    sigma_of: Callable[[torch.Tensor], torch.Tensor] | None = None,
     faces: int | None = None,
-    largest: int | None = 1,
+    components: int | Literal["auto"] | None = "auto",
     fill_holes: bool = True,
-    keep: SignedDistance | None = None,
+    crop: SignedDistance | None = None,
+    survey: torch.Tensor | None = None,
     max_bytes: int | None = None,
     chunk: int = 2**18,
     device: torch.device | str = "cpu",
@@ -130,62 +147,54 @@ def extract_mesh(
 ) -> Extraction:
     """The surface of `field` in [-box, box]³, with normals of the field and no colours, and the level it was taken at.
 
-    `sigma_of`, increasing, turns raw density into the density that `level` speaks of (None: the raw density itself);
-    `auto_level` says what "auto" chooses. `largest` is how many components stay, by volume, without their cavities
-    (None: all); `fill_holes` fills cavities in any case. `faces` is the most that are wanted: decimation stops there,
-    and is given up with a warning if it tears a closed surface. `keep` cuts away where it is negative. `progress`
-    hears of the stages density and surface, and may raise to stop.
+    `level` is one of the raw density; `auto_level` says what "auto" chooses, for fields whose raw density is that of
+    light. `components` is how many stay, by volume, without their cavities (None: all, "auto": all but specks, as
+    `drop_specks` has it); `fill_holes` fills cavities in any case. `faces` is the most that are wanted: decimation
+    stops there, and is given up with a warning if it tears a closed surface. `crop` cuts away where it is negative.
+    `survey` is what `density_grid` says of the field on a coarse grid, if that is known. `progress` hears of the stages
+    density and surface, and may raise to stop.
     Raises EmptyMeshError if there is no surface, MemoryLimitError for a grid that needs more than `max_bytes`,
     ValueError for arguments out of range, MeshError for NaNs.
     """
     if faces is not None and faces < 4:
         raise ValueError(f"a closed surface needs at least 4 faces, found a budget of {faces}")
-    if largest is not None and largest < 1:
-        raise ValueError(f"expected at least 1 component to keep, found {largest}")
+    if isinstance(components, int) and components < 1:
+        raise ValueError(f"expected at least 1 component to keep, found {components}")
     if max_bytes is not None:
         check_memory(field, grid, max_bytes)
     progress("density", 0, 1)
-    survey = density_grid(field, box=box, grid=min(grid, SURVEY_GRID), chunk=chunk, device=device)
-    sigma = (survey if sigma_of is None else sigma_of(survey)).numpy()
-    used = auto_level(sigma, box) if level == "auto" else float(level)
-    raw = raw_level(used, sigma_of)
+    if survey is None:
+        survey = density_grid(field, box=box, grid=min(grid, SURVEY_GRID), chunk=chunk, device=device)
+    used = auto_level(survey.numpy(), box) if level == "auto" else float(level)
     vertices, triangles = field_surface(
-        field, box=box, grid=grid, level=raw, keep=keep, chunk=chunk, device=device, progress=progress
+        field, box=box, grid=grid, level=used, crop=crop, chunk=chunk, device=device, progress=progress
     )
-    low, high = float(sigma.min()), float(sigma.max())
+    low, high = float(survey.min()), float(survey.max())
     if len(triangles) == 0 or used < low:
-        raise _empty(used, low, high)
+        raise NoSurfaceError(used, low, high)
     mesh = _outwards(vertices, triangles)
     mesh = fill_cavities(mesh) if fill_holes else mesh
-    mesh = mesh if largest is None else keep_largest(mesh, largest)
+    mesh = _pieces(mesh, components)
     progress("surface", 0, 1)
     if faces is not None:
-        mesh = simplify(mesh, faces)
-        mesh = mesh if largest is None else keep_largest(mesh, largest)
+        mesh = _pieces(simplify(mesh, faces), components)
     normals = field_normals(mesh, field, step=2 * box / (grid - 1), chunk=chunk, device=device)
-    cut = _on_cut(mesh.vertices, box, 2 * box / (grid - 1), keep)
+    cut = _on_cut(mesh.vertices, box, 2 * box / (grid - 1), crop)
     normals[cut] = vertex_normals(mesh)[cut]
     return Extraction(replace(mesh, normals=normals), used, low, high)
 
 
-def _on_cut(vertices: np.ndarray, box: float, step: float, keep: SignedDistance | None) -> np.ndarray:
-    """Which vertices [V] lie where the box or `keep`, not the field, ends the surface."""
+def _pieces(mesh: Mesh, components: int | Literal["auto"] | None) -> Mesh:
+    """The components that stay."""
+    if components == "auto":
+        return drop_specks(mesh)
+    return mesh if components is None else keep_largest(mesh, components)
+
+
+def _on_cut(vertices: np.ndarray, box: float, step: float, crop: SignedDistance | None) -> np.ndarray:
+    """Which vertices [V] lie where the box or `crop`, not the field, ends the surface."""
     cut: np.ndarray = (np.abs(vertices) >= box * (1 - 1e-6)).any(axis=1)
-    return cut if keep is None else cut | (np.abs(keep(vertices)) < step / 4)
-
-
-def raw_level(level: float, sigma_of: Callable[[torch.Tensor], torch.Tensor] | None) -> float:
-    """The raw density whose density after the increasing `sigma_of` is `level`, by bisection in [-1e6, 1e6].
-
-    Below the smallest density there can be, that is -1e6, above the largest 1e6.
-    """
-    if sigma_of is None:
-        return level
-    low, high = -1e6, 1e6
-    while (middle := (low + high) / 2) not in (low, high):
-        value = float(sigma_of(torch.tensor(middle, dtype=torch.float64)))
-        low, high = (middle, high) if value < level else (low, middle)
-    return high
+    return cut if crop is None else cut | (np.abs(crop(vertices)) < step / 4)
 
 
 @torch.no_grad()
@@ -219,13 +228,6 @@ def field_normals(
 def _outwards(vertices: np.ndarray, faces: np.ndarray) -> Mesh:
     faces = faces.astype(np.int32)
     return Mesh(vertices, faces if signed_volumes(vertices, faces).sum() > 0 else faces[:, ::-1].copy())
-
-
-def _empty(level: float, low: float, high: float) -> EmptyMeshError:
-    proposal = f"; try --level auto or a level near {low + (high - low) / 3:.3g}" if high > low else ""
-    return EmptyMeshError(
-        f"no surface at level {level:.4g}: the density lies between {low:.4g} and {high:.4g}{proposal}"
-    )
 
 
 def _otsu_level(sigma: np.ndarray) -> float:

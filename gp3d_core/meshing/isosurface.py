@@ -71,20 +71,20 @@ def field_surface(
     box: float,
     grid: int,
     level: float,
-    keep: SignedDistance | None = None,
+    crop: SignedDistance | None = None,
     chunk: int = 2**18,
     device: torch.device | str = "cpu",
     progress: Progress = no_progress,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Vertices float32 [V,3] and faces int32 [F,3] of the surface of raw density `level` on a grid of `grid`³.
 
-    `keep` says which side of a border stays; the surface is closed along it. [0,3] arrays mean that there is no
+    `crop` says which side of a border stays; the surface is closed along it. [0,3] arrays mean that there is no
     surface. Raises MeshError if the density is NaN or infinite somewhere.
     `progress` hears of the stages density and surface.
     """
     blocks = _blocks(field, box, grid, chunk, device)
     spacing = 2 * box / (grid - 1)
-    pieces = list(_pieces(blocks, grid, level, spacing, keep, progress))
+    pieces = list(_pieces(blocks, grid, level, spacing, crop, progress))
     if not pieces:
         return np.empty((0, 3), np.float32), np.empty((0, 3), np.int32)
     progress("surface", 0, 1)
@@ -131,7 +131,7 @@ def _pieces(
     grid: int,
     level: float,
     spacing: float,
-    keep: SignedDistance | None,
+    crop: SignedDistance | None,
     progress: Progress,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Corners and faces of all tiles that the surface crosses, in samples of the whole grid; corners repeat."""
@@ -140,8 +140,8 @@ def _pieces(
         raise MeshError("the field's density is NaN or infinite")
     cells, count = blocks.cells, lower.shape[0]
     outside = _outside(grid, cells, count)
-    if keep is not None:
-        lower, upper = _bounds_with(keep, blocks, lower, upper, level, spacing)
+    if crop is not None:
+        lower, upper = _bounds_with(crop, blocks, lower, upper, level, spacing)
     active, inside = (lower <= level) & (upper >= level), lower > level
     border = np.zeros(count, bool)
     border[[0, -1]] = True
@@ -155,8 +155,8 @@ def _pieces(
             continue
         slab = _slab(blocks, active[first:last], inside[first:last], first, last)
         steps = slice(first * cells, last * cells + 1)
-        if keep is not None:
-            _cut(slab, keep, blocks, steps, level, spacing)
+        if crop is not None:
+            _cut(slab, crop, blocks, steps, level, spacing)
         slab[outside[steps]] = slab[:, outside] = slab[:, :, outside] = level - 1
         yield from _march(slab, active[first:last], cells, wide, first * cells, level)
 
@@ -209,19 +209,19 @@ def _march(
 
 
 def _bounds_with(
-    keep: SignedDistance,
+    crop: SignedDistance,
     blocks: Blocks,
     lower: np.ndarray,
     upper: np.ndarray,
     level: float,
     spacing: float,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Bounds of the density cut by `keep`, which over a block stays within its value at the centre ± the radius."""
+    """Bounds of the density cut by `crop`, which over a block stays within its value at the centre ± the radius."""
     cells = blocks.cells
     lines = [line.numpy().astype(np.float64) for line in blocks.lines]
     centres = [(line[:-1:cells] + line[cells::cells]) / 2 for line in lines]
     points = np.stack(np.meshgrid(*centres, indexing="ij"), axis=-1)
-    distance = keep(points.reshape(-1, 3)).reshape(lower.shape)
+    distance = crop(points.reshape(-1, 3)).reshape(lower.shape)
     radius = np.sqrt(3) * cells * spacing / 2 * 1.001
     return (
         np.minimum(lower, level + (distance - radius) / spacing),
@@ -230,11 +230,11 @@ def _bounds_with(
 
 
 def _cut(
-    slab: np.ndarray, keep: SignedDistance, blocks: Blocks, steps: slice, level: float, spacing: float
+    slab: np.ndarray, crop: SignedDistance, blocks: Blocks, steps: slice, level: float, spacing: float
 ) -> None:
     """Lowers the density below the level beyond the border, linearly, so that the cut is flat."""
     lines = [line.numpy().astype(np.float64) for line in blocks.lines]
     for row, x in enumerate(lines[0][steps]):
         points = np.stack(np.meshgrid([x], *lines[1:], indexing="ij"), axis=-1)
-        border = level + keep(points.reshape(-1, 3)).reshape(slab.shape[1:]) / spacing
+        border = level + crop(points.reshape(-1, 3)).reshape(slab.shape[1:]) / spacing
         slab[row] = np.minimum(slab[row], border)

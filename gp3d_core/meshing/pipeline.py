@@ -7,7 +7,7 @@ data's: normalised, -1 at the near plane of the mean camera, +1 at the far plane
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,54 +19,28 @@ from gp3d_core.meshing.extraction import (
     SURVEY_GRID,
     EmptyMeshError,
     Extraction,
+    NoSurfaceError,
     auto_level,
     density_grid,
     extract_mesh,
-    raw_level,
 )
 from gp3d_core.meshing.isosurface import SignedDistance, check_memory
+from gp3d_core.meshing.level import Level
 from gp3d_core.meshing.mesh_io import Mesh
+from gp3d_core.meshing.options import MeshOptions
 from gp3d_core.meshing.rasterizer import seen_vertices
 from gp3d_core.meshing.texture.bake import bake_texture, vertex_colors
 from gp3d_core.networks.decoder import TriplaneField
-from gp3d_core.ops.reference import activate_density
+from gp3d_core.rendering.activation import DensityActivation
 from gp3d_core.rendering.cameras import cam2world, mean_camera, sample_cameras
 from gp3d_core.rendering.empty_space import skip_empty
 from gp3d_core.rendering.volume import Field
 from gp3d_core.rng import generator_for
 from gp3d_core.signals import Progress, no_progress
 
-Coloring = Literal["texture", "vertex", "both", "none"]
-
 _VIEWS = 4  # of a comparison
 _WATCHERS = 12  # cameras that decide what was seen
 _FAINT = 2e-3  # optical depth over the whole ray, below which density is not looked at
-
-
-@dataclass(frozen=True)
-class RawLevel:
-    """A level of the density before activation."""
-
-    value: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class MeshOptions:
-    """What a mesh is made like. Levels are densities after activation if they are plain numbers.
-
-    `faces` None: all. `largest` None: all components. `crop_box` (x, y, z from, x, y, z to) and `crop_depth` (-1 near
-    to 1 far) cut away what lies outside or behind. `max_bytes` limits the memory of the grid.
-    """
-
-    grid: int = 128
-    level: float | RawLevel | Literal["auto"] = "auto"
-    faces: int | None = 30000
-    color: Coloring = "texture"
-    texture_size: int = 512
-    largest: int | None = 1
-    crop_box: tuple[float, ...] | None = None
-    crop_depth: float | None = None
-    max_bytes: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,10 +62,9 @@ def finish_mesh(
     """
     device = field.planes.device
     quick = _quick(field, config)
-    if options.max_bytes is not None:
-        check_memory(field, options.grid, options.max_bytes)
+    check_memory(field, options.grid, options.max_bytes)
     progress("density", 0, 1)
-    extraction = _extract(quick, field, config, options, progress)
+    level, extraction = _extract(quick, field, config, options, progress)
     mesh = extraction.mesh
     report = mesh_report(mesh)
     watchers = sample_cameras(config.camera, _WATCHERS, generator_for("watchers"))
@@ -104,7 +77,7 @@ def finish_mesh(
     views = sample_cameras(config.camera, _VIEWS, generator_for("views")).to(device)
     agreement = compare(mesh, quick, views, config.camera, config.render)
     facts = {
-        "level": extraction.level,
+        "level": level,
         "vertices": report.vertices,
         "faces": report.faces,
         "components": report.components,
@@ -117,47 +90,71 @@ def finish_mesh(
         "psnr": agreement.psnr if options.color != "none" else None,
         "iou": agreement.iou,
     }
+    if options.level.raw:  # where activation underflows, the level alone does not lead back
+        facts["raw_level"] = options.level.value
     return Finished(mesh, facts, agreement)
 
 
 def _extract(
     quick: Field, field: TriplaneField, config: RunConfig, options: MeshOptions, progress: Progress
-) -> Extraction:
-    """The surface of the field at the level of the options. Raises EmptyMeshError in the options' own words."""
-    level = _level(quick, field, config, options)
+) -> tuple[float, Extraction]:
+    """The density after activation that the options' level means, and the surface there.
+
+    Raises EmptyMeshError in terms of density after activation.
+    """
+    survey = density_grid(field, box=field.box, grid=SURVEY_GRID)
+    sigma, raw = _levels(quick, field, survey, config, options.level)
     try:
-        return extract_mesh(
+        return sigma, extract_mesh(
             field,
             box=field.box,
             grid=options.grid,
-            level=level,
+            level=raw,
             faces=options.faces,
-            largest=options.largest,
-            keep=_crop(config.camera, options),
-            sigma_of=lambda raw: _sigma(raw, config),
+            components=options.components,
+            crop=_crop(config.camera, options),
+            survey=survey,
             device=field.planes.device,
             progress=progress,
         )
-    except EmptyMeshError as error:
-        if not isinstance(options.level, RawLevel):
-            raise
-        asked = f"--level raw:{options.level.value:g} is the density {level:.4g} after activation"
-        raise EmptyMeshError(f"{asked}; {error}") from error
+    except NoSurfaceError as error:
+        density = DensityActivation.of(config.render).density
+        raise _no_surface(options, sigma, density(error.low), density(error.high)) from error
 
 
-def surface_levels(
-    field: TriplaneField, config: RunConfig, level: float | Literal["auto"]
-) -> tuple[float, float]:
+def _no_surface(options: MeshOptions, level: float, low: float, high: float) -> EmptyMeshError:
+    """Why there is none at the density `level`, while the field's lies between `low` and `high`."""
+    crops = [f"`{name}`" for name in ("crop_box", "crop_depth") if getattr(options, name) is not None]
+    if crops and low < level < high:
+        return EmptyMeshError(f"{' and '.join(crops)} cut away all of the surface at level {level:.4g}")
+    asked = f"`level` {options.level} is the density {level:.4g} after activation; " * options.level.raw
+    return EmptyMeshError(f"{asked}{NoSurfaceError(level, low, high)}")
+
+
+def surface_levels(field: TriplaneField, config: RunConfig, level: Level) -> tuple[float, float]:
     """The density after activation that `level` means for this object, and the raw density at which it has it."""
-    after = _level(_quick(field, config), field, config, MeshOptions(level=level))
-    return after, raw_level(after, lambda raw: _sigma(raw, config))
+    if level.value is not None:
+        return _levels(field, field, torch.empty(0), config, level)
+    survey = density_grid(field, box=field.box, grid=SURVEY_GRID)
+    return _levels(_quick(field, config), field, survey, config, level)
 
 
-def _sigma(raw: torch.Tensor, config: RunConfig) -> torch.Tensor:
-    render = config.render
-    return activate_density(
-        raw, scale=render.density_scale, gain=render.density_gain, shift=render.density_shift
-    )
+def _levels(
+    quick: Field, field: TriplaneField, survey: torch.Tensor, config: RunConfig, level: Level
+) -> tuple[float, float]:
+    """As `surface_levels`; "auto" becomes the level that agrees best with views, or else that of `auto_level`.
+
+    `survey` is the field's raw density on a coarse grid.
+    """
+    activation = DensityActivation.of(config.render)
+    if level.value is not None:
+        raw = level.to_raw(activation)
+        return (activation.density(raw) if level.raw else level.value), raw
+    density = activation(survey).numpy()
+    views = sample_cameras(config.camera, _VIEWS, generator_for("views")).to(field.planes.device)
+    best = agreeing_level(quick, density, activation, views, config.camera)
+    sigma = auto_level(density, field.box) if best is None else best
+    return sigma, activation.inverse(sigma)
 
 
 def _quick(field: TriplaneField, config: RunConfig) -> Field:
@@ -166,21 +163,9 @@ def _quick(field: TriplaneField, config: RunConfig) -> Field:
     return skip_empty(
         field.fast(),
         field.separable_density(),
-        threshold=raw_level(faint, lambda raw: _sigma(raw, config)),
+        threshold=DensityActivation.of(config.render).inverse(faint),
         empty_outside=config.render.outside_box == "empty",
     )
-
-
-def _level(quick: Field, field: TriplaneField, config: RunConfig, options: MeshOptions) -> float:
-    """The level after activation; "auto" becomes the level that agrees best, or else that of `auto_level`."""
-    if isinstance(options.level, RawLevel):
-        return float(_sigma(torch.tensor(options.level.value, dtype=torch.float64), config))
-    if not isinstance(options.level, str):
-        return options.level
-    survey = _sigma(density_grid(field, box=field.box, grid=SURVEY_GRID), config).numpy()
-    views = sample_cameras(config.camera, _VIEWS, generator_for("views")).to(field.planes.device)
-    best = agreeing_level(quick, survey, lambda raw: _sigma(raw, config), views, config.camera)
-    return auto_level(survey, field.box) if best is None else best
 
 
 def _crop(camera: CameraConfig, options: MeshOptions) -> SignedDistance | None:
@@ -190,7 +175,8 @@ def _crop(camera: CameraConfig, options: MeshOptions) -> SignedDistance | None:
     low, high = np.split(np.array(options.crop_box or [-np.inf] * 3 + [np.inf] * 3), 2)
     origin = cam2world(mean_camera(camera))[0, :3, 3].double().numpy()
     middle, half = (camera.t_near + camera.t_far) / 2, (camera.t_far - camera.t_near) / 2
-    reach = np.inf if options.crop_depth is None else middle + options.crop_depth * half
+    depth = options.crop_depth
+    reach = middle + depth * half if isinstance(depth, int | float) else np.inf
 
     def inside(points: np.ndarray) -> np.ndarray:
         box = np.minimum(points - low, high - points).min(axis=1)

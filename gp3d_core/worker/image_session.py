@@ -11,18 +11,18 @@ from PIL import Image
 from gp3d_core.datasets.decoding import PictureError
 from gp3d_core.distributed import pick_device
 from gp3d_core.hashing import digest
+from gp3d_core.meshing.options import SceneMeshOptions
 from gp3d_core.pretrained import NAME, PretrainedError
 from gp3d_core.signals import Progress
 from gp3d_core.vq3d.files.tokenizer_file import TokenizerSnapshot, find_tokenizer, load_tokenizer
 from gp3d_core.vq3d.scenes.figures import side_by_side
-from gp3d_core.vq3d.scenes.mesh import SceneMeshOptions, mesh_of, recipe_of
+from gp3d_core.vq3d.scenes.mesh import mesh_of, recipe_of
 from gp3d_core.vq3d.scenes.reconstruction import read_picture, reconstruct
 from gp3d_core.vq3d.scenes.scenefile import Scene, load_scene
 from gp3d_core.worker.model_session import Publish, deliver
 from gp3d_core.worker.protocol import Problem
 
 _VIEW = 256  # pixels a side of what is shown of a scene
-_SAME = ("grid", "level", "color", "texture_size", "crop_depth")  # named so by SceneMeshOptions, too
 
 
 class ImageSession:
@@ -44,8 +44,7 @@ class ImageSession:
             raise PictureError(f"there is no picture at {path}")
         scene, tokenizer = self._scene_of(path, options["tokenizer"])
         progress("planes", 1, 1)
-        limits: dict[str, Any] = {"faces": options["faces"] or None, "largest": options["keep"] or None}
-        chosen = SceneMeshOptions(**{name: options[name] for name in _SAME}, **limits)
+        chosen = SceneMeshOptions.of_request(options)
         mesh, facts = mesh_of(scene, chosen, progress)
         made_of = {
             "picture": path.name,

@@ -25,16 +25,15 @@ from gp3d_core.hashing import digest
 from gp3d_core.meshing.extraction import EmptyMeshError
 from gp3d_core.meshing.isosurface import MemoryLimitError
 from gp3d_core.meshing.mesh_io import Mesh, MeshError, save_mesh, save_recipe
+from gp3d_core.meshing.options import COLORS, MeshOptions
 from gp3d_core.pretrained import PretrainedError, name_of, pretrained_path
 from gp3d_core.signals import Progress
 from gp3d_core.snapshots.run_folder import RunError, newest_snapshot
 from gp3d_core.snapshots.snapshot import SnapshotError, load_snapshot
 from gp3d_core.visualization import rgb_to_uint8, save_picture
-from gp3d_core.worker.protocol import COLORS, Problem
+from gp3d_core.worker.protocol import Problem
 
 Publish = Callable[[Callable[[], None], Mapping[str, Any]], None]
-_SAME = ("grid", "level", "color", "texture_size", "crop_box", "crop_depth")  # named so by make_mesh, too
-_MAX_BYTES = 4 * 2**30  # for a grid, as `gp3d mesh` has it
 
 
 class PlaneCache:
@@ -158,13 +157,7 @@ class ModelSession:
 
     def mesh(self, obj: Generated, options: Mapping[str, Any], progress: Progress, publish: Publish) -> None:
         """Makes and writes a mesh, then calls `publish` with what moves its files into place, and the result."""
-        chosen = {name: options[name] for name in _SAME}
-        limits = {
-            "faces": options["faces"] or None,
-            "largest": options["keep"] or None,
-            "max_bytes": _MAX_BYTES,
-        }
-        mesh, recipe = make_mesh(self.snapshot, obj, progress=progress, **chosen, **limits)
+        mesh, recipe = make_mesh(self.snapshot, obj, MeshOptions.of_request(options), progress)
         beside = recipe | place_of(self.snapshot.path, options["dir"])
         deliver(mesh, recipe, beside, options, obj.spec.stem, progress, publish)
 

@@ -16,13 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from gp3d_core.errors import GP3DError
+from gp3d_core.errors import GP3DError, spell
 from gp3d_core.generation.objects import FORMATS
+from gp3d_core.meshing.option_values import Values, expected
+from gp3d_core.meshing.options import MeshOptions, SceneMeshOptions, specs
 
 PROTOCOL = 1
 MAX_LINE = 65536  # bytes of a request
 MAX_SEED = 10**18 - 1
-COLORS = ("texture", "vertex", "both", "none")
 JOBS = ("load", "preview", "mesh", "picture")  # the others are answered at once
 _STALLED_SECONDS = 60.0  # a client that reads nothing for so long is taken for dead
 _LONGEST_TEXT = 1000  # characters of a message
@@ -39,7 +40,7 @@ class Problem(GP3DError):
 
     def event(self, request: str | None) -> dict[str, Any]:
         """The event that answers the request with this id."""
-        message = " ".join(str(self).split())[:_LONGEST_TEXT]
+        message = " ".join(spell(str(self), _field_of).split())[:_LONGEST_TEXT]
         return {
             "event": "error",
             "id": request,
@@ -47,6 +48,12 @@ class Problem(GP3DError):
             "message": message,
             "action": self.action,
         }
+
+
+def _field_of(parameter: str) -> str:
+    """What messages call a parameter: the field of requests that says it, in backticks."""
+    known = {name: option.field or name for name, option in specs(MeshOptions).items()} | {"classes": "class"}
+    return f"`{known.get(parameter, parameter)}`"
 
 
 @dataclass(frozen=True)
@@ -187,11 +194,11 @@ def _text(longest: int, pattern: str = r".+", noun: str = "a text") -> Check:
     return check
 
 
-def _whole(low: int, high: int, *, or_zero: bool = False) -> Check:
+def _whole(low: int, high: int) -> Check:
     def check(value: Any) -> int:
-        if type(value) is int and (low <= value <= high or (or_zero and value == 0)):
+        if type(value) is int and low <= value <= high:
             return value
-        raise ValueError(f"a whole number from {low} to {high}{', or 0' if or_zero else ''}")
+        raise ValueError(f"a whole number from {low} to {high}")
 
     return check
 
@@ -203,24 +210,6 @@ def _number(low: float, high: float) -> Check:
         raise ValueError(f"a number from {low:g} to {high:g}")
 
     return check
-
-
-def _level(value: Any) -> float | str:
-    if value == "auto" or (type(value) in (int, float) and 0 < value < 1e30):
-        return value if value == "auto" else float(value)
-    raise ValueError('"auto" or a density above 0')
-
-
-def _or_auto(check: Check) -> Check:
-    def check_or_auto(value: Any) -> Any:
-        if value == "auto":
-            return value
-        try:
-            return check(value)
-        except ValueError as error:
-            raise ValueError(f'"auto", {error}') from None
-
-    return check_or_auto
 
 
 def _choice(*names: str) -> Check:
@@ -245,18 +234,23 @@ def _or_null(check: Check) -> Check:
     return lambda value: None if value is None else check(value)
 
 
-def _crop_box(value: Any) -> tuple[float, ...] | None:
-    if value is None:
-        return None
-    if (
-        isinstance(value, list)
-        and len(value) == 6
-        and all(type(v) in (int, float) and abs(v) < 1e6 for v in value)
-    ):
-        corners = tuple(map(float, value))
-        if all(low < high for low, high in zip(corners[:3], corners[3:], strict=True)):
-            return corners
-    raise ValueError("two corners, x, y, z of the lower and x, y, z of the upper one, or null")
+def _mesh_fields(kind: type[MeshOptions]) -> dict[str, tuple[Check, Any]]:
+    """The fields that say how a mesh is made."""
+    usual = kind().to_request()
+    return {
+        option.field or name: (_value(option.values), usual[option.field or name])
+        for name, option in specs(kind).items()
+        if option.kept
+    }
+
+
+def _value(values: Values) -> Check:
+    def check(value: Any) -> Any:
+        if values.accepts(values.of_json(value)):
+            return value
+        raise ValueError(expected(values, "null"))
+
+    return check
 
 
 def _class_query(value: Any) -> str | None:
@@ -282,14 +276,7 @@ _SPEC: dict[str, tuple[Check, Any]] = {
     "dir": (_folder, _REQUIRED),
 }
 
-_SURFACE: dict[str, tuple[Check, Any]] = {
-    "grid": (_whole(8, 512), 128),
-    "level": (_level, "auto"),
-    "faces": (_whole(4, 10**8, or_zero=True), 30000),
-    "color": (_choice(*COLORS), "texture"),
-    "texture_size": (_whole(16, 8192), 512),
-    "keep": (_whole(1, 10**6, or_zero=True), 1),
-    "crop_depth": (_or_null(_number(-1, 1)), None),
+_FILES: dict[str, tuple[Check, Any]] = {
     "formats": (_several(_choice(*FORMATS), len(FORMATS)), ["npz"]),
     "stem": (_text(100, r"[A-Za-z0-9_-][A-Za-z0-9_.-]*", "a file name"), None),
 }
@@ -308,14 +295,13 @@ OPERATIONS: dict[str, dict[str, tuple[Check, Any]]] = {
         "resolution": (_whole(16, 1024), None),
         "yaw": (_number(-math.pi, math.pi), 0.0),
     },
-    "mesh": _SPEC | _SURFACE | {"seed": (_SEED, _REQUIRED), "crop_box": (_crop_box, None)},
-    "picture": _SURFACE
-    | {  # `keep` and `crop_depth` differ: see SceneMeshOptions
+    "mesh": _SPEC | _mesh_fields(MeshOptions) | _FILES | {"seed": (_SEED, _REQUIRED)},
+    "picture": _mesh_fields(SceneMeshOptions)
+    | _FILES
+    | {
         "picture": (_text(4096, r"[^\0]+", "a path"), _REQUIRED),
         "tokenizer": (_text(4096, r"[^\0]+", "a path"), _REQUIRED),
         "dir": (_folder, _REQUIRED),
-        "keep": (_or_auto(_SURFACE["keep"][0]), "auto"),
-        "crop_depth": (_or_auto(_SURFACE["crop_depth"][0]), "auto"),
     },
     "cancel": {"target": (_text(128), _REQUIRED)},
     "status": {},

@@ -191,11 +191,11 @@ def scenario_out_of_memory_tries_a_coarser_grid_and_says_so(tools):
 def scenario_warnings_and_cuts_go_through(tools):
     tools.use("torn-budget")
     settings = bpy.context.scene.gp3d
-    settings.depth_cut, settings.keep_largest = 0.25, False
+    settings.depth_cut, settings.keep_largest = 0.25, True
     assert bpy.ops.gp3d.generate(class_name="coffee mug", seed=1) == {"FINISHED"}
     assert tools.state().notice == "the surface would have torn"
     request = json.loads(bpy.context.active_object["gp3d"])["request"]
-    assert (request["keep"], request["crop_depth"]) == (0, 0.25)
+    assert (request["keep"], request["crop_depth"]) == (1, 0.25)
 
 
 def scenario_stray_lines_of_libraries_are_tolerated(tools):

@@ -48,7 +48,7 @@ def test_mesh_request_is_everything_that_makes_the_mesh(requests, choices, parts
     [
         ({"faces": 0}, "faces", 0),
         ({"faces": 1}, "faces", 4),
-        ({"keep_largest": False}, "keep", 0),
+        ({"keep_largest": False}, "keep", "auto"),
         ({"depth_cut": 0.25}, "crop_depth", 0.25),
         ({"quality": "HIGH"}, "grid", 256),
     ],
@@ -60,8 +60,9 @@ def test_surface_follows_the_choices(requests, choices, changes, field, value):
 def test_finer_doubles_up_to_the_finest(requests):
     request = {"grid": 256, "faces": 0, "texture_size": 8192, "seed": 3}
     assert requests.finer(request) == {"grid": 512, "faces": 0, "texture_size": 8192, "seed": 3}
+    assert requests.finer({**request, "grid": 1500})["grid"] == 2048
     with pytest.raises(requests.RequestError, match="finest"):
-        requests.finer({**request, "grid": 512})
+        requests.finer({**request, "grid": 2048})
 
 
 def test_objects_stand_in_rows_grids_or_one_place(requests, choices):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from gp3d_core.cli.arguments import UsageError, number, parse_seeds
+from gp3d_core.cli.arguments import add_mesh_options, chosen_options, number, parse_seeds
 from gp3d_core.errors import GP3DError
+from gp3d_core.meshing.options import SceneMeshOptions
 from gp3d_core.pretrained import vq3d_tokenizer
 from gp3d_core.signals import shown_progress
 from gp3d_core.vq3d.scenes.outputs import (
@@ -87,27 +88,7 @@ def _add_mesh(verbs: argparse._SubParsersAction) -> None:
     add = parser.add_argument
     add("scene", type=Path, help="scene file")
     add("--out", type=Path, required=True, help="mesh in .obj, .glb, .ply or .npz")
-    add("--grid", type=number(int, 8, 1024), default=128, help="samples along an edge (default 128)")
-    add("--level", default="auto", help="density of the surface, or auto")
-    budget = number(int, 4, 1e8, or_zero=True)
-    add("--faces", type=budget, default=30000, help="most faces, 0 for all (default 30000)")
-    add("--color", choices=("texture", "vertex", "both", "none"), default="texture")
-    add("--texture-size", type=number(int, 16, 8192), default=512, help="pixels (default 512)")
-    pieces, depth = _or_word(number(int, 0, 1e6), "auto"), _or_word(number(float, -1, 1), "auto", "none")
-    add(
-        "--keep",
-        type=pieces,
-        default="auto",
-        metavar="N",
-        help="largest pieces, 0 for all (default: no specks)",
-    )
-    add(
-        "--crop-depth",
-        type=depth,
-        default="auto",
-        metavar="D",
-        help="-1 near … 1 far, none (default: no backdrop)",
-    )
+    add_mesh_options(parser, SceneMeshOptions)
     add("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.set_defaults(command=_mesh)
 
@@ -213,23 +194,9 @@ def _orbit(options: argparse.Namespace) -> int:
 
 def _mesh(options: argparse.Namespace) -> int:
     check_mesh(options.out, [options.scene])
-    from gp3d_core.generation.sampling import parse_level
-    from gp3d_core.meshing.pipeline import RawLevel
     from gp3d_core.vq3d.scenes.export import write_scene_mesh
-    from gp3d_core.vq3d.scenes.mesh import SceneMeshOptions
 
-    level = parse_level(options.level)
-    if isinstance(level, RawLevel):
-        raise UsageError(f"--level expects auto or a density above 0, found {options.level!r}")
-    chosen = SceneMeshOptions(
-        grid=options.grid,
-        level=level,
-        faces=options.faces or None,
-        color=options.color,
-        texture_size=options.texture_size,
-        largest=options.keep or None,
-        crop_depth=None if options.crop_depth == "none" else options.crop_depth,
-    )
+    chosen = chosen_options(options, SceneMeshOptions)
     scene = open_scene(options.scene, options)
     with shown_progress() as progress:
         out, mesh = write_scene_mesh(scene, options.out, chosen, progress)
@@ -237,8 +204,3 @@ def _mesh(options: argparse.Namespace) -> int:
     print(f"{len(mesh.faces)} faces, {sides} units", file=sys.stderr)
     print(out)
     return 0
-
-
-def _or_word(read: Callable[[str], Any], *words: str) -> Callable[[str], Any]:
-    """A reader of one of `words`, or of what `read` takes."""
-    return lambda text: text if text in words else read(text)

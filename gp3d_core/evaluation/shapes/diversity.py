@@ -18,11 +18,12 @@ from tqdm import tqdm
 from gp3d_core.atomic import write_text
 from gp3d_core.distributed import World
 from gp3d_core.evaluation.shapes.library import Model, draw_models, model_clouds, models_of, read_library
-from gp3d_core.evaluation.shapes.objects import Level, Surfaces, class_records, object_clouds, objects_of
+from gp3d_core.evaluation.shapes.objects import Surfaces, class_records, object_clouds, objects_of
 from gp3d_core.evaluation.shapes.scores import references
 from gp3d_core.evaluation.true_views import TruthViews, read_views
 from gp3d_core.generation.objects import ObjectSpec
 from gp3d_core.generation.sampling import generate, view
+from gp3d_core.meshing.level import AUTO, Level
 from gp3d_core.metrics.pointclouds import chamfer_matrix, unit_clouds
 from gp3d_core.metrics.score import Score
 from gp3d_core.snapshots.snapshot import Snapshot
@@ -72,7 +73,7 @@ def measure_diversity(
     out: Path,
     truncation: float = 0.7,
     grid: int = GRID,
-    level: Level = "auto",
+    level: Level = AUTO,
     most: int | None = REFERENCES,
     world: World | None = None,
 ) -> list[Score]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,15 +23,15 @@ from gp3d_core.generation.objects import MOST_SEEDS, ObjectSpec
 from gp3d_core.generation.sampling import generate
 from gp3d_core.hashing import digest
 from gp3d_core.meshing.isosurface import field_surface
+from gp3d_core.meshing.level import AUTO, Level
 from gp3d_core.meshing.mesh_io import Mesh
 from gp3d_core.meshing.pipeline import surface_levels
 from gp3d_core.metrics.pointclouds import POINTS, surface_points
 from gp3d_core.snapshots.snapshot import Snapshot
 
 GRID = 256  # 3DGP appendix H
-LEVEL = 10.0
+LEVEL = Level(10.0)
 _ASKED = 4  # objects whose level of agreement is looked for, at the most
-Level = float | Literal["auto"]
 
 
 def class_records(snapshot: Snapshot) -> list[dict[str, Any]]:
@@ -49,7 +49,7 @@ def objects_of(record: Mapping[str, Any], count: int, seed: int) -> list[ObjectS
 class Surfaces:
     """How surfaces of generated objects are taken: samples per axis, density of the surface, truncation.
 
-    The level is of the density after activation, density scale and all; "auto" is the one of `gp3d mesh`. Every
+    A level after activation is one of density scale and all; the one to be found is that of `gp3d mesh`. Every
     component counts, cavities as well, and nothing is simplified.
     """
 
@@ -57,11 +57,17 @@ class Surfaces:
     level: Level = LEVEL
     truncation: float = 1.0
 
+    @property
+    def identity(self) -> str:
+        """What the files of such surfaces are found by; it must not change, or what is kept is made again."""
+        level = self.level.to_json()
+        return f"Surfaces(grid={self.grid!r}, level={level!r}, truncation={self.truncation!r})"
+
     def facts(self, snapshot: Snapshot) -> dict[str, Any]:
         """What scores of such surfaces have to say."""
         return {
             "grid": self.grid,
-            "level": self.level,
+            "level": self.level.to_json(),
             "density_scale": snapshot.config.render.density_scale,
             "truncation": self.truncation,
             "points": POINTS,
@@ -94,7 +100,7 @@ def object_clouds(
     the work; all have to call it, on one file system.
     """
     world = world or World()
-    identity = f"{digest(snapshot.path)} {surfaces} with health"
+    identity = f"{digest(snapshot.path)} {surfaces.identity} with health"
     own = folder / hashlib.sha256(identity.encode()).hexdigest()[:12]
     own.mkdir(parents=True, exist_ok=True)
     paths = [own / f"{spec.label:04d}-{spec.stem}.npz" for spec in object_specs]
@@ -122,7 +128,7 @@ def agreement_level(snapshot: Snapshot, object_specs: Sequence[ObjectSpec], trun
     """The median level of `gp3d mesh`, at which a surface agrees best with the views, over some of the objects."""
     few = object_specs[:: -(-len(object_specs) // _ASKED)]
     fields = (snapshot.generator.field(generate(snapshot, spec, truncation).planes) for spec in few)
-    return median(surface_levels(field, snapshot.config, "auto")[0] for field in fields)
+    return median(surface_levels(field, snapshot.config, AUTO)[0] for field in fields)
 
 
 def _surface(snapshot: Snapshot, spec: ObjectSpec, surfaces: Surfaces) -> tuple[Tensor, float, Health]:

@@ -31,13 +31,13 @@ from gp3d_core.evaluation.shapes.library import (
 from gp3d_core.evaluation.shapes.objects import (
     GRID,
     LEVEL,
-    Level,
     Surfaces,
     agreement_level,
     class_records,
     object_clouds,
     objects_of,
 )
+from gp3d_core.meshing.level import Level
 from gp3d_core.metrics.frechet import fit_gaussian, frechet_distance
 from gp3d_core.metrics.pointclouds import chamfer_matrix, set_scores, unit_clouds
 from gp3d_core.metrics.pointnet import PointNet, PointNet2, cloud_features, load_pointnet

@@ -12,18 +12,18 @@ unless it is asked for, and so is every speck; what is left is the subject on it
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from gp3d_core.meshing.cleaning import keep_largest, mesh_report, piece_volumes, vertex_normals
+from gp3d_core.meshing.cleaning import mesh_report, vertex_normals
 from gp3d_core.meshing.extraction import extract_mesh
 from gp3d_core.meshing.isosurface import SignedDistance
 from gp3d_core.meshing.mesh_io import Mesh
-from gp3d_core.meshing.pipeline import Coloring
+from gp3d_core.meshing.options import SceneMeshOptions
 from gp3d_core.meshing.texture.bake import bake_texture, vertex_colors
 from gp3d_core.signals import Progress, no_progress
 from gp3d_core.vq3d.rendering.depth import DepthSpace
@@ -32,29 +32,7 @@ from gp3d_core.vq3d.scenes.editing import WHOLE
 from gp3d_core.vq3d.scenes.scenefile import Scene
 from gp3d_core.vq3d.scenes.segmentation import nearest_in
 
-Auto = Literal["auto"]
-
-_MAX_BYTES = 4 * 2**30  # for a grid, as `gp3d mesh` has it
-_SPECK = 0.01  # of the volume of the largest piece
 _SUBJECT = 0.75  # of the nearness of what the camera turns about: nothing nearer is ever taken for backdrop
-
-
-@dataclass(frozen=True, kw_only=True)
-class SceneMeshOptions:
-    """How a scene becomes a mesh, as MeshOptions but for two.
-
-    `largest`: how many pieces stay, by volume in the cube; None all, "auto" all but specks. `crop_depth` cuts off what
-    is farther: 1 − 2 d for a normalised inverse depth d, so −1 at the near plane and 1 at the far one; None nothing,
-    "auto" the backdrop of the picture.
-    """
-
-    grid: int = 128
-    level: float | Auto = "auto"
-    faces: int | None = 30000
-    color: Coloring = "texture"
-    texture_size: int = 512
-    largest: int | Auto | None = "auto"
-    crop_depth: float | Auto | None = "auto"
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,20 +66,20 @@ def mesh_of(
     """
     camera, device = scene.camera, scene.parts[0].planes.device
     field = CubeField(scene.field(), DepthSpace.of(camera), math.tan(math.radians(camera.fov) / 2))
-    cut = backdrop(scene) if options.crop_depth == "auto" else options.crop_depth
+    cut = options.crop_depth if options.crop_depth != "auto" else backdrop(scene)
     extraction = extract_mesh(
         field,
         box=1.0,
         grid=options.grid,
-        level=options.level,
+        level="auto" if options.level.value is None else options.level.value,
         faces=options.faces,
-        largest=None if options.largest == "auto" else options.largest,
-        keep=_crop(cut),
-        max_bytes=_MAX_BYTES,
+        components=options.components,
+        crop=_crop(cut),
+        max_bytes=options.max_bytes,
         device=device,
         progress=progress,
     )
-    mesh = _without_specks(extraction.mesh) if options.largest == "auto" else extraction.mesh
+    mesh = extraction.mesh
     if options.color in ("vertex", "both"):
         mesh = vertex_colors(mesh, field, device=device, progress=progress)
     if options.color in ("texture", "both"):
@@ -132,17 +110,12 @@ def backdrop(scene: Scene) -> float | None:
     return min(1.0, 1 - 2 * min(border, _SUBJECT * subject))
 
 
-def _without_specks(mesh: Mesh) -> Mesh:
-    volumes = piece_volumes(mesh)
-    return keep_largest(mesh, max(1, int((volumes >= _SPECK * volumes.max()).sum())))
-
-
 def recipe_of(scene: Scene, options: SceneMeshOptions, facts: dict[str, Any]) -> dict[str, Any]:
     """What made a mesh, to be kept in its file: JSON values."""
     return {
         "scene": scene.source,
         "tokenizer": scene.parts[0].tokenizer,
-        "options": asdict(options),
+        "options": options.to_recipe(),
         **facts,
     }
 

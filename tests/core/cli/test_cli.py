@@ -16,7 +16,6 @@ from PIL import Image
 
 from gp3d_core.cli.arguments import UsageError, parse_seeds
 from gp3d_core.cli.main import main
-from gp3d_core.generation.sampling import parse_level
 from gp3d_core.snapshots.metadata import read_snapshot_facts
 from tests.support.micro import MICRO, micro_data, micro_snapshot
 
@@ -239,8 +238,6 @@ def test_time_budget_counts_over_resumes(tmp_path):
 
 def test_seeds_read_as_people_write_them():
     assert parse_seeds("0-3, 9") == [0, 1, 2, 3, 9]
-    assert parse_level("auto") == "auto"
-    assert parse_level("12.5") == 12.5
 
 
 def test_seeds_are_read_in_their_order_however_they_are_written():
@@ -266,7 +263,7 @@ def test_bad_seeds_are_refused(text):
         (["mesh", "{s}", "--class", "coffe mug"], "did you mean 'coffee mug'"),
         (["mesh", "{s}", "--class", "teapot"], "does not know 'teapot'"),
         (["mesh", "{s}", "--seeds", "x"], "--seeds expects"),
-        (["mesh", "{s}", "--level", "-3"], "--level expects auto or a density above 0"),
+        (["mesh", "{s}", "--level", "-3"], "--level: expects auto, a density above 0"),
         (["mesh", "{s}", "--level", "1e9", "--class", "mushroom", "--grid", "16"], "no surface at level"),
         (["mesh", "{s}", "--format", "stl"], "--format stl: expected obj, glb, ply, npz"),
         (["mesh", "{s}", "--grid", "1"], "--grid: expects a whole number from 8"),

@@ -28,6 +28,7 @@ from gp3d_core.evaluation.shapes.meshes import measure_meshes
 from gp3d_core.evaluation.shapes.objects import Surfaces, object_clouds, objects_of
 from gp3d_core.evaluation.shapes.scores import compare_shapes, measure_shapes, references
 from gp3d_core.evaluation.true_views import read_views
+from gp3d_core.meshing.level import AUTO, Level
 from gp3d_core.meshing.mesh_io import Mesh, MeshError
 from gp3d_core.metrics.classifier import vary
 from gp3d_core.metrics.pointclouds import chamfer_matrix
@@ -131,9 +132,7 @@ def test_halves_are_disjoint_and_equal(library):
 
 @pytest.mark.slow
 def test_shapes_of_a_snapshot(model, library, weights, tmp_path, monkeypatch):
-    scores = measure_shapes(
-        model, library, pointnet=weights, n=8, seed=0, out=tmp_path, grid=24, level="auto"
-    )
+    scores = measure_shapes(model, library, pointnet=weights, n=8, seed=0, out=tmp_path, grid=24, level=AUTO)
     assert [s.metric for s in scores] == ["fpd", "coverage", "mmd", "1-nna", *HEALTH]
     by_name = {s.metric: s for s in scores}
     assert by_name["mesh/watertight"].value == by_name["mesh/watertight"].facts["floor"] == 1.0
@@ -149,14 +148,14 @@ def test_shapes_of_a_snapshot(model, library, weights, tmp_path, monkeypatch):
         raise AssertionError("everything was there already")
 
     monkeypatch.setattr(objects, "field_surface", never)
-    again = measure_shapes(model, library, pointnet=weights, n=8, seed=0, out=tmp_path, grid=24, level="auto")
+    again = measure_shapes(model, library, pointnet=weights, n=8, seed=0, out=tmp_path, grid=24, level=AUTO)
     assert again == scores
 
 
 def test_objects_without_a_surface_are_counted_and_count(model, tmp_path):
     object_specs = objects_of(CLASSES[0], 2, seed=1)
     assert [w.seed for w in object_specs] == [10_000, 10_001]
-    clouds = object_clouds(model, object_specs, Surfaces(grid=16, level=1e6), tmp_path)
+    clouds = object_clouds(model, object_specs, Surfaces(grid=16, level=Level(1e6)), tmp_path)
     assert not clouds.solid.any()
     assert clouds.points.abs().sum() == 0
     assert clouds.levels.tolist() == [1e6, 1e6]
@@ -385,7 +384,10 @@ def test_the_command_measures_classes_and_ship_gives_them_badges(
         assert own["recognition"] == {"value": round(value, 4), "real": 1.0}
         assert record["badge"] == badge_of(own)
     capsys.readouterr()
-    for option, message in ((["--level", "0"], "--level: expects a number"), (["--grid", "4"], "--grid")):
+    for option, message in (
+        (["--level", "0"], "--level: expects auto, a density above 0"),
+        (["--grid", "4"], "--grid"),
+    ):
         assert main([*words, *option]) == 2
         assert message in capsys.readouterr().err
     strange = json.loads((views / "manifest.json").read_text())

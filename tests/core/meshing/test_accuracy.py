@@ -96,7 +96,7 @@ def _mesh(name: str, grid: int) -> Mesh:
     def field(points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         return torch.zeros_like(points), SOLIDS[name].distance(points).unsqueeze(-1)
 
-    return extract_mesh(field, box=1.0, grid=grid, level=0.0, largest=None).mesh
+    return extract_mesh(field, box=1.0, grid=grid, level=0.0, components=None).mesh
 
 
 def _surface_points(mesh: Mesh) -> np.ndarray:

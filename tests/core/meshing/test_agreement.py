@@ -14,12 +14,12 @@ from gp3d_core.cli.main import main
 from gp3d_core.config.presets import PRESETS
 from gp3d_core.config.schema import RenderConfig
 from gp3d_core.meshing.agreement import agreeing_level, compare
-from gp3d_core.meshing.extraction import density_grid, extract_mesh, raw_level
+from gp3d_core.meshing.extraction import density_grid, extract_mesh
 from gp3d_core.meshing.mesh_io import Mesh, load_mesh
 from gp3d_core.meshing.rasterizer import render_mesh, seen_vertices
 from gp3d_core.meshing.self_intersections import crossing_faces
 from gp3d_core.meshing.texture.bake import vertex_colors
-from gp3d_core.ops.reference import activate_density
+from gp3d_core.rendering.activation import DensityActivation
 from gp3d_core.rendering.cameras import Cameras, mean_camera, sample_cameras, sample_rays, turn_camera
 from gp3d_core.snapshots.snapshot import load_snapshot
 from tests.core.cli.test_cli import snapshot  # noqa: F401  (a fixture)
@@ -40,8 +40,7 @@ def ball(points):
     return points / 0.3, 3000 * (0.3 - points.norm(dim=-1, keepdim=True))
 
 
-def sigma_of(raw):
-    return 30 * torch.nn.functional.softplus(raw)
+ACTIVATION = DensityActivation(scale=30.0)
 
 
 def test_pictures_of_a_sphere_have_the_distances_of_its_rays():
@@ -94,13 +93,13 @@ def test_agreeing_level_has_the_fields_silhouette():
     def haze(points):
         return points, 4 - 8 * points.norm(dim=-1, keepdim=True) / 0.3
 
-    survey = sigma_of(density_grid(haze, box=CAMERA.box, grid=48)).numpy()
+    survey = ACTIVATION(density_grid(haze, box=CAMERA.box, grid=48)).numpy()
     cameras = sample_cameras(CAMERA, 2, torch.Generator().manual_seed(0))
-    level = agreeing_level(haze, survey, sigma_of, cameras, CAMERA)
+    level = agreeing_level(haze, survey, ACTIVATION, cameras, CAMERA)
     config = RENDER
 
     def iou(level):
-        mesh = extract_mesh(haze, box=CAMERA.box, grid=64, level=level, sigma_of=sigma_of).mesh
+        mesh = extract_mesh(haze, box=CAMERA.box, grid=64, level=ACTIVATION.inverse(level)).mesh
         return compare(mesh, haze, cameras, CAMERA, config, size=48).iou
 
     found = iou(level)
@@ -113,7 +112,7 @@ def test_agreeing_level_gives_up_where_there_is_nothing():
         return points, points[..., :1] * 0 - 50
 
     survey = np.zeros((8, 8, 8), np.float32)
-    assert agreeing_level(nothing, survey, sigma_of, mean_camera(CAMERA), CAMERA) is None
+    assert agreeing_level(nothing, survey, ACTIVATION, mean_camera(CAMERA), CAMERA) is None
 
 
 def test_crossing_faces_are_counted_and_touching_ones_are_not():
@@ -217,7 +216,7 @@ def test_a_raw_level_is_reported_as_it_was_asked_for(snapshot, tmp_path, capsys)
     assert _mesh(snapshot, *asked, "--level", "raw:900") == 2
     told = capsys.readouterr().err
     found = re.search(
-        r"gp3d: --level raw:900 is the density (\S+) after activation; no surface at level \1: ", told
+        r"gp3d: --level raw:900\.0 is the density (\S+) after activation; no surface at level \1: ", told
     )
     assert found is not None, told
     assert _mesh(snapshot, *asked) == 0
@@ -226,19 +225,13 @@ def test_a_raw_level_is_reported_as_it_was_asked_for(snapshot, tmp_path, capsys)
     assert _mesh(snapshot, *asked, "--level", f"raw:{raw}") == 0
     level = json.loads((tmp_path / "mushroom-0000.recipe.json").read_text())["level"]
     assert (
-        f"faces, level raw:{raw:g}, which is {level:.4g} after activation, against" in capsys.readouterr().err
+        f"faces, level raw:{raw!r}, which is {level:.4g} after activation, against" in capsys.readouterr().err
     )
 
 
 def _raw_density(level, path):
     """What activation makes `level` of."""
-    render = load_snapshot(path).config.render
-    return raw_level(
-        level,
-        lambda raw: activate_density(
-            raw, scale=render.density_scale, gain=render.density_gain, shift=render.density_shift
-        ),
-    )
+    return DensityActivation.of(load_snapshot(path).config.render).inverse(level)
 
 
 @pytest.mark.parametrize(
@@ -246,9 +239,9 @@ def _raw_density(level, path):
     [
         (["--grid", "1024", "--max-mem", "1"], "a grid of 1024 needs about"),
         (["--level", "raw:900"], "try --level auto or a level near"),
-        (["--level", "raw:x"], "--level expects auto or a density above 0, or raw:NUMBER"),
-        (["--crop-box", "0,0,0,1,1"], "--crop-box expects six numbers"),
-        (["--crop-box", "0,0,0,-1,1,1"], "--crop-box expects six numbers"),
+        (["--level", "raw:x"], "--level: expects auto, a density above 0, or raw:NUMBER"),
+        (["--crop-box", "0,0,0,1,1"], "--crop-box: expects six numbers"),
+        (["--crop-box", "0,0,0,-1,1,1"], "--crop-box: expects six numbers"),
     ],
 )
 def test_bad_mesh_options_are_one_line_and_leave_no_file(snapshot, tmp_path, capsys, arguments, message):  # noqa: F811

@@ -103,21 +103,33 @@ def test_the_largest_component_stays():
         small, large = _ball(x, y, z, (-0.8, 0, 0), 0.2), _ball(x, y, z, (0.4, 0, 0), 0.5)
         return torch.maximum(small, large)
 
-    assert mesh_report(_surface(two, largest=None)).components == 2
-    report = mesh_report(_surface(two))
+    assert mesh_report(_surface(two, components=None)).components == 2
+    report = mesh_report(_surface(two, components=1))
     assert report.components == 1
     assert report.bounds[0][0] == pytest.approx(-0.1, abs=0.02)
+
+
+@pytest.mark.parametrize(("radius", "kept"), [(0.1, 1), (0.115, 2), (0.3, 2)])
+def test_specks_are_what_has_less_than_a_hundredth_of_the_largest_volume(radius, kept):
+    def two(x, y, z):
+        small, large = _ball(x, y, z, (-0.8, 0, 0), radius), _ball(x, y, z, (0.4, 0, 0), 0.5)
+        return torch.maximum(small, large)
+
+    assert (radius / 0.5) ** 3 < 0.01 or kept == 2
+    assert mesh_report(_surface(two, grid=96)).components == kept
+    assert mesh_report(_surface(two, grid=96, faces=800)).components == kept
+    assert mesh_report(_surface(two, grid=96, components=None)).components == 2
 
 
 def test_cavities_are_filled_when_only_the_largest_stays():
     def shell(x, y, z):
         return torch.minimum(_ball(x, y, z), -_ball(x, y, z, radius=0.5))
 
-    hollow = mesh_report(_surface(shell, largest=None, fill_holes=False))
+    hollow = mesh_report(_surface(shell, components=None, fill_holes=False))
     assert hollow.volume == pytest.approx(4 / 3 * math.pi * (1 - 0.5**3), rel=0.01)
-    assert mesh_report(keep_largest(_surface(shell, largest=None, fill_holes=False))).volume == pytest.approx(
-        4.19, rel=0.01
-    )
+    assert mesh_report(
+        keep_largest(_surface(shell, components=None, fill_holes=False))
+    ).volume == pytest.approx(4.19, rel=0.01)
 
 
 def test_the_face_budget_keeps_shape_and_health():
@@ -135,7 +147,7 @@ def _sponge(x, y, z):
 @pytest.mark.slow
 @pytest.mark.parametrize("budget", [6000, 3000])
 def test_sheets_that_decimation_glues_together_are_separated(budget):
-    whole = _surface(_sponge, largest=None)
+    whole = _surface(_sponge, components=None)
     glued = fast_simplification.simplify(whole.vertices, whole.faces, target_count=budget, agg=5.0)
     assert not trimesh.Trimesh(*glued, process=False).is_watertight, "else this test shows nothing"
     with warnings.catch_warnings():
@@ -168,11 +180,11 @@ def test_a_budget_above_the_count_changes_nothing():
         assert simplify(mesh, 10**6) is mesh
 
 
-def test_level_speaks_of_activated_density():
-    found = extract_mesh(_field(_ball), box=1.2, grid=48, level=math.exp(0.3), sigma_of=torch.exp)
-    assert found.level == math.exp(0.3)
+def test_level_and_range_are_of_the_raw_density():
+    found = extract_mesh(_field(_ball), box=1.2, grid=48, level=0.3)
+    assert found.level == 0.3
     assert mesh_report(found.mesh).bounds[1][0] == pytest.approx(0.7, abs=0.01)
-    assert found.density_max == pytest.approx(math.exp(1 - math.sqrt(3) * 1.2 / 47))
+    assert found.density_max == pytest.approx(1 - math.sqrt(3) * 1.2 / 47)
 
 
 def test_empty_fields_say_density_and_level():

@@ -137,7 +137,7 @@ def test_most_blocks_are_never_evaluated(monkeypatch):
 def test_a_speck_of_one_sample_is_found():
     specks = [((0.1016, -0.2031, 0.3047), (0.006,) * 3), ((0.0, 0.0, 0.0), (0.2,) * 3)]
     found = extract_mesh(
-        quadric_field(specks, resolution=512), box=0.5, grid=129, level=0.0, largest=None
+        quadric_field(specks, resolution=512), box=0.5, grid=129, level=0.0, components=None
     ).mesh
     assert mesh_report(found).components == 2
 
@@ -155,7 +155,7 @@ def test_a_cut_is_flat_and_closed():
         return 0.1 - points[:, 0]
 
     field = quadric_field((((0, 0, 0), (0.3, 0.3, 0.3)),))
-    mesh = extract_mesh(field, box=0.5, grid=64, level=0.0, keep=keep).mesh
+    mesh = extract_mesh(field, box=0.5, grid=64, level=0.0, crop=keep).mesh
     report = mesh_report(mesh)
     radius = 0.3 * 0.75**0.5
     height = radius + 0.1

@@ -12,6 +12,8 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from gp3d_core.meshing.level import Level
+from gp3d_core.meshing.options import SceneMeshOptions
 from gp3d_core.snapshots.metadata import SnapshotError
 from gp3d_core.vq3d.config import CameraConfig, RenderConfig
 from gp3d_core.vq3d.models.field import FieldDecoder
@@ -31,7 +33,7 @@ from gp3d_core.vq3d.scenes.composition import (
     together,
 )
 from gp3d_core.vq3d.scenes.editing import Choice, Motion, along, blend, choose_region, insert, move, remove
-from gp3d_core.vq3d.scenes.mesh import CubeField, SceneMeshOptions, mesh_of
+from gp3d_core.vq3d.scenes.mesh import CubeField, mesh_of
 from gp3d_core.vq3d.scenes.scenefile import Part, Scene, load_scene, save_scene
 
 CAMERA, RENDER = CameraConfig(), RenderConfig(steps=96)
@@ -364,7 +366,9 @@ def test_the_grid_of_a_mesh_spans_what_the_camera_sees():
 def test_a_mesh_of_a_ball_is_that_ball(monkeypatch):
     scene = micro_scene(1)
     monkeypatch.setattr(Scene, "field", lambda self: ball((0.05, 0, 0.1), 0.25, RED))
-    mesh, facts = mesh_of(scene, SceneMeshOptions(grid=64, level=200.0, color="vertex", crop_depth=None))
+    mesh, facts = mesh_of(
+        scene, SceneMeshOptions(grid=64, level=Level(200.0), color="vertex", crop_depth=None)
+    )
     distance = np.linalg.norm(mesh.vertices - [0.05, 0, 0.1], axis=1)
     assert distance.mean() == pytest.approx(0.25, rel=0.02)
     assert distance.std() < 0.01

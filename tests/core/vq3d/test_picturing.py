@@ -15,13 +15,15 @@ from PIL import Image
 from gp3d_core import pretrained as box
 from gp3d_core.generation.recipes import RecipeError, read_recipe
 from gp3d_core.hashing import digest
+from gp3d_core.meshing.level import Level
 from gp3d_core.meshing.mesh_io import load_mesh
+from gp3d_core.meshing.options import SceneMeshOptions
 from gp3d_core.snapshots.metadata import SnapshotError
 from gp3d_core.vq3d.config import RenderConfig
 from gp3d_core.vq3d.files.tokenizer_file import load_tokenizer, save_tokenizer
 from gp3d_core.vq3d.models.tokenizer import Tokenizer
 from gp3d_core.vq3d.presets import resolve
-from gp3d_core.vq3d.scenes.mesh import SceneMeshOptions, backdrop, mesh_of
+from gp3d_core.vq3d.scenes.mesh import backdrop, mesh_of
 from gp3d_core.vq3d.scenes.reconstruction import read_picture, reconstruct
 from gp3d_core.vq3d.scenes.scenefile import Part, Scene, save_scene
 from gp3d_core.worker.image_session import ImageSession
@@ -139,7 +141,7 @@ def scene_of(monkeypatch, objects, pivot=1.0):
     return scene
 
 
-PLAIN = SceneMeshOptions(grid=64, level=100.0, color="none")
+PLAIN = SceneMeshOptions(grid=64, level=Level(100.0), color="none")
 
 
 @pytest.mark.slow
@@ -172,7 +174,7 @@ def test_all_pieces_stay_but_specks(monkeypatch):
     balls = [((-0.15, 0.0, 0.0), 0.12), ((0.15, 0.0, 0.0), 0.08), ((0.0, 0.2, 0.0), 0.022)]
     scene = scene_of(monkeypatch, balls)
     counts = {
-        kept: mesh_of(scene, replace(PLAIN, largest=kept))[1]["components"] for kept in ("auto", None, 1)
+        kept: mesh_of(scene, replace(PLAIN, components=kept))[1]["components"] for kept in ("auto", None, 1)
     }
     assert counts == {"auto": 2, None: 3, 1: 1}
 

@@ -1,0 +1,190 @@
+"""What meshes are made like: every option once, with its range, its default and what is said about it.
+
+The command line (`cli.mesh_options`), requests to the worker (`worker.protocol`), recipes and VQ3D's scenes derive
+theirs from the fields of these dataclasses, so that what one of them makes any other can make again. No torch here:
+command lines and requests are read before it is imported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, Self
+
+from gp3d_core.errors import GP3DError
+from gp3d_core.meshing.level import AUTO, Level
+from gp3d_core.meshing.option_values import Corners, Levels, Number, OneOf, TwoCorners, Values, expected
+
+COLORS = ("texture", "vertex", "both", "none")
+Coloring = Literal["texture", "vertex", "both", "none"]
+Auto = Literal["auto"]
+
+_SPEC = "option"
+
+
+class OptionError(GP3DError):
+    """An option of a mesh that is out of its range; the message names it."""
+
+
+@dataclass(frozen=True)
+class Option:
+    """What there is to know of an option besides its type and its default.
+
+    `aliases` are older spellings on command lines. Protocol and recipes are of version 1, and say `field` and `key`
+    where these differ from the option's name. `unit` is what a command line counts in; an option that is not `kept`
+    concerns the machine and not the mesh, and stands in no request and no recipe.
+    """
+
+    values: Values
+    help: str
+    metavar: str | None = None
+    flag: str | None = None
+    aliases: tuple[str, ...] = ()
+    field: str | None = None
+    key: str | None = None
+    unit: int = 1
+    kept: bool = True
+
+
+def _about(values: Values, text: str, **more: Any) -> dict[str, Option]:
+    return {_SPEC: Option(values, text, **more)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeshOptions:
+    """How a field becomes a mesh. Raises OptionError for a value out of range.
+
+    `faces` None: all. `components`: how many pieces stay, the largest by volume; None all, "auto" all but specks, which
+    have less than a hundredth of the largest one's volume. `crop_box` (x, y, z from, x, y, z to) and `crop_depth` (-1
+    near to 1 far) cut away what lies outside or behind. `max_bytes` limits the memory of the grid.
+    """
+
+    grid: int = field(
+        default=128, metadata=_about(Number(8, 2048, whole=True), "samples along an edge of the box")
+    )
+    level: Level = field(
+        default=AUTO,
+        metadata=_about(Levels(), "density of the surface, raw:NUMBER before activation, or auto"),
+    )
+    faces: int | None = field(
+        default=30000,
+        metadata=_about(
+            Number(4, 10**8, whole=True, nothing="zero"), "most faces, 0 for all", key="face_budget"
+        ),
+    )
+    color: Coloring = field(
+        default="texture", metadata=_about(OneOf(COLORS), "how the mesh carries its colours")
+    )
+    texture_size: int = field(
+        default=512, metadata=_about(Number(16, 8192, whole=True), "pixels along an edge of the texture")
+    )
+    components: int | Auto | None = field(
+        default="auto",
+        metadata=_about(
+            Number(1, 10**6, whole=True, nothing="zero", words=("auto",)),
+            "largest pieces to keep, 0 for all, auto for all but specks",
+            metavar="N",
+            aliases=("--keep",),
+            field="keep",
+            key="largest",
+        ),
+    )
+    crop_box: Corners | None = field(
+        default=None,
+        metadata=_about(TwoCorners(), "keep what lies between these two corners", metavar="X,Y,Z,X,Y,Z"),
+    )
+    crop_depth: float | Auto | None = field(
+        default=None,
+        metadata=_about(
+            Number(-1, 1, nothing="null"), "keep what is nearer: -1 near … 1 far, or none", metavar="D"
+        ),
+    )
+    max_bytes: int = field(
+        default=4 * 2**30,
+        metadata=_about(
+            Number(0.1, 10**6),
+            "memory that the grid may need, in GiB",
+            metavar="GIB",
+            flag="--max-mem",
+            unit=2**30,
+            kept=False,
+        ),
+    )
+
+    def __post_init__(self) -> None:
+        for name, option in specs(type(self)).items():
+            value = getattr(self, name)
+            if not option.values.accepts(value / option.unit if option.unit != 1 else value):
+                fit = expected(option.values, "None") + f" times {option.unit}" * (option.unit != 1)
+                raise OptionError(f"`{name}`: expected {fit}, found {value!r}")
+
+    @classmethod
+    def of_request(cls, request: Mapping[str, Any]) -> Self:
+        """The options of a worker's request, whose other fields are of no concern. Raises OptionError."""
+        return cls(**_read(cls, request, {name: option.field or name for name, option in _kept(cls)}))
+
+    def to_request(self) -> dict[str, Any]:
+        """The fields of a worker's request: JSON values."""
+        return {
+            option.field or name: option.values.to_json(getattr(self, name))
+            for name, option in _kept(type(self))
+        }
+
+    @classmethod
+    def of_recipe(cls, recipe: Mapping[str, Any]) -> Self:
+        """The options of a recipe; those that it does not name are the defaults. Raises OptionError.
+
+        None of a recipe is None: only requests and command lines count with 0.
+        """
+        return cls(**_read(cls, recipe, {name: option.key or name for name, option in _kept(cls)}))
+
+    def to_recipe(self) -> dict[str, Any]:
+        """The options as a recipe holds them: JSON values."""
+        found = {}
+        for name, option in _kept(type(self)):
+            value = getattr(self, name)
+            found[option.key or name] = None if value is None else option.values.to_json(value)
+        return found
+
+
+def specs(kind: type[MeshOptions]) -> dict[str, Option]:
+    """The options that a kind of mesh has, by name, in the order in which they are told."""
+    return {entry.name: entry.metadata[_SPEC] for entry in fields(kind) if entry.init}
+
+
+def defaults(kind: type[MeshOptions]) -> dict[str, Any]:
+    """What each option is unless it is named."""
+    return {entry.name: entry.default for entry in fields(kind) if entry.init}
+
+
+def _kept(kind: type[MeshOptions]) -> list[tuple[str, Option]]:
+    return [(name, option) for name, option in specs(kind).items() if option.kept]
+
+
+def _read(kind: type[MeshOptions], values: Mapping[str, Any], called: Mapping[str, str]) -> dict[str, Any]:
+    """The options that `values` has under the name that each is `called`."""
+    options = specs(kind)
+    return {name: options[name].values.of_json(values[key]) for name, key in called.items() if key in values}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SceneMeshOptions(MeshOptions):
+    """How a scene of VQ3D becomes a mesh: MeshOptions of a field whose density needs no activation, without a crop box.
+
+    Volumes of pieces are those in the cube that the input camera sees. `crop_depth` cuts off what is farther: 1 − 2 d
+    for a normalised inverse depth d, so −1 at the near plane and 1 at the far one; "auto" is the picture's backdrop.
+    """
+
+    level: Level = field(default=AUTO, metadata=_about(Levels(raw=False), "density of the surface, or auto"))
+    faces: int | None = field(
+        default=30000, metadata=_about(Number(4, 10**8, whole=True, nothing="zero"), "most faces, 0 for all")
+    )
+    crop_box: None = field(default=None, init=False)
+    crop_depth: float | Auto | None = field(
+        default="auto",
+        metadata=_about(
+            Number(-1, 1, nothing="null", words=("auto",)),
+            "keep what is nearer: -1 near … 1 far, none for all, auto for all but the backdrop",
+            metavar="D",
+        ),
+    )
