@@ -136,7 +136,7 @@ def take_generating(window: Window) -> None:
     window.click(*PREVIEW)
     window.wait("pictures 4", 120)
     time.sleep(1)
-    window.click(*SECOND_PICTURE)
+    window.click_until("seed 2", *SECOND_PICTURE)
     window.click(*GENERATE)
     window.wait("halfway", 120)
     window.grab("during", VIEWPORT)

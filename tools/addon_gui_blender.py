@@ -51,13 +51,18 @@ def watch():
         note("problem " + status.problem.code)
     note(f"objects {len(bpy.data.objects)}")
     note(f"pictures {len(STATE.pictures)}")
+    note(f"seed {bpy.context.scene.gp3d.seed}")
     note(f"colors {view().spaces.active.shading.color_type}")
     return INTERVAL
 
 
 def note(text):
-    """An empty file with that name."""
-    (Path(NOTES) / text).touch()
+    """An empty file with that name; what is new is drawn anew, the sidebar's end as well."""
+    path = Path(NOTES) / text
+    if not path.exists():
+        path.touch()
+        for area in bpy.context.window_manager.windows[0].screen.areas:
+            area.tag_redraw()
 
 
 bpy.context.preferences.view.show_splash = False
