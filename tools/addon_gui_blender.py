@@ -52,17 +52,16 @@ def watch():
     note(f"objects {len(bpy.data.objects)}")
     note(f"pictures {len(STATE.pictures)}")
     note(f"seed {bpy.context.scene.gp3d.seed}")
-    note(f"colors {view().spaces.active.shading.color_type}")
+    colors = f"colors {view().spaces.active.shading.color_type}"
+    if not (Path(NOTES) / colors).exists():
+        view().tag_redraw()  # the sidebar's end as well
+    note(colors)
     return INTERVAL
 
 
 def note(text):
-    """An empty file with that name; what is new is drawn anew, the sidebar's end as well."""
-    path = Path(NOTES) / text
-    if not path.exists():
-        path.touch()
-        for area in bpy.context.window_manager.windows[0].screen.areas:
-            area.tag_redraw()
+    """An empty file with that name."""
+    (Path(NOTES) / text).touch()
 
 
 bpy.context.preferences.view.show_splash = False
