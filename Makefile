@@ -63,7 +63,7 @@ format: setup-all
 	.venv/bin/ruff check --fix
 	.venv/bin/ruff format
 
-docs:
+docs: setup-all
 	@tools/setup.sh docs
 	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict
 	@echo "build/site/index.html"

@@ -150,6 +150,7 @@ def take_panels(window: Window) -> None:
     """The sub-panels."""
     for position in SUB_PANELS:
         window.click(*position)
+        time.sleep(2)  # a busy Blender opens them late
     window.shoot("panels", SIDEBAR)
 
 

@@ -52,10 +52,10 @@ def watch():
     note(f"objects {len(bpy.data.objects)}")
     note(f"pictures {len(STATE.pictures)}")
     note(f"seed {bpy.context.scene.gp3d.seed}")
-    colors = f"colors {view().spaces.active.shading.color_type}"
-    if not (Path(NOTES) / colors).exists():
-        view().tag_redraw()  # the sidebar's end as well
-    note(colors)
+    colors = view().spaces.active.shading.color_type
+    note(f"colors {colors}")
+    if colors == "TEXTURE":  # before a picture: the sidebar finds its length in several drawings
+        view().tag_redraw()
     return INTERVAL
 
 
