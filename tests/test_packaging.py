@@ -15,6 +15,7 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
@@ -128,6 +129,30 @@ def test_continuous_integration_runs_what_a_person_types() -> None:
     ]
     assert commands == ["set -eu", 'cd "$(dirname "${BASH_SOURCE[0]}")/.."', "make test"]
     assert os.access(ROOT / ".ci/run", os.X_OK)
+
+
+def test_hooks_and_the_workflow_run_what_make_runs() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    check = re.search(r"^check: .*\n((?:\t.+\n)+)", makefile, re.MULTILINE)
+    assert check is not None
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
+    entries = [hook["entry"] for repository in hooks["repos"] for hook in repository["hooks"]]
+    assert entries == [line.strip() for line in check[1].splitlines()]
+    targets = set(re.findall(r"^([\w-]+):", makefile, re.MULTILINE))
+    jobs = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text(encoding="utf-8"))["jobs"]
+    commands = [step["run"] for job in jobs.values() for step in job["steps"] if "run" in step]
+    made = {name for command in commands for name in re.findall(r"^make ([\w-]+)$", command, re.MULTILINE)}
+    assert {"test", "docs", "addon"} == made
+    assert made <= targets
+    assert set(jobs["build"]["needs"]) == {"test", "python312", "docs"}
+
+
+def test_the_citation_names_the_papers() -> None:
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert {"cff-version", "message", "title", "authors", "version", "license"} <= set(cited)
+    titles = " ".join(paper["title"] for paper in cited["references"])
+    for name in ("3D Generation on ImageNet", "VQ3D", "EpiGRAF", "NeRF"):
+        assert name in titles
 
 
 @pytest.mark.parametrize("licence", PROJECT["license-files"])
