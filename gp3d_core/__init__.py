@@ -13,11 +13,13 @@ if TYPE_CHECKING:
     from gp3d_core.config.schema import RunConfig
     from gp3d_core.datasets.dataset import Dataset
     from gp3d_core.errors import GP3DError
+    from gp3d_core.generation.pipeline import ObjectPipeline
     from gp3d_core.meshing.mesh_io import Mesh, load_mesh, save_mesh
     from gp3d_core.networks.generator import Generator
     from gp3d_core.rendering.cameras import Cameras, sample_cameras, sample_rays
     from gp3d_core.rendering.volume import render
     from gp3d_core.snapshots.snapshot import load_snapshot
+    from gp3d_core.vq3d.pipeline import ScenePipeline
 
 __version__ = "0.1.0"
 
@@ -28,7 +30,9 @@ __all__ = [
     "GP3DError",
     "Generator",
     "Mesh",
+    "ObjectPipeline",
     "RunConfig",
+    "ScenePipeline",
     "load_mesh",
     "load_snapshot",
     "render",
@@ -44,8 +48,10 @@ _HOMES = {
     "GP3DError": "errors",
     "Generator": "networks.generator",
     "Mesh": "meshing.mesh_io",
+    "ObjectPipeline": "generation.pipeline",
     "PRESETS": "config.presets",
     "RunConfig": "config.schema",
+    "ScenePipeline": "vq3d.pipeline",
     "load_mesh": "meshing.mesh_io",
     "load_snapshot": "snapshots.snapshot",
     "render": "rendering.volume",

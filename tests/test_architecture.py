@@ -27,7 +27,16 @@ FLOORS = (
     ("worker", "cli"),
 )
 MOST_MODULES = 14  # of a package, its __init__ among them
-INFERENCE = ("generation", "meshing", "worker", "vq3d.models", "vq3d.files", "vq3d.scenes", "vq3d.rendering")
+INFERENCE = (
+    "generation",
+    "meshing",
+    "worker",
+    "vq3d.models",
+    "vq3d.files",
+    "vq3d.scenes",
+    "vq3d.rendering",
+    "vq3d.pipeline",
+)
 TRAINING = ("training", "grounding", "vq3d.training")
 
 # What a package may import besides the standard library and itself.

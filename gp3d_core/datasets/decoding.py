@@ -42,6 +42,7 @@ FOREIGN = frozenset(
 )  # pictures, but not for us
 _STRIP = 256  # rows
 _DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, OverflowError)
+_UNREADABLE = (*_DAMAGE, struct.error, ZeroDivisionError)  # of what pictures say about themselves
 
 
 class PictureError(GP3DError):
@@ -70,11 +71,8 @@ def decode(content: bytes, limits: Limits) -> Image.Image:
                     f"has {width}x{height} pixels, more than {limits.pixels / 1e6:g} million; --max-megapixels"
                 )
             image.load()
-            profile = image.info.get("icc_profile")
             _turn_upright(image)
-            plain = _to_rgb(_bits_to_eight(image), profile)
-            plain.info.clear()  # nothing of the file but its pixels is written again
-            return plain
+            return _plain(image)
     except PictureError:
         raise
     except Image.UnidentifiedImageError:
@@ -83,6 +81,17 @@ def decode(content: bytes, limits: Limits) -> Image.Image:
         raise PictureError(f"is gigantic ({_reason(error)})") from error
     except (*_DAMAGE, struct.error, zlib.error, MemoryError) as error:
         raise PictureError(f"cannot be decoded ({_reason(error)})") from error
+
+
+def upright_rgb(image: Image.Image) -> Image.Image:
+    """The pixels of `image` upright, as 8-bit sRGB over white, and nothing else of it.
+
+    Raises PictureError for numbers whose black and white are not known.
+    """
+    upright = image.copy()
+    with contextlib.suppress(*_UNREADABLE):
+        upright = ImageOps.exif_transpose(image)
+    return _plain(upright)
 
 
 def pixel_hash(image: Image.Image) -> str:
@@ -97,9 +106,16 @@ def _reason(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
+def _plain(image: Image.Image) -> Image.Image:
+    """`image` as 8-bit sRGB over white; nothing of the file but its pixels is written again."""
+    plain = _to_rgb(_bits_to_eight(image), image.info.get("icc_profile"))
+    plain.info.clear()
+    return plain
+
+
 def _turn_upright(image: Image.Image) -> None:
     """Turns `image` as its EXIF data say; leaves it as it lies where they cannot be read."""
-    with contextlib.suppress(*_DAMAGE, struct.error, ZeroDivisionError):
+    with contextlib.suppress(*_UNREADABLE):
         ImageOps.exif_transpose(image, in_place=True)
 
 

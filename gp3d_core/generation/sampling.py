@@ -24,6 +24,7 @@ from gp3d_core.distributed import pick_device
 from gp3d_core.generation.objects import ObjectSpec, check_mesh_files, check_sheet
 from gp3d_core.generation.recipes import option_facts, place_of, versions
 from gp3d_core.hashing import digest
+from gp3d_core.meshing.agreement import Agreement
 from gp3d_core.meshing.level import Level
 from gp3d_core.meshing.mesh_io import Mesh, save_mesh, save_recipe
 from gp3d_core.meshing.options import MeshOptions
@@ -132,18 +133,10 @@ def write_meshes(
         obj = generate(snapshot, spec, truncation)
         finished = finish_mesh(snapshot.generator.field(obj.planes), snapshot.config, options)
         recipe = _recipe(snapshot, obj, options, finished)
-        with TemporaryDirectory(prefix=".gp3d-", dir=out) as name:
-            for suffix in formats:
-                save_mesh(finished.mesh, Path(name, f"{spec.stem}.{suffix}"), recipe)
-            beside = recipe | place_of(snapshot.path, out)
-            save_recipe(beside, Path(name, f"{spec.stem}.recipe.json"))
-            if picture:
-                _save_comparison(finished, Path(name, f"{spec.stem}.compare.png"))
-            for path in sorted(Path(name).iterdir()):
-                os.replace(path, out / path.name)
+        paths = [out / f"{spec.stem}.{suffix}" for suffix in formats]
+        save_object(finished.mesh, paths, recipe, snapshot.path, finished.agreement if picture else None)
         tqdm.write(f"{spec.stem}: {_summary(recipe, options.level)}", file=sys.stderr)
-        for suffix in formats:
-            yield out / f"{spec.stem}.{suffix}"
+        yield from paths
 
 
 def _summary(recipe: dict[str, Any], asked: Level) -> str:
@@ -162,8 +155,31 @@ def _summary(recipe: dict[str, Any], asked: Level) -> str:
     )
 
 
-def _save_comparison(finished: Finished, path: Path) -> None:
-    agreement = finished.agreement
+def save_object(
+    mesh: Mesh,
+    paths: Sequence[Path],
+    recipe: dict[str, Any],
+    model: Path,
+    agreement: Agreement | None = None,
+) -> None:
+    """Writes `mesh` to `paths`, which differ in their suffix alone, and `<stem>.recipe.json` beside them.
+
+    `model` is the snapshot's file, which the recipe beside names by the way to it. An `agreement` adds
+    `<stem>.compare.png`. All files appear together, or none of them. Raises MeshError for an unknown suffix.
+    """
+    folder, stem = paths[0].parent, paths[0].stem
+    folder.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=".gp3d-", dir=folder) as name:
+        for path in paths:
+            save_mesh(mesh, Path(name, path.name), recipe)
+        save_recipe(recipe | place_of(model, folder), Path(name, f"{stem}.recipe.json"))
+        if agreement is not None:
+            _save_comparison(agreement, Path(name, f"{stem}.compare.png"))
+        for path in sorted(Path(name).iterdir()):
+            os.replace(path, folder / path.name)
+
+
+def _save_comparison(agreement: Agreement, path: Path) -> None:
     rows = [("field", list(agreement.field)), ("mesh", list(agreement.mesh))]
     save_picture(sheet(rows, tile=agreement.field.shape[1]), path)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 from torch import Tensor
@@ -102,11 +103,17 @@ def write_scene_mesh(
 
     Raises OutputError for a name that fits no format, or where an OBJ's parts would replace other files.
     """
-    out = check_mesh(out, ())
+    check_mesh(out, ())
     mesh, facts = mesh_of(scene, options, progress)
+    return save_scene_mesh(mesh, recipe_of(scene, options, facts), out), mesh
+
+
+def save_scene_mesh(mesh: Mesh, recipe: Mapping[str, Any], out: Path) -> Path:
+    """The file that the `mesh` of a scene was written to, with its `recipe` inside. Raises as `write_scene_mesh`."""
+    out = check_mesh(out, ())
     out.parent.mkdir(parents=True, exist_ok=True)
-    save_mesh(mesh, out, recipe_of(scene, options, facts))
-    return out, mesh
+    save_mesh(mesh, out, recipe)
+    return out
 
 
 def write_edited(

@@ -1,0 +1,199 @@
+"""Objects in three lines of Python: a model, a class and a seed; then views, films and meshes.
+
+    from gp3d_core import ObjectPipeline
+
+    mug = ObjectPipeline.from_pretrained().generate("coffee mug", seed=7)
+    mug.view(yaw=30).save("mug.png")
+    mug.turntable("mug.gif")
+    mug.mesh(grid=128).save("mug.glb")
+
+The same model, class, seed and options give what `gp3d mesh` and `gp3d render` write, to the bit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypedDict, TypeVar, Unpack
+
+import numpy as np
+from PIL import Image
+
+from gp3d_core.generation.objects import FORMATS, ObjectSpec, RequestError, object_specs
+from gp3d_core.generation.sampling import Generated, generate, make_mesh, open_snapshot, save_object, view
+from gp3d_core.generation.video import FRAMES, write_films
+from gp3d_core.meshing.level import Level
+from gp3d_core.meshing.mesh_io import Mesh
+from gp3d_core.meshing.option_values import Corners
+from gp3d_core.meshing.options import Auto, Coloring, MeshOptions, specs
+from gp3d_core.signals import Progress, no_progress
+from gp3d_core.snapshots.snapshot import Snapshot
+from gp3d_core.visualization import rgb_to_uint8
+
+Options = TypeVar("Options", bound=MeshOptions)
+Film = Literal["turntable", "front-circle", "line", "wiggle"]
+
+
+class MeshChoices(TypedDict, total=False):
+    """What `mesh` takes, all of it optional; meaning, ranges and defaults stand in MeshOptions.
+
+    level: a density, "auto", or "raw:" and a density before activation.
+    """
+
+    grid: int
+    level: Level | float | str
+    faces: int | None
+    color: Coloring
+    texture_size: int
+    components: int | Auto | None
+    crop_box: Corners | None
+    crop_depth: float | Auto | None
+    max_bytes: int
+
+
+def chosen_options(kind: type[Options], choices: Mapping[str, object]) -> Options:
+    """The options of that `kind` with `choices`, whose level may be a number or a text.
+
+    Raises OptionError for a choice out of range, TypeError for one that there is not.
+    """
+    given: dict[str, Any] = dict(choices)
+    if "level" in given and not isinstance(given["level"], Level):
+        given["level"] = specs(kind)["level"].values.of_json(given["level"])
+    return kind(**given)
+
+
+class ObjectPipeline:
+    """A model that makes objects.
+
+    Example: `ObjectPipeline.from_pretrained().generate("teapot", seed=2).mesh(faces=4000).save("teapot.glb")`.
+    """
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        """For a snapshot that is loaded already; else see `from_pretrained`."""
+        self.snapshot = snapshot
+
+    @classmethod
+    def from_pretrained(cls, model: str | Path | None = None, *, device: str = "auto") -> ObjectPipeline:
+        """The pipeline of the model that comes along, or of `model`: a snapshot, or the newest of a run folder.
+
+        `device` is auto, cpu or cuda. Raises SnapshotError, RunError or PretrainedError for what is no model.
+        """
+        return cls(open_snapshot(None if model is None else Path(model), device))
+
+    @property
+    def classes(self) -> list[str]:
+        """Names of the classes that the model knows; none for a model without classes."""
+        return [str(record["name"]) for record in self.snapshot.classes]
+
+    def generate(
+        self, class_name: str | None = None, *, seed: int = 0, truncation: float = 0.7
+    ) -> GeneratedObject:
+        """The object that `seed` gives of a class: by name, ImageNet index or WordNet id; None without classes.
+
+        `truncation`: from 0, the typical object of its class, to 2, the wildest; 1 is as learnt. Raises
+        UnknownClassError for a class that the model does not know, RequestError for a number out of range.
+
+        Example: `pipeline.generate("coffee mug", seed=7)`.
+        """
+        if class_name is None and self.snapshot.classes:
+            raise RequestError(
+                f"expected a class, one of {len(self.classes)}, e.g. {self.classes[0]!r}; found none"
+            )
+        if not 0 <= truncation <= 2:
+            raise RequestError(f"`truncation`: expected a number from 0 to 2, found {truncation!r}")
+        if seed < 0:
+            raise RequestError(f"`seed`: expected a whole number of at least 0, found {seed!r}")
+        [spec] = object_specs(self.snapshot, None if class_name is None else [class_name], [seed])
+        return GeneratedObject(self.snapshot, generate(self.snapshot, spec, truncation))
+
+
+@dataclass(frozen=True, eq=False)
+class GeneratedObject:
+    """An object as a radiance field, with the model that made it; see `ObjectPipeline.generate`."""
+
+    snapshot: Snapshot
+    generated: Generated
+
+    @property
+    def spec(self) -> ObjectSpec:
+        """Its class, label and seed."""
+        return self.generated.spec
+
+    def view(self, *, yaw: float = 0.0, resolution: int | None = None) -> Image.Image:
+        """The object in colour, from the mean camera turned by `yaw` degrees; None: `resolution` as trained.
+
+        Example: `mug.view(yaw=90, resolution=128).save("side.png")`.
+        """
+        seen = view(self.snapshot, self.generated, math.radians(yaw), resolution)
+        return Image.fromarray(rgb_to_uint8(seen.rgb)[0])
+
+    def turntable(
+        self,
+        path: str | Path,
+        *,
+        kind: Film = "turntable",
+        frames: int = FRAMES,
+        resolution: int | None = None,
+        depth: bool = False,
+        normals: bool = False,
+    ) -> Path:
+        """The film at `path`, .gif or .mp4: the object turning, or another way of the camera (`kind`).
+
+        `depth` and `normals` stand beside the colour. Raises RequestError for another suffix, or for an MP4 without
+        imageio-ffmpeg. Example: `mug.turntable("mug.gif", frames=32)`.
+        """
+        [film] = write_films(
+            self.snapshot,
+            [self.spec],
+            Path(path),
+            kind=kind,
+            frames=frames,
+            truncation=self.generated.truncation,
+            resolution=resolution,
+            depth=depth,
+            normals=normals,
+        )
+        return film
+
+    def mesh(self, *, progress: Progress = no_progress, **choices: Unpack[MeshChoices]) -> ObjectMesh:
+        """The object's mesh; `choices` as in MeshOptions. `progress` hears of stages, see `sampling.make_mesh`.
+
+        Raises OptionError for a choice out of range, TypeError for one that there is not, EmptyMeshError when there is
+        no surface at the level. Example: `mug.mesh(grid=256, faces=None, color="vertex")`.
+        """
+        options = chosen_options(MeshOptions, choices)
+        mesh, recipe = make_mesh(self.snapshot, self.generated, options, progress)
+        return ObjectMesh(mesh, recipe, self.snapshot.path)
+
+
+@dataclass(frozen=True, eq=False)
+class ObjectMesh:
+    """The mesh of an object, the recipe that makes it again, and the file of the model that made it."""
+
+    mesh: Mesh
+    recipe: dict[str, Any]
+    model: Path
+
+    @property
+    def vertices(self) -> np.ndarray:
+        """Positions float32 [V,3], y up, front towards +z."""
+        return self.mesh.vertices
+
+    @property
+    def faces(self) -> np.ndarray:
+        """Vertices int32 [F,3] of every triangle, counter-clockwise from outside."""
+        return self.mesh.faces
+
+    def save(self, path: str | Path) -> Path:
+        """The file written, .obj, .glb, .ply or .npz; `<stem>.recipe.json` beside it makes it again.
+
+        They are those of `gp3d mesh` but for the name, and appear together or not at all. Raises RequestError for
+        another suffix. Example: `mug.mesh().save("meshes/mug.glb")`.
+        """
+        path = Path(path)
+        if path.suffix.lower().removeprefix(".") not in FORMATS:
+            raise RequestError(f"expected a name in .{', .'.join(FORMATS)} for a mesh, found {path}")
+        save_object(self.mesh, [path], self.recipe, self.model)
+        return path
