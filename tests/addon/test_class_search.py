@@ -69,6 +69,7 @@ def test_pretrained_classes_are_those_of_the_snapshot(finder):
     assert known == [(record["name"], record.get("badge") or "") for record in records]
 
 
+@pytest.mark.slow
 def test_every_shown_text_names_its_class_again(finder):
     classes = finder.imagenet_classes()
     shared = {

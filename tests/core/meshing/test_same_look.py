@@ -20,6 +20,8 @@ from gp3d_core.meshing.extraction import extract_mesh
 from gp3d_core.meshing.mesh_io import save_mesh
 from gp3d_core.meshing.texture.bake import bake_texture, vertex_colors
 
+pytestmark = pytest.mark.slow
+
 COLORS = np.array(
     [(220, 20, 20), (20, 190, 20), (20, 20, 210), (128, 128, 128)]
 )  # front, top, right, elsewhere
@@ -172,7 +174,6 @@ def _centres(obj: dict) -> tuple[np.ndarray, np.ndarray]:
     return vertices[np.array(obj["faces"])].mean(axis=1), uv.reshape(-1, 3, 2).mean(axis=1)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", TEXTURED)
 @pytest.mark.parametrize("reader", ["mesh", "model"])
 def test_open3d_shows_the_texture(in_open3d, name, reader):
@@ -206,7 +207,6 @@ def _in_gp3d_frame(name: str, obj: dict) -> dict:
 
 
 @pytest.mark.blender
-@pytest.mark.slow
 @pytest.mark.parametrize("name", TEXTURED)
 def test_blender_shows_the_texture(in_blender, name):
     obj = _in_gp3d_frame(name, in_blender[name])
@@ -217,7 +217,6 @@ def test_blender_shows_the_texture(in_blender, name):
 
 
 @pytest.mark.blender
-@pytest.mark.slow
 @pytest.mark.parametrize("name", COLORED)
 def test_blender_holds_the_vertex_colors_as_light(in_blender, name):
     obj = _in_gp3d_frame(name, in_blender[name])
@@ -227,7 +226,6 @@ def test_blender_holds_the_vertex_colors_as_light(in_blender, name):
 
 
 @pytest.mark.blender
-@pytest.mark.slow
 def test_blender_shows_the_vertex_colors_of_a_glb_at_once_those_of_obj_and_ply_by_hand(in_blender):
     shows = {name: (in_blender[name]["material"], in_blender[name]["shows"]) for name in COLORED}
     assert shows["colored.glb"] == (True, "VERTEX_COLOR")

@@ -133,6 +133,7 @@ def test_maps_are_those_of_transformers_own_pipeline(photos: Path, model: Path) 
         assert np.ptp(found) == 65535
 
 
+@pytest.mark.slow
 def test_near_is_small_for_disparity_and_large_predictions_are_far_for_metres(
     photos: Path, model: Path, tmp_path: Path
 ) -> None:

@@ -93,6 +93,7 @@ def as_if_away(monkeypatch):
         monkeypatch.setattr(part, "update", update)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_step_lives_where_its_pictures_are_and_waits_for_nothing(kind, monkeypatch):
     as_if_away(monkeypatch)
@@ -136,6 +137,7 @@ def test_codebook_asks_its_device_until_it_has_started_and_again_after_loading()
     assert again.awaits_start()
 
 
+@pytest.mark.slow
 def test_training_and_scores_need_no_meshing_library():
     lacking = "trimesh", "mcubes", "xatlas", "fast_simplification", "imageio_ffmpeg"
     parts = "training.tokenizer", "training.prior", "evaluation.run", "files.export"

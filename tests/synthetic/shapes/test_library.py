@@ -203,6 +203,7 @@ def test_library_files_open_in_another_reader(library: Path) -> None:
         np.testing.assert_allclose(loaded.bounds, [points.min(axis=0), points.max(axis=0)], atol=1e-9)
 
 
+@pytest.mark.slow
 def test_library_materials_are_complete(library: Path) -> None:
     for path in library.glob("*/*/models/model_normalized.obj"):
         materials = path.with_suffix(".mtl").read_text(encoding="utf-8").splitlines()

@@ -87,6 +87,7 @@ def test_families_show_only_front_faces_from_outside() -> None:
     assert not failing(check)
 
 
+@pytest.mark.slow
 def test_seeds_of_a_family_differ_in_shape_and_colour() -> None:
     def check(family: Family) -> None:
         shapes = [np.ptp(all_vertices(model), axis=0) for model in models(family.name)]
@@ -102,6 +103,7 @@ def test_seeds_of_a_family_differ_in_shape_and_colour() -> None:
     assert not failing(check)
 
 
+@pytest.mark.slow
 def test_families_are_plausibly_proportioned() -> None:
     def check(family: Family) -> None:
         for model in models(family.name):
@@ -134,6 +136,7 @@ def test_families_write_every_choice_down_once() -> None:
     assert not failing(check)
 
 
+@pytest.mark.slow
 def test_families_have_no_surfaces_that_coincide() -> None:
     """Where two materials lie in one plane, the renderer picks either; seen from the front that must stay rare."""
 
