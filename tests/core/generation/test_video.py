@@ -283,7 +283,7 @@ def test_mp4_has_its_frames(snapshot, tmp_path):
         ("--kind spiral --out {t}/x.gif", "--kind: invalid choice: 'spiral'"),
         ("--kind stills --out {t}/x.png", "--out expects a folder, found"),
         ("--kind stills --frames 5 --out {t}/x", "--frames is for films"),
-        ("--depth --out {t}/x.png", "--depth and --normals are for stills and films"),
+        ("--normals --out {t}/x.png", "--normals is for stills and films"),
     ],
 )
 def test_bad_request_is_one_line_and_writes_nothing(

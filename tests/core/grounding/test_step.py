@@ -121,7 +121,7 @@ def test_step_asks_the_device_for_nothing_and_sends_it_nothing(
     for name in ("generator", "ema", "latents"):
         state.modules[name].to(META)
     away = truth.to(META)
-    monkeypatch.setattr(grounding, "stream", lambda *key, device: MetaStream())
+    monkeypatch.setattr(grounding, "generator_for", lambda *key, device: MetaStream())
     monkeypatch.setattr(state, "optimizers", {})
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: contextlib.nullcontext())  # not for this device
     state.latents.sparse = False

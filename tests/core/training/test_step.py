@@ -62,8 +62,8 @@ def test_step_asks_the_device_for_nothing_and_sends_it_nothing(tmp_path, monkeyp
     to_meta(state)
     world = World(device=META)
     for module in (training, phases):
-        if hasattr(module, "stream"):
-            monkeypatch.setattr(module, "stream", lambda *key, device: MetaStream())
+        if hasattr(module, "generator_for"):
+            monkeypatch.setattr(module, "generator_for", lambda *key, device: MetaStream())
     monkeypatch.setattr(training, "send_log", lambda numbers, *rest: (numbers, rest))
     monkeypatch.setattr(
         sys.modules[torch.optim.Adam.__module__], "_device_dtype_check_for_fused", lambda *_: None

@@ -321,7 +321,7 @@ def test_run_folder_of_another_run_is_refused(tmp_path, data):
         ("training.lr=0", r"training.lr expects a number above 0"),
         ("codebook.size=0", r"codebook.size expects a number from 1"),
         ("training.batch=6", r"training.batch 6 is not a multiple of critic.mbstd_group 4"),
-        ("depth.mod=point", r"did you mean 'mode'"),
+        ("depth.mod=point", r"did you mean 'depth\.mode'"),
         ("depth.mode=points", r"expects one of point, accum"),
     ],
 )
