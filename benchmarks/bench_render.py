@@ -27,12 +27,12 @@ sys.path.insert(0, str(REPOSITORY))
 
 from synthetic.dataset import Settings  # noqa: E402  the path comes first
 from synthetic.library.shapenet import Model, interleave, load_library  # noqa: E402
-from synthetic.library.staging import Limits  # noqa: E402
+from synthetic.library.staging import ModelLimits  # noqa: E402
 from synthetic.workers.blender_process import StopRequest  # noqa: E402
-from synthetic.workers.executors import LocalEngine  # noqa: E402
-from synthetic.workers.run import Patience, Result, plan, run_jobs  # noqa: E402
-from synthetic.workers.worker import Order  # noqa: E402
-from synthetic.workers.worker_process import Care  # noqa: E402
+from synthetic.workers.executors import LocalExecutor  # noqa: E402
+from synthetic.workers.run import RunResult, StopPolicy, plan, run_jobs  # noqa: E402
+from synthetic.workers.worker import RenderSpec  # noqa: E402
+from synthetic.workers.worker_process import RestartPolicy  # noqa: E402
 
 
 @dataclass(frozen=True)
@@ -54,19 +54,19 @@ def measure(work: object) -> tuple[float, float]:
 
 def ours(models: list[Model], resolution: int, samples: int, workers: int) -> Cost:
     """A whole run over `models`, one view each, start and end of the processes included."""
-    result = Result()
+    result = RunResult()
     with tempfile.TemporaryDirectory() as out, StopRequest() as stop:
-        order = Order(
+        spec = RenderSpec(
             Path(out),
             Settings(resolution=resolution, samples=samples),
-            Limits(),
+            ModelLimits(),
             max(1, len(os.sched_getaffinity(0)) // workers),
         )
-        engine = LocalEngine(order, Care(), workers)
+        executor = LocalExecutor(spec, RestartPolicy(), workers)
 
         def work() -> None:
-            run_jobs(plan(models, 1, set()), engine, Patience(), stop, result, lambda *_: None)
-            engine.close()
+            run_jobs(plan(models, 1, set()), executor, StopPolicy(), stop, result, lambda *_: None)
+            executor.close()
 
         processor, clock = measure(work)
     count = max(1, result.views)

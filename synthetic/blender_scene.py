@@ -27,9 +27,9 @@ from blenderproc.python.utility.Initializer import _Initializer, clean_up
 from blenderproc.python.utility.Utility import Utility
 from mathutils import Matrix, Vector
 
-from synthetic.dataset import Picture
+from synthetic.dataset import RenderedView
 from synthetic.library.shapenet import UNIT_BALL, BrokenModelError, Placement
-from synthetic.library.staging import Staged
+from synthetic.library.staging import StagedModel
 from synthetic.viewpoints import Viewpoint, intrinsics
 
 Array = npt.NDArray[np.float64]
@@ -44,7 +44,7 @@ _OPAQUE = 0.999
 _FAR_AWAY = 1e9  # Blender says 1e10 where nothing was hit
 
 
-class Studio:
+class BlenderScene:
     """Takes pictures of one model after the other."""
 
     def __init__(
@@ -77,7 +77,7 @@ class Studio:
         bpy.context.scene.render.use_persistent_data = False  # on, it keeps 0.65 MB of every model for ever
         self._from_world = _IMPORTER
 
-    def load(self, staged: Staged, placement: Placement, reach: float = UNIT_BALL) -> Array:
+    def load(self, staged: StagedModel, placement: Placement, reach: float = UNIT_BALL) -> Array:
         """Replaces the object in the scene by a staged model, less its transparent faces; [4,4] file to world.
 
         `reach` is the farthest from the origin that a vertex may lie. Raises BrokenModelError.
@@ -120,7 +120,7 @@ class Studio:
             if name == "walls":
                 item.visible_shadow = item.visible_diffuse = item.visible_glossy = False
 
-    def render(self, viewpoint: Viewpoint) -> Picture | None:
+    def render(self, viewpoint: Viewpoint) -> RenderedView | None:
         """What the camera sees of the object loaded last, or None where it sees nothing."""
         side = self._resolution
         CameraUtility.set_intrinsics_from_K_matrix(intrinsics(viewpoint.fov, side), side, side)
@@ -136,7 +136,7 @@ class Studio:
         if not mask.any():
             return None
         normals = self._render_normals(mask) if self._normals else None
-        return Picture(_on_white(rgba), np.where(mask, depth, np.float32(np.inf)), mask, normals)
+        return RenderedView(_on_white(rgba), np.where(mask, depth, np.float32(np.inf)), mask, normals)
 
     def _render_normals(self, mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
         """The same view once more, with one ray through every pixel centre and a surface that shines its normal."""

@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from synthetic.dataset import Settings, write_whole
 from synthetic.library.shapenet import BrokenModelError, LibraryError, Model, load_library
-from synthetic.library.staging import Limits, Treatment, stage_model
+from synthetic.library.staging import ModelLimits, Treatment, stage_model
 from synthetic.viewpoints import Viewpoint
 from synthetic.workers.blender_process import CapturedOutput, LeaveWithoutDestructors, prepare_blender
 
@@ -54,14 +54,16 @@ def render_meshes(
     ):
         workspace = Path(folder)
         prepare_blender(workspace)
-        from synthetic.blender_scene import Studio
+        from synthetic.blender_scene import BlenderScene
 
-        studio = Studio(settings.resolution, settings.samples, workspace)
+        scene = BlenderScene(settings.resolution, settings.samples, workspace)
         for model in tqdm(models, unit="mesh", file=screen, disable=None):
             try:
-                staged = stage_model(model.path, model.folder, workspace / "model", Limits(), Treatment())
-                studio.load(staged, model.placement)
-                picture = studio.render(viewpoint)
+                staged = stage_model(
+                    model.path, model.folder, workspace / "model", ModelLimits(), Treatment()
+                )
+                scene.load(staged, model.placement)
+                picture = scene.render(viewpoint)
                 if picture is None:
                     raise BrokenModelError("nothing of it can be seen")
                 pictures[model.key] = picture.color

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Any, Literal, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +34,38 @@ _VIEW_FILES = (".png", "_depth.png", "_geometry.npz", "_camera.json")
 
 class DatasetError(ValueError):
     """A folder that cannot take the views asked for; the message says why and what to do."""
+
+
+class CamerasRecord(TypedDict):
+    """A ViewDistribution as JSON."""
+
+    kind: Literal["normal", "turntable", "sphere"]
+    yaw: list[float]
+    pitch: list[float]
+    turn: int
+    radius: float
+    fov: float
+    t_near: float
+    t_far: float
+
+
+class TreatmentRecord(TypedDict):
+    """A Treatment as JSON."""
+
+    transparent: Literal["remove", "opaque"]
+    missing_textures: Literal["fail", "color"]
+
+
+class SettingsRecord(TypedDict):
+    """Settings as they stand in dataset.json."""
+
+    resolution: int
+    samples: int
+    seed: int
+    normals: bool
+    stage: Literal["none", "room"]
+    treatment: TreatmentRecord
+    cameras: CamerasRecord
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,29 +87,37 @@ class Settings:
         if self.samples < 1:
             raise ValueError(f"at least one sample a pixel is needed, found {self.samples}")
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> SettingsRecord:
         """The settings as they stand in dataset.json."""
-        flat: dict[str, Any] = json.loads(json.dumps(asdict(self)))
-        return flat
+        record: SettingsRecord = json.loads(json.dumps(asdict(self)))
+        return record
 
     @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> Settings:
-        """The settings that `as_json` wrote; what an older program did not know has its default."""
-        cameras = {
-            key: tuple(value) if isinstance(value, list) else value
-            for key, value in content["cameras"].items()
-        }
+    def from_json(cls, content: SettingsRecord) -> Settings:
+        """The settings that `as_json` wrote."""
+        cameras, treatment = content["cameras"], content["treatment"]
         return cls(
-            **{
-                **content,
-                "cameras": ViewDistribution(**cameras),
-                "treatment": Treatment(**content.get("treatment", {})),
-            }
+            resolution=content["resolution"],
+            samples=content["samples"],
+            seed=content["seed"],
+            normals=content["normals"],
+            stage=content["stage"],
+            treatment=Treatment(treatment["transparent"], treatment["missing_textures"]),
+            cameras=ViewDistribution(
+                kind=cameras["kind"],
+                yaw=(cameras["yaw"][0], cameras["yaw"][1]),
+                pitch=(cameras["pitch"][0], cameras["pitch"][1]),
+                turn=cameras["turn"],
+                radius=cameras["radius"],
+                fov=cameras["fov"],
+                t_near=cameras["t_near"],
+                t_far=cameras["t_far"],
+            ),
         )
 
 
 @dataclass(frozen=True)
-class Picture:
+class RenderedView:
     """What one camera saw: `color` [H,W,3] RGB on white, `z_depth` [H,W] (inf: nothing hit), `mask` [H,W].
 
     `normals` [H,W,3], if asked for: unit vectors in the world frame towards the camera's side, 0 off the mask.
@@ -90,7 +130,7 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Source:
+class ModelSource:
     """What a view was made of: SHA-256 by file name, faces, and the [4,4] matrix from the file to the world."""
 
     sha256: Mapping[str, str]
@@ -134,9 +174,9 @@ def write_view(
     model: Model,
     view: int,
     viewpoint: Viewpoint,
-    picture: Picture,
+    picture: RenderedView,
     settings: Settings,
-    source: Source,
+    source: ModelSource,
 ) -> None:
     """Writes the four files of a view. Raises OSError where the disk refuses."""
     name = view_name(model, view)
@@ -144,10 +184,11 @@ def write_view(
     matrix = intrinsics(viewpoint.fov, settings.resolution)
     distance = (picture.z_depth * ray_lengths(matrix, settings.resolution)).astype(np.float32)
     code = encode_depth(distance, settings.cameras.t_near, settings.cameras.t_far)
-    arrays = {"z_depth": picture.z_depth, "ray_distance": distance, "mask": picture.mask}
-    arrays |= {} if picture.normals is None else {"normals": picture.normals}
-    geometry = io.BytesIO()
-    np.savez_compressed(geometry, **arrays)
+    geometry, depth, mask, normals = io.BytesIO(), picture.z_depth, picture.mask, picture.normals
+    if normals is None:
+        np.savez_compressed(geometry, z_depth=depth, ray_distance=distance, mask=mask)
+    else:
+        np.savez_compressed(geometry, z_depth=depth, ray_distance=distance, mask=mask, normals=normals)
     record = {
         "class": asdict(model.object_class),
         "model": model.key,
@@ -249,7 +290,7 @@ def _read_index(path: Path) -> dict[str, Any]:
 
 
 def _compare_settings(folder: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-    usual = Settings().as_json()  # what an older program did not write down
+    usual = Settings().as_json()  # for fields that an older version did not write
     old, new = _flat({**usual, **found, "cameras": {**usual["cameras"], **found["cameras"]}}), _flat(wanted)
     different = [f"{key} {old.get(key)} (asked for: {new[key]})" for key in new if old.get(key) != new[key]]
     if different:

@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from synthetic.dataset import Settings
-from synthetic.library.staging import Limits, Treatment
+from synthetic.library.staging import ModelLimits, Treatment
 from synthetic.viewpoints import ViewDistribution
 from synthetic.workers.run import Shard
-from synthetic.workers.worker_process import Care
+from synthetic.workers.worker_process import RestartPolicy
 
 _LICENSE = "the licences of the source models apply"
 _REACH = 0.55  # depth is coded from so much before the centre of the object to so much behind it
 _ROOM_NEAR, _ROOM_FAR = 0.5, 12.0  # the same in a room
 _ROOM_PITCH = (math.pi / 2 - 0.3, 0.08)  # there cameras stay above the ground
-VIEWS_A_WORKER = 64  # as many are worth the start of another Blender
+VIEWS_PER_WORKER = 64  # as many are worth the start of another Blender
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def command_line(description: str) -> argparse.ArgumentParser:
     _add_picture_options(parser)
     _add_camera_options(parser)
     _add_model_options(parser)
-    _add_farm_options(parser)
+    _add_work_options(parser)
     return parser
 
 
@@ -110,7 +110,7 @@ def _add_camera_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_model_options(parser: argparse.ArgumentParser) -> None:
-    group, limits, care = parser.add_argument_group("models"), Limits(), Care()
+    group, limits, restart_policy = parser.add_argument_group("models"), ModelLimits(), RestartPolicy()
     group.add_argument("--limit", type=_positive, help="only this many models, the classes taking turns")
     group.add_argument(
         "--split",
@@ -140,7 +140,7 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--model-seconds",
         type=float,
-        default=care.model_seconds,
+        default=restart_policy.model_seconds,
         metavar="S",
         help="most that loading a model or drawing one view may take (default: %(default)s)",
     )
@@ -153,13 +153,13 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_farm_options(parser: argparse.ArgumentParser) -> None:
+def _add_work_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("work")
     group.add_argument(
         "--workers",
         type=_positive,
         metavar="N",
-        help=f"processes (default: one for every {VIEWS_A_WORKER} views begun, at most one a core)",
+        help=f"processes (default: one for every {VIEWS_PER_WORKER} views begun, at most one a core)",
     )
     group.add_argument(
         "--threads", type=_positive, metavar="N", help="threads a process (the cores left over)"
@@ -181,7 +181,7 @@ def _add_farm_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--recycle",
         type=_positive,
-        default=Care().models,
+        default=RestartPolicy().models,
         metavar="N",
         help="a fresh Blender after so many jobs (default: %(default)s)",
     )

@@ -18,6 +18,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from multiprocessing import get_context
@@ -30,7 +31,7 @@ from tqdm import tqdm
 
 from synthetic.dataset import DatasetError, make_folder, write_whole
 from synthetic.library.shapenet import BrokenModelError, LibraryError, Model, interleave, load_library
-from synthetic.library.staging import Limits, Treatment, stage_model
+from synthetic.library.staging import ModelLimits, Treatment, stage_model
 from synthetic.workers.blender_process import StopRequest
 
 _FORMAT = "gp3d-points"
@@ -41,7 +42,7 @@ _AHEAD = 4  # models a worker that are handed out before the last is done
 
 
 @dataclass(frozen=True, kw_only=True)
-class Order:
+class PointsSpec:
     """What is to be made of every model: so many `points`, drawn by `seed`, into the folder `out`."""
 
     out: Path
@@ -60,22 +61,22 @@ class Order:
         return self.out / f"{model.key}.npz"
 
 
-def make_points(model: Model, order: Order) -> str:
+def make_points(model: Model, spec: PointsSpec) -> str:
     """Writes the points of one model; why it cannot be done, or nothing. Raises OSError where the disk refuses."""
     from synthetic.checks.surface import SurfaceError, place_surface
     from synthetic.occupancy import sample_points
 
     with TemporaryDirectory(prefix="gp3d-points-") as folder:
         try:
-            staged = stage_model(model.path, model.folder, Path(folder), Limits(), _UNPAINTED)
+            staged = stage_model(model.path, model.folder, Path(folder), ModelLimits(), _UNPAINTED)
             surface = place_surface(staged.path, model.placement)
-            positions, occupied = sample_points(surface, order.points, _random(order.seed, model.key))
+            positions, occupied = sample_points(surface, spec.points, _random(spec.seed, model.key))
         except (BrokenModelError, SurfaceError) as error:
             return str(error)
     content = io.BytesIO()
     np.savez(content, positions=positions, occupied=occupied)
-    order.path(model).parent.mkdir(exist_ok=True)
-    write_whole(order.path(model), content.getvalue())
+    spec.path(model).parent.mkdir(exist_ok=True)
+    write_whole(spec.path(model), content.getvalue())
     return ""
 
 
@@ -84,11 +85,11 @@ def _random(seed: int, key: str) -> np.random.Generator:
     return np.random.default_rng(int.from_bytes(digest, "big"))
 
 
-def open_points(order: Order) -> None:
+def open_points(spec: PointsSpec) -> None:
     """Makes sure that the folder can take these points. Raises DatasetError where it holds others."""
-    make_folder(order.out)
-    path = order.out / "points.json"
-    wanted = {"format": _FORMAT, "version": _VERSION, "points": order.points, "seed": order.seed}
+    make_folder(spec.out)
+    path = spec.out / "points.json"
+    wanted = {"format": _FORMAT, "version": _VERSION, "points": spec.points, "seed": spec.seed}
     if path.exists():
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
@@ -124,14 +125,16 @@ def check_frames(dataset: Path, models: Sequence[Model]) -> None:
                 )
 
 
-def write_points(models: Sequence[Model], order: Order, workers: int, stop: StopRequest) -> dict[str, str]:
+def write_points(
+    models: Sequence[Model], spec: PointsSpec, workers: int, stop: StopRequest
+) -> dict[str, str]:
     """Makes what is missing; the models that failed and why. Raises OSError, BrokenProcessPool."""
-    missing = [model for model in models if not order.path(model).exists()]
+    missing = [model for model in models if not spec.path(model).exists()]
     failures: dict[str, str] = {}
     with tqdm(
         total=len(models), initial=len(models) - len(missing), unit="model", smoothing=0.05, disable=None
     ) as bar:
-        for model, reason in _results(missing, order, workers, stop):
+        for model, reason in _results(missing, spec, workers, stop):
             if reason:
                 failures[model.key] = reason
                 bar.write(f"{model.key}: {reason}", file=sys.stderr)
@@ -140,24 +143,31 @@ def write_points(models: Sequence[Model], order: Order, workers: int, stop: Stop
 
 
 def _results(
-    models: Iterable[Model], order: Order, workers: int, stop: StopRequest
+    models: Iterable[Model], spec: PointsSpec, workers: int, stop: StopRequest
 ) -> Iterator[tuple[Model, str]]:
     """Models and why they failed, as they are done; few are in hand at a time, and none is begun after a stop."""
     left = iter(models)
     context = get_context("spawn")  # Open3D's threads do not survive a fork
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_leave_ctrl_c_to_parent) as pool:
+    with ProcessPoolExecutor(workers, mp_context=context) as pool:
         running: dict[Future[str], Model] = {}
         while True:
             room = 0 if stop.signal else _AHEAD * workers - len(running)
-            running |= {pool.submit(make_points, model, order): model for model in islice(left, room)}
+            with _ctrl_c_blocked():
+                running |= {pool.submit(make_points, model, spec): model for model in islice(left, room)}
             if not running:
                 return
             for done in wait(running, return_when=FIRST_COMPLETED).done:
                 yield running.pop(done), done.result()
 
 
-def _leave_ctrl_c_to_parent() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+@contextmanager
+def _ctrl_c_blocked() -> Iterator[None]:
+    """Inside `with`, Ctrl-C waits; processes that are started inside never see it, not even while they import."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _write_failures(folder: Path, failures: dict[str, str]) -> None:
@@ -172,20 +182,20 @@ def run(arguments: argparse.Namespace) -> int:
 
     Raises LibraryError, DatasetError, ValueError, OSError, BrokenProcessPool.
     """
-    order = Order(out=arguments.dataset / "points", points=arguments.points, seed=arguments.seed)
+    spec = PointsSpec(out=arguments.dataset / "points", points=arguments.points, seed=arguments.seed)
     if arguments.workers < 1:
         raise ValueError(f"--workers must be 1 or more, found {arguments.workers}")
     models = interleave(load_library(arguments.models, **_placement(arguments)))
     if (arguments.dataset / "taxonomy.json").exists():
         raise DatasetError(f"{arguments.dataset}: is a model library; choose another folder for the points")
     check_frames(arguments.dataset, models)
-    open_points(order)
+    open_points(spec)
     with StopRequest() as stop:
-        failures = write_points(models, order, arguments.workers, stop)
-    _write_failures(order.out, failures)
-    there = sum(order.path(model).exists() for model in models)
+        failures = write_points(models, spec, arguments.workers, stop)
+    _write_failures(spec.out, failures)
+    there = sum(spec.path(model).exists() for model in models)
     if stop.signal:
-        sys.stderr.write(f"stopped; {order.out} holds {there} models; the same command continues\n")
+        sys.stderr.write(f"stopped; {spec.out} holds {there} models; the same command continues\n")
         return 128 + stop.signal
     if not there:
         key, reason = next(iter(failures.items()))
@@ -194,7 +204,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
         return 2
     failed = f"; {len(failures)} broken models, listed in failures.jsonl" if failures else ""
-    sys.stderr.write(f"{order.out} holds {there} models{failed}\n")
+    sys.stderr.write(f"{spec.out} holds {there} models{failed}\n")
     return 0
 
 
@@ -211,8 +221,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("models", type=Path, metavar="MODELS", help="the library, as for synthetic.render")
     parser.add_argument("dataset", type=Path, metavar="DATASET", help="dataset folder, new or not")
-    parser.add_argument("--points", type=int, default=Order.points, help="a model (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=Order.seed, help="default: %(default)s")
+    parser.add_argument(
+        "--points", type=int, default=PointsSpec.points, help="a model (default: %(default)s)"
+    )
+    parser.add_argument("--seed", type=int, default=PointsSpec.seed, help="default: %(default)s")
     parser.add_argument(
         "--workers",
         type=int,

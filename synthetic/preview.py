@@ -20,7 +20,7 @@ from PIL import Image
 
 from synthetic.dataset import Settings, write_whole
 from synthetic.library.shapenet import BrokenModelError, Placement
-from synthetic.library.staging import Limits, Treatment, stage_model
+from synthetic.library.staging import ModelLimits, Treatment, stage_model
 from synthetic.viewpoints import Viewpoint
 from synthetic.workers.blender_process import CapturedOutput, LeaveWithoutDestructors, prepare_blender
 
@@ -36,15 +36,15 @@ def render_preview(
         workspace = Path(folder)
         with CapturedOutput(workspace / "blender.log"):
             prepare_blender(workspace)
-            from synthetic.blender_scene import Studio
+            from synthetic.blender_scene import BlenderScene
 
-            studio = Studio(resolution, samples, workspace)
+            scene = BlenderScene(resolution, samples, workspace)
             rows = []
             for mesh in meshes:
                 try:
-                    staged = stage_model(mesh, mesh.parent, workspace / "model", Limits(), Treatment())
-                    studio.load(staged, Placement(front="+z"), reach=min(view.radius for view in viewpoints))
-                    pictures = [studio.render(view) for view in viewpoints]
+                    staged = stage_model(mesh, mesh.parent, workspace / "model", ModelLimits(), Treatment())
+                    scene.load(staged, Placement(front="+z"), reach=min(view.radius for view in viewpoints))
+                    pictures = [scene.render(view) for view in viewpoints]
                 except BrokenModelError as error:
                     raise BrokenModelError(f"{mesh}: {error}") from None
                 if not all(pictures):

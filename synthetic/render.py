@@ -19,13 +19,22 @@ from typing import Any
 
 from synthetic.dataset import DatasetError, Settings, make_folder, open_dataset, views_in, write_index
 from synthetic.library.shapenet import LibraryError, Model, interleave, load_library, split_of
-from synthetic.library.staging import Limits
-from synthetic.options import VIEWS_A_WORKER, command_line, settings_of
+from synthetic.library.staging import ModelLimits
+from synthetic.options import VIEWS_PER_WORKER, command_line, settings_of
 from synthetic.workers.blender_process import StopRequest
-from synthetic.workers.executors import Engine, EngineError, LocalEngine, connect_ray
-from synthetic.workers.run import Claim, FarmError, Journal, Patience, Result, merge_failures, plan, run_jobs
-from synthetic.workers.worker import Job, Order
-from synthetic.workers.worker_process import BlenderError, Care
+from synthetic.workers.executors import Executor, ExecutorError, LocalExecutor, connect_ray
+from synthetic.workers.run import (
+    FailureLog,
+    RunError,
+    RunResult,
+    ShardLock,
+    StopPolicy,
+    merge_failures,
+    plan,
+    run_jobs,
+)
+from synthetic.workers.worker import RenderJob, RenderSpec
+from synthetic.workers.worker_process import BlenderError, RestartPolicy
 
 _ENDED_EARLY = 3
 
@@ -45,7 +54,11 @@ def choose_models(arguments: argparse.Namespace) -> tuple[list[Model], int]:
 
 
 def render_library(
-    arguments: argparse.Namespace, settings: Settings, care: Care, limits: Limits, patience: Patience
+    arguments: argparse.Namespace,
+    settings: Settings,
+    restart_policy: RestartPolicy,
+    limits: ModelLimits,
+    stop_policy: StopPolicy,
 ) -> int:
     """Renders what is asked for and still missing; the exit status.
 
@@ -54,11 +67,11 @@ def render_library(
     models, asked = choose_models(arguments)
     out, shard = arguments.out, arguments.shard
     make_folder(out)
-    with Claim(out, shard) as claim, StopRequest() as stop:
+    with ShardLock(out, shard) as lock, StopRequest() as stop:
         generator = _generator()
-        journal = Journal(out, shard)
-        with claim.index():
-            known = {**open_dataset(out, settings, shared=shard.count > 1), **journal.left_over()}
+        failure_log = FailureLog(out, shard)
+        with lock.index():
+            known = {**open_dataset(out, settings, shared=shard.count > 1), **failure_log.unindexed()}
             there = views_in(out)
             if there and not arguments.resume:
                 raise DatasetError(
@@ -68,24 +81,24 @@ def render_library(
                 write_index(out, settings, known, generator, arguments.license)
         again = arguments.retry or arguments.strict
         jobs = plan([model for model in models if again or model.key not in known], arguments.views, there)
-        result = Result()
+        result = RunResult()
         try:
             if jobs:
                 _run(
                     arguments,
                     jobs,
-                    Order(out, settings, limits, _threads(arguments, jobs)),
-                    care,
-                    patience,
+                    RenderSpec(out, settings, limits, _threads(arguments, jobs)),
+                    restart_policy,
+                    stop_policy,
                     stop,
                     result,
-                    journal,
+                    failure_log,
                 )
         finally:
-            with claim.index():
-                failures = merge_failures({**open_dataset(out, settings), **journal.left_over()}, result)
+            with lock.index():
+                failures = merge_failures({**open_dataset(out, settings), **failure_log.unindexed()}, result)
                 total = write_index(out, settings, failures, generator, arguments.license)
-                journal.clear()
+                failure_log.clear()
         mine = {model.key for model in models}
         broken = {
             model: why for model, why in {**known, **result.failures}.items() if model in mine & set(failures)
@@ -95,35 +108,35 @@ def render_library(
 
 def _run(
     arguments: argparse.Namespace,
-    jobs: Sequence[Job],
-    order: Order,
-    care: Care,
-    patience: Patience,
+    jobs: Sequence[RenderJob],
+    spec: RenderSpec,
+    restart_policy: RestartPolicy,
+    stop_policy: StopPolicy,
     stop: StopRequest,
-    result: Result,
-    journal: Journal,
+    result: RunResult,
+    failure_log: FailureLog,
 ) -> None:
-    engine: Engine
+    executor: Executor
     if arguments.engine == "ray":
-        engine = connect_ray(order, care, arguments.workers, arguments.address)
+        executor = connect_ray(spec, restart_policy, arguments.workers, arguments.address)
     else:
-        engine = LocalEngine(order, care, _workers(arguments, jobs))
+        executor = LocalExecutor(spec, restart_policy, _workers(arguments, jobs))
     try:
-        run_jobs(jobs, engine, patience, stop, result, journal.add)
+        run_jobs(jobs, executor, stop_policy, stop, result, failure_log.add)
     finally:
-        engine.close()
+        executor.close()
 
 
 def _cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def _workers(arguments: argparse.Namespace, jobs: Sequence[Job]) -> int:
+def _workers(arguments: argparse.Namespace, jobs: Sequence[RenderJob]) -> int:
     views = sum(len(job.views) for job in jobs)
-    return int(arguments.workers or min(_cores(), math.ceil(views / VIEWS_A_WORKER), len(jobs)))
+    return int(arguments.workers or min(_cores(), math.ceil(views / VIEWS_PER_WORKER), len(jobs)))
 
 
-def _threads(arguments: argparse.Namespace, jobs: Sequence[Job]) -> int:
+def _threads(arguments: argparse.Namespace, jobs: Sequence[RenderJob]) -> int:
     if arguments.threads or arguments.engine == "ray":
         return int(arguments.threads or 1)
     return max(1, _cores() // _workers(arguments, jobs))
@@ -141,7 +154,7 @@ def _generator() -> dict[str, Any]:
 
 def _report(
     arguments: argparse.Namespace,
-    result: Result,
+    result: RunResult,
     broken: dict[str, str],
     total: int,
     asked: int,
@@ -182,22 +195,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = command_line(__doc__).parse_args(argv)
     try:
         settings = settings_of(arguments)
-        care = Care(model_seconds=arguments.model_seconds, models=arguments.recycle)
-        limits = Limits(
+        restart_policy = RestartPolicy(model_seconds=arguments.model_seconds, models=arguments.recycle)
+        limits = ModelLimits(
             max_faces=arguments.max_faces,
             max_megabytes=arguments.max_megabytes,
             max_texture_side=arguments.max_texture,
         )
-        patience = Patience(
+        stop_policy = StopPolicy(
             strict=arguments.strict, max_failures=arguments.max_failures, seconds=arguments.time_limit
         )
-        return render_library(arguments, settings, care, limits, patience)
-    except (ValueError, EngineError, BlenderError, OSError) as error:
+        return render_library(arguments, settings, restart_policy, limits, stop_policy)
+    except (ValueError, ExecutorError, BlenderError, OSError) as error:
         if isinstance(error, ValueError) and type(error) not in (
             ValueError,
             LibraryError,
             DatasetError,
-            FarmError,
+            RunError,
         ):
             raise
         sys.stderr.write(f"error: {error}\n")

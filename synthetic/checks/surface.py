@@ -160,4 +160,6 @@ def _opacity(keyword: str, value: str) -> float:
 
 def _read_other(path: Path) -> tuple[Array, npt.NDArray[np.int64]]:
     mesh = trimesh.load(path, force="mesh", process=False)
+    if not isinstance(mesh, trimesh.Trimesh):
+        raise SurfaceError("holds no triangles")
     return np.asarray(mesh.vertices, dtype=np.float64), np.asarray(mesh.faces, dtype=np.int64)

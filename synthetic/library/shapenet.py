@@ -18,10 +18,10 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -54,6 +54,33 @@ class BrokenModelError(ValueError):
     """A model that cannot be rendered; the message is the reason."""
 
 
+class ClassRecord(TypedDict):
+    """An ObjectClass as JSON."""
+
+    wnid: str
+    name: str
+    imagenet_index: int | None
+    synset: str | None
+
+
+class PlacementRecord(TypedDict):
+    """A Placement as JSON."""
+
+    front: str
+    up: str
+    normalise: bool
+
+
+class ModelRecord(TypedDict):
+    """A Model as JSON."""
+
+    key: str
+    path: str
+    object_class: ClassRecord
+    folder: str
+    placement: PlacementRecord
+
+
 @dataclass(frozen=True)
 class ObjectClass:
     """What a model shows; `imagenet_index` or `synset` is None where ImageNet or ShapeNet has no such class."""
@@ -62,6 +89,15 @@ class ObjectClass:
     name: str
     imagenet_index: int | None
     synset: str | None
+
+    def as_json(self) -> ClassRecord:
+        """The class as it stands in a data set."""
+        return {
+            "wnid": self.wnid,
+            "name": self.name,
+            "imagenet_index": self.imagenet_index,
+            "synset": self.synset,
+        }
 
 
 @dataclass(frozen=True)
@@ -103,12 +139,19 @@ class Model:
         """The model's own name, without its class folder."""
         return self.key.partition("/")[2]
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> ModelRecord:
         """The model as another process reads it with `from_json`."""
-        return {**asdict(self), "path": str(self.path), "folder": str(self.folder)}
+        place = self.placement
+        return {
+            "key": self.key,
+            "path": str(self.path),
+            "object_class": self.object_class.as_json(),
+            "folder": str(self.folder),
+            "placement": {"front": place.front, "up": place.up, "normalise": place.normalise},
+        }
 
     @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> Model:
+    def from_json(cls, content: ModelRecord) -> Model:
         """The model that another process wrote with `as_json`."""
         return cls(
             content["key"],

@@ -57,7 +57,7 @@ _PLY_HEADER_BYTES = 65536
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limits:
+class ModelLimits:
     """How much a model may ask for; more makes it a broken model."""
 
     max_faces: int = 3_000_000
@@ -71,7 +71,7 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Staged:
+class StagedModel:
     """A model as Blender may see it: the file to open, the faces it claims, and SHA-256 by name of what was read."""
 
     path: Path
@@ -87,7 +87,9 @@ class Treatment:
     missing_textures: Literal["fail", "color"] = "fail"
 
 
-def stage_model(path: Path, root: Path, workspace: Path, limits: Limits, treatment: Treatment) -> Staged:
+def stage_model(
+    path: Path, root: Path, workspace: Path, limits: ModelLimits, treatment: Treatment
+) -> StagedModel:
     """Puts a checked copy of a mesh file into the folder `workspace`, of whose files those of the last copy go.
 
     Files that the model refers to have to lie below `root`. Raises BrokenModelError with the reason.
@@ -105,7 +107,7 @@ def check_model(path: Path) -> int:
 
     Raises BrokenModelError where Blender would show nothing, or repair in silence.
     """
-    return _check_text(path, _statements(_read(path, Limits())))
+    return _check_text(path, _statements(_read(path, ModelLimits())))
 
 
 def _statements(text: bytes) -> bytes:
@@ -113,7 +115,7 @@ def _statements(text: bytes) -> bytes:
     return _LEADING_BLANK.sub(b"\n", b"\n" + _CONTINUED.sub(b" ", text))
 
 
-def _read(path: Path, limits: Limits) -> bytes:
+def _read(path: Path, limits: ModelLimits) -> bytes:
     if not path.is_file():
         raise BrokenModelError(f"{path.name} is missing")
     size = path.stat().st_size
@@ -145,22 +147,24 @@ def _count(text: bytes, keyword: bytes) -> int:
 class _Copy:
     """One copy in the making; every method takes the content of the mesh file."""
 
-    def __init__(self, path: Path, root: Path, workspace: Path, limits: Limits, treatment: Treatment) -> None:
+    def __init__(
+        self, path: Path, root: Path, workspace: Path, limits: ModelLimits, treatment: Treatment
+    ) -> None:
         self._path, self._root, self._workspace = path, root, workspace
         self._limits, self._treatment = limits, treatment
         self._sha256: dict[str, str] = {}
         self._textures: dict[Path, str] = {}
 
-    def obj(self, text: bytes) -> Staged:
+    def obj(self, text: bytes) -> StagedModel:
         self._remember(self._path, text)
         text = _statements(text)
         faces = self._check_faces(_check_text(self._path, text))
         target = self._workspace / "model.obj"
         target.write_bytes(b"mtllib model.mtl" + _NO_SURFACE.sub(b"", text) + b"\n")
         (self._workspace / "model.mtl").write_text("\n".join(self._materials(text)) + "\n", encoding="utf-8")
-        return Staged(target, faces, self._sha256)
+        return StagedModel(target, faces, self._sha256)
 
-    def ply(self, content: bytes) -> Staged:
+    def ply(self, content: bytes) -> StagedModel:
         self._remember(self._path, content)
         header = content[:_PLY_HEADER_BYTES].partition(b"end_header")[0].decode("latin-1").splitlines()
         counts = dict(
@@ -173,9 +177,9 @@ class _Copy:
             raise BrokenModelError(
                 f"{self._path.name} claims {vertices} vertices and {faces} faces in {len(content)} bytes"
             )
-        return Staged(self._linked(self._path, "model.ply"), faces, self._sha256)
+        return StagedModel(self._linked(self._path, "model.ply"), faces, self._sha256)
 
-    def glb(self, content: bytes) -> Staged:
+    def glb(self, content: bytes) -> StagedModel:
         self._remember(self._path, content)
         scene, binary = self._glb_chunks(content)
         try:
@@ -200,7 +204,9 @@ class _Copy:
             raise BrokenModelError(f"{self._path.name} has no faces")
         if corners > 4 * len(content) and not scene.get("extensionsRequired"):
             raise BrokenModelError(f"{self._path.name} claims {corners} corners in {len(content)} bytes")
-        return Staged(self._linked(self._path, "model.glb"), self._check_faces(corners // 3), self._sha256)
+        return StagedModel(
+            self._linked(self._path, "model.glb"), self._check_faces(corners // 3), self._sha256
+        )
 
     def _glb_chunks(self, content: bytes) -> tuple[dict[str, Any], bytes]:
         if len(content) < 20 or content[:4] != b"glTF" or content[16:20] != b"JSON":

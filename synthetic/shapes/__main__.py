@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from synthetic.shapes.library import FAMILIES, select_families
 from synthetic.shapes.shapenet_writer import write_library
 
 BAD_INPUT = 2
+STOPPED = 128 + signal.SIGINT
 
 
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -46,7 +48,7 @@ def class_list() -> str:
 
 
 def run(options: argparse.Namespace) -> str:
-    """Does what the command line asks and returns what to say; raises ValueError or OSError on bad input."""
+    """The text to print, after what the command line asks is done; raises ValueError or OSError on bad input."""
     if options.class_list:
         return class_list()
     if options.out is None:
@@ -67,7 +69,7 @@ def run(options: argparse.Namespace) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Entry point; returns the exit code, 2 for bad input."""
+    """Runs the command line; the exit status: 0, 2 for bad input, 130 if stopped by Ctrl-C."""
     try:
         sys.stdout.write(run(parse_arguments(arguments)))
     except OSError as error:
@@ -76,6 +78,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValueError as error:
         sys.stderr.write(f"error: {error}\n")
         return BAD_INPUT
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped; the same command continues\n")
+        return STOPPED
     return 0
 
 

@@ -21,7 +21,7 @@ def spline(points: ArrayLike, samples: int) -> Points:
     """Smooth curve [samples, D] through the points [P, D] that never overshoots them (monotone cubic, chord length)."""
     knots = np.asarray(points, dtype=np.float64)
     lengths = arc_lengths(knots)
-    return PchipInterpolator(lengths, knots)(np.linspace(0, lengths[-1], samples))
+    return np.asarray(PchipInterpolator(lengths, knots)(np.linspace(0, lengths[-1], samples)))
 
 
 def resampled(points: ArrayLike, samples: int) -> Points:

@@ -335,4 +335,4 @@ def _inset(outline: Points, distance: float) -> Points:
     normals = np.stack([-sides[:, 1], sides[:, 0]], axis=1) / np.linalg.norm(sides, axis=1, keepdims=True)
     before = np.roll(normals, 1, axis=0)
     mitre = before + normals
-    return outline + distance * 2 * mitre / (mitre**2).sum(axis=1, keepdims=True)
+    return np.asarray(outline + distance * 2 * mitre / (mitre**2).sum(axis=1, keepdims=True))

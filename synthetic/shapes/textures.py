@@ -16,7 +16,8 @@ LEVELS = 24  # shades of a noise ramp: enough for the eye, few enough for PNG to
 def ramp(values: NDArray[np.float64], low: Colour, high: Colour) -> Texture:
     """Image [H, W, 3] that runs from `low` at 0 to `high` at 1, in a few steps."""
     share = np.round(np.clip(values, 0, 1) * LEVELS)[..., None] / LEVELS
-    return np.round(255 * ((1 - share) * np.asarray(low) + share * np.asarray(high))).astype(np.uint8)
+    mixed = (1 - share) * np.asarray(low) + share * np.asarray(high)
+    return np.asarray(np.round(255 * mixed), dtype=np.uint8)
 
 
 def noise(
@@ -24,7 +25,7 @@ def noise(
 ) -> NDArray[np.float64]:
     """Smooth periodic noise [H, W] in [0, 1] with the given blur (rows, columns) in pixels."""
     field = gaussian_filter(rng.standard_normal(shape), spread, mode="wrap")
-    return np.clip(0.5 + field / (4 * field.std()), 0, 1)
+    return np.asarray(np.clip(0.5 + field / (4 * field.std()), 0, 1))
 
 
 def wood(rng: np.random.Generator, colour: Colour, contrast: float = 0.22) -> Texture:

@@ -1,6 +1,6 @@
-"""Good manners of a process with Blender inside: quiet, stoppable, out of the interpreter without a crash.
+"""What a process with Blender needs: its environment, captured output, signals, an exit without a crash.
 
-Nothing here imports Blender. What must be arranged before its first import is arranged here.
+Nothing here imports Blender. What has to be set before its first import is set here.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class CapturedOutput:
     """
 
     def __init__(self, log: Path) -> None:
-        """Whatever `log` held before is lost on entry."""
+        """On entry, what `log` holds is overwritten."""
         self._log = log
         self._screen: tuple[int, int] | None = None
 
@@ -64,18 +64,18 @@ class CapturedOutput:
 
 
 class StopRequest:
-    """Remembers the first Ctrl-C or SIGTERM instead of dying of it; a second one acts at once.
+    """Notes the first Ctrl-C or SIGTERM, which then does not end the process; a second one does.
 
     `signal` is None until then, afterwards the signal's number.
     """
 
     def __init__(self) -> None:
-        """Nothing is asked for yet; signals are watched inside `with`."""
+        """Signals are handled inside `with` only."""
         self.signal: int | None = None
         self._previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def __enter__(self) -> StopRequest:
-        """Starts to watch."""
+        """Installs the handlers."""
         for number in self._previous:
             signal.signal(number, self._remember)
         return self
@@ -83,7 +83,7 @@ class StopRequest:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Hands the signals back to whom they belonged before."""
+        """Installs the handlers that were there before."""
         for number, handler in self._previous.items():
             signal.signal(number, handler)
 
@@ -96,7 +96,7 @@ class LeaveWithoutDestructors:
     """Ends the process at the end of `with`, with the status of the SystemExit raised inside.
 
     Blender's destructors run into a segmentation fault once the interpreter is gone, so they must not run.
-    Neither do `atexit` hooks: whatever has to be tidied up has to be tidied up before.
+    Neither do `atexit` hooks: what has to be removed has to be removed before.
     """
 
     def __enter__(self) -> None:
@@ -110,6 +110,7 @@ class LeaveWithoutDestructors:
         if isinstance(error, SystemExit):
             status = error.code if isinstance(error.code, int) else int(error.code is not None)
         elif isinstance(error, KeyboardInterrupt):
+            sys.stderr.write("stopped\n")
             status = 128 + signal.SIGINT
         elif error is not None:
             traceback.print_exception(error)

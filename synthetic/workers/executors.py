@@ -1,30 +1,37 @@
-"""Where jobs are done: in processes of this machine, or in a Ray cluster. Same slots, same outcomes either way.
+"""Executors of jobs: processes of this machine, or actors of a Ray cluster, with the same outcomes.
 
-An engine is called with jobs and hands back outcomes in the order in which they become known. Jobs are drawn from their
-iterator one by one, when a slot is free; whoever feeds it may still change its mind about what is left.
+An executor yields outcomes in the order in which they become known. Jobs are drawn from their iterator one by one, when
+a process is free, so that the iterator may still leave out what is not worth while any more.
 """
 
 from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
-from synthetic.workers.worker import Job, Order
-from synthetic.workers.worker_process import BlenderError, Care, Outcome, Slot
+from synthetic.workers.worker import RenderJob, RenderJobRecord, RenderSpec, RenderSpecRecord
+from synthetic.workers.worker_process import (
+    WORKER_COMMAND,
+    BlenderError,
+    Outcome,
+    OutcomeRecord,
+    RestartPolicy,
+    WorkerProcess,
+)
 
-_PATIENCE = 0.25  # seconds between two looks at whether to stop
+_POLL_SECONDS = 0.25  # between two looks at whether to stop
 
 
-class EngineError(RuntimeError):
-    """An engine that cannot run here; the message names the remedy."""
+class ExecutorError(RuntimeError):
+    """An executor that cannot run here; the message names the remedy."""
 
 
-class Engine(Protocol):
-    """Something that does jobs."""
+class Executor(Protocol):
+    """What runs jobs."""
 
-    def outcomes(self, jobs: Iterator[Job]) -> Iterator[Outcome | None]:
+    def outcomes(self, jobs: Iterator[RenderJob]) -> Iterator[Outcome | None]:
         """Outcomes as they become known, and None now and then in between; raises BlenderError."""
 
     def stop(self) -> None:
@@ -34,75 +41,87 @@ class Engine(Protocol):
         """Ends all processes."""
 
 
-class LocalEngine:
-    """Processes of this machine, each looked after by a thread."""
+class LocalExecutor:
+    """Processes of this machine, with a thread for each."""
 
-    def __init__(self, order: Order, care: Care, workers: int) -> None:
-        """Starts nothing yet."""
-        self._slots = [Slot(order, care) for _ in range(workers)]
-        self._news: queue.SimpleQueue[Outcome | Exception | None] = queue.SimpleQueue()
+    def __init__(
+        self,
+        spec: RenderSpec,
+        restart_policy: RestartPolicy,
+        workers: int,
+        command: Sequence[str] = WORKER_COMMAND,
+    ) -> None:
+        """Starts nothing yet; `command` is that of the processes."""
+        self._processes = [WorkerProcess(spec, restart_policy, command) for _ in range(workers)]
+        self._queue: queue.SimpleQueue[Outcome | Exception | None] = queue.SimpleQueue()
         self._stopping = threading.Event()
         self._choice = threading.Lock()
 
-    def outcomes(self, jobs: Iterator[Job]) -> Iterator[Outcome | None]:
+    def outcomes(self, jobs: Iterator[RenderJob]) -> Iterator[Outcome | None]:
         """Outcomes as they become known, and None now and then in between; raises BlenderError."""
         threads = [
-            threading.Thread(target=self._work, args=(slot, jobs), daemon=True) for slot in self._slots
+            threading.Thread(target=self._work, args=(process, jobs), daemon=True)
+            for process in self._processes
         ]
         for thread in threads:
             thread.start()
         working = len(threads)
         while working:
             try:
-                news = self._news.get(timeout=_PATIENCE)
+                found = self._queue.get(timeout=_POLL_SECONDS)
             except queue.Empty:
                 yield None
                 continue
-            if isinstance(news, Exception):
-                raise news
-            if news is None:
+            if isinstance(found, Exception):
+                raise found
+            if found is None:
                 working -= 1
             else:
-                yield news
+                yield found
 
     def stop(self) -> None:
         """Begins no further job and lets those at work end after their present view."""
         self._stopping.set()
-        for slot in self._slots:
-            slot.stop()
+        for process in self._processes:
+            process.stop()
 
     def close(self) -> None:
         """Ends all processes."""
         self._stopping.set()
-        for slot in self._slots:
-            slot.close()
+        for process in self._processes:
+            process.close()
 
-    def _work(self, slot: Slot, jobs: Iterator[Job]) -> None:
-        """One slot's life; its last word is None."""
+    def _work(self, process: WorkerProcess, jobs: Iterator[RenderJob]) -> None:
+        """Runs jobs in one process until there are no more; puts their outcomes into the queue, then None."""
         try:
             while not self._stopping.is_set():
                 with self._choice:
                     job = next(jobs, None)
                 if job is None:
                     break
-                self._news.put(slot.run(job))
+                self._queue.put(process.run(job))
         except BlenderError as error:
-            self._news.put(error)
-        except Exception as error:  # or whoever waits for news would wait for ever
-            self._news.put(error)
+            self._queue.put(error)
+        except Exception as error:  # otherwise `outcomes` would wait for ever
+            self._queue.put(error)
             raise
-        self._news.put(None)
+        self._queue.put(None)
 
 
-class RayEngine:
-    """Actors of a Ray cluster, one slot each; MODELS and OUT must have the same path on all machines.
+class RayExecutor:
+    """Actors of a Ray cluster, one process each; MODELS and OUT must have the same path on all machines.
 
     `ray` is the module, `address` a running cluster's ("auto" finds it) or None for one of its own on this machine;
     `workers` None asks for as many as the cluster's processors allow.
     """
 
     def __init__(
-        self, order: Order, care: Care, workers: int | None, ray: Any, address: str | None = None
+        self,
+        spec: RenderSpec,
+        restart_policy: RestartPolicy,
+        workers: int | None,
+        ray: Any,
+        address: str | None = None,
     ) -> None:
         """Connects and asks for the actors."""
         self._ray = ray
@@ -113,13 +132,13 @@ class RayEngine:
             logging_level="ERROR",
             **({} if address else {"include_dashboard": False}),
         )
-        share = max(1, order.threads)
+        share = max(1, spec.threads)
         count = workers or max(1, int(ray.cluster_resources().get("CPU", 1)) // share)
-        actor = ray.remote(num_cpus=share, max_concurrency=2)(RemoteSlot)
-        self._actors = [actor.remote(order.as_json(), care) for _ in range(count)]
+        actor = ray.remote(num_cpus=share, max_concurrency=2)(RemoteWorker)
+        self._actors = [actor.remote(spec.as_json(), restart_policy) for _ in range(count)]
         self._stopping = False
 
-    def outcomes(self, jobs: Iterator[Job]) -> Iterator[Outcome | None]:
+    def outcomes(self, jobs: Iterator[RenderJob]) -> Iterator[Outcome | None]:
         """Outcomes as they become known, and None now and then in between; raises BlenderError."""
         at_work: dict[Any, Any] = {}
         idle = list(self._actors)
@@ -129,14 +148,14 @@ class RayEngine:
                 at_work[actor.run.remote(job.as_json())] = actor
             if not at_work:
                 return
-            done, _ = self._ray.wait(list(at_work), num_returns=1, timeout=_PATIENCE)
+            done, _ = self._ray.wait(list(at_work), num_returns=1, timeout=_POLL_SECONDS)
             if not done:
                 yield None
             for future in done:
                 idle.append(at_work.pop(future))
-                found = self._ray.get(future)
-                if "broken" in found:
-                    raise BlenderError(found["broken"])
+                found: OutcomeRecord | str = self._ray.get(future)
+                if isinstance(found, str):
+                    raise BlenderError(found)
                 yield Outcome(**found)
 
     def stop(self) -> None:
@@ -154,36 +173,40 @@ class RayEngine:
         self._ray.shutdown()
 
 
-class RemoteSlot:
-    """A slot as a Ray actor holds it: plain data in, plain data out."""
+class RemoteWorker:
+    """A worker process as a Ray actor: plain data in, plain data out."""
 
-    def __init__(self, order: dict[str, Any], care: Care) -> None:
+    def __init__(self, spec: RenderSpecRecord, restart_policy: RestartPolicy) -> None:
         """Starts nothing yet."""
-        self._slot = Slot(Order.from_json(order), care)
+        self._process = WorkerProcess(RenderSpec.from_json(spec), restart_policy)
 
-    def run(self, job: dict[str, Any]) -> dict[str, Any]:
-        """An outcome's fields, or the reason why Blender cannot be started under "broken"."""
+    def run(self, job: RenderJobRecord) -> OutcomeRecord | str:
+        """The outcome, or the reason why Blender cannot be started."""
         try:
-            return self._slot.run(Job.from_json(job)).as_json()
+            return self._process.run(RenderJob.from_json(job)).as_json()
         except BlenderError as error:
-            return {"broken": str(error)}
+            return str(error)
 
     def stop(self) -> None:
         """Lets the job at work end after the present view."""
-        self._slot.stop()
+        self._process.stop()
 
     def close(self) -> None:
         """Ends the child and removes its scratch files."""
-        self._slot.close()
+        self._process.close()
 
 
-def connect_ray(order: Order, care: Care, workers: int | None, address: str | None) -> RayEngine:
-    """The engine of a cluster. Raises EngineError where Ray is not installed or no cluster answers."""
+def connect_ray(
+    spec: RenderSpec, restart_policy: RestartPolicy, workers: int | None, address: str | None
+) -> RayExecutor:
+    """The executor of a cluster. Raises ExecutorError where Ray is not installed or no cluster answers."""
     try:
         import ray
     except ImportError:
-        raise EngineError("--engine ray needs Ray, which is not installed; add the extra [cluster]") from None
+        raise ExecutorError(
+            "--engine ray needs Ray, which is not installed; add the extra [cluster]"
+        ) from None
     try:
-        return RayEngine(order, care, workers, ray, address)
+        return RayExecutor(spec, restart_policy, workers, ray, address)
     except (ConnectionError, ValueError) as error:
-        raise EngineError(f"no Ray cluster answers at {address} ({error})") from None
+        raise ExecutorError(f"no Ray cluster answers at {address} ({error})") from None

@@ -1,9 +1,9 @@
-"""A run over a library: which models are this shard's, what is still missing, who else is at work, what has failed.
+"""A run over a library: shards, the locks between them, jobs for what is missing, and the failures.
 
 Shards: every model has a place in [0, 1) that its key alone decides; shard i of n does those from (i-1)/n to i/n. While
-it works it holds a lock on just that stretch of OUT/.lock, so shards of one library may share an OUT, in whatever
+it works it locks the same range of the bytes of OUT/.lock, so shards of one library may share an OUT, in whatever
 numbers, and two processes that would do the same model exclude one another. The system releases the locks of a process
-that dies. Failures go to a journal first, line by line, so that even a killed run remembers them.
+that dies. Failures are logged at once, line by line, so that those of a killed run are known to the next one.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import os
 import re
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -27,19 +26,19 @@ from tqdm import tqdm
 from synthetic.dataset import view_name
 from synthetic.library.shapenet import Model
 from synthetic.workers.blender_process import StopRequest
-from synthetic.workers.executors import Engine
-from synthetic.workers.worker import Job
-from synthetic.workers.worker_process import Outcome
+from synthetic.workers.executors import Executor
+from synthetic.workers.worker import RenderJob
+from synthetic.workers.worker_process import Outcome, add_seconds
 
 _PLACES = 2**32  # in the lock file; a byte each
 _INDEX_LOCK = _PLACES  # and one more for whoever writes the index
 _LOCK_FILE = ".lock"
-_JOURNAL = re.compile(r"\.failures-(\d+)-of-(\d+)\.jsonl")
-_VIEWS_A_JOB = 8  # few enough to share a model among workers, enough to load it rarely
+_FAILURE_LOG = re.compile(r"\.failures-(\d+)-of-(\d+)\.jsonl")
+_VIEWS_PER_JOB = 8  # few enough to share a model among workers, enough to load it rarely
 _FEWEST_MODELS = 50  # before a share of failures means anything
 
 
-class FarmError(ValueError):
+class RunError(ValueError):
     """A run that cannot begin or go on; the message says why and what to do."""
 
 
@@ -66,38 +65,40 @@ class Shard:
         return cls(int(match[1]), int(match[2]))
 
     @property
-    def stretch(self) -> range:
-        """Its places in the lock file."""
+    def lock_range(self) -> range:
+        """The bytes of the lock file that stand for its models."""
         return range((self.number - 1) * _PLACES // self.count, self.number * _PLACES // self.count)
 
     def holds(self, key: str) -> bool:
         """Whether a model is this shard's."""
-        return int.from_bytes(hashlib.sha256(f"shard {key}".encode()).digest()[:4], "big") in self.stretch
+        return int.from_bytes(hashlib.sha256(f"shard {key}".encode()).digest()[:4], "big") in self.lock_range
 
     def covers(self, other: Shard) -> bool:
         """Whether all models of another shard are this one's too."""
-        return self.stretch.start <= other.stretch.start and other.stretch.stop <= self.stretch.stop
+        return (
+            self.lock_range.start <= other.lock_range.start and other.lock_range.stop <= self.lock_range.stop
+        )
 
 
-class Claim:
-    """A shard's right to a dataset folder, for as long as the `with` lasts."""
+class ShardLock:
+    """A lock on a shard of a dataset folder, held inside `with`."""
 
     def __init__(self, folder: Path, shard: Shard) -> None:
-        """Claims nothing yet."""
+        """Locks nothing yet."""
         self._path, self._shard = folder / _LOCK_FILE, shard
         self._file = -1
 
-    def __enter__(self) -> Claim:
-        """Takes it; raises FarmError where another process is at the same models."""
+    def __enter__(self) -> ShardLock:
+        """Locks; raises RunError where another process holds some of the same models."""
         while True:
             self._file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
             try:
-                fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, *self._stretch())
+                fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, *self._lock_range())
             except OSError as error:
                 os.close(self._file)
                 if error.errno not in (errno.EACCES, errno.EAGAIN):
-                    raise FarmError(f"{self._path}: cannot be locked ({error.strerror})") from None
-                raise FarmError(
+                    raise RunError(f"{self._path}: cannot be locked ({error.strerror})") from None
+                raise RunError(
                     f"{self._path.parent}: another process is rendering these models into it; "
                     "wait for it, or give each process its own --shard"
                 ) from None
@@ -106,7 +107,7 @@ class Claim:
             os.close(self._file)  # its last user has just removed it
 
     def __exit__(self, *_: object) -> None:
-        """Gives it back; the last one out removes the lock file."""
+        """Unlocks, and removes the lock file where no other shard has locked a part of it."""
         try:
             fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, _PLACES + 1, 0)
             self._path.unlink(missing_ok=True)
@@ -117,19 +118,19 @@ class Claim:
 
     @contextmanager
     def index(self) -> Iterator[None]:
-        """Inside, no other shard reads or writes the index; waits for its turn."""
+        """Inside `with`, no other shard reads or writes the index; waits until that is so."""
         fcntl.lockf(self._file, fcntl.LOCK_EX, 1, _INDEX_LOCK)
         try:
             yield
         finally:
             fcntl.lockf(self._file, fcntl.LOCK_UN, 1, _INDEX_LOCK)
 
-    def _stretch(self) -> tuple[int, int]:
-        return len(self._shard.stretch), self._shard.stretch.start
+    def _lock_range(self) -> tuple[int, int]:
+        return len(self._shard.lock_range), self._shard.lock_range.start
 
 
-class Journal:
-    """A shard's failures while it works, on disk at once."""
+class FailureLog:
+    """The failures of a shard while it works, in a file of JSON lines."""
 
     def __init__(self, folder: Path, shard: Shard) -> None:
         """Writes nothing before the first failure."""
@@ -141,8 +142,8 @@ class Journal:
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"model": model, "reason": reason}) + "\n")
 
-    def left_over(self) -> dict[str, str]:
-        """Failures of killed runs whose models are now this shard's; the line being written then may be cut."""
+    def unindexed(self) -> dict[str, str]:
+        """Failures of killed runs whose models are now this shard's; a last line that is cut is left out."""
         found: dict[str, str] = {}
         for path in self._mine():
             lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
@@ -151,47 +152,48 @@ class Journal:
         return found
 
     def clear(self) -> None:
-        """Removes what has found its way into the index."""
+        """Removes the files, whose entries are in the index now."""
         for path in self._mine():
             path.unlink()
 
     def _mine(self) -> Iterator[Path]:
         for path in sorted(self._folder.glob(".failures-*.jsonl")):
-            match = _JOURNAL.fullmatch(path.name)
+            match = _FAILURE_LOG.fullmatch(path.name)
             if match and self._shard.covers(Shard(int(match[1]), int(match[2]))):
                 yield path
 
 
-def plan(models: Sequence[Model], views: int, there: set[str]) -> list[Job]:
+def plan(models: Sequence[Model], views: int, there: set[str]) -> list[RenderJob]:
     """Jobs for what is still missing of the first `views` views of every model, a few views each."""
     jobs = []
     for model in models:
         missing = [view for view in range(views) if view_name(model, view) not in there]
         jobs += [
-            Job(model, tuple(missing[i : i + _VIEWS_A_JOB])) for i in range(0, len(missing), _VIEWS_A_JOB)
+            RenderJob(model, tuple(missing[i : i + _VIEWS_PER_JOB]))
+            for i in range(0, len(missing), _VIEWS_PER_JOB)
         ]
     return jobs
 
 
 @dataclass
-class Result:
-    """What a run has done so far."""
+class RunResult:
+    """What a run has done so far: views, failures by model, seconds by stage, and why it ended early."""
 
     views: int = 0
     failures: dict[str, str] = field(default_factory=dict)
     tried: set[str] = field(default_factory=set)
-    hopeless: set[str] = field(default_factory=set)  # of which no further view needs to be tried
-    seconds: Counter[str] = field(default_factory=Counter)
+    given_up: set[str] = field(default_factory=set)  # of which no further view needs to be tried
+    seconds: dict[str, float] = field(default_factory=dict)
     end: str = ""  # why it ended early, or nothing
 
     def add(self, outcome: Outcome) -> bool:
-        """Takes an outcome into account; whether it is the first failure of its model."""
+        """Whether an outcome, which is added, is the first failure of its model."""
         self.views += outcome.views
-        self.seconds.update(dict(outcome.seconds))
+        add_seconds(self.seconds, outcome.seconds)
         if outcome.end != "stopped":
             self.tried.add(outcome.model)
         if outcome.end == "failed":
-            self.hopeless.add(outcome.model)
+            self.given_up.add(outcome.model)
         new = bool(outcome.reason) and outcome.model not in self.failures
         if outcome.reason:  # the same one, in whatever order the parts of a model come
             self.failures[outcome.model] = min(
@@ -201,7 +203,7 @@ class Result:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Patience:
+class StopPolicy:
     """When a run ends early: at the first failure, at a share of failures in (0, 1], after so many seconds."""
 
     strict: bool = False
@@ -213,8 +215,8 @@ class Patience:
         if not 0 < self.max_failures <= 1 or (self.seconds is not None and not self.seconds > 0):
             raise ValueError("the share of failures must lie in (0, 1] and the time limit be more than 0")
 
-    def lost(self, result: Result, since: float) -> str:
-        """Why the run should end now, or nothing."""
+    def reason_to_stop(self, result: RunResult, since: float) -> str:
+        """Why the run is to end now: "failure", "failures", "time", or empty."""
         failed, tried = len(result.failures), len(result.tried)
         if self.strict and failed:
             return "failure"
@@ -224,38 +226,39 @@ class Patience:
 
 
 def run_jobs(
-    jobs: Sequence[Job],
-    engine: Engine,
-    patience: Patience,
+    jobs: Sequence[RenderJob],
+    executor: Executor,
+    stop_policy: StopPolicy,
     stop: StopRequest,
-    result: Result,
+    result: RunResult,
     failed: Callable[[str, str], None],
 ) -> None:
-    """Has the engine do the jobs, with a progress bar over all workers, and keeps `result` up to date.
+    """Runs jobs on an executor, with a progress bar over all workers, and keeps `result` up to date.
 
-    `failed` hears of each broken model once. Raises BlenderError where Blender cannot be started.
+    `failed` is called once for each broken model, with its key and the reason. Raises BlenderError where Blender
+    cannot be started.
     """
     since = time.monotonic()
 
-    def choose() -> Iterator[Job]:
+    def choose() -> Iterator[RenderJob]:
         for job in jobs:
-            if job.model.key not in result.hopeless:
+            if job.model.key not in result.given_up:
                 yield job
 
     total = sum(len(job.views) for job in jobs)
     with tqdm(total=total, unit="view", smoothing=0.05, disable=None) as bar:
-        for outcome in engine.outcomes(choose()):
+        for outcome in executor.outcomes(choose()):
             if outcome is not None:
                 bar.update(outcome.views)
-                if not (patience.strict and result.end) and result.add(outcome):
+                if not (stop_policy.strict and result.end) and result.add(outcome):
                     bar.write(f"{outcome.model}: {outcome.reason}", file=sys.stderr)
                     failed(outcome.model, outcome.reason)
             if not result.end:
-                result.end = "signal" if stop.signal else patience.lost(result, since)
+                result.end = "signal" if stop.signal else stop_policy.reason_to_stop(result, since)
                 if result.end:
-                    engine.stop()
+                    executor.stop()
 
 
-def merge_failures(known: Mapping[str, str], result: Result) -> dict[str, str]:
+def merge_failures(known: Mapping[str, str], result: RunResult) -> dict[str, str]:
     """Failures of a folder after a run: what it tried anew counts, what it left alone stays."""
     return {**{model: why for model, why in known.items() if model not in result.tried}, **result.failures}

@@ -1,6 +1,6 @@
 """`python -m synthetic.workers.worker`: a Blender that renders the models it is told to, one JSON line a job on stdin.
 
-The first line is an Order, every further one a Job; what happens is told in JSON lines on stdout, {"event": ...}:
+The first line is a RenderSpec, every further one a RenderJob; events are JSON lines on stdout, {"event": ...}:
 "starting", "ready" (Blender is up), "loaded", "view" (one is written), then one of "done" (with a reason if a view
 shows nothing of the model), "failed" (with the reason) and "stopped" (SIGTERM came; the view at work was finished).
 Stages come with the processor's seconds they took, of all threads, which unlike the clock's do not depend on who else
@@ -17,34 +17,61 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Literal, NotRequired, TypedDict
 
-from synthetic.dataset import Settings, Source, write_view
-from synthetic.library.shapenet import BrokenModelError, Model
-from synthetic.library.staging import Limits, stage_model
+from synthetic.dataset import ModelSource, Settings, SettingsRecord, write_view
+from synthetic.library.shapenet import BrokenModelError, Model, ModelRecord
+from synthetic.library.staging import ModelLimits, stage_model
 from synthetic.viewpoints import room_colours, sample_viewpoint
 from synthetic.workers.blender_process import LeaveWithoutDestructors, StopRequest, prepare_blender
 
 if TYPE_CHECKING:
-    from synthetic.blender_scene import Studio
+    from synthetic.blender_scene import BlenderScene
 
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG
 
 
+EventName = Literal["starting", "ready", "loaded", "view", "done", "failed", "stopped"]
+
+
+class WorkerEvent(TypedDict):
+    """One line of a worker; `seconds` are the processor's by stage, `megabytes` the most memory it has used."""
+
+    event: EventName
+    seconds: NotRequired[dict[str, float]]
+    reason: NotRequired[str]
+    megabytes: NotRequired[int]
+
+
+class RenderSpecRecord(TypedDict):
+    """A RenderSpec as JSON."""
+
+    out: str
+    settings: SettingsRecord
+    limits: dict[str, int]
+    threads: int
+
+
+class RenderJobRecord(TypedDict):
+    """A RenderJob as JSON."""
+
+    model: ModelRecord
+    views: list[int]
+
+
 @dataclass(frozen=True)
-class Order:
-    """What holds for all jobs of a run: where views go, what they look like, and what a model may ask for."""
+class RenderSpec:
+    """What holds for all jobs of a run: the folder for views, what they look like, the limits on models."""
 
     out: Path
     settings: Settings
-    limits: Limits
+    limits: ModelLimits
     threads: int
 
-    def as_json(self) -> dict[str, Any]:
-        """The order as another process reads it with `from_json`."""
+    def as_json(self) -> RenderSpecRecord:
+        """The spec as another process reads it with `from_json`."""
         return {
             "out": str(self.out),
             "settings": self.settings.as_json(),
@@ -53,29 +80,29 @@ class Order:
         }
 
     @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> Order:
-        """The order that another process wrote with `as_json`."""
+    def from_json(cls, content: RenderSpecRecord) -> RenderSpec:
+        """The spec that another process wrote with `as_json`."""
         return cls(
             Path(content["out"]),
             Settings.from_json(content["settings"]),
-            Limits(**content["limits"]),
+            ModelLimits(**content["limits"]),
             content["threads"],
         )
 
 
 @dataclass(frozen=True)
-class Job:
-    """A model and those of its views that are to be made."""
+class RenderJob:
+    """A model and the numbers of its views that are to be rendered."""
 
     model: Model
     views: tuple[int, ...]
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> RenderJobRecord:
         """The job as another process reads it with `from_json`."""
         return {"model": self.model.as_json(), "views": list(self.views)}
 
     @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> Job:
+    def from_json(cls, content: RenderJobRecord) -> RenderJob:
         """The job that another process wrote with `as_json`."""
         return cls(Model.from_json(content["model"]), tuple(content["views"]))
 
@@ -83,66 +110,70 @@ class Job:
 class _Worker:
     """Does one job after the other, with one Blender that starts when it is first needed."""
 
-    def __init__(self, order: Order, workspace: Path, events: IO[str], stop: StopRequest) -> None:
-        self._order, self._workspace, self._events, self._stop = order, workspace, events, stop
-        self._studio: Studio | None = None
+    def __init__(self, spec: RenderSpec, workspace: Path, events: IO[str], stop: StopRequest) -> None:
+        self._spec, self._workspace, self._events, self._stop = spec, workspace, events, stop
+        self._scene: BlenderScene | None = None
         self._seconds_to_start = time.process_time()
 
-    def do(self, job: Job) -> None:
+    def do(self, job: RenderJob) -> None:
         try:
             blank = self._render(job)
         except BrokenModelError as error:
-            self._tell("failed", reason=str(error))
+            self._emit({"event": "failed", "reason": str(error)})
             return
         megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-        self._tell("stopped" if self._stop.signal else "done", reason=blank, megabytes=megabytes)
+        end: EventName = "stopped" if self._stop.signal else "done"
+        self._emit({"event": end, "reason": blank, "megabytes": megabytes})
 
-    def _render(self, job: Job) -> str:
-        """Renders until done or told to stop; says which view is the first that shows nothing, if one does."""
-        order, model = self._order, job.model
+    def _render(self, job: RenderJob) -> str:
+        """The first view that shows nothing, if one does, in words; renders until done or told to stop."""
+        spec, model = self._spec, job.model
         seconds = {"load": -time.process_time()}
         staged = stage_model(
-            model.path, model.folder, self._workspace / "model", order.limits, order.settings.treatment
+            model.path, model.folder, self._workspace / "model", spec.limits, spec.settings.treatment
         )
-        studio = self._studio = self._studio or self._open_studio(seconds)
-        source = Source(staged.sha256, staged.faces, studio.load(staged, model.placement))
-        if order.settings.stage == "room":
-            studio.build_room(room_colours(order.settings.seed, model.key))
+        scene = self._scene = self._scene or self._open_scene(seconds)
+        source = ModelSource(staged.sha256, staged.faces, scene.load(staged, model.placement))
+        if spec.settings.stage == "room":
+            scene.build_room(room_colours(spec.settings.seed, model.key))
         seconds["load"] += time.process_time()
-        self._tell("loaded", seconds=seconds)
+        self._emit({"event": "loaded", "seconds": seconds})
         blank = ""
         for view in job.views:
             if self._stop.signal:
                 break
-            viewpoint = sample_viewpoint(order.settings.cameras, order.settings.seed, model.key, view)
+            viewpoint = sample_viewpoint(spec.settings.cameras, spec.settings.seed, model.key, view)
             start = time.process_time()
-            picture = studio.render(viewpoint)
+            picture = scene.render(viewpoint)
             if picture is None:
                 blank = blank or f"view {view:03d} shows nothing of it"
                 continue
             rendered = time.process_time()
-            write_view(order.out, model, view, viewpoint, picture, order.settings, source)
-            self._tell("view", seconds={"render": rendered - start, "write": time.process_time() - rendered})
+            write_view(spec.out, model, view, viewpoint, picture, spec.settings, source)
+            written = time.process_time()
+            self._emit(
+                {"event": "view", "seconds": {"render": rendered - start, "write": written - rendered}}
+            )
         return blank
 
-    def _open_studio(self, seconds: dict[str, float]) -> Studio:
+    def _open_scene(self, seconds: dict[str, float]) -> BlenderScene:
         start = time.process_time()
-        self._tell("starting")
+        self._emit({"event": "starting"})
         prepare_blender(self._workspace)
-        from synthetic.blender_scene import Studio
+        from synthetic.blender_scene import BlenderScene
 
-        settings = self._order.settings
-        studio = Studio(
-            settings.resolution, settings.samples, self._workspace, self._order.threads, settings.normals
+        settings = self._spec.settings
+        scene = BlenderScene(
+            settings.resolution, settings.samples, self._workspace, self._spec.threads, settings.normals
         )
-        self._tell("ready")
+        self._emit({"event": "ready"})
         opened = time.process_time() - start
         seconds["start"] = self._seconds_to_start + opened
         seconds["load"] -= opened
-        return studio
+        return scene
 
-    def _tell(self, event: str, **facts: Any) -> None:
-        self._events.write(json.dumps({"event": event, **facts}) + "\n")
+    def _emit(self, event: WorkerEvent) -> None:
+        self._events.write(json.dumps(event) + "\n")
         self._events.flush()
 
 
@@ -153,11 +184,11 @@ def main() -> int:
     with os.fdopen(os.dup(1), "w") as events, StopRequest() as stop:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the parent decides
         os.dup2(2, 1)
-        order = Order.from_json(json.loads(sys.stdin.readline()))
-        worker = _Worker(order, Path(os.environ["TMPDIR"]), events, stop)
+        spec = RenderSpec.from_json(json.loads(sys.stdin.readline()))
+        worker = _Worker(spec, Path(os.environ["TMPDIR"]), events, stop)
         for line in sys.stdin:
             os.ftruncate(2, 0)
-            worker.do(Job.from_json(json.loads(line)))
+            worker.do(RenderJob.from_json(json.loads(line)))
             if stop.signal:
                 break
     return 0

@@ -1,6 +1,6 @@
-"""One place where a Blender works: a child process that is watched, replaced when it dies or hangs, and renewed.
+"""A child process with a Blender that is watched, replaced when it dies or hangs, and renewed now and then.
 
-A slot takes one job at a time and always comes back with an outcome, whatever the model does to Blender.
+It takes one job at a time, and every job has an outcome, whatever the model does to Blender.
 """
 
 from __future__ import annotations
@@ -15,26 +15,25 @@ import sys
 import tempfile
 import threading
 import time
-from collections import Counter
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal, TypedDict
 
-from synthetic.workers.worker import Job, Order
+from synthetic.workers.worker import RenderJob, RenderSpec, WorkerEvent
 
-_COMMAND = (sys.executable, "-m", "synthetic.workers.worker")
+WORKER_COMMAND = (sys.executable, "-m", "synthetic.workers.worker")
 _START_SECONDS = 300.0  # for Blender itself, on top of a model's own time
-_FAREWELL_SECONDS = 10.0
+_EXIT_SECONDS = 10.0
 _LAST_LINES = 20
 
 
 class BlenderError(RuntimeError):
-    """Blender cannot be started here, which is nobody's model's fault."""
+    """Blender cannot be started here, whatever the model."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Care:
+class RestartPolicy:
     """How long a model may take for loading or for one view, and when a Blender is exchanged for a fresh one."""
 
     model_seconds: float = 120.0
@@ -47,34 +46,62 @@ class Care:
             raise ValueError("a model's time and the life of a Blender must be more than 0")
 
 
+End = Literal["done", "failed", "stopped"]
+
+
+class OutcomeRecord(TypedDict):
+    """An outcome as plain data."""
+
+    model: str
+    end: End
+    views: int
+    reason: str
+    seconds: dict[str, float]
+
+
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a job: how it ended, the views written, and the processor's seconds by stage.
+    """How a job ended, the views it wrote, and the processor's seconds by stage.
 
     A job that is done may have a `reason` as well: a view that shows nothing.
     """
 
     model: str
-    end: Literal["done", "failed", "stopped"]
+    end: End
     views: int
     reason: str = ""
     seconds: Mapping[str, float] = field(default_factory=dict)
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> OutcomeRecord:
         """The outcome as plain data."""
-        return asdict(self)
+        return {
+            "model": self.model,
+            "end": self.end,
+            "views": self.views,
+            "reason": self.reason,
+            "seconds": dict(self.seconds),
+        }
 
 
-class _Lost(Exception):
-    """The child is no more, or had to be ended; the message says how."""
+def add_seconds(total: dict[str, float], more: Mapping[str, float]) -> None:
+    """Adds seconds by stage to a `total` by stage."""
+    for stage, seconds in more.items():
+        total[stage] = total.get(stage, 0.0) + seconds
 
 
-class Slot:
+class _ProcessEndedError(Exception):
+    """The child has ended, or had to be killed; the message says how."""
+
+
+class WorkerProcess:
     """Runs jobs in a child process. Not for use by two threads at once, except for `stop`."""
 
-    def __init__(self, order: Order, care: Care) -> None:
-        """Starts nothing yet."""
-        self._order, self._care = order, care
+    def __init__(
+        self, spec: RenderSpec, restart_policy: RestartPolicy, command: Sequence[str] = WORKER_COMMAND
+    ) -> None:
+        """The child, which starts with the first job, is `command`: it speaks as synthetic.workers.worker does."""
+        self._command = tuple(command)
+        self._spec, self._restart_policy = spec, restart_policy
         self._workspace = Path(tempfile.mkdtemp(prefix="gp3d-render-"))
         self._log = self._workspace / "blender.log"
         self._child: subprocess.Popen[bytes] | None = None
@@ -84,8 +111,8 @@ class Slot:
         self._stopping = False
         self._busy = threading.Lock()
 
-    def run(self, job: Job) -> Outcome:
-        """Renders a job. A model in which Blender dies gets a second chance in a fresh one; one that hangs does not.
+    def run(self, job: RenderJob) -> Outcome:
+        """The outcome of a job. Where Blender dies, the rest is tried once in a fresh one; where it hangs, it is not.
 
         Raises BlenderError where Blender does not even start.
         """
@@ -94,20 +121,21 @@ class Slot:
                 return Outcome(job.model.key, "stopped", 0)
             outcome, crashed = self._attempt(job)
             if crashed and not self._stopping:
-                again, _ = self._attempt(Job(job.model, job.views[outcome.views :]))
-                seconds = dict(Counter(outcome.seconds) + Counter(again.seconds))
+                again, _ = self._attempt(RenderJob(job.model, job.views[outcome.views :]))
+                seconds = dict(outcome.seconds)
+                add_seconds(seconds, again.seconds)
                 outcome = Outcome(again.model, again.end, outcome.views + again.views, again.reason, seconds)
             return outcome
 
     def stop(self, at_once: bool = False) -> None:
-        """Lets the job at work end after the present view, or now; for good, and from whichever thread."""
+        """Lets the job at work end after the present view, or now; no other begins. For use from any thread."""
         self._stopping = True
         child = self._child
         if child is not None and child.poll() is None:
             child.send_signal(signal.SIGKILL if at_once else signal.SIGTERM)
 
     def close(self) -> None:
-        """Ends the child, whatever it does, and removes its scratch files."""
+        """Ends the child, also in the middle of a job, and removes its scratch files."""
         if self._busy.locked():
             self.stop(at_once=True)
         with self._busy:
@@ -115,36 +143,37 @@ class Slot:
             self._end_child()
             shutil.rmtree(self._workspace, ignore_errors=True)
 
-    def _attempt(self, job: Job) -> tuple[Outcome, bool]:
-        """The outcome, and whether Blender died of it."""
-        seconds: Counter[str] = Counter()
+    def _attempt(self, job: RenderJob) -> tuple[Outcome, bool]:
+        """The outcome, and whether Blender crashed."""
+        seconds: dict[str, float] = {}
         views = 0
         try:
             self._send(job)
-            for event in iter(self._next_event, None):
-                seconds.update(event.get("seconds", {}))
-                views += event["event"] == "view"
-                if event["event"] in ("done", "failed", "stopped"):
+            while True:
+                event = self._next_event()
+                add_seconds(seconds, event.get("seconds", {}))
+                kind = event["event"]
+                views += kind == "view"
+                if kind == "done" or kind == "failed" or kind == "stopped":
                     self._renew_if_due(event.get("megabytes", 0))
-                    return Outcome(
-                        job.model.key, event["event"], views, event.get("reason", ""), seconds
-                    ), False
+                    return Outcome(job.model.key, kind, views, event.get("reason", ""), seconds), False
         except TimeoutError:
             self._end_child(at_once=True)
-            reason = f"took longer than {self._care.model_seconds:g} s to load or to draw one view"
+            reason = f"took longer than {self._restart_policy.model_seconds:g} s to load or to draw one view"
             return Outcome(job.model.key, "failed", views, reason, seconds), False
-        except _Lost as lost:
+        except _ProcessEndedError as reason_to_stop:
             self._end_child(at_once=True)
             if self._stopping:
                 return Outcome(job.model.key, "stopped", views, "", seconds), False
-            return Outcome(job.model.key, "failed", views, f"Blender died of it ({lost})", seconds), True
-        raise BlenderError("the renderer closed its output in the middle of a job")
+            return Outcome(
+                job.model.key, "failed", views, f"Blender died of it ({reason_to_stop})", seconds
+            ), True
 
-    def _send(self, job: Job) -> None:
+    def _send(self, job: RenderJob) -> None:
         if self._child is None:
             self._start_child()
         self._models += 1
-        self._say(job.as_json())
+        self._send_line(job.as_json())
 
     def _start_child(self) -> None:
         package = str(Path(__file__).resolve().parents[2])
@@ -157,12 +186,12 @@ class Slot:
         }
         with self._log.open("ab") as log:
             self._child = subprocess.Popen(
-                _COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, env=environment
+                self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, env=environment
             )
         self._ready, self._models, self._buffer = False, 0, b""
-        self._say(self._order.as_json())
+        self._send_line(self._spec.as_json())
 
-    def _say(self, content: Mapping[str, Any]) -> None:
+    def _send_line(self, content: Mapping[str, object]) -> None:
         child = self._child
         if child is None or child.stdin is None:
             raise BlenderError("no renderer is running")
@@ -170,16 +199,16 @@ class Slot:
             child.stdin.write(json.dumps(content).encode() + b"\n")
             child.stdin.flush()
         except BrokenPipeError:
-            raise _Lost(self._obituary()) from None
+            raise _ProcessEndedError(self._exit_reason()) from None
 
-    def _next_event(self) -> dict[str, Any]:
-        """The next thing the child tells; raises TimeoutError and _Lost."""
-        limit = self._care.model_seconds + (0.0 if self._ready else _START_SECONDS)
-        event = dict(json.loads(self._next_line(time.monotonic() + limit)))
+    def _next_event(self) -> WorkerEvent:
+        """The next event of the child; raises TimeoutError and _ProcessEndedError."""
+        limit = self._restart_policy.model_seconds + (0.0 if self._ready else _START_SECONDS)
+        event: WorkerEvent = json.loads(self._next_line(time.monotonic() + limit))
         if event["event"] == "starting":
             try:
-                event = dict(json.loads(self._next_line(time.monotonic() + _START_SECONDS)))
-            except (_Lost, TimeoutError):
+                event = json.loads(self._next_line(time.monotonic() + _START_SECONDS))
+            except (_ProcessEndedError, TimeoutError):
                 if self._stopping:
                     raise
                 raise BlenderError(f"Blender cannot be started:\n{self._last_lines()}") from None
@@ -195,12 +224,12 @@ class Slot:
                 raise TimeoutError
             chunk = os.read(child.stdout.fileno(), 65536)
             if not chunk:
-                raise _Lost(self._obituary())
+                raise _ProcessEndedError(self._exit_reason())
             self._buffer += chunk
         line, _, self._buffer = self._buffer.partition(b"\n")
         return line
 
-    def _obituary(self) -> str:
+    def _exit_reason(self) -> str:
         status = self._child.wait() if self._child else 0
         last = self._last_lines().strip().rpartition("\n")[2]
         return f"signal {-status}" if status < 0 else f"exit status {status}: {last}"
@@ -210,7 +239,7 @@ class Slot:
         return "\n".join(lines[-_LAST_LINES:])
 
     def _renew_if_due(self, megabytes: int) -> None:
-        if self._models >= self._care.models or megabytes > self._care.megabytes:
+        if self._models >= self._restart_policy.models or megabytes > self._restart_policy.megabytes:
             self._end_child()
 
     def _end_child(self, at_once: bool = False) -> None:
@@ -225,7 +254,7 @@ class Slot:
             except BrokenPipeError:  # it went first
                 child.kill()
         try:
-            child.wait(_FAREWELL_SECONDS)
+            child.wait(_EXIT_SECONDS)
         except subprocess.TimeoutExpired:
             child.kill()
             child.wait()

@@ -10,14 +10,14 @@ import pytest
 from PIL import Image
 
 from synthetic import dataset
-from synthetic.dataset import DatasetError, Picture, Settings, Source
+from synthetic.dataset import DatasetError, ModelSource, RenderedView, Settings
 from synthetic.library.shapenet import Model, ObjectClass
 from synthetic.viewpoints import ViewDistribution, Viewpoint
 
 MUG = ObjectClass("n03063599", "coffee mug", 504, "03797390")
 TABLE = ObjectClass("n04379243", "table", None, "04379243")
 SETTINGS = Settings(resolution=8)
-SOURCE = Source({"model.obj": "ab" * 32}, 12, np.diag([-1.0, 1.0, -1.0, 1.0]))
+SOURCE = ModelSource({"model.obj": "ab" * 32}, 12, np.diag([-1.0, 1.0, -1.0, 1.0]))
 FRONT = Viewpoint(yaw=0.1, pitch=1.5)
 
 
@@ -25,12 +25,12 @@ def model(identifier: str, object_class: ObjectClass = MUG) -> Model:
     return Model(f"{object_class.synset}/{identifier}", Path("nowhere.obj"), object_class)
 
 
-def picture() -> Picture:
+def picture() -> RenderedView:
     depth = np.full((8, 8), np.inf, dtype=np.float32)
     depth[2:5, 3:6] = 1.9
     color = np.full((8, 8, 3), 255, dtype=np.uint8)
     color[2:5, 3:6] = (200, 30, 10)
-    return Picture(color, depth, np.isfinite(depth))
+    return RenderedView(color, depth, np.isfinite(depth))
 
 
 def write(folder: Path, which: Model, view: int = 0) -> str:

@@ -11,8 +11,8 @@ import pytest
 from synthetic import render
 from synthetic.dataset import Settings
 from synthetic.library.shapenet import Model, ObjectClass
-from synthetic.options import VIEWS_A_WORKER, command_line, settings_of
-from synthetic.workers.worker import Job
+from synthetic.options import VIEWS_PER_WORKER, command_line, settings_of
+from synthetic.workers.worker import RenderJob
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_a_worker_begins_with_every_64_views_as_the_documentation_says(
 ) -> None:
     monkeypatch.setattr(render, "_cores", lambda: 3)
     mug = ObjectClass("n03797390", "mug", None, "03797390")
-    jobs = [Job(Model(f"03797390/{k}", Path("nowhere"), mug), (0,)) for k in range(views)]
+    jobs = [RenderJob(Model(f"03797390/{k}", Path("nowhere"), mug), (0,)) for k in range(views)]
     assert render._workers(command_line("").parse_args(["models", "out"]), jobs) == workers
     text = (Path(__file__).resolve().parents[2] / "docs/rendering.md").read_text(encoding="utf-8")
-    assert f"one for every {VIEWS_A_WORKER} views begun" in text
+    assert f"one for every {VIEWS_PER_WORKER} views begun" in text

@@ -37,7 +37,7 @@ def seam_distance() -> NDArray[np.float64]:
         axis=1,
     )
     cosine = (directions().reshape(-1, 3) @ seam.T).max(axis=1)
-    return np.sqrt(np.maximum(2 - 2 * cosine, 0)).reshape(ROWS, COLUMNS)
+    return np.asarray(np.sqrt(np.maximum(2 - 2 * cosine, 0)).reshape(ROWS, COLUMNS))
 
 
 def ball(draw: Draw, name: str, image: Texture, gloss: float, tilt: float = np.pi) -> Part:

@@ -72,7 +72,7 @@ def _quilted(v: NDArray[np.float64], gores: int, bulge: float) -> NDArray[np.flo
     """Each gore swells between its seams."""
     angle = np.arctan2(v[:, 0], v[:, 2]) + np.pi
     factor = 1 - bulge + bulge * np.abs(np.sin(0.5 * gores * angle))
-    return v * np.stack([factor, np.ones_like(factor), factor], axis=1)
+    return np.asarray(v * np.stack([factor, np.ones_like(factor), factor], axis=1))
 
 
 def _gores(draw: Draw, gores: int) -> Texture:

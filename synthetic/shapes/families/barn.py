@@ -8,7 +8,7 @@ from synthetic.shapes import textures
 from synthetic.shapes.curves import Points, arc
 from synthetic.shapes.draw import Draw
 from synthetic.shapes.family import Family
-from synthetic.shapes.material import Colour, Material, darker, lighter
+from synthetic.shapes.material import Colour, Material, Texture, darker, lighter
 from synthetic.shapes.parts import Part, bar, box, cylinder, lathe, prism
 
 
@@ -39,7 +39,7 @@ def build(draw: Draw) -> list[Part]:
     return parts
 
 
-def _boards(draw: Draw, tone: Colour) -> np.ndarray:
+def _boards(draw: Draw, tone: Colour) -> Texture:
     """Upright boards."""
     image = textures.staves(draw.rng, tone, draw.integer("board_count", 18, 26))
     return (0.55 * image + 0.45 * 255 * np.array(tone)).astype(np.uint8)

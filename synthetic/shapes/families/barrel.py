@@ -3,7 +3,7 @@
 import numpy as np
 
 from synthetic.shapes import textures
-from synthetic.shapes.curves import spline
+from synthetic.shapes.curves import Points, spline
 from synthetic.shapes.draw import Draw
 from synthetic.shapes.family import Family
 from synthetic.shapes.material import Material, darker
@@ -48,7 +48,7 @@ def _board(lid: Material, radius: float, y: float) -> Part:
     return Part(disc.material, disc.vertices, disc.faces, 0.5 + 1.2 * flat)
 
 
-def _hoops(draw: Draw, wall: np.ndarray, height: float) -> list[Part]:
+def _hoops(draw: Draw, wall: Points, height: float) -> list[Part]:
     """Two or three hoops towards each end, mirrored."""
     iron = Material("hoop", draw.colour("hoop", HOOPS), gloss=0.5)
     wide = draw.uniform("hoop_width", 0.045, 0.075)
@@ -64,7 +64,7 @@ def _hoops(draw: Draw, wall: np.ndarray, height: float) -> list[Part]:
     return parts
 
 
-def _tap(draw: Draw, wall: np.ndarray, height: float, lid: Material) -> list[Part]:
+def _tap(draw: Draw, wall: Points, height: float, lid: Material) -> list[Part]:
     """A tap low in front, or a bung in the middle, or nothing."""
     kind = draw.choice("fitting", ["none", "tap", "bung"])
     if kind == "none":

@@ -3,7 +3,7 @@
 import numpy as np
 
 from synthetic.shapes import textures
-from synthetic.shapes.curves import circle, spline
+from synthetic.shapes.curves import Points, circle, spline
 from synthetic.shapes.draw import Draw
 from synthetic.shapes.family import Family
 from synthetic.shapes.material import Material, darker, lighter, mix
@@ -29,7 +29,7 @@ def build(draw: Draw) -> list[Part]:
     ]
     curve = spline(np.array([*outline, (0, 0.86)]) * [1, tall], 36)
 
-    def lobed(v: np.ndarray) -> np.ndarray:
+    def lobed(v: Points) -> Points:
         """Deep furrows between round lobes."""
         wave = np.abs(np.cos(0.5 * lobes * np.arctan2(v[:, 0], v[:, 2]) + phase))
         swell = 1 - 2 * depth * (1 - wave) ** 1.5

@@ -4,7 +4,7 @@ import numpy as np
 
 from synthetic.shapes import textures
 from synthetic.shapes.components.vessels import radius_at, vessel
-from synthetic.shapes.curves import arc, in_plane
+from synthetic.shapes.curves import Points, arc, in_plane
 from synthetic.shapes.draw import Draw
 from synthetic.shapes.family import Family
 from synthetic.shapes.material import Material, darker
@@ -41,7 +41,7 @@ def build(draw: Draw) -> list[Part]:
     return parts + _bail(draw, wall, height, metal, tone)
 
 
-def _hoop(material: Material, wall: np.ndarray, y: float, wide: float, thick: float) -> Part:
+def _hoop(material: Material, wall: Points, y: float, wide: float, thick: float) -> Part:
     """A band around the wall."""
     low, high = radius_at(wall, y - wide / 2), radius_at(wall, y + wide / 2)
     loop = [
@@ -54,7 +54,7 @@ def _hoop(material: Material, wall: np.ndarray, y: float, wide: float, thick: fl
 
 
 def _bail(
-    draw: Draw, wall: np.ndarray, height: float, metal: Material, tone: tuple[float, float, float]
+    draw: Draw, wall: Points, height: float, metal: Material, tone: tuple[float, float, float]
 ) -> list[Part]:
     """A wire bow with a grip, standing up or fallen to the back, and its two ears."""
     y = height - 0.05

@@ -6,7 +6,7 @@ from synthetic.shapes import textures
 from synthetic.shapes.curves import in_plane, spline, superellipse
 from synthetic.shapes.draw import Draw
 from synthetic.shapes.family import Family
-from synthetic.shapes.material import Material, lighter
+from synthetic.shapes.material import Material, Texture, lighter
 from synthetic.shapes.parts import Part, bar, lathe, sphere, sweep
 
 WAXES = ("#f4ead2", "#f7f3e8", "#c8382e", "#e7b7a5", "#6a8f6b", "#2f4f7a", "#e3b04b", "#7a3f6d")
@@ -37,7 +37,7 @@ def build(draw: Draw) -> list[Part]:
     return parts + _flame(draw, top)
 
 
-def _bands(draw: Draw, tint: tuple[float, float, float]) -> textures.Texture:
+def _bands(draw: Draw, tint: tuple[float, float, float]) -> Texture:
     """Plain wax, or wax with one or two coloured bands."""
     if not draw.chance("banded", 0.3):
         return textures.plain(tint)

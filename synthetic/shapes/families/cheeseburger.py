@@ -4,10 +4,10 @@ import numpy as np
 
 from synthetic.shapes import textures
 from synthetic.shapes.components.leaves import GOLDEN_ANGLE
-from synthetic.shapes.curves import arc, spline, superellipse
+from synthetic.shapes.curves import Points, arc, spline, superellipse
 from synthetic.shapes.draw import Draw
 from synthetic.shapes.family import Family
-from synthetic.shapes.material import Colour, Material, darker, from_hex, lighter
+from synthetic.shapes.material import Colour, Material, Texture, darker, from_hex, lighter
 from synthetic.shapes.parts import Part, lathe, loft, sphere
 
 
@@ -67,7 +67,7 @@ def _lettuce(draw: Draw, green: Material, radius: float, waves: int) -> Part:
     ]
     disc = lathe(green, profile, 6 * waves)
 
-    def frill(v: np.ndarray) -> np.ndarray:
+    def frill(v: Points) -> Points:
         """A rim that waves up and down."""
         angle, out = np.arctan2(v[:, 0], v[:, 2]), np.hypot(v[:, 0], v[:, 2]) / radius
         lift = 0.05 * np.sin(waves * angle + phase) * np.clip((out - 0.85) / 0.25, 0, 1)
@@ -87,7 +87,7 @@ def _cheese(draw: Draw, yellow: Material, radius: float) -> Part:
         rings.append(np.column_stack([loop[:, 0], np.full(48, y), loop[:, 1]]))
     turn = draw.rng.uniform(0.5, 1.1)
 
-    def hang(v: np.ndarray) -> np.ndarray:
+    def hang(v: Points) -> Points:
         """Corners fall where nothing is below them."""
         over = np.maximum(np.hypot(v[:, 0], v[:, 2]) - 0.96 * radius, 0)
         out = np.hypot(v[:, 0], v[:, 2])[:, None]
@@ -97,7 +97,7 @@ def _cheese(draw: Draw, yellow: Material, radius: float) -> Part:
     return loft(yellow, rings).turned("y", turn).warped(hang)
 
 
-def _crust(draw: Draw, crust: Colour) -> np.ndarray:
+def _crust(draw: Draw, crust: Colour) -> Texture:
     """Pale at the cut, brown on top."""
     _, v = textures.places(96, 64)
     cloud = textures.noise(draw.rng, (96, 64), (8.0, 8.0))

@@ -4,7 +4,7 @@ import numpy as np
 
 from synthetic.shapes import textures
 from synthetic.shapes.components.vessels import radius_at, vessel
-from synthetic.shapes.curves import in_plane, rounded, spline, superellipse
+from synthetic.shapes.curves import Points, in_plane, rounded, spline, superellipse
 from synthetic.shapes.draw import Draw
 from synthetic.shapes.family import Family
 from synthetic.shapes.material import Colour, Material, Texture, lighter
@@ -54,7 +54,7 @@ def _decor(draw: Draw, glaze: Colour, inside: Colour) -> Texture:
     return textures.stacked(outside, textures.plain(inside))
 
 
-def _handle(draw: Draw, glaze: Colour, wall: np.ndarray, height: float) -> Part:
+def _handle(draw: Draw, glaze: Colour, wall: Points, height: float) -> Part:
     """A D- or C-shaped bow whose ends stop inside the wall."""
     low = draw.uniform("handle_low", 0.16, 0.26) * height
     high = draw.uniform("handle_high", 0.76, 0.88) * height

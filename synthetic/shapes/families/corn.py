@@ -4,7 +4,7 @@ import numpy as np
 
 from synthetic.shapes import textures
 from synthetic.shapes.components.leaves import leaf
-from synthetic.shapes.curves import spline
+from synthetic.shapes.curves import Points, spline
 from synthetic.shapes.draw import Draw
 from synthetic.shapes.family import Family
 from synthetic.shapes.material import Colour, Material, Texture, darker, lighter
@@ -29,7 +29,7 @@ def build(draw: Draw) -> list[Part]:
         5 * 14,
     )
 
-    def bumps(v: np.ndarray) -> np.ndarray:
+    def bumps(v: Points) -> Points:
         """Kernels swell between the furrows."""
         u = np.arctan2(-v[:, 0], -v[:, 2]) / (2 * np.pi) * rows
         swell = 1 + 0.06 * (np.abs(np.cos(np.pi * u)) ** 0.7 - 0.6)

@@ -4,7 +4,7 @@ import numpy as np
 
 from synthetic.shapes import textures
 from synthetic.shapes.components.leaves import GREENS, leaf
-from synthetic.shapes.curves import spline
+from synthetic.shapes.curves import Points, spline
 from synthetic.shapes.draw import Draw
 from synthetic.shapes.family import Family
 from synthetic.shapes.material import Material, Texture, from_hex
@@ -20,7 +20,7 @@ def build(draw: Draw) -> list[Part]:
     lobes, depth = draw.integer("lobes", 4, 6), draw.uniform("lobe_depth", 0.005, 0.02)
     phase = draw.uniform("phase", 0.0, 6.28)
 
-    def lobed(v: np.ndarray) -> np.ndarray:
+    def lobed(v: Points) -> Points:
         """Gentle ribs, strongest below."""
         swell = 1 + depth * np.cos(lobes * np.arctan2(v[:, 0], v[:, 2]) + phase) * (1.2 - v[:, 1] / tall)
         return np.column_stack([v[:, 0] * swell, v[:, 1], v[:, 2] * swell])

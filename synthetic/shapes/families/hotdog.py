@@ -7,7 +7,7 @@ from synthetic.shapes.components.leaves import GOLDEN_ANGLE
 from synthetic.shapes.curves import superellipse
 from synthetic.shapes.draw import Draw
 from synthetic.shapes.family import Family
-from synthetic.shapes.material import Material, darker, lighter
+from synthetic.shapes.material import Material, Texture, darker, lighter
 from synthetic.shapes.parts import Part, loft, sphere, tube
 
 
@@ -69,7 +69,7 @@ def _roll(bun: Material, long: float, thick: float) -> Part:
     return loft(bun, rings)
 
 
-def _crumb(draw: Draw, crust: tuple[float, float, float]) -> np.ndarray:
+def _crumb(draw: Draw, crust: tuple[float, float, float]) -> Texture:
     """Brown outside, paler in places."""
     cloud = textures.noise(draw.rng, (96, 96), (9.0, 12.0))
     return textures.ramp(cloud, darker(crust, 0.12), lighter(crust, 0.32))

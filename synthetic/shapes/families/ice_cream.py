@@ -4,7 +4,7 @@ import numpy as np
 
 from synthetic.shapes import textures
 from synthetic.shapes.components.vessels import vessel
-from synthetic.shapes.curves import arc, in_plane, spline
+from synthetic.shapes.curves import Points, arc, in_plane, spline
 from synthetic.shapes.draw import Draw
 from synthetic.shapes.family import Family
 from synthetic.shapes.material import Material, from_hex
@@ -102,10 +102,10 @@ def _scoop(draw: Draw, ice: Material, radius: float) -> list[Part]:
         40,
     )
 
-    def ragged(v: np.ndarray) -> np.ndarray:
+    def ragged(v: Points) -> Points:
         angle = np.arctan2(v[:, 0], v[:, 2])
         wave = 1 + 0.05 * np.cos(waves * angle + phase) + 0.03 * np.cos((waves + 4) * angle)
-        return v * np.stack([wave, wave, wave], axis=1)
+        return np.asarray(v * np.stack([wave, wave, wave], axis=1))
 
     return [sphere(ice, radius, 28), skirt.warped(ragged)]
 
@@ -147,7 +147,7 @@ def _sauce(draw: Draw, radius: float) -> Part:
     inner = arc(0.95 * radius, 0.95 * radius, np.pi / 2 - 0.05, 0.35, 10)
     cap = np.concatenate([[(0, 0.9 * radius)], inner[1:], cap[:-1]])
 
-    def run(v: np.ndarray) -> np.ndarray:
+    def run(v: Points) -> Points:
         angle = np.arctan2(v[:, 0], v[:, 2])
         polar = np.arccos(np.clip(v[:, 1] / np.linalg.norm(v, axis=1), -1, 1))
         stretch = 1 + 0.32 * np.cos(tongues * angle + phase)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from synthetic.shapes import textures
-from synthetic.shapes.curves import arc
+from synthetic.shapes.curves import Points, arc
 from synthetic.shapes.draw import Draw
 from synthetic.shapes.family import Family
 from synthetic.shapes.material import Material, darker
@@ -39,7 +39,7 @@ def build(draw: Draw) -> list[Part]:
     return parts + _post(draw, post, width, depth)
 
 
-def _arch(width: float, wall: float) -> np.ndarray:
+def _arch(width: float, wall: float) -> Points:
     """Front outline: straight walls under a half circle."""
     return np.concatenate(
         [[(-width / 2, 0), (width / 2, 0)], arc(width / 2, width / 2, 0, np.pi, 19) + np.array([0, wall])]

@@ -4,6 +4,7 @@ import numpy as np
 
 from synthetic.shapes.components.citrus import half, peel
 from synthetic.shapes.components.leaves import GREENS, leaf
+from synthetic.shapes.curves import Points
 from synthetic.shapes.draw import Draw
 from synthetic.shapes.family import Family
 from synthetic.shapes.material import Material, from_hex, lighter
@@ -39,7 +40,7 @@ def build(draw: Draw) -> list[Part]:
     return parts
 
 
-def _dimple(v: np.ndarray) -> np.ndarray:
+def _dimple(v: Points) -> Points:
     """A small hollow around the button."""
     near = np.exp(-(v[:, 0] ** 2 + v[:, 2] ** 2) / 0.012) * (v[:, 1] > 0)
     return np.column_stack([v[:, 0], v[:, 1] - 0.04 * near, v[:, 2]])

@@ -6,7 +6,7 @@ from synthetic.shapes import textures
 from synthetic.shapes.curves import superellipse
 from synthetic.shapes.draw import Draw
 from synthetic.shapes.family import Family
-from synthetic.shapes.material import Colour, Material, darker, from_hex, lighter
+from synthetic.shapes.material import Colour, Material, Texture, darker, from_hex, lighter
 from synthetic.shapes.parts import Part, box, cylinder, frustum, loft, sphere, tube
 
 ASIDE = 0.75  # radians from the front to the pig's nose: a pig is known by its face and its side
@@ -42,7 +42,7 @@ def build(draw: Draw) -> list[Part]:
     return [part.turned("y", -ASIDE) for part in parts]
 
 
-def _decor(draw: Draw, skin: Colour) -> np.ndarray:
+def _decor(draw: Draw, skin: Colour) -> Texture:
     """Plain, spotted or flowered glaze."""
     second = draw.colour("second", ("#f7f4ec", "#f7f4ec", "#d8607a", "#f0c23a"))
     if draw.choice("decor", ["plain", "plain", "dots"]) == "dots":

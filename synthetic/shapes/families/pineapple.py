@@ -4,7 +4,7 @@ import numpy as np
 
 from synthetic.shapes import textures
 from synthetic.shapes.components.leaves import GOLDEN_ANGLE, leaf
-from synthetic.shapes.curves import spline
+from synthetic.shapes.curves import Points, spline
 from synthetic.shapes.draw import Draw
 from synthetic.shapes.family import Family
 from synthetic.shapes.material import Colour, Material, Texture, darker, lighter, mix
@@ -28,7 +28,7 @@ def build(draw: Draw) -> list[Part]:
     ]
     curve = spline(np.array(outline) * [1, tall], 40)
 
-    def bumps(v: np.ndarray) -> np.ndarray:
+    def bumps(v: Points) -> Points:
         """Eyes that stand out where the texture has its diamonds."""
         u, row = np.arctan2(-v[:, 0], -v[:, 2]) / (2 * np.pi) * across, v[:, 1] / tall * up
         swell = 1 + 0.05 * np.cos(2 * np.pi * u) * np.cos(2 * np.pi * row) * np.sin(

@@ -3,6 +3,7 @@
 import numpy as np
 
 from synthetic.shapes import textures
+from synthetic.shapes.curves import Points
 from synthetic.shapes.draw import Draw
 from synthetic.shapes.family import Family
 from synthetic.shapes.material import Material, darker, lighter
@@ -19,7 +20,7 @@ def build(draw: Draw) -> list[Part]:
     image = textures.ramp(cloud, darker(skin, 0.25), lighter(skin, 0.16))
     body = sphere(Material("skin", skin, image, gloss=0.15), 1.0, 100).turned("x", -np.pi / 2)
 
-    def arms(v: np.ndarray) -> np.ndarray:
+    def arms(v: Points) -> Points:
         """A ball drawn out into five arms that grow lower outwards and bend a little in their plane."""
         angle, out = np.arctan2(v[:, 0], v[:, 1]), np.hypot(v[:, 0], v[:, 1])
         near = np.abs((angle * 5 / (2 * np.pi) + 0.5) % 1 - 0.5) * 2

@@ -1,6 +1,7 @@
 """Street sign: a stop, yield, warning, round or street-name plate on a pole, facing the front."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from synthetic.shapes.curves import Points, circle, rounded
 from synthetic.shapes.draw import Draw
@@ -79,16 +80,16 @@ def _symbol(draw: Draw, kind: str, size: float) -> tuple[Points, Texture]:
     return outline, np.round(255 * image).astype(np.uint8)
 
 
-def _letters(u: np.ndarray, v: np.ndarray) -> np.ndarray:
+def _letters(u: NDArray[np.float64], v: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Where the word STOP is white, as blocks on a 15 x 5 grid."""
     rows = ("###.###.###.###", "#....#..#.#.#.#", "###..#..#.#.###", "..#..#..#.#.#..", "###..#..###.#..")
     grid = np.array([[cell == "#" for cell in row] for row in rows])
     column, row = np.floor((u + 0.72) / 1.44 * 15).astype(int), np.floor((0.3 - v) / 0.6 * 5).astype(int)
     inside = (column >= 0) & (column < 15) & (row >= 0) & (row < 5)
-    return inside & grid[np.clip(row, 0, 4), np.clip(column, 0, 14)]
+    return np.asarray(inside & grid[np.clip(row, 0, 4), np.clip(column, 0, 14)], dtype=bool)
 
 
-def _soft(corners: np.ndarray) -> Points:
+def _soft(corners: Points) -> Points:
     """The outline with rounded corners."""
     loop = np.concatenate([corners[-1:], corners, corners[:1]])
     return rounded(loop, 0.05, 4)[1:-1]

@@ -4,7 +4,7 @@ import numpy as np
 
 from synthetic.shapes import textures
 from synthetic.shapes.components.vessels import radius_at
-from synthetic.shapes.curves import circle, in_plane, rounded, spline, superellipse
+from synthetic.shapes.curves import Points, circle, in_plane, rounded, spline, superellipse
 from synthetic.shapes.draw import Draw
 from synthetic.shapes.family import Family
 from synthetic.shapes.material import Colour, Material, Texture
@@ -46,7 +46,7 @@ def _decor(draw: Draw, tint: Colour) -> Texture:
     return textures.plain(tint)
 
 
-def _spout(draw: Draw, china: Material, wall: np.ndarray, height: float) -> Part:
+def _spout(draw: Draw, china: Material, wall: Points, height: float) -> Part:
     """A curved, narrowing spout that begins inside the body."""
     low = draw.uniform("spout_low", 0.25, 0.4) * height
     tip = draw.uniform("spout_high", 0.85, 1.05) * height
@@ -65,7 +65,7 @@ def _spout(draw: Draw, china: Material, wall: np.ndarray, height: float) -> Part
     return sweep(china, in_plane(curve, "xy"), circle(draw.uniform("spout_radius", 0.065, 0.085), 16), size)
 
 
-def _handle(draw: Draw, china: Material, wall: np.ndarray, height: float) -> Part:
+def _handle(draw: Draw, china: Material, wall: Points, height: float) -> Part:
     """An ear-shaped handle."""
     low, high = (
         draw.uniform("handle_low", 0.2, 0.32) * height,

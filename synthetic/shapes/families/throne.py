@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from synthetic.shapes.curves import arc
+from synthetic.shapes.curves import Points, arc
 from synthetic.shapes.draw import Draw
 from synthetic.shapes.family import Family
 from synthetic.shapes.material import Material, darker
@@ -71,7 +71,7 @@ def _seat(draw: Draw, frame: Material, cloth: Material, wide: float, deep: float
     return parts
 
 
-def _square(v: np.ndarray) -> np.ndarray:
+def _square(v: Points) -> Points:
     """Turns a ball into a cushion, square seen from above."""
     big = np.maximum(np.abs(v[:, 0]), np.abs(v[:, 2]))
     grow = np.hypot(v[:, 0], v[:, 2]) / np.maximum(big, 1e-9)

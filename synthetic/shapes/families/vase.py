@@ -53,7 +53,7 @@ def _fluted(v: NDArray[np.float64], count: int, depth: float, twist: float) -> N
     angle = np.arctan2(v[:, 0], v[:, 2]) + twist * v[:, 1]
     fade = np.clip(4 * v[:, 1] * (1 - v[:, 1]), 0, 1)
     factor = 1 + depth * fade * np.cos(count * angle)
-    return v * np.stack([factor, np.ones_like(factor), factor], axis=1)
+    return np.asarray(v * np.stack([factor, np.ones_like(factor), factor], axis=1))
 
 
 def _decor(draw: Draw, glaze: Colour) -> Texture:

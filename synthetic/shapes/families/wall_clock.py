@@ -6,7 +6,7 @@ from synthetic.shapes import textures
 from synthetic.shapes.curves import Points, circle, superellipse
 from synthetic.shapes.draw import Draw
 from synthetic.shapes.family import Family
-from synthetic.shapes.material import Colour, Material, from_hex
+from synthetic.shapes.material import Colour, Material, Texture, from_hex
 from synthetic.shapes.palettes import PAINTS, WOODS
 from synthetic.shapes.parts import Part, bar, box, cylinder, loft, prism
 
@@ -48,7 +48,7 @@ def _outline(shape: str) -> Points:
     return superellipse(1, 1, 8, 48) if shape == "square" else circle(0.5, 48)
 
 
-def _dial(draw: Draw, ground: Colour, ink: Colour) -> np.ndarray:
+def _dial(draw: Draw, ground: Colour, ink: Colour) -> Texture:
     """Sixty marks, the hours longer, the quarters thicker; perhaps a ring."""
     u, v = textures.places(256, 256)
     x, y = 2 * u - 1, 2 * v - 1

@@ -2,11 +2,10 @@
 
 import numpy as np
 
-from synthetic.shapes import textures
 from synthetic.shapes.curves import rounded
 from synthetic.shapes.draw import Draw
 from synthetic.shapes.family import Family
-from synthetic.shapes.material import Colour, Material, darker
+from synthetic.shapes.material import Colour, Material, Texture, darker
 from synthetic.shapes.parts import Part, lathe, sweep
 
 GLASS = ("#1f3d2b", "#2f5a3a", "#4a2a16", "#16261f", "#5d7a4a", "#c9d3b8", "#7a1f2b")
@@ -56,7 +55,7 @@ def _label(draw: Draw, radius: float, shoulder: float) -> Part:
     return Part(part.material, part.vertices, part.faces, np.clip(uv, 0.01, 0.99))
 
 
-def _print(draw: Draw, paper: Colour, ink: Colour) -> textures.Texture:
+def _print(draw: Draw, paper: Colour, ink: Colour) -> Texture:
     """A frame, a crest and a few lines of writing."""
     image = np.tile(np.round(255 * np.array(paper)), (96, 96, 1))
     stain = np.round(255 * np.array(ink))

@@ -12,7 +12,7 @@ import trimesh
 from PIL import Image
 
 from synthetic.library.shapenet import BrokenModelError
-from synthetic.library.staging import Limits, Staged, Treatment, stage_model
+from synthetic.library.staging import ModelLimits, StagedModel, Treatment, stage_model
 
 TRIANGLE = "v 0 0 0\nv 1 0 0\nv 0 1 0\nvt 0 0\n"
 
@@ -40,12 +40,12 @@ def picture(path: Path, size: tuple[int, int] = (4, 4), kind: str = "PNG") -> No
     Image.new("RGB", size, (200, 30, 10)).save(path, format=kind)
 
 
-def stage(model: Path, limits: Limits | None = None, treatment: Treatment | None = None) -> Staged:
+def stage(model: Path, limits: ModelLimits | None = None, treatment: Treatment | None = None) -> StagedModel:
     return stage_model(
         model / "models/model_normalized.obj",
         model,
         model.parents[2] / "scratch",
-        limits or Limits(),
+        limits or ModelLimits(),
         treatment or Treatment(),
     )
 
@@ -166,11 +166,11 @@ def test_transparency_is_kept_for_removal_or_made_opaque(model: Path) -> None:
 @pytest.mark.parametrize(
     ("limits", "reason"),
     [
-        (Limits(max_faces=1), "2 faces, more than the 1 allowed"),
-        (Limits(max_texture_side=63), "64 x 8 pixels"),
+        (ModelLimits(max_faces=1), "2 faces, more than the 1 allowed"),
+        (ModelLimits(max_texture_side=63), "64 x 8 pixels"),
     ],
 )
-def test_models_that_ask_for_too_much_are_refused(model: Path, limits: Limits, reason: str) -> None:
+def test_models_that_ask_for_too_much_are_refused(model: Path, limits: ModelLimits, reason: str) -> None:
     picture(model / "images/t.png", (64, 8))
     write(model, "usemtl m\nf 1 2 3\nf 1 2 3\n", "newmtl m\nmap_Kd ../images/t.png\n")
     with pytest.raises(BrokenModelError, match=reason):
@@ -203,7 +203,7 @@ def test_sources_are_known_by_their_hashes(model: Path) -> None:
     assert {name for name, digest in stage(model).sha256.items() if digest != first[name]} == {"images/t.png"}
 
 
-def glb(path: Path, change: dict[str, object] | None = None, drop: int = 0) -> Staged:
+def glb(path: Path, change: dict[str, object] | None = None, drop: int = 0) -> StagedModel:
     """Stages a box as GLB, of whose JSON something was changed, or without its last bytes."""
     trimesh.creation.box().export(path)
     content = path.read_bytes()
@@ -213,7 +213,7 @@ def glb(path: Path, change: dict[str, object] | None = None, drop: int = 0) -> S
     text += b" " * (-len(text) % 4)
     content = content[:12] + struct.pack("<I", len(text)) + content[16:20] + text + content[20 + length :]
     path.write_bytes(content[: len(content) - drop])
-    return stage_model(path, path.parent, path.parent / "scratch", Limits(), Treatment())
+    return stage_model(path, path.parent, path.parent / "scratch", ModelLimits(), Treatment())
 
 
 def test_glb_is_counted_and_must_be_whole_and_alone(tmp_path: Path) -> None:
@@ -233,7 +233,7 @@ def test_glb_is_counted_and_must_be_whole_and_alone(tmp_path: Path) -> None:
             glb(path, change)
     path.write_bytes(b"glTF" + b"\xff" * 10)
     with pytest.raises(BrokenModelError, match="no GLB"):
-        stage_model(path, tmp_path, tmp_path / "scratch", Limits(), Treatment())
+        stage_model(path, tmp_path, tmp_path / "scratch", ModelLimits(), Treatment())
 
 
 @pytest.mark.parametrize(
@@ -251,4 +251,4 @@ def test_glb_is_counted_and_must_be_whole_and_alone(tmp_path: Path) -> None:
 def test_ply_that_promises_what_it_cannot_hold_is_refused(tmp_path: Path, text: str, reason: str) -> None:
     (tmp_path / "a.ply").write_text(text)
     with pytest.raises(BrokenModelError, match=reason):
-        stage_model(tmp_path / "a.ply", tmp_path, tmp_path / "scratch", Limits(), Treatment())
+        stage_model(tmp_path / "a.ply", tmp_path, tmp_path / "scratch", ModelLimits(), Treatment())

@@ -39,10 +39,10 @@ def test_parts_have_the_volume_of_their_solid() -> None:
 
 def test_box_bevel_cuts_the_volume_that_geometry_says() -> None:
     size, cut = np.array([1.0, 0.8, 0.6]), 0.1
-    lost = (
+    reason_to_stop = (
         4 * (cut**2 / 2) * (size - 2 * cut).sum() + 8 * (5 / 6) * cut**3
     )  # edges, then corners of cubes less their tips
-    assert box(GREY, size, (3, 1, 2), cut).volume() == pytest.approx(size.prod() - lost, rel=1e-9)
+    assert box(GREY, size, (3, 1, 2), cut).volume() == pytest.approx(size.prod() - reason_to_stop, rel=1e-9)
 
 
 def test_vessel_is_hollow_and_open_above() -> None:

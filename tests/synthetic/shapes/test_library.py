@@ -268,9 +268,9 @@ def test_library_mends_what_an_interrupted_run_left(index_lost: bool, tmp_path: 
     write_library(tmp_path, [family], 2, 0)
     whole = tree(tmp_path)
     folder = tmp_path / family.folder
-    broken, lost = model_id(family, 0, 0), model_id(family, 0, 1)
+    broken, reason_to_stop = model_id(family, 0, 0), model_id(family, 0, 1)
     (folder / broken / "models" / "model_normalized.obj").unlink()
-    (folder / lost).rename(folder / f".{lost}.partial")
+    (folder / reason_to_stop).rename(folder / f".{reason_to_stop}.partial")
     if index_lost:
         (tmp_path / "classes.json").unlink()
         (tmp_path / "taxonomy.json").unlink()

@@ -164,8 +164,8 @@ def share_of_ties(model: Model, rng: np.random.Generator) -> float:
     aim /= np.linalg.norm(aim, axis=1, keepdims=True)
     found = scene.list_intersections(o3d.core.Tensor(np.concatenate([eye, aim], axis=1).astype(np.float32)))
     ray, t, part = (found[key].numpy() for key in ("ray_ids", "t_hit", "geometry_ids"))
-    order = np.lexsort([t, ray])
-    ray, t, part = ray[order], t[order], part[order]
+    spec = np.lexsort([t, ray])
+    ray, t, part = ray[spec], t[spec], part[spec]
     material = np.unique([id(p.material) for p in model.parts], return_inverse=True)[1][part]
     first = np.flatnonzero(np.diff(ray, prepend=-1))
     first = first[first + 1 < len(ray)]

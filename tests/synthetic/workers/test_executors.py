@@ -17,14 +17,14 @@ import pytest
 
 from synthetic.dataset import Settings, write_index
 from synthetic.library.shapenet import load_library
-from synthetic.library.staging import Limits
+from synthetic.library.staging import ModelLimits
 from synthetic.render import _generator, main
 from synthetic.viewpoints import ViewDistribution
 from synthetic.workers.blender_process import StopRequest
-from synthetic.workers.executors import RayEngine
-from synthetic.workers.run import Patience, Result, plan, run_jobs
-from synthetic.workers.worker import Order
-from synthetic.workers.worker_process import Care
+from synthetic.workers.executors import RayExecutor
+from synthetic.workers.run import RunResult, StopPolicy, plan, run_jobs
+from synthetic.workers.worker import RenderSpec
+from synthetic.workers.worker_process import RestartPolicy
 from tests.synthetic import small_library as library
 
 VIEWS = 10  # more than one job a model
@@ -163,15 +163,20 @@ def test_failed_models_are_left_alone_until_asked_for(
 
 def run_with_ray(ray: Any, models: Path, out: Path) -> None:
     out.mkdir()
-    result = Result()
-    engine = RayEngine(Order(out, SETTINGS, Limits(), 1), Care(), 2, ray)
+    result = RunResult()
+    executor = RayExecutor(RenderSpec(out, SETTINGS, ModelLimits(), 1), RestartPolicy(), 2, ray)
     with StopRequest() as stop:
         try:
             run_jobs(
-                plan(load_library(models), VIEWS, set()), engine, Patience(), stop, result, lambda *_: None
+                plan(load_library(models), VIEWS, set()),
+                executor,
+                StopPolicy(),
+                stop,
+                result,
+                lambda *_: None,
             )
         finally:
-            engine.close()
+            executor.close()
     write_index(out, SETTINGS, result.failures, _generator(), "the licences of the source models apply")
 
 

@@ -1,4 +1,4 @@
-"""Shards, claims, failures and slots, without Blender: a stand-in program speaks the worker's language."""
+"""Shards, locks, failures and worker processes, without Blender: a stand-in program speaks the worker's language."""
 
 from __future__ import annotations
 
@@ -14,23 +14,22 @@ import pytest
 
 from synthetic.dataset import Settings
 from synthetic.library.shapenet import Model, ObjectClass
-from synthetic.library.staging import Limits
-from synthetic.workers import worker_process as slot
+from synthetic.library.staging import ModelLimits
 from synthetic.workers.blender_process import StopRequest
-from synthetic.workers.executors import LocalEngine
+from synthetic.workers.executors import LocalExecutor
 from synthetic.workers.run import (
-    Claim,
-    FarmError,
-    Journal,
-    Patience,
-    Result,
+    FailureLog,
+    RunError,
+    RunResult,
     Shard,
+    ShardLock,
+    StopPolicy,
     merge_failures,
     plan,
     run_jobs,
 )
-from synthetic.workers.worker import Job, Order
-from synthetic.workers.worker_process import BlenderError, Care, Outcome, Slot
+from synthetic.workers.worker import RenderJob, RenderSpec
+from synthetic.workers.worker_process import BlenderError, Outcome, RestartPolicy, WorkerProcess
 from tests.synthetic.small_library import REPOSITORY
 
 MUG = ObjectClass("n03797390", "mug", None, "03797390")
@@ -62,27 +61,30 @@ for line in sys.stdin:
 
 
 @pytest.fixture
-def order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Order:
+def spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RenderSpec:
     (tmp_path / "stand_in.py").write_text(STAND_IN)
-    monkeypatch.setattr(slot, "_COMMAND", (sys.executable, str(tmp_path / "stand_in.py")))
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    return Order(tmp_path, Settings(), Limits(), 1)
+    return RenderSpec(tmp_path, Settings(), ModelLimits(), 1)
 
 
-def job(name: str, views: int = 2) -> Job:
-    return Job(Model(f"03797390/{name}", Path("nowhere"), MUG), tuple(range(views)))
+def stand_in(spec: RenderSpec) -> list[str]:
+    return [sys.executable, str(spec.out / "stand_in.py")]
 
 
-def log(order: Order) -> list[list[str]]:
-    return [line.split() for line in (order.out / "log").read_text().splitlines()]
+def job(name: str, views: int = 2) -> RenderJob:
+    return RenderJob(Model(f"03797390/{name}", Path("nowhere"), MUG), tuple(range(views)))
+
+
+def log(spec: RenderSpec) -> list[list[str]]:
+    return [line.split() for line in (spec.out / "log").read_text().splitlines()]
 
 
 @pytest.fixture
-def place(order: Order) -> Iterator[Slot]:
-    held = Slot(order, Care(model_seconds=1.5, models=3))
+def place(spec: RenderSpec) -> Iterator[WorkerProcess]:
+    held = WorkerProcess(spec, RestartPolicy(model_seconds=1.5, models=3), stand_in(spec))
     yield held
     held.close()
-    assert not list(order.out.glob("gp3d-render-*"))
+    assert not list(spec.out.glob("gp3d-render-*"))
 
 
 def test_shards_part_every_library_without_gap_or_overlap() -> None:
@@ -103,11 +105,11 @@ def test_impossible_shards_raise(text: str) -> None:
         Shard.parse(text)
 
 
-def claim_elsewhere(folder: Path, shard: str) -> subprocess.Popen[str]:
+def lock_elsewhere(folder: Path, shard: str) -> subprocess.Popen[str]:
     program = (
-        f"import sys; from pathlib import Path; from synthetic.workers.run import Claim, Shard, FarmError\n"
-        f"try:\n    with Claim(Path({str(folder)!r}), Shard.parse({shard!r})):\n"
-        f"        print('mine', flush=True); sys.stdin.read()\nexcept FarmError as error: print(error)"
+        f"import sys; from pathlib import Path; from synthetic.workers.run import Shard, ShardLock, RunError\n"
+        f"try:\n    with ShardLock(Path({str(folder)!r}), Shard.parse({shard!r})):\n"
+        f"        print('mine', flush=True); sys.stdin.read()\nexcept RunError as error: print(error)"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", program],
@@ -119,33 +121,33 @@ def claim_elsewhere(folder: Path, shard: str) -> subprocess.Popen[str]:
     return process
 
 
-def test_two_processes_cannot_claim_the_same_models_but_shards_can_share(tmp_path: Path) -> None:
-    holder = claim_elsewhere(tmp_path, "1/2")
+def test_two_processes_cannot_lock_the_same_models_but_shards_can_share(tmp_path: Path) -> None:
+    holder = lock_elsewhere(tmp_path, "1/2")
     assert holder.stdout is not None
     assert holder.stdout.readline() == "mine\n"
     for shard in (Shard(1, 1), Shard(1, 2), Shard(2, 4), Shard(2, 3)):
-        with pytest.raises(FarmError, match="another process is rendering"), Claim(tmp_path, shard):
+        with pytest.raises(RunError, match="another process is rendering"), ShardLock(tmp_path, shard):
             pass
-    with Claim(tmp_path, Shard(2, 2)) as claim, claim.index():
+    with ShardLock(tmp_path, Shard(2, 2)) as lock, lock.index():
         assert (tmp_path / ".lock").exists()
     assert (tmp_path / ".lock").exists()  # the other is still at work
     holder.kill()
     holder.wait()
-    with Claim(tmp_path, Shard()):
+    with ShardLock(tmp_path, Shard()):
         pass
     assert list(tmp_path.iterdir()) == []
 
 
 def test_journal_survives_a_kill_and_is_taken_over_by_whom_it_concerns(tmp_path: Path) -> None:
-    Journal(tmp_path, Shard(2, 4)).add("03797390/a", "is empty")
+    FailureLog(tmp_path, Shard(2, 4)).add("03797390/a", "is empty")
     with (tmp_path / ".failures-2-of-4.jsonl").open("a") as file:
         file.write('{"model": "03797390/b", "rea')  # killed in the middle of it
-    assert Journal(tmp_path, Shard(2, 2)).left_over() == {}
+    assert FailureLog(tmp_path, Shard(2, 2)).unindexed() == {}
     for shard in (Shard(2, 4), Shard(1, 2), Shard()):
-        assert Journal(tmp_path, shard).left_over() == {"03797390/a": "is empty"}
-    Journal(tmp_path, Shard(2, 2)).clear()
-    assert Journal(tmp_path, Shard()).left_over()
-    Journal(tmp_path, Shard()).clear()
+        assert FailureLog(tmp_path, shard).unindexed() == {"03797390/a": "is empty"}
+    FailureLog(tmp_path, Shard(2, 2)).clear()
+    assert FailureLog(tmp_path, Shard()).unindexed()
+    FailureLog(tmp_path, Shard()).clear()
     assert list(tmp_path.iterdir()) == []
 
 
@@ -157,18 +159,20 @@ def test_plan_leaves_out_what_is_there_and_deals_few_views_at_a_time() -> None:
 
 
 def test_failures_of_models_tried_anew_are_forgotten() -> None:
-    result = Result(failures={"b": "new"}, tried={"a", "b"})
+    result = RunResult(failures={"b": "new"}, tried={"a", "b"})
     assert merge_failures({"a": "old", "b": "old", "c": "old"}, result) == {"b": "new", "c": "old"}
 
 
-def test_slot_renews_its_blender_after_some_models_and_when_it_has_grown(order: Order, place: Slot) -> None:
+def test_slot_renews_its_blender_after_some_models_and_when_it_has_grown(
+    spec: RenderSpec, place: WorkerProcess
+) -> None:
     for name in ("a", "b", "c", "d", "greedy", "e"):
         assert place.run(job(name)) == Outcome(f"03797390/{name}", "done", 2, "", {"render": 2.0})
-    processes = [process for _, process in log(order)]
+    processes = [process for _, process in log(spec)]
     assert [processes.index(process) for process in processes] == [0, 0, 0, 3, 3, 5]
 
 
-def test_model_that_kills_blender_gets_one_more_chance(order: Order, place: Slot) -> None:
+def test_model_that_kills_blender_gets_one_more_chance(spec: RenderSpec, place: WorkerProcess) -> None:
     assert place.run(job("stumbles", 3)) == Outcome("03797390/stumbles", "done", 3, "", {"render": 3.0})
     outcome = place.run(job("crashes", 3))
     assert (outcome.end, outcome.views) == ("failed", 2)
@@ -176,74 +180,74 @@ def test_model_that_kills_blender_gets_one_more_chance(order: Order, place: Slot
     assert place.run(job("a")).end == "done"
 
 
-def test_model_that_hangs_fails_after_its_time(order: Order, place: Slot) -> None:
+def test_model_that_hangs_fails_after_its_time(spec: RenderSpec, place: WorkerProcess) -> None:
     start = time.monotonic()
     outcome = place.run(job("hangs"))
     assert time.monotonic() - start > 1.4
     assert (outcome.end, outcome.reason) == ("failed", "took longer than 1.5 s to load or to draw one view")
-    hung = int(log(order)[-1][1])
+    hung = int(log(spec)[-1][1])
     with pytest.raises(ProcessLookupError):
         os.kill(hung, 0)
     assert place.run(job("a")).end == "done"
-    assert [name for name, _ in log(order)] == ["hangs", "a"]
+    assert [name for name, _ in log(spec)] == ["hangs", "a"]
 
 
-def test_missing_blender_is_nobodys_fault(order: Order, place: Slot) -> None:
+def test_missing_blender_is_nobodys_fault(spec: RenderSpec, place: WorkerProcess) -> None:
     with pytest.raises(BlenderError, match="no Blender here"):
         place.run(job("unusable"))
 
 
 def run(
-    order: Order, names: list[str], patience: Patience | None = None, workers: int = 2
-) -> tuple[Result, list[str]]:
-    result, told = Result(), []
-    engine = LocalEngine(order, Care(model_seconds=30), workers)
+    spec: RenderSpec, names: list[str], stop_policy: StopPolicy | None = None, workers: int = 2
+) -> tuple[RunResult, list[str]]:
+    result, told = RunResult(), []
+    executor = LocalExecutor(spec, RestartPolicy(model_seconds=30), workers, stand_in(spec))
     with StopRequest() as stop:
         try:
             run_jobs(
                 [job(name) for name in names],
-                engine,
-                patience or Patience(),
+                executor,
+                stop_policy or StopPolicy(),
                 stop,
                 result,
                 lambda model, reason: told.append(model),
             )
         finally:
-            engine.close()
-    assert not list(order.out.glob("gp3d-render-*"))
+            executor.close()
+    assert not list(spec.out.glob("gp3d-render-*"))
     return result, told
 
 
-def test_run_shares_jobs_among_workers_and_remembers_failures(order: Order) -> None:
-    result, told = run(order, [*(f"m{number}" for number in range(20)), "ugly", "crashes", "ugly"])
+def test_run_shares_jobs_among_workers_and_remembers_failures(spec: RenderSpec) -> None:
+    result, told = run(spec, [*(f"m{number}" for number in range(20)), "ugly", "crashes", "ugly"])
     assert result.views in (44, 46)  # the second ugly one may have begun before the first was known
     assert set(result.failures) == {"03797390/ugly", "03797390/crashes"}
     assert sorted(told) == sorted(result.failures)
-    assert len({process for name, process in log(order) if name.startswith("m")}) == 2
+    assert len({process for name, process in log(spec) if name.startswith("m")}) == 2
     assert result.end == ""
 
 
-def test_too_many_failures_end_the_run_but_few_models_never_do(order: Order) -> None:
-    assert run(order, [f"ugly{number}" for number in range(40)], workers=1)[0].end == ""
-    result, _ = run(order, [f"ugly{number}" for number in range(200)], workers=1)
+def test_too_many_failures_end_the_run_but_few_models_never_do(spec: RenderSpec) -> None:
+    assert run(spec, [f"ugly{number}" for number in range(40)], workers=1)[0].end == ""
+    result, _ = run(spec, [f"ugly{number}" for number in range(200)], workers=1)
     assert result.end == "failures"
     assert 50 <= len(result.tried) < 60
     good = [f"{kind}{number}" for number in range(60) for kind in ("ugly", "fine")]
-    assert run(order, good, Patience(max_failures=0.6))[0].end == ""
+    assert run(spec, good, StopPolicy(max_failures=0.6))[0].end == ""
 
 
-def test_time_limit_ends_the_run_after_the_views_at_work(order: Order) -> None:
-    result, _ = run(order, ["slow"] * 100, Patience(seconds=1.0))
+def test_time_limit_ends_the_run_after_the_views_at_work(spec: RenderSpec) -> None:
+    result, _ = run(spec, ["slow"] * 100, StopPolicy(seconds=1.0))
     assert result.end == "time"
     assert 0 < result.views < 60  # of 200
 
 
-def test_error_of_a_slot_reaches_the_one_who_waits(order: Order) -> None:
+def test_error_of_a_slot_reaches_the_one_who_waits(spec: RenderSpec) -> None:
     with pytest.raises(BlenderError, match="cannot be started"):
-        run(order, ["unusable", "a", "b"])
+        run(spec, ["unusable", "a", "b"])
 
 
 @pytest.mark.parametrize("numbers", [{"max_failures": 0.0}, {"max_failures": 1.5}, {"seconds": 0.0}])
 def test_impossible_patience_raises(numbers: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="must lie"):
-        Patience(**numbers)
+        StopPolicy(**numbers)

@@ -1,0 +1,71 @@
+"""Ctrl-C ends every command in one line, whether it comes during imports or during work."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+COMMANDS = ("shapes", "points", "render", "check", "preview", "contact")
+
+
+def interrupted(command: list[str], ready: Callable[[], bool], **environment: str) -> tuple[int, str]:
+    """Exit status and stderr of a command to whose process group Ctrl-C is sent as soon as it is `ready`."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", *command],
+        cwd=REPOSITORY,
+        env={**os.environ, **environment},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    until = time.monotonic() + 120
+    while not ready() and process.poll() is None and time.monotonic() < until:
+        time.sleep(0.02)
+    assert process.poll() is None, process.communicate()[1]
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    return process.returncode, errors
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_ctrl_c_during_imports_is_one_line(command: str, tmp_path: Path) -> None:
+    mark = tmp_path / "importing"
+    (tmp_path / "numpy.py").write_text(f"import time\nopen({str(mark)!r}, 'w').close()\ntime.sleep(100)\n")
+    path = os.pathsep.join([str(tmp_path), str(REPOSITORY)])
+    status, errors = interrupted([f"synthetic.{command}"], mark.exists, PYTHONPATH=path)
+    assert status in (-signal.SIGINT, 128 + signal.SIGINT)
+    assert errors == "stopped\n"
+
+
+def test_ctrl_c_while_shapes_are_written_keeps_whole_models(tmp_path: Path) -> None:
+    out = tmp_path / "models"
+    command = ["synthetic.shapes", str(out), "--classes", "barrel", "--per-class", "500"]
+    status, errors = interrupted(command, lambda: any(out.rglob("model_normalized.obj")))
+    assert status == 128 + signal.SIGINT
+    assert "Traceback" not in errors
+    assert errors.splitlines()[-1] == "stopped; the same command continues"
+    models = [folder for folder in out.glob("*/*") if folder.is_dir()]
+    assert models
+    assert all((folder / "models/model_normalized.obj").exists() for folder in models)
+
+
+def test_ctrl_c_while_workers_of_points_start_is_one_line(tmp_path: Path) -> None:
+    models, out = tmp_path / "models", tmp_path / "data"
+    write = [sys.executable, "-m", "synthetic.shapes", models, "--classes", "barrel", "--per-class", "4"]
+    subprocess.run(write, cwd=REPOSITORY, check=True, capture_output=True, timeout=120)
+    command = ["synthetic.points", str(models), str(out), "--workers", "2"]
+    status, errors = interrupted(
+        command, (out / "points" / "points.json").exists
+    )  # then workers begin to import
+    assert status == 128 + signal.SIGINT
+    assert "Traceback" not in errors
+    assert errors.splitlines()[-1].startswith("stopped; ")
