@@ -1,4 +1,4 @@
-"""A Blender scene with light and a camera, kept for many objects: load one, look at it from somewhere, again.
+"""A Blender scene with light and a camera, in which one object after the other is loaded and rendered.
 
 The only module of this package that touches Blender (through BlenderProc where it has what is needed).
 `synthetic.workers.blender_process.prepare_blender` must have run before this module is imported.
@@ -45,14 +45,14 @@ _FAR_AWAY = 1e9  # Blender says 1e10 where nothing was hit
 
 
 class BlenderScene:
-    """Takes pictures of one model after the other."""
+    """Renders one model after the other."""
 
     def __init__(
         self, resolution: int, samples: int, workspace: Path, threads: int = 0, normals: bool = False
     ) -> None:
         """Sets Blender up: `resolution` pixels a side, `samples` a pixel, scratch files in `workspace`.
 
-        `threads` 0 takes as many as there are cores. With `normals` pictures have them; they cost a second look.
+        `threads` 0 takes as many as there are cores. With `normals` views have them; they cost a second rendering.
         """
         self._resolution = resolution
         self._workspace = workspace
@@ -78,7 +78,7 @@ class BlenderScene:
         self._from_world = _IMPORTER
 
     def load(self, staged: StagedModel, placement: Placement, reach: float = UNIT_BALL) -> Array:
-        """Replaces the object in the scene by a staged model, less its transparent faces; [4,4] file to world.
+        """The [4,4] file to world of a staged model, which replaces the object in the scene, less transparent faces.
 
         `reach` is the farthest from the origin that a vertex may lie. Raises BrokenModelError.
         """
@@ -121,7 +121,7 @@ class BlenderScene:
                 item.visible_shadow = item.visible_diffuse = item.visible_glossy = False
 
     def render(self, viewpoint: Viewpoint) -> RenderedView | None:
-        """What the camera sees of the object loaded last, or None where it sees nothing."""
+        """A view of the object loaded last, None where the camera sees nothing of it."""
         side = self._resolution
         CameraUtility.set_intrinsics_from_K_matrix(intrinsics(viewpoint.fov, side), side, side)
         pose = viewpoint.cam2world()
@@ -139,7 +139,7 @@ class BlenderScene:
         return RenderedView(_on_white(rgba), np.where(mask, depth, np.float32(np.inf)), mask, normals)
 
     def _render_normals(self, mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
-        """The same view once more, with one ray through every pixel centre and a surface that shines its normal."""
+        """Unit normals [R,R,3] in the world frame: the surface emits its normal, rendered with one ray a pixel."""
         scene, layer = bpy.context.scene, bpy.context.view_layer
         layer.material_override = bpy.data.materials.get("normals") or _normal_material()
         samples, width = scene.cycles.samples, scene.cycles.filter_width

@@ -22,7 +22,8 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 from tqdm import tqdm
 
-from synthetic.dataset import Settings, write_whole
+from synthetic.atomic import write_whole
+from synthetic.dataset import Settings
 from synthetic.library.shapenet import BrokenModelError, LibraryError, Model, load_library
 from synthetic.library.staging import ModelLimits, Treatment, stage_model
 from synthetic.viewpoints import Viewpoint

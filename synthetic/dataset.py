@@ -1,9 +1,8 @@
-"""The dataset folder: names, depth code, cameras, index and manifest, as docs/dataset.md describes them.
+"""The views of a dataset folder: settings, names, depth code, camera records, as docs/dataset.md describes them.
 
 A view is four files, `<wnid>/<model>_<view>` + `.png`, `_depth.png`, `_geometry.npz` and `_camera.json`.
 Each appears whole (written beside its place, then moved), the camera record last: a view is there when all four
-are. The index (dataset.json, cameras.json, manifest.json, failures.jsonl) is built from the camera records and the
-failures alone and can be made again at any time.
+are.
 """
 
 from __future__ import annotations
@@ -11,25 +10,23 @@ from __future__ import annotations
 import io
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import IO, Any, Literal, TypedDict
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from synthetic.library.shapenet import Model, ObjectClass, split_of
+from synthetic.atomic import write_whole
+from synthetic.library.shapenet import ClassRecord, Model
 from synthetic.library.staging import Treatment
 from synthetic.viewpoints import ViewDistribution, Viewpoint, intrinsics, ray_lengths
 
-FORMAT = "gp3d-dataset"
-VERSION = 1
-CAMERA_CONVENTION = "gp3d-1"
 _DEPTH_STEPS = 65536
-_VIEW_FILES = (".png", "_depth.png", "_geometry.npz", "_camera.json")
+CAMERA_RECORD = "_camera.json"  # ends the name of the file that is written last
+_VIEW_FILES = (".png", "_depth.png", "_geometry.npz", CAMERA_RECORD)
 
 
 class DatasetError(ValueError):
@@ -138,6 +135,38 @@ class ModelSource:
     to_world: npt.NDArray[np.float64]
 
 
+class SourceRecord(TypedDict):
+    """A ModelSource as JSON."""
+
+    sha256: dict[str, str]
+    faces: int
+    to_world: list[list[float]]
+
+
+class ViewRecord(TypedDict):
+    """A view in cameras.json; angles in radians, `fov` in degrees, matrices by rows."""
+
+    model: str
+    yaw: float
+    pitch: float
+    roll: float
+    fov: float
+    radius: float
+    look_at: list[float]
+    cam2world: list[list[float]]
+    intrinsics: list[list[float]]
+
+
+# A view's own camera record; "class" is a keyword of Python.
+_ClassOfView = TypedDict("_ClassOfView", {"class": ClassRecord})
+
+
+class CameraRecord(_ClassOfView, ViewRecord):
+    """A view's own file, from which the index is built."""
+
+    source: SourceRecord
+
+
 def encode_depth(distance: npt.NDArray[Any], t_near: float, t_far: float) -> npt.NDArray[np.uint16]:
     """16-bit code of ray distances: linear from `t_near` (0) to `t_far` (65536, cut to 65535); inf is far."""
     share = (distance.astype(np.float64) - t_near) / (t_far - t_near)
@@ -160,7 +189,7 @@ def views_in(folder: Path) -> set[str]:
     for place in folder.iterdir() if folder.is_dir() else ():
         if place.is_dir():
             files = {entry.name for entry in os.scandir(place)}
-            records = (file.removesuffix(_VIEW_FILES[-1]) for file in files if file.endswith(_VIEW_FILES[-1]))
+            records = (file.removesuffix(CAMERA_RECORD) for file in files if file.endswith(CAMERA_RECORD))
             found.update(
                 f"{place.name}/{name}"
                 for name in records
@@ -189,8 +218,8 @@ def write_view(
         np.savez_compressed(geometry, z_depth=depth, ray_distance=distance, mask=mask)
     else:
         np.savez_compressed(geometry, z_depth=depth, ray_distance=distance, mask=mask, normals=normals)
-    record = {
-        "class": asdict(model.object_class),
+    record: CameraRecord = {
+        "class": model.object_class.as_json(),
         "model": model.key,
         "source": {
             "sha256": dict(source.sha256),
@@ -202,35 +231,13 @@ def write_view(
         "roll": 0.0,
         "fov": viewpoint.fov,
         "radius": viewpoint.radius,
-        "look_at": viewpoint.look_at,
+        "look_at": list(viewpoint.look_at),
         "cam2world": viewpoint.cam2world().tolist(),
         "intrinsics": matrix.tolist(),
     }
-    contents = (_png(picture.color), _png(code), geometry.getvalue(), _json(record))
+    contents = (_png(picture.color), _png(code), geometry.getvalue(), as_bytes(record))
     for ending, content in zip(_VIEW_FILES, contents, strict=True):
         write_whole(folder / f"{name}{ending}", content)
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Writes a file that other readers see either complete or not at all."""
-    part = path.with_name(f".{path.name}.part")
-    try:
-        part.write_bytes(content)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-@contextmanager
-def _writing_whole(path: Path) -> Iterator[IO[bytes]]:
-    """The same for a file written piece by piece inside `with`."""
-    part = path.with_name(f".{path.name}.part")
-    try:
-        with part.open("wb") as file:
-            yield file
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _png(pixels: npt.NDArray[Any]) -> bytes:
@@ -239,7 +246,8 @@ def _png(pixels: npt.NDArray[Any]) -> bytes:
     return stream.getvalue()
 
 
-def _json(content: Any) -> bytes:
+def as_bytes(content: object) -> bytes:
+    """Indented JSON."""
     return (json.dumps(content, indent=1) + "\n").encode()
 
 
@@ -251,140 +259,3 @@ def make_folder(folder: Path) -> None:
         raise DatasetError(f"{folder}: cannot be written ({error.strerror}); choose another folder") from None
     if not os.access(folder, os.W_OK | os.X_OK):
         raise DatasetError(f"{folder}: cannot be written (no permission); choose another folder")
-
-
-def open_dataset(folder: Path, settings: Settings, shared: bool = False) -> dict[str, str]:
-    """Makes sure that `folder` can take views of these settings; the failures it remembers, model to reason.
-
-    A folder without a view may change its settings, unless it is `shared` with other processes. Raises DatasetError
-    where the folder cannot be written, or where it holds views of other settings.
-    """
-    if (folder / "taxonomy.json").exists():
-        raise DatasetError(f"{folder}: is a model library; choose another folder for the views")
-    make_folder(folder)
-    index_path = folder / "dataset.json"
-    if not index_path.exists():
-        return read_failures(folder)
-    index = _read_index(index_path)
-    if shared or index["labels"] or views_in(folder):
-        _compare_settings(folder, index["generator"]["settings"], settings.as_json())
-    return read_failures(folder) or {failure["model"]: failure["reason"] for failure in index["failures"]}
-
-
-def _read_index(path: Path) -> dict[str, Any]:
-    try:
-        index = json.loads(path.read_text(encoding="utf-8"))
-        found = index["format"], index["version"]
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError):
-        raise DatasetError(f"{path}: is not the index of a {FORMAT}; choose another folder") from None
-    if found != (FORMAT, VERSION):
-        raise DatasetError(
-            f"{path}: expected {FORMAT} version {VERSION}, "
-            f"found {found[0]} version {found[1]}; choose another folder"
-        )
-    if not (
-        {"labels", "failures"} <= index.keys() and "cameras" in index.get("generator", {}).get("settings", {})
-    ):
-        raise DatasetError(f"{path}: was not made by this program; choose another folder")
-    return dict(index)
-
-
-def _compare_settings(folder: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-    usual = Settings().as_json()  # for fields that an older version did not write
-    old, new = _flat({**usual, **found, "cameras": {**usual["cameras"], **found["cameras"]}}), _flat(wanted)
-    different = [f"{key} {old.get(key)} (asked for: {new[key]})" for key in new if old.get(key) != new[key]]
-    if different:
-        raise DatasetError(
-            f"{folder}: holds views with {', '.join(different)}; ask for the same or choose another folder"
-        )
-
-
-def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
-    inner = [value for value in settings.values() if isinstance(value, Mapping)]
-    return {
-        **{key: value for key, value in settings.items() if not isinstance(value, Mapping)},
-        **{key: value for mapping in inner for key, value in mapping.items()},
-    }
-
-
-def read_failures(folder: Path) -> dict[str, str]:
-    """The failures that a dataset folder remembers, model to reason, sorted."""
-    path = folder / "failures.jsonl"
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    return dict(sorted((entry["model"], entry["reason"]) for entry in map(json.loads, lines)))
-
-
-def write_index(
-    folder: Path,
-    settings: Settings,
-    failures: Mapping[str, str],
-    generator: Mapping[str, Any],
-    license_text: str,
-) -> int:
-    """Writes dataset.json, cameras.json, manifest.json and failures.jsonl; the number of views they list.
-
-    Memory holds the names, classes and angles of all views, but of their records one at a time.
-    """
-    names = sorted(views_in(folder))
-    angles: list[tuple[float, float]] = []
-    wnids: list[str] = []
-    classes: dict[str, ObjectClass] = {}
-    sources: dict[str, dict[str, Any]] = {}
-    with _writing_whole(folder / "cameras.json") as cameras:
-        cameras.write(f'{{\n "convention": "{CAMERA_CONVENTION}",\n "views": {{'.encode())
-        for number, name in enumerate(names):
-            record = json.loads((folder / f"{name}{_VIEW_FILES[-1]}").read_bytes())
-            object_class = ObjectClass(**record.pop("class"))
-            source = record.pop("source", None)
-            if source:
-                sources[record["model"]] = {**source, "split": split_of(record["model"])}
-            classes[object_class.wnid] = object_class
-            wnids.append(object_class.wnid)
-            angles.append((record["yaw"], record["pitch"]))
-            entry = f"{json.dumps(f'{name}.png')}: {json.dumps(record)}"
-            cameras.write(f"{',' if number else ''}\n  {entry}".encode())
-        cameras.write(b"\n }\n}\n")
-    labels = {wnid: label for label, wnid in enumerate(sorted(classes))}
-    made = {**generator, "seed": settings.seed, "settings": settings.as_json()}
-    _write_manifest(folder, made, sources)
-    listed = [{"model": model, "reason": reason} for model, reason in sorted(failures.items())]
-    _write_failures(folder, listed)
-    write_whole(
-        folder / "dataset.json",
-        _json(
-            {
-                "format": FORMAT,
-                "version": VERSION,
-                "resolution": settings.resolution,
-                "classes": [{"label": label, **asdict(classes[wnid])} for wnid, label in labels.items()],
-                "labels": [[f"{name}.png", labels[wnid]] for name, wnid in zip(names, wnids, strict=True)],
-                "camera_angles": [
-                    [f"{name}.png", [*pair, 0.0]] for name, pair in zip(names, angles, strict=True)
-                ],
-                "t_near": settings.cameras.t_near,
-                "t_far": settings.cameras.t_far,
-                "license": license_text,
-                "generator": made,
-                "failures": listed,
-            }
-        ),
-    )
-    return len(names)
-
-
-def _write_manifest(
-    folder: Path, generator: Mapping[str, Any], sources: Mapping[str, Mapping[str, Any]]
-) -> None:
-    """One line a model, so that it can be read with any tool while it is large."""
-    entries: Iterable[str] = (
-        f"{json.dumps(model)}: {json.dumps(sources[model])}" for model in sorted(sources)
-    )
-    text = ",\n  ".join(entries)
-    head = json.dumps({"format": "gp3d-manifest", "version": 1, "generator": generator})[:-1]
-    write_whole(folder / "manifest.json", f'{head},\n "models": {{\n  {text}\n }}\n}}\n'.encode())
-
-
-def _write_failures(folder: Path, failures: Iterable[Mapping[str, str]]) -> None:
-    text = "".join(json.dumps(failure) + "\n" for failure in failures)
-    if text or (folder / "failures.jsonl").exists():
-        write_whole(folder / "failures.jsonl", text.encode())

@@ -1,4 +1,4 @@
-"""Which points of space belong to a model, for meshes that are not watertight.
+"""Points of space and whether they belong to a model, for meshes that are not watertight.
 
 A point is outside when one of 24 random rays from it meets nothing, and solid when none does or when a surface is
 nearer than half a sheet's thickness. No repair and no winding numbers: a model may be any pile of triangles. What is

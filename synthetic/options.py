@@ -1,4 +1,4 @@
-"""The words of `python -m synthetic.render`: presets, options, and the settings they make together."""
+"""Options and presets of `python -m synthetic.render`, and the settings that they stand for."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from synthetic.dataset import Settings
+from synthetic.library.shapenet import PlacementOverrides
 from synthetic.library.staging import ModelLimits, Treatment
 from synthetic.viewpoints import ViewDistribution
 from synthetic.workers.run import Shard
@@ -22,7 +23,7 @@ VIEWS_PER_WORKER = 64  # as many are worth the start of another Blender
 
 @dataclass(frozen=True)
 class Preset:
-    """What `--preset` stands for; every number can be overridden."""
+    """The settings that a `--preset` stands for; options override them."""
 
     cameras: ViewDistribution
     views: int
@@ -40,7 +41,7 @@ PRESETS = {
 
 
 def command_line(description: str) -> argparse.ArgumentParser:
-    """The parser of `python -m synthetic.render`, which `description` tells about."""
+    """The parser of `python -m synthetic.render`; `description` heads its help."""
     parser = argparse.ArgumentParser(
         prog="python -m synthetic.render",
         description=description,
@@ -203,6 +204,18 @@ def _shard(text: str) -> Shard:
         return Shard.parse(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def placement_of(arguments: argparse.Namespace) -> PlacementOverrides:
+    """What the command line says of how models stand, where it says something."""
+    overrides: PlacementOverrides = {}
+    if arguments.front is not None:
+        overrides["front"] = arguments.front
+    if arguments.up is not None:
+        overrides["up"] = arguments.up
+    if arguments.normalise is not None:
+        overrides["normalise"] = arguments.normalise
+    return overrides
 
 
 def settings_of(arguments: argparse.Namespace) -> Settings:

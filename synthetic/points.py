@@ -24,14 +24,15 @@ from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from synthetic.dataset import DatasetError, make_folder, write_whole
+from synthetic.atomic import write_whole
+from synthetic.dataset import DatasetError, make_folder
 from synthetic.library.shapenet import BrokenModelError, LibraryError, Model, interleave, load_library
 from synthetic.library.staging import ModelLimits, Treatment, stage_model
+from synthetic.options import placement_of
 from synthetic.workers.blender_process import StopRequest
 
 _FORMAT = "gp3d-points"
@@ -43,7 +44,7 @@ _AHEAD = 4  # models a worker that are handed out before the last is done
 
 @dataclass(frozen=True, kw_only=True)
 class PointsSpec:
-    """What is to be made of every model: so many `points`, drawn by `seed`, into the folder `out`."""
+    """How many `points` are drawn for every model, by which `seed`, into which folder `out`."""
 
     out: Path
     points: int = 8192
@@ -62,7 +63,7 @@ class PointsSpec:
 
 
 def make_points(model: Model, spec: PointsSpec) -> str:
-    """Writes the points of one model; why it cannot be done, or nothing. Raises OSError where the disk refuses."""
+    """Why a model's points cannot be made, empty after they are written. Raises OSError where the disk refuses."""
     from synthetic.checks.surface import SurfaceError, place_surface
     from synthetic.occupancy import sample_points
 
@@ -128,7 +129,7 @@ def check_frames(dataset: Path, models: Sequence[Model]) -> None:
 def write_points(
     models: Sequence[Model], spec: PointsSpec, workers: int, stop: StopRequest
 ) -> dict[str, str]:
-    """Makes what is missing; the models that failed and why. Raises OSError, BrokenProcessPool."""
+    """The models whose points cannot be made, and why; writes what is missing. Raises OSError, BrokenProcessPool."""
     missing = [model for model in models if not spec.path(model).exists()]
     failures: dict[str, str] = {}
     with tqdm(
@@ -145,7 +146,7 @@ def write_points(
 def _results(
     models: Iterable[Model], spec: PointsSpec, workers: int, stop: StopRequest
 ) -> Iterator[tuple[Model, str]]:
-    """Models and why they failed, as they are done; few are in hand at a time, and none is begun after a stop."""
+    """Models and why they failed, in order of their end; few are queued at a time, and none begins after a stop."""
     left = iter(models)
     context = get_context("spawn")  # Open3D's threads do not survive a fork
     with ProcessPoolExecutor(workers, mp_context=context) as pool:
@@ -185,7 +186,7 @@ def run(arguments: argparse.Namespace) -> int:
     spec = PointsSpec(out=arguments.dataset / "points", points=arguments.points, seed=arguments.seed)
     if arguments.workers < 1:
         raise ValueError(f"--workers must be 1 or more, found {arguments.workers}")
-    models = interleave(load_library(arguments.models, **_placement(arguments)))
+    models = interleave(load_library(arguments.models, **placement_of(arguments)))
     if (arguments.dataset / "taxonomy.json").exists():
         raise DatasetError(f"{arguments.dataset}: is a model library; choose another folder for the points")
     check_frames(arguments.dataset, models)
@@ -206,11 +207,6 @@ def run(arguments: argparse.Namespace) -> int:
     failed = f"; {len(failures)} broken models, listed in failures.jsonl" if failures else ""
     sys.stderr.write(f"{spec.out} holds {there} models{failed}\n")
     return 0
-
-
-def _placement(arguments: argparse.Namespace) -> dict[str, Any]:
-    asked = {"front": arguments.front, "up": arguments.up, "normalise": arguments.normalise}
-    return {key: value for key, value in asked.items() if value is not None}
 
 
 def _parser() -> argparse.ArgumentParser:

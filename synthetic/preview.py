@@ -18,7 +18,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from synthetic.dataset import Settings, write_whole
+from synthetic.atomic import write_whole
+from synthetic.dataset import Settings
 from synthetic.library.shapenet import BrokenModelError, Placement
 from synthetic.library.staging import ModelLimits, Treatment, stage_model
 from synthetic.viewpoints import Viewpoint

@@ -15,12 +15,12 @@ import platform
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
-from typing import Any
 
-from synthetic.dataset import DatasetError, Settings, make_folder, open_dataset, views_in, write_index
+from synthetic.dataset import DatasetError, Settings, make_folder, views_in
+from synthetic.dataset_index import open_dataset, write_index
 from synthetic.library.shapenet import LibraryError, Model, interleave, load_library, split_of
 from synthetic.library.staging import ModelLimits
-from synthetic.options import VIEWS_PER_WORKER, command_line, settings_of
+from synthetic.options import VIEWS_PER_WORKER, command_line, placement_of, settings_of
 from synthetic.workers.blender_process import StopRequest
 from synthetic.workers.executors import Executor, ExecutorError, LocalExecutor, connect_ray
 from synthetic.workers.run import (
@@ -40,12 +40,10 @@ _ENDED_EARLY = 3
 
 
 def choose_models(arguments: argparse.Namespace) -> tuple[list[Model], int]:
-    """The models that are asked for and this shard's, and how many are asked for. Raises LibraryError, ValueError."""
-    asked = {"front": arguments.front, "up": arguments.up, "normalise": arguments.normalise}
-    placement = {key: value for key, value in asked.items() if value is not None}
+    """This shard's of the models asked for, and how many are asked for. Raises LibraryError, ValueError."""
     models = [
         model
-        for model in interleave(load_library(arguments.models, **placement))
+        for model in interleave(load_library(arguments.models, **placement_of(arguments)))
         if arguments.split in ("all", split_of(model.key))
     ][: arguments.limit]
     if not models:
@@ -60,9 +58,9 @@ def render_library(
     limits: ModelLimits,
     stop_policy: StopPolicy,
 ) -> int:
-    """Renders what is asked for and still missing; the exit status.
+    """The exit status, after what is asked for and still missing was rendered.
 
-    Raises LibraryError, DatasetError, FarmError, EngineError, BlenderError, or OSError where the disk refuses.
+    Raises LibraryError, DatasetError, RunError, ExecutorError, BlenderError, or OSError where the disk refuses.
     """
     models, asked = choose_models(arguments)
     out, shard = arguments.out, arguments.shard
@@ -142,7 +140,7 @@ def _threads(arguments: argparse.Namespace, jobs: Sequence[RenderJob]) -> int:
     return max(1, _cores() // _workers(arguments, jobs))
 
 
-def _generator() -> dict[str, Any]:
+def _generator() -> dict[str, str]:
     versions = {"blender": version("bpy"), "blenderproc": version("blenderproc")}
     return {
         "name": "synthetic.render",

@@ -13,6 +13,7 @@ import open3d
 import trimesh
 
 from synthetic.checks.surface import Surface
+from synthetic.dataset import ViewRecord
 
 _SIDE, _VOXELS = 1.2, 150  # of the cube around the unit-diagonal model
 _TRUNCATION = 5 * _SIDE / _VOXELS
@@ -30,9 +31,7 @@ class Chamfer:
     model_to_fused: float
 
 
-def fuse_views(
-    folder: Path, views: Mapping[str, Mapping[str, Any]]
-) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+def fuse_views(folder: Path, views: Mapping[str, ViewRecord]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
     """Vertices [V,3] and triangles [F,3] of the surface that the views' z-depth and cameras give (Open3D TSDF).
 
     `views` are entries of cameras.json of one model.
@@ -66,7 +65,7 @@ def fuse_views(
     return np.asarray(mesh.vertices), np.asarray(mesh.triangles)
 
 
-def chamfer(folder: Path, views: Mapping[str, Mapping[str, Any]], surface: Surface) -> Chamfer | None:
+def chamfer(folder: Path, views: Mapping[str, ViewRecord], surface: Surface) -> Chamfer | None:
     """How far the fused surface and the model are apart; None where the views give no surface."""
     vertices, triangles = fuse_views(folder, views)
     if not len(triangles):

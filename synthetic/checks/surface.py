@@ -1,4 +1,4 @@
-"""The opaque surface of a model file in the world frame, read and asked without Blender.
+"""The opaque surface of a model file in the world frame, read and measured without Blender.
 
 Reads OBJ files by itself, so that an error of Blender's importer would show, and GLB and PLY through trimesh.
 """
@@ -20,7 +20,7 @@ _OPAQUE = 0.999
 
 
 class SurfaceError(ValueError):
-    """A model whose surface cannot be told without Blender; the message is the reason."""
+    """A model whose surface cannot be read without Blender; the message is the reason."""
 
 
 class Surface:

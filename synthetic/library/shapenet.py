@@ -1,4 +1,4 @@
-"""Model libraries: which models there are, of which class and how they stand.
+"""Model libraries: their models, the class of each, and how its file stands to our world frame.
 
 Four layouts are told apart by themselves:
 
@@ -18,10 +18,10 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, TypedDict, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -65,6 +65,14 @@ class ClassRecord(TypedDict):
 
 class PlacementRecord(TypedDict):
     """A Placement as JSON."""
+
+    front: str
+    up: str
+    normalise: bool
+
+
+class PlacementOverrides(TypedDict, total=False):
+    """What a user says of a Placement instead of the layout."""
 
     front: str
     up: str
@@ -162,7 +170,7 @@ class Model:
         )
 
 
-def load_library(root: Path, **placement: Any) -> list[Model]:
+def load_library(root: Path, **placement: Unpack[PlacementOverrides]) -> list[Model]:
     """Every model below `root`, sorted by key; `placement` overrides what the layout says (see Placement).
 
     Raises LibraryError where there is no library or no model, ValueError for impossible axes.
@@ -191,13 +199,14 @@ def _folders(parent: Path) -> list[Path]:
     return [path for path in sorted(parent.iterdir()) if path.is_dir() and not path.name.startswith(".")]
 
 
-def _shapenet_models(root: Path, synsets: Sequence[Path], placement: Mapping[str, Any]) -> list[Model]:
+def _shapenet_models(root: Path, synsets: Sequence[Path], placement: PlacementOverrides) -> list[Model]:
     if not synsets:
         return []
     names, classes = _read_taxonomy(root / "taxonomy.json"), _read_classes(root / "classes.json")
     folders = [folder for synset in synsets for folder in _folders(synset)]
     first_version = _is_first_version(folders)
-    place = Placement(**{**({"front": "+x", "normalise": True} if first_version else {}), **placement})
+    usual = Placement(front="+x", normalise=True) if first_version else Placement()
+    place = replace(usual, **placement)
     file = "model.obj" if first_version else "models/model_normalized.obj"
     models = []
     for folder in folders:
@@ -230,9 +239,9 @@ def _category(synset: str, names: Mapping[str, str]) -> ObjectClass | None:
     return ObjectClass(f"n{synset}", names[synset], index, synset)
 
 
-def _plain_models(root: Path, placement: Mapping[str, Any]) -> list[Model]:
+def _plain_models(root: Path, placement: PlacementOverrides) -> list[Model]:
     classes = _read_classes(root / "classes.json")
-    place = Placement(**{"front": "+z", "normalise": True, **placement})
+    place = replace(Placement(front="+z", normalise=True), **placement)
     models = []
     for folder in _folders(root):
         for name, path in _plain_meshes(folder):

@@ -1,9 +1,10 @@
-"""Model files from strangers: checked, and copied in the plain form that Blender is allowed to see.
+"""Checked copies of foreign model files, in the plain form that Blender reads.
 
 Blender never opens a file of a library. An OBJ is rewritten to the few statements a surface consists of, with one MTL
 of ours beside it; textures are links under names of ours to files that lie in the model's own folder and that were
-found to be pictures of a sane size. So nothing a model says makes anybody read or write elsewhere. GLB and PLY files
-are linked after their headers have shown that they refer to no other file and promise no more than the limits allow.
+found to be pictures of a sane size. So no statement of a model makes a program read or write elsewhere. GLB and PLY
+files are linked after their headers have shown that they refer to no other file and claim no more than the limits
+allow.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ _PLY_HEADER_BYTES = 65536
 
 @dataclass(frozen=True, kw_only=True)
 class ModelLimits:
-    """How much a model may ask for; more makes it a broken model."""
+    """The most faces, megabytes and pixels along a texture that a model may have; more makes it a broken model."""
 
     max_faces: int = 3_000_000
     max_megabytes: int = 1024
@@ -72,7 +73,7 @@ class ModelLimits:
 
 @dataclass(frozen=True)
 class StagedModel:
-    """A model as Blender may see it: the file to open, the faces it claims, and SHA-256 by name of what was read."""
+    """A checked copy of a model: the file to open, the faces it claims, and SHA-256 by name of the files read."""
 
     path: Path
     faces: int
@@ -90,7 +91,7 @@ class Treatment:
 def stage_model(
     path: Path, root: Path, workspace: Path, limits: ModelLimits, treatment: Treatment
 ) -> StagedModel:
-    """Puts a checked copy of a mesh file into the folder `workspace`, of whose files those of the last copy go.
+    """A checked copy of a mesh file in the folder `workspace`, whose older files are removed.
 
     Files that the model refers to have to lie below `root`. Raises BrokenModelError with the reason.
     """
@@ -145,7 +146,7 @@ def _count(text: bytes, keyword: bytes) -> int:
 
 
 class _Copy:
-    """One copy in the making; every method takes the content of the mesh file."""
+    """The making of one copy; `obj`, `ply` and `glb` take the content of the mesh file."""
 
     def __init__(
         self, path: Path, root: Path, workspace: Path, limits: ModelLimits, treatment: Treatment

@@ -11,7 +11,8 @@ import pytest
 import trimesh
 from PIL import Image
 
-from synthetic.check import main, pixel_rays
+from synthetic.check import main
+from synthetic.checks.comparison import pixel_rays
 from synthetic.checks.fusion import chamfer
 from synthetic.checks.surface import SurfaceError, read_surface
 from tests.synthetic import small_library as library

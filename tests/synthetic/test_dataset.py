@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from synthetic import dataset
+from synthetic import dataset, dataset_index
+from synthetic.atomic import write_whole
 from synthetic.dataset import DatasetError, ModelSource, RenderedView, Settings
 from synthetic.library.shapenet import Model, ObjectClass
 from synthetic.viewpoints import ViewDistribution, Viewpoint
@@ -39,7 +40,7 @@ def write(folder: Path, which: Model, view: int = 0) -> str:
 
 
 def write_index(folder: Path, failures: dict[str, str] | None = None) -> dict[str, object]:
-    dataset.write_index(folder, SETTINGS, failures or {}, {"name": "test"}, "mine")
+    dataset_index.write_index(folder, SETTINGS, failures or {}, {"name": "test"}, "mine")
     index: dict[str, object] = json.loads((folder / "dataset.json").read_text())
     return index
 
@@ -131,7 +132,7 @@ def test_index_leaves_out_views_that_lack_a_file(tmp_path: Path) -> None:
 def test_a_write_that_fails_leaves_the_old_file_and_no_part(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    dataset.write_whole(tmp_path / "file", b"old")
+    write_whole(tmp_path / "file", b"old")
 
     def full_disk(self: Path, content: bytes) -> int:
         with self.open("wb") as file:
@@ -140,16 +141,16 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_part(
 
     monkeypatch.setattr(Path, "write_bytes", full_disk)
     with pytest.raises(OSError, match="No space"):
-        dataset.write_whole(tmp_path / "file", b"new")
+        write_whole(tmp_path / "file", b"new")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
     assert (tmp_path / "file").read_bytes() == b"old"
 
 
 def test_dataset_of_the_same_settings_is_continued_and_remembers_failures(tmp_path: Path) -> None:
-    assert dataset.open_dataset(tmp_path / "new", SETTINGS) == {}
+    assert dataset_index.open_dataset(tmp_path / "new", SETTINGS) == {}
     write(tmp_path, model("a"))
     write_index(tmp_path, {"03797390/bad": "is empty"})
-    assert dataset.open_dataset(tmp_path, SETTINGS) == {"03797390/bad": "is empty"}
+    assert dataset_index.open_dataset(tmp_path, SETTINGS) == {"03797390/bad": "is empty"}
 
 
 @pytest.mark.parametrize(
@@ -165,12 +166,12 @@ def test_dataset_of_other_settings_is_refused(tmp_path: Path, other: Settings, m
     write(tmp_path, model("a"))
     write_index(tmp_path)
     with pytest.raises(DatasetError, match=message):
-        dataset.open_dataset(tmp_path, other)
+        dataset_index.open_dataset(tmp_path, other)
 
 
 def test_dataset_without_views_takes_other_settings(tmp_path: Path) -> None:
     write_index(tmp_path, {"03797390/bad": "is empty"})
-    assert dataset.open_dataset(tmp_path, Settings(resolution=16)) == {"03797390/bad": "is empty"}
+    assert dataset_index.open_dataset(tmp_path, Settings(resolution=16)) == {"03797390/bad": "is empty"}
 
 
 @pytest.mark.parametrize(
@@ -190,7 +191,7 @@ def test_dataset_without_views_takes_other_settings(tmp_path: Path) -> None:
 def test_folder_with_a_foreign_index_is_refused_and_kept(tmp_path: Path, content: str, message: str) -> None:
     (tmp_path / "dataset.json").write_text(content)
     with pytest.raises(DatasetError, match=message):
-        dataset.open_dataset(tmp_path, SETTINGS)
+        dataset_index.open_dataset(tmp_path, SETTINGS)
     assert [path.name for path in tmp_path.iterdir()] == ["dataset.json"]
     assert (tmp_path / "dataset.json").read_text() == content
 
@@ -204,5 +205,5 @@ def test_impossible_settings_raise(numbers: dict[str, int]) -> None:
 def test_views_do_not_go_into_a_model_library(tmp_path: Path) -> None:
     (tmp_path / "taxonomy.json").write_text("[]")
     with pytest.raises(DatasetError, match="is a model library"):
-        dataset.open_dataset(tmp_path, SETTINGS)
+        dataset_index.open_dataset(tmp_path, SETTINGS)
     assert [path.name for path in tmp_path.iterdir()] == ["taxonomy.json"]

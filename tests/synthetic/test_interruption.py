@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.slow
+
 COMMANDS = ("shapes", "points", "render", "check", "preview", "contact")
 
 

@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from synthetic.dataset import Settings, write_index
+from synthetic.dataset import Settings
+from synthetic.dataset_index import write_index
 from synthetic.library.shapenet import load_library
 from synthetic.library.staging import ModelLimits
 from synthetic.render import _generator, main

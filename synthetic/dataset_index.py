@@ -1,0 +1,192 @@
+"""The index of a dataset folder: dataset.json, cameras.json, manifest.json and failures.jsonl (docs/dataset.md).
+
+It is built from the camera records and the failures alone and can be made again at any time.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TypedDict
+
+from synthetic.atomic import write_whole, writing_whole
+from synthetic.dataset import (
+    CAMERA_RECORD,
+    CameraRecord,
+    DatasetError,
+    Settings,
+    SettingsRecord,
+    SourceRecord,
+    as_bytes,
+    make_folder,
+    views_in,
+)
+from synthetic.library.shapenet import ObjectClass, Split, split_of
+
+FORMAT = "gp3d-dataset"
+VERSION = 1
+CAMERA_CONVENTION = "gp3d-1"
+
+
+class FailureRecord(TypedDict):
+    """A model that could not be rendered, and why."""
+
+    model: str
+    reason: str
+
+
+class GeneratorRecord(TypedDict):
+    """What made a dataset, as far as it is read again."""
+
+    settings: SettingsRecord
+
+
+class IndexRecord(TypedDict):
+    """dataset.json, as far as it is read again."""
+
+    labels: list[tuple[str, int]]
+    generator: GeneratorRecord
+    failures: list[FailureRecord]
+
+
+class ManifestEntry(SourceRecord):
+    """What a model's views were made of, and on which side of the split it is."""
+
+    split: Split
+
+
+def open_dataset(folder: Path, settings: Settings, shared: bool = False) -> dict[str, str]:
+    """Makes sure that `folder` can take views of these settings; the failures it remembers, model to reason.
+
+    A folder without a view may change its settings, unless it is `shared` with other processes. Raises DatasetError
+    where the folder cannot be written, or where it holds views of other settings.
+    """
+    if (folder / "taxonomy.json").exists():
+        raise DatasetError(f"{folder}: is a model library; choose another folder for the views")
+    make_folder(folder)
+    index_path = folder / "dataset.json"
+    if not index_path.exists():
+        return read_failures(folder)
+    index = _read_index(index_path)
+    if shared or index["labels"] or views_in(folder):
+        _compare_settings(folder, index["generator"]["settings"], settings.as_json())
+    return read_failures(folder) or {failure["model"]: failure["reason"] for failure in index["failures"]}
+
+
+def _read_index(path: Path) -> IndexRecord:
+    try:
+        index = json.loads(path.read_text(encoding="utf-8"))
+        found = index["format"], index["version"]
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError):
+        raise DatasetError(f"{path}: is not the index of a {FORMAT}; choose another folder") from None
+    if found != (FORMAT, VERSION):
+        raise DatasetError(
+            f"{path}: expected {FORMAT} version {VERSION}, "
+            f"found {found[0]} version {found[1]}; choose another folder"
+        )
+    settings = index.get("generator", {}).get("settings", {})
+    if not ({"labels", "failures"} <= index.keys() and "cameras" in settings):
+        raise DatasetError(f"{path}: was not made by this program; choose another folder")
+    record: IndexRecord = index
+    return record
+
+
+def _compare_settings(folder: Path, found: SettingsRecord, wanted: SettingsRecord) -> None:
+    usual = _flat(Settings().as_json())  # for fields that an older version did not write
+    old, new = {**usual, **_flat(found)}, _flat(wanted)
+    different = [f"{key} {old[key]} (asked for: {new[key]})" for key in new if old[key] != new[key]]
+    if different:
+        raise DatasetError(
+            f"{folder}: holds views with {', '.join(different)}; ask for the same or choose another folder"
+        )
+
+
+def _flat(settings: SettingsRecord) -> dict[str, object]:
+    """All settings side by side: names do not repeat within cameras and treatment."""
+    single = {key: value for key, value in settings.items() if key not in ("cameras", "treatment")}
+    return {**single, **settings.get("treatment", {}), **settings["cameras"]}
+
+
+def read_failures(folder: Path) -> dict[str, str]:
+    """The failures that a dataset folder remembers, model to reason, sorted."""
+    path = folder / "failures.jsonl"
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    return dict(sorted((entry["model"], entry["reason"]) for entry in map(json.loads, lines)))
+
+
+def write_index(
+    folder: Path,
+    settings: Settings,
+    failures: Mapping[str, str],
+    generator: Mapping[str, str],
+    license_text: str,
+) -> int:
+    """Writes dataset.json, cameras.json, manifest.json and failures.jsonl; the number of views they list.
+
+    Memory holds the names, classes and angles of all views, but of their records one at a time.
+    """
+    names = sorted(views_in(folder))
+    angles: list[tuple[float, float]] = []
+    wnids: list[str] = []
+    classes: dict[str, ObjectClass] = {}
+    sources: dict[str, ManifestEntry] = {}
+    with writing_whole(folder / "cameras.json") as cameras:
+        cameras.write(f'{{\n "convention": "{CAMERA_CONVENTION}",\n "views": {{'.encode())
+        for number, name in enumerate(names):
+            record: CameraRecord = json.loads((folder / f"{name}{CAMERA_RECORD}").read_bytes())
+            object_class = ObjectClass(**record["class"])
+            source = record.get("source")
+            if source:
+                sources[record["model"]] = {**source, "split": split_of(record["model"])}
+            view = {key: value for key, value in record.items() if key not in ("class", "source")}
+            classes[object_class.wnid] = object_class
+            wnids.append(object_class.wnid)
+            angles.append((record["yaw"], record["pitch"]))
+            entry = f"{json.dumps(f'{name}.png')}: {json.dumps(view)}"
+            cameras.write(f"{',' if number else ''}\n  {entry}".encode())
+        cameras.write(b"\n }\n}\n")
+    labels = {wnid: label for label, wnid in enumerate(sorted(classes))}
+    made = {**generator, "seed": settings.seed, "settings": settings.as_json()}
+    _write_manifest(folder, made, sources)
+    listed = [{"model": model, "reason": reason} for model, reason in sorted(failures.items())]
+    _write_failures(folder, listed)
+    write_whole(
+        folder / "dataset.json",
+        as_bytes(
+            {
+                "format": FORMAT,
+                "version": VERSION,
+                "resolution": settings.resolution,
+                "classes": [{"label": label, **classes[wnid].as_json()} for wnid, label in labels.items()],
+                "labels": [[f"{name}.png", labels[wnid]] for name, wnid in zip(names, wnids, strict=True)],
+                "camera_angles": [
+                    [f"{name}.png", [*pair, 0.0]] for name, pair in zip(names, angles, strict=True)
+                ],
+                "t_near": settings.cameras.t_near,
+                "t_far": settings.cameras.t_far,
+                "license": license_text,
+                "generator": made,
+                "failures": listed,
+            }
+        ),
+    )
+    return len(names)
+
+
+def _write_manifest(
+    folder: Path, generator: Mapping[str, object], sources: Mapping[str, ManifestEntry]
+) -> None:
+    """One line a model, so that it can be read with any tool while it is large."""
+    entries: Iterable[str] = (
+        f"{json.dumps(model)}: {json.dumps(sources[model])}" for model in sorted(sources)
+    )
+    text = ",\n  ".join(entries)
+    head = json.dumps({"format": "gp3d-manifest", "version": 1, "generator": generator})[:-1]
+    write_whole(folder / "manifest.json", f'{head},\n "models": {{\n  {text}\n }}\n}}\n'.encode())
+
+
+def _write_failures(folder: Path, failures: Iterable[Mapping[str, str]]) -> None:
+    text = "".join(json.dumps(failure) + "\n" for failure in failures)
+    if text or (folder / "failures.jsonl").exists():
+        write_whole(folder / "failures.jsonl", text.encode())
