@@ -14,6 +14,7 @@ import os
 import platform
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from importlib.metadata import version
 
 from synthetic.dataset import DatasetError, Settings, make_folder, views_in
@@ -66,7 +67,7 @@ def render_library(
     out, shard = arguments.out, arguments.shard
     make_folder(out)
     with ShardLock(out, shard) as lock, StopRequest() as stop:
-        generator = _generator()
+        generator = generator_facts()
         failure_log = FailureLog(out, shard)
         with lock.index():
             known = {**open_dataset(out, settings, shared=shard.count > 1), **failure_log.unindexed()}
@@ -82,16 +83,9 @@ def render_library(
         result = RunResult()
         try:
             if jobs:
-                _run(
-                    arguments,
-                    jobs,
-                    RenderSpec(out, settings, limits, _threads(arguments, jobs)),
-                    restart_policy,
-                    stop_policy,
-                    stop,
-                    result,
-                    failure_log,
-                )
+                spec = RenderSpec(out, settings, limits, _threads(arguments, jobs))
+                with closing(_executor(arguments, jobs, spec, restart_policy)) as executor:
+                    run_jobs(jobs, executor, stop_policy, stop, result, failure_log.add)
         finally:
             with lock.index():
                 failures = merge_failures({**open_dataset(out, settings), **failure_log.unindexed()}, result)
@@ -104,43 +98,32 @@ def render_library(
     return _report(arguments, result, broken, total, asked, stop.signal)
 
 
-def _run(
-    arguments: argparse.Namespace,
-    jobs: Sequence[RenderJob],
-    spec: RenderSpec,
-    restart_policy: RestartPolicy,
-    stop_policy: StopPolicy,
-    stop: StopRequest,
-    result: RunResult,
-    failure_log: FailureLog,
-) -> None:
-    executor: Executor
+def _executor(
+    arguments: argparse.Namespace, jobs: Sequence[RenderJob], spec: RenderSpec, restart_policy: RestartPolicy
+) -> Executor:
     if arguments.engine == "ray":
-        executor = connect_ray(spec, restart_policy, arguments.workers, arguments.address)
-    else:
-        executor = LocalExecutor(spec, restart_policy, _workers(arguments, jobs))
-    try:
-        run_jobs(jobs, executor, stop_policy, stop, result, failure_log.add)
-    finally:
-        executor.close()
+        return connect_ray(spec, restart_policy, arguments.workers, arguments.address)
+    return LocalExecutor(spec, restart_policy, worker_count(arguments.workers, jobs, _cores()))
+
+
+def worker_count(asked: int | None, jobs: Sequence[RenderJob], cores: int) -> int:
+    """How many processes render jobs: as many as `asked` for, else one for every 64 views begun, at most one a core."""
+    views = sum(len(job.views) for job in jobs)
+    return asked or min(cores, math.ceil(views / VIEWS_PER_WORKER), len(jobs))
 
 
 def _cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def _workers(arguments: argparse.Namespace, jobs: Sequence[RenderJob]) -> int:
-    views = sum(len(job.views) for job in jobs)
-    return int(arguments.workers or min(_cores(), math.ceil(views / VIEWS_PER_WORKER), len(jobs)))
-
-
 def _threads(arguments: argparse.Namespace, jobs: Sequence[RenderJob]) -> int:
     if arguments.threads or arguments.engine == "ray":
         return int(arguments.threads or 1)
-    return max(1, _cores() // _workers(arguments, jobs))
+    return max(1, _cores() // worker_count(arguments.workers, jobs, _cores()))
 
 
-def _generator() -> dict[str, str]:
+def generator_facts() -> dict[str, str]:
+    """The program and the versions that decide what a view looks like, for the data set's index."""
     versions = {"blender": version("bpy"), "blenderproc": version("blenderproc")}
     return {
         "name": "synthetic.render",

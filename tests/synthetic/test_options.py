@@ -69,12 +69,9 @@ def test_presets_are_what_they_say_and_every_number_can_be_overridden(
 
 
 @pytest.mark.parametrize(("views", "workers"), [(1, 1), (64, 1), (65, 2), (128, 2), (129, 3), (999, 3)])
-def test_a_worker_begins_with_every_64_views_as_the_documentation_says(
-    monkeypatch: pytest.MonkeyPatch, views: int, workers: int
-) -> None:
-    monkeypatch.setattr(render, "_cores", lambda: 3)
+def test_a_worker_begins_with_every_64_views_as_the_documentation_says(views: int, workers: int) -> None:
     mug = ObjectClass("n03797390", "mug", None, "03797390")
     jobs = [RenderJob(Model(f"03797390/{k}", Path("nowhere"), mug), (0,)) for k in range(views)]
-    assert render._workers(command_line("").parse_args(["models", "out"]), jobs) == workers
+    assert render.worker_count(None, jobs, 3) == workers
     text = (Path(__file__).resolve().parents[2] / "docs/rendering.md").read_text(encoding="utf-8")
     assert f"one for every {VIEWS_PER_WORKER} views begun" in text

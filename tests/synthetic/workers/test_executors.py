@@ -19,7 +19,7 @@ from synthetic.dataset import Settings
 from synthetic.dataset_index import write_index
 from synthetic.library.shapenet import load_library
 from synthetic.library.staging import ModelLimits
-from synthetic.render import _generator, main
+from synthetic.render import generator_facts, main
 from synthetic.viewpoints import ViewDistribution
 from synthetic.workers.blender_process import StopRequest
 from synthetic.workers.executors import RayExecutor
@@ -178,7 +178,7 @@ def run_with_ray(ray: Any, models: Path, out: Path) -> None:
             )
         finally:
             executor.close()
-    write_index(out, SETTINGS, result.failures, _generator(), "the licences of the source models apply")
+    write_index(out, SETTINGS, result.failures, generator_facts(), "the licences of the source models apply")
 
 
 class StandInRay:
