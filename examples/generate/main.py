@@ -9,8 +9,8 @@ from gp3d_core import ObjectPipeline
 
 
 def main(out: Path) -> None:
-    """Writes the meshes, each with its recipe, into `out`."""
-    pipeline = ObjectPipeline.from_pretrained()  # or a snapshot file, or a run folder
+    """Writes the meshes into `out`."""
+    pipeline = ObjectPipeline.from_pretrained()  # or from_pretrained("runs/mine"), a run folder or a snapshot
     for seed in (7, 8):
         mug = pipeline.generate("coffee mug", seed=seed, truncation=0.7)
         mesh = mug.mesh(grid=96, faces=10_000, texture_size=256)

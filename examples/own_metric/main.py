@@ -6,28 +6,23 @@ import json
 import sys
 from pathlib import Path
 
-import torch
-
-from gp3d_core.generation.objects import object_specs
-from gp3d_core.generation.sampling import Generated, generate, open_snapshot
+from gp3d_core import ObjectPipeline
+from gp3d_core.generation.pipeline import GeneratedObject
 from gp3d_core.meshing.extraction import density_grid
 from gp3d_core.metrics.score import Score
-from gp3d_core.snapshots.snapshot import Snapshot
+from gp3d_core.rendering.activation import DensityActivation
 
 GRID, LEVEL = 48, 10.0
 CLASSES = ("coffee mug", "school bus", "king penguin")
 SEEDS = (0, 1, 2)
 
 
-def symmetry(snapshot: Snapshot, obj: Generated) -> float:
+def symmetry(obj: GeneratedObject) -> float:
     """Intersection over union of an object's solid with its mirror image at x = 0: 1 for perfect symmetry."""
-    field, config = snapshot.generator.field(obj.planes), snapshot.config
+    config = obj.snapshot.config
+    field = obj.snapshot.generator.field(obj.generated.planes)
     raw = density_grid(field, box=config.camera.box, grid=GRID)  # [x, y, z]
-    render = config.render
-    sigma = render.density_scale * torch.nn.functional.softplus(
-        render.density_gain * raw + render.density_shift
-    )
-    solid = sigma > LEVEL
+    solid = DensityActivation.of(config.render)(raw) > LEVEL
     mirrored = solid.flip(0)
     return float((solid & mirrored).sum() / (solid | mirrored).sum().clamp(min=1))
 
@@ -35,11 +30,9 @@ def symmetry(snapshot: Snapshot, obj: Generated) -> float:
 def main(out: Path) -> list[Score]:
     """Appends a score for each class to metrics.jsonl in `out`, and returns them."""
     out.mkdir(parents=True, exist_ok=True)
-    snapshot, scores = open_snapshot(), []
+    pipeline, scores = ObjectPipeline.from_pretrained(), []
     for name in CLASSES:
-        values = [
-            symmetry(snapshot, generate(snapshot, spec)) for spec in object_specs(snapshot, [name], SEEDS)
-        ]
+        values = [symmetry(pipeline.generate(name, seed=seed)) for seed in SEEDS]
         facts = {"class": name, "grid": GRID, "level": LEVEL, "truncation": 0.7, "seeds": list(SEEDS)}
         scores.append(Score(metric="symmetry", value=sum(values) / len(values), n=len(values), facts=facts))
     with (out / "metrics.jsonl").open("a", encoding="utf-8") as file:

@@ -62,15 +62,15 @@ class Prior:
 class CameraConfig:
     """Prior over ball-in-sphere cameras (3DGP §3.2) and the part of space that rays cross."""
 
-    yaw: Prior
-    pitch: Prior
-    fov: Prior
-    radius: Prior
-    look_at_yaw: Prior
-    look_at_pitch: Prior
-    look_at_radius: Prior
-    t_near: float = 0.75
-    t_far: float = 1.25
+    yaw: Prior  # radians; growing yaw moves the camera towards -x
+    pitch: Prior  # radians from straight above: π/2 is level
+    fov: Prior  # degrees, between the centres of the outer pixels
+    radius: Prior  # distance from the origin, world units
+    look_at_yaw: Prior  # where the point that cameras look at lies: its yaw ...
+    look_at_pitch: Prior  # ... its pitch ...
+    look_at_radius: Prior  # ... and its distance from the origin
+    t_near: float = 0.75  # distance along a ray from which samples are taken, world units
+    t_far: float = 1.25  # ... and to which
     box: float = 0.5  # the tri-planes cover [-box, box]³
 
 
@@ -78,8 +78,8 @@ class CameraConfig:
 class RenderConfig:
     """Volume rendering. The release marches with an infinite last interval and no background."""
 
-    coarse_steps: int = 32
-    fine_steps: int = 32
+    coarse_steps: int = 32  # stratified samples of a ray
+    fine_steps: int = 32  # samples drawn where those found something
     last_interval: float = (
         1e10  # length of the last interval; 1e-3 lets a ray stay empty, so that opacity can be learnt
     )
@@ -88,7 +88,7 @@ class RenderConfig:
     density_scale: float = 1.0  # sigma = density_scale * softplus(density_gain * raw + density_shift)
     density_gain: float = 1.0
     density_shift: float = 0.0
-    density_noise: Ramp = Ramp(start=1.0, end=0.0, kimg=5000)
+    density_noise: Ramp = Ramp(start=1.0, end=0.0, kimg=5000)  # deviation of noise on raw densities, training
     coarse_spacing: Literal["normalised", "metric"] = (
         "normalised"  # of the intervals that guide the fine samples
     )
@@ -100,14 +100,14 @@ class RenderConfig:
 class GeneratorConfig:
     """Mapping, tri-plane backbone and point decoder."""
 
-    z_dim: int = 512
-    w_dim: int = 512
-    mapping_layers: int = 2
-    plane_resolution: int = 512
-    plane_channels: int = 32
-    channel_base: int = 32768
+    z_dim: int = 512  # numbers of noise
+    w_dim: int = 512  # numbers of a style code
+    mapping_layers: int = 2  # from noise and class to style codes
+    plane_resolution: int = 512  # texels along an edge of a tri-plane
+    plane_channels: int = 32  # features of a texel
+    channel_base: int = 32768  # channels at resolution r: min(channel_base / r, channel_max)
     channel_max: int = 512
-    decoder_width: int = 64
+    decoder_width: int = 64  # hidden units from features to colour and density
     rgb_activation: Literal["linear", "sigmoid"] = "linear"  # sigmoid is widened to [-1.002, 1.002]
 
 
@@ -116,16 +116,16 @@ class CameraGeneratorConfig:
     """Camera generator (3DGP §3.2) and what keeps its posterior from collapsing (3DGP Eq. 2, App. J)."""
 
     adjust: tuple[str, ...] = ("angles", "fov", "look_at")  # () switches it off: cameras are the prior's
-    width: int = 256
-    embed: int = 16
-    residual: bool = False
-    regulariser: Literal["none", "gradient_penalty", "emd"] = "emd"
-    angle_weight: float = 2.0
-    radius_weight: float = 0.0
-    fov_weight: float = 1e-4
-    look_at_weight: float = 1e-4
-    weight_ramp: Ramp = Ramp(start=0.0, end=1.0, kimg=10000)
-    force_mean_weight: float = 10.0
+    width: int = 256  # hidden units
+    embed: int = 16  # numbers that stand for noise, and for the class
+    residual: bool = False  # the network adds to the prior instead of replacing it
+    regulariser: Literal["none", "gradient_penalty", "emd"] = "emd"  # 3DGP Eq. 2, or earth mover's distance
+    angle_weight: float = 2.0  # weight of the regulariser for yaw and pitch ...
+    radius_weight: float = 0.0  # ... the radius ...
+    fov_weight: float = 1e-4  # ... the field of view ...
+    look_at_weight: float = 1e-4  # ... and the look-at point
+    weight_ramp: Ramp = Ramp(start=0.0, end=1.0, kimg=10000)  # of the weights above
+    force_mean_weight: float = 10.0  # keeps the mean angles at the prior's
     look_at_low: Literal["radius", "pitch"] = (
         "radius"  # the release denormalises look-at radius with pitch's minimum
     )
@@ -135,9 +135,9 @@ class CameraGeneratorConfig:
 class DepthAdaptorConfig:
     """Depth adaptor (3DGP §3.1). With `layers` = 0 the discriminator sees the normalised depth itself."""
 
-    layers: int = 3
-    width: int = 64
-    kernel: int = 5
+    layers: int = 3  # also the number of adapted maps to choose from
+    width: int = 64  # channels
+    kernel: int = 5  # pixels a side
     identity: Ramp = Ramp(start=0.25, end=0.10, kimg=10000)  # probability of showing the unadapted depth
     others: Literal["sloped", "equal"] = "sloped"  # how the rest is shared among the adapted maps
 
@@ -146,8 +146,8 @@ class DepthAdaptorConfig:
 class PatchConfig:
     """Patch sampling (EpiGRAF §3.2): which window of the image plane the discriminator sees."""
 
-    resolution: int = 64
-    distribution: Literal["beta", "uniform", "discrete"] = "beta"
+    resolution: int = 64  # pixels a side of what the discriminator sees
+    distribution: Literal["beta", "uniform", "discrete"] = "beta"  # of the patches' scales
     beta: Ramp = Ramp(start=0.001, end=0.8, kimg=10000)  # beta: scale ~ min + (1 - min) Beta(1, beta)
     min_scale: Ramp = Ramp(
         start=1.0, end=0.25, kimg=10000
@@ -159,12 +159,12 @@ class PatchConfig:
 class DiscriminatorConfig:
     """Patch discriminator with hyper-modulation and a distillation head (3DGP §3.3)."""
 
-    channel_base: int = 32768
+    channel_base: int = 32768  # channels at resolution r: min(channel_base / r, channel_max)
     channel_max: int = 512
-    conv_clamp: float = 256.0
+    conv_clamp: float = 256.0  # largest activation in its convolutions
     half_resolutions: int = 4  # highest resolutions run in half precision on a GPU
     depth: bool = True  # false: D sees colour alone (EpiGRAF), and depth teaches nothing
-    mbstd_group: int = 4
+    mbstd_group: int = 4  # images whose deviation is compared
     mbstd_layout: Literal["contiguous", "strided"] = "contiguous"  # contiguous agrees with the patch groups
     class_gain: float = (
         1.0  # of the one-hot class beside the patch position, whose code is about 28 times as long
@@ -175,16 +175,16 @@ class DiscriminatorConfig:
 class LossConfig:
     """What the two players minimise (3DGP §3.3–3.4)."""
 
-    adversarial: Literal["softplus", "hinge"] = "softplus"
-    r1_gamma: float = 0.05
-    r1_interval: int = 16
-    distillation: Literal["l2", "l2_squared", "kl"] = "l2"
-    distillation_weight: Ramp = Ramp(start=1.0, end=0.0, kimg=100000)
+    adversarial: Literal["softplus", "hinge"] = "softplus"  # of both players
+    r1_gamma: float = 0.05  # weight of the gradient penalty on real images
+    r1_interval: int = 16  # steps from one penalty to the next
+    distillation: Literal["l2", "l2_squared", "kl"] = "l2"  # distance to the features; KL of their softmax
+    distillation_weight: Ramp = Ramp(start=1.0, end=0.0, kimg=100000)  # 0 switches it off
     distillation_by_scale: bool = True  # weigh samples by their patch scale
-    blur: Ramp = Ramp(start=10.0, end=0.0, kimg=200)
+    blur: Ramp = Ramp(start=10.0, end=0.0, kimg=200)  # half-width in pixels of what blurs patches for D
     real_depth_blur: float = 0.0  # the paper's ablation over depth quality
-    augmentation: Literal["none", "ada", "fixed"] = "none"
-    augmentation_target: float = 0.6
+    augmentation: Literal["none", "ada", "fixed"] = "none"  # ada: as often as the target asks for
+    augmentation_target: float = 0.6  # ada: mean sign of D on real images
     augmentation_probability: float = 0.2  # fixed
 
 
@@ -195,18 +195,18 @@ class TrainingConfig:
     resolution: int = 256  # of the images trained on
     batch: int = 64  # over all processes
     micro_batch: int = 16  # per process and forward pass; gradients are averaged over micro-batches
-    kimg: float = 25000
-    generator_lr: float = 0.0025
-    discriminator_lr: float = 0.002
+    kimg: float = 25000  # thousands of images in all
+    generator_lr: float = 0.0025  # learning rate (Adam)
+    discriminator_lr: float = 0.002  # learning rate (Adam)
     ema_kimg: float = 320.0  # half-life
-    ema_rampup: float = 0.05
-    mirror: bool = True
+    ema_rampup: float = 0.05  # the half-life is at most this share of the images seen
+    mirror: bool = True  # every image also mirrored
     precision: Literal["float32", "mixed"] = "mixed"  # mixed: half precision in D on a GPU
-    status_kimg: float = 4.0
-    snapshot_kimg: float = 400.0
-    checkpoint_kimg: float = 100.0
-    seed: int = 0
-    max_rollbacks: int = 5
+    status_kimg: float = 4.0  # from one line of stats.jsonl to the next
+    snapshot_kimg: float = 400.0  # from one snapshot to the next
+    checkpoint_kimg: float = 100.0  # from one checkpoint to the next
+    seed: int = 0  # of everything that is drawn
+    max_rollbacks: int = 5  # after so many the run gives up
     head_start_kimg: float = (
         0.0  # D learns alone for so long, to catch up with a G that can something already
     )
@@ -224,12 +224,12 @@ class GroundingConfig:
     ray_steps: int = 16  # stratified samples of a ray ...
     surface_steps: int = 8  # ... and samples around the true depth
     surface_spread: float = 0.03  # their standard deviation, world units
-    point_share: float = 0.14
-    ray_share: float = 0.07
+    point_share: float = 0.14  # of training.kimg with points alone
+    ray_share: float = 0.07  # of training.kimg with rays alone
     point_weight: float = 0.15  # of the points in the last stage
     latent_dims: int = 16  # of z that start as the principal components of the shapes; the rest starts at 0
     latent_noise: float = 0.3  # s: the mapping sees sqrt(1 - s²) z + s ε
-    latent_lr: float = 0.05
+    latent_lr: float = 0.05  # learning rate of the latents
     held_out: int = 2  # models of each class whose last view is only measured
     prior_steps: int = 4000  # in which the mapping learns, in the end, where noise should land
 

@@ -17,19 +17,19 @@ from gp3d_core.config.schema import ConfigError, flatten, from_dict
 class EncoderConfig:
     """Vision transformer over patches of the picture."""
 
-    patch: int = 4
-    layers: int = 4
-    heads: int = 4
-    width: int = 256
+    patch: int = 4  # pixels a side of what becomes a token
+    layers: int = 4  # of the transformer
+    heads: int = 4  # of its attention
+    width: int = 256  # numbers of a token
 
 
 @dataclass(frozen=True, kw_only=True)
 class CodebookConfig:
     """Factorised, l2-normalised codebook: `size` codes on the unit sphere of `width` dimensions."""
 
-    size: int = 1024
-    width: int = 16
-    commitment: float = 0.25
+    size: int = 1024  # codes
+    width: int = 16  # numbers of a code
+    commitment: float = 0.25  # weight β of the tokens' way to their codes
     round_from: float = (
         0.0  # fraction of the budget from which tokens are rounded to codes; before, they pass as they are
     )
@@ -41,36 +41,36 @@ class CodebookConfig:
 class DecoderConfig:
     """Transformer from tokens to tri-planes, and the perceptron that reads them."""
 
-    layers: int = 6
-    heads: int = 6
-    width: int = 384
+    layers: int = 6  # of the transformer
+    heads: int = 6  # of its attention
+    width: int = 384  # numbers of a token
     head: Literal["fold", "query"] = "fold"  # a token owns a cell of each plane, or plane cells ask tokens
-    plane_resolution: int = 64
-    plane_channels: int = 16
+    plane_resolution: int = 64  # texels along an edge of a plane
+    plane_channels: int = 16  # features of a texel
     cell: int = 4  # texels a side of what one token (fold) or one query writes
     seam_convs: int = 2  # residual 3×3 convolutions over the planes
-    field_width: int = 64
+    field_width: int = 64  # hidden units from features to colour and density
 
 
 @dataclass(frozen=True, kw_only=True)
 class RenderConfig:
     """Samples of a ray: uniform in inverse depth, then more where they matter."""
 
-    steps: int = 48
-    fine_steps: int = 0
+    steps: int = 48  # samples of a ray
+    fine_steps: int = 0  # further samples where those found something
 
 
 @dataclass(frozen=True, kw_only=True)
 class CameraConfig:
     """The input camera, the depths that it sees, and where novel views are taken from."""
 
-    fov: float = 45.0
-    near: float = 0.4
-    far: float = 8.0
+    fov: float = 45.0  # degrees, between the centres of the outer pixels
+    near: float = 0.4  # nearest depth, scene units
+    far: float = 8.0  # farthest depth, scene units
     yaw_start: float = 7.5  # novel views turn by up to this, either way ...
     yaw: float = 20.0  # ... growing to this
     yaw_ramp: float = 1 / 3  # over this fraction of the budget
-    pitch: float = 10.0
+    pitch: float = 10.0  # novel views turn up or down by up to this
     dolly: float = 0.1  # share of the pivot's distance that the camera moves by, either way
     view_turn: float = 40.0  # true views to learn from turn by up to this against the picture
 
@@ -80,11 +80,11 @@ class DepthConfig:
     """Depth supervision. `point` is VQ3D's, the other modes are what it is compared with."""
 
     # of the data: depth that is known up to scale and shift, or true ray distance
-    coding: Literal["relative", "metric"] = "relative"
+    coding: Literal["relative", "metric"] = "relative"  # what the data's depth is
     unit: float = 1.0  # metric: the camera's distance from the origin, in the data's units
     ratio: float = 1.667  # relative: t_far / t_near that `gp3d data depth` was told
-    mode: Literal["point", "accum", "none", "dsnerf", "urf"] = "point"
-    align: Literal["fixed", "lsq"] = "fixed"
+    mode: Literal["point", "accum", "none", "dsnerf", "urf"] = "point"  # which loss, docs/vq3d.md
+    align: Literal["fixed", "lsq"] = "fixed"  # lsq: scale and shift of the prediction are free
     slope_low: float = 1.0  # lsq: least and greatest stretch of the prediction over the whole range
     slope_high: float = 2.5
     surface: float = 0.05  # dsnerf, urf: width of the surface, as a share of the range of inverse depth
@@ -96,11 +96,11 @@ class CriticConfig:
 
     rgbd: bool = True  # they see disparity as well
     shared: bool = False  # one trunk with two heads
-    channel_base: int = 4096
+    channel_base: int = 4096  # channels at resolution r: min(channel_base / r, channel_max)
     channel_max: int = 256
-    mbstd_group: int = 4
-    r1_gamma: float = 1.0
-    r1_interval: int = 16
+    mbstd_group: int = 4  # images whose deviation is compared
+    r1_gamma: float = 1.0  # weight of the gradient penalty on real pictures
+    r1_interval: int = 16  # steps from one penalty to the next
     stop_encoder: bool = True  # novel views do not teach the encoder
 
 
@@ -108,14 +108,14 @@ class CriticConfig:
 class LossConfig:
     """Weights of what the tokenizer minimises."""
 
-    mse: float = 1.0
-    l1: float = 0.1
+    mse: float = 1.0  # squared error of colours
+    l1: float = 0.1  # absolute error of colours
     perceptual: Literal["features", "lpips", "none"] = "features"  # of the critic, or of VGG
-    perceptual_weight: float = 0.1
-    vq: float = 1.0
-    depth: float = 1.0
-    adversarial: float = 0.1
-    novel: float = 0.1
+    perceptual_weight: float = 0.1  # of the perceptual loss
+    vq: float = 1.0  # codes and commitment
+    depth: float = 1.0  # inverse depth
+    adversarial: float = 0.1  # critic of the input view
+    novel: float = 0.1  # critic of novel views
     smooth: float = 0.0  # total variation of novel disparity
     view: float = 0.0  # times `mse` and `depth`: colours and depth of novel views, where they are known:
     view_source: Literal["warp", "true"] = (
@@ -127,51 +127,51 @@ class LossConfig:
 class TrainingConfig:
     """Clock, optimisers, phases and what is written when."""
 
-    resolution: int = 64
+    resolution: int = 64  # pixels a side of the pictures
     patch: int = 0  # pixels a side of the window that losses and critics see; 0 for the whole picture
     stride: int = 1  # the window takes every pixel, or every second ... of a larger part
-    batch: int = 16
-    kimg: float = 160.0
-    lr: float = 2e-4
-    critic_lr: float = 2e-4
+    batch: int = 16  # pictures a step
+    kimg: float = 160.0  # thousands of pictures in all
+    lr: float = 2e-4  # learning rate of the tokenizer (AdamW)
+    critic_lr: float = 2e-4  # learning rate of the critics
     final_lr: float = 0.5  # of lr, reached along a cosine
-    warm_up: float = 0.02
-    weight_decay: float = 1e-4
-    clip: float = 1.0
+    warm_up: float = 0.02  # fraction of the budget over which the rates rise
+    weight_decay: float = 1e-4  # of the tokenizer
+    clip: float = 1.0  # largest norm of the gradient
     critic_from: float = 0.15  # fraction of the budget at which a phase begins
-    novel_from: float = 0.30
+    novel_from: float = 0.30  # fraction of the budget at which the critic of novel views begins
     settle_from: float = 0.90  # from here the encoder and the codebook stay as they are
     ema_kimg: float = 11.0  # half-life
-    ema_rampup: float = 0.05
-    mirror: bool = True
-    precision: Literal["float32", "mixed"] = "mixed"
-    status_kimg: float = 1.0
-    snapshot_kimg: float = 20.0
-    checkpoint_kimg: float = 10.0
-    seed: int = 0
-    max_rollbacks: int = 3
+    ema_rampup: float = 0.05  # the half-life is at most this share of the pictures seen
+    mirror: bool = True  # every picture also mirrored
+    precision: Literal["float32", "mixed"] = "mixed"  # mixed: transformers in bfloat16
+    status_kimg: float = 1.0  # from one line of stats.jsonl to the next
+    snapshot_kimg: float = 20.0  # from one snapshot to the next
+    checkpoint_kimg: float = 10.0  # from one checkpoint to the next
+    seed: int = 0  # of everything that is drawn
+    max_rollbacks: int = 3  # after so many the run gives up
 
 
 @dataclass(frozen=True, kw_only=True)
 class PriorConfig:
     """Class-conditional autoregressive transformer over the codes."""
 
-    layers: int = 6
-    heads: int = 6
-    width: int = 384
-    dropout: float = 0.1
-    class_dropout: float = 0.1
-    batch: int = 64
-    kimg: float = 320.0
-    lr: float = 6e-4
-    final_lr: float = 0.02
-    warm_up: float = 0.02
-    weight_decay: float = 1e-4
-    clip: float = 1.0
-    status_kimg: float = 4.0
-    snapshot_kimg: float = 80.0
-    checkpoint_kimg: float = 40.0
-    seed: int = 0
+    layers: int = 6  # of the transformer
+    heads: int = 6  # of its attention
+    width: int = 384  # numbers of a token
+    dropout: float = 0.1  # share of activations that are dropped
+    class_dropout: float = 0.1  # share of pictures whose class is hidden, for guidance
+    batch: int = 64  # pictures a step
+    kimg: float = 320.0  # thousands of pictures in all
+    lr: float = 6e-4  # learning rate (AdamW)
+    final_lr: float = 0.02  # of lr, reached along a cosine
+    warm_up: float = 0.02  # fraction of the budget over which the rate rises
+    weight_decay: float = 1e-4  # of all weights
+    clip: float = 1.0  # largest norm of the gradient
+    status_kimg: float = 4.0  # from one line of stats.jsonl to the next
+    snapshot_kimg: float = 80.0  # from one snapshot to the next
+    checkpoint_kimg: float = 40.0  # from one checkpoint to the next
+    seed: int = 0  # of everything that is drawn
 
 
 @dataclass(frozen=True, kw_only=True)
