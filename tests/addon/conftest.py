@@ -34,7 +34,7 @@ MODES = (
     ),
     *("family", "future", "empty-handed", "chatty", "torn-budget"),
 )
-PATIENCE = 150  # seconds for a file of scenarios on a busy machine
+PATIENCE = 270  # seconds for a file of scenarios on a busy machine
 
 
 def load_tool(name: str) -> types.ModuleType:
