@@ -156,10 +156,8 @@ def _interpolate(options: argparse.Namespace) -> int:
     scene, other = open_scene(options.scene, options), open_scene(options.other, options)
     wanted = {"kind": options.kind, "frames": options.frames, "resolution": options.resolution}
     with shown_progress() as progress:
-        for path in write_interpolation(
-            scene, other, options.out, share=options.at, progress=progress, **wanted
-        ):
-            print(path)
+        made = write_interpolation(scene, other, options.out, share=options.at, progress=progress, **wanted)
+    print(*made, sep="\n")
     if not is_scene(options.out):
         print("quantised codes promise no meaningful way between two scenes", file=sys.stderr)
     return 0

@@ -18,7 +18,6 @@ from gp3d_core.vq3d.scenes.outputs import (
     check_mesh,
     check_pictures,
     picture_stems,
-    sample_stem,
 )
 
 if TYPE_CHECKING:
@@ -96,19 +95,14 @@ def _add_mesh(verbs: argparse._SubParsersAction) -> None:
 def _reconstruct(options: argparse.Namespace) -> int:
     stems = picture_stems(options.pictures)
     check_folder(options.out, stems, options.pictures)
-    from gp3d_core.vq3d.scenes.export import write_scenes
+    from gp3d_core.vq3d.scenes.export import write_reconstructions
     from gp3d_core.vq3d.scenes.reconstruction import reconstruct_files
 
     snapshot = _open_tokenizer(options, stems)
     with shown_progress() as progress:
-        given = dict(zip(stems, options.pictures, strict=True))
-        made, refused = reconstruct_files(snapshot, given, options.fit, progress)
-        inputs, heads = [one.image for one in made.values()], [[stem] for stem in made]
-        scenes = {stem: one.scene for stem, one in made.items()}
-        size = options.resolution
-        _print_all(
-            write_scenes(scenes, options.out, heads=heads, inputs=inputs, resolution=size, progress=progress)
-        )
+        pictures = dict(zip(stems, options.pictures, strict=True))
+        made, refused = reconstruct_files(snapshot, pictures, options.fit, progress)
+        _print_all(write_reconstructions(made, options.out, resolution=options.resolution, progress=progress))
     _tell_limits(snapshot)
     return _tell_refused(refused, len(stems))
 
@@ -156,19 +150,13 @@ def _sample(options: argparse.Namespace) -> int:
     from gp3d_core.distributed import pick_device
     from gp3d_core.vq3d.files.prior_file import load_prior
     from gp3d_core.vq3d.models.prior import Sampling
-    from gp3d_core.vq3d.scenes.export import write_scenes
-    from gp3d_core.vq3d.scenes.reconstruction import sample_scenes
+    from gp3d_core.vq3d.scenes.export import write_samples
 
     sampling = Sampling(options.temperature, options.top_k, options.top_p, options.cfg)
     prior = load_prior(options.prior, options.tokenizer, pick_device(options.device))
-    name = prior.name_of(options.query)
-    stems = [sample_stem(name, seed) for seed in seeds]
-    check_folder(options.out, stems, [prior.path, prior.tokenizer.path])
+    asked = (prior, options.query, seeds, sampling, options.out)
     with shown_progress() as progress:
-        made = sample_scenes(prior, options.query, seeds, sampling, progress)
-        scenes, heads = dict(zip(stems, made, strict=True)), [[name, f"seed {seed}"] for seed in seeds]
-        size = options.resolution
-        _print_all(write_scenes(scenes, options.out, heads=heads, resolution=size, progress=progress))
+        _print_all(write_samples(*asked, resolution=options.resolution, progress=progress))
     return 0
 
 

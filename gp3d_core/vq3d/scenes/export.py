@@ -13,6 +13,8 @@ from gp3d_core.generation.video import save_film
 from gp3d_core.meshing.mesh_io import Mesh, save_mesh
 from gp3d_core.signals import Progress, counted, no_progress
 from gp3d_core.visualization import save_picture, sheet
+from gp3d_core.vq3d.files.prior_file import PriorSnapshot
+from gp3d_core.vq3d.models.prior import Sampling
 from gp3d_core.vq3d.scenes.editing import Blend, along, blend
 from gp3d_core.vq3d.scenes.figures import (
     columns,
@@ -31,9 +33,11 @@ from gp3d_core.vq3d.scenes.outputs import (
     check_scene,
     is_scene,
     is_still,
+    sample_stem,
     scene_file,
     view_beside,
 )
+from gp3d_core.vq3d.scenes.reconstruction import Reconstruction, sample_scenes
 from gp3d_core.vq3d.scenes.scenefile import Scene, save_scene
 
 _STEPS = 7  # of a picture from one scene to another
@@ -62,6 +66,41 @@ def write_scenes(
     drawn = columns(list(scenes.values()), shown, heads=heads, resolution=resolution, progress=progress)
     save_picture(drawn, out / SHEET)
     yield out / SHEET
+
+
+def write_reconstructions(
+    made: Mapping[str, Reconstruction],
+    out: Path,
+    *,
+    resolution: int | None = None,
+    progress: Progress = no_progress,
+) -> Iterator[Path]:
+    """Yields the files of the scenes of pictures, by their stems, as `write_scenes` does; pictures are in the sheet."""
+    scenes = {stem: one.scene for stem, one in made.items()}
+    heads, inputs = [[stem] for stem in made], [one.image for one in made.values()]
+    yield from write_scenes(scenes, out, heads=heads, inputs=inputs, resolution=resolution, progress=progress)
+
+
+def write_samples(
+    prior: PriorSnapshot,
+    query: str | None,
+    seeds: Sequence[int],
+    sampling: Sampling,
+    out: Path,
+    *,
+    resolution: int | None = None,
+    progress: Progress = no_progress,
+) -> Iterator[Path]:
+    """Yields the files of new scenes, called <class>-<seed>, as `write_scenes` does; see `sample_scenes`.
+
+    `progress` hears of the stages codes, scenes and views. Raises OutputError if one would replace the model.
+    """
+    name = prior.name_of(query)
+    stems = [sample_stem(name, seed) for seed in seeds]
+    check_folder(out, stems, [prior.path, prior.tokenizer.path])
+    scenes = dict(zip(stems, sample_scenes(prior, query, seeds, sampling, progress), strict=True))
+    heads = [[name, f"seed {seed}"] for seed in seeds]
+    yield from write_scenes(scenes, out, heads=heads, resolution=resolution, progress=progress)
 
 
 def write_orbit(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from dataclasses import fields
 from pathlib import Path
 from typing import get_type_hints
@@ -17,8 +18,10 @@ from gp3d_core.cli.main import main
 from gp3d_core.datasets.imagenet import UnknownClassError
 from gp3d_core.generation.objects import RequestError
 from gp3d_core.generation.pipeline import GeneratedObject, MeshChoices
+from gp3d_core.generation.sampling import view
 from gp3d_core.meshing.options import MeshOptions, OptionError
 from gp3d_core.pretrained import pretrained_path
+from gp3d_core.visualization import rgb_to_uint8
 
 SMALL = {"grid": 24, "faces": 300, "texture_size": 32}
 FLAGS = ["--grid", "24", "--faces", "300", "--texture-size", "32"]
@@ -106,6 +109,8 @@ def test_views_turn_by_degrees_and_are_of_the_size_asked_for(mug, tmp_path):
     film.seek(1)  # a quarter turn
     near, far = (np.abs(np.asarray(film.convert("RGB"), float) - np.asarray(x)).mean() for x in (side, front))
     assert near < 0.5 * far
+    quarter = view(mug.snapshot, mug.generated, math.pi / 2, 24).rgb
+    np.testing.assert_array_equal(np.asarray(side), rgb_to_uint8(quarter)[0])
     assert mug.view().size == (mug.snapshot.config.training.resolution,) * 2
 
 
