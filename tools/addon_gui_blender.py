@@ -25,8 +25,8 @@ def prepare():
     space.overlay.show_cursor = False
     space.region_3d.view_distance = 3.6
     space.region_3d.view_location = (0.35, 0.0, 0.4)
-    for thing in list(bpy.data.objects):
-        bpy.data.objects.remove(thing)
+    for obj in list(bpy.data.objects):
+        bpy.data.objects.remove(obj)
     space.region_3d.view_rotation = (0.781, 0.6, 0.106, 0.138)  # nearly from the front
     bpy.context.scene.gp3d.picture = PICTURE
     if PICTURE:

@@ -12,12 +12,12 @@ import numpy as np
 TEXTURE_ABOVE, TEXTURE_BELOW = (200, 30, 10), (10, 60, 220)
 
 
-def points(thing) -> np.ndarray:
+def points(obj) -> np.ndarray:
     """World coordinates of the vertices."""
     bpy.context.view_layer.update()
-    co = np.empty(len(thing.data.vertices) * 3, np.float32)
-    thing.data.vertices.foreach_get("co", co)
-    matrix = np.array(thing.matrix_world)
+    co = np.empty(len(obj.data.vertices) * 3, np.float32)
+    obj.data.vertices.foreach_get("co", co)
+    matrix = np.array(obj.matrix_world)
     return co.reshape(-1, 3) @ matrix[:3, :3].T + matrix[:3, 3]
 
 
@@ -25,13 +25,13 @@ def make(**options):
     """The object that one call of the operator makes."""
     before = set(bpy.data.objects)
     assert bpy.ops.gp3d.generate(**options) == {"FINISHED"}
-    (thing,) = set(bpy.data.objects) - before
-    return thing
+    (obj,) = set(bpy.data.objects) - before
+    return obj
 
 
-def principled_source(thing):
+def principled_source(obj):
     """The node that feeds the base colour of the object's only material."""
-    (material,) = thing.data.materials
+    (material,) = obj.data.materials
     shader = next(node for node in material.node_tree.nodes if node.type == "BSDF_PRINCIPLED")
     output = next(node for node in material.node_tree.nodes if node.type == "OUTPUT_MATERIAL")
     assert output.inputs["Surface"].links[0].from_node == shader
@@ -39,11 +39,11 @@ def principled_source(thing):
 
 
 def scenario_geometry_is_welded_upright_and_looks_to_minus_y(tools):
-    thing = make(class_name="coffee mug", seed=4)
-    mesh = thing.data
+    obj = make(class_name="coffee mug", seed=4)
+    mesh = obj.data
     assert (len(mesh.vertices), len(mesh.polygons)) == (9, 14)  # eight corners and the nose, seams closed
     assert not mesh.validate()
-    where = points(thing)
+    where = points(obj)
     np.testing.assert_allclose(
         where.max(axis=0) - where.min(axis=0), (0.5, 0.5, 1.0), atol=1e-6
     )  # 0.4 0.4 0.8
@@ -57,8 +57,8 @@ def scenario_geometry_is_welded_upright_and_looks_to_minus_y(tools):
 
 
 def scenario_texture_and_its_coordinates_arrive_the_right_way_up(tools):
-    thing = make(class_name="coffee mug", seed=1)
-    image = principled_source(thing).image
+    obj = make(class_name="coffee mug", seed=1)
+    image = principled_source(obj).image
     assert image.packed_file is not None
     assert image.colorspace_settings.name == "sRGB"
     pixels = np.empty(len(image.pixels), np.float32)
@@ -66,9 +66,9 @@ def scenario_texture_and_its_coordinates_arrive_the_right_way_up(tools):
     pixels = np.rint(pixels.reshape(8, 16, 4)[..., :3] * 255)
     assert (pixels[:4] == TEXTURE_BELOW).all()  # Blender's rows grow upwards
     assert (pixels[4:] == TEXTURE_ABOVE).all()
-    uv = np.empty(len(thing.data.loops) * 2, np.float32)
-    thing.data.uv_layers.active.data.foreach_get("uv", uv)
-    uv, mesh = uv.reshape(-1, 2), thing.data
+    uv = np.empty(len(obj.data.loops) * 2, np.float32)
+    obj.data.uv_layers.active.data.foreach_get("uv", uv)
+    uv, mesh = uv.reshape(-1, 2), obj.data
     for polygon in mesh.polygons[:10]:  # side k+1 has its own square of the atlas: seams stay seams
         square = uv[list(polygon.loop_indices)].mean(axis=0) * 3
         side = 1 + polygon.index // 2
@@ -76,14 +76,14 @@ def scenario_texture_and_its_coordinates_arrive_the_right_way_up(tools):
 
 
 def scenario_vertex_colors_arrive_with_a_material_that_shows_them(tools):
-    thing = make(class_name="coffee mug", seed=1, color="vertex")
-    node, mesh = principled_source(thing), thing.data
+    obj = make(class_name="coffee mug", seed=1, color="vertex")
+    node, mesh = principled_source(obj), obj.data
     assert node.type == "VERTEX_COLOR"
     assert node.layer_name == mesh.color_attributes.active_color.name
     colors = np.empty(len(mesh.vertices) * 4, np.float32)
     mesh.color_attributes.active_color.data.foreach_get("color_srgb", colors)
     colors = np.rint(colors.reshape(-1, 4)[:, :3] * 255)
-    above = points(thing)[:, 2] > 0.5
+    above = points(obj)[:, 2] > 0.5
     assert above.any()
     assert (colors[above] == (220, 120, 10)).all()
     assert (colors[~above] == (20, 40, 200)).all()
@@ -100,14 +100,14 @@ def scenario_placement_follows_the_choices(tools):
     settings = bpy.context.scene.gp3d
     bpy.context.scene.cursor.location = (3, 4, 5)
     settings.size, settings.front, settings.collection = 2.5, "POS_X", True
-    thing = make(class_name="coffee mug", seed=1)
-    where = points(thing)
+    obj = make(class_name="coffee mug", seed=1)
+    where = points(obj)
     assert abs((where[:, 2].max() - where[:, 2].min()) - 2.5) < 1e-5
     assert abs(where[:, 2].min() - 5) < 1e-5
-    assert where[:, 0].argmax() == points(thing)[:, 0].argmax()
+    assert where[:, 0].argmax() == points(obj)[:, 0].argmax()
     nose = where[where[:, 0].argmax()]
     assert abs(nose[1] - 4) < 1e-4  # the front looks to +x now
-    assert thing.users_collection[0].name == "GP3D"
+    assert obj.users_collection[0].name == "GP3D"
     settings.on_ground, settings.place_at = False, "ORIGIN"
     where = points(make(class_name="coffee mug", seed=1))
     np.testing.assert_allclose(where.max(axis=0) + where.min(axis=0), 0, atol=1e-5)
@@ -123,15 +123,15 @@ def scenario_crop_keeps_the_middle(tools):
 
 
 def scenario_recipe_is_whole_and_regenerates_the_same_mesh(tools):
-    thing = make(class_name="teapot", seed=5, truncation=0.5)
-    recipe = json.loads(thing["gp3d"])
+    obj = make(class_name="teapot", seed=5, truncation=0.5)
+    recipe = json.loads(obj["gp3d"])
     assert recipe["request"]["class"] == "n04398044"
     assert recipe["request"]["seed"] == recipe["recipe"]["seed"] == 5
     assert recipe["model"]["sha256"] == "0123456789ab"
     assert recipe["engine"]["gp3d"] == "0.1.0-fake"
-    assert (thing["gp3d_class"], thing["gp3d_seed"]) == ("teapot", "5")
-    thing.location.x = 7
-    before, name = points(thing), thing.name
+    assert (obj["gp3d_class"], obj["gp3d_seed"]) == ("teapot", "5")
+    obj.location.x = 7
+    before, name = points(obj), obj.name
     assert bpy.ops.gp3d.regenerate() == {"FINISHED"}
     np.testing.assert_array_equal(points(bpy.data.objects[name]), before)
     assert json.loads(bpy.data.objects[name]["gp3d"]) == recipe
@@ -153,7 +153,7 @@ def scenario_one_step_undoes_one_object(tools):
     make(class_name="teapot", seed=2)
     assert len(bpy.data.objects) == 2
     bpy.ops.ed.undo()
-    assert [thing["gp3d_seed"] for thing in bpy.data.objects] == ["1"]
+    assert [obj["gp3d_seed"] for obj in bpy.data.objects] == ["1"]
     bpy.ops.ed.redo()
     assert len(bpy.data.objects) == 2
     bpy.ops.ed.undo()
@@ -165,12 +165,12 @@ def scenario_samples_stand_in_the_scene_and_say_what_they_are(tools):
     assert set(tools.state().samples) == {"coffee_mug", "mushroom", "teapot"}
     for name in tools.state().samples:
         assert bpy.ops.gp3d.sample(name=name) == {"FINISHED"}
-        thing = bpy.context.active_object
-        assert thing.select_get()
-        assert max(thing.dimensions) == 1.0 or abs(max(thing.dimensions) - 1) < 1e-5
-        assert "procedural" in thing["gp3d_model"]
-        assert principled_source(thing) is not None
-        before = points(thing)
+        obj = bpy.context.active_object
+        assert obj.select_get()
+        assert max(obj.dimensions) == 1.0 or abs(max(obj.dimensions) - 1) < 1e-5
+        assert "procedural" in obj["gp3d_model"]
+        assert principled_source(obj) is not None
+        before = points(obj)
         assert bpy.ops.gp3d.regenerate() == {"FINISHED"}
         np.testing.assert_array_equal(points(bpy.context.active_object), before)
 
@@ -180,13 +180,13 @@ def scenario_assets_have_catalogue_tags_and_preview(tools):
     blend = tools.folder / "project" / "scene.blend"
     blend.parent.mkdir()
     bpy.ops.wm.save_as_mainfile(filepath=str(blend))
-    thing = make(class_name="coffee mug", seed=7, as_asset=True)
-    data = thing.asset_data
+    obj = make(class_name="coffee mug", seed=7, as_asset=True)
+    data = obj.asset_data
     assert {"imagenet", "coffee mug", "n03063599", "kitchen", "red"} == set(data.tags.keys())
     lines = (blend.parent / "blender_assets.cats.txt").read_text().splitlines()
     assert f"{data.catalog_id}:GP3D/coffee mug:GP3D-coffee mug" in lines
     assert "VERSION 1" in lines
-    preview = thing.preview
+    preview = obj.preview
     assert tuple(preview.image_size) == (256, 256)
     pixels = np.array(preview.image_pixels_float[:], np.float32).reshape(256, 256, 4)
     np.testing.assert_allclose(pixels[-1, 0], (250 / 255, 0, 0, 1), atol=0.01)  # red above
@@ -194,7 +194,7 @@ def scenario_assets_have_catalogue_tags_and_preview(tools):
     library = tools.folder / "library"
     assert bpy.ops.gp3d.save_to_library(folder=str(library)) == {"FINISHED"}
     bpy.ops.wm.read_homefile(use_empty=True)
-    with bpy.data.libraries.load(str(library / f"{thing_name(library)}.blend"), assets_only=True) as (
+    with bpy.data.libraries.load(str(library / f"{blend_name(library)}.blend"), assets_only=True) as (
         found,
         wanted,
     ):
@@ -205,7 +205,7 @@ def scenario_assets_have_catalogue_tags_and_preview(tools):
     assert loaded.data.materials[0].node_tree.nodes
 
 
-def thing_name(folder: Path) -> str:
+def blend_name(folder: Path) -> str:
     """The only .blend there."""
     (file,) = folder.glob("*.blend")
     return file.stem
@@ -227,9 +227,9 @@ def scenario_catalogue_file_of_others_is_kept(tools):
 def scenario_batch_fills_a_scene(tools):
     done = bpy.ops.gp3d.batch(batch_classes="coffee mug, teapot", batch_seeds="1-2, 5", size=1.0)
     assert done == {"FINISHED"}
-    made = [(thing["gp3d_class"], thing["gp3d_seed"]) for thing in bpy.data.objects]
+    made = [(obj["gp3d_class"], obj["gp3d_seed"]) for obj in bpy.data.objects]
     assert sorted(made) == [(name, seed) for name in ("coffee mug", "teapot") for seed in "125"]
-    assert len({tuple(thing.location) for thing in bpy.data.objects}) == 6
+    assert len({tuple(obj.location) for obj in bpy.data.objects}) == 6
 
 
 def scenario_wrong_bundles_are_refused_in_one_sentence(tools):

@@ -184,8 +184,8 @@ def scenario_out_of_memory_tries_a_coarser_grid_and_says_so(tools):
         assert tools.until(lambda: not session.status.at_work)
         assert session.status.problem is None
         assert "64 instead of 128" in state.notice
-        (thing,) = bpy.data.objects
-        assert '"grid": 64' in thing["gp3d"]
+        (obj,) = bpy.data.objects
+        assert '"grid": 64' in obj["gp3d"]
 
 
 def scenario_warnings_and_cuts_go_through(tools):
@@ -251,7 +251,7 @@ def scenario_previews_arrive_one_by_one_and_can_be_picked(tools):
     assert bpy.ops.gp3d.pick(number=9) == {"CANCELLED"}
     tools.preferences().engine_path = str(Path(tools.settings["engines"]) / "good" / "gp3d")
     assert bpy.ops.gp3d.generate() == {"FINISHED"}
-    assert sorted(thing["gp3d_seed"] for thing in bpy.data.objects) == ["12", "14"]
+    assert sorted(obj["gp3d_seed"] for obj in bpy.data.objects) == ["12", "14"]
 
 
 def scenario_dice_respects_the_lock(tools):
@@ -267,7 +267,7 @@ def scenario_dice_respects_the_lock(tools):
     assert settings.seed == 5
 
 
-def scenario_wrong_wishes_are_refused_in_one_sentence(tools):
+def scenario_wrong_choices_are_refused_in_one_sentence(tools):
     bpy.ops.gp3d.generate(class_name="coffee mug", seed=1)
     for call, words in (
         (lambda: bpy.ops.gp3d.generate(class_name="cofee"), "no class 'cofee'"),

@@ -168,14 +168,14 @@ def scenario_a_photograph_becomes_an_object(tools):
     photograph, _ = picture_files(tools)
     bpy.context.scene.gp3d.picture = str(photograph)
     assert bpy.ops.gp3d.picture() == {"FINISHED"}
-    thing = bpy.context.active_object
-    assert thing.name == "gp3d_owl_picture"
-    told = {name: value for name, value in thing.items() if name.startswith("gp3d_")}
+    obj = bpy.context.active_object
+    assert obj.name == "gp3d_owl_picture"
+    told = {name: value for name, value in obj.items() if name.startswith("gp3d_")}
     model = {"gp3d_model": "tok.safetensors", "gp3d_model_sha256": "abcdef012345"}
     assert told == {"gp3d_picture": "owl.png", **model}
-    assert json.loads(thing["gp3d"])["model"]["name"] == "tok.safetensors"
+    assert json.loads(obj["gp3d"])["model"]["name"] == "tok.safetensors"
     assert "owl.png" in texts(draw(tools)).splitlines()
-    faces = len(thing.data.polygons)
+    faces = len(obj.data.polygons)
     assert bpy.ops.gp3d.regenerate(higher=True) == {"FINISHED"}
     assert len(bpy.data.objects) == 1
     assert len(bpy.context.active_object.data.polygons) == faces

@@ -22,9 +22,9 @@ def use_real(tools) -> None:
     settings.quality, settings.faces, settings.texture_size = "DRAFT", 2000, "256"
 
 
-def coordinates(thing) -> np.ndarray:
-    values = np.empty(len(thing.data.vertices) * 3, np.float32)
-    thing.data.vertices.foreach_get("co", values)
+def coordinates(obj) -> np.ndarray:
+    values = np.empty(len(obj.data.vertices) * 3, np.float32)
+    obj.data.vertices.foreach_get("co", values)
     return values
 
 
@@ -33,12 +33,12 @@ def scenario_real_engine_makes_the_same_textured_mesh_twice(tools):
     began = time.monotonic()
     assert bpy.ops.gp3d.generate(class_name="coffee mug", seed=3) == {"FINISHED"}
     first = time.monotonic() - began
-    thing = bpy.context.active_object
-    assert len(thing.data.polygons) > 100
-    assert thing.data.uv_layers
-    assert thing.data.materials[0].node_tree.nodes["Image Texture"].image.size[0] == 256
-    assert abs(max(thing.dimensions) - 1) < 1e-4
-    recipe, before = json.loads(thing["gp3d"]), coordinates(thing)
+    obj = bpy.context.active_object
+    assert len(obj.data.polygons) > 100
+    assert obj.data.uv_layers
+    assert obj.data.materials[0].node_tree.nodes["Image Texture"].image.size[0] == 256
+    assert abs(max(obj.dimensions) - 1) < 1e-4
+    recipe, before = json.loads(obj["gp3d"]), coordinates(obj)
     assert recipe["recipe"]["class"]["name"] == "coffee mug"
     began = time.monotonic()
     assert bpy.ops.gp3d.regenerate() == {"FINISHED"}
@@ -69,13 +69,13 @@ def scenario_real_engine_makes_a_mesh_of_a_photograph(tools):
     assert tools.state().session.status.problem.button == "CHOOSE_VQ3D"
     tools.preferences().vq3d = str(Path(tools.settings["run"]).with_name("vq3d.safetensors"))
     assert bpy.ops.gp3d.picture(picture=str(photograph), size=2.0) == {"FINISHED"}
-    thing = bpy.context.active_object
-    assert len(thing.data.polygons) > 10
-    assert abs(max(thing.dimensions) - 2) < 1e-4
-    recipe, before = json.loads(thing["gp3d"]), coordinates(thing)
+    obj = bpy.context.active_object
+    assert len(obj.data.polygons) > 10
+    assert abs(max(obj.dimensions) - 2) < 1e-4
+    recipe, before = json.loads(obj["gp3d"]), coordinates(obj)
     assert recipe["recipe"]["scene"] == "red owl.png"
-    assert (recipe["model"]["name"], thing["gp3d_model"]) == ("vq3d.safetensors", "vq3d.safetensors")
-    assert recipe["recipe"]["tokenizer"].startswith(thing["gp3d_model_sha256"])
+    assert (recipe["model"]["name"], obj["gp3d_model"]) == ("vq3d.safetensors", "vq3d.safetensors")
+    assert recipe["recipe"]["tokenizer"].startswith(obj["gp3d_model_sha256"])
     assert not {"class", "seed", "truncation"} & recipe["recipe"].keys()
     assert bpy.ops.gp3d.regenerate() == {"FINISHED"}
     np.testing.assert_array_equal(coordinates(bpy.context.active_object), before)
@@ -109,9 +109,9 @@ def scenario_example_of_the_manual_fills_a_scene(tools):
     script.write_text(example.replace("ten_objects.blend", str(tools.folder / "ten_objects.blend")))
     bpy.utils.execfile(str(script))
     bpy.ops.wm.open_mainfile(filepath=str(tools.folder / "ten_objects.blend"))
-    made = [thing for thing in bpy.data.objects if "gp3d" in thing]
+    made = [obj for obj in bpy.data.objects if "gp3d" in obj]
     assert len(made) == 10
-    assert all(thing.data.color_attributes for thing in made)
+    assert all(obj.data.color_attributes for obj in made)
 
 
 def scenario_real_engine_ends_with_blender(tools):
