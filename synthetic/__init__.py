@@ -14,7 +14,6 @@ def _report_end(kind: type[BaseException], error: BaseException, trace: Tracebac
         sys.__excepthook__(kind, error, trace)
 
 
-if sys.argv[:1] == [
-    "-m"
-]:  # `python -m synthetic.…` sets it so before the command is imported, which takes seconds
+# `python -m synthetic.…` has set this when it imports the package, before the command, which takes seconds
+if sys.argv[:1] == ["-m"]:
     sys.excepthook = _report_end

@@ -60,14 +60,22 @@ def test_ctrl_c_while_shapes_are_written_keeps_whole_models(tmp_path: Path) -> N
     assert all((folder / "models/model_normalized.obj").exists() for folder in models)
 
 
+SLOW_START = """
+import sys, time
+if "--multiprocessing-fork" in sys.orig_argv:
+    open({mark!r}, "w").close()
+    time.sleep(3)
+"""
+
+
 def test_ctrl_c_while_workers_of_points_start_is_one_line(tmp_path: Path) -> None:
-    models, out = tmp_path / "models", tmp_path / "data"
+    models, out, mark = tmp_path / "models", tmp_path / "data", tmp_path / "starting"
     write = [sys.executable, "-m", "synthetic.shapes", models, "--classes", "barrel", "--per-class", "4"]
     subprocess.run(write, cwd=REPOSITORY, check=True, capture_output=True, timeout=120)
+    (tmp_path / "sitecustomize.py").write_text(SLOW_START.format(mark=str(mark)))
+    path = os.pathsep.join([str(tmp_path), str(REPOSITORY)])
     command = ["synthetic.points", str(models), str(out), "--workers", "2"]
-    status, errors = interrupted(
-        command, (out / "points" / "points.json").exists
-    )  # then workers begin to import
+    status, errors = interrupted(command, mark.exists, PYTHONPATH=path)
     assert status == 128 + signal.SIGINT
     assert "Traceback" not in errors
     assert errors.splitlines()[-1].startswith("stopped; ")
