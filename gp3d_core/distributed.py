@@ -31,7 +31,7 @@ def pick_device(wanted: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if wanted == "cuda" and not torch.cuda.is_available():
         raise DeviceError(
-            "--device cuda: this machine has no CUDA device that torch can use; use --device cpu"
+            "`device` cuda: this machine has no CUDA device that torch can use; use `device` cpu"
         )
     return torch.device(wanted)
 

@@ -1,8 +1,8 @@
 """The one family of errors that a user can cause and mend, and how their messages name parameters.
 
 A message names a parameter as Python does, in backticks: "`level`: expected a density above 0", and a setting of a
-configuration by its path, "`training.batch`". That is what Python users read. Borders say the names of their own with
-`spell`: the command line "--level", the add-on the label of the control.
+configuration by its path, "`training.batch`=32". That is what Python users read. Borders say names of their own with
+`spell`: the command line its flags, the worker its fields, for which the add-on has the labels of its controls.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ break it.
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -19,6 +20,8 @@ FORBIDDEN_CALLS = {"eval", "exec", "os.system", "torch.load", "yaml.load"}
 FORBIDDEN_IMPORTS = {"dill", "marshal", "pickle", "shelve"}
 FOREIGN_WEIGHTS = "gp3d_core.networks.foreign_weights"  # may read what torch saved, tensors only
 FORBIDDEN_METHODS = {"extractall"}
+FLAG = re.compile(r"(?<![\w-])--(?:[a-z][a-z-]*|$)")
+PIP = re.compile(r"pip install( --[a-z-]+)+")
 FORBIDDEN_NAMES = {"common", "helpers", "misc", "util", "utils"}
 
 Rule = Callable[[str, ast.Module], Iterator[str]]
@@ -112,6 +115,16 @@ def missing_hints(module: str, tree: ast.Module) -> Iterator[str]:
                 yield f"{node.name}: no type of the result"
 
 
+def flags(module: str, tree: ast.Module) -> Iterator[str]:
+    """Only the command line knows flags: elsewhere texts name parameters, `level`, which borders spell their way."""
+    if module.split(".")[0] != "gp3d_core" or module.split(".")[1:2] == ["cli"]:
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            for flag in FLAG.findall(PIP.sub("", node.value)):
+                yield f"line {node.lineno}: names {flag}"
+
+
 RULES: tuple[Rule, ...] = (
     forbidden_imports,
     import_levels,
@@ -120,6 +133,7 @@ RULES: tuple[Rule, ...] = (
     names,
     long_functions,
     missing_hints,
+    flags,
 )
 
 
@@ -157,6 +171,10 @@ BREACHES: tuple[tuple[Rule, str, str, str], ...] = (  # rule, module, source, of
     (long_functions, SOMEWHERE, "def f():\n" + " x\n" * 70, "f has 71 lines"),
     (missing_hints, SOMEWHERE, "def f(a, *, b) -> None: ...", "f: no type for a, b"),
     (missing_hints, SOMEWHERE, "async def f(): ...", "f: no type of the result"),
+    (flags, SOMEWHERE, "raise E('use --level auto')", "line 1: names --level"),
+    (flags, SOMEWHERE, "raise E(f'{n} needs (--min-side)')", "line 1: names --min-side"),
+    (flags, SOMEWHERE, "f'--{name}: no'", "line 1: names --"),
+    (flags, "gp3d_core.meshing.x", "def f():\n 'Try --grid.'", "line 2: names --grid"),
 )
 FINE = (  # what the rules let pass
     (import_levels, "blender_addon.ui.x", "from ..engine import jobs"),
@@ -165,6 +183,9 @@ FINE = (  # what the rules let pass
     (plain_python, SOMEWHERE, "try: f()\nexcept Exception: raise"),
     (long_functions, SOMEWHERE, "def f():\n" + " x\n" * 69),
     (missing_hints, SOMEWHERE, "class A:\n def f(self) -> None: ..."),
+    (flags, "gp3d_core.cli.train", "'use --preset'"),
+    (flags, "synthetic.render", "'use --preset'"),
+    (flags, SOMEWHERE, "f('pip install --no-deps torch-fidelity', 'a -- b', 'x--y', '`level`')"),
 )
 
 

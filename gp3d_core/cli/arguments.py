@@ -111,7 +111,7 @@ def parse_seeds(text: str) -> list[int]:
 def add_mesh_options(parser: argparse.ArgumentParser, kind: type[MeshOptions] = MeshOptions) -> None:
     """Adds one argument for every option of meshes of this kind."""
     for name, option in specs(kind).items():
-        flags = [option.flag or f"--{name.replace('_', '-')}", *option.aliases]
+        flags = [f"--{flag}" for flag in (option.flag or name.replace("_", "-"), *option.aliases)]
         default = defaults(kind)[name]
         named: dict[str, Any] = {"dest": name, "default": default}
         if isinstance(option.values, OneOf):
@@ -158,11 +158,9 @@ def spelling(parser: argparse.ArgumentParser, words: Sequence[str]) -> Callable[
     actions = {action.dest: action for action in _command(parser, words)._actions}
 
     def name_of(parameter: str) -> str:
-        if "." in parameter:
-            return f"--set {parameter}"
         action = actions.get(parameter)
         if action is None:
-            return f"--{parameter.replace('_', '-')}"
+            return flag_of(parameter)
         if action.option_strings:
             return max(action.option_strings, key=lambda flag: flag.startswith("--"))
         return str(action.metavar or parameter.upper())
@@ -179,3 +177,8 @@ def _command(parser: argparse.ArgumentParser, words: Sequence[str]) -> argparse.
                     chosen: argparse.ArgumentParser = action.choices[word]
                     return _command(chosen, words[number + 1 :])
     return parser
+
+
+def flag_of(parameter: str) -> str:
+    """The flag of a parameter that is called like it; settings are set."""
+    return f"--set {parameter}" if "." in parameter else f"--{parameter.replace('_', '-')}"

@@ -9,8 +9,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gp3d_core.cli.arguments import UsageError, dataset_path, existing, number
+from gp3d_core.cli.arguments import UsageError, dataset_path, existing, flag_of, number
 from gp3d_core.cli.prepare import add_depth, add_features, add_select
+from gp3d_core.errors import spell
 
 if TYPE_CHECKING:
     from gp3d_core.preparation.packing import PackReport
@@ -134,7 +135,7 @@ def _tell_packed(report: PackReport, target: Path) -> None:
         file=say,
     )
     for key, reason in sorted(report.failures.items())[:_LISTED]:
-        print(f"  {key} {reason}", file=say)
+        print(f"  {key} {spell(reason, flag_of)}", file=say)
     if len(report.failures) > _LISTED:
         print(f"  … and {len(report.failures) - _LISTED} more, see failures.jsonl", file=say)
     if report.stopped:

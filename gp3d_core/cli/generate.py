@@ -48,7 +48,8 @@ def add_mesh(commands: argparse._SubParsersAction) -> None:
     )
     add("--out", type=Path, default=Path("meshes"), help="folder of the meshes (default meshes)")
     add_mesh_options(parser)
-    add("--format", default="obj", help="obj (default), glb, ply, npz; several with commas")
+    formats = "obj (default), glb, ply, npz; several with commas"
+    add("--format", dest="formats", metavar="FORMAT", default="obj", help=formats)
     add("--compare", action="store_true", help="also draw field and mesh side by side")
     parser.set_defaults(command=_mesh)
 
@@ -77,16 +78,20 @@ def _mesh(options: argparse.Namespace) -> int:
     from gp3d_core.generation.objects import check_mesh_files, object_specs, spec_of_recipe
 
     share_cores()
-    formats = [name.strip() for name in options.format.split(",")]
+    formats = [name.strip() for name in options.formats.split(",")]
     check_mesh_files(options.out, formats)
     if options.recipe:
         if options.classes:
             raise UsageError("--class does not go with --recipe, which names its class and seed")
-        from gp3d_core.generation.recipes import options_of, read_recipe, snapshot_of
+        from gp3d_core.generation.recipes import UnknownPlaceError, options_of, read_recipe, snapshot_of
         from gp3d_core.generation.sampling import open_snapshot, write_meshes
 
         recipe = read_recipe(options.recipe)
-        snapshot = open_snapshot(snapshot_of(recipe, options.recipe, options.snapshot), options.device)
+        try:
+            path = snapshot_of(recipe, options.recipe, options.snapshot)
+        except UnknownPlaceError as error:
+            raise UsageError(f"{error}: gp3d mesh MODEL_FILE --recipe {options.recipe}") from error
+        snapshot = open_snapshot(path, options.device)
         objects, truncation = [spec_of_recipe(snapshot, recipe)], recipe["truncation"]
         chosen = replace(options_of(recipe), max_bytes=options.max_bytes)
     else:
@@ -99,7 +104,7 @@ def _mesh(options: argparse.Namespace) -> int:
         from gp3d_core.generation.sampling import open_snapshot, write_meshes
 
         snapshot = open_snapshot(facts.path, options.device)
-    for path in write_meshes(
+    for file in write_meshes(
         snapshot,
         objects,
         options.out,
@@ -108,7 +113,7 @@ def _mesh(options: argparse.Namespace) -> int:
         picture=options.compare,
         options=chosen,
     ):
-        print(path)
+        print(file)
     return 0
 
 

@@ -260,7 +260,7 @@ def override(config: Config, assignment: str) -> Config:
     if not separator:
         raise ConfigError(f"expected KEY=VALUE, found {assignment!r}; for example training.batch=32")
     if key == "preset":
-        raise ConfigError("preset is a name, not a value to set; use --preset")
+        raise ConfigError("preset is a name, not a value to set; use `preset`")
     try:
         changed: Config = _override(config, key.split("."), text, key)
     except _UnknownKeyError:

@@ -68,7 +68,7 @@ def decode(content: bytes, limits: Limits) -> Image.Image:
             width, height = image.size
             if width * height > limits.pixels:
                 raise PictureError(
-                    f"has {width}x{height} pixels, more than {limits.pixels / 1e6:g} million; --max-megapixels"
+                    f"has {width}x{height} pixels, more than {limits.pixels / 1e6:g} million; `max_megapixels`"
                 )
             image.load()
             _turn_upright(image)

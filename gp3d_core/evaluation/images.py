@@ -46,7 +46,7 @@ def check_counts(metric: str, dataset: Dataset, samples: int) -> None:
         )
     if samples < LEAST_FAKE.get(metric, 0):
         raise EvaluationError(
-            f"{metric} needs --samples of at least {LEAST_FAKE[metric]}, asked for are {samples}"
+            f"{metric} needs `samples` of at least {LEAST_FAKE[metric]}, asked for are {samples}"
         )
 
 

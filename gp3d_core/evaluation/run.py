@@ -86,9 +86,9 @@ def parse_metrics(text: str) -> tuple[str, ...]:
         if name not in METRICS:
             near = difflib.get_close_matches(name, METRICS, n=1)
             hint = f"did you mean {near[0]}?" if near else "it is not one of them"
-            raise EvaluationError(f"--metrics {name}: {hint} Known are {', '.join(METRICS)}")
+            raise EvaluationError(f"`metrics` {name}: {hint} Known are {', '.join(METRICS)}")
     if not names:
-        raise EvaluationError(f"--metrics expects names with commas, known are {', '.join(METRICS)}")
+        raise EvaluationError(f"`metrics` expects names with commas, known are {', '.join(METRICS)}")
     return names
 
 
@@ -286,7 +286,7 @@ def check_fit(snapshot: Snapshot, dataset: Dataset, request: Request) -> None:
         if metric in IMAGE_METRICS:
             check_counts(metric, dataset, request.samples)
         if metric in SURFACE_METRICS and request.truth is None:
-            raise EvaluationError(f"{metric} compares with models: name their folder with --truth MODELS")
+            raise EvaluationError(f"{metric} compares with models: name their folder with `truth` MODELS")
         if metric == "fpd":
             _check_pointnet(request.pointnet)
     if set(request.metrics) & set(SURFACE_METRICS) and request.truth is not None:
@@ -300,7 +300,7 @@ def check_fit(snapshot: Snapshot, dataset: Dataset, request: Request) -> None:
 def _check_pointnet(weights: Path | None) -> None:
     if weights is None:
         raise EvaluationError(
-            "fpd needs the weights of a point network, --pointnet FILE; the metric shapes does without"
+            "fpd needs the weights of a point network, `pointnet` FILE; the metric shapes does without"
         )
     load_pointnet(weights)
 

@@ -55,7 +55,7 @@ def object_specs(
     """
     if not model.classes:
         if classes:
-            raise RequestError(f"{model.path} was trained without classes; leave --class out")
+            raise RequestError(f"{model.path} was trained without classes; leave `classes` out")
         return [ObjectSpec({"name": "object"}, 0, seed) for seed in seeds]
     known = model.classes
     chosen = {find_class(query, known=known).label for query in classes} if classes else None
@@ -76,14 +76,14 @@ def spec_of_recipe(model: KnowsClasses, recipe: dict[str, Any]) -> ObjectSpec:
 def check_mesh_files(out: Path, formats: Sequence[str]) -> None:
     """Raises RequestError unless every one of `formats` can be written and `out` can be a folder."""
     if unknown := [name for name in formats if name not in FORMATS]:
-        raise RequestError(f"--format {unknown[0]}: expected {', '.join(FORMATS)}")
+        raise RequestError(f"`formats` {unknown[0]}: expected {', '.join(FORMATS)}")
     if out.suffix.lower().removeprefix(".") in FORMATS or out.is_file():
         raise RequestError(
-            f"--out {out}: expected a folder, found the name of a file; choose files with --format"
+            f"`out` {out}: expected a folder, found the name of a file; choose files with `formats`"
         )
 
 
 def check_sheet(out: Path) -> None:
     """Raises RequestError unless `out` is the name of a picture that a sheet can be."""
     if out.suffix.lower() != ".png":
-        raise RequestError(f"--out {out}: a sheet is a .png; films are made with --kind turntable and others")
+        raise RequestError(f"`out` {out}: a sheet is a .png; films are made with `kind` turntable and others")

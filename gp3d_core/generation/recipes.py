@@ -28,6 +28,10 @@ class RecipeError(GP3DError):
     """A recipe that cannot be followed; the message says why."""
 
 
+class UnknownPlaceError(RecipeError):
+    """A recipe whose model is not where the recipe remembers it; another place can be named."""
+
+
 def versions() -> dict[str, str]:
     """Versions of everything that has a say in a mesh."""
     return {"gp3d": __version__} | {name: importlib.metadata.version(name) for name in _LIBRARIES}
@@ -98,9 +102,10 @@ def snapshot_of(recipe: dict[str, Any], recipe_path: Path, given: Path | None) -
     if not path.is_file():
         where = f"{os.path.normpath(path)}{', where the recipe remembers it' if given is None else ''}"
         advice = "" if given is None else runs_below(given)
-        raise RecipeError(
+        kind = RecipeError if advice else UnknownPlaceError
+        raise kind(
             f"{recipe_path} was made with the model file {name}, which is not at {where}; "
-            f"{advice or f'say where it is: gp3d mesh MODEL_FILE --recipe {recipe_path}'}"
+            f"{advice or 'say where it is'}"
         )
     if (found := digest(path)) != recipe["snapshot_sha256"]:
         made_by = recipe.get("versions", {}).get("gp3d", "another version")

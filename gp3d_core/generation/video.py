@@ -91,9 +91,9 @@ def write_stills(
     growing yaw. Raises RequestError for another kind, or when `out` has the name of a picture.
     """
     if kind not in STILLS:
-        raise RequestError(f"--kind {kind}: expected {' or '.join(STILLS)}")
+        raise RequestError(f"`kind` {kind}: expected {' or '.join(STILLS)}")
     if out.suffix and not out.is_dir():
-        raise RequestError(f"--kind {kind}: --out expects a folder, found {out}")
+        raise RequestError(f"`kind` {kind}: `out` expects a folder, found {out}")
     centre = mean_camera(snapshot.config.camera)
     cameras = point(centre) if kind == "stills" else points(centre)
     out.mkdir(parents=True, exist_ok=True)
@@ -149,7 +149,7 @@ def save_film(film: Iterator[np.ndarray], path: Path) -> None:
     Raises RequestError, before a frame is asked for, for another name, or for an MP4 without imageio-ffmpeg.
     """
     if path.suffix not in (".gif", ".mp4"):
-        raise RequestError(f"--out expects a name in .gif or .mp4 for a film, found {path}")
+        raise RequestError(f"`out` expects a name in .gif or .mp4 for a film, found {path}")
     encoder = _encoder() if path.suffix == ".mp4" else None
     path.parent.mkdir(parents=True, exist_ok=True)
     if encoder:
@@ -167,7 +167,7 @@ def _way(kind: str, camera: Cameras, frames: int) -> Cameras:
         return line(camera, frames)
     if kind == "wiggle":
         return wiggle(camera, frames)
-    raise RequestError(f"--kind {kind}: expected {', '.join(FILMS)}")
+    raise RequestError(f"`kind` {kind}: expected {', '.join(FILMS)}")
 
 
 def _film_paths(objects: Sequence[ObjectSpec], out: Path, kind: str) -> list[Path]:
@@ -177,10 +177,10 @@ def _film_paths(objects: Sequence[ObjectSpec], out: Path, kind: str) -> list[Pat
     if out.is_dir() or not out.suffix:
         return [out / f"{spec.stem}.{kind}.gif" for spec in objects]
     if out.suffix not in (".gif", ".mp4"):
-        raise RequestError(f"--out expects a name in .gif or .mp4, or a folder, for a film, found {out}")
+        raise RequestError(f"`out` expects a name in .gif or .mp4, or a folder, for a film, found {out}")
     if len(objects) > 1:
         raise RequestError(
-            f"--out expects a folder for the films of {len(objects)} objects, found {out}; leave {out.suffix} out"
+            f"`out` expects a folder for the films of {len(objects)} objects, found {out}; leave {out.suffix} out"
         )
     return [out]
 
@@ -216,7 +216,7 @@ def _encoder() -> ModuleType:
         import imageio_ffmpeg  # type: ignore[import-not-found,import-untyped,unused-ignore]
     except ImportError as error:
         raise RequestError(
-            "--out .mp4 needs imageio-ffmpeg, which is not installed: use .gif, or pip install imageio-ffmpeg"
+            "`out` .mp4 needs imageio-ffmpeg, which is not installed: use .gif, or pip install imageio-ffmpeg"
         ) from error
     return imageio_ffmpeg
 

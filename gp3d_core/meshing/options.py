@@ -30,9 +30,10 @@ class OptionError(GP3DError):
 class Option:
     """What there is to know of an option besides its type and its default.
 
-    `aliases` are older spellings on command lines. Protocol and recipes are of version 1, and say `field` and `key`
-    where these differ from the option's name. `unit` is what a command line counts in; an option that is not `kept`
-    concerns the machine and not the mesh, and stands in no request and no recipe.
+    `flag` is its name on command lines where that differs, `aliases` are older ones. Protocol and recipes are of
+    version 1, and say `field` and `key` where these differ from the option's name. `unit` is what a command line
+    counts in; an option that is not `kept` concerns the machine and not the mesh, and stands in no request and no
+    recipe.
     """
 
     values: Values
@@ -84,7 +85,7 @@ class MeshOptions:
             Number(1, 10**6, whole=True, nothing="zero", words=("auto",)),
             "largest pieces to keep, 0 for all, auto for all but specks",
             metavar="N",
-            aliases=("--keep",),
+            aliases=("keep",),
             field="keep",
             key="largest",
         ),
@@ -105,7 +106,7 @@ class MeshOptions:
             Number(0.1, 10**6),
             "memory that the grid may need, in GiB",
             metavar="GIB",
-            flag="--max-mem",
+            flag="max-mem",
             unit=2**30,
             kept=False,
         ),

@@ -31,7 +31,7 @@ NETWORKS = (INCEPTION, SQUEEZENET)
 SQUEEZENET_SIZE = 224  # pixels that torchvision's weights are meant for
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, RGB in [0, 1]
 _PACKAGE = "torch_fidelity"
-_ELSEWHERE = f"or choose --features {SQUEEZENET} --weights FILE, whose numbers carry that name"
+_ELSEWHERE = f"or choose `features` {SQUEEZENET} `weights` FILE, whose numbers carry that name"
 
 
 class FeaturesError(GP3DError):
@@ -61,7 +61,7 @@ class FeatureNetwork:
 def check_network(name: str) -> None:
     """Raises FeaturesError when no network is called `name`."""
     if name not in NETWORKS:
-        raise FeaturesError(f"--features {name}: expected one of {', '.join(NETWORKS)}")
+        raise FeaturesError(f"`features` {name}: expected one of {', '.join(NETWORKS)}")
 
 
 def open_network(name: str, weights: Path | None, device: torch.device) -> FeatureNetwork:
@@ -73,7 +73,7 @@ def open_network(name: str, weights: Path | None, device: torch.device) -> Featu
     if name == INCEPTION:
         return _inception(weights or _usual_inception_weights(), device)
     if weights is None:
-        raise FeaturesError(f"--features {SQUEEZENET} needs --weights FILE (.safetensors or .pth)")
+        raise FeaturesError(f"`features` {SQUEEZENET} needs `weights` FILE (.safetensors or .pth)")
     network = load_squeezenet(weights).to(device)
     facts = {
         "network": "torchvision:squeezenet1_0, 512 features, not comparable with FID",
@@ -143,7 +143,7 @@ def _usual_inception_weights() -> Path:
     except (OSError, RuntimeError) as error:  # no network; another content than expected
         raise FeaturesError(
             f"FID's Inception weights are not at {path} and cannot be fetched ({_first_line(error)}); put "
-            f"{path.name} of torch-fidelity's release v0.2.0 there, or name it with --weights FILE, {_ELSEWHERE}"
+            f"{path.name} of torch-fidelity's release v0.2.0 there, or name it with `weights` FILE, {_ELSEWHERE}"
         ) from error
     return path
 

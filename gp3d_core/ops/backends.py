@@ -66,7 +66,7 @@ def _card_obstacle(device: torch.device, dtype: torch.dtype) -> str | None:
 def _host_obstacle(dtype: torch.dtype) -> str | None:
     """What keeps kernels from running on a CPU, with its remedy."""
     if os.environ.get("TRITON_INTERPRET") != "1":
-        return "the tensors are on the CPU, take a CUDA card (--device cuda)"
+        return "the tensors are on the CPU, take a CUDA card"
     return _obstacle(dtype)
 
 

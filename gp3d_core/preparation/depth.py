@@ -133,11 +133,11 @@ def _take_over(path: Path, record: dict[str, Any], *, known: bool, overwrite: bo
         return False
     if known and not overwrite:
         if found is None:
-            raise DatasetError(f"{path} has depth maps of unknown origin; --overwrite replaces all of them")
+            raise DatasetError(f"{path} has depth maps of unknown origin; `overwrite` replaces all of them")
         key = next(key for key in {**record, **found} if found.get(key) != record.get(key))
         raise DatasetError(
             f"{path} has depth maps made with {key} = {found.get(key)}, asked for is {record.get(key)}; "
-            "--overwrite replaces all of them"
+            "`overwrite` replaces all of them"
         )
     record_step(path, "depth", record)
     return known

@@ -47,7 +47,7 @@ class ModelDepth:
         if kind is None and self.expected is None:
             family = self._network.config.model_type
             raise ModelError(
-                f"{model}: whether {family} predicts depth or disparity is not known; give --kind"
+                f"{model}: whether {family} predicts depth or disparity is not known; give `kind`"
             )
         self._kind: Kind = kind or self.expected or "depth"
         self.record: dict[str, Any] = {
@@ -67,7 +67,7 @@ class ModelDepth:
                 outputs = self._network(**inputs.to(self._device))
         except torch.cuda.OutOfMemoryError as error:
             raise ModelError(
-                f"{len(images)} images at a time do not fit on the GPU; give a smaller --batch"
+                f"{len(images)} images at a time do not fit on the GPU; give a smaller `batch`"
             ) from error
         finish = self._processor.post_process_depth_estimation
         needed = {"source_sizes": sizes} if "source_sizes" in inspect.signature(finish).parameters else {}

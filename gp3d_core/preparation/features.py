@@ -123,7 +123,7 @@ def find_features(dataset: Path) -> Path:
         seen = "none" if not found else ", ".join(path.name for path in found)
         raise DatasetError(
             f"expected one file of features {title}_*.f32 beside {dataset}, found {seen}; "
-            "`gp3d data features` makes one, --features names one"
+            "`gp3d data features` makes one, `features` names one"
         )
     return found[0]
 
@@ -163,8 +163,8 @@ def _finished(out: Path, facts: dict[str, Any]) -> bool:
     if {key: found.get(key) for key in facts} == facts:
         return True
     raise DatasetError(
-        f"{out} holds features of other data, of another teacher or with other --flips; "
-        "remove it or choose another --out"
+        f"{out} holds features of other data, of another teacher or with other `flips`; "
+        "remove it or choose another `out`"
     )
 
 
@@ -175,8 +175,8 @@ def _begun(partial: Path, progress: Path, facts: dict[str, Any]) -> int:
     found = _facts(progress)
     if {key: found.get(key) for key in facts} != facts:
         raise DatasetError(
-            f"{partial} was begun with other data, another teacher or other --flips; "
-            "remove it or choose another --out"
+            f"{partial} was begun with other data, another teacher or other `flips`; "
+            "remove it or choose another `out`"
         )
     return int(found["done"])
 

@@ -186,7 +186,7 @@ def _work(
                 folder.write_failures(report.failures)
                 key, reason = next((r["source"], r["reason"]) for r in results if "reason" in r)
                 raise PackError(
-                    f"{job.source.path}: {key} {reason}; mend or remove it, or --on-error skip; "
+                    f"{job.source.path}: {key} {reason}; mend or remove it, or `on_error` skip; "
                     "the same command goes on"
                 )
     report.stopped = interruption is not None and interruption.requested
@@ -216,7 +216,7 @@ def _run(
                 yield pending.popleft().result()
         except BrokenProcessPool as error:
             raise PackError(
-                "a worker was killed, perhaps for want of memory: take fewer --workers; the same command goes on"
+                "a worker was killed, perhaps for want of memory: take fewer `workers`; the same command goes on"
             ) from error
         finally:
             for future in pending:
@@ -258,7 +258,7 @@ def _pack_one(job: _Job, key: str, name: str) -> dict[str, Any]:
     width, height = image.size
     side = min(image.size) if settings.fit == "crop" else max(image.size)
     if side < settings.min_side:
-        raise PictureError(f"has {width}x{height} pixels, less than {settings.min_side} (--min-side)")
+        raise PictureError(f"has {width}x{height} pixels, less than {settings.min_side} (`min_side`)")
     where = frame(width, height, settings.resolution, settings.fit)
     packed = place(image, where)
     (job.target / depth_name(name)).unlink(missing_ok=True)  # of what the picture was before

@@ -63,8 +63,8 @@ def log_likelihood(features: np.ndarray, regularisation: float) -> np.ndarray:
         lower = cholesky(covariance, lower=True, overwrite_a=True)
     except LinAlgError as error:
         raise SelectionError(
-            f"the covariance of {count} features of {dim} numbers cannot be inverted; raise --regularisation "
-            f"above {regularisation:g}, or leave out --per-class"
+            f"the covariance of {count} features of {dim} numbers cannot be inverted; raise `regularisation` "
+            f"above {regularisation:g}, or leave out `per_class`"
         ) from error
     whitened = solve_triangular(lower, centred.T, lower=True)
     constant = dim * math.log(2 * math.pi) + 2 * np.log(np.diag(lower)).sum()

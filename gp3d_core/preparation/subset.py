@@ -142,7 +142,7 @@ def _copying(archive: Archive) -> Callable[[str, Path], None]:
 
 def _linking(archive: Archive) -> Callable[[str, Path], None]:
     if not archive.path.is_dir():
-        raise DatasetError(f"{archive.path} is a zip, to whose entries nothing can link; use --files copy")
+        raise DatasetError(f"{archive.path} is a zip, to whose entries nothing can link; use `files` copy")
 
     def put(name: str, target: Path) -> None:
         try:
@@ -150,6 +150,6 @@ def _linking(archive: Archive) -> Callable[[str, Path], None]:
         except OSError as error:
             if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP):
                 raise
-            raise DatasetError(f"{name} cannot be linked ({error.strerror}); use --files copy") from error
+            raise DatasetError(f"{name} cannot be linked ({error.strerror}); use `files` copy") from error
 
     return put

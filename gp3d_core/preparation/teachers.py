@@ -94,7 +94,7 @@ def centred(image: Image.Image, shorter: int, crop: int) -> Tensor:
 def _squeezenet(weights: Path | None, device: torch.device) -> Teacher:
     if weights is None:
         raise TeacherError(
-            "torchvision:squeezenet1_0 needs --weights FILE (a safetensors or .pth state dict)"
+            "torchvision:squeezenet1_0 needs `weights` FILE (a safetensors or .pth state dict)"
         )
     network = load_squeezenet(weights).to(device)
     facts = {
@@ -171,7 +171,7 @@ def _head(key: str) -> bool:
 
 def _clip(model: str, weights: Path | None, device: torch.device) -> Teacher:
     if weights is not None:
-        raise TeacherError("clip: takes its weights from MODEL, a hub id or a folder; leave out --weights")
+        raise TeacherError("clip: takes its weights from MODEL, a hub id or a folder; leave out `weights`")
     try:
         from huggingface_hub.utils import logging as hub_logging
         from transformers import AutoImageProcessor, CLIPVisionModelWithProjection
@@ -224,7 +224,7 @@ def _broken(library: str, error: Exception) -> str:
     reason = " ".join(str(error).split())[:120]
     return (
         f"{library} cannot be imported ({reason}); install it with a torchvision of the same build as "
-        f"torch {torch.__version__}, or use torchvision:squeezenet1_0 --weights FILE, which needs nothing else"
+        f"torch {torch.__version__}, or use torchvision:squeezenet1_0 `weights` FILE, which needs nothing else"
     )
 
 

@@ -163,7 +163,7 @@ class RunFolder:
             there, here = (facts["name"] if facts else "none" for facts in (before, begun))
             same = " of another content" if there == here else ""
             raise RunError(
-                f"{self.path} holds a run that began with --init {there}, asked for is {here}{same}; "
+                f"{self.path} holds a run that began with `init` {there}, asked for is {here}{same}; "
                 "repeat the command it was started with, or choose another folder"
             )
 

@@ -179,9 +179,7 @@ def check_share(config: RunConfig, processes: int) -> None:
     settings = config.training
     if settings.batch % (processes * settings.micro_batch):
         most = settings.batch // processes
-        remedy = (
-            f"--set training.micro_batch={most}" if most * processes == settings.batch else "another batch"
-        )
+        remedy = f"`training.micro_batch`={most}" if most * processes == settings.batch else "another batch"
         raise ConfigError(
             f"training.batch {settings.batch} cannot be shared by {processes} processes in micro-batches of "
             f"{settings.micro_batch}; use {remedy}"

@@ -1,4 +1,4 @@
-"""`gp3d train`: checks everything that can be checked, then trains; `--dry-run` only tells what would happen."""
+"""`gp3d train`: checks everything that can be checked, then trains; a dry run only tells what would happen."""
 
 from __future__ import annotations
 
@@ -70,9 +70,7 @@ def ending(state: TrainState, interruption: Interruption, max_minutes: float) ->
         return f"done at {state.nimg} images"
     if interruption.requested:
         return f"stopped at {state.nimg} of {total} images; the same command goes on"
-    return (
-        f"time is up ({max_minutes:g} min) at {state.nimg} of {total} images; a larger --max-minutes goes on"
-    )
+    return f"time is up ({max_minutes:g} min) at {state.nimg} of {total} images; the same command with more goes on"
 
 
 def check_depth_range(config: RunConfig, dataset: Dataset) -> None:
@@ -83,8 +81,8 @@ def check_depth_range(config: RunConfig, dataset: Dataset) -> None:
     if abs(dataset.t_near - camera.t_near) > 1e-6 or abs(dataset.t_far - camera.t_far) > 1e-6:
         raise ConfigError(
             f"{dataset.path} codes depth between {dataset.t_near:g} and {dataset.t_far:g}, the configuration sees "
-            f"from {camera.t_near:g} to {camera.t_far:g}: use --set camera.t_near={dataset.t_near:g} "
-            f"--set camera.t_far={dataset.t_far:g}"
+            f"from {camera.t_near:g} to {camera.t_far:g}: use `camera.t_near`={dataset.t_near:g} "
+            f"`camera.t_far`={dataset.t_far:g}"
         )
 
 

@@ -36,14 +36,14 @@ def check_transfer(snapshot: Path, config: RunConfig, classes: Sequence[Mapping[
         odd = next((pair for pair in zip(theirs, ours, strict=False) if pair[0] != pair[1]), None)
         found = f"{odd[0]!r} is {odd[1]!r} in the data" if odd else f"the data has {len(ours)} classes"
         raise ConfigError(
-            f"--init {snapshot} knows {len(theirs)} classes, {found}: train on those that it knows, in their order"
+            f"`init` {snapshot} knows {len(theirs)} classes, {found}: train on those that it knows, in their order"
         )
     there, here = flatten(facts.config), flatten(config)
     for key, value in there.items():
         if key.startswith(_MEANING) and here[key] != value:
             raise ConfigError(
-                f"--init {snapshot} has {key} = {value}, the configuration {here[key]}: use --preset "
-                f"{facts.config.preset}, or --set {key}={value}"
+                f"`init` {snapshot} has {key} = {value}, the configuration {here[key]}: use `preset` "
+                f"{facts.config.preset}, or `{key}`={value}"
             )
 
 

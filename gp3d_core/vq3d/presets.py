@@ -1,6 +1,6 @@
 """Presets of VQ3D, and how a command line turns one into a configuration.
 
-`tiny32` is for tests and toys; `rooms64` for rooms of `synthetic.render --stage room`, on a CPU, with true views in the
+`tiny32` is for tests and toys; `rooms64` for the rooms that `synthetic.render` makes, on a CPU, with true views in the
 place of critics; `small64` for twenty minutes of a GPU, with critics; `base256` is the paper's scale, as far as it can
 be guessed, which nothing here has run.
 """

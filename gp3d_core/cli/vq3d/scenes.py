@@ -63,7 +63,8 @@ def _add_sample(verbs: argparse._SubParsersAction) -> None:
     add("--temperature", type=number(float, 0, 10), default=1.0, help="0 takes the likeliest (default 1)")
     add("--top-k", type=number(int, 0, 1e6), default=0, help="only the likeliest so many codes; 0 for all")
     add("--top-p", type=number(float, 1e-6, 1), default=1.0, help="only the likeliest up to this sum")
-    add("--cfg", type=number(float, 0, 20), default=1.0, help="towards the class; 1 for none (default)")
+    guidance = "towards the class; 1 for none (default)"
+    add("--cfg", dest="guidance", metavar="G", type=number(float, 0, 20), default=1.0, help=guidance)
     add("--out", type=Path, default=Path("scenes"), help="folder of scenes and a sheet (default scenes)")
     add_views(parser)
     parser.set_defaults(command=_sample)
@@ -152,7 +153,7 @@ def _sample(options: argparse.Namespace) -> int:
     from gp3d_core.vq3d.models.prior import Sampling
     from gp3d_core.vq3d.scenes.export import write_samples
 
-    sampling = Sampling(options.temperature, options.top_k, options.top_p, options.cfg)
+    sampling = Sampling(options.temperature, options.top_k, options.top_p, options.guidance)
     prior = load_prior(options.prior, options.tokenizer, pick_device(options.device))
     asked = (prior, options.query, seeds, sampling, options.out)
     with shown_progress() as progress:

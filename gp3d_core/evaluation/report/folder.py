@@ -36,7 +36,7 @@ class EvaluationFolder:
             self._compare(record, about)
         elif self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
             raise EvaluationError(
-                f"--out {self.path} exists and is no evaluation; choose a new or empty folder"
+                f"`out` {self.path} exists and is no evaluation; choose a new or empty folder"
             )
         self._parts.mkdir(parents=True, exist_ok=True)
         self._lock()
@@ -88,26 +88,26 @@ class EvaluationFolder:
             fcntl.flock(self._locked, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise EvaluationError(
-                f"another process is evaluating into {self.path}; wait for it or choose another --out"
+                f"another process is evaluating into {self.path}; wait for it or choose another `out`"
             ) from None
 
     def _compare(self, record: Path, about: dict[str, Any]) -> None:
         try:
             before = dict(json.loads(record.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError) as error:
-            raise EvaluationError(f"{record} cannot be read ({error}); choose another --out") from error
+            raise EvaluationError(f"{record} cannot be read ({error}); choose another `out`") from error
         wanted = {"format": FORMAT, "version": VERSION} | about
         there, here = before.get("kind", "a snapshot"), wanted.get("kind", "a snapshot")
         if there != here:
             raise EvaluationError(
-                f"--out {self.path} holds an evaluation of {there}, asked for is one of {here}; "
+                f"`out` {self.path} holds an evaluation of {there}, asked for is one of {here}; "
                 "choose another folder"
             )
         for key in sorted((set(before) | set(wanted)) - _NAMES):
             there, here = before.get(key), wanted.get(key)
             if there != here:
                 raise EvaluationError(
-                    f"--out {self.path} holds an evaluation with {key} = {there}, asked for is {here}; "
+                    f"`out` {self.path} holds an evaluation with {key} = {there}, asked for is {here}; "
                     "choose another folder"
                 )
 

@@ -40,7 +40,7 @@ def class_records(snapshot: Snapshot) -> list[dict[str, Any]]:
 
 
 def objects_of(record: Mapping[str, Any], count: int, seed: int) -> list[ObjectSpec]:
-    """`count` objects of a class, with seeds from 10 000 · `seed` on: what `gp3d mesh --seeds` makes of them."""
+    """`count` objects of a class, with seeds from 10 000 · `seed` on: what `gp3d mesh` makes of these seeds."""
     first = MOST_SEEDS * seed
     return [ObjectSpec(dict(record), int(record["label"]), first + i) for i in range(count)]
 

@@ -128,7 +128,7 @@ def _folder_labels(pictures: Sequence[str], where: str, layout: Layout) -> tuple
         housed = next((name for name, parts in below.items() if parts), None)
         beside = f", {housed} does" if housed else ""
         raise SourceError(
-            f"{where}: {bare[0]} lies in no class folder{beside}; move it, or --layout flat takes all without classes"
+            f"{where}: {bare[0]} lies in no class folder{beside}; move it, or `layout` flat takes all without classes"
         )
     return "folder per class", {name: parts[0] for name, parts in below.items()}
 
@@ -160,7 +160,7 @@ def _metadata_labels(
         said = (
             f"it has {', '.join(sorted(known))}" if metadata else "there is no metadata.csv or metadata.jsonl"
         )
-        raise SourceError(f"{where}: no column {column!r} for --label-column; {said}")
+        raise SourceError(f"{where}: no column {column!r} for `label_column`; {said}")
     return labels or None
 
 

@@ -44,7 +44,7 @@ class Source:
             return list_tables(
                 self.path, split=self.split, image_column=self.image_column, label_column=self.label_column
             )
-        for name, value in (("--split", self.split), ("--image-column", self.image_column)):
+        for name, value in (("`split`", self.split), ("`image_column`", self.image_column)):
             if value is not None:
                 raise SourceError(f"{name} is for tables (Arrow, Parquet), {self.path} is none")
         folder = self.path.is_dir()

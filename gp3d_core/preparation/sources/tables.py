@@ -136,7 +136,7 @@ def _choose(known: list[str], split: str | None, path: Path) -> str:
     if chosen not in known:
         asked = f"no split {split!r}" if split else "several splits"
         raise SourceError(
-            f"{path} has {asked}; choose with --split: {', '.join(sorted(known)) or 'there are none'}"
+            f"{path} has {asked}; choose with `split`: {', '.join(sorted(known)) or 'there are none'}"
         )
     return str(chosen)
 
@@ -164,7 +164,7 @@ def find_columns(root: Path, file: str, image: str | None, label: str | None) ->
     label = label or _first([*(classes if len(classes) == 1 else []), "label"], schema.names)
     if image is None:
         raise SourceError(
-            f"{root / file}: which column is the picture? --image-column: {', '.join(schema.names)}"
+            f"{root / file}: which column is the picture? `image_column`: {', '.join(schema.names)}"
         )
     names = features.get(label, {}).get("names") if label else None
     right = isinstance(names, list) and all(isinstance(name, str) for name in names)

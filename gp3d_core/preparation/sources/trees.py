@@ -126,7 +126,7 @@ def list_folder(root: Path, *, follow_links: bool = False) -> Files:
     for path, entry in _walk(root, follow_links, {base}, files.refused):
         name = path.relative_to(root).as_posix()
         if entry.is_symlink() and not follow_links and not path.resolve().is_relative_to(base):
-            files.refused[name] = "is a link that leads out of the source; --follow-links reads it"
+            files.refused[name] = "is a link that leads out of the source; `follow_links` reads it"
             continue
         try:
             found = path.stat()
@@ -158,7 +158,7 @@ def _walk(
                 pending.append((path, seen))
             elif not follow_links:
                 name = path.relative_to(root).as_posix()
-                refused[name] = "is a link to a folder; --follow-links reads it"
+                refused[name] = "is a link to a folder; `follow_links` reads it"
             elif (target := path.resolve()) not in seen and not root.resolve().is_relative_to(target):
                 pending.append((path, seen | {target}))
 

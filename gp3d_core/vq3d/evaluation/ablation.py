@@ -57,7 +57,7 @@ def ablate_depth(
     Writes ablation.json, ablation.md, ablation.png and ablation.gif. Returns the exit code of an interruption, or 0.
     """
     if unknown := [mode for mode in modes if mode not in MODES]:
-        raise ConfigError(f"--modes {unknown[0]}: expected {', '.join(MODES)}")
+        raise ConfigError(f"`modes` {unknown[0]}: expected {', '.join(MODES)}")
     snapshots = {}
     for mode in modes:
         tried: Vq3dConfig = override(config, f"depth.mode={mode}")

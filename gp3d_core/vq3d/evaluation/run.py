@@ -248,7 +248,7 @@ def _named_data(path: Path, subject: Subject) -> Dataset:
     lacking = [record["name"] for record in subject.dataset.classes if record["name"] not in known]
     if lacking or not subject.dataset.classes or learnt.resolution != subject.dataset.resolution:
         raise EvaluationError(
-            f"--name-with {path}: expected {subject.dataset.resolution} px pictures of all classes of "
+            f"`name_with` {path}: expected {subject.dataset.resolution} px pictures of all classes of "
             f"{subject.dataset.path}, found {learnt.resolution} px and no {lacking[0] if lacking else 'classes'!r}"
         )
     return learnt

@@ -51,7 +51,7 @@ class PriorSnapshot:
         if query is None:
             return len(self.classes)
         if not self.classes:
-            raise SamplingError(f"{self.path} was trained without classes; leave --class out")
+            raise SamplingError(f"{self.path} was trained without classes; leave `query` out")
         label = find_class(query, known=self.classes).label
         return len(self.classes) if label is None else label
 
@@ -85,10 +85,12 @@ class PriorSnapshot:
         guided, anything = sampling.guidance != 1.0, label == len(self.classes)
         if guided and anything:
             raise SamplingError(
-                "guidance other than 1 goes towards a class; name one with --class, or leave --cfg out"
+                "guidance other than 1 goes towards a class; name one with `query`, or leave `guidance` out"
             )
         if self.classes and self.config.prior.class_dropout == 0 and (guided or anything):
-            remedy = "leave --cfg out" if guided else f"name one with --class, e.g. {self.classes[0]['name']}"
+            remedy = (
+                "leave `guidance` out" if guided else f"name one with `query`, e.g. {self.classes[0]['name']}"
+            )
             raise SamplingError(
                 f"{self.path} never learnt to do without a class (prior.class_dropout=0); {remedy}"
             )
@@ -157,7 +159,7 @@ def _tokenizer_of(file: Path) -> Path:
         if place.is_file():
             return place
     raise SnapshotError(
-        f"no {TOKENIZER} beside {file} or in its run folder; name the tokenizer with --tokenizer"
+        f"no {TOKENIZER} beside {file} or in its run folder; name the tokenizer with `tokenizer`"
     )
 
 

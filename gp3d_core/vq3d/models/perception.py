@@ -33,7 +33,7 @@ def open_lpips(device: torch.device) -> Callable[[Tensor, Tensor], Tensor]:
     except (ImportError, OSError) as error:  # no package, or no weights and no network to fetch them
         raise PerceptionError(
             f"loss.perceptual=lpips needs the package lpips and its VGG weights ({error}); "
-            "pip install lpips, or use --set loss.perceptual=features"
+            "pip install lpips, or use `loss.perceptual`=features"
         ) from error
 
     def distance(fake: Tensor, real: Tensor) -> Tensor:

@@ -56,7 +56,7 @@ class DepthSource:
         if self.config.depth.coding == "metric" and (self.t_near is None or self.t_far is None):
             raise ConfigError(
                 "depth.coding=metric needs t_near and t_far in dataset.json; for depth known up to scale and shift use "
-                "--set depth.coding=relative"
+                "`depth.coding`=relative"
             )
 
     def target(self, coded: Tensor) -> Tensor:

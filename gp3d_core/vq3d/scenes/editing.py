@@ -138,10 +138,10 @@ def blend(scene: Scene, other: Scene, share: float, kind: Blend = "planes") -> S
 def _mixed_part(scene: Scene, other: Scene, share: float) -> Part:
     ends = (*scene.parts, *other.parts)
     if len(ends) != 2 or any(part.steps for part in ends):
-        raise RegionError("planes mix only between scenes that nothing was cut from; use --kind field")
+        raise RegionError("planes mix only between scenes that nothing was cut from; use `kind` field")
     if ends[0].tokenizer != ends[1].tokenizer:
         raise RegionError(
-            f"the scenes are of two tokenizers, {ends[0].tokenizer[:12]} and {ends[1].tokenizer[:12]}; use --kind field"
+            f"the scenes are of two tokenizers, {ends[0].tokenizer[:12]} and {ends[1].tokenizer[:12]}; use `kind` field"
         )
     source = f"{ends[0].source} to {ends[1].source}"
     planes = ends[0].planes * (1 - share) + ends[1].planes * share

@@ -118,7 +118,7 @@ def start_tokenizer_training(
         except torch.OutOfMemoryError as error:
             raise ConfigError(
                 f"out of memory with training.batch {config.training.batch}: choose a smaller one, or a window with "
-                "--set training.patch=64"
+                "`training.patch`=64"
             ) from error
     total = round(1000 * config.training.kimg)
     if state.progress(max_minutes) >= 1:

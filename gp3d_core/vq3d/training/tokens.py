@@ -63,7 +63,7 @@ def _encode(tokenizer: Tokenizer, dataset: Dataset) -> Tensor:
     if dataset.resolution != resolution:
         raise DatasetError(
             f"{dataset.path} has {dataset.resolution} px images, the tokenizer takes {resolution} px; "
-            f"gp3d data pack --resolution {resolution} makes them"
+            f"pack them anew with `resolution` {resolution}"
         )
     device = next(tokenizer.parameters()).device
     codes = torch.empty(len(dataset), 2, tokenizer.config.tokens, dtype=torch.uint16)

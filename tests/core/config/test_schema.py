@@ -52,7 +52,7 @@ def test_override_sets_the_named_value_and_no_other():
         ("training.batch=12", "not a multiple of training.micro_batch"),
         ("patch.group=3", "not a multiple of patch.group 3"),
         ("camera.t_near=3", "must lie before"),
-        ("preset=foo", "use --preset"),
+        ("preset=foo", "use `preset`"),
         ("training.kimg=nan", "expects a number, found 'nan'"),
         ("training.kimg=inf", "expects a number, found 'inf'"),
         ("discriminator.mbstd_group=0", "of at least 1, found 0"),

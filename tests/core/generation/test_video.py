@@ -251,7 +251,7 @@ def test_unknown_kind_is_refused_before_anything_is_written(snapshot, tmp_path):
     model = open_snapshot(snapshot, "cpu")
     objects = object_specs(model, None, [0])
     for write in (write_films, write_stills):
-        with pytest.raises(RequestError, match="--kind spiral: expected"):
+        with pytest.raises(RequestError, match="`kind` spiral: expected"):
             list(write(model, objects, tmp_path / "out", kind="spiral"))
     with pytest.raises(RequestError, match="at least one object"):
         list(write_films(model, [], tmp_path / "out", kind="line"))

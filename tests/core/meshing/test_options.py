@@ -63,7 +63,7 @@ def words_of(options):
     words = []
     for name, option in specs(type(options)).items():
         value = getattr(options, name)
-        flag = option.flag or f"--{name.replace('_', '-')}"
+        flag = f"--{option.flag or name.replace('_', '-')}"
         words += [flag, option.values.to_text(value / option.unit if option.unit != 1 else value)]
     return words
 
@@ -151,7 +151,7 @@ def test_other_levels_are_refused_in_one_line(text):
 def borders_of(kind, name):
     """What each border makes of a value of the option, and the error with which it refuses one."""
     option, op = specs(kind)[name], "mesh" if kind is MeshOptions else "picture"
-    flag = option.flag or f"--{name.replace('_', '-')}"
+    flag = f"--{option.flag or name.replace('_', '-')}"
     yield UsageError, lambda value: getattr(parsed(kind, [flag, str(value)]), name)
     if option.kept:
         yield OptionError, lambda value: getattr(kind(**{name: value}), name)
@@ -243,7 +243,7 @@ def test_help_says_what_each_option_is_and_its_default(capsys):
         told = " ".join(capsys.readouterr().out.split())
         for option in specs(kind).values():
             assert option.help in told
-            assert all(alias in told for alias in option.aliases)
+            assert all(f"--{alias} " in told for alias in option.aliases)
         assert "all but specks (default auto)" in told
         assert "in GiB (default 4.0)" in told
         assert "(default 30000)" in told

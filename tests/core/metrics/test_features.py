@@ -84,7 +84,7 @@ def test_weights_of_another_network_are_refused(tmp_path) -> None:
 
 
 def test_a_network_without_weights_or_of_another_name_is_refused() -> None:
-    with pytest.raises(FeaturesError, match="--weights FILE"):
+    with pytest.raises(FeaturesError, match="`weights` FILE"):
         open_network(features.SQUEEZENET, None, CPU)
     with pytest.raises(FeaturesError, match="expected one of inception, torchvision:squeezenet1_0"):
         open_network("vgg", None, CPU)
@@ -121,7 +121,7 @@ def test_weights_inside_a_checkpoint_are_found(tmp_path) -> None:
 def test_fid_without_torch_fidelity_says_what_to_do(monkeypatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
     monkeypatch.delitem(sys.modules, "torch_fidelity.feature_extractor_inceptionv3", raising=False)
-    with pytest.raises(FeaturesError, match=r"pip install --no-deps torch-fidelity, or choose --features"):
+    with pytest.raises(FeaturesError, match=r"pip install --no-deps torch-fidelity, or choose `features`"):
         open_network(features.INCEPTION, None, CPU)
 
 

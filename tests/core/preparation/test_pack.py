@@ -154,7 +154,7 @@ def test_bad_pictures_are_skipped_by_name_or_stop_the_work_and_what_was_packed_s
     report = pack(Source(photos), tmp_path / "skip", settings)
     assert sorted(report.failures) == ["my things/00.png", "n01440764/15.png"]
     rows = [json.loads(line) for line in (tmp_path / "skip/failures.jsonl").read_text().splitlines()]
-    assert rows[0] == {"source": "my things/00.png", "reason": "has 9x7 pixels, less than 8 (--min-side)"}
+    assert rows[0] == {"source": "my things/00.png", "reason": "has 9x7 pixels, less than 8 (`min_side`)"}
     assert len(Dataset(tmp_path / "skip", needs_depth=False)) == 18
 
     with pytest.raises(PackError, match=r"my things/00.png has 9x7 pixels.*the same command goes on"):

@@ -215,7 +215,7 @@ def test_label_column_can_be_chosen_and_must_exist(tmp_path):
     (root / "metadata.csv").write_text("file_name,kind\na.png,cat\n")
     assert classes_of(Source(root).list()) == {"a.png": None}
     assert classes_of(Source(root, label_column="kind").list()) == {"a.png": "cat"}
-    with pytest.raises(SourceError, match="no column 'sort' for --label-column; it has file_name, kind"):
+    with pytest.raises(SourceError, match="no column 'sort' for `label_column`; it has file_name, kind"):
         Source(root, label_column="sort").list()
 
 
@@ -313,7 +313,7 @@ def test_splits_are_chosen_and_never_lead_outside(tmp_path):
     (root / "dataset_dict.json").write_text(json.dumps({"splits": ["test", "train", "../s"]}))
     assert len(Source(root).list().entries) == 3
     assert len(Source(root, split="test").list().entries) == 5
-    with pytest.raises(SourceError, match=r"no split 'val'; choose with --split: \.\./s, test, train"):
+    with pytest.raises(SourceError, match=r"no split 'val'; choose with `split`: \.\./s, test, train"):
         Source(root, split="val").list()
     with pytest.raises(SourceError, match="outside itself"):
         Source(root, split="../s").list()
@@ -372,6 +372,6 @@ def test_tables_without_pyarrow_name_the_remedy(tmp_path, monkeypatch):
 
 def test_options_of_tables_are_refused_for_folders(tmp_path):
     root = fill(tmp_path / "s", "a.png")
-    with pytest.raises(SourceError, match="--split is for tables"):
+    with pytest.raises(SourceError, match="`split` is for tables"):
         Source(root, split="train").list()
     assert np.array(Image.open(root / "a.png")).shape == (8, 8, 3)

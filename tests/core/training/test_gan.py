@@ -147,7 +147,7 @@ def test_depth_coded_between_other_distances_is_refused(tmp_path):
 
     dataset = micro_data(tmp_path)
     check_depth_range(micro_config(), dataset)
-    with pytest.raises(ConfigError, match=r"--set camera.t_near=1.45 --set camera.t_far=2.55"):
+    with pytest.raises(ConfigError, match=r"`camera.t_near`=1.45 `camera.t_far`=2.55"):
         check_depth_range(micro_config("camera.t_near=1.0"), dataset)
 
 

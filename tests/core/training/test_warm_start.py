@@ -117,7 +117,7 @@ def test_run_remembers_what_it_began_with(before, data, tmp_path):
     copied.write_bytes(path.read_bytes())
     RunFolder(tmp_path / "run").claim(config, data.fingerprint, copied)  # the content counts
     go(tmp_path / "plain", data, config, None)
-    with pytest.raises(RunError, match="began with --init none"):
+    with pytest.raises(RunError, match="began with `init` none"):
         RunFolder(tmp_path / "plain").claim(config, data.fingerprint, path)
 
 
@@ -128,7 +128,10 @@ def test_run_remembers_what_it_began_with(before, data, tmp_path):
             ["generator.rgb_activation=sigmoid"],
             "has generator.rgb_activation = linear, the configuration sigmoid",
         ),
-        (["generator.z_dim=16"], "generator.z_dim = 8, the configuration 16: use --preset tiny, or --set"),
+        (
+            ["generator.z_dim=16"],
+            "= 8, the configuration 16: use `preset` tiny, or `generator.z_dim`=8",
+        ),
         (["camera.box=0.5"], "has camera.box = 0.55"),
         (["render.density_scale=8"], "has render.density_scale = 32"),
     ],

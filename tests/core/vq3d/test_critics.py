@@ -112,5 +112,5 @@ def test_feature_distance_teaches_the_fake_side_alone():
 
 def test_lpips_that_is_not_there_names_the_remedy(monkeypatch):
     monkeypatch.setitem(sys.modules, "lpips", None)
-    with pytest.raises(PerceptionError, match=r"pip install lpips, or use --set loss.perceptual=features"):
+    with pytest.raises(PerceptionError, match=r"pip install lpips, or use `loss.perceptual`=features"):
         open_lpips(torch.device("cpu"))

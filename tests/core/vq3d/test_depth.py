@@ -163,5 +163,5 @@ def test_relative_depth_gives_back_the_disparity_it_was_made_of():
 
 
 def test_metric_depth_without_its_range_names_the_remedy():
-    with pytest.raises(ConfigError, match=r"needs t_near and t_far .* --set depth.coding=relative"):
+    with pytest.raises(ConfigError, match=r"needs t_near and t_far .* `depth.coding`=relative"):
         DepthSource(resolve("tiny32"))

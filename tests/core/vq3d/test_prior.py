@@ -317,13 +317,13 @@ def test_what_a_prior_never_learnt_is_refused(stage_one, tmp_path):
     train_prior(begin(stage_one, tmp_path / "any"), Interruption(), device=torch.device("cpu"))
     prior = load_prior(tmp_path / "any")
     assert prior.sample("mushroom", [0], guided).shape == prior.sample(None, [0], Sampling()).shape == (1, 16)
-    with pytest.raises(SamplingError, match="goes towards a class; name one with --class"):
+    with pytest.raises(SamplingError, match="goes towards a class; name one with `query`"):
         prior.sample(None, [0], guided)
     run = begin(stage_one, tmp_path / "named", "prior.class_dropout=0")
     train_prior(run, Interruption(), device=torch.device("cpu"))
     prior = load_prior(tmp_path / "named")
     assert prior.sample("mushroom", [0], Sampling()).shape == (1, 16)
-    with pytest.raises(SamplingError, match=r"class_dropout=0.*leave --cfg out"):
+    with pytest.raises(SamplingError, match=r"class_dropout=0.*leave `guidance` out"):
         prior.sample("mushroom", [0], guided)
-    with pytest.raises(SamplingError, match=r"class_dropout=0.*name one with --class"):
+    with pytest.raises(SamplingError, match=r"class_dropout=0.*name one with `query`"):
         prior.sample(None, [0], Sampling())

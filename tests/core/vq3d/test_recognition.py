@@ -80,7 +80,7 @@ def test_data_of_other_classes_cannot_name(toys, tmp_path):
     torch.manual_seed(0)
     save_tokenizer(tmp_path / TOKENIZER, Tokenizer(CONFIG), CONFIG, [], 0)
     write_dataset(tmp_path / "other", resolution=32)
-    with pytest.raises(EvaluationError, match=r"--name-with .*expected 32 px pictures of all classes"):
+    with pytest.raises(EvaluationError, match=r"`name_with` .*expected 32 px pictures of all classes"):
         evaluate_scenes(
             load_tokenizer(tmp_path / TOKENIZER),
             None,
