@@ -274,6 +274,7 @@ def test_setup_mends_what_it_finds(toy: Path) -> None:
     assert str(moved) in (moved / ".venv/bin/pip").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="make setup is for Python 3.11, which bpy needs")
 def test_setup_of_the_core_grows_to_all_and_never_shrinks(toy: Path, tmp_path: Path) -> None:
     path = pretend(

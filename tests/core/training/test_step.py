@@ -47,6 +47,7 @@ def to_meta(state: TrainState) -> None:
     state.labels = state.labels.to(META)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "more",
     [
