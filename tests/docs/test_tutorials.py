@@ -56,6 +56,22 @@ def test_photographs(tmp_path: Path) -> None:
     assert not (tmp_path / "runs/mine").exists(), "a dry run writes nothing"
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("page", "made"),
+    [
+        ("README.md", ("meshes/coffee_mug-0000.glb", "sheet.png", "buses/school_bus-0000.safetensors")),
+        ("docs/getting-started.md", ("meshes/coffee_mug-0007.glb", "sheet.png", "turn.gif")),
+        ("docs/serve.md", ("meshes/mug.glb",)),
+    ],
+)
+def test_first_commands(page: str, made: tuple[str, ...], tmp_path: Path) -> None:
+    for block in blocks_of(ROOT / page):
+        if block.language in SHELL and not block.reason:
+            run(block, tmp_path)
+    assert not [name for name in made if not (tmp_path / name).exists()]
+
+
 def make_photographs(folder: Path) -> None:
     """Eight pictures of two classes and depth maps for them: a light ball before a dark wall, in different places."""
     rng = np.random.default_rng(0)
