@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from gp3d_core.errors import GP3DError
-from gp3d_core.generation.objects import MOST_SEEDS
+from gp3d_core.generation.objects import MOST_SEEDS, MOST_TRUNCATION
 from gp3d_core.meshing.level import Level
 from gp3d_core.meshing.option_values import Levels, OneOf, Values, expected
 from gp3d_core.meshing.options import MeshOptions, Option, defaults, specs
@@ -106,6 +106,12 @@ def parse_seeds(text: str) -> list[int]:
             raise UsageError(f"--seeds: {part.strip()} is not a range of 1 to {MOST_SEEDS} seeds")
         seeds += range(first, last + 1)
     return seeds
+
+
+def add_truncation(parser: argparse.ArgumentParser, default: float, meaning: str) -> None:
+    """Adds how far objects may be from the most typical one of their class."""
+    reach = number(float, 0, MOST_TRUNCATION)
+    parser.add_argument("--truncation", type=reach, default=default, help=f"{meaning} (default {default:g})")
 
 
 def add_mesh_options(parser: argparse.ArgumentParser, kind: type[MeshOptions] = MeshOptions) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from gp3d_core.cli.arguments import UsageError, dataset_path, existing, level, number, reader
+from gp3d_core.cli.arguments import UsageError, add_truncation, dataset_path, existing, level, number, reader
 from gp3d_core.meshing.options import MeshOptions, specs
 
 
@@ -60,7 +60,7 @@ def add_evaluate(commands: argparse._SubParsersAction) -> None:
     add("--pointnet", type=existing, metavar="FILE", help="weights of the point network of fpd")
     add("--meshes", type=existing, metavar="DIR", help="score these meshes instead of a snapshot")
     add("--seed", type=number(int, 0, 1e15), default=0, help="default 0")
-    add("--truncation", type=number(float, 0, 2), default=1.0, help="default 1, as papers do")
+    add_truncation(parser, 1.0, "as papers do")
     add("--cache", type=Path, metavar="DIR", help="what is learnt from data (default ~/.cache/gp3d/features)")
     add("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.set_defaults(command=_evaluate)

@@ -9,6 +9,7 @@ from pathlib import Path
 from gp3d_core.cli.arguments import (
     UsageError,
     add_mesh_options,
+    add_truncation,
     chosen_options,
     existing,
     number,
@@ -16,6 +17,7 @@ from gp3d_core.cli.arguments import (
     share_cores,
 )
 from gp3d_core.cli.models import add_model, model_facts
+from gp3d_core.generation.objects import DEFAULT_TRUNCATION
 from gp3d_core.meshing.options import MeshOptions
 
 
@@ -29,9 +31,7 @@ def _add_snapshot_arguments(parser: argparse.ArgumentParser) -> None:
         help="name, ImageNet index or WordNet id; repeatable",
     )
     parser.add_argument("--seeds", default="0", help="e.g. 0-3,9 (default 0)")
-    parser.add_argument(
-        "--truncation", type=number(float, 0, 2), default=0.7, help="0 typical … 1 wild (default 0.7)"
-    )
+    add_truncation(parser, DEFAULT_TRUNCATION, "0 typical … 1 wild … 2 exaggerated")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
 
 
@@ -75,7 +75,11 @@ def add_render(commands: argparse._SubParsersAction) -> None:
 
 
 def _mesh(options: argparse.Namespace) -> int:
-    from gp3d_core.generation.objects import check_mesh_files, object_specs, spec_of_recipe
+    from gp3d_core.generation.objects import (
+        check_mesh_files,
+        object_specs,
+        spec_of_recipe,
+    )
 
     share_cores()
     formats = [name.strip() for name in options.formats.split(",")]

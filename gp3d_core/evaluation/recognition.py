@@ -26,6 +26,7 @@ from gp3d_core.atomic import replacing
 from gp3d_core.datasets.archive import DatasetError
 from gp3d_core.evaluation.shapes.objects import class_records, objects_of
 from gp3d_core.evaluation.true_views import TruthViews, read_views
+from gp3d_core.generation.objects import DEFAULT_TRUNCATION
 from gp3d_core.generation.sampling import generate
 from gp3d_core.metrics.classifier import STEPS, SmallClassifier, classify, train_classifier
 from gp3d_core.metrics.score import Score
@@ -137,7 +138,13 @@ def load_recogniser(path: Path, device: torch.device | str = "cpu") -> Recognise
 
 
 def measure_recognition(
-    snapshot: Snapshot, dataset: Path, *, n: int, seed: int, cache: Path, truncation: float = 0.7
+    snapshot: Snapshot,
+    dataset: Path,
+    *,
+    n: int,
+    seed: int,
+    cache: Path,
+    truncation: float = DEFAULT_TRUNCATION,
 ) -> list[Score]:
     """Score recognition: the share of about `n` generated views, spread over the classes, that are named right.
 

@@ -11,6 +11,8 @@ from typing import Any, Protocol
 from gp3d_core.datasets.imagenet import find_class, unrated
 from gp3d_core.errors import GP3DError
 
+DEFAULT_TRUNCATION = 0.7  # between the most typical object, 0, and all that a model can do, 1
+MOST_TRUNCATION = 2.0  # above 1 objects are exaggerated; recipes of version 1 may say so
 MOST_SEEDS = 10_000  # of one range
 FORMATS = ("obj", "glb", "ply", "npz")  # of meshes
 

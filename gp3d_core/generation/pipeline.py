@@ -21,7 +21,14 @@ from typing import Any, Literal, TypedDict, TypeVar, Unpack
 import numpy as np
 from PIL import Image
 
-from gp3d_core.generation.objects import FORMATS, ObjectSpec, RequestError, object_specs
+from gp3d_core.generation.objects import (
+    DEFAULT_TRUNCATION,
+    FORMATS,
+    MOST_TRUNCATION,
+    ObjectSpec,
+    RequestError,
+    object_specs,
+)
 from gp3d_core.generation.sampling import Generated, generate, make_mesh, open_snapshot, save_object, view
 from gp3d_core.generation.video import FRAMES, write_films
 from gp3d_core.meshing.level import Level
@@ -88,7 +95,7 @@ class ObjectPipeline:
         return [str(record["name"]) for record in self.snapshot.classes]
 
     def generate(
-        self, class_name: str | None = None, *, seed: int = 0, truncation: float = 0.7
+        self, class_name: str | None = None, *, seed: int = 0, truncation: float = DEFAULT_TRUNCATION
     ) -> GeneratedObject:
         """The object that `seed` gives of a class: by name, ImageNet index or WordNet id; None without classes.
 
@@ -101,8 +108,10 @@ class ObjectPipeline:
             raise RequestError(
                 f"expected a class, one of {len(self.classes)}, e.g. {self.classes[0]!r}; found none"
             )
-        if not 0 <= truncation <= 2:
-            raise RequestError(f"`truncation`: expected a number from 0 to 2, found {truncation!r}")
+        if not 0 <= truncation <= MOST_TRUNCATION:
+            raise RequestError(
+                f"`truncation`: expected a number from 0 to {MOST_TRUNCATION:g}, found {truncation!r}"
+            )
         if seed < 0:
             raise RequestError(f"`seed`: expected a whole number of at least 0, found {seed!r}")
         [spec] = object_specs(self.snapshot, None if class_name is None else [class_name], [seed])

@@ -21,7 +21,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from gp3d_core.distributed import pick_device
-from gp3d_core.generation.objects import ObjectSpec, check_mesh_files, check_sheet
+from gp3d_core.generation.objects import DEFAULT_TRUNCATION, ObjectSpec, check_mesh_files, check_sheet
 from gp3d_core.generation.recipes import option_facts, place_of, versions
 from gp3d_core.hashing import digest
 from gp3d_core.meshing.agreement import Agreement
@@ -66,7 +66,7 @@ class Generated:
 
 
 @torch.no_grad()
-def generate(snapshot: Snapshot, spec: ObjectSpec, truncation: float = 0.7) -> Generated:
+def generate(snapshot: Snapshot, spec: ObjectSpec, truncation: float = DEFAULT_TRUNCATION) -> Generated:
     """The object that `spec` names."""
     ws = style_codes(snapshot.generator, spec.label, len(snapshot.classes), spec.seed, truncation)
     return Generated(spec, truncation, ws, snapshot.generator.planes(ws))
@@ -117,7 +117,7 @@ def write_meshes(
     out: Path,
     *,
     formats: Sequence[str],
-    truncation: float = 0.7,
+    truncation: float = DEFAULT_TRUNCATION,
     picture: bool = False,
     options: MeshOptions = DEFAULT_OPTIONS,
 ) -> Iterator[Path]:

@@ -24,7 +24,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from gp3d_core.atomic import replacing
-from gp3d_core.generation.objects import ObjectSpec, RequestError
+from gp3d_core.generation.objects import DEFAULT_TRUNCATION, ObjectSpec, RequestError
 from gp3d_core.generation.sampling import Generated, generate
 from gp3d_core.ops.checks import check_shape
 from gp3d_core.rendering.cameras import Cameras, mean_camera, sample_rays
@@ -80,7 +80,7 @@ def write_stills(
     out: Path,
     *,
     kind: str = "stills",
-    truncation: float = 0.7,
+    truncation: float = DEFAULT_TRUNCATION,
     resolution: int | None = None,
     depth: bool = False,
     normals: bool = False,
@@ -115,7 +115,7 @@ def write_films(
     *,
     kind: str,
     frames: int = FRAMES,
-    truncation: float = 0.7,
+    truncation: float = DEFAULT_TRUNCATION,
     resolution: int | None = None,
     depth: bool = False,
     normals: bool = False,

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from gp3d_core.errors import GP3DError, spell
-from gp3d_core.generation.objects import FORMATS
+from gp3d_core.generation.objects import DEFAULT_TRUNCATION, FORMATS, MOST_TRUNCATION
 from gp3d_core.meshing.option_values import Values, expected
 from gp3d_core.meshing.options import MeshOptions, SceneMeshOptions, specs
 
@@ -272,7 +272,7 @@ _REQUIRED = object()
 _SEED = _whole(0, MAX_SEED)
 _SPEC: dict[str, tuple[Check, Any]] = {
     "class": (_class_query, None),
-    "truncation": (_number(0, 2), 0.7),
+    "truncation": (_number(0, MOST_TRUNCATION), DEFAULT_TRUNCATION),
     "dir": (_folder, _REQUIRED),
 }
 

@@ -21,7 +21,7 @@ from gp3d_core.evaluation.shapes.library import Model, draw_models, model_clouds
 from gp3d_core.evaluation.shapes.objects import Surfaces, class_records, object_clouds, objects_of
 from gp3d_core.evaluation.shapes.scores import references
 from gp3d_core.evaluation.true_views import TruthViews, read_views
-from gp3d_core.generation.objects import ObjectSpec
+from gp3d_core.generation.objects import DEFAULT_TRUNCATION, ObjectSpec
 from gp3d_core.generation.sampling import generate, view
 from gp3d_core.meshing.level import AUTO, Level
 from gp3d_core.metrics.pointclouds import chamfer_matrix, unit_clouds
@@ -71,7 +71,7 @@ def measure_diversity(
     n: int,
     seed: int,
     out: Path,
-    truncation: float = 0.7,
+    truncation: float = DEFAULT_TRUNCATION,
     grid: int = GRID,
     level: Level = AUTO,
     most: int | None = REFERENCES,

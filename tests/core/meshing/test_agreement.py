@@ -223,7 +223,9 @@ def test_a_raw_level_is_reported_as_it_was_asked_for(snapshot, tmp_path, capsys)
     raw = _raw_density(json.loads((tmp_path / "mushroom-0000.recipe.json").read_text())["level"], snapshot)
     capsys.readouterr()
     assert _mesh(snapshot, *asked, "--level", f"raw:{raw}") == 0
-    level = json.loads((tmp_path / "mushroom-0000.recipe.json").read_text())["level"]
+    recipe = json.loads((tmp_path / "mushroom-0000.recipe.json").read_text())
+    level = recipe["level"]
+    assert recipe["raw_level"] == raw
     assert (
         f"faces, level raw:{raw!r}, which is {level:.4g} after activation, against" in capsys.readouterr().err
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import inspect
 import json
 import math
 import random
@@ -15,7 +16,10 @@ import pytest
 from gp3d_core.cli.arguments import Parser, UsageError, add_mesh_options, bound, chosen_options
 from gp3d_core.cli.main import main
 from gp3d_core.errors import GP3DError
+from gp3d_core.generation.objects import DEFAULT_TRUNCATION, MOST_TRUNCATION
 from gp3d_core.generation.recipes import RecipeError, option_facts, options_of
+from gp3d_core.generation.sampling import generate, write_meshes
+from gp3d_core.generation.video import write_films, write_stills
 from gp3d_core.meshing.level import AUTO, Level
 from gp3d_core.meshing.option_values import Number, OneOf
 from gp3d_core.meshing.options import MeshOptions, OptionError, SceneMeshOptions, defaults, specs
@@ -234,6 +238,28 @@ def test_the_panel_has_the_same_ranges_and_defaults():
     assert all(values["grid"].accepts(grid) for grid in constants["GRIDS"].values())
     assert numbers["texture_size"]["default"] == str(usual["texture_size"])
     assert numbers["keep_largest"].get("default", False) is False  # "auto", as everywhere
+
+
+def test_truncation_has_one_range_and_one_default(capsys):
+    numbers, _ = panel_numbers()
+    wide = {"min": 0.0, "max": MOST_TRUNCATION, "default": DEFAULT_TRUNCATION}
+    assert numbers["truncation"] == wide
+    operators = (ROOT / "blender_addon/ui/operators.py").read_text(encoding="utf-8")
+    [own] = [
+        {word.arg: eval_number(word.value) for word in node.keywords if word.arg != "name"}
+        for node in ast.walk(ast.parse(operators))
+        if isinstance(node, ast.Call) and ast.unparse(node).startswith("FloatProperty(name='Variety'")
+    ]
+    assert own == wide
+    assert asked("mesh", {})["truncation"] == DEFAULT_TRUNCATION
+    assert asked("mesh", {"truncation": MOST_TRUNCATION})["truncation"] == MOST_TRUNCATION
+    for value, code in ((MOST_TRUNCATION + 0.001, 2), (-0.001, 2)):
+        with pytest.raises(Problem, match="truncation"):
+            asked("mesh", {"truncation": value})
+        assert main(["mesh", "--class", "mushroom", "--truncation", str(value)]) == code
+        assert "--truncation: expects a number from 0 to 2" in capsys.readouterr().err
+    for function in (generate, write_meshes, write_films, write_stills):
+        assert inspect.signature(function).parameters["truncation"].default == DEFAULT_TRUNCATION
 
 
 def test_help_says_what_each_option_is_and_its_default(capsys):
