@@ -49,9 +49,12 @@ def test_a_wrong_request_is_refused_before_a_folder_is_there(snapshot, tmp_path,
         trimesh.creation.icosphere(subdivisions=1).export(folder / name)
     nowhere, meshes = str(tmp_path / "nowhere"), ["evaluate", "--out", str(out), "--meshes"]
     cases = [
-        ([*meshes, str(folder), "--truth", nowhere], "nowhere: no such folder"),
-        ([*meshes, nowhere, "--truth", str(library)], "nowhere: no such folder"),
-        ([*meshes, str(folder), "--truth", str(library), "--pointnet", nowhere], "no weights at"),
+        ([*meshes, str(folder), "--truth", nowhere], "nowhere; expected a file or folder"),
+        ([*meshes, nowhere, "--truth", str(library)], "nowhere; expected a file or folder"),
+        (
+            [*meshes, str(folder), "--truth", str(library), "--pointnet", nowhere],
+            "nowhere; expected a file or folder",
+        ),
     ]
     for arguments, message in cases:
         assert main(arguments) == 2
