@@ -1,4 +1,4 @@
-"""Finding an ImageNet class by what a person types: names, synonyms, index or WordNet id. No bpy.
+"""Finding an ImageNet class by what a person types, and offering some while one types. No bpy.
 
 classes.json holds the 1000 classes as [index, WordNet id, [names]], the usual name first, and the classes of the
 engine's pretrained model as the engine lists them; tools/build_addon.py makes it.
@@ -7,12 +7,14 @@ engine's pretrained model as the engine lists them; tools/build_addon.py makes i
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple, TypedDict
+
+from .words import class_matching
+from .words.class_matching import Candidate, ClassMatcher, ClassNames, plain
 
 MOST_SHOWN = 64
 
@@ -117,16 +119,53 @@ def search(
     return [row[-1] for row in sorted(ranked)[:most]]
 
 
+class Choice(NamedTuple):
+    """The class that a text means, or None; `note` says which it is, or what there is instead."""
+
+    entry: ImageNetClass | None
+    note: str
+
+
+def choose(text: str, classes: Sequence[ImageNetClass]) -> Choice:
+    """The one class that `text` means, by the rules of class_matching, or as a list shows it: "name (synonym)"."""
+    shown = [entry for entry in classes if text.startswith(f"{entry.name} (") and text in _labels(entry)]
+    if len(shown) == 1:
+        return Choice(shown[0], "")
+    match = _match(text, tuple(classes))
+    return Choice(None if match.place is None else classes[match.place], match.note)
+
+
 def find(text: str, classes: Sequence[ImageNetClass]) -> ImageNetClass | None:
-    """The one class that `text` names exactly (a name, a synonym, "name (synonym)", index, WordNet id), or None."""
-    wanted = plain(text)
-    for entry in classes:
-        if text.strip() in (str(entry.index), entry.wnid) and text.strip():
-            return entry
-    usual = [entry for entry in classes if wanted == plain(entry.name)]
-    other = [entry for entry in classes if wanted in map(plain, entry.names)]
-    shown = [entry for entry in classes if any(wanted == plain(f"{entry.name} ({n})") for n in entry.names)]
-    return next(iter([*usual, *other, *shown]), None)
+    """The one class that `text` means, or None."""
+    return choose(text, classes).entry
+
+
+def label(entry: ImageNetClass, classes: Sequence[ImageNetClass]) -> str:
+    """The class's name, with its index where another of the `classes` has the same: "crane (134)"."""
+    shared = sum(plain(other.name) == plain(entry.name) for other in classes) > 1
+    return f"{entry.name} ({entry.index})" if shared else entry.name
+
+
+def _labels(entry: ImageNetClass) -> list[str]:
+    return [f"{entry.name} ({other})" for other in (*entry.names[1:], entry.index)]
+
+
+@lru_cache(maxsize=64)
+def _match(text: str, classes: tuple[ImageNetClass, ...]) -> class_matching.Match:
+    return _matcher(classes).match(text)
+
+
+@lru_cache(maxsize=4)
+def _matcher(classes: tuple[ImageNetClass, ...]) -> ClassMatcher:
+    """For all that ImageNet has, or for what one model knows of it."""
+    everything = _names(imagenet_classes())
+    if len(classes) >= len(everything.candidates):
+        return ClassMatcher(_names(classes), owner="ImageNet")
+    return ClassMatcher(_names(classes), everything)
+
+
+def _names(classes: Iterable[ImageNetClass]) -> ClassNames:
+    return ClassNames(Candidate(entry.names, entry.wnid, entry.index) for entry in classes)
 
 
 def _rank(wanted: str, entry: ImageNetClass) -> tuple[int | None, str]:
@@ -140,9 +179,3 @@ def _rank(wanted: str, entry: ImageNetClass) -> tuple[int | None, str]:
         if rank is not None and (best[0] is None or rank + (number > 0) < best[0]):
             best = rank + (number > 0), name if number else ""
     return best
-
-
-@lru_cache(maxsize=8192)
-def plain(name: str) -> str:
-    """`name` in the form in which names are compared: lower case, words separated by single spaces."""
-    return re.sub(r"[\W_]+", " ", re.sub(r"['’]", "", name.casefold())).strip()

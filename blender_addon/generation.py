@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import bpy
 
 from . import results, scene
-from .class_search import ImageNetClass, find, search
+from .class_search import ImageNetClass, choose
 from .engine.errors import RequestError
 from .engine.job import Delivery, Job
 from .engine_control import ensure_engine, start_timer
@@ -29,23 +29,25 @@ from .requests import (
 from .state import STATE
 
 
-def find_class(text: str) -> ImageNetClass | None:
-    """The class that `text` names among those the model knows; None for a model without classes.
+def find_class(text: str, report: Callable[[str], object]) -> ImageNetClass | None:
+    """The class that `text` means among those the model knows; None for a model without classes.
 
-    As long as no model has listed its classes, any name will do: the engine will judge. Raises RequestError if there
-    is no such class, with what comes nearest.
+    `report` hears which class was taken for a word that is not its name: "mug → coffee mug". As long as no model has
+    listed its classes, any word will do: the engine will judge. Raises RequestError if no class or several fit, with
+    what there is.
     """
     status = STATE.session.status
     if status.ready is not None and status.ready.classes == 0:
         return None
-    known = STATE.classes
-    entry = find(text, known)
-    if entry is None and text.strip() and STATE.command is not None and not status.classes:
+    choice = choose(text, STATE.classes)
+    unsure = choice.entry is None or choice.note
+    if unsure and text.strip() and STATE.command is not None and not status.classes:
         return ImageNetClass(-1, "", (text.strip(),))
-    if entry is None:
-        near = " or ".join(match.entry.name for match in search(text, known, most=2)) if text.strip() else ""
-        raise RequestError(f"The model knows no class '{text}'" + (f"; it knows {near}" if near else ""))
-    return entry
+    if choice.entry is None:
+        raise RequestError(choice.note)
+    if choice.note:
+        report(choice.note)
+    return choice.entry
 
 
 def generate(context: bpy.types.Context, specs: Sequence[ObjectSpec], choices: Choices) -> None:

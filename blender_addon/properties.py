@@ -7,7 +7,7 @@ from typing import Any
 import bpy
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, PointerProperty, StringProperty
 
-from .class_search import ImageNetClass, find, search
+from .class_search import ImageNetClass, find, label, search
 from .requests import GRIDS, Choices
 from .state import STATE
 
@@ -101,7 +101,8 @@ def _json(text: str, kind: type) -> Any:
 def suggest_classes(self: Any, context: bpy.types.Context, text: str) -> list[tuple[str, str]]:
     """Names that the class field offers while one types, with their badges and synonyms."""
     matches = search(text, STATE.classes, preferences(context).recents())
-    return [(match.text, described(match.entry)) for match in matches]
+    shown = [match.text if match.synonym else label(match.entry, STATE.classes) for match in matches]
+    return [(text, described(match.entry)) for text, match in zip(shown, matches, strict=True)]
 
 
 def described(entry: ImageNetClass) -> str:
@@ -111,8 +112,9 @@ def described(entry: ImageNetClass) -> str:
 
 def _class_changed(self: "GP3DSettings", context: bpy.types.Context) -> None:
     entry = find(self.class_name, STATE.classes)
-    if entry is not None and self.class_name != entry.name and "(" in self.class_name:
-        self.class_name = entry.name
+    name = "" if entry is None else label(entry, STATE.classes)
+    if name and self.class_name != name and "(" in self.class_name:
+        self.class_name = name
 
 
 class GP3DSettings(bpy.types.PropertyGroup):

@@ -34,7 +34,7 @@ FLOORS = {
         ("points", "render", "check", "preview", "contact"),
     ),
     "blender_addon": (
-        ("recipe", "class_search", "mesh_bundle", "engine", "requests", "timings"),  # know no bpy
+        ("words", "recipe", "class_search", "mesh_bundle", "engine", "requests", "timings"),  # know no bpy
         ("state", "properties", "image_input", "scene", "library"),
         ("results", "engine_control", "generation"),
         ("ui",),

@@ -4,8 +4,8 @@
 
 Besides, dist/gp3d-VERSION-legacy.zip: the same files in a folder, as Blender 3.4 to 4.1 install add-ons.
 blender_addon/classes.json is made from gp3d_core/datasets/imagenet.tsv and the pretrained model; the build fails if
-it is out of date, and `--classes` writes it. So it is with the version, which is gp3d_core's: `--version` copies it
-into the manifest and into bl_info.
+it is out of date, and `--classes` writes it, and copies of the core's modules that find classes by what is typed. So it
+is with the version, which is gp3d_core's: `--version` copies it into the manifest and into bl_info.
 """
 
 from __future__ import annotations
@@ -53,6 +53,16 @@ def class_list() -> str:
     entries = ",\n".join(json.dumps([int(index), wnid, names.split(", ")]) for index, wnid, names, _ in rows)
     known = ",\n".join(map(json.dumps, pretrained_classes()))
     return f'{{"notice": {json.dumps(notice)},\n"classes": [\n{entries}\n],\n"pretrained": [\n{known}\n]}}\n'
+
+
+def copies() -> dict[Path, bytes]:
+    """Files of the add-on that are the core's, because packages never import one another: how a class is found."""
+    source = ROOT / "gp3d_core/datasets"
+    found = {SOURCE / "words/words.tsv.gz": (source / "words.tsv.gz").read_bytes()}
+    for name in ("class_matching.py", "word_table.py"):
+        text = (source / name).read_text(encoding="utf-8").replace("from gp3d_core.datasets.", "from .")
+        found[SOURCE / "words" / name] = text.encode("utf-8")
+    return found
 
 
 def pretrained_classes() -> list[dict[str, Any]]:
@@ -111,6 +121,11 @@ def build(out: Path) -> list[Path]:
             raise RuntimeError(
                 f"blender_addon/{path.name} names another version; type: tools/build_addon.py --version"
             )
+    for path, content in copies().items():
+        if not path.is_file() or path.read_bytes() != content:
+            raise RuntimeError(
+                f"blender_addon/words/{path.name} is out of date; type: tools/build_addon.py --classes"
+            )
     out.mkdir(parents=True, exist_ok=True)
     extension, legacy = out / f"gp3d-{__version__}.zip", out / f"gp3d-{__version__}-legacy.zip"
     with tempfile.TemporaryDirectory(dir=out) as scratch:
@@ -128,13 +143,17 @@ def main() -> int:
     """Entry point; exit code 1 and one line if the build fails."""
     parser = argparse.ArgumentParser(description="Build and validate the Blender add-on.")
     parser.add_argument("--out", type=Path, default=ROOT / "dist", help="folder of the zips (default dist)")
-    parser.add_argument("--classes", action="store_true", help="only write blender_addon/classes.json anew")
+    parser.add_argument(
+        "--classes", action="store_true", help="only write classes.json and copies of modules anew"
+    )
     parser.add_argument(
         "--version", action="store_true", help="only write gp3d_core's version into the add-on"
     )
     options = parser.parse_args()
     if options.classes:
         (SOURCE / "classes.json").write_text(class_list(), encoding="utf-8")
+        for path, content in copies().items():
+            path.write_bytes(content)
     if options.version:
         for path, text in versioned().items():
             path.write_text(text, encoding="utf-8")

@@ -7,7 +7,7 @@ from typing import Any
 import bpy
 
 from .. import scene
-from ..class_search import find
+from ..class_search import choose
 from ..engine.errors import Problem
 from ..engine.protocol import EngineFacts
 from ..properties import described, preferences
@@ -133,12 +133,15 @@ def _draw_choices(layout: Any, context: bpy.types.Context) -> None:
     settings = context.scene.gp3d
     column = layout.column(align=True)
     column.prop(settings, "class_name", text="", icon="VIEWZOOM")
-    entry = find(settings.class_name, STATE.classes)
+    entry, note = choose(settings.class_name, STATE.classes)
     if entry is not None:
+        if note:
+            column.label(text=note)
         facts = described(entry) or entry.wnid
         column.label(text=f"ImageNet {entry.index} · {facts}" if entry.index >= 0 else facts)
     elif STATE.session.status.classes:
         column.label(text=f"Not among the model's {len(STATE.session.status.classes)} classes", icon="ERROR")
+        paragraph(column, context, note)
     row = layout.row(align=True)
     row.prop(settings, "seed")
     row.operator("gp3d.dice", text="", icon="FILE_REFRESH")

@@ -13,6 +13,7 @@ import bpy
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, StringProperty
 
 from .. import engine_control, generation, library, results, scene
+from ..class_search import ImageNetClass
 from ..engine.errors import RequestError
 from ..mesh_bundle import BundleError
 from ..properties import GP3DSettings, choices_of
@@ -55,6 +56,11 @@ def _overridden(operator: bpy.types.Operator, settings: GP3DSettings) -> Choices
     return replace(choices_of(settings), **{name: getattr(operator, name) for name in given & known})
 
 
+def _class_of(operator: bpy.types.Operator, text: str) -> ImageNetClass | None:
+    """The class that a text means; the operator reports which, if that is no name of it."""
+    return generation.find_class(text, lambda note: operator.report({"INFO"}, note))
+
+
 class GP3D_OT_generate(bpy.types.Operator):
     """Make a textured mesh of the class; choices that a script leaves out are those of the panel"""
 
@@ -85,7 +91,7 @@ class GP3D_OT_generate(bpy.types.Operator):
             wanted = [(picture.class_name, picture.seed) for picture in picked]
         else:
             wanted = [(choices.class_name, choices.seed)]
-        specs = [ObjectSpec(generation.find_class(name), seed) for name, seed in wanted]
+        specs = [ObjectSpec(_class_of(self, name), seed) for name, seed in wanted]
         generation.generate(context, specs, choices)
 
 
@@ -110,7 +116,7 @@ class GP3D_OT_batch(bpy.types.Operator):
     def _generate(self, context: bpy.types.Context) -> None:
         choices = _overridden(self, context.scene.gp3d)
         seeds = parse_seeds(choices.batch_seeds)
-        entries = [generation.find_class(name) for name in choices.class_names]
+        entries = [_class_of(self, name) for name in choices.class_names]
         specs = [ObjectSpec(entry, seed) for entry in entries for seed in seeds]
         generation.generate(context, specs, choices)
 
@@ -128,7 +134,7 @@ class GP3D_OT_preview(bpy.types.Operator):
 
     def _preview(self, context: bpy.types.Context) -> None:
         settings = context.scene.gp3d
-        entry = generation.find_class(settings.class_name)
+        entry = _class_of(self, settings.class_name)
         if STATE.pictures and not settings.seed_locked:
             settings.seed = random.randrange(_MOST_SEED)
         generation.preview(context, entry, choices_of(settings))

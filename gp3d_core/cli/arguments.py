@@ -9,6 +9,7 @@ import argparse
 import math
 import os
 import re
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -92,6 +93,11 @@ def dataset_path(text: str) -> Path:
 def share_cores() -> None:
     """Lets threads that wait for one another sleep: on a busy machine spinning costs several times the work."""
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+
+def report(note: str) -> None:
+    """Says on stderr how words of the command line were understood: "mug → coffee mug"."""
+    print(note, file=sys.stderr)
 
 
 def parse_seeds(text: str) -> list[int]:

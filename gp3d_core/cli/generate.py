@@ -14,6 +14,7 @@ from gp3d_core.cli.arguments import (
     existing,
     number,
     parse_seeds,
+    report,
     share_cores,
 )
 from gp3d_core.cli.models import add_model, model_facts
@@ -28,7 +29,7 @@ def _add_snapshot_arguments(parser: argparse.ArgumentParser) -> None:
         dest="classes",
         action="append",
         metavar="NAME",
-        help="name, ImageNet index or WordNet id; repeatable",
+        help="name, index, WordNet id or word that fits one class; several with commas; repeatable",
     )
     parser.add_argument("--seeds", default="0", help="e.g. 0-3,9 (default 0)")
     add_truncation(parser, DEFAULT_TRUNCATION, "0 typical … 1 wild … 2 exaggerated")
@@ -104,7 +105,7 @@ def _mesh(options: argparse.Namespace) -> int:
         seeds, truncation = parse_seeds(options.seeds), options.truncation
         chosen = chosen_options(options, MeshOptions)
         facts = model_facts(options.snapshot)
-        objects = object_specs(facts, options.classes, seeds)
+        objects = object_specs(facts, options.classes, seeds, report)
         from gp3d_core.generation.sampling import open_snapshot, write_meshes
 
         snapshot = open_snapshot(facts.path, options.device)
@@ -135,7 +136,7 @@ def _render(options: argparse.Namespace) -> int:
     if options.kind == "sheet":
         check_sheet(options.out or Path("sheet.png"))
     facts = model_facts(options.snapshot)
-    objects = object_specs(facts, options.classes, seeds)
+    objects = object_specs(facts, options.classes, seeds, report)
     from gp3d_core.generation.sampling import open_snapshot, write_sheet
     from gp3d_core.generation.video import FRAMES, write_films, write_stills
 

@@ -69,7 +69,7 @@ def _file(named: Path | None) -> Path:
 
 
 def _classes(options: argparse.Namespace) -> int:
-    from gp3d_core.datasets.imagenet import describe_class
+    from gp3d_core.datasets.imagenet import classes_by_kind, describe_class
     from gp3d_core.snapshots.metadata import read_snapshot_facts
 
     path = _file(options.snapshot)
@@ -80,9 +80,11 @@ def _classes(options: argparse.Namespace) -> int:
         return 0
     if not entries:
         print(f"{path} was trained without classes", file=sys.stderr)
-    for entry in entries:
-        index = "" if entry["imagenet_index"] is None else entry["imagenet_index"]
-        print(f"{index:>4}  {entry['wnid'] or '':9}  {entry['badge'] or '–':5}  {entry['name']}")
+    for kind, some in classes_by_kind(records):
+        for entry in map(describe_class, some):
+            index = "" if entry["imagenet_index"] is None else entry["imagenet_index"]
+            start = f"{index:>4}  {entry['wnid'] or '':9}  {entry['badge'] or '–':5}"
+            print(f"{start}  {entry['name']:24}  {kind}")
     return 0
 
 

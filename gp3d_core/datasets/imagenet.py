@@ -1,15 +1,13 @@
 """The 1000 ImageNet classes, and finding one by what a person types.
 
-Names and definitions come from WordNet; imagenet.tsv carries them with their licence. A class is named by any
-of its names (case, spaces, underscores, hyphens and apostrophes do not matter), by its ImageNet index 0 to
-999, or by its WordNet id. Models know some of the classes: their records are those of dataset.json, with at
+Names and definitions come from WordNet; imagenet.tsv carries them with their licence. What a text means is
+decided by class_matching: any name of a class, its ImageNet index 0 to 999, its WordNet id, or a word that
+fits one class only. Models know some of the classes: their records are those of dataset.json, with at
 least "label" and "name", and "imagenet_index" where it is an ImageNet class.
 """
 
 from __future__ import annotations
 
-import difflib
-import re
 import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,9 +15,9 @@ from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Any
 
+from gp3d_core.datasets.class_matching import Candidate, ClassMatcher, ClassNames
 from gp3d_core.errors import GP3DError
 
-_LISTED = 12  # classes that a message lists before it counts the rest
 _RATINGS = ("badge", "measures")  # of a record: how good a model is at the class
 
 
@@ -58,31 +56,75 @@ def imagenet_classes() -> tuple[ImageNetClass, ...]:
     return tuple(ImageNetClass(int(i), wnid, tuple(names.split(", ")), said) for i, wnid, names, said in rows)
 
 
+@dataclass(frozen=True)
+class ChosenClass:
+    """The class that a text means; `note` says which if the text is none of its names: "mug → coffee mug"."""
+
+    entry: ImageNetClass
+    note: str
+
+
 def find_class(query: str | int, known: Sequence[Mapping[str, Any]] | None = None) -> ImageNetClass:
-    """The class that `query` names: a name, an index or a WordNet id.
+    """The class that `query` means: `choose_class` without its note."""
+    return choose_class(query, known).entry
+
+
+def choose_class(query: str | int, known: Sequence[Mapping[str, Any]] | None = None) -> ChosenClass:
+    """The class that `query` means: a name, an index or a WordNet id, or a word that fits one class only.
 
     With `known`, the class records of a model or data set, the answer is one of those and carries its
-    `label`; their own names count as well. Raises AmbiguousClassError for a name that several classes have as
-    their usual one (or, if none has, as another one), UnknownClassError for a class that does not exist or
-    that the model does not know.
+    `label`; their own names count as well. What fits is told in class_matching. Raises AmbiguousClassError for a
+    text that several classes fit, UnknownClassError for one that none fits; the message says what there is.
     """
-    candidates = imagenet_classes() if known is None else _known_classes(known)
-    found = _matches(str(query), candidates)
-    if len(found) == 1:
-        return found[0]
-    if found:
-        each = "; ".join(f"{c.index} = {c.wnid}, {c.definition}" for c in found)
-        raise AmbiguousClassError(
-            f"'{query}' names {len(found)} classes: {each}. Give the index or the WordNet id"
-        )
-    elsewhere = [] if known is None else _matches(str(query), imagenet_classes())
-    if elsewhere:
-        which = " or ".join(f"'{c.name}' (ImageNet {c.index})" for c in elsewhere)
-        raise UnknownClassError(f"the model does not know {which}; it knows {_listed(candidates)}")
-    nearest = _nearest(str(query), candidates)
-    remedy = f"did you mean {nearest}?" if nearest else "give a name, an index from 0 to 999 or a WordNet id."
-    knows = "" if known is None else f" The model knows {_listed(candidates)}"
-    raise UnknownClassError(f"unknown class '{query}': {remedy}{knows}")
+    classes = imagenet_classes() if known is None else _known_classes(known)
+    return _choose(str(query), classes, _matcher(classes, known is None))
+
+
+def choose_classes(
+    queries: Sequence[str], known: Sequence[Mapping[str, Any]] | None = None
+) -> list[ChosenClass]:
+    """The classes that `queries` mean, each once; a query may be a list with commas: "coffee mug, teapot".
+
+    A name that has commas itself counts as one. Raises as `choose_class`.
+    """
+    classes = imagenet_classes() if known is None else _known_classes(known)
+    matcher = _matcher(classes, known is None)
+    chosen: dict[ImageNetClass, ChosenClass] = {}
+    for query in queries:
+        for text in matcher.names.split(query):
+            found = _choose(text, classes, matcher)
+            chosen.setdefault(found.entry, found)
+    return list(chosen.values())
+
+
+def classes_by_kind(known: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[Mapping[str, Any]]]]:
+    """The class records of a model by the kind of thing they are: ("animals", [...]), ("food", [...]), ..."""
+    kinds = _matcher(_known_classes(known), False).kinds
+    return [(label, [known[place] for place in places]) for label, places in kinds]
+
+
+def named_class(text: str) -> ImageNetClass | None:
+    """The ImageNet class of which `text` is a name, the index or the WordNet id; None for no or for several."""
+    places = _names(imagenet_classes()).named(text)
+    return imagenet_classes()[places[0]] if len(places) == 1 else None
+
+
+def _choose(query: str, classes: Sequence[ImageNetClass], matcher: ClassMatcher) -> ChosenClass:
+    match = matcher.match(query)
+    if match.place is not None:
+        return ChosenClass(classes[match.place], match.note)
+    raise (AmbiguousClassError if match.state == "several" else UnknownClassError)(match.note)
+
+
+def _matcher(classes: tuple[ImageNetClass, ...], everything: bool) -> ClassMatcher:
+    if everything:
+        return ClassMatcher(_names(classes), owner="ImageNet")
+    return ClassMatcher(_names(classes), _names(imagenet_classes()))
+
+
+@lru_cache(maxsize=8)
+def _names(classes: tuple[ImageNetClass, ...]) -> ClassNames:
+    return ClassNames(Candidate(one.names, one.wnid, one.index, one.definition) for one in classes)
 
 
 def unrated(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -121,40 +163,6 @@ def _known_classes(known: Sequence[Mapping[str, Any]]) -> tuple[ImageNetClass, .
             entry = ImageNetClass(-1, str(record.get("wnid") or ""), (name,), name)
         classes.append(replace(entry, names=tuple(dict.fromkeys((name, *entry.names))), label=label))
     return tuple(classes)
-
-
-def _matches(query: str, classes: Sequence[ImageNetClass]) -> list[ImageNetClass]:
-    """The classes that `query` names; those whose usual name it is come alone."""
-    plain = _plain(query)
-    exact = [c for c in classes if query.strip() and query.strip() in (str(c.index), c.wnid)]
-    usual = [c for c in classes if plain == _plain(c.name)]
-    other = [c for c in classes if plain in map(_plain, c.names)]
-    return exact or usual or other
-
-
-@lru_cache(maxsize=8192)
-def _plain(name: str) -> str:
-    """`name` in the form in which names are compared: lower case, words separated by single spaces."""
-    return re.sub(r"[\W_]+", " ", re.sub(r"['’]", "", name.casefold())).strip()
-
-
-def _nearest(query: str, classes: Sequence[ImageNetClass]) -> str:
-    """Up to three classes whose names contain the query as a word or resemble it, as a phrase; or nothing."""
-    plain = _plain(query)
-    owners: dict[str, ImageNetClass] = {}
-    for entry in classes:
-        for name in entry.names:
-            owners.setdefault(_plain(name), entry)
-    containing = [name for name in owners if plain and f" {plain} " in f" {name} "]
-    resembling = difflib.get_close_matches(plain, owners, n=3, cutoff=0.6)
-    best = dict.fromkeys(owners[name] for name in [*sorted(containing, key=len), *resembling])
-    return " or ".join(f"'{entry.name}' ({entry.index})" for entry in list(best)[:3])
-
-
-def _listed(classes: Sequence[ImageNetClass]) -> str:
-    named = (c.name if c.index < 0 else f"{c.name} ({c.index})" for c in classes[:_LISTED])
-    shown = ", ".join(named)
-    return shown if len(classes) <= _LISTED else f"{shown} and {len(classes) - _LISTED} more"
 
 
 def class_records(value: object) -> list[dict[str, Any]]:

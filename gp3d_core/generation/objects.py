@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from gp3d_core.datasets.imagenet import find_class, unrated
+from gp3d_core.datasets.imagenet import choose_classes, unrated
 from gp3d_core.errors import GP3DError
 
 DEFAULT_TRUNCATION = 0.7  # between the most typical object, 0, and all that a model can do, 1
@@ -49,19 +49,34 @@ class ObjectSpec:
 
 
 def object_specs(
-    model: KnowsClasses, classes: Sequence[str] | None, seeds: Sequence[int]
+    model: KnowsClasses,
+    classes: Sequence[str] | None,
+    seeds: Sequence[int],
+    report: Callable[[str], object] | None = None,
 ) -> list[ObjectSpec]:
-    """All classes × seeds; None for `classes` means all that the model knows.
+    """All classes × seeds; None for `classes` means all that the model knows, commas separate several in a text.
 
-    Raises UnknownClassError, with a suggestion, for a class that the model does not know.
+    `report` hears which class was taken for a word that is not its name: "mug → coffee mug". Raises
+    UnknownClassError, with what there is instead, for a class that the model does not know.
     """
     if not model.classes:
         if classes:
             raise RequestError(f"{model.path} was trained without classes; leave `classes` out")
         return [ObjectSpec({"name": "object"}, 0, seed) for seed in seeds]
-    known = model.classes
-    chosen = {find_class(query, known=known).label for query in classes} if classes else None
-    records = [record for record in known if chosen is None or record["label"] in chosen]
+    if not classes:
+        return specs_of_labels(model, range(len(model.classes)), seeds)
+    chosen = choose_classes(classes, model.classes)
+    for choice in chosen:
+        if choice.note and report is not None:
+            report(choice.note)
+    return specs_of_labels(model, {choice.entry.label for choice in chosen}, seeds)
+
+
+def specs_of_labels(
+    model: KnowsClasses, labels: Collection[int | None], seeds: Sequence[int]
+) -> list[ObjectSpec]:
+    """All classes with one of the `labels` × seeds, in the order of the model's classes."""
+    records = [record for record in model.classes if record["label"] in labels]
     return [ObjectSpec(unrated(record), int(record["label"]), seed) for record in records for seed in seeds]
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -16,9 +16,9 @@ import torch
 from PIL import Image
 
 from gp3d_core.datasets.decoding import PictureError
-from gp3d_core.datasets.imagenet import UnknownClassError, describe_class
+from gp3d_core.datasets.imagenet import UnknownClassError, choose_class, describe_class
 from gp3d_core.distributed import DeviceError, pick_device
-from gp3d_core.generation.objects import FORMATS, ObjectSpec, object_specs
+from gp3d_core.generation.objects import FORMATS, ObjectSpec, object_specs, specs_of_labels
 from gp3d_core.generation.recipes import place_of
 from gp3d_core.generation.sampling import Generated, generate, make_mesh, view
 from gp3d_core.hashing import digest
@@ -124,17 +124,23 @@ class ModelSession:
         """The classes in the order of their labels, with all names that are understood."""
         return [describe_class(record) for record in self.snapshot.classes]
 
-    def spec(self, query: str | None, seed: int) -> ObjectSpec:
-        """The object of the class that `query` names. Raises Problem (E_CLASS)."""
+    def specs(self, query: str | None, seeds: Sequence[int]) -> tuple[list[ObjectSpec], str]:
+        """The objects of the class that `query` means, and which class that is if it is no name of it, or "".
+
+        Raises Problem (E_CLASS).
+        """
         known = self.snapshot.classes
         if known and query is None:
             raise Problem("E_CLASS", f"the model knows {len(known)} classes, none was named", _CLASS_ADVICE)
         if query is not None and not known:
             raise Problem("E_CLASS", "the model was trained without classes", "Leave the class out.")
+        if query is None:
+            return object_specs(self.snapshot, None, seeds), ""
         try:
-            return object_specs(self.snapshot, None if query is None else [query], [seed])[0]
+            chosen = choose_class(query, known)
         except UnknownClassError as error:
             raise Problem("E_CLASS", str(error), _CLASS_ADVICE) from error
+        return specs_of_labels(self.snapshot, {chosen.entry.label}, seeds), chosen.note
 
     def generated(self, spec: ObjectSpec, truncation: float) -> tuple[Generated, bool]:
         """The object, and whether it was in the cache."""

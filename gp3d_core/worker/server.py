@@ -180,7 +180,8 @@ class Worker:
 
     def _preview(self, job: Job, options: Mapping[str, Any]) -> None:
         session, seeds, pictures = self._loaded(), options["seeds"], []
-        for index, spec in enumerate([session.spec(options["class"], seed) for seed in seeds]):
+        specs, note = session.specs(options["class"], seeds)
+        for index, spec in enumerate(specs):
             self._progress(job, "preview", index, len(seeds))
             began = time.monotonic()
             obj, cached = session.generated(spec, options["truncation"])
@@ -201,17 +202,17 @@ class Worker:
                 }
             )
         self._progress(job, "preview", len(seeds), len(seeds))
-        self.queue.finish(job, {"pictures": pictures}, lambda: None)
+        self.queue.finish(job, {"pictures": pictures, **_said_of_class(note)}, lambda: None)
 
     def _mesh(self, job: Job, options: Mapping[str, Any]) -> None:
         session = self._loaded()
-        spec = session.spec(options["class"], options["seed"])
+        (spec,), note = session.specs(options["class"], [options["seed"]])
         self._progress(job, "planes", 0, 1)
         obj, cached = session.generated(spec, options["truncation"])
         self._progress(job, "planes", 1, 1)
 
         def publish(move: Callable[[], None], result: Mapping[str, Any]) -> None:
-            self._publish(job, move, {**result, "cached": cached})
+            self._publish(job, move, {**result, "cached": cached, **_said_of_class(note)})
 
         session.mesh(obj, options, lambda *step: self._progress(job, *step), publish)
 
@@ -283,6 +284,11 @@ def _problem_of(error: Exception) -> Problem:
     if problem.code == "E_INTERNAL":
         traceback.print_exception(error)
     return problem
+
+
+def _said_of_class(note: str) -> dict[str, str]:
+    """What a result adds if the class was asked for by a word that is not its name."""
+    return {"class_note": note} if note else {}
 
 
 def _listen(requests: int, queue: JobQueue, worker: Worker) -> None:

@@ -150,12 +150,16 @@ FAMILIES: tuple[Family, ...] = (
     wine_bottle.FAMILY,
 )
 
+_SHORTEST_SLIP = 5  # letters: shorter words that look alike are other words
+_SLIP = 0.82  # likeness of a misspelling: one wrong letter among six; "phone" and "throne" have 0.73
+
 
 def select_families(request: str) -> tuple[Family, ...]:
     """The families of a comma-separated request, in the order of the library, each once.
 
-    Each item is "all", a name ("coffee mug" or coffee_mug), an ImageNet index, a WordNet id, or a word that occurs in
-    one name only ("mug"). Raises ValueError with the nearest names for anything else.
+    Each item is "all", a name ("coffee mug" or coffee_mug; "teddy bears" for "teddy bear"), an ImageNet index, a
+    WordNet id, or a word that occurs in one name only ("mug"). Raises ValueError with names that have the word or are
+    a slip away for anything else.
     """
     items = [item.strip() for item in request.split(",") if item.strip()]
     if not items:
@@ -166,15 +170,18 @@ def select_families(request: str) -> tuple[Family, ...]:
 
 def _find(item: str) -> Family:
     """The family that an item of a request means."""
-    wanted = item.lower().replace("_", " ")
+    wanted = " ".join(item.lower().replace("_", " ").replace("-", " ").split())
+    forms = (wanted, wanted.removesuffix("s"), wanted.removesuffix("es"))
     for family in FAMILIES:
-        if wanted in (family.name.lower(), str(family.imagenet_index), family.wnid):
+        ids, joined = (str(family.imagenet_index), family.wnid), family.name.lower().replace(" ", "")
+        if wanted in ids or joined in (form.replace(" ", "") for form in forms):
             return family
-    by_word = [family for family in FAMILIES if wanted in family.name.lower().split()]
+    by_word = [family for family in FAMILIES if set(forms) & set(family.name.lower().split())]
     if len(by_word) == 1:
         return by_word[0]
     names = [family.name for family in FAMILIES]
-    near = [family.name for family in by_word] or difflib.get_close_matches(wanted, names, n=3, cutoff=0.5)
-    near = near or [name for name in names if difflib.get_close_matches(wanted, name.split(), cutoff=0.7)]
+    near = [family.name for family in by_word]
+    if not near and len(wanted) >= _SHORTEST_SLIP:
+        near = difflib.get_close_matches(wanted, names, n=3, cutoff=_SLIP)
     hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(names)}"
     raise ValueError(f"unknown class {item!r}: {hint}")

@@ -263,6 +263,14 @@ def scenario_unknown_class_is_said(tools):
     assert "Not among the model's 3 classes" in texts(draw(tools))
 
 
+def scenario_word_that_fits_one_class_is_taken_and_said(tools):
+    bpy.ops.gp3d.generate(class_name="coffee mug", seed=3)
+    bpy.context.scene.gp3d.class_name = "mug"
+    assert "mug → coffee mug" in texts(draw(tools))
+    assert bpy.ops.gp3d.generate(seed=4) == {"FINISHED"}
+    assert "coffee mug" in bpy.context.active_object.name.replace("_", " ")
+
+
 def scenario_synonym_that_is_picked_becomes_the_class(tools):
     settings = bpy.context.scene.gp3d
     found = tools.part("properties").suggest_classes(settings, bpy.context, "aeroplane") or tools.part(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import shutil
 import tomllib
 import zipfile
 from pathlib import Path
@@ -31,6 +32,7 @@ def test_broken_manifest_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     for path in (ROOT / "blender_addon").iterdir():
         if path.is_file():
             (tmp_path / path.name).write_bytes(path.read_bytes())
+    shutil.copytree(ROOT / "blender_addon/words", tmp_path / "words")
     manifest = tmp_path / "blender_manifest.toml"
     manifest.write_text(manifest.read_text().replace("license", "licence"))
     monkeypatch.setattr(tool, "SOURCE", tmp_path)
@@ -51,6 +53,21 @@ def test_another_version_than_the_core_is_refused(monkeypatch: pytest.MonkeyPatc
         path.write_text(text)
     assert 'version = "7.8.9"' in (tmp_path / "blender_manifest.toml").read_text()
     assert '"version": (7, 8, 9)' in (tmp_path / "__init__.py").read_text()
+
+
+def test_other_rules_for_words_than_the_cores_are_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    tool = load_tool("build_addon")
+    for path in (ROOT / "blender_addon").iterdir():
+        if path.is_file():
+            (tmp_path / path.name).write_bytes(path.read_bytes())
+    shutil.copytree(ROOT / "blender_addon/words", tmp_path / "words")
+    with (tmp_path / "words/class_matching.py").open("a") as file:
+        file.write("# changed here only\n")
+    monkeypatch.setattr(tool, "SOURCE", tmp_path)
+    with pytest.raises(RuntimeError, match=r"words/class_matching.py is out of date; .*--classes"):
+        tool.build(tmp_path / "out")
 
 
 def test_both_kinds_of_add_on_say_the_same() -> None:

@@ -261,8 +261,8 @@ def test_a_missing_box_is_one_clear_line(empty, tmp_path, capsys):
 def test_classes_are_listed_with_badges(boxed, whole, capsys):
     assert main(["classes"]) == 0
     assert [line.split() for line in capsys.readouterr().out.splitlines()] == [
-        ["504", "n03063599", "good", "coffee", "mug"],
-        ["947", "n07734744", "rough", "mushroom"],
+        ["947", "n07734744", "rough", "mushroom", "food"],
+        ["504", "n03063599", "good", "coffee", "mug", "containers"],
     ]
     assert main(["classes", "--json"]) == 0
     mug, _ = json.loads(capsys.readouterr().out)

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gp3d_core.cli.arguments import add_mesh_options, chosen_options, number, parse_seeds
+from gp3d_core.cli.arguments import add_mesh_options, chosen_options, number, parse_seeds, report
 from gp3d_core.errors import GP3DError
 from gp3d_core.meshing.options import SceneMeshOptions
 from gp3d_core.pretrained import vq3d_tokenizer
@@ -58,7 +58,12 @@ def _add_sample(verbs: argparse._SubParsersAction) -> None:
     add = parser.add_argument
     add("prior", type=Path, help="prior, the folder of its run (the newest), or the word box")
     add("--tokenizer", type=Path, help="its tokenizer (default: the copy in its folder)")
-    add("--class", dest="query", metavar="NAME", help="name, ImageNet index or WordNet id (default: any)")
+    add(
+        "--class",
+        dest="query",
+        metavar="NAME",
+        help="name, index, WordNet id or word that fits one class (default: any)",
+    )
     add("--seeds", default="0", help="e.g. 0-3,9 (default 0)")
     add("--temperature", type=number(float, 0, 10), default=1.0, help="0 takes the likeliest (default 1)")
     add("--top-k", type=number(int, 0, 1e6), default=0, help="only the likeliest so many codes; 0 for all")
@@ -155,6 +160,7 @@ def _sample(options: argparse.Namespace) -> int:
 
     sampling = Sampling(options.temperature, options.top_k, options.top_p, options.guidance)
     prior = load_prior(options.prior, options.tokenizer, pick_device(options.device))
+    prior.label_of(options.query, report)  # before the sampling: says which class was taken
     asked = (prior, options.query, seeds, sampling, options.out)
     with shown_progress() as progress:
         _print_all(write_samples(*asked, resolution=options.resolution, progress=progress))

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-from gp3d_core.datasets.imagenet import UnknownClassError, find_class, imagenet_classes
+from gp3d_core.datasets.imagenet import imagenet_classes, named_class
 from gp3d_core.preparation.sources.layouts import WNID, Entry, Listing
 
 _LONGEST = 120
@@ -106,7 +106,5 @@ def _imagenet_index(label: str, name: str, said: int | None, by_name: bool) -> i
     whole = next((c.index for c in known if name == (", ".join(c.names) if len(c.names) > 1 else "")), None)
     if whole is not None or (wnid is None and (not by_name or name.isdigit())):
         return whole
-    try:
-        return find_class(wnid or name).index
-    except UnknownClassError:
-        return None
+    named = named_class(wnid or name)
+    return None if named is None else named.index

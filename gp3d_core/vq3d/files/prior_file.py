@@ -7,7 +7,7 @@ copy, tokenizer.safetensors.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from gp3d_core.atomic import replacing
 from gp3d_core.config.schema import to_dict
-from gp3d_core.datasets.imagenet import class_records, find_class
+from gp3d_core.datasets.imagenet import choose_class, class_records
 from gp3d_core.pretrained import NAME, vq3d_prior
 from gp3d_core.rng import generator_for
 from gp3d_core.signals import Progress, no_progress
@@ -43,21 +43,25 @@ class PriorSnapshot:
     nimg: int
     path: Path
 
-    def label_of(self, query: str | None) -> int:
-        """The label of the class called `query`; of "any" for None.
+    def label_of(self, query: str | None, report: Callable[[str], object] | None = None) -> int:
+        """The label of the class that `query` means; of "any" for None.
 
-        Raises UnknownClassError for a class that the code prior does not know, SamplingError if it knows none.
+        `report` hears which class was taken for a word that is not its name: "mug → coffee mug". Raises
+        UnknownClassError for a class that the code prior does not know, SamplingError if it knows none.
         """
         if query is None:
             return len(self.classes)
         if not self.classes:
             raise SamplingError(f"{self.path} was trained without classes; leave `query` out")
-        label = find_class(query, known=self.classes).label
+        chosen = choose_class(query, self.classes)
+        if chosen.note and report is not None:
+            report(chosen.note)
+        label = chosen.entry.label
         return len(self.classes) if label is None else label
 
-    def name_of(self, query: str | None) -> str:
-        """The name of the class called `query`; "any" for None. Raises as `label_of`."""
-        label = self.label_of(query)
+    def name_of(self, query: str | None, report: Callable[[str], object] | None = None) -> str:
+        """The name of the class that `query` means; "any" for None. Hears and raises as `label_of`."""
+        label = self.label_of(query, report)
         return str(self.classes[label]["name"]) if label < len(self.classes) else "any"
 
     def sample(

@@ -260,8 +260,12 @@ def test_bad_seeds_are_refused(text):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["mesh", "{s}", "--class", "coffe mug"], "did you mean 'coffee mug'"),
-        (["mesh", "{s}", "--class", "teapot"], "does not know 'teapot'"),
+        (["mesh", "{s}", "--class", "sofa"], "knows no 'sofa'; it knows"),
+        (
+            ["mesh", "{s}", "--class", "teapot"],
+            r"does not know 'teapot' \(ImageNet 849\); nearest in kind: 'coffee mug'",
+        ),
+        (["mesh", "{s}", "--class", "coffee mug,sofa"], "knows no 'sofa'"),
         (["mesh", "{s}", "--seeds", "x"], "--seeds expects"),
         (["mesh", "{s}", "--level", "-3"], "--level: expects auto, a density above 0"),
         (["mesh", "{s}", "--level", "1e9", "--class", "mushroom", "--grid", "16"], "no surface at level"),

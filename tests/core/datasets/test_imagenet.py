@@ -82,27 +82,16 @@ def test_known_classes_decide_what_is_shared_and_give_the_label():
     assert find_class("coffee mug").label is None
 
 
-def test_near_misses_are_suggested():
-    with pytest.raises(
-        UnknownClassError, match=r"unknown class 'cofee mug': did you mean 'coffee mug' \(504\)\?"
-    ):
-        find_class("cofee mug")
-    with pytest.raises(UnknownClassError, match=r"'folding chair' \(559\)"):
-        find_class("chair")
-    with pytest.raises(UnknownClassError, match=r"'table lamp' \(846\)\? The model knows coffee mug"):
-        find_class("tablelamp", KNOWN)
-
-
 def test_a_class_the_model_lacks_is_said_to_exist():
     with pytest.raises(
-        UnknownClassError, match=r"does not know 'tench' \(ImageNet 0\); it knows coffee mug \(504\), table"
+        UnknownClassError, match=r"does not know 'tench' \(ImageNet 0\); it knows furniture \(table l"
     ):
         find_class("Tinca tinca", KNOWN)
 
 
 def test_long_lists_are_shortened():
     known = [{"label": c.index, "name": c.name, "imagenet_index": c.index} for c in imagenet_classes()[:100]]
-    with pytest.raises(UnknownClassError, match="and 88 more") as caught:
+    with pytest.raises(UnknownClassError, match="and 97 more") as caught:
         find_class("coffee mug", known)
     assert len(str(caught.value)) < 400
 
@@ -125,5 +114,5 @@ def test_classes_outside_imagenet_are_found_by_name_and_wordnet_id():
         {"label": 1, "name": "class 1"},
     ]
     assert [find_class(query, known).label for query in ("Canine", "n02083346", "class 1")] == [0, 0, 1]
-    with pytest.raises(UnknownClassError):
+    with pytest.raises(UnknownClassError, match="unknown class '-1'"):
         find_class("-1", known)

@@ -77,6 +77,14 @@ def test_previews_are_the_fields_pictures_one_by_one(shared, snapshot, tmp_path)
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted(Path(e["path"]).name for e in steps)
 
 
+def test_class_that_was_taken_for_a_word_is_said(shared, tmp_path):
+    wanted = {"seeds": [1], "resolution": 16, "dir": str(tmp_path)}
+    assert shared.ask("preview", **{"class": "cofee mug"}, **wanted)["class_note"] == "cofee mug → coffee mug"
+    assert "class_note" not in shared.ask("preview", **{"class": "Coffee-Mug"}, **wanted)
+    mesh = shared.ask("mesh", **{"class": "mug"}, seed=1, grid=16, dir=str(tmp_path))
+    assert mesh["class_note"] == "mug → coffee mug"
+
+
 @pytest.mark.parametrize("color", ["both", "vertex"])
 def test_mesh_files_are_those_of_the_command_line(shared, snapshot, tmp_path, color):
     options = {"grid": 24, "faces": 300, "color": color, "texture_size": 64, "crop_depth": 0.3}
@@ -147,7 +155,8 @@ def test_the_cache_keeps_what_was_used_last_within_its_limit():
 @pytest.mark.parametrize(
     ("fields", "code", "said"),
     [
-        ({"class": "cofee mug"}, "E_CLASS", "did you mean 'coffee mug'"),
+        ({"class": "sofa"}, "E_CLASS", "this model knows no 'sofa'; it knows"),
+        ({"class": "mug,mushroom"}, "E_CLASS", "one class is expected"),
         ({"class": "tabby"}, "E_CLASS", "does not know"),
         ({"class": None}, "E_CLASS", "none was named"),
         ({"level": 1e9}, "E_EMPTY_MESH", "the density lies between"),

@@ -286,6 +286,9 @@ def test_library_mends_what_an_interrupted_run_left(index_lost: bool, tmp_path: 
     [
         (["OUT", "--classes", "cofee mug"], "did you mean coffee mug?"),
         (["OUT", "--classes", "chair"], "did you mean folding chair or rocking chair?"),
+        (["OUT", "--classes", "blah"], "unknown class 'blah': known are"),
+        (["OUT", "--classes", "phone"], "unknown class 'phone': known are"),
+        (["OUT", "--classes", "dog"], "unknown class 'dog': known are"),
         (["OUT", "--classes", "bucket,xyzzy"], "unknown class 'xyzzy': known are"),
         (["OUT", "--classes", ","], "no class was named"),
         (["OUT", "--per-class", "0"], "--per-class must be at least 1, got 0"),
@@ -325,6 +328,6 @@ def test_command_lists_its_classes(capsys) -> None:
 
 
 def test_classes_are_found_by_name_word_index_and_wnid() -> None:
-    for request in ("coffee mug", "coffee_mug", "Mug", "504", "n03063599"):
+    for request in ("coffee mug", "coffee_mug", "COFFEE-MUG", "coffeemug", "mugs", "Mug", "504", "n03063599"):
         assert [family.name for family in select_families(request)] == ["coffee mug"]
     assert select_families("vase,all") == FAMILIES

@@ -1,0 +1,389 @@
+"""Which class of a model a typed text means. Standard library alone; blender_addon has a copy of this module.
+
+A text means a class in one of these ways, the first that fits:
+1. it is one of its names, its ImageNet index or its WordNet id (case, spaces, hyphens and plurals do not matter);
+2. it is an everyday word for it ("tv");
+3. it names a kind of which the class is ("lamp", "bird"), or the class is of a kind of the text's ("navel orange");
+4. its end does so ("red coffee mug"), if the whole is no word of its own;
+5. it is a misspelling of a word of 1 to 3, has five letters or more, and exists nowhere else.
+A class is taken when it is the only one that fits; the note then says so. Names that merely look alike never count.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Literal
+
+from .word_table import WordTable, word_table
+
+MOST_LISTED = 12  # classes that a note lists before it counts the rest
+_OF_A_KIND = 3  # classes of each kind that a note names
+_FARTHER = 4  # how much larger a group that the nearest class shares may be for the next ones
+_SHORTEST = 5  # letters of a word that may be a misspelling
+_LONG = 9  # letters from which on two mistakes are allowed
+_LETTERS = "abcdefghijklmnopqrstuvwxyz"
+_KINDS = (
+    ("animals", ("n00015388",)),
+    (
+        "food",
+        ("n07555863", "n00021265", "n07705931", "n07707451"),
+    ),  # solid food, nutrients, edible fruit, vegetables
+    ("plants and mushrooms", ("n00017222", "n12992868", "n13086908")),  # plants, fungi, parts of plants
+    ("musical instruments", ("n03800933",)),
+    ("vehicles", ("n03100490",)),  # conveyances
+    ("furniture", ("n03405265",)),  # furnishings
+    ("toys and sports gear", ("n03964744", "n04285146", "n02778669")),  # toys, sports equipment, balls
+    (
+        "clothes",
+        ("n03051540", "n03380867", "n03502509", "n02728440"),
+    ),  # clothing, footwear, headdresses, apparel
+    ("containers", ("n03094503",)),
+    ("signs and books", ("n00033020",)),  # communication
+    ("buildings", ("n04341686",)),  # structures
+    ("devices and tools", ("n03575240", "n02729837")),  # instrumentalities, appliances
+    ("landscapes", ("n09287968",)),  # geological formations
+    ("people", ("n00007846",)),
+)  # label of a list, and the WordNet ids of what comes under it; the first that fits
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A class that may be meant: names with the usual one first, WordNet id and index (-1) if it has them."""
+
+    names: tuple[str, ...]
+    wnid: str = ""
+    index: int = -1
+    definition: str = ""
+
+    @property
+    def shown(self) -> str:
+        """The usual name with what tells it from others of that name: 'coffee mug' (504)."""
+        return f"'{self.names[0]}'" + (f" ({self.index})" if self.index >= 0 else "")
+
+
+@dataclass(frozen=True)
+class Match:
+    """What a text means: `found` are places in the list of candidates.
+
+    named: one of them is called so. taken: one of them is all that fits, and `note` says which ("mug → coffee mug").
+    several: all that fit. none: nothing fits, `found` is nearest in kind or empty. `note` is a line for people.
+    """
+
+    state: Literal["named", "taken", "several", "none"]
+    found: tuple[int, ...]
+    note: str = ""
+
+    @property
+    def place(self) -> int | None:
+        """The one class that is meant, or None."""
+        return self.found[0] if self.state in ("named", "taken") else None
+
+
+class ClassNames:
+    """Classes by all that they are called."""
+
+    def __init__(self, candidates: Iterable[Candidate]) -> None:
+        """Reads all names once."""
+        self.candidates = tuple(candidates)
+        self._ids: dict[str, list[int]] = {}
+        self._usual: dict[str, list[int]] = {}
+        self._other: dict[str, list[int]] = {}
+        self.joined: dict[str, list[int]] = {}
+        for place, one in enumerate(self.candidates):
+            for text in filter(None, {one.wnid, str(one.index) if one.index >= 0 else ""}):
+                self._ids.setdefault(text, []).append(place)
+            names = list(dict.fromkeys(map(plain, one.names)))
+            self._usual.setdefault(names[0], []).append(place)
+            for name in names:
+                self._other.setdefault(name, []).append(place)
+            for name in dict.fromkeys(name.replace(" ", "") for name in names):
+                self.joined.setdefault(name, []).append(place)
+
+    def named(self, text: str) -> list[int]:
+        """Places of those that `text` names: by index or WordNet id, usual name, other name, or name without spaces."""
+        whole = plain(text)
+        found = self._ids.get(text.strip()) or self._usual.get(whole) or self._other.get(whole)
+        return found or self.joined.get(whole.replace(" ", ""), []) if whole else []
+
+    def split(self, text: str) -> list[str]:
+        """The parts of a list with commas, without empty ones; a name that has commas itself is one part."""
+        parts, found = text.split(","), []
+        while parts:
+            ends = range(len(parts), 1, -1)
+            end = next((end for end in ends if self.named(",".join(parts[:end]))), 1)
+            found.append(",".join(parts[:end]).strip())
+            del parts[:end]
+        return [part for part in found if part] or [text]
+
+
+class ClassMatcher:
+    """Finds the classes of one model, called `owner` in notes; `everything` are those that others may know."""
+
+    def __init__(
+        self, names: ClassNames, everything: ClassNames | None = None, owner: str = "this model"
+    ) -> None:
+        """Reads nothing yet: a text that is a class's name is found without the table of words."""
+        self.names, self.candidates, self.owner = names, names.candidates, owner
+        self._everything = everything or ClassNames(())
+
+    def match(self, text: str) -> Match:
+        """What `text` means."""
+        named = self.names.named(text)
+        if named:
+            return Match("named", tuple(named)) if len(named) == 1 else self._shared(text, named)
+        if len(parts := self.names.split(text)) > 1:
+            return self._one_of(text, [self.match(part) for part in parts])
+        table, asked = word_table(), plain(text)
+        for phrase in _readings(asked, table):
+            if found := self._meant(phrase, table):
+                return self._found(text, found)
+            if any(form in table for form in _forms(phrase, table)):
+                return self._lacking(text, phrase, table)
+            like = (self._names_like(phrase, 1) or self._names_like(phrase, 2)) if " " in phrase else []
+            if (
+                len(found := list(dict.fromkeys(place for name in like for place in self.names.named(name))))
+                == 1
+            ):
+                return self._found(text, found)
+        near, sure = self._corrected(asked, table)
+        found = list(dict.fromkeys(place for word in near for place in self._meant(word, table)))
+        if len(near) == 1 and not found:
+            return self._lacking(text, near[0], table)
+        if not sure and len(near) > 3:
+            found = []
+        if found and not (sure and len(found) == 1):
+            note = f"unknown class '{text.strip()}': did you mean {_either(self._shown(found[:3]))}?"
+            return Match("several", tuple(found), note)
+        return self._found(text, found) if found else self._lacking(text, asked, table)
+
+    @cached_property
+    def kinds(self) -> list[tuple[str, list[int]]]:
+        """The classes by kind: a label, and the places of those of that kind; the rest comes last."""
+        table, grouped = word_table(), {label: list[int]() for label, _ in _KINDS}
+        for place, above in enumerate(self._above):
+            fits = (label for label, ids in _KINDS if any(table.number[wnid] in above for wnid in ids))
+            grouped.setdefault(next(fits, "others"), []).append(place)
+        return [(label, places) for label, places in grouped.items() if places]
+
+    @cached_property
+    def listed(self) -> str:
+        """What the model knows, by kind: "animals (goldfish, snail, king penguin), food (pretzel, ... and 9 more)"."""
+        said = []
+        for label, places in self.kinds:
+            names = ", ".join(self.candidates[place].names[0] for place in places[:_OF_A_KIND])
+            more = len(places) - _OF_A_KIND
+            said.append(f"{label} ({names}{f' and {more} more' if more > 0 else ''})")
+        return ", ".join(said)
+
+    def _meant(self, phrase: str, table: WordTable) -> list[int]:
+        """All classes that a phrase means as it stands, as one word or as a plural."""
+        for form in _forms(phrase, table):
+            named = self.names.named(form)
+            if found := named or self._everyday(form, table) or self._of_kind(form, table):
+                return found
+        return []
+
+    def _everyday(self, word: str, table: WordTable) -> list[int]:
+        for level in table.everyday(word):
+            if found := [place for place, one in enumerate(self.candidates) if one.wnid in level]:
+                return found
+        return []
+
+    def _of_kind(self, word: str, table: WordTable) -> list[int]:
+        """Classes of the kind that `word` names; or else the nearest one of which `word` names a kind."""
+        senses = table.senses(word)
+        lacked = {table.number[one.wnid] for one in self._elsewhere(word) if plain(one.names[0]) == word}
+        if lacked:  # other things of that name would surprise: a sofa bed is a convertible, too
+            senses = tuple(sense for sense in senses if lacked & set(sense.kinds))
+        groups = []
+        for sense in senses:
+            wanted = set() if sense.below else set(sense.kinds)
+            groups.append([place for place, above in enumerate(self._above) if wanted & above])
+        found = list(dict.fromkeys(place for group in groups for place in group))
+        called = [p for p in found if any(_head(name) == word for name in self.candidates[p].names)]
+        if len(called) == 1 and any(group == called for group in groups):
+            return called  # a table lamp is the one lamp of a sense, though in another sense candles are lamps, too
+        if found:
+            return list(dict.fromkeys([*called, *found]))
+        for sense in senses:
+            above = {kind: steps for own in sense.kinds for kind, steps in table.above(own).items()}
+            over = [
+                (above[own], place)
+                for place, one in enumerate(self.candidates)
+                if (own := table.number.get(one.wnid, -1)) in above and own not in table.general
+            ]
+            if over:
+                return [place for steps, place in over if steps == min(over)[0]]
+        strange = [p for p, one in enumerate(self.candidates) if not senses and not self._own[p]]
+        return [p for p in strange if any(_head(name) == word for name in self.candidates[p].names)]
+
+    @cached_property
+    def _own(self) -> list[tuple[int, ...]]:
+        """Of every class its own kind, or for one without a known WordNet id those that its name says."""
+        table = word_table()
+        return [
+            (table.number[one.wnid],) if one.wnid in table.number else _kinds_of(plain(one.names[0]), table)
+            for one in self.candidates
+        ]
+
+    @cached_property
+    def _above(self) -> list[set[int]]:
+        """Of every class the kinds that it is of."""
+        table = word_table()
+        return [{kind for own in kinds for kind in table.above(own)} for kinds in self._own]
+
+    def _corrected(self, asked: str, table: WordTable) -> tuple[list[str], bool]:
+        """Names and words of which `asked` is a misspelling, and whether all of them mean classes of the model."""
+        if len(asked.replace(" ", "")) < _SHORTEST or not _is_text(asked):
+            return [], False
+        for form in (asked, *table.singulars(asked)):
+            swapped, others = _edits(form)
+            near = sorted(word for word in swapped if word in table or word in self.names.joined)
+            if not near:
+                words = sorted(word for word in others if word in table)
+                near = list(dict.fromkeys([*self._names_like(form, 1), *words])) or self._names_like(form, 2)
+            if near:
+                return near, all(self._meant(word, table) for word in near)
+        return [], False
+
+    def _names_like(self, phrase: str, mistakes: int) -> list[str]:
+        """Names that differ from `phrase`, as one word, in a mistake, or in two if it is long enough for that."""
+        joined = phrase.replace(" ", "")
+        if len(joined) < (_SHORTEST if mistakes == 1 else _LONG):
+            return []
+        if mistakes == 1:
+            return sorted(set().union(*_edits(joined)) & self.names.joined.keys())
+        return [name for name in self.names.joined if within(joined, name, mistakes)]
+
+    def _found(self, text: str, found: Sequence[int]) -> Match:
+        """One class is taken, of several the note says which."""
+        said, shown = " ".join(text.split()), self._shown(found)
+        if len(found) == 1:
+            return Match("taken", tuple(found), f"{said} → {self.candidates[found[0]].names[0]}")
+        rest = len(shown) - MOST_LISTED
+        listed = ", ".join(shown[:MOST_LISTED]) + f" and {rest} more" if rest > 0 else _either(shown)
+        count = "" if len(shown) == 2 else f"one of {len(shown)} classes: "
+        return Match("several", tuple(found), f"'{said}' may be {count}{listed}; name one")
+
+    def _one_of(self, text: str, matches: Sequence[Match]) -> Match:
+        """Of a list with commas the class that all parts mean: ImageNet's lists write "pot, flowerpot"."""
+        places = {match.place for match in matches}
+        if len(places) == 1 and None not in places:
+            return matches[0]
+        return Match("none", (), f"'{text.strip()}' names several things; one class is expected here")
+
+    def _shared(self, text: str, named: Sequence[int]) -> Match:
+        each = "; ".join(
+            ", ".join(filter(None, (f"{one.index} = {one.wnid}", one.definition)))
+            for one in (self.candidates[place] for place in named)
+        )
+        note = f"'{text.strip()}' names {len(named)} classes: {each}. Give the index or the WordNet id"
+        return Match("several", tuple(named), note)
+
+    def _shown(self, places: Iterable[int]) -> list[str]:
+        return [self.candidates[place].shown for place in places]
+
+    def _lacking(self, text: str, phrase: str, table: WordTable) -> Match:
+        """Nothing fits: what is nearest in kind, or all that is known if the text has no kind near any class."""
+        elsewhere = self._elsewhere(text) or (self._elsewhere(phrase) if _is_text(phrase) else [])
+        kinds: Sequence[int] = [table.number[one.wnid] for one in elsewhere]
+        if not kinds:  # the usual meaning alone: others would surprise
+            meanings = [sense.kinds for form in _forms(phrase, table) for sense in table.senses(form)]
+            kinds = meanings[0] if meanings else ()
+        near = self._nearest(kinds, table)
+        start = f"{self.owner} knows no '{phrase}'"
+        if elsewhere:
+            known = " or ".join(f"'{one.names[0]}' (ImageNet {one.index})" for one in elsewhere)
+            start = f"{self.owner} does not know {known}"
+        elif not _is_text(phrase) or not any(form in table for form in _forms(phrase, table)):
+            start = f"unknown class '{text.strip()}': give a name, an ImageNet index or a WordNet id"
+        if near:
+            return Match("none", tuple(near), f"{start}; nearest in kind: {_either(self._shown(near))}")
+        who = "it" if start.startswith(self.owner) else self.owner
+        return Match("none", (), f"{start}; {who} knows {self.listed}")
+
+    def _elsewhere(self, text: str) -> list[Candidate]:
+        """Classes called so that this model does not know."""
+        return [self._everything.candidates[place] for place in self._everything.named(text)]
+
+    def _nearest(self, kinds: Sequence[int], table: WordTable) -> list[int]:
+        """Up to three classes nearest to the kinds of a meaning; none that is much farther than the nearest."""
+        ranked = []
+        for place in range(len(self.candidates)):
+            pairs = [(kind, own) for kind in kinds for own in self._own[place]]
+            gaps = [gap for gap in (table.distance(*pair) for pair in pairs) if gap is not None]
+            ranked += [(*min(gaps), place)] if gaps else []
+        ranked.sort()
+        return [place for size, _, place in ranked if size <= _FARTHER * ranked[0][0]][:_OF_A_KIND]
+
+
+@lru_cache(maxsize=16384)
+def plain(name: str) -> str:
+    """`name` in the form in which names are compared: lower case, words separated by single spaces."""
+    return re.sub(r"[\W_]+", " ", re.sub(r"['’]", "", name.casefold())).strip()
+
+
+def _is_text(phrase: str) -> bool:
+    """Whether it has letters: numbers are indices as they stand, or nothing."""
+    return any(letter.isalpha() for letter in phrase)
+
+
+def _head(name: str) -> str:
+    return plain(name).rpartition(" ")[2]
+
+
+def _readings(asked: str, table: WordTable) -> Iterator[str]:
+    """The phrase itself, what stands before "with" or "of", then the phrase without its first word, and so on."""
+    if _is_text(asked):
+        yield asked
+    if asked in table:
+        return
+    core = re.split(r" (?:with|of|in|on|for|from|and) ", asked)[0]
+    words = core.split(" ")
+    for start in range(1 if core == asked else 0, len(words)):
+        if _is_text(rest := " ".join(words[start:])):
+            yield rest
+
+
+def within(one: str, other: str, most: int) -> bool:
+    """Whether `other` is at most `most` letters away: left out, added, exchanged, or swapped with the next."""
+    if abs(len(one) - len(other)) > most:
+        return False
+    before, row = [0] * (len(other) + 1), list(range(len(other) + 1))
+    for i, letter in enumerate(one, 1):
+        now = [i, *[0] * len(other)]
+        for j, wanted in enumerate(other, 1):
+            now[j] = min(row[j] + 1, now[j - 1] + 1, row[j - 1] + (letter != wanted))
+            if i > 1 and j > 1 and letter == other[j - 2] and one[i - 2] == wanted:
+                now[j] = min(now[j], before[j - 2] + 1)
+        before, row = row, now
+    return row[-1] <= most
+
+
+def _edits(word: str) -> tuple[set[str], set[str]]:
+    """All texts that differ from `word` in one pair of neighbours swapped, and all that differ in one letter."""
+    halves = [(word[:place], word[place:]) for place in range(len(word) + 1)]
+    swapped = {left + right[1] + right[0] + right[2:] for left, right in halves if len(right) > 1}
+    left_out = {left + right[1:] for left, right in halves if right}
+    exchanged = {left + letter + right[1:] for left, right in halves if right for letter in _LETTERS}
+    added = {left + letter + right for left, right in halves for letter in _LETTERS}
+    return swapped, left_out | exchanged | added
+
+
+def _kinds_of(name: str, table: WordTable) -> tuple[int, ...]:
+    """The kinds of the first meaning that a name, or the end of it, has among them."""
+    meanings = (sense.kinds for phrase in _readings(name, table) for sense in table.senses(phrase))
+    return next(filter(None, meanings), ())
+
+
+def _forms(phrase: str, table: WordTable) -> list[str]:
+    """The phrase, written as one word, and what it may be the plural of; in place of each the word it stands for."""
+    forms = (phrase, phrase.replace(" ", ""), *table.singulars(phrase))
+    return list(dict.fromkeys(table.stands_for(form) or form for form in forms))
+
+
+def _either(shown: Sequence[str]) -> str:
+    return " or ".join(filter(None, (", ".join(shown[:-1]), *shown[-1:])))
