@@ -103,13 +103,17 @@ def _option(action: argparse.Action) -> str:
     )
     value = ""
     if action.choices is not None:
-        value = f" `{' | '.join(map(str, action.choices))}`"
+        value = f" `{', '.join(map(str, action.choices))}`"
     elif action.option_strings and action.nargs != 0:
         metavar = action.metavar or action.dest.upper()
         value = f" `{metavar if isinstance(metavar, str) else ' '.join(metavar)}`"
     plain = action.default not in (None, False, argparse.SUPPRESS) and action.default != []
     default = f"`{action.default}`" if plain and action.option_strings else ""
     text = (action.help or "").replace("%%", "%").replace("%(default)s", str(action.default))
+    if told := re.search(
+        r" \(default:? ([^)]*)\)|(?<=[\w.]) \(default\)", text
+    ):  # it knows better how to say it
+        text, default = text.replace(told[0], ""), f"`{told[1]}`" if told[1] else default
     return _row(names + value, default, text)
 
 
@@ -220,7 +224,7 @@ def _preset_table(presets: dict[str, Any]) -> list[str]:
 
 def _type(hint: Any) -> str:
     if typing.get_origin(hint) is typing.Literal:
-        return " | ".join(map(str, typing.get_args(hint)))
+        return ", ".join(map(str, typing.get_args(hint)))
     if typing.get_origin(hint) is tuple:
         return "names, with commas"
     return getattr(hint, "__name__", str(hint))
