@@ -24,7 +24,7 @@ unexport PYTHONHOME PYTHONPATH
 .PHONY: help setup setup-all demo box-data test check format docs addon addon-gui clean clean-runs
 
 help:
-	@echo "make demo        set up, then: an asset; objects -> renders -> training -> meshes, in runs/demo"
+	@echo "make demo        set up, then: an asset; objects -> renders -> a model of its own -> meshes, in runs/demo"
 	@echo "make test        set up, then lint, types and the whole test suite"
 	@echo "make box-data    models, renders and points that the model in the box learns from, in runs/box (half an hour)"
 	@echo "make setup       prepare .venv to generate with (1.2 GB); quick when there is nothing to do"

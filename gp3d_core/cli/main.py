@@ -7,6 +7,7 @@ Results go to stdout, everything else to stderr. Exit codes: 0 done, 2 bad input
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import signal
 import sys
@@ -89,9 +90,25 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_demo(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser("demo", help="from nothing to meshes: shapes, renders, training, export")
-    parser.add_argument("--out", type=Path, default=Path("runs/demo"), help="folder of the results")
-    parser.add_argument(
-        "--minutes", type=number(float, 0.01, 1e6), default=4.5, help="training time (default 4.5)"
+    add = parser.add_argument
+    add("--out", type=Path, default=Path("runs/demo"), help="folder of the results")
+    add(
+        "--objects",
+        type=number(int, 8, 1e9),
+        default=8000,
+        help="to see while learning from known shapes (default %(default)s; the same number, the same model)",
+    )
+    add(
+        "--images",
+        type=number(int, 8, 1e9),
+        default=400,
+        help="to see in the adversarial game that follows (default %(default)s)",
+    )
+    add(
+        "--minutes",
+        type=number(float, 0.01, 1e6),
+        default=math.inf,
+        help="stop learning after so long, if sooner (default: no limit)",
     )
     parser.set_defaults(command=_demo)
 
@@ -103,9 +120,9 @@ def _add_doctor(commands: argparse._SubParsersAction) -> None:
 
 
 def _demo(options: argparse.Namespace) -> int:
-    from gp3d_core.cli.demo import run_demo
+    from gp3d_core.cli.demo import Budget, run_demo
 
-    return run_demo(options.out, minutes=options.minutes)
+    return run_demo(options.out, Budget(options.objects, options.images, options.minutes))
 
 
 def _doctor(options: argparse.Namespace) -> int:

@@ -1,8 +1,8 @@
 """The presets: one table over the configuration dataclasses, to be compared by eye.
 
-`tiny` runs on two CPU cores in minutes; `shapenet-*` train on rendered objects with known cameras, `epigraf-64` does so
-without what 3DGP adds; `dogs-256` and `imagenet-256` are the released 3DGP settings, `imagenet-256-paper` those of the
-paper where they differ.
+`tiny` runs on two CPU cores in minutes, `demo-64` learns from known shapes in as many; `shapenet-*` train on rendered
+objects with known cameras, `epigraf-64` does so without what 3DGP adds; `dogs-256` and `imagenet-256` are the released
+3DGP settings, `imagenet-256-paper` those of the paper where they differ.
 """
 
 from __future__ import annotations
@@ -245,6 +245,28 @@ PRESETS = {
     ),
 }
 
+
+_BOX = PRESETS["box-64"]
+PRESETS["demo-64"] = (
+    replace(  # box-64 for minutes: half the planes' edge, and small batches, hence more steps
+        _BOX,
+        preset="demo-64",
+        generator=replace(_BOX.generator, w_dim=128, plane_resolution=32, channel_base=2048, channel_max=128),
+        patch=replace(_BOX.patch, resolution=16),
+        discriminator=replace(_BOX.discriminator, channel_base=2048, channel_max=64),
+        grounding=replace(_BOX.grounding, prior_steps=800),
+        training=replace(
+            _BOX.training,
+            batch=8,
+            micro_batch=8,
+            kimg=8,
+            ema_kimg=0.5,
+            status_kimg=0.4,
+            snapshot_kimg=4,
+            checkpoint_kimg=1,
+        ),
+    )
+)
 
 _SHAPENET = PRESETS["shapenet-64"]
 PRESETS["epigraf-64"] = replace(  # EpiGRAF (NeurIPS 2022): no depth, no camera generator, no distillation

@@ -78,7 +78,7 @@ def fit_mapping(
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda k: min((k + 1) / 100, 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * k / steps)))
     )
-    for k in trange(steps, desc="fitting the mapping", unit="step", disable=not progress):
+    for k in trange(steps, desc="fitting the mapping", unit="step", disable=None if progress else True):
         loss = (
             _prior_error(mapping, teacher, prior, generator_for(seed, "prior", k, device=device)) / variance
         )

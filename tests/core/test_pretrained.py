@@ -1,6 +1,7 @@
 """The model in the box: made by `ship`, used where no snapshot is named, and found again by recipes anywhere."""
 
 import json
+import math
 import os
 import re
 from pathlib import Path
@@ -330,14 +331,16 @@ def test_demo_begins_with_an_asset(there, request, tmp_path, monkeypatch, capsys
     calls = []
     monkeypatch.setattr(demo, "_call", lambda *words: calls.append([str(word) for word in words]))
     monkeypatch.setattr(demo, "_write_preview", lambda *_: None)
-    assert demo.run_demo(tmp_path / "demo", minutes=1) == 0
+    monkeypatch.setattr(demo, "_what_was_learnt", lambda *_: "")
+    assert demo.run_demo(tmp_path / "demo", demo.Budget(8, 8, math.inf)) == 0
     kinds = [call[1] if call[0] == "gp3d_core.cli" else call[0] for call in calls]
-    assert kinds == [*["mesh"] * there, "synthetic.shapes", "synthetic.render", "train", "mesh"]
+    data = ["synthetic.shapes", "synthetic.points", "synthetic.render"]
+    assert kinds == [*["mesh"] * there, *data, "ground", "train", "mesh"]
     said = capsys.readouterr()
     if there:
-        assert calls[0][2:4] == ["--class", demo.ASSET]  # no snapshot between them
+        assert calls[0][2:4] == ["--class", demo.CLASSES[0]]  # no snapshot between them
         assert f"{tmp_path / 'demo' / 'asset'}  a coffee mug" in said.out
-    assert ("left out, the model in the box is missing" in said.err) == (not there)
+    assert ("left out, the pretrained model is missing" in said.err) == (not there)
 
 
 @pytest.mark.skipif(not box.has_pretrained(), reason="there is no model in the box yet")
