@@ -24,8 +24,10 @@ from gp3d_core.rendering.cameras import PARAMETERS, sample_cameras
 from gp3d_core.rng import generator_for
 from gp3d_core.signals import Interruption
 from gp3d_core.snapshots.run_folder import RunFolder
-from gp3d_core.training.gan import TrainState, train
-from gp3d_core.training.monitor import camera_samples
+from gp3d_core.training.gan import TrainState, open_task
+from gp3d_core.training.gan_monitor import camera_samples
+from gp3d_core.training.loop import Budget
+from gp3d_core.training.loop import run as run_task
 
 REGULARISERS = ("none", "gradient_penalty", "emd")
 SHOWN = ("yaw", "pitch")
@@ -53,7 +55,9 @@ def run(dataset: Dataset, out: Path, regulariser: str, kimg: float) -> TrainStat
     )
     folder = RunFolder(out / regulariser)
     folder.claim(config, dataset.fingerprint)
-    return train(config, dataset, folder, World(), Interruption())
+    task = open_task(config, dataset, folder, World())
+    run_task(task, folder, World(), Interruption(), Budget(1000 * kimg))
+    return task.state
 
 
 def draw(states: dict[str, TrainState], path: Path) -> None:

@@ -41,7 +41,7 @@ from gp3d_core.metrics.score import Score
 from gp3d_core.networks.squeezenet import SqueezeNet
 from gp3d_core.snapshots.metadata import read_snapshot_facts
 from gp3d_core.snapshots.run_folder import RunFolder, newest_snapshot
-from gp3d_core.training.launch import start_training
+from gp3d_core.training.start import start_training
 from gp3d_core.visualization import depth_to_uint8, rgb_to_uint8, save_picture, sheet
 
 EPIGRAF = (

@@ -43,8 +43,13 @@ def _sync_folder(folder: Path) -> None:
 def forget_leftovers(folder: Path) -> None:
     """Removes the temporary files that a killed process left in `folder`."""
     for path in folder.glob(".*.tmp*"):
-        if path.is_file() and _TEMPORARY.fullmatch(path.name):
+        if is_leftover(path):
             path.unlink()
+
+
+def is_leftover(path: Path) -> bool:
+    """Whether `path` is a temporary file of `replacing`."""
+    return path.is_file() and _TEMPORARY.fullmatch(path.name) is not None
 
 
 def write_text(path: Path, text: str) -> None:

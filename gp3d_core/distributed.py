@@ -49,6 +49,11 @@ class World:
         """Whether this process writes the run folder."""
         return self.rank == 0
 
+    def part_of(self, batch: int) -> slice:
+        """This process's part of a batch of so many images, which the number of processes divides."""
+        local = batch // self.size
+        return slice(self.rank * local, (self.rank + 1) * local)
+
     def mean_(self, tensors: list[Tensor]) -> None:
         """Replaces each tensor by its mean over all processes, in one message."""
         if self.size == 1 or not tensors:
@@ -74,6 +79,23 @@ class World:
         if self.size > 1:
             dist.all_reduce(value, op=dist.ReduceOp.MAX)
         return value
+
+    def largest_number(self, value: float) -> float:
+        """The largest of a number over all processes."""
+        if self.size == 1:
+            return value
+        return float(self.largest(torch.tensor(value, dtype=torch.float64, device=self.device)))
+
+    def sum_(self, tensor: Tensor) -> None:
+        """Replaces the tensor by its sum over all processes."""
+        if self.size > 1:
+            dist.all_reduce(tensor)
+
+    def copy_from_leader_(self, tensors: list[Tensor]) -> None:
+        """Replaces each tensor by what it is on the leading process."""
+        if self.size > 1:
+            for tensor in tensors:
+                dist.broadcast(tensor, 0)
 
     def barrier(self) -> None:
         """Waits until every process has come here."""

@@ -41,4 +41,4 @@ def _ground(options: argparse.Namespace) -> int:
         options.run,
         device=pick_device(options.device).type,
         max_minutes=options.max_minutes,
-    )
+    ).show()

@@ -53,7 +53,7 @@ def _train(options: argparse.Namespace) -> int:
 
     config = resolve(options.preset, options.set)
     from gp3d_core.distributed import pick_device
-    from gp3d_core.training.launch import describe, start_training
+    from gp3d_core.training.start import describe, start_training
 
     if options.dry_run:
         print(describe(config, options.dataset, options.features, options.overfit))

@@ -14,6 +14,7 @@ import typing
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any, Literal
 
+from gp3d_core.config.schedule import Schedule
 from gp3d_core.errors import GP3DError
 
 Config = typing.TypeVar("Config")  # a dataclass of dataclasses, such as RunConfig
@@ -210,6 +211,17 @@ class TrainingConfig:
     head_start_kimg: float = (
         0.0  # D learns alone for so long, to catch up with a G that can something already
     )
+
+    @property
+    def schedule(self) -> Schedule:
+        """When the run saves and ends."""
+        return Schedule(
+            kimg=self.kimg,
+            status_kimg=self.status_kimg,
+            snapshot_kimg=self.snapshot_kimg,
+            checkpoint_kimg=self.checkpoint_kimg,
+            max_rollbacks=self.max_rollbacks,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

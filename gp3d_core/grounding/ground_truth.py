@@ -44,6 +44,12 @@ class RayTruth:
     depth: Tensor
     hit: Tensor
 
+    def __getitem__(self, rows: slice) -> RayTruth:
+        """What the rays of the views `rows` saw."""
+        return RayTruth(
+            self.rays_o[rows], self.rays_d[rows], self.rgb[rows], self.depth[rows], self.hit[rows]
+        )
+
 
 @dataclass(eq=False)
 class Truth:

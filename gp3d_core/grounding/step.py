@@ -1,10 +1,10 @@
-"""Grounding: the generator learns from known shapes, one latent per model, before it ever meets a discriminator.
+"""One step of grounding: the generator learns from known shapes, one latent per model, without a discriminator.
 
 Three stages by the clock `nimg`, which counts objects: points alone (is it inside? which colour has the surface?),
 rays of rendered views alone, then rays with a little of the points. Network and rendering operations are those of
-3DGP, so that a grounded snapshot is an ordinary one. Afterwards `prior.fit_mapping` teaches the mapping that
-z ~ N(0, I) with a class means objects like these. A run that was stopped and resumed equals one that never stopped.
-Letters: B objects of a step, n rays or points of each, S samples of a ray.
+3DGP, so that a grounded snapshot is an ordinary one. Several processes draw the same examples and take a part of them
+each, so that their step is that of one process.
+Letters: B objects of a step, Z numbers of a latent, n rays or points of each object, S samples of a ray.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gp3d_core.config.schema import RunConfig
+from gp3d_core.distributed import World
 from gp3d_core.grounding.descriptors import initial_latents
 from gp3d_core.grounding.ground_truth import RayTruth, Truth
 from gp3d_core.networks.decoder import TriplaneField
 from gp3d_core.networks.generator import Generator
 from gp3d_core.networks.latents import one_hot
 from gp3d_core.networks.layers import normalise_second_moment
-from gp3d_core.ops.reference import activate_density, composite_rays
+from gp3d_core.rendering.volume import render_at
 from gp3d_core.rng import generator_for
-from gp3d_core.snapshots.run_folder import RunFolder
-from gp3d_core.snapshots.snapshot import load_checkpoint, save_checkpoint
-from gp3d_core.training.step import average_weights
+from gp3d_core.training.checkpointing import Stateful
+from gp3d_core.training.step import StepLog, average_weights, half_life, mean_log, send_log
 
 _OPAQUE = 0.95  # opacity from which a rendered depth means a surface
 _COLOUR_JITTER = 0.01  # world units along the ray within which a surface's colour is learnt
@@ -48,9 +48,12 @@ class GroundState:
     optimizer: torch.optim.Adam
     latent_optimizer: torch.optim.SparseAdam
     nimg: int = 0
+    rollbacks: int = 0
+    skipped_in_a_row: int = 0
     seconds: float = 0.0
     modules: dict[str, nn.Module] = field(init=False)
     optimizers: dict[str, torch.optim.Optimizer] = field(init=False)
+    controllers: dict[str, Stateful] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Name the parts as checkpoints name them."""
@@ -87,92 +90,136 @@ def build_ground_state(config: RunConfig, truth: Truth) -> GroundState:
     )
 
 
-def ground_step(state: GroundState, truth: Truth, models: Tensor) -> dict[str, Tensor]:
-    """One step on the `models` [B]; advances the clock by B. Returns the losses, and 0-dim tensors all."""
-    config, device = state.config, models.device
-    settings, done = config.grounding, state.nimg / (1000 * config.training.kimg)
-    draws = generator_for(config.training.seed, "grounding", state.nimg, device=device)
-    _set_rates(state, done)
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """What a step learns from, with all that is random about it.
 
-    seen = truth.sample_rays(_trained_views(truth, models, settings.held_out, draws), settings.rays, draws)
-    planes = _planes(state, truth, models, draws)
-    field_ = state.generator.field(planes)
+    models [B]; rays of one view of each; noise [B,Z] on their latents; points [B,n,3] and whether they lie inside
+    [B,n,1]; jitter [B,n,1], distances from the rays' surfaces at which colour is learnt; t [B,n,S], distances along the
+    rays.
+    """
+
+    models: Tensor
+    rays: RayTruth
+    noise: Tensor
+    points: Tensor | None
+    inside: Tensor | None
+    jitter: Tensor | None
+    t: Tensor | None
+
+    def __getitem__(self, rows: slice) -> Examples:
+        """The examples of the objects `rows`."""
+        points, inside, jitter, t = (
+            None if value is None else value[rows]
+            for value in (self.points, self.inside, self.jitter, self.t)
+        )
+        return Examples(self.models[rows], self.rays[rows], self.noise[rows], points, inside, jitter, t)
+
+
+def ground_step(state: GroundState, truth: Truth, models: Tensor, world: World) -> StepLog:
+    """The losses of one step on the `models` [B] of all processes; advances the clock by B.
+
+    Updates are not skipped when gradients are not finite, as their optimisers are not fused; the norm of the gradients
+    is in the log, and tells.
+    """
+    config, done = state.config, state.nimg / (1000 * state.config.training.kimg)
+    settings, alone = config.grounding, done < config.grounding.point_share
+    _set_rates(state, done)
+    examples = draw_examples(state, truth, models, done)[world.part_of(len(models))]
+    field_ = state.generator.field(_planes(state, truth, examples))
     losses: dict[str, Tensor] = {}
-    alone = done < settings.point_share
-    if alone or done >= settings.point_share + settings.ray_share:
-        points, inside = truth.sample_points(models, settings.points, draws)
-        losses |= point_losses(field_, points, inside, seen, config, draws)
-    if not alone:
-        losses |= ray_losses(field_, seen, config, draws)
+    if examples.points is not None:
+        losses |= point_losses(field_, examples, config, world)
+    if examples.t is not None:
+        losses |= ray_losses(field_, examples, config, world)
     weight = {name: 1.0 if alone or name.startswith("rays") else settings.point_weight for name in losses}
     total = torch.stack([weight[name] * value for name, value in losses.items()]).sum()
     total.backward()
-    torch.nn.utils.clip_grad_norm_(state.generator.parameters(), _CLIP)
+    _average_gradients(state, models, world)
+    norm = torch.nn.utils.clip_grad_norm_(state.generator.parameters(), _CLIP)
     for optimizer in state.optimizers.values():
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
     state.nimg += len(models)
-    average_weights(
-        state.ema,
-        state.generator,
-        len(models),
-        1000 * min(config.training.ema_kimg, config.training.ema_rampup * state.nimg / 1000),
-    )
-    return {name: value.detach() for name, value in losses.items()} | {"total": total.detach()}
+    average_weights(state.ema, state.generator, len(models), half_life(config.training, state.nimg))
+    numbers = mean_log([losses | {"total": total, "gradients/norm": norm}], world)
+    return send_log(numbers, torch.zeros_like(numbers["total"]), state.nimg, {})
+
+
+def draw_examples(state: GroundState, truth: Truth, models: Tensor, done: float) -> Examples:
+    """The examples of the `models` [B] after a share `done` of the run; the same on every process."""
+    config, device = state.config, models.device
+    settings = config.grounding
+    # a run that went back draws other numbers; one that never did, the same as before there was a way back
+    again = [state.rollbacks] if state.rollbacks else []
+    draws = generator_for(config.training.seed, "grounding", state.nimg, *again, device=device)
+    rays = truth.sample_rays(_trained_views(truth, models, settings.held_out, draws), settings.rays, draws)
+    noise = torch.randn(len(models), config.generator.z_dim, generator=draws, device=device)
+    points = inside = jitter = t = None
+    alone = done < settings.point_share
+    if alone or done >= settings.point_share + settings.ray_share:
+        points, inside = truth.sample_points(models, settings.points, draws)
+        jitter = torch.randn(rays.depth.shape, generator=draws, device=draws.device) * _COLOUR_JITTER
+    if not alone:
+        t = _sample_distances(rays, config, draws)
+    return Examples(models, rays, noise, points, inside, jitter, t)
+
+
+def _average_gradients(state: GroundState, models: Tensor, world: World) -> None:
+    """Replaces the gradients by their means over processes; each has those of the latents of its part of `models`."""
+    if world.size == 1:
+        return
+    table = state.latents.weight
+    ours = table.grad
+    if ours is None:
+        raise RuntimeError("expected gradients of the latents")
+    rows = torch.zeros(len(models), table.shape[1], device=table.device)
+    rows[world.part_of(len(models))] = ours._values()  # in the order in which the latents were looked up
+    world.mean_([rows, *(p.grad for p in state.generator.parameters() if p.grad is not None)])
+    table.grad = torch.sparse_coo_tensor(models[None], rows, table.shape)
 
 
 def point_losses(
-    field_: TriplaneField,
-    points: Tensor,
-    inside: Tensor,
-    seen: RayTruth,
-    config: RunConfig,
-    draws: torch.Generator,
+    field_: TriplaneField, examples: Examples, config: RunConfig, world: World
 ) -> dict[str, Tensor]:
-    """Occupancy at `points` [B,n,3] as cross-entropy, and the colour of the surfaces that rays have hit (L1).
+    """Occupancy at the points as cross-entropy, and the colour of the surfaces that rays have hit (L1).
 
     With density_scale = 1/δ the opacity of a step δ is sigmoid(gain · raw + shift), which is what is compared.
     """
-    settings = config.render
-    _, raw = field_(points)
+    settings, seen = config.render, examples.rays
+    if examples.points is None or examples.inside is None or examples.jitter is None:
+        raise ValueError("expected examples with points")
+    _, raw = field_(examples.points)
     occupancy = F.binary_cross_entropy_with_logits(
-        settings.density_gain * raw + settings.density_shift, inside
+        settings.density_gain * raw + settings.density_shift, examples.inside
     )
-    jitter = torch.randn(seen.depth.shape, generator=draws, device=draws.device) * _COLOUR_JITTER
-    rgb, _ = field_(seen.rays_o + (seen.depth + jitter) * seen.rays_d)
-    colour = (seen.hit * (rgb - seen.rgb).abs()).sum() / (3 * seen.hit.sum().clamp(min=1.0))
+    rgb, _ = field_(seen.rays_o + (seen.depth + examples.jitter) * seen.rays_d)
+    colour = (seen.hit * (rgb - seen.rgb).abs()).sum() / (3 * _count(seen.hit, world))
     return {"points/occupancy": occupancy, "points/colour": colour}
 
 
 def ray_losses(
-    field_: TriplaneField, seen: RayTruth, config: RunConfig, draws: torch.Generator
+    field_: TriplaneField, examples: Examples, config: RunConfig, world: World
 ) -> dict[str, Tensor]:
     """L1 of colour, opacity and (where a surface is seen and rendered) depth of rays."""
-    camera = config.camera
-    t = _sample_distances(seen, config, draws)
-    points = seen.rays_o[:, :, None] + t[..., None] * seen.rays_d[:, :, None]
-    rgb, raw = field_(points.flatten(1, 2))
-    render = config.render
-    sigma = activate_density(
-        raw.reshape(t.shape), scale=render.density_scale, gain=render.density_gain, shift=render.density_shift
-    )
-    if render.outside_box == "empty":
-        sigma = torch.where((points.abs() <= camera.box).all(dim=-1), sigma, 0.0)
-    ray = composite_rays(
-        rgb.reshape(points.shape),
-        sigma,
-        t,
-        last_interval=render.last_interval,
-        background=render.background,
-        t_far=camera.t_far,
-    )
+    seen = examples.rays
+    if examples.t is None:
+        raise ValueError("expected examples with distances along rays")
+    ray = render_at(field_, seen.rays_o, seen.rays_d, examples.t, config.camera, config.render)
     solid = seen.hit * (ray.opacity.detach() > _OPAQUE)
-    depth = (solid * (ray.depth - seen.depth).abs()).sum() / solid.sum().clamp(min=1.0)
+    depth = (solid * (ray.depth - seen.depth).abs()).sum() / _count(solid, world)
     return {
         "rays/colour": (ray.rgb - seen.rgb).abs().mean(),
         "rays/opacity": (ray.opacity - seen.hit).abs().mean(),
         "rays/depth": 2.0 * depth,
     }
+
+
+def _count(mask: Tensor, world: World) -> Tensor:
+    """Ones in `mask`, mean over processes: sums over it become shares whose mean is the mean over all examples."""
+    count = mask.sum()
+    world.mean_([count])
+    return count.clamp(min=1.0 / world.size)
 
 
 def _sample_distances(seen: RayTruth, config: RunConfig, draws: torch.Generator) -> Tensor:
@@ -192,13 +239,12 @@ def _sample_distances(seen: RayTruth, config: RunConfig, draws: torch.Generator)
     return torch.cat([even, extra], dim=-1).sort(dim=-1).values
 
 
-def _planes(state: GroundState, truth: Truth, models: Tensor, draws: torch.Generator) -> Tensor:
-    """Tri-planes of the `models` [B] with noise on their latents; half precision in the convolutions if mixed."""
-    s = state.config.grounding.latent_noise
+def _planes(state: GroundState, truth: Truth, examples: Examples) -> Tensor:
+    """Tri-planes of the examples with noise on their latents; half precision in the convolutions if mixed."""
+    s, models = state.config.grounding.latent_noise, examples.models
     z = normalise_second_moment(state.latents(models))
-    noise = torch.randn(z.shape, generator=draws, device=z.device)
     ws = state.generator.mapping(
-        math.sqrt(1 - s * s) * z + s * noise, one_hot(truth.labels[models], len(truth.classes))
+        math.sqrt(1 - s * s) * z + s * examples.noise, one_hot(truth.labels[models], len(truth.classes))
     )
     mixed = state.config.training.precision == "mixed"
     with torch.autocast(ws.device.type, torch.bfloat16, enabled=mixed):
@@ -261,21 +307,3 @@ def measure(state: GroundState, truth: Truth) -> dict[str, float]:
         "held_out/iou": float(iou.mean()),
         "held_out/depth_error": depth_error / max(solid, 1.0),
     }
-
-
-def write_ground_checkpoint(state: GroundState, folder: RunFolder) -> None:
-    """Saves all of `state`, then forgets all but the newest checkpoints."""
-    facts = {"nimg": state.nimg, "seconds": state.seconds}
-    save_checkpoint(folder.checkpoint_path(state.nimg), state.modules, state.optimizers, facts)
-    folder.forget_old_checkpoints()
-
-
-def restore_ground(state: GroundState, folder: RunFolder) -> None:
-    """Loads the newest checkpoint into `state`; saves one of the start if there is none."""
-    found = folder.list_checkpoints()
-    if not found:
-        write_ground_checkpoint(state, folder)
-        return
-    facts = load_checkpoint(found[0], state.modules, state.optimizers)
-    state.nimg, state.seconds = int(facts["nimg"]), float(facts["seconds"])
-    folder.forget_stats_after(state.nimg)

@@ -137,6 +137,28 @@ def render(
     return Rendering(*(torch.cat([getattr(part, name) for part in parts], dim=1) for name in names))
 
 
+def render_at(
+    field: Field,
+    rays_o: torch.Tensor,
+    rays_d: torch.Tensor,
+    t: torch.Tensor,
+    camera: CameraConfig,
+    config: RenderConfig,
+    *,
+    backend: Backend | None = None,
+) -> Rendering:
+    """Colour, depth and opacity of rays through `field`, sampled at given distances t [B,R,S], nearest first.
+
+    rays_o, rays_d: origins and unit directions [B,R,3]. backend: plain torch or kernels; `config.backend` if not given.
+    Raises ValueError when shapes do not fit.
+    """
+    sizes = check_shape("rays_o", rays_o, "B R 3")
+    check_shape("rays_d", rays_d, "B R 3", sizes)
+    check_shape("t", t, "B R S", sizes)
+    rgb, sigma = _query(field, rays_o, rays_d, t, camera, config)
+    return _composite(rgb, sigma, t, camera, config, backend or config.backend)
+
+
 def _fused_obstacle(triplanes: Triplanes, config: RenderConfig, cut_quantile: float) -> str | None:
     """Why the fused renderer cannot do it; None if it can."""
     if cut_quantile > 0:
@@ -193,20 +215,33 @@ def _render(
     steps = config.coarse_steps
     noise = (None, None) if rays.noise is None else (rays.noise[..., :steps], rays.noise[..., steps:])
     t = near + rays.s_coarse * length
-    rgb, sigma = _query(field, rays, t, camera, config, noise[0], chunk)
+    origins, directions = rays.origins, rays.directions
+    rgb, sigma = _query(field, origins, directions, t, camera, config, noise[0], chunk)
     if config.fine_steps:
         guide = rays.s_coarse if config.coarse_spacing == "normalised" else t
         weights = ray_weights(_cut(sigma, cut_quantile), guide, last_interval=config.last_interval)
         s_fine = sample_importance(rays.s_coarse, weights, rays.u_fine, backend=backend)
         t_fine = near + s_fine * length
-        rgb_fine, sigma_fine = _query(field, rays, t_fine, camera, config, noise[1], chunk)
+        rgb_fine, sigma_fine = _query(field, origins, directions, t_fine, camera, config, noise[1], chunk)
         t, order = torch.cat([t, t_fine], dim=-1).sort(dim=-1)
         sigma = torch.cat([sigma, sigma_fine], dim=-1).gather(-1, order)
         rgb = torch.cat([rgb, rgb_fine], dim=-2)
         rgb = rgb.gather(-2, order.unsqueeze(-1).expand_as(rgb))
+    return _composite(rgb, _cut(sigma, cut_quantile), t, camera, config, backend)
+
+
+def _composite(
+    rgb: torch.Tensor,
+    sigma: torch.Tensor,
+    t: torch.Tensor,
+    camera: CameraConfig,
+    config: RenderConfig,
+    backend: Backend,
+) -> Rendering:
+    """What rays see of colours [B,R,S,3] and densities [B,R,S] at distances t [B,R,S], nearest first."""
     composite = composite_rays(
         rgb,
-        _cut(sigma, cut_quantile),
+        sigma,
         t,
         last_interval=config.last_interval,
         background=config.background,
@@ -218,17 +253,18 @@ def _render(
 
 def _query(
     field: Field,
-    rays: _Rays,
+    rays_o: torch.Tensor,
+    rays_d: torch.Tensor,
     t: torch.Tensor,
     camera: CameraConfig,
     config: RenderConfig,
-    noise: torch.Tensor | None,
-    chunk: int | None,
+    noise: torch.Tensor | None = None,
+    chunk: int | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Colours [B,R,S,3] and densities [B,R,S] at distances t [B,R,S], `chunk` rays at a time."""
     colours, densities = [], []
     for part in _slices(t.shape[1], chunk):
-        points = rays.origins[:, part, None] + t[:, part, :, None] * rays.directions[:, part, None]
+        points = rays_o[:, part, None] + t[:, part, :, None] * rays_d[:, part, None]
         rgb, raw = field(points.flatten(1, 2))
         colours.append(rgb.reshape(points.shape))
         raw = raw.reshape(points.shape[:-1])
@@ -257,11 +293,14 @@ def _coarse_positions(
     steps: int, u: torch.Tensor | None, rays: torch.Tensor, source: torch.Generator | None
 ) -> torch.Tensor:
     """Positions s [B,R,S], one per stratum; the strata surround `steps` even positions from 0 to 1 inclusive."""
+    # Strata end half-way between even positions, of which the first and the last are the ends of the ray. So the outer
+    # strata are half as long and hold their position at their end: with `steps` equal strata instead, rendering without
+    # jitter would leave out both ends.
     even = torch.linspace(0.0, 1.0, steps, device=rays.device, dtype=rays.dtype)
     middles = 0.5 * (even[1:] + even[:-1])
     lower, upper = torch.cat([even[:1], middles]), torch.cat([middles, even[-1:]])
     at_even = torch.full((steps,), 0.5)
-    at_even[0], at_even[-1] = 0.0, 1.0  # the outer strata are half as long
+    at_even[0], at_even[-1] = 0.0, 1.0
     return lower + _numbers("u_coarse", u, at_even, rays, source) * (upper - lower)
 
 

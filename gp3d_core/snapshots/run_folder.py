@@ -15,12 +15,13 @@ import math
 from pathlib import Path
 from typing import Any
 
-from gp3d_core.atomic import forget_leftovers, write_json, write_text
+from gp3d_core.atomic import forget_leftovers, is_leftover, write_json, write_text
 from gp3d_core.config.schema import from_dict, to_dict
 from gp3d_core.errors import GP3DError
 from gp3d_core.hashing import digest
 
 _KEPT_CHECKPOINTS = 2
+_LOCK = "lock"
 _NAMED = 4  # runs that an error names at most
 # What may differ between the runs of one folder: how long, how often and by which kernels, never what is learnt.
 _FREE = ("kimg", "status_kimg", "snapshot_kimg", "checkpoint_kimg", "max_rollbacks", "render.backend")
@@ -46,6 +47,9 @@ class RunFolder:
         """
         known = self.path / "config.json"
         begun = None if init is None else {"name": init.name, "sha256": digest(init)}
+        self._check_place(known)
+        self.path.mkdir(parents=True, exist_ok=True)
+        self._lock()  # before anything that another process may be writing is read or changed
         if known.exists():
             if self._started():
                 self._compare(known, config)
@@ -54,10 +58,6 @@ class RunFolder:
             else:  # nothing was learnt yet, so that what it was told may still change
                 for checkpoint in self.list_checkpoints():
                     checkpoint.unlink()
-        elif self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
-            raise RunError(f"{self.path} exists and is not a run folder; choose a new or empty folder")
-        self.path.mkdir(parents=True, exist_ok=True)
-        self._lock()
         write_json(known, to_dict(config))
         write_json(self.path / "data.json", {"fingerprint": fingerprint})
         if begun is None:
@@ -115,9 +115,18 @@ class RunFolder:
         """Replaces status.json."""
         write_json(self.path / "status.json", record)
 
+    def _check_place(self, known: Path) -> None:
+        """Raises RunError for anything but a run folder, an empty one, or what a run leaves that is killed at once."""
+        if not self.path.exists() or known.exists():
+            return
+        if not self.path.is_dir() or any(
+            path.name != _LOCK and not is_leftover(path) for path in self.path.iterdir()
+        ):
+            raise RunError(f"{self.path} exists and is not a run folder; choose a new or empty folder")
+
     def _lock(self) -> None:
         """Keeps other processes out of the folder until this object goes."""
-        self._locked = (self.path / "lock").open("w")
+        self._locked = (self.path / _LOCK).open("w")
         try:
             fcntl.flock(self._locked, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -95,10 +95,13 @@ def load_checkpoint(
     for name, module in modules.items():
         fill_module(module, _below(tensors, name), path)
     for name, optimizer in optimizers.items():
-        state: dict[int, dict[str, Tensor]] = {}
+        state: dict[int, dict[str, Tensor | int]] = {}
         for key, value in _below(tensors, name).items():
             index, moment = key.split(".", 1)
-            state.setdefault(int(index), {})[moment] = value
+            # Optimisers that count steps in a Python number save it as a whole number here. Left a tensor, their bias
+            # corrections would be computed in float32 instead of float64: a resumed run would not be the same.
+            counted = value.ndim == 0 and not value.is_floating_point()
+            state.setdefault(int(index), {})[moment] = int(value) if counted else value
         optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
     return facts
 

@@ -53,12 +53,12 @@ class AugmentationController:
         self.probability = min(max(self.probability + direction * move, 0.0), 1.0)
         self._signs.clear()
 
-    def state(self) -> dict[str, Any]:
-        """What `restore` needs to go on from here, as JSON values."""
+    def state_dict(self) -> dict[str, Any]:
+        """What `load_state_dict` needs to go on from here, as JSON values."""
         return {"probability": self.probability, "signs": list(self._signs)}
 
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Goes on from what `state` returned."""
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Goes on from what `state_dict` returned."""
         self.probability = float(state["probability"])
         self._signs = [float(sign) for sign in state["signs"]]
 

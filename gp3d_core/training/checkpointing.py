@@ -1,17 +1,17 @@
-"""What lets a run go on: checkpoints, judging its steps, and the way back when it diverges.
+"""Checkpoints of a run: writing them, going on from them, and going back to them when the run diverges.
 
 Shared by all trainings. A checkpoint holds everything that changes, so that a run which was stopped and resumed equals
-one that never stopped.
+one that never stopped. Only finite numbers are written.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from gp3d_core.distributed import World
 from gp3d_core.errors import GP3DError
@@ -20,17 +20,28 @@ from gp3d_core.snapshots.snapshot import load_checkpoint, save_checkpoint
 from gp3d_core.training.divergence import DivergenceGuard
 from gp3d_core.training.step import StepLog
 
+Divergence = tuple[str, int]  # what is wrong, in a few words, and after how many images
+
 
 class TrainingFailed(GP3DError):
-    """A run that diverged more often than `training.max_rollbacks`."""
+    """A run that diverged more often than its schedule's `max_rollbacks`, or has nothing to go back to."""
 
     exit_code = 5
 
 
-class Running(Protocol):
-    """What changes while a run goes on. `facts` and `accept` carry what is neither weights nor counted here."""
+class Stateful(Protocol):
+    """A part of a run's state that is neither module nor optimiser; its values are JSON's."""
 
-    config: Any
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint holds of it."""
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restores what `state_dict` returned."""
+
+
+class TrainableState(Protocol):
+    """Everything that changes while a run goes on, by the names that checkpoints use."""
+
     modules: dict[str, nn.Module]
     optimizers: dict[str, torch.optim.Optimizer]
     nimg: int
@@ -38,88 +49,137 @@ class Running(Protocol):
     skipped_in_a_row: int
     seconds: float
 
-    def facts(self) -> dict[str, Any]:
-        """Further JSON values of a checkpoint."""
-
-    def accept(self, facts: Mapping[str, Any]) -> None:
-        """Takes them back."""
+    @property
+    def controllers(self) -> Mapping[str, Stateful]:
+        """What is neither module nor optimiser."""
 
 
-class Listener(Protocol):
+class StepListener(Protocol):
     """Whoever takes in the numbers of every good step."""
 
-    def add(self, state: Any, log: dict[str, float], skipped: bool) -> None:
+    def add(self, log: dict[str, float], skipped: bool) -> None:
         """Takes in one step."""
 
 
-def judge(
-    state: Running, guard: DivergenceGuard, listener: Listener, waiting: deque[StepLog], *, keep: int
-) -> tuple[str, int] | None:
-    """Takes in the steps that are `waiting` but for the last `keep`; what is wrong, and after how many images.
+def check_steps(
+    state: TrainableState,
+    guard: DivergenceGuard,
+    listener: StepListener,
+    waiting: deque[StepLog],
+    *,
+    keep: int,
+) -> Divergence | None:
+    """The first divergence among the steps that are `waiting`, but for the last `keep`; None if all were good.
 
-    The numbers are means over all processes, so that all judge alike.
+    Good ones go to the `listener`. The numbers are means over all processes, so that all answer alike.
     """
     while len(waiting) > keep:
         step = waiting.popleft()
         log, skipped = step.read()
-        trouble = guard.judge(log, skipped=skipped)
+        reason = guard.check_step(log, skipped=skipped)
         state.skipped_in_a_row = guard.skipped_in_a_row
-        if trouble is not None:
-            return trouble, step.nimg
-        listener.add(state, log, skipped)
+        if reason is not None:
+            return reason, step.nimg
+        listener.add(log, skipped)
     return None
 
 
-def write_checkpoint(state: Running, folder: RunFolder, world: World) -> None:
-    """Saves all of `state`, then forgets all but the newest checkpoints."""
+def check_tensors(state: TrainableState, world: World) -> Divergence | None:
+    """The first weight, buffer or moment that is not finite; None if a checkpoint of `state` may be written.
+
+    Losses tell of broken weights one step later than they break. All processes answer alike.
+    """
+    names, finite = [], []
+    for name, tensor in _tensors(state):
+        if tensor.is_floating_point():
+            names.append(name)
+            finite.append(torch.isfinite(tensor).all().to(world.device))
+    wrong = torch.nonzero(~torch.stack(finite)).flatten().tolist()  # waits for the device once
+    if not world.any(bool(wrong)):
+        return None
+    return f"{names[wrong[0]] if wrong else 'a tensor of another process'} is not finite", state.nimg
+
+
+def _tensors(state: TrainableState) -> Iterator[tuple[str, Tensor]]:
+    for name, module in state.modules.items():
+        yield from ((f"{name}.{key}", value) for key, value in module.state_dict().items())
+    for name, optimizer in state.optimizers.items():
+        for index, moments in optimizer.state_dict()["state"].items():
+            values = ((f"{name}.{index}.{key}", value) for key, value in moments.items())
+            yield from ((key, value) for key, value in values if torch.is_tensor(value))
+
+
+def write_checkpoint(state: TrainableState, folder: RunFolder, world: World) -> None:
+    """Saves all of `state`, which `check_tensors` has passed, then forgets all but the newest checkpoints."""
     if world.leads:
-        facts = {
+        facts: dict[str, Any] = {
             "nimg": state.nimg,
             "rollbacks": state.rollbacks,
             "skipped_in_a_row": state.skipped_in_a_row,
             "seconds": state.seconds,
         }
-        path = folder.checkpoint_path(state.nimg)
-        save_checkpoint(path, state.modules, state.optimizers, facts | state.facts())
+        facts |= {name: part.state_dict() for name, part in state.controllers.items()}
+        save_checkpoint(folder.checkpoint_path(state.nimg), state.modules, state.optimizers, facts)
         folder.forget_old_checkpoints()
     world.barrier()
 
 
-def restore(state: Running, folder: RunFolder, world: World) -> None:
-    """Loads the newest checkpoint into `state`; saves one of the start if there is none."""
-    found = folder.list_checkpoints()
-    if not found:
-        write_checkpoint(state, folder, world)
+def restore(state: TrainableState, folder: RunFolder, world: World) -> None:
+    """Loads the newest checkpoint into `state`; saves one of the start if there is none.
+
+    Raises TrainingFailed for a start that is not finite.
+    """
+    if folder.list_checkpoints():
+        load_newest(state, folder, world)
         return
-    facts = load_checkpoint(found[0], state.modules, state.optimizers)
-    state.nimg, state.rollbacks = int(facts["nimg"]), int(facts["rollbacks"])
+    if (divergence := check_tensors(state, world)) is not None:
+        raise TrainingFailed(f"what the run begins with cannot be trained: {divergence[0]}")
+    write_checkpoint(state, folder, world)
+
+
+def load_newest(state: TrainableState, folder: RunFolder, world: World) -> None:
+    """Loads the newest checkpoint into `state`, and drops the statistics from beyond it."""
+    facts = load_checkpoint(folder.list_checkpoints()[0], state.modules, state.optimizers)
+    state.nimg, state.rollbacks = int(facts["nimg"]), int(facts.get("rollbacks", 0))
     state.skipped_in_a_row, state.seconds = int(facts.get("skipped_in_a_row", 0)), float(facts["seconds"])
-    state.accept(facts)
+    for name, part in state.controllers.items():
+        part.load_state_dict(facts[name])
     if world.leads:
         folder.forget_stats_after(state.nimg)
     world.barrier()
 
 
 def roll_back(
-    state: Running, folder: RunFolder, world: World, trouble: str, where: int, *, remedy: str
+    state: TrainableState,
+    folder: RunFolder,
+    world: World,
+    divergence: Divergence,
+    *,
+    limit: int,
+    remedy: str,
 ) -> None:
-    """Returns from `trouble` after `where` images to the last checkpoint, with another random stream.
+    """Returns from a `divergence` to the last checkpoint, with another random stream.
 
-    Every second time to the checkpoint before. Raises TrainingFailed, which ends with the `remedy`, after too many
-    times; the checkpoints stay.
+    Every second time to the checkpoint before. Raises TrainingFailed, which ends with the `remedy`, after more than
+    `limit` times, and when there is no checkpoint; the checkpoints stay.
     """
-    limit = state.config.training.max_rollbacks
+    reason, where = divergence
     rollbacks, seconds = state.rollbacks + 1, state.seconds
+    checkpoints = folder.list_checkpoints()
+    if not checkpoints:
+        raise TrainingFailed(
+            f"training diverged at {where} images ({reason}), and {folder.checkpoints} is empty; {remedy}"
+        )
     if rollbacks > limit:
         raise TrainingFailed(
-            f"training diverged {rollbacks} times, last at {where} images ({trouble}); the last good state is "
-            f"{folder.list_checkpoints()[0]}; {remedy}"
+            f"training diverged {rollbacks} times, last at {where} images ({reason}); the last good state is "
+            f"{checkpoints[0]}; {remedy}"
         )
     world.barrier()
     if world.leads and rollbacks % 2 == 0:
         folder.forget_newest_checkpoint()
     world.barrier()
-    restore(state, folder, world)
+    load_newest(state, folder, world)
     state.rollbacks, state.seconds, state.skipped_in_a_row = rollbacks, seconds, 0
     if world.leads:
         folder.forget_snapshots_after(state.nimg)
@@ -128,7 +188,7 @@ def roll_back(
                 "nimg": state.nimg,
                 "event": "rollback",
                 "diverged_at": where,
-                "reason": trouble,
+                "reason": reason,
                 "rollbacks": rollbacks,
             }
         )

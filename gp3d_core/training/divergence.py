@@ -5,18 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-SCORE_LIMIT = 200.0  # healthy logits stay below about 20
-PATIENCE = 3  # steps in a row that may be skipped for gradients that overflow half precision
+# Healthy logits stay below about 20; at 200 softplus gives one player no gradient any more. A limit close
+# to what is healthy would send runs back that recover by themselves.
+SCORE_LIMIT = 200.0
+# Gradients may overflow half precision now and then: the step is skipped, and nothing is lost. But while steps are
+# skipped the weights that overflow do not move, so that waiting longer cannot help.
+PATIENCE = 3
 
 
 class DivergenceGuard:
-    """Judges step after step; remembers only how many steps in a row had to be skipped."""
+    """Checks step after step; remembers only how many steps in a row had to be skipped."""
 
     def __init__(self, skipped_in_a_row: int = 0) -> None:
-        """A guard that has seen so many skipped steps last."""
+        """Starts after so many skipped steps in a row, as a checkpoint tells."""
         self.skipped_in_a_row = skipped_in_a_row
 
-    def judge(self, log: Mapping[str, float], *, skipped: bool) -> str | None:
+    def check_step(self, log: Mapping[str, float], *, skipped: bool) -> str | None:
         """What is wrong after a step with these numbers, in a few words; None while training may go on.
 
         `skipped` says that the step's gradients were not finite and no weights were changed.

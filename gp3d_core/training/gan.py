@@ -1,16 +1,9 @@
-"""Training 3DGP: the loop as one page, the mechanics below it.
-
-The clock is `nimg`, images seen: schedules, random streams and the order of the data depend on it and on nothing
-else, so a run that was stopped and resumed, at any step, equals one that never stopped.
-"""
+"""Training 3DGP: its state, its step, and both as a task of the training loop."""
 
 from __future__ import annotations
 
 import copy
-import math
-import time
-from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from gp3d_core.config.schedule import Schedule
 from gp3d_core.config.schema import ConfigError, RunConfig
 from gp3d_core.datasets.dataset import Batch, Dataset, batches
 from gp3d_core.distributed import World
@@ -25,14 +19,11 @@ from gp3d_core.networks.discriminator import Discriminator
 from gp3d_core.networks.generator import Generator
 from gp3d_core.networks.latents import Latents, sample_latents
 from gp3d_core.rng import generator_for
-from gp3d_core.signals import Interruption
 from gp3d_core.snapshots.metadata import holds_snapshot
 from gp3d_core.snapshots.run_folder import RunFolder
 from gp3d_core.snapshots.snapshot import save_snapshot
 from gp3d_core.training.augmentation import AugmentationController
-from gp3d_core.training.checkpointing import judge, restore, roll_back, write_checkpoint
-from gp3d_core.training.divergence import DivergenceGuard
-from gp3d_core.training.monitor import Monitor
+from gp3d_core.training.gan_monitor import GanMonitor
 from gp3d_core.training.phases import (
     Log,
     StepContext,
@@ -44,15 +35,13 @@ from gp3d_core.training.step import (
     StepLog,
     adam,
     average_weights,
+    half_life,
     mean_log,
-    passed_multiple,
     send_log,
     split,
     update,
 )
 from gp3d_core.training.warm_start import begin_with
-
-REMEDY = "try a larger loss.r1_gamma or smaller learning rates in a new run"
 
 
 @dataclass(eq=False)
@@ -75,6 +64,7 @@ class TrainState:
     seconds: float = 0.0
     modules: dict[str, nn.Module] = field(init=False)
     optimizers: dict[str, torch.optim.Optimizer] = field(init=False)
+    controllers: dict[str, AugmentationController] = field(init=False)
 
     def __post_init__(self) -> None:
         """Name the parts as checkpoints name them."""
@@ -83,95 +73,58 @@ class TrainState:
             "generator_optimizer": self.generator_optimizer,
             "discriminator_optimizer": self.discriminator_optimizer,
         }
-
-    def facts(self) -> dict[str, Any]:
-        """What a checkpoint holds besides weights and clock."""
-        return {"augmentation": self.augmentation.state()}
-
-    def accept(self, facts: Mapping[str, Any]) -> None:
-        """Takes back what `facts` returned."""
-        self.augmentation.restore(facts["augmentation"])
+        self.controllers = {"augmentation": self.augmentation}
 
 
-def train(
-    config: RunConfig,
-    dataset: Dataset,
-    folder: RunFolder,
-    world: World,
-    interruption: Interruption,
-    *,
-    max_minutes: float = math.inf,
-    init: Path | None = None,
-) -> TrainState:
-    """Trains until `training.kimg`, `max_minutes` of steps in all, or an interruption; then saves everything.
+@dataclass(frozen=True, eq=False)
+class GanTask:
+    """A run of 3DGP on `dataset`, as the training loop sees it."""
 
-    A fresh run begins with the generator of the snapshot file `init`, if one is given.
-    Raises TrainingFailed when the run keeps diverging, and ConfigError when the batch cannot be shared out.
+    state: TrainState
+    dataset: Dataset
+    folder: RunFolder
+    world: World
+    monitor: GanMonitor
+    remedy: str = "try a larger loss.r1_gamma or smaller learning rates in a new run"
+
+    @property
+    def schedule(self) -> Schedule:
+        """When the run saves and ends."""
+        return self.state.config.training.schedule
+
+    def steps(self) -> Iterator[StepLog]:
+        """A step for each batch of the data set from the clock on."""
+        settings, world = self.state.config.training, self.world
+        for batch in batches(
+            self.dataset,
+            nimg=self.state.nimg,
+            batch=settings.batch,
+            part=world.part_of(settings.batch),
+            seed=settings.seed,
+            mirror=settings.mirror,
+            pinned=world.device.type == "cuda",
+        ):
+            yield train_step(self.state, batch.to(world.device), world)
+
+    def save_snapshot(self, *, final: bool) -> None:
+        """Saves the averaged generator; a snapshot of this clock that is there already is the same, and stays."""
+        state, path = self.state, self.folder.snapshot_path(self.state.nimg)
+        if not holds_snapshot(path, state.nimg):
+            save_snapshot(path, state.ema, state.config, state.classes, state.nimg)
+
+
+def open_task(
+    config: RunConfig, dataset: Dataset, folder: RunFolder, world: World, init: Path | None = None
+) -> GanTask:
+    """A fresh run of the claimed `folder`; without checkpoints there it begins with the snapshot file `init`, if any.
+
+    Raises ConfigError when processes and micro-batches do not divide the batch.
     """
     state = build_state(config, dataset, world)
     if init is not None and not folder.list_checkpoints():
         begin_with(init, state.generator, state.ema)
-    restore(state, folder, world)
-    with Monitor(state, folder, world) as monitor:
-        while not finished(state, world, interruption, max_minutes):
-            train_until_trouble(state, dataset, folder, world, monitor, interruption, max_minutes)
-        write_checkpoint(state, folder, world)
-        write_snapshot(state, folder, world)
-        monitor.finish(state, "interrupted" if interruption.requested else "done")
-    return state
-
-
-def finished(state: TrainState, world: World, interruption: Interruption, max_minutes: float) -> bool:
-    """Whether the run has seen its images or used its time, or somebody asked any process to stop."""
-    enough = state.nimg >= 1000 * state.config.training.kimg or state.seconds >= 60 * max_minutes
-    return world.any(enough or interruption.requested)
-
-
-def train_until_trouble(
-    state: TrainState,
-    dataset: Dataset,
-    folder: RunFolder,
-    world: World,
-    monitor: Monitor,
-    interruption: Interruption,
-    max_minutes: float,
-) -> None:
-    """Steps through the data from the clock on until the run is finished, or until it had to be rolled back."""
-    settings, guard = state.config.training, DivergenceGuard(state.skipped_in_a_row)
-    local = settings.batch // world.size
-    waiting: deque[StepLog] = deque()
-    for batch in batches(
-        dataset,
-        nimg=state.nimg,
-        batch=settings.batch,
-        part=slice(world.rank * local, (world.rank + 1) * local),
-        seed=settings.seed,
-        mirror=settings.mirror,
-        pinned=world.device.type == "cuda",
-    ):
-        start, before = time.monotonic(), state.nimg
-        waiting.append(train_step(state, batch.to(world.device), world))
-        marks = (settings.status_kimg, settings.snapshot_kimg, settings.checkpoint_kimg)
-        report, snapshot, checkpoint = (passed_multiple(before, state.nimg, kimg) for kimg in marks)
-        # what is written must have been judged; else the step before is judged while this one runs
-        trouble = judge(state, guard, monitor, waiting, keep=0 if report or snapshot or checkpoint else 1)
-        state.seconds += time.monotonic() - start
-        enough = finished(state, world, interruption, max_minutes)
-        if enough and trouble is None:
-            trouble = judge(state, guard, monitor, waiting, keep=0)
-        if trouble is not None:
-            roll_back(state, folder, world, *trouble, remedy=REMEDY)
-            monitor.note_rollback(state, trouble[0])
-            return
-        if report:
-            monitor.report(state)
-        if snapshot:
-            write_snapshot(state, folder, world)
-            monitor.picture(state)
-        if checkpoint:
-            write_checkpoint(state, folder, world)
-        if enough:
-            return
+    monitor = GanMonitor(state, config.training.schedule, folder, world)
+    return GanTask(state, dataset, folder, world, monitor)
 
 
 def check_share(config: RunConfig, processes: int) -> None:
@@ -267,6 +220,8 @@ def train_step(state: TrainState, batch: Batch, world: World) -> StepLog:
     world.mean_([moved])
     average.copy_(moved)
 
+    # Counted in steps, not in images: the penalty is multiplied by the interval, and the optimiser's rate and betas are
+    # corrected for one more update in so many steps (`adam`), whatever the batch. All processes have the same clock.
     if (state.nimg // settings.batch) % config.loss.r1_interval == 0:
         for part, context in zip(parts, contexts("r1"), strict=True):
             loss, log = r1_phase(state.discriminator, part, config, context)
@@ -275,7 +230,7 @@ def train_step(state: TrainState, batch: Batch, world: World) -> StepLog:
         skipped = torch.maximum(skipped, update(state.discriminator, state.discriminator_optimizer, world))
 
     state.nimg += settings.batch
-    average_weights(state.ema, state.generator, settings.batch, ema_half_life(state))
+    average_weights(state.ema, state.generator, settings.batch, half_life(settings, state.nimg))
     numbers = mean_log(logs, world)
     if config.loss.augmentation == "ada":
         state.augmentation.update(numbers["scores/real_sign"].item(), settings.batch)
@@ -293,16 +248,3 @@ def _latents(state: TrainState, part: Batch, context: StepContext) -> Latents:
         generator=context.rng,
         angles=state.angles,
     )
-
-
-def ema_half_life(state: TrainState) -> float:
-    """Half-life of the weight average in images, shorter while the run is young."""
-    settings = state.config.training
-    return min(1000 * settings.ema_kimg, settings.ema_rampup * state.nimg)
-
-
-def write_snapshot(state: TrainState, folder: RunFolder, world: World) -> None:
-    """Saves the averaged generator to generate with; one of this clock that is there already is the same, and stays."""
-    path = folder.snapshot_path(state.nimg)
-    if world.leads and not holds_snapshot(path, state.nimg):
-        save_snapshot(path, state.ema, state.config, state.classes, state.nimg)

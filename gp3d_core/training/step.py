@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -92,19 +93,43 @@ def adam(module: nn.Module, lr: float, *, lazy: float = 1.0) -> torch.optim.Adam
     return torch.optim.Adam(module.parameters(), lr=lr * lazy, betas=(0.0, 0.99**lazy), eps=1e-8, fused=True)
 
 
-def update(module: nn.Module, optimizer: torch.optim.Optimizer, world: World) -> Tensor:
-    """Steps with the gradients averaged over processes, then clears them; returns 1.0 if they were not finite (no
-    step), else 0.0, on the device.
+def update(
+    module: nn.Module, optimizer: torch.optim.Optimizer, world: World, *, clip: float | None = None
+) -> Tensor:
+    """1.0 if the gradients, averaged over processes, were not finite and no step was taken, else 0.0; on the device.
 
-    The optimiser must heed `found_inf` as for torch's GradScaler, which fused ones do.
+    Clears the gradients. `clip` limits their norm, after averaging, so that processes share one factor.
     """
     gradients = [p.grad for p in module.parameters() if p.grad is not None]
     world.mean_(gradients)
+    if clip is not None:
+        nn.utils.clip_grad_norm_(module.parameters(), clip)
     skipped = 1.0 - torch.isfinite(torch.nn.utils.get_total_norm(gradients)).float()
+    # The contract of torch's GradScaler, which hands these two to fused optimisers: gradients are divided by grad_scale
+    # (None: they are as they should be), and where found_inf is 1 the kernel leaves weights, moments and step count
+    # alone. So the decision never comes to the host; `if skipped: ...` would wait for the device in every step. Other
+    # optimisers do not read the attributes and would step all the same.
     optimizer.grad_scale, optimizer.found_inf = None, skipped  # type: ignore[attr-defined]
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     return skipped
+
+
+class Averaged(Protocol):
+    """Settings of the averaged weights: their half-life in kimg, and as a share of the images seen."""
+
+    @property
+    def ema_kimg(self) -> float:
+        """Thousands of images."""
+
+    @property
+    def ema_rampup(self) -> float:
+        """Share of the images seen."""
+
+
+def half_life(settings: Averaged, nimg: int) -> float:
+    """Half-life of the weight average in images after `nimg` of them, shorter while the run is young."""
+    return min(1000 * settings.ema_kimg, settings.ema_rampup * nimg)
 
 
 @torch.no_grad()

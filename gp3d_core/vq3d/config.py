@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from gp3d_core.config.schedule import Schedule
 from gp3d_core.config.schema import ConfigError, flatten, from_dict
 
 
@@ -189,6 +190,25 @@ class Vq3dConfig:
     loss: LossConfig = LossConfig()
     training: TrainingConfig = TrainingConfig()
     prior: PriorConfig = PriorConfig()
+
+    @property
+    def tokenizer_schedule(self) -> Schedule:
+        """When the tokenizer's run saves and ends."""
+        return self._schedule_of(self.training)
+
+    @property
+    def prior_schedule(self) -> Schedule:
+        """When the prior's run saves and ends; how often it may roll back is the tokenizer's setting."""
+        return self._schedule_of(self.prior)
+
+    def _schedule_of(self, part: TrainingConfig | PriorConfig) -> Schedule:
+        return Schedule(
+            kimg=part.kimg,
+            status_kimg=part.status_kimg,
+            snapshot_kimg=part.snapshot_kimg,
+            checkpoint_kimg=part.checkpoint_kimg,
+            max_rollbacks=self.training.max_rollbacks,
+        )
 
     @property
     def grid(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import torch
@@ -13,7 +14,8 @@ from gp3d_core.distributed import World
 from gp3d_core.signals import Interruption
 from gp3d_core.snapshots.run_folder import RunFolder
 from gp3d_core.snapshots.snapshot import save_snapshot
-from gp3d_core.training.gan import TrainState, build_state, train
+from gp3d_core.training import loop
+from gp3d_core.training.gan import TrainState, build_state, open_task
 from tests.support.tiny_dataset import write_dataset
 
 MICRO = (
@@ -79,10 +81,19 @@ def micro_snapshot(folder: Path, nimg: int = 0) -> Path:
     return path
 
 
-def run(folder, dataset, config, interruption=None):
+def run(folder, dataset, config, interruption=None, init=None):
+    """The state that a run of 3DGP ends with."""
     run_folder = RunFolder(folder)
-    run_folder.claim(config, dataset.fingerprint)
-    return train(config, dataset, run_folder, World(), interruption or Interruption())
+    run_folder.claim(config, dataset.fingerprint, init)
+    task = open_task(config, dataset, run_folder, World(), init)
+    return finish(task, run_folder, interruption)
+
+
+def finish(task, folder, interruption=None, minutes=math.inf):
+    """The state that a task ends with in a claimed folder."""
+    budget = loop.Budget(1000 * task.schedule.kimg, minutes)
+    loop.run(task, folder, task.world, interruption or Interruption(), budget)
+    return task.state
 
 
 def weights_of(state):
@@ -92,7 +103,7 @@ def weights_of(state):
 def moments_of(state):
     optimizers = state.optimizers.items()
     return {
-        f"{n}.{i}.{k}": v
+        f"{n}.{i}.{k}": torch.as_tensor(v)
         for n, o in optimizers
         for i, moments in o.state_dict()["state"].items()
         for k, v in moments.items()

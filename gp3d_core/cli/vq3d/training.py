@@ -135,20 +135,16 @@ def _train(options: argparse.Namespace) -> int:
         device=pick_device(options.device).type,
         max_minutes=options.max_minutes,
     )
-    print(f"{ending.said}; snapshot:", file=sys.stderr)
-    print(ending.snapshot)
-    return ending.exit_code
+    return ending.show()
 
 
 def _train_prior(options: argparse.Namespace) -> int:
     from gp3d_core.config.schema import override
     from gp3d_core.datasets.dataset import Dataset
     from gp3d_core.distributed import pick_device
-    from gp3d_core.signals import interruptible
-    from gp3d_core.snapshots.run_folder import RunFolder
     from gp3d_core.vq3d.config import check_config
     from gp3d_core.vq3d.files.tokenizer_file import find_tokenizer, load_tokenizer
-    from gp3d_core.vq3d.training.prior import open_run, train_prior
+    from gp3d_core.vq3d.training.prior import start_prior_training
 
     device = pick_device(options.device)
     path = find_tokenizer(options.tokenizer)
@@ -159,13 +155,11 @@ def _train_prior(options: argparse.Namespace) -> int:
             raise UsageError(f"--set of a prior takes keys that begin with prior., found {assignment!r}")
         config = override(config, assignment)
     check_config(config)
-    run = open_run(config, snapshot, Dataset(options.dataset, needs_depth=False), RunFolder(options.run))
-    with interruptible() as interruption:
-        state = train_prior(run, interruption, device=device, max_minutes=options.max_minutes)
-    word = "done" if state.progress(options.max_minutes) >= 1 else "stopped, the same command goes on,"
-    print(f"{word} at {state.nimg} pictures; snapshot:", file=sys.stderr)
-    print(run.folder.snapshot_path(state.nimg))
-    return interruption.exit_code
+    dataset = Dataset(options.dataset, needs_depth=False)
+    minutes = options.max_minutes
+    return start_prior_training(
+        config, snapshot, dataset, options.run, device=device.type, max_minutes=minutes
+    ).show()
 
 
 def _ablate(options: argparse.Namespace) -> int:

@@ -62,8 +62,8 @@ def ablate_depth(
     for mode in modes:
         tried: Vq3dConfig = override(config, f"depth.mode={mode}")
         ending = start_tokenizer_training(tried, training, out / mode, device=device, max_minutes=max_minutes)
-        tqdm.write(f"{mode}: {ending.said}", file=sys.stderr)
-        if ending.exit_code:
+        tqdm.write(f"{mode}: {ending.message}", file=sys.stderr)
+        if ending.exit_code or ending.snapshot is None:
             return ending.exit_code
         snapshots[mode] = ending.snapshot
     dataset = Dataset(test)

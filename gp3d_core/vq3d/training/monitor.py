@@ -1,18 +1,19 @@
-"""What a run of stage 1 tells while it goes on: curves, and a sheet of pictures beside what became of them."""
+"""Reports on a run of stage 1: measures, and a sheet of pictures with their reconstructions below them."""
 
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import Any
+from typing import Protocol
 
 import numpy as np
 import torch
 from PIL import Image
 
+from gp3d_core.config.schedule import Schedule
 from gp3d_core.datasets.dataset import Dataset
 from gp3d_core.distributed import World
 from gp3d_core.snapshots.run_folder import RunFolder
-from gp3d_core.training.monitor import Clocked, RunMonitor
+from gp3d_core.training.monitor import RunMonitor
 from gp3d_core.visualization import depth_to_uint8, rgb_to_uint8, save_picture, sheet
 from gp3d_core.vq3d.models.tokenizer import Tokenizer
 from gp3d_core.vq3d.rendering.depth import DepthSource, DepthSpace
@@ -32,21 +33,32 @@ def look_at(dataset: Dataset, source: DepthSource) -> Pictures:
     return Pictures(load_images(dataset, numbers), source.target(load_depth(dataset, numbers)))
 
 
-class TokenizerMonitor(RunMonitor):
+class HasTokenizer(Protocol):
+    """The part of the training state that is drawn and measured."""
+
+    ema: Tokenizer
+    nimg: int
+    rollbacks: int
+    seconds: float
+
+
+class TokenizerMonitor(RunMonitor[HasTokenizer]):
     """Reports on a run of stage 1."""
 
     players = MappingProxyType({"T": "loss/tokenizer", "C": "loss/critic", "dB": "psnr"})
 
-    def __init__(self, state: Clocked, folder: RunFolder, world: World, shown: Pictures) -> None:
-        super().__init__(state, folder, world)
-        self.world = world
+    def __init__(
+        self, state: HasTokenizer, schedule: Schedule, folder: RunFolder, world: World, shown: Pictures
+    ) -> None:
+        super().__init__(state, schedule, folder, world)
         self._shown = Pictures(shown.images.to(world.device), shown.target.to(world.device))
 
-    def draw(self, state: Any, name: str) -> None:
+    def draw(self, name: str) -> None:
         """Measures the averaged tokenizer on the chosen pictures, and draws some of them."""
-        measured = measure(state.ema, self._shown.images, self._shown.target)
-        self.note(state, {f"metrics/{key}": value for key, value in measured.items()})
-        save_picture(draw_views(state.ema, self._shown), self._folder.samples / f"views-{name}.png")
+        tokenizer = self.state.ema
+        measured = measure(tokenizer, self._shown.images, self._shown.target)
+        self.note({f"metrics/{key}": value for key, value in measured.items()})
+        save_picture(draw_views(tokenizer, self._shown), self.folder.samples / f"views-{name}.png")
 
 
 @torch.no_grad()

@@ -1,17 +1,16 @@
-"""Training stage 1 of VQ3D: the loop as one page, the mechanics below it.
+"""Training stage 1 of VQ3D: the tokenizer's state, its step, and both as a task of the training loop.
 
-The clock is `nimg`, images seen; schedules follow the fraction of the budget that is used up. With a budget of images
-a run that was stopped and resumed equals one that never stopped, to the bit. With a budget of minutes phases begin when
-the time says so, which no two runs agree on to the step.
+Schedules follow the fraction of the budget that is used up. With a budget of images a run that was stopped and resumed
+equals one that never stopped, to the bit. With a budget of minutes phases begin when the time says so, which no two
+runs agree on to the step. Of several processes each takes its part of a batch, with random numbers of its own; a step
+is the mean of theirs.
 """
 
 from __future__ import annotations
 
 import copy
 import math
-import time
-from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,16 +18,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from gp3d_core.config.schedule import Schedule
 from gp3d_core.config.schema import ConfigError
 from gp3d_core.datasets.archive import DatasetError
 from gp3d_core.datasets.dataset import Batch, Dataset, batches
-from gp3d_core.distributed import World
+from gp3d_core.distributed import World, place
 from gp3d_core.rng import generator_for
-from gp3d_core.signals import Interruption, interruptible
 from gp3d_core.snapshots.run_folder import RunFolder
-from gp3d_core.training.checkpointing import judge, restore, roll_back, write_checkpoint
-from gp3d_core.training.divergence import DivergenceGuard
-from gp3d_core.training.step import StepLog, average_weights, mean_log, passed_multiple, send_log, update
+from gp3d_core.training.checkpointing import Stateful
+from gp3d_core.training.launch import Ending, Plan, launch
+from gp3d_core.training.loop import Budget
+from gp3d_core.training.step import StepLog, average_weights, half_life, mean_log, send_log, update
 from gp3d_core.vq3d.config import Vq3dConfig
 from gp3d_core.vq3d.files.tokenizer_file import save_tokenizer
 from gp3d_core.vq3d.models.critic import Critics
@@ -48,7 +48,6 @@ from gp3d_core.vq3d.training.objective import (
 )
 from gp3d_core.vq3d.training.true_views import OtherViews, beside_batches, true_pairs
 
-REMEDY = "try smaller training.lr and training.critic_lr or a larger critic.r1_gamma in a new run"
 _BETAS, _CRITIC_BETAS = (0.9, 0.99), (0.0, 0.99)
 
 
@@ -69,146 +68,101 @@ class TokenizerState:
     seconds: float = 0.0
     modules: dict[str, nn.Module] = field(init=False)
     optimizers: dict[str, torch.optim.Optimizer] = field(init=False)
+    controllers: dict[str, Stateful] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Name the parts as checkpoints name them."""
         self.modules = {"tokenizer": self.tokenizer, "ema": self.ema, "critics": self.critics}
         self.optimizers = {"optimizer": self.optimizer, "critic_optimizer": self.critic_optimizer}
 
-    def facts(self) -> dict[str, Any]:
-        """Nothing that a checkpoint does not hold anyway."""
-        return {}
 
-    def accept(self, facts: Mapping[str, Any]) -> None:
-        """Takes nothing back."""
+@dataclass(frozen=True, eq=False)
+class TokenizerTask:
+    """A run of stage 1 on `dataset`, as the training loop sees it."""
 
-    def progress(self, max_minutes: float) -> float:
-        """Fraction of the budget that is used up, of images or of minutes, whichever is more; at most 1."""
-        images = self.nimg / (1000 * self.config.training.kimg)
-        return min(max(images, self.seconds / (60 * max_minutes)), 1.0)
+    state: TokenizerState
+    dataset: Dataset
+    source: DepthSource
+    folder: RunFolder
+    world: World
+    budget: Budget
+    monitor: TokenizerMonitor
+    lpips: Lpips | None
+    remedy: str = "try smaller training.lr and training.critic_lr or a larger critic.r1_gamma in a new run"
 
+    @property
+    def schedule(self) -> Schedule:
+        """When the run saves and ends."""
+        return self.state.config.tokenizer_schedule
 
-@dataclass(frozen=True)
-class Ending:
-    """How a run ended: its newest snapshot, half a sentence for people, and the exit code."""
+    def steps(self) -> Iterator[StepLog]:
+        """A step for each batch of the data set from the clock on."""
+        state = self.state
+        for pictures in training_batches(state.config, self.dataset, self.source, state.nimg, self.world):
+            yield train_step(state, pictures, self.budget.share_used(state), self.world, self.lpips)
 
-    snapshot: Path
-    said: str
-    exit_code: int
+    def save_snapshot(self, *, final: bool) -> None:
+        """Saves the averaged tokenizer."""
+        state, path = self.state, self.folder.snapshot_path(self.state.nimg)
+        save_tokenizer(path, state.ema, state.config, state.classes, state.nimg)
 
 
 def start_tokenizer_training(
     config: Vq3dConfig, dataset_path: Path, run: Path, *, device: str, max_minutes: float = math.inf
 ) -> Ending:
-    """Trains on the data set at `dataset_path` in the folder `run`, resuming what is there.
+    """How the training on the data set at `dataset_path` in the folder `run` ended; it goes on from what is there.
 
     Raises a GP3DError for anything that is wrong with configuration, data or folder, before any training.
     """
-    dataset, folder = Dataset(dataset_path), RunFolder(run)
+    check_share(config, place()[1])
+    dataset = Dataset(dataset_path)
     DepthSource(config, dataset.t_near, dataset.t_far)
     open_other_views(config, dataset)
-    if folder.data_fingerprint() != dataset.fingerprint:  # a run that goes on has checked its data before
-        dataset.check(config.training.resolution)
-    folder.claim(config, dataset.fingerprint)
-    with interruptible() as interruption:
-        try:
-            state = train_tokenizer(
-                config, dataset, folder, torch.device(device), interruption, max_minutes=max_minutes
-            )
-        except torch.OutOfMemoryError as error:
-            raise ConfigError(
-                f"out of memory with training.batch {config.training.batch}: choose a smaller one, or a window with "
-                "`training.patch`=64"
-            ) from error
-    total = round(1000 * config.training.kimg)
-    if state.progress(max_minutes) >= 1:
-        said = f"done at {state.nimg} of {total} images"
-    else:
-        said = f"stopped at {state.nimg} of {total} images; the same command goes on"
-    return Ending(folder.snapshot_path(state.nimg), said, interruption.exit_code)
+    settings = config.training
+    plan = Plan(
+        config=config,
+        schedule=config.tokenizer_schedule,
+        fingerprint=dataset.fingerprint,
+        check_data=lambda rank, size: dataset.check(settings.resolution, rank=rank, size=size),
+        open_task=lambda folder, here, budget: open_task(config, dataset, folder, here, budget),
+        less_memory=f"choose a training.batch below {settings.batch}, or a window with `training.patch`=64",
+    )
+    return launch(plan, run, device=device, max_minutes=max_minutes)
 
 
-def train_tokenizer(
-    config: Vq3dConfig,
-    dataset: Dataset,
-    folder: RunFolder,
-    device: torch.device,
-    interruption: Interruption,
-    *,
-    max_minutes: float = math.inf,
-) -> TokenizerState:
-    """Trains until `training.kimg`, `max_minutes` of steps in all, or an interruption; then saves everything.
+def check_share(config: Vq3dConfig, processes: int) -> None:
+    """Raises ConfigError when `processes` cannot share a batch in whole groups of the minibatch standard deviation."""
+    batch, group = config.training.batch, min(config.critic.mbstd_group, config.training.batch)
+    if processes > 1 and batch % (processes * group):
+        raise ConfigError(
+            f"training.batch {batch} cannot be shared by {processes} processes in groups of critic.mbstd_group "
+            f"{group}; use a multiple of {processes * group}"
+        )
 
-    Raises TrainingFailed when the run keeps diverging.
-    """
+
+def open_task(
+    config: Vq3dConfig, dataset: Dataset, folder: RunFolder, world: World, budget: Budget
+) -> TokenizerTask:
+    """A fresh run of the claimed `folder`; ConfigError when processes cannot share the batch."""
+    check_share(config, world.size)
     source = DepthSource(config, dataset.t_near, dataset.t_far)
-    lpips = open_lpips(device) if config.loss.perceptual == "lpips" else None
-    here = World(device=device)
-    state = build_tokenizer_state(config, dataset.classes, device)
-    restore(state, folder, here)
-    with TokenizerMonitor(state, folder, here, look_at(dataset, source)) as monitor:
-        while not _finished(state, interruption, max_minutes):
-            _train_until_trouble(state, dataset, source, folder, monitor, interruption, max_minutes, lpips)
-        write_checkpoint(state, folder, here)
-        save_tokenizer(folder.snapshot_path(state.nimg), state.ema, config, state.classes, state.nimg)
-        monitor.finish(state, "interrupted" if interruption.requested else "done")
-    return state
-
-
-def _finished(state: TokenizerState, interruption: Interruption, max_minutes: float) -> bool:
-    return state.progress(max_minutes) >= 1 or interruption.requested
-
-
-def _train_until_trouble(
-    state: TokenizerState,
-    dataset: Dataset,
-    source: DepthSource,
-    folder: RunFolder,
-    monitor: TokenizerMonitor,
-    interruption: Interruption,
-    max_minutes: float,
-    lpips: Lpips | None,
-) -> None:
-    """Steps through the data from the clock on until the run is finished, or until it had to be rolled back."""
-    settings, guard = state.config.training, DivergenceGuard(state.skipped_in_a_row)
-    here, waiting = monitor.world, deque[StepLog]()
-    for pictures in training_batches(state.config, dataset, source, state.nimg, here.device):
-        start, before = time.monotonic(), state.nimg
-        waiting.append(train_step(state, pictures, state.progress(max_minutes), here, lpips))
-        marks = (settings.status_kimg, settings.snapshot_kimg, settings.checkpoint_kimg)
-        report, snapshot, checkpoint = (passed_multiple(before, state.nimg, kimg) for kimg in marks)
-        # what is written must have been judged; else the step before is judged while this one runs
-        trouble = judge(state, guard, monitor, waiting, keep=0 if report or snapshot or checkpoint else 1)
-        state.seconds += time.monotonic() - start
-        enough = _finished(state, interruption, max_minutes)
-        if enough and trouble is None:
-            trouble = judge(state, guard, monitor, waiting, keep=0)
-        if trouble is not None:
-            roll_back(state, folder, here, *trouble, remedy=REMEDY)
-            monitor.note_rollback(state, trouble[0])
-            return
-        if report:
-            monitor.report(state)
-        if snapshot:
-            path = folder.snapshot_path(state.nimg)
-            save_tokenizer(path, state.ema, state.config, state.classes, state.nimg)
-            monitor.picture(state)
-        if checkpoint:
-            write_checkpoint(state, folder, here)
-        if enough:
-            return
+    lpips = open_lpips(world.device) if config.loss.perceptual == "lpips" else None
+    state = build_tokenizer_state(config, dataset.classes, world.device)
+    monitor = TokenizerMonitor(state, config.tokenizer_schedule, folder, world, look_at(dataset, source))
+    return TokenizerTask(state, dataset, source, folder, world, budget, monitor, lpips)
 
 
 def training_batches(
-    config: Vq3dConfig, dataset: Dataset, source: DepthSource, nimg: int, device: torch.device
+    config: Vq3dConfig, dataset: Dataset, source: DepthSource, nimg: int, world: World
 ) -> Iterator[Pictures]:
-    """What every step learns from, from `nimg` images seen on; files are read ahead, and nothing waits for `device`."""
-    settings, pinned = config.training, device.type == "cuda"
+    """This process's part of every batch from `nimg` images seen on; read ahead, and nothing waits for the device."""
+    settings, device, part = config.training, world.device, world.part_of(config.training.batch)
+    pinned = device.type == "cuda"
     read = batches(
         dataset,
         nimg=nimg,
         batch=settings.batch,
-        part=slice(0, settings.batch),
+        part=part,
         seed=settings.seed,
         mirror=settings.mirror,
         pinned=pinned,
@@ -218,7 +172,10 @@ def training_batches(
         for batch in read:
             yield as_pictures(batch.to(device), source)
         return
-    for batch, other, poses in beside_batches(read, others, nimg=nimg, seed=settings.seed, pinned=pinned):
+    beside = beside_batches(
+        read, others, nimg=nimg, batch=settings.batch, part=part, seed=settings.seed, pinned=pinned
+    )
+    for batch, other, poses in beside:
         pictures = as_pictures(batch.to(device), source)
         yield with_other_view(pictures, as_pictures(other.to(device), source), poses)
 
@@ -277,19 +234,24 @@ def build_tokenizer_state(
 
 
 def train_step(
-    state: TokenizerState, pictures: Pictures, progress: float, here: World, lpips: Lpips | None = None
+    state: TokenizerState, pictures: Pictures, progress: float, world: World, lpips: Lpips | None = None
 ) -> StepLog:
-    """One step of the tokenizer and, in their phases, of the critics on what it just made; advances the clock."""
+    """The numbers of one step of the tokenizer and, in their phases, of the critics on what it just made.
+
+    `pictures` are this process's part of a batch; the clock advances by the whole batch.
+    """
     config, settings = state.config, state.config.training
     step, phase = state.nimg // settings.batch, Phase.at(config, progress)
 
     def randomness(purpose: str) -> torch.Generator:
-        return generator_for(settings.seed, state.rollbacks, state.nimg, purpose, device=here.device)
+        return step_generator(state, purpose, world)
 
     tokenizer, critics, codebook = state.tokenizer, state.critics, state.tokenizer.codebook
     if phase.rounded and codebook.awaits_start():
         with torch.no_grad():
             codebook.start(tokenizer.encoder(pictures.images), randomness("start"))
+        world.copy_from_leader_([codebook.codes.data])
+    uses = codebook.uses.clone()
     tokenizer.requires_grad_(True).encoder.train(not phase.settled)
     critics.requires_grad_(False)
     if phase.settled:
@@ -302,8 +264,12 @@ def train_step(
         tokenizer, critics, pictures, phase, randomness("tokenizer"), lpips
     )
     loss.backward()
-    nn.utils.clip_grad_norm_(tokenizer.parameters(), settings.clip)
-    skipped = update(tokenizer, state.optimizer, here)
+    codebook.uses -= uses
+    world.sum_(codebook.uses)  # by all processes in this step
+    codebook.uses += uses
+    # running moments of tokens, of which each process has met its part
+    world.mean_([moment for moment in tokenizer.encoder.centre.buffers() if moment.is_floating_point()])
+    skipped = update(tokenizer, state.optimizer, world, clip=settings.clip)
     revived = 0
     if (
         phase.rounded
@@ -311,6 +277,7 @@ def train_step(
         and (step + 1) % config.codebook.revive_every == 0
     ):
         revived = codebook.revive(encoding.continuous, randomness("revive"), state.optimizer)
+        world.copy_from_leader_([codebook.codes.data])
 
     if fakes.main is not None or fakes.novel is not None:
         critics.requires_grad_(True)
@@ -318,11 +285,16 @@ def train_step(
         gamma = config.critic.r1_gamma * config.critic.r1_interval if regularised else 0.0
         loss, more = critic_phase(critics, fakes, r1_gamma=gamma)
         loss.backward()
-        skipped = torch.maximum(skipped, update(critics, state.critic_optimizer, here))
+        skipped = torch.maximum(skipped, update(critics, state.critic_optimizer, world))
         log |= more
 
     state.nimg += settings.batch
-    half_life = min(1000 * settings.ema_kimg, settings.ema_rampup * state.nimg)
-    average_weights(state.ema, tokenizer, settings.batch, half_life)
+    average_weights(state.ema, tokenizer, settings.batch, half_life(settings, state.nimg))
     known = {"progress": progress, "lr": lr, "codes/revived": float(revived)}
-    return send_log(mean_log([log], here), skipped, state.nimg, known)
+    return send_log(mean_log([log], world), skipped, state.nimg, known)
+
+
+def step_generator(state: TokenizerState, purpose: str, world: World) -> torch.Generator:
+    """Random numbers of this step for `purpose`; processes that do not lead have their own."""
+    key: list[int | str] = [state.config.training.seed, state.rollbacks, state.nimg, purpose]
+    return generator_for(*key, *([world.rank] if world.rank else []), device=world.device)

@@ -83,16 +83,16 @@ class OtherViews:
             of_picture[source].append(pair)
         object.__setattr__(self, "_of_picture", dict(of_picture))
 
-    def beside(self, batch: Batch, generator: torch.Generator) -> tuple[Batch, Tensor]:
+    def beside(self, batch: Batch, draws: Tensor) -> tuple[Batch, Tensor]:
         """The other pictures, on the CPU, and their poses [B,4,4]; flipped where those of `batch` are.
 
+        `draws` [B] in [0, 1) choose among the views that there are.
         Poses are in the frame of the picture of `batch`, whose camera is the input camera.
         """
         if batch.indices is None or batch.mirrored is None:
             raise ValueError("expected a batch that was read from a data set, found one without indices")
-        draws = torch.rand(len(batch.indices), generator=generator, device=generator.device).tolist()
         others, poses = [], []
-        for index, draw in zip(batch.indices.tolist(), draws, strict=True):
+        for index, draw in zip(batch.indices.tolist(), draws.tolist(), strict=True):
             known = self._of_picture.get(index, [])
             pair = known[int(draw * len(known))] if known else None
             others.append(index if pair is None else self.pairs.other[pair])
@@ -103,23 +103,32 @@ class OtherViews:
 
 
 def beside_batches(
-    batches: Iterator[Batch], others: OtherViews, *, nimg: int, seed: int, pinned: bool
+    batches: Iterator[Batch],
+    others: OtherViews,
+    *,
+    nimg: int,
+    batch: int,
+    part: slice,
+    seed: int,
+    pinned: bool,
 ) -> Iterator[tuple[Batch, Batch, Tensor]]:
     """Every batch of `batches` from `nimg` images seen on, the other views beside it and their poses, loaded ahead.
 
-    Which views depends on `seed` and the images seen alone. `pinned` for a GPU, see `Batch.pinned`.
+    The batches are this process's `part` of those of `batch` images. Which views depends on `seed` and the images
+    seen alone. `pinned` for a GPU, see `Batch.pinned`.
     """
 
     def load(position: int) -> tuple[Batch, Batch, Tensor]:
-        batch = next(batches)
-        other, poses = others.beside(batch, generator_for(seed, position, "other view"))
-        return (batch, other.pinned(), poses.pin_memory()) if pinned else (batch, other, poses)
+        ours = next(batches)
+        draws = torch.rand(batch, generator=generator_for(seed, position, "other view"))
+        other, poses = others.beside(ours, draws[part])
+        return (ours, other.pinned(), poses.pin_memory()) if pinned else (ours, other, poses)
 
     with ThreadPoolExecutor(1) as ahead:
         pending = ahead.submit(load, nimg)
         while True:
             ready = pending.result()
-            nimg += len(ready[0].labels)
+            nimg += batch
             pending = ahead.submit(load, nimg)
             yield ready
 

@@ -3,7 +3,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import json
-import math
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ import torch
 from gp3d_core.cli.main import main
 from gp3d_core.config.presets import resolve
 from gp3d_core.config.schema import RunConfig
+from gp3d_core.distributed import World
 from gp3d_core.grounding import step as grounding
 from gp3d_core.grounding.descriptors import initial_latents, whitened
 from gp3d_core.grounding.ground_truth import Truth, load_truth
@@ -22,16 +22,15 @@ from gp3d_core.grounding.step import (
     build_ground_state,
     ground_step,
     measure,
-    restore_ground,
 )
-from gp3d_core.grounding.train import ground
+from gp3d_core.grounding.train import open_task
 from gp3d_core.networks.latents import one_hot
 from gp3d_core.rng import generator_for
 from gp3d_core.signals import Interruption
 from gp3d_core.snapshots.run_folder import RunFolder
 from gp3d_core.snapshots.snapshot import load_snapshot
 from tests.support.balls import write_balls
-from tests.support.micro import StopAfter
+from tests.support.micro import StopAfter, finish
 from tests.support.waiting import META, Arrivals, MetaStream, Numbers
 
 MICRO = (
@@ -75,10 +74,7 @@ def truth(data: Path) -> Truth:
 def run(config: RunConfig, truth: Truth, path: Path, stop: Interruption | None = None) -> GroundState:
     folder = RunFolder(path)
     folder.claim(config, truth.fingerprint)
-    state = build_ground_state(config, truth)
-    restore_ground(state, folder)
-    ground(state, truth, folder, stop or Interruption(), max_minutes=math.inf)
-    return state
+    return finish(open_task(config, truth, folder, World()), folder, stop)
 
 
 @pytest.mark.slow
@@ -127,10 +123,10 @@ def test_step_asks_the_device_for_nothing_and_sends_it_nothing(
     state.latents.sparse = False
     models = torch.empty(4, dtype=torch.long, device=META)
     state.nimg = 480  # in the last stage, which has the losses of both others
-    ground_step(state, away, models)  # constants are sent once
+    ground_step(state, away, models, World(device=META))  # constants are sent once
     with Arrivals() as arrivals, Numbers() as numbers:
-        losses = ground_step(state, away, models)
-    assert {"points/occupancy", "points/colour", "rays/depth"} <= set(losses)
+        log = ground_step(state, away, models, World(device=META))
+    assert {"points/occupancy", "points/colour", "rays/depth"} <= set(log.names)
     assert not arrivals.found
     assert not numbers.found
 

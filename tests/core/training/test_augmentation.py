@@ -186,7 +186,7 @@ def test_controller_goes_on_after_json() -> None:
     first, second = controller("ada"), controller("ada")
     for _ in range(6):
         first.update(0.9, 1000)
-    second.restore(json.loads(json.dumps(first.state())))
+    second.load_state_dict(json.loads(json.dumps(first.state_dict())))
     for ada in (first, second):
         ada.update(0.9, 1000)
         ada.update(0.9, 1000)

@@ -113,8 +113,8 @@ def test_run_that_keeps_diverging_gives_up_with_its_last_good_state(tmp_path):
 
 def test_guard_tolerates_two_skipped_steps_but_not_three():
     guard = DivergenceGuard()
-    assert [guard.judge({}, skipped=s) for s in (True, True, False, True, True)] == [None] * 5
-    assert "3 steps in a row" in guard.judge({}, skipped=True)
+    assert [guard.check_step({}, skipped=s) for s in (True, True, False, True, True)] == [None] * 5
+    assert "3 steps in a row" in guard.check_step({}, skipped=True)
 
 
 def test_largest_score_is_not_averaged_away():
@@ -124,4 +124,4 @@ def test_largest_score_is_not_averaged_away():
     ]
     numbers = {name: float(value) for name, value in mean_log(logs, World()).items()}
     assert numbers == {"scores/largest": 900.0, "loss/generator": pytest.approx(225.75)}
-    assert "exploded" in DivergenceGuard().judge(numbers, skipped=False)
+    assert "exploded" in DivergenceGuard().check_step(numbers, skipped=False)

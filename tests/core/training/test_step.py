@@ -1,4 +1,4 @@
-"""A step's mechanics: the host never waits for the device, and what is judged late is judged the same."""
+"""A step's mechanics: the host never waits for the device, and what is checked late is checked the same."""
 
 from __future__ import annotations
 

@@ -7,12 +7,9 @@ import torch
 
 from gp3d_core.cli.main import main
 from gp3d_core.config.schema import ConfigError
-from gp3d_core.distributed import World
-from gp3d_core.signals import Interruption
 from gp3d_core.snapshots.run_folder import RunError, RunFolder
 from gp3d_core.snapshots.snapshot import load_checkpoint, save_snapshot
-from gp3d_core.training.gan import train
-from gp3d_core.training.launch import start_training
+from gp3d_core.training.start import start_training
 from gp3d_core.training.warm_start import check_transfer
 from tests.support.micro import (
     MICRO,
@@ -22,6 +19,7 @@ from tests.support.micro import (
     micro_data,
     micro_state,
     moments_of,
+    run,
     weights_of,
 )
 
@@ -45,9 +43,7 @@ def before(tmp_path_factory):
 
 
 def go(folder, data, config, init, interruption=None):
-    run_folder = RunFolder(folder)
-    run_folder.claim(config, data.fingerprint, init)
-    return train(config, data, run_folder, World(), interruption or Interruption(), init=init)
+    return run(folder, data, config, interruption, init)
 
 
 def parameters(module):

@@ -22,7 +22,7 @@ from gp3d_core.training import augmentation, phases
 from gp3d_core.training import gan as training
 from gp3d_core.training.divergence import DivergenceGuard
 from gp3d_core.training.gan import TrainState, train_step
-from gp3d_core.training.monitor import Monitor
+from gp3d_core.training.gan_monitor import GanMonitor
 from gp3d_core.training.phases import StepContext, discriminator_phase, generator_phase, r1_phase
 from tests.core.training.test_gan import StopAfter, run
 from tests.support.micro import micro_config, micro_data, micro_state
@@ -139,7 +139,7 @@ def test_run_goes_on_with_other_randomness_after_a_rollback(tmp_path, dataset, m
     """The step that failed comes again with the same pictures and other latents."""
     met: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
     troubles = {(4, 0): "made up"}
-    step, judge = training.train_step, DivergenceGuard.judge
+    step, check_step = training.train_step, DivergenceGuard.check_step
 
     def noted(state: TrainState, batch: Batch, world: World) -> tuple:
         key = (state.nimg, state.rollbacks)
@@ -147,12 +147,12 @@ def test_run_goes_on_with_other_randomness_after_a_rollback(tmp_path, dataset, m
         met[key] = (latents_met(state, batch, lambda *given: done.append(step(*given)))[0][0], batch.images)
         return done[0]
 
-    def judged(self: DivergenceGuard, log: dict, *, skipped: bool) -> str | None:
+    def checked(self: DivergenceGuard, log: dict, *, skipped: bool) -> str | None:
         trouble = troubles.pop(list(met)[-1], None)
-        return trouble or judge(self, log, skipped=skipped)
+        return trouble or check_step(self, log, skipped=skipped)
 
     monkeypatch.setattr(training, "train_step", noted)
-    monkeypatch.setattr(DivergenceGuard, "judge", judged)
+    monkeypatch.setattr(DivergenceGuard, "check_step", checked)
     state = run(tmp_path, dataset, micro_config("training.kimg=0.012", "training.checkpoint_kimg=0.004"))
     assert (state.nimg, state.rollbacks) == (12, 1)
     assert list(met) == [(0, 0), (4, 0), (4, 1), (8, 1)]
@@ -217,7 +217,7 @@ def test_every_option_resumes_exactly_and_takes_effect(
     monkeypatch.setattr(
         augmentation, "KIMG_TO_CERTAINTY", 0.02
     )  # 4 steps of 4 images: to a probability of 0.8
-    monkeypatch.setattr(Monitor, "picture", lambda *_: None)
+    monkeypatch.setattr(GanMonitor, "picture", lambda *_: None)
     data = featured if "distillation" in "".join(VARIANTS[variant]) else dataset
     config = micro_config("training.kimg=0.02", "training.checkpoint_kimg=1", *VARIANTS[variant])
     whole = run(tmp_path / "whole", data, config)

@@ -17,6 +17,7 @@ from gp3d_core.datasets.dataset import Dataset, batches
 from gp3d_core.distributed import World
 from gp3d_core.rng import generator_for
 from gp3d_core.snapshots.run_folder import RunFolder
+from gp3d_core.training.loop import Budget
 from gp3d_core.vq3d.config import CodebookConfig
 from gp3d_core.vq3d.evaluation.run import Request, evaluate_scenes
 from gp3d_core.vq3d.files.prior_file import build_prior, load_prior
@@ -32,15 +33,14 @@ from gp3d_core.vq3d.training import prior as prior_training
 from gp3d_core.vq3d.training import tokenizer as training
 from gp3d_core.vq3d.training.novel_views import NovelView
 from gp3d_core.vq3d.training.objective import Pictures
-from gp3d_core.vq3d.training.prior import build_state, mean_nll, open_run
+from gp3d_core.vq3d.training.prior import build_state, mean_nll
 from gp3d_core.vq3d.training.tokenizer import (
     build_tokenizer_state,
     train_step,
-    train_tokenizer,
     training_batches,
 )
 from gp3d_core.vq3d.training.tokens import Tokens
-from tests.support.micro import StopAfter
+from tests.support.micro import StopAfter, finish
 
 CPU = torch.device("cpu")
 ELSEWHERE = torch.device("meta")
@@ -82,7 +82,7 @@ def as_if_away(monkeypatch):
     class Away(torch.Generator):
         device = ELSEWHERE
 
-    def update(module, *_):
+    def update(module, *_, **__):
         module.zero_grad()
         return torch.zeros((), device=ELSEWHERE)
 
@@ -115,7 +115,7 @@ def test_prior_learns_and_draws_where_it_lives(monkeypatch):
     config = resolve("tiny32", ["prior.layers=2", "prior.batch=4"])
     state = build_state(config, 3, ELSEWHERE)
     tokens = Tokens(torch.zeros(8, 2, 16, dtype=torch.uint16), torch.zeros(8, dtype=torch.long))
-    log = prior_training.step(state, tokens, 0.5, World(device=ELSEWHERE))
+    log = prior_training.train_step(state, tokens, 0.5, World(device=ELSEWHERE))
     assert log.values.device == ELSEWHERE
     labels, draws = torch.zeros(2, dtype=torch.long, device=ELSEWHERE), torch.rand(2, 16, device=ELSEWHERE)
     codes = state.ema.sample(labels, draws, Sampling(temperature=0.9, top_k=5, top_p=0.9, guidance=2.0))
@@ -160,14 +160,18 @@ def test_true_views_are_read_ahead_and_those_of_a_step_depend_on_its_number_alon
     source, seed = DepthSource(config, data.t_near, data.t_far), config.training.seed
     others = training.open_other_views(config, data)
     read = batches(data, nimg=8, batch=4, part=slice(0, 4), seed=seed, mirror=True)
-    found = [made for _, made in zip(range(5), training_batches(config, data, source, 8, CPU), strict=False)]
+    found = [
+        made for _, made in zip(range(5), training_batches(config, data, source, 8, World()), strict=False)
+    ]
     for k, (made, batch) in enumerate(zip(found, read, strict=False)):
-        other, poses = others.beside(batch, generator_for(seed, 8 + 4 * k, "other view"))
+        other, poses = others.beside(
+            batch, torch.rand(4, generator=generator_for(seed, 8 + 4 * k, "other view"))
+        )
         assert torch.equal(made.images, batch.images)
         assert torch.equal(made.other.rgb, (other.images + 1) / 2)
         assert torch.equal(made.other.target, source.target(other.depth))
         assert torch.equal(made.other.poses, poses)
-    later = next(training_batches(config, data, source, 16, CPU))
+    later = next(training_batches(config, data, source, 16, World()))
     assert torch.equal(later.other.rgb, found[2].other.rgb)
     assert not torch.equal(later.other.rgb, found[1].other.rgb)
 
@@ -223,17 +227,22 @@ def test_both_stages_train_resume_and_are_scored_on_a_card(tmp_path, data):
     more = [f"{part}.{name}_kimg=0.008" for part in ("training", "prior") for name in brief]
     more += ["training.kimg=0.024", "prior.kimg=0.024", "prior.batch=4", "prior.layers=1"]
     config = resolve("tiny32", [*SMALL, *KINDS["true views"], *more])
+    card = World(device=CUDA)
     for looks in (3, 100):
         folder = RunFolder(tmp_path / "run")
         folder.claim(config, data.fingerprint)
-        state = train_tokenizer(config, data, folder, CUDA, StopAfter(looks))
-        del folder
+        task = training.open_task(config, data, folder, card, Budget(1000 * config.training.kimg))
+        state = finish(task, folder, StopAfter(looks))
+        del folder, task
     assert state.nimg == 24
     snapshot = load_tokenizer(find_tokenizer(tmp_path / "run"), CUDA)
     for looks in (3, 100):
-        run = open_run(config, snapshot, data, RunFolder(tmp_path / "prior"))
-        learnt = prior_training.train_prior(run, StopAfter(looks), device=CUDA)
-        del run
+        folder = RunFolder(tmp_path / "prior")
+        folder.claim(config.prior, data.fingerprint)
+        budget = Budget(1000 * config.prior.kimg)
+        task = prior_training.open_task(config, snapshot, data, folder, card, budget)
+        learnt = finish(task, folder, StopAfter(looks))
+        del folder, task
     assert learnt.nimg == 24
     prior = load_prior(tmp_path / "prior", snapshot.path, CUDA)
     scores = evaluate_scenes(snapshot, prior, data, tmp_path / "scores", Request(images=4))

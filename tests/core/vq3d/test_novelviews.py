@@ -126,7 +126,7 @@ def test_moved_picture_agrees_with_the_true_view(data, source):
 def test_other_view_is_of_the_same_scene_and_stands_where_its_pose_says(data, source, mirrored):
     others = OtherViews(data, true_pairs(data, unit=1.0, limit=40))
     batch = read(data, range(len(data)), [mirrored] * len(data))
-    other, poses = others.beside(batch, generator_for(0, "views"))
+    other, poses = others.beside(batch, torch.rand(len(batch.labels), generator=generator_for(0, "views")))
     assert [data.names[i].split("_")[0] for i in other.indices] == [name.split("_")[0] for name in data.names]
     assert (other.indices != batch.indices).mean() > 0.9
     one, truth = as_pictures(batch, source), to_radiance(as_pictures(other, source).images)
@@ -140,18 +140,24 @@ def test_picture_without_another_view_is_its_own(data):
     pairs = true_pairs(data, unit=1.0, limit=0.01)
     assert not pairs.source
     batch = read(data, [3, 5], [False, True])
-    other, poses = OtherViews(data, pairs).beside(batch, generator_for(0, "views"))
+    other, poses = OtherViews(data, pairs).beside(
+        batch, torch.rand(len(batch.labels), generator=generator_for(0, "views"))
+    )
     assert torch.equal(other.images, batch.images)
     assert torch.equal(poses, input_pose(2))
     with pytest.raises(ValueError, match="read from a data set"):
-        OtherViews(data, pairs).beside(Batch(batch.images, batch.depth, batch.labels, None), generator_for(0))
+        OtherViews(data, pairs).beside(Batch(batch.images, batch.depth, batch.labels, None), torch.rand(2))
 
 
 def test_other_views_are_drawn_alike_for_equal_seeds_and_cover_all(data):
     others = OtherViews(data, true_pairs(data, unit=1.0, limit=60))
     batch = read(data, [0], [False])
-    drawn = [int(others.beside(batch, generator_for(k))[0].indices[0]) for k in range(20)]
-    assert drawn == [int(others.beside(batch, generator_for(k))[0].indices[0]) for k in range(20)]
+    drawn = [
+        int(others.beside(batch, torch.rand(1, generator=generator_for(k)))[0].indices[0]) for k in range(20)
+    ]
+    assert drawn == [
+        int(others.beside(batch, torch.rand(1, generator=generator_for(k)))[0].indices[0]) for k in range(20)
+    ]
     assert set(drawn) == {1, 2}
 
 
@@ -172,7 +178,9 @@ def test_known_views_teach_decoder_and_encoder(data, source, kind):
     batch = as_pictures(read(data, [0, 4], [False, True]), source)
     if kind == "true":
         others = OtherViews(data, true_pairs(data, unit=1.0, limit=40))
-        other, poses = others.beside(read(data, [0, 4], [False, True]), generator_for(1))
+        other, poses = others.beside(
+            read(data, [0, 4], [False, True]), torch.rand(2, generator=generator_for(1))
+        )
         batch = with_other_view(batch, as_pictures(other, source), poses)
     shrink = [torch.nn.functional.interpolate(x, side) for x in (batch.images, batch.target[:, None])]
     small = Pictures(shrink[0], shrink[1][:, 0], batch.other and cut(batch.other, side))

@@ -14,9 +14,9 @@ from gp3d_core.datasets.imagenet import UnknownClassError
 from gp3d_core.distributed import World
 from gp3d_core.hashing import digest
 from gp3d_core.rng import generator_for
-from gp3d_core.signals import Interruption
 from gp3d_core.snapshots.metadata import SnapshotError
 from gp3d_core.snapshots.run_folder import RunFolder
+from gp3d_core.training.loop import Budget
 from gp3d_core.vq3d.config import PriorConfig
 from gp3d_core.vq3d.files.prior_file import load_prior
 from gp3d_core.vq3d.files.tokenizer_file import load_tokenizer, save_tokenizer
@@ -32,9 +32,9 @@ from gp3d_core.vq3d.models.prior import (
 from gp3d_core.vq3d.models.tokenizer import Tokenizer
 from gp3d_core.vq3d.presets import resolve
 from gp3d_core.vq3d.training import prior as prior_training
-from gp3d_core.vq3d.training.prior import PriorRun, build_state, mean_nll, open_run, step, train_prior
+from gp3d_core.vq3d.training.prior import PriorTask, build_state, mean_nll, open_task, train_step
 from gp3d_core.vq3d.training.tokens import Tokens
-from tests.support.micro import StopAfter, assert_same, moments_of, weights_of
+from tests.support.micro import StopAfter, assert_same, finish, moments_of, weights_of
 from tests.support.tiny_dataset import CLASSES, write_dataset
 
 MICRO = (
@@ -184,8 +184,9 @@ def test_the_prior_learns_more_than_how_frequent_codes_are():
     )
     tokens, world = toy_language(), World()
     state = build_state(config, 4, world.device)
-    while state.progress(math.inf) < 1:
-        _, skipped = step(state, tokens, state.progress(math.inf), world).read()
+    budget = Budget(1000 * config.prior.kimg)
+    while budget.share_used(state) < 1:
+        _, skipped = train_step(state, tokens, budget.share_used(state), world).read()
         assert not skipped
     entropy = unigram_entropy(tokens.codes.long(), config.codebook.size)
     nll = mean_nll(state.prior, tokens.codes[:, 0], tokens.labels)
@@ -215,20 +216,23 @@ def stage_one(tmp_path_factory):
     return folder / "tokenizer.safetensors", data
 
 
-def begin(stage_one, folder, *more) -> PriorRun:
-    snapshot = load_tokenizer(stage_one[0])
-    config = resolve("tiny32", [*MICRO, *more])
-    return open_run(config, snapshot, Dataset(stage_one[1], needs_depth=False), RunFolder(folder))
+def begin(stage_one, folder, *more, minutes=math.inf) -> PriorTask:
+    snapshot, dataset = load_tokenizer(stage_one[0]), Dataset(stage_one[1], needs_depth=False)
+    config, run_folder = resolve("tiny32", [*MICRO, *more]), RunFolder(folder)
+    run_folder.claim(config.prior, dataset.fingerprint)
+    budget = Budget(1000 * config.prior.kimg, minutes)
+    return open_task(config, snapshot, dataset, run_folder, World(), budget)
+
+
+def train(task, interruption=None, minutes=math.inf):
+    return finish(task, task.folder, interruption, minutes)
 
 
 def test_a_resumed_run_equals_one_that_never_stopped(stage_one, tmp_path):
-    device = torch.device("cpu")
-    whole = train_prior(begin(stage_one, tmp_path / "whole"), Interruption(), device=device)
-    run = begin(stage_one, tmp_path / "parts")
-    stopped = train_prior(run, StopAfter(4), device=device)
+    whole = train(begin(stage_one, tmp_path / "whole"))
+    stopped = train(begin(stage_one, tmp_path / "parts"), StopAfter(4))
     assert 0 < stopped.nimg < whole.nimg
-    del run, stopped
-    resumed = train_prior(begin(stage_one, tmp_path / "parts"), Interruption(), device=device)
+    resumed = train(begin(stage_one, tmp_path / "parts"))
     assert resumed.nimg == whole.nimg == 24
     assert_same(weights_of(resumed), weights_of(whole))
     assert_same(resumed.ema.state_dict(), whole.ema.state_dict())
@@ -236,7 +240,7 @@ def test_a_resumed_run_equals_one_that_never_stopped(stage_one, tmp_path):
 
 
 def test_a_run_leaves_its_averaged_weights(stage_one, tmp_path):
-    state = train_prior(begin(stage_one, tmp_path / "run"), Interruption(), device=torch.device("cpu"))
+    state = train(begin(stage_one, tmp_path / "run"))
     left = load_prior(tmp_path / "run").prior.state_dict()
     assert_same(left, state.ema.state_dict())
     assert not torch.equal(left["head.weight"], state.prior.state_dict()["head.weight"])
@@ -244,10 +248,9 @@ def test_a_run_leaves_its_averaged_weights(stage_one, tmp_path):
 
 def test_a_budget_of_minutes_ends_a_run_over_all_resumes(stage_one, tmp_path):
     for _ in range(2):  # the first step uses it up, and nothing is left for a second
-        run = begin(stage_one, tmp_path / "run")
-        state = train_prior(run, Interruption(), device=torch.device("cpu"), max_minutes=1e-9)
-        assert (state.nimg, state.progress(1e-9)) == (4, 1.0)
-        del run, state  # and with them the lock
+        state = train(begin(stage_one, tmp_path / "run", minutes=1e-9), minutes=1e-9)
+        assert state.nimg == 4
+        del state
 
 
 def test_a_run_that_diverges_goes_back_to_its_checkpoint(stage_one, tmp_path, monkeypatch):
@@ -258,7 +261,7 @@ def test_a_run_that_diverges_goes_back_to_its_checkpoint(stage_one, tmp_path, mo
         return original(logits, codes) * (math.nan if calls[-1] else 1.0)
 
     monkeypatch.setattr(prior_training, "next_code_loss", next_code_loss)
-    state = train_prior(begin(stage_one, tmp_path / "run"), Interruption(), device=torch.device("cpu"))
+    state = train(begin(stage_one, tmp_path / "run"))
     # back from 20 to 16; the numbers of a step are read while the next one runs
     assert (state.nimg, state.rollbacks, len(calls)) == (24, 1, 8)
 
@@ -270,7 +273,7 @@ def test_mirror_images_are_learnt_if_the_tokenizer_learnt_them(mirror, monkeypat
     config = resolve("tiny32", ["prior.layers=1", "prior.batch=4", f"training.mirror={mirror}"])
     state, world = build_state(config, 4, torch.device("cpu")), World()
     for _ in range(4 if mirror else 2):
-        step(state, toy_language(8), 0.0, world)
+        train_step(state, toy_language(8), 0.0, world)
     assert sorted(seen) == list(range(16 if mirror else 8))
 
 
@@ -294,7 +297,7 @@ def test_codes_are_computed_once_and_belong_to_their_tokenizer(stage_one, tmp_pa
 
 def test_a_prior_goes_with_its_tokenizer_and_its_classes_only(stage_one, tmp_path):
     run = begin(stage_one, tmp_path / "run")
-    train_prior(run, Interruption(), device=torch.device("cpu"))
+    train(run)
     prior = load_prior(tmp_path / "run")
     assert digest(prior.tokenizer.path) == digest(stage_one[0])
     assert [record["name"] for record in prior.classes] == [record["name"] for record in CLASSES]
@@ -314,13 +317,13 @@ def test_a_prior_goes_with_its_tokenizer_and_its_classes_only(stage_one, tmp_pat
 
 def test_what_a_prior_never_learnt_is_refused(stage_one, tmp_path):
     guided = Sampling(guidance=2.0)
-    train_prior(begin(stage_one, tmp_path / "any"), Interruption(), device=torch.device("cpu"))
+    train(begin(stage_one, tmp_path / "any"))
     prior = load_prior(tmp_path / "any")
     assert prior.sample("mushroom", [0], guided).shape == prior.sample(None, [0], Sampling()).shape == (1, 16)
     with pytest.raises(SamplingError, match="goes towards a class; name one with `query`"):
         prior.sample(None, [0], guided)
     run = begin(stage_one, tmp_path / "named", "prior.class_dropout=0")
-    train_prior(run, Interruption(), device=torch.device("cpu"))
+    train(run)
     prior = load_prior(tmp_path / "named")
     assert prior.sample("mushroom", [0], Sampling()).shape == (1, 16)
     with pytest.raises(SamplingError, match=r"class_dropout=0.*leave `guidance` out"):

@@ -10,9 +10,9 @@ from gp3d_core.config.schema import ConfigError
 from gp3d_core.datasets.dataset import Dataset
 from gp3d_core.distributed import World
 from gp3d_core.rng import generator_for
-from gp3d_core.signals import Interruption
 from gp3d_core.snapshots.run_folder import RunError, RunFolder
 from gp3d_core.training.checkpointing import TrainingFailed
+from gp3d_core.training.loop import Budget
 from gp3d_core.vq3d.files.tokenizer_file import load_tokenizer
 from gp3d_core.vq3d.models.critic import Critics
 from gp3d_core.vq3d.models.tokenizer import Tokenizer
@@ -30,13 +30,13 @@ from gp3d_core.vq3d.training.objective import (
 )
 from gp3d_core.vq3d.training.tokenizer import (
     build_tokenizer_state,
+    open_task,
     start_tokenizer_training,
     train_step,
-    train_tokenizer,
 )
 from gp3d_core.vq3d.training.true_views import true_pairs
 from gp3d_core.vq3d.training.validation import load_depth, load_images, measure, novel_psnr
-from tests.support.micro import StopAfter, assert_same, moments_of, weights_of
+from tests.support.micro import StopAfter, assert_same, finish, moments_of, weights_of
 
 SMALL = (
     "training.resolution=16",
@@ -71,7 +71,8 @@ def data(tmp_path_factory):
 def run(folder, data, interruption=None, *more):
     config, dataset, run_folder = resolve("tiny32", [*MICRO, *more]), Dataset(data), RunFolder(folder)
     run_folder.claim(config, dataset.fingerprint)
-    return train_tokenizer(config, dataset, run_folder, CPU, interruption or Interruption())
+    budget = Budget(1000 * config.training.kimg)
+    return finish(open_task(config, dataset, run_folder, World(), budget), run_folder, interruption)
 
 
 @pytest.mark.slow
@@ -112,7 +113,9 @@ def test_a_budget_of_minutes_ends_a_run_over_all_resumes(tmp_path, data):
     config = resolve("tiny32", MICRO)
     for _ in range(2):  # the first step uses it up, and nothing is left for a second
         ending = start_tokenizer_training(config, data, tmp_path / "run", device="cpu", max_minutes=1e-9)
-        assert ending.said == "done at 4 of 24 images"
+        assert (
+            ending.message == "time is up (1e-09 min) at 4 of 24 images; the same command with more goes on"
+        )
 
 
 def test_codes_start_from_the_data_and_are_revived_in_the_first_part():
@@ -288,7 +291,7 @@ def test_learning_rate_rises_and_falls():
 @pytest.mark.slow
 def test_run_leaves_a_snapshot_that_reconstructs_and_moves(tmp_path, data):
     ending = start_tokenizer_training(resolve("tiny32", MICRO), data, tmp_path / "run", device="cpu")
-    assert (ending.exit_code, ending.said) == (0, "done at 24 of 24 images")
+    assert (ending.exit_code, ending.message) == (0, "done at 24 images")
     snapshot = load_tokenizer(ending.snapshot)
     assert snapshot.config == resolve("tiny32", MICRO)
     assert (snapshot.nimg, len(snapshot.classes)) == (24, 6)

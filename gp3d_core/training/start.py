@@ -1,0 +1,114 @@
+"""Starting 3DGP's training: checks everything that can be checked first; and what a run would come to."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+from gp3d_core.config.schema import ConfigError, RunConfig, to_dict
+from gp3d_core.datasets.dataset import Dataset
+from gp3d_core.distributed import place
+from gp3d_core.networks.discriminator import Discriminator
+from gp3d_core.networks.generator import Generator
+from gp3d_core.snapshots.run_folder import newest_snapshot
+from gp3d_core.training.gan import check_share, open_task
+from gp3d_core.training.launch import Plan, launch
+from gp3d_core.training.warm_start import check_transfer
+
+
+def start_training(
+    config: RunConfig,
+    dataset_path: Path,
+    run: Path,
+    *,
+    device: str,
+    features: Path | None = None,
+    overfit: int | None = None,
+    max_minutes: float = math.inf,
+    init: Path | None = None,
+) -> int:
+    """Trains on the data set at `dataset_path` in the folder `run`, resuming what is there; returns the exit code.
+
+    A fresh run begins with the generator of `init`, a snapshot file or the newest of a run folder.
+    Raises a GP3DError for anything that is wrong with configuration, data or folder, before any training.
+    """
+    check_share(config, place()[1])
+    dataset = open_dataset(dataset_path, features, overfit)
+    check_depth_range(config, dataset)
+    if init is not None:
+        init = newest_snapshot(init) if init.is_dir() else init
+        check_transfer(init, config, dataset.classes)
+    settings = config.training
+    plan = Plan(
+        config=config,
+        schedule=settings.schedule,
+        fingerprint=dataset.fingerprint,
+        check_data=lambda rank, size: dataset.check(settings.resolution, rank=rank, size=size),
+        open_task=lambda folder, here, _budget: open_task(config, dataset, folder, here, init),
+        less_memory=f"choose a training.micro_batch below {settings.micro_batch}, gradients stay averages over the "
+        "whole batch",
+        init=init,
+    )
+    return launch(plan, run, device=device, max_minutes=max_minutes).show()
+
+
+def check_depth_range(config: RunConfig, dataset: Dataset) -> None:
+    """Raises ConfigError when the data's depth is exact but coded between other distances than the cameras see."""
+    camera = config.camera
+    if config.camera_generator.adjust or dataset.t_near is None or dataset.t_far is None:
+        return
+    if abs(dataset.t_near - camera.t_near) > 1e-6 or abs(dataset.t_far - camera.t_far) > 1e-6:
+        raise ConfigError(
+            f"{dataset.path} codes depth between {dataset.t_near:g} and {dataset.t_far:g}, the configuration sees "
+            f"from {camera.t_near:g} to {camera.t_far:g}: use `camera.t_near`={dataset.t_near:g} "
+            f"`camera.t_far`={dataset.t_far:g}"
+        )
+
+
+def open_dataset(path: Path, features: Path | None, overfit: int | None) -> Dataset:
+    """The data set at `path`, or `overfit` images of it, from all classes in turn."""
+    dataset = Dataset(path, features=features)
+    return dataset if overfit is None else dataset.few(overfit)
+
+
+def describe(
+    config: RunConfig, dataset_path: Path, features: Path | None = None, overfit: int | None = None
+) -> str:
+    """What `start_training` would do, as JSON: the resolved configuration, and last, where a terminal shows it, what
+    it comes to: images, steps, sizes, memory estimate.
+    """
+    dataset = open_dataset(dataset_path, features, overfit)
+    generator = Generator(config, dataset.num_classes)
+    discriminator = Discriminator(config, dataset.num_classes, dataset.feature_dim)
+    sizes = {
+        name: sum(p.numel() for p in module.parameters())
+        for name, module in (("generator", generator), ("discriminator", discriminator))
+    }
+    facts = {
+        "config": to_dict(config),
+        "images": len(dataset),
+        "classes": dataset.num_classes,
+        "images_to_see": round(1000 * config.training.kimg),
+        "steps": math.ceil(1000 * config.training.kimg / config.training.batch),
+        "parameters": sizes,
+        "memory_estimate_gib": round(estimate_memory(config, sizes) / 2**30, 2),
+    }
+    return json.dumps(facts, indent=1)
+
+
+def estimate_memory(config: RunConfig, sizes: dict[str, int]) -> float:
+    """Bytes of one process, roughly: weights with moments and average, and the activations of a micro-batch.
+
+    The renderer dominates: per sample it keeps three plane features, the hidden layer and the output, twice (value
+    and gradient); the backbone keeps about six maps per resolution.
+    """
+    settings, generator = config.training, config.generator
+    weights = 4 * (5 * sizes["generator"] + 4 * sizes["discriminator"])
+    samples = config.patch.resolution**2 * (config.render.coarse_steps + config.render.fine_steps)
+    per_sample = 4 * 2 * (4 * generator.plane_channels + 2 * generator.decoder_width + 16)
+    maps = sum(
+        6 * min(generator.channel_base // resolution, generator.channel_max) * resolution**2
+        for resolution in (2**k for k in range(2, int(math.log2(generator.plane_resolution)) + 1))
+    )
+    return weights + settings.micro_batch * (samples * per_sample + 4 * 2 * maps)
