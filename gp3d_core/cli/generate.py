@@ -71,7 +71,7 @@ def add_render(commands: argparse._SubParsersAction) -> None:
     add("--frames", type=number(int, 2, 10_000), help="of a film (default 64)")
     add("--views", type=number(int, 1, 64), help="of every object of a sheet, from left to right (default 1)")
     add("--depth", action="store_true", help="also the depth")
-    add("--normals", action="store_true", help="stills and films: also the normals, from the depth")
+    add("--normals", action="store_true", help="stills and films: also the normals")
     parser.set_defaults(command=_render)
 
 

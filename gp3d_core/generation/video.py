@@ -29,6 +29,7 @@ from gp3d_core.generation.sampling import Generated, generate
 from gp3d_core.ops.checks import check_shape
 from gp3d_core.rendering.cameras import Cameras, mean_camera, sample_rays
 from gp3d_core.rendering.trajectories import front_circle, line, point, points, turntable, wiggle
+from gp3d_core.rendering.volume import Field
 from gp3d_core.snapshots.snapshot import Snapshot
 from gp3d_core.visualization import depth_to_uint8, rgb_to_uint8, save_picture
 
@@ -38,6 +39,7 @@ FRAMES = 64
 _FPS = 30
 _GIF_DELAY = 30  # milliseconds; the format counts in tens
 _SURFACE = 0.5  # opacity from which a pixel counts as surface
+_STEEPEST = 0.5  # cosine of 60°
 _RAYS = 2**14  # at a time, so that memory does not grow with the resolution
 
 
@@ -57,6 +59,24 @@ def surface_normals(depth: Tensor, opacity: Tensor, cameras: Cameras) -> Tensor:
     places, solid = origins + depth * directions, opacity >= _SURFACE
     right, down = _differences(places, solid, 3), _differences(places, solid, 2)
     return F.normalize(torch.linalg.cross(down, right, dim=1), dim=1)
+
+
+def rendered_normals(
+    field: Field, depth: Tensor, opacity: Tensor, cameras: Cameras, *, step: float
+) -> Tensor:
+    """`surface_normals` of a rendered `field`, against the gradient of its density at the surface where the two agree.
+
+    Depth maps are sampled along rays and show that as rings on flat sides; the field's gradient, by central differences
+    over ±`step` world units, does not. Where the two are more than 60° apart, as at rims, those of the depth stay.
+    """
+    sampled, size = surface_normals(depth, opacity, cameras), depth.shape[-1]
+    origins, directions = sample_rays(cameras, size)
+    places = origins + depth.flatten(2).transpose(1, 2) * directions
+    offsets = step * torch.cat([torch.eye(3), -torch.eye(3)]).to(places)
+    raw = field((places[:, :, None] + offsets).flatten(1, 2))[1].reshape(*places.shape[:2], 6)
+    downhill = F.normalize(raw[..., 3:] - raw[..., :3], dim=-1).transpose(1, 2).unflatten(2, (size, size))
+    agree = (downhill * sampled).sum(dim=1, keepdim=True) >= _STEEPEST  # false where there is no surface
+    return torch.where(agree, downhill, sampled)
 
 
 def _differences(places: Tensor, solid: Tensor, axis: int) -> Tensor:
@@ -197,7 +217,11 @@ def _pictures(
         planes = snapshot.config.camera
         pictures["depth"] = depth_to_uint8(seen.depth, planes.t_near, planes.t_far)[0]
     if normals:
-        pictures["normals"] = normals_to_uint8(surface_normals(seen.depth, seen.opacity, camera))[0]
+        settings = snapshot.config
+        step = 2 * settings.camera.box / settings.generator.plane_resolution  # a texel of the planes
+        field = snapshot.generator.field(obj.planes)
+        found = rendered_normals(field, seen.depth, seen.opacity, camera, step=step)
+        pictures["normals"] = normals_to_uint8(found)[0]
     return pictures
 
 

@@ -13,7 +13,13 @@ from PIL import Image
 from gp3d_core.cli.main import main
 from gp3d_core.generation.objects import RequestError, object_specs
 from gp3d_core.generation.sampling import open_snapshot
-from gp3d_core.generation.video import normals_to_uint8, surface_normals, write_films, write_stills
+from gp3d_core.generation.video import (
+    normals_to_uint8,
+    rendered_normals,
+    surface_normals,
+    write_films,
+    write_stills,
+)
 from gp3d_core.rendering.cameras import cam2world, mean_camera, sample_rays
 from gp3d_core.rendering.trajectories import points
 from gp3d_core.rendering.volume import render
@@ -111,6 +117,27 @@ def test_normals_of_a_rendered_sphere_are_nearly_its_radii():
     middle = hit & (expected[:, 2:] > 0.7)
     assert middle.sum() > 100
     assert angles(found, expected)[middle].mean() < 6
+
+
+def test_rings_of_sampled_depth_do_not_show_in_normals_of_the_field():
+    cameras = points(mean_camera(micro_config().camera)).to(dtype=torch.float64)
+    depth, hit, expected = hits(cameras, 97)
+    ringed = torch.round(depth * 200) / 200  # steps of half a hundredth, as samples along rays leave them
+    shown = surface_normals(ringed, hit.double(), cameras)
+
+    def sphere(at):
+        return torch.zeros_like(at), RADIUS - at.norm(dim=-1, keepdim=True)
+
+    found = rendered_normals(sphere, ringed, hit.double(), cameras, step=0.01)
+    facing = hit & ((expected * shown).sum(dim=1, keepdim=True) > 0.6)
+    assert facing.sum() > 300
+    assert angles(shown, expected)[facing].mean() > 3
+    assert angles(found, expected)[facing].max() < 1
+    assert found.masked_select(~hit).abs().max() == 0
+    hollow = rendered_normals(
+        lambda at: (at, -sphere(at)[1]), ringed, hit.double(), cameras, step=0.01
+    )  # disagrees
+    assert torch.equal(hollow, shown)
 
 
 def test_normals_are_coloured_by_axis_and_nothing_is_white():
