@@ -32,6 +32,9 @@ def counted(steps: Sequence[Step], stage: str, progress: Progress) -> Iterator[S
     progress(stage, len(steps), len(steps))
 
 
+_STOPPING = "stopping after the current step; Ctrl-C once more ends at once, without saving\n"
+
+
 @dataclass
 class Interruption:
     """Which signal asked the job to stop; 0 while none did."""
@@ -60,6 +63,8 @@ def interruptible() -> Iterator[Interruption]:
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def request(number: int, _frame: object) -> None:
+        if not interruption.requested:
+            sys.stderr.write(_STOPPING)
         interruption.signal = number
         signal.signal(signal.SIGINT, before[signal.SIGINT])
 

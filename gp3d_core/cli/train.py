@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import argparse
 import math
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gp3d_core.cli.arguments import dataset_path, existing, number
+
+if TYPE_CHECKING:
+    from gp3d_core.training.start import Forecast
+
+_LONG = 12 * 3600.0  # seconds; nobody waits longer without having been asked
+_QUICK = "tiny"
 
 
 def add_train(commands: argparse._SubParsersAction) -> None:
@@ -67,4 +75,26 @@ def _train(options: argparse.Namespace) -> int:
         overfit=options.overfit,
         max_minutes=options.max_minutes,
         init=options.init,
+        announce=lambda found: print(outlook(options, found), file=sys.stderr),
     )
+
+
+def outlook(options: argparse.Namespace, found: Forecast) -> str:
+    """How long a run takes on this machine; for one of days, a command that shows something in half an hour."""
+    line = f"{found.images:,} images, about {_duration(found.seconds)} on this machine"
+    if found.seconds < _LONG or options.max_minutes < math.inf or options.preset == _QUICK:
+        return line
+    smaller = [
+        f"gp3d train {options.dataset} {options.run}-{_QUICK}",
+        f"--preset {_QUICK}",
+        "--max-minutes 30",
+    ]
+    return f"{line}; a graphics card is what this preset is made for. Something to see sooner: {' '.join(smaller)}"
+
+
+def _duration(seconds: float) -> str:
+    """Seconds, minutes, hours or days, as one would say it."""
+    for unit, length in (("days", 86400.0), ("hours", 3600.0), ("minutes", 60.0)):
+        if seconds >= 1.5 * length:
+            return f"{seconds / length:,.0f} {unit}"
+    return f"{seconds:.0f} seconds"

@@ -175,7 +175,9 @@ def load_truth(path: Path, resolution: int, *, workers: int = 2) -> Truth:
     labels = torch.tensor([int(dataset.labels[of_model[0]]) for of_model in views])
     with ThreadPoolExecutor(workers) as pool:
         points = pool.map(lambda name: _read_points(archive, name), names)
-        loaded = list(tqdm(points, total=len(names), desc="reading points", unit="model", leave=False))
+        loaded = list(
+            tqdm(points, total=len(names), desc="reading points", unit="model", leave=False, disable=None)
+        )
         if odd := {len(positions) for positions, _ in loaded} - {len(loaded[0][0])}:
             raise DatasetError(
                 f"{path}: models have {len(loaded[0][0])} and {odd.pop()} points, expected one number"
@@ -184,7 +186,7 @@ def load_truth(path: Path, resolution: int, *, workers: int = 2) -> Truth:
         images, codes = np.empty((len(dataset), resolution, resolution, 3), np.uint8), None
         codes = np.empty(images.shape[:3], np.int32)
         for k, (image, depth) in enumerate(
-            tqdm(pictures, total=len(dataset), desc="reading views", unit="img", leave=False)
+            tqdm(pictures, total=len(dataset), desc="reading views", unit="img", leave=False, disable=None)
         ):
             images[k], codes[k] = image, depth
     digest = hashlib.sha256(dataset.fingerprint.encode())

@@ -89,7 +89,7 @@ def start_grounding(
         schedule=config.training.schedule,
         fingerprint=truth.fingerprint,
         open_task=lambda folder, here, _budget: open_task(config, truth.to(here.device), folder, here),
-        less_memory=f"choose a training.batch below {config.training.batch}, or fewer grounding.rays and "
+        less_memory=f"choose a `training.batch` below {config.training.batch}, or fewer `grounding.rays` and "
         "grounding.points",
         unit="objects",
     )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Mapping
@@ -16,6 +18,8 @@ from tqdm import tqdm
 from gp3d_core.config.schedule import Schedule
 from gp3d_core.distributed import World
 from gp3d_core.snapshots.run_folder import RunFolder
+
+_LINE_SECONDS = 10.0  # between two lines where there is no terminal
 
 
 class HasClock(Protocol):
@@ -45,6 +49,7 @@ class RunMonitor(Generic[State]):
         self._sums: dict[str, list[float]] = defaultdict(list)
         self._skipped = 0
         self._pictured = -1
+        self._written = -math.inf
 
     def __enter__(self) -> Self:
         """Starts the progress bar and the curves."""
@@ -57,6 +62,7 @@ class RunMonitor(Generic[State]):
                 desc="training",
                 dynamic_ncols=True,
                 mininterval=1,
+                disable=None,  # a file is told in whole lines, below
             )
             self._curves = self._open_curves()
         return self
@@ -84,8 +90,21 @@ class RunMonitor(Generic[State]):
             self._write_status("training")
             shown = [f"{player} {means[name]:.2f}" for player, name in self.players.items() if name in means]
             self._bar.set_postfix_str(" ".join(shown))
+            self._write_line(" ".join(shown))
         self._sums.clear()
         self._skipped = 0
+
+    def _write_line(self, shown: str) -> None:
+        """Says how far the run is where there is no terminal, at most every ten seconds."""
+        now, nimg = time.monotonic(), self.state.nimg
+        if not self._bar.disable or now - self._written < _LINE_SECONDS:
+            return
+        self._written = now
+        rate = (nimg - self._start[1]) / max(now - self._start[0], 1e-9)
+        self._bar.write(
+            f"training: {nimg} of {self._total:.0f} {self.unit}, {rate:.2f} {self.unit}/s {shown}".rstrip(),
+            file=sys.stderr,
+        )
 
     def picture(self) -> None:
         """Draws what the run can do by now, and measures it; once for the same state."""

@@ -134,7 +134,7 @@ def start_prior_training(
         schedule=config.prior_schedule,
         fingerprint=dataset.fingerprint,
         open_task=lambda folder, here, budget: open_task(config, snapshot, dataset, folder, here, budget),
-        less_memory=f"choose a prior.batch below {config.prior.batch}",
+        less_memory=f"choose a `prior.batch` below {config.prior.batch}",
     )
     return launch(plan, run, device=device, max_minutes=max_minutes)
 

@@ -125,7 +125,7 @@ def start_tokenizer_training(
         fingerprint=dataset.fingerprint,
         check_data=lambda rank, size: dataset.check(settings.resolution, rank=rank, size=size),
         open_task=lambda folder, here, budget: open_task(config, dataset, folder, here, budget),
-        less_memory=f"choose a training.batch below {settings.batch}, or a window with `training.patch`=64",
+        less_memory=f"choose a `training.batch` below {settings.batch}, or a window with `training.patch`=64",
     )
     return launch(plan, run, device=device, max_minutes=max_minutes)
 

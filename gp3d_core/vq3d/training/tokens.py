@@ -69,7 +69,7 @@ def _encode(tokenizer: Tokenizer, dataset: Dataset) -> Tensor:
     codes = torch.empty(len(dataset), 2, tokenizer.config.tokens, dtype=torch.uint16)
     starts = range(0, len(dataset), _BATCH)
     with ThreadPoolExecutor(4) as pool:
-        for start in tqdm(starts, desc="codes", unit="batch", leave=False):
+        for start in tqdm(starts, desc="codes", unit="batch", leave=False, disable=None):
             items = np.arange(start, min(start + _BATCH, len(dataset)))
             for side in (0, 1):
                 images = read_images(dataset, items, bool(side), pool).to(device)

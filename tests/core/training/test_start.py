@@ -1,0 +1,61 @@
+"""What a run says before it begins: how long it will take here, and what to run instead where that is days."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from gp3d_core.cli.main import main
+from gp3d_core.cli.train import outlook
+from gp3d_core.snapshots.run_folder import RunFolder
+from gp3d_core.training.start import Forecast, forecast
+from tests.support.micro import MICRO, micro_config, micro_data
+
+
+def test_a_forecast_counts_what_is_left_and_draws_no_random_number(tmp_path: Path) -> None:
+    data, folder = micro_data(tmp_path / "data"), RunFolder(tmp_path / "run")
+    before = torch.get_rng_state()
+    whole = forecast(micro_config(), data, folder)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert whole.images == 24
+    assert 0 < whole.seconds < 600
+    folder.checkpoints.mkdir(parents=True)
+    folder.checkpoint_path(16).touch()
+    assert forecast(micro_config(), data, folder).images == 8
+
+
+def test_a_training_begins_with_its_forecast(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    micro_data(tmp_path / "data")
+    settings = [word for item in MICRO for word in ("--set", item)]
+    assert main(["train", str(tmp_path / "data"), str(tmp_path / "run"), *settings, "--device", "cpu"]) == 0
+    errors = capsys.readouterr().err
+    assert errors.index("24 images, about ") < errors.index("done at 24 images")
+    assert "\r" not in errors, "there is no terminal"
+    assert "training: 8 of 24 img, " in errors
+
+
+@pytest.mark.parametrize(
+    ("seconds", "preset", "minutes", "words", "more"),
+    [
+        (40.0, "shapenet-64", math.inf, "about 40 seconds on", False),
+        (540.0, "shapenet-64", math.inf, "about 9 minutes on", False),
+        (9 * 3600.0, "shapenet-64", math.inf, "about 9 hours on", False),
+        (144 * 86400.0, "shapenet-64", math.inf, "about 144 days on", True),
+        (144 * 86400.0, "shapenet-64", 30.0, "about 144 days on", False),
+        (144 * 86400.0, "tiny", math.inf, "about 144 days on", False),
+    ],
+)
+def test_days_are_answered_with_the_whole_command_of_something_sooner(
+    seconds: float, preset: str, minutes: float, words: str, more: bool
+) -> None:
+    options = argparse.Namespace(
+        dataset=Path("views"), run=Path("runs/a"), preset=preset, max_minutes=minutes
+    )
+    line = outlook(options, Forecast(2_000_000, seconds))
+    assert line.startswith("2,000,000 images, ")
+    assert words in line
+    assert line.endswith("gp3d train views runs/a-tiny --preset tiny --max-minutes 30") == more
