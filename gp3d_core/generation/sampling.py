@@ -197,11 +197,11 @@ def write_sheet(
 ) -> None:
     """Draws a row of seeds for every class, or one for each of its `views`, and of its `depth`; saves a PNG.
 
-    One view looks from in front, several lie evenly between yaw -0.5 and +0.5; the depth is seen from in front. A row
-    holds at most eight seeds, more go on below.
+    One view looks from yaw +0.5, from where shapes show best, several lie evenly between -0.5 and there; the depth is
+    that of the last view. A row holds at most eight seeds, more go on below.
     """
     check_sheet(out)
-    yaws = [0.0] if views == 1 else torch.linspace(-_SIDE, _SIDE, views).tolist()
+    yaws = [_SIDE] if views == 1 else torch.linspace(-_SIDE, _SIDE, views).tolist()
     rows: list[tuple[str, list[np.ndarray]]] = []
     with tqdm(total=len(objects), desc="views", unit="object", file=sys.stderr, disable=None) as bar:
         for line in _lines(objects):
@@ -227,10 +227,10 @@ def _lines(objects: Sequence[ObjectSpec]) -> list[list[ObjectSpec]]:
 def _column(
     snapshot: Snapshot, obj: Generated, yaws: Sequence[float], resolution: int | None, depth: bool
 ) -> list[np.ndarray]:
-    """Pictures of one object, one below another: its views, then the depth of the front if asked for."""
+    """Pictures of one object, one below another: its views, then the depth of the last one if asked for."""
     pictures = [rgb_to_uint8(view(snapshot, obj, yaw, resolution).rgb)[0] for yaw in yaws]
     if depth:
-        seen, planes = view(snapshot, obj, 0.0, resolution), snapshot.config.camera
+        seen, planes = view(snapshot, obj, yaws[-1], resolution), snapshot.config.camera
         pictures.append(depth_to_uint8(seen.depth, planes.t_near, planes.t_far)[0])
     return pictures
 

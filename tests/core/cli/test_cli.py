@@ -133,10 +133,10 @@ def test_sheet_wraps_many_seeds_and_shows_views_and_depth_below_one_another(snap
     assert (rows[1][1] == 255).all()
     few = ("--class", "mushroom", "--seeds", "1")
     turned = sheet(snapshot, tmp_path / "views.png", *few, "--views", "3", "--depth")
-    [[front, *_]] = sheet(snapshot, tmp_path / "front.png", *few)
+    [[alone, *_]] = sheet(snapshot, tmp_path / "alone.png", *few)
     assert len(turned) == 4
     assert len({row[0].tobytes() for row in turned}) == 4
-    assert np.array_equal(turned[1][0], front)
+    assert np.array_equal(turned[2][0], alone)
 
 
 def test_run_folder_stands_for_its_newest_snapshot(snapshot, tmp_path):
