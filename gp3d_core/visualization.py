@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
@@ -21,13 +23,13 @@ _CAPTION_HEIGHT = 18
 _CAPTION_WIDTH = 400  # a sheet of few columns is as wide as its captions, but no wider than this
 
 
-def rgb_to_uint8(rgb: Tensor) -> np.ndarray:
+def rgb_to_uint8(rgb: Tensor) -> NDArray[Any]:
     """Images [B,3,H,W] in [-1, 1] as uint8 [B,H,W,3]."""
     scaled = (rgb.detach().float() * 127.5 + 128).clamp(0, 255).to(torch.uint8)
     return scaled.permute(0, 2, 3, 1).cpu().numpy()
 
 
-def depth_to_uint8(depth: Tensor, low: float, high: float) -> np.ndarray:
+def depth_to_uint8(depth: Tensor, low: float, high: float) -> NDArray[Any]:
     """Depth maps [B,1,H,W] as colours [B,H,W,3]: `low` (near) light yellow, `high` (far) dark violet."""
     unit = ((depth.detach().float()[:, 0] - low) / (high - low)).clamp(0, 1).cpu().numpy() * (len(_RAMP) - 1)
     below = np.minimum(unit.astype(int), len(_RAMP) - 2)
@@ -36,7 +38,7 @@ def depth_to_uint8(depth: Tensor, low: float, high: float) -> np.ndarray:
 
 
 def sheet(
-    rows: Sequence[tuple[str, Sequence[np.ndarray]]], *, tile: int, heads: Sequence[Sequence[str]] = ()
+    rows: Sequence[tuple[str, Sequence[NDArray[Any]]]], *, tile: int, heads: Sequence[Sequence[str]] = ()
 ) -> Image.Image:
     """A picture with one captioned row of uint8 [H,W,3] images each, scaled to `tile` pixels; captions fit on it.
 
@@ -100,7 +102,7 @@ def save_picture(image: Image.Image, path: Path) -> None:
 
 
 def save_camera_histograms(
-    path: Path, prior: dict[str, np.ndarray], posterior: dict[str, np.ndarray]
+    path: Path, prior: dict[str, NDArray[Any]], posterior: dict[str, NDArray[Any]]
 ) -> None:
     """Histograms of each camera parameter under prior and posterior (3DGP Fig. 7)."""
     from matplotlib.figure import Figure  # slow to import, and only training needs it

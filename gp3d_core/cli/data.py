@@ -7,7 +7,7 @@ import os
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gp3d_core.cli.arguments import UsageError, dataset_path, existing, flag_of, number
 from gp3d_core.cli.prepare import add_depth, add_features, add_select
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _LISTED = 10  # names that a summary shows before it counts the rest
 
 
-def add_data(commands: argparse._SubParsersAction) -> None:
+def add_data(commands: argparse._SubParsersAction[Any]) -> None:
     """Adds the group to the commands of `gp3d`."""
     parser = commands.add_parser("data", help="prepare data sets, look at them, check them")
     verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
@@ -32,7 +32,7 @@ def add_data(commands: argparse._SubParsersAction) -> None:
     _add_zip(verbs)
 
 
-def _add_pack(verbs: argparse._SubParsersAction) -> None:
+def _add_pack(verbs: argparse._SubParsersAction[Any]) -> None:
     parser = verbs.add_parser("pack", help="photographs to a data set; the same command again goes on")
     add = parser.add_argument
     add("source", type=Path, help="folder (flat, a folder per class, ImageNet), zip, Hugging Face data set")
@@ -59,7 +59,7 @@ def _add_pack(verbs: argparse._SubParsersAction) -> None:
     parser.set_defaults(command=_pack)
 
 
-def _add_check(verbs: argparse._SubParsersAction) -> None:
+def _add_check(verbs: argparse._SubParsersAction[Any]) -> None:
     parser = verbs.add_parser("check", help="decode everything; say all that is missing or wrong")
     parser.add_argument("dataset", type=dataset_path, help="folder or zip (docs/dataset.md)")
     parser.add_argument("--features", type=existing, help="distillation features to check as well")
@@ -69,7 +69,7 @@ def _add_check(verbs: argparse._SubParsersAction) -> None:
     parser.set_defaults(command=_check)
 
 
-def _add_stats(verbs: argparse._SubParsersAction) -> None:
+def _add_stats(verbs: argparse._SubParsersAction[Any]) -> None:
     parser = verbs.add_parser("stats", help="draw depth histograms, class balance, a contact sheet")
     parser.add_argument("dataset", type=dataset_path, help="folder or zip (docs/dataset.md)")
     parser.add_argument("--out", type=Path, required=True, help="folder of the pictures and stats.json")
@@ -79,7 +79,7 @@ def _add_stats(verbs: argparse._SubParsersAction) -> None:
     parser.set_defaults(command=_stats)
 
 
-def _add_zip(verbs: argparse._SubParsersAction) -> None:
+def _add_zip(verbs: argparse._SubParsersAction[Any]) -> None:
     parser = verbs.add_parser("zip", help="one file of a data set's folder, for moving and for slow disks")
     parser.add_argument("dataset", type=dataset_path, help="folder (docs/dataset.md)")
     parser.add_argument("target", type=Path, help="the new .zip")

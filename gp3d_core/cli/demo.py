@@ -19,9 +19,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from gp3d_core.errors import GP3DError
@@ -208,7 +209,7 @@ def _write_preview(out: Path, dataset: Path, grounding: Path, run: Path, meshes:
     from gp3d_core.generation.objects import object_specs
     from gp3d_core.generation.sampling import open_snapshot
 
-    rows: list[tuple[str, Sequence[np.ndarray]]] = []
+    rows: list[tuple[str, Sequence[NDArray[Any]]]] = []
     if has_pretrained():
         model = open_snapshot(device="cpu")
         for side, yaw in (("in front", _FRONT), ("behind", _BACK)):
@@ -232,7 +233,7 @@ def _write_preview(out: Path, dataset: Path, grounding: Path, run: Path, meshes:
     _write_film(out, last, names)
 
 
-def _views(model: Snapshot, names: Sequence[str], each: int, yaw: float) -> list[np.ndarray]:
+def _views(model: Snapshot, names: Sequence[str], each: int, yaw: float) -> list[NDArray[Any]]:
     """Pictures of seeds 0 to `each` - 1 of the classes `names`, from `yaw`."""
     from gp3d_core.generation.objects import object_specs
     from gp3d_core.generation.sampling import generate, view
@@ -242,7 +243,7 @@ def _views(model: Snapshot, names: Sequence[str], each: int, yaw: float) -> list
     return [rgb_to_uint8(view(model, generate(model, spec), yaw, _TILE).rgb)[0] for spec in specs]
 
 
-def _renders(dataset: Path, classes: int) -> list[np.ndarray]:
+def _renders(dataset: Path, classes: int) -> list[NDArray[Any]]:
     """Renders of all classes in turn, as many as fit a row, grouped by class, of models far apart in the list."""
     each = _COLUMNS // classes
     labels = json.loads((dataset / "dataset.json").read_text())["labels"]
@@ -251,7 +252,7 @@ def _renders(dataset: Path, classes: int) -> list[np.ndarray]:
     return [np.asarray(Image.open(dataset / path).convert("RGB")) for path in chosen]
 
 
-def _imported(out: Path, meshes: Sequence[Path]) -> list[np.ndarray]:
+def _imported(out: Path, meshes: Sequence[Path]) -> list[NDArray[Any]]:
     """Each mesh as Blender shows it, from in front and from behind."""
     picture = out / "meshes.png"
     looks = ("--resolution", _TILE, "--samples", 8, "--yaws", round(_FRONT, 3), round(_BACK, 3))
@@ -269,7 +270,7 @@ def _write_film(out: Path, model: Snapshot, names: Sequence[str]) -> None:
 
     things = [generate(model, spec) for spec in object_specs(model, list(names), [0])]
 
-    def frame(yaw: float) -> np.ndarray:
+    def frame(yaw: float) -> NDArray[Any]:
         row = np.hstack([rgb_to_uint8(view(model, thing, yaw).rgb)[0] for thing in things])
         return np.asarray(Image.fromarray(row).resize((2 * row.shape[1], 2 * row.shape[0])))
 

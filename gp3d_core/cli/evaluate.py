@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from gp3d_core.cli.arguments import UsageError, add_truncation, dataset_path, existing, level, number, reader
 from gp3d_core.meshing.options import MeshOptions, specs
 
 
-def add_evaluate(commands: argparse._SubParsersAction) -> None:
+def add_evaluate(commands: argparse._SubParsersAction[Any]) -> None:
     """Adds the command to those of `gp3d`."""
     parser = commands.add_parser("evaluate", help="score a snapshot against a data set (docs/evaluation.md)")
     add = parser.add_argument

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from gp3d_core.cli.arguments import (
     UsageError,
@@ -36,7 +37,7 @@ def _add_snapshot_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
 
 
-def add_mesh(commands: argparse._SubParsersAction) -> None:
+def add_mesh(commands: argparse._SubParsersAction[Any]) -> None:
     """Adds `gp3d mesh` to the commands."""
     parser = commands.add_parser("mesh", help="write textured meshes")
     _add_snapshot_arguments(parser)
@@ -55,7 +56,7 @@ def add_mesh(commands: argparse._SubParsersAction) -> None:
     parser.set_defaults(command=_mesh)
 
 
-def add_render(commands: argparse._SubParsersAction) -> None:
+def add_render(commands: argparse._SubParsersAction[Any]) -> None:
     """Adds `gp3d render` to the commands."""
     parser = commands.add_parser("render", help="draw generated objects: a sheet, stills or films")
     _add_snapshot_arguments(parser)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import math
 from pathlib import Path
+from typing import Any
 
 from gp3d_core.cli.arguments import dataset_path, number
 
 
-def add_ground(commands: argparse._SubParsersAction) -> None:
+def add_ground(commands: argparse._SubParsersAction[Any]) -> None:
     """Adds the command to those of `gp3d`."""
     parser = commands.add_parser(
         "ground", help="learn from rendered models with known shapes; the same command again resumes"

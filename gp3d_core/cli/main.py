@@ -13,6 +13,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from gp3d_core.cli.arguments import Parser, bound, number, spelling
 from gp3d_core.cli.data import add_data
@@ -88,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_demo(commands: argparse._SubParsersAction) -> None:
+def _add_demo(commands: argparse._SubParsersAction[Any]) -> None:
     parser = commands.add_parser("demo", help="from nothing to meshes: shapes, renders, training, export")
     add = parser.add_argument
     add("--out", type=Path, default=Path("runs/demo"), help="folder of the results")
@@ -113,7 +114,7 @@ def _add_demo(commands: argparse._SubParsersAction) -> None:
     parser.set_defaults(command=_demo)
 
 
-def _add_doctor(commands: argparse._SubParsersAction) -> None:
+def _add_doctor(commands: argparse._SubParsersAction[Any]) -> None:
     parser = commands.add_parser("doctor", help="check this machine")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
     parser.set_defaults(command=_doctor)

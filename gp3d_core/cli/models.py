@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gp3d_core.snapshots.metadata import SnapshotFacts
@@ -22,7 +22,7 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_classes(commands: argparse._SubParsersAction) -> None:
+def add_classes(commands: argparse._SubParsersAction[Any]) -> None:
     """Adds the command to those of `gp3d`."""
     parser = commands.add_parser("classes", help="list what a model knows, and how well")
     add_model(parser)
@@ -30,7 +30,7 @@ def add_classes(commands: argparse._SubParsersAction) -> None:
     parser.set_defaults(command=_classes)
 
 
-def add_ship(commands: argparse._SubParsersAction) -> None:
+def add_ship(commands: argparse._SubParsersAction[Any]) -> None:
     """Adds the command to those of `gp3d`."""
     parser = commands.add_parser("ship", help="halve a snapshot, and badge its classes (docs/snapshot.md)")
     parser.add_argument("snapshot", type=Path, help="snapshot file, or a run folder (its newest)")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from gp3d_core.cli.arguments import UsageError, dataset_path, existing, number
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _RATIO = 1.25 / 0.75  # t_far / t_near of the presets for photographs
 
 
-def add_depth(verbs: argparse._SubParsersAction) -> None:
+def add_depth(verbs: argparse._SubParsersAction[Any]) -> None:
     """Adds `gp3d data depth`."""
     parser = verbs.add_parser("depth", help="estimate depth maps, or take those of another program")
     add = parser.add_argument
@@ -45,7 +45,7 @@ def add_depth(verbs: argparse._SubParsersAction) -> None:
     parser.set_defaults(command=_depth)
 
 
-def add_features(verbs: argparse._SubParsersAction) -> None:
+def add_features(verbs: argparse._SubParsersAction[Any]) -> None:
     """Adds `gp3d data features`."""
     parser = verbs.add_parser(
         "features", help="features of a pretrained network, for distillation and selection"
@@ -70,7 +70,7 @@ def add_features(verbs: argparse._SubParsersAction) -> None:
     parser.set_defaults(command=_features)
 
 
-def add_select(verbs: argparse._SubParsersAction) -> None:
+def add_select(verbs: argparse._SubParsersAction[Any]) -> None:
     """Adds `gp3d data select`."""
     parser = verbs.add_parser("select", help="keep the images that are typical of their class")
     add = parser.add_argument

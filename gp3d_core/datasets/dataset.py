@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
@@ -50,8 +51,8 @@ class Batch:
     depth: Tensor
     labels: Tensor
     features: Tensor | None
-    indices: np.ndarray | None = None
-    mirrored: np.ndarray | None = None
+    indices: NDArray[Any] | None = None
+    mirrored: NDArray[Any] | None = None
 
     def to(self, device: torch.device) -> Batch:
         """The same examples on `device`."""
@@ -125,15 +126,15 @@ class Dataset:
         """Paths of the images that have no depth map, sorted."""
         return list(self._flat)
 
-    def load(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+    def load(self, index: int) -> tuple[NDArray[Any], NDArray[Any]]:
         """Image uint8 [R,R,3] and depth uint16 [R,R] of example `index`; raises DatasetError when unfit."""
         return self.load_image(index), self.load_depth(index)
 
-    def load_image(self, index: int) -> np.ndarray:
+    def load_image(self, index: int) -> NDArray[Any]:
         """Image uint8 [R,R,3] of example `index`; raises DatasetError when unfit."""
         return self._pixels.image(self.names[index])
 
-    def load_depth(self, index: int) -> np.ndarray:
+    def load_depth(self, index: int) -> NDArray[Any]:
         """Depth uint16 [R,R] of example `index`, larger = farther; raises DatasetError when unfit or missing."""
         name = self.names[index]
         if depth_name(name) not in self.archive.sizes:
@@ -171,7 +172,7 @@ class Dataset:
             ):
                 pass
 
-    def batch(self, indices: np.ndarray, mirrored: np.ndarray, pool: ThreadPoolExecutor) -> Batch:
+    def batch(self, indices: NDArray[Any], mirrored: NDArray[Any], pool: ThreadPoolExecutor) -> Batch:
         """Loads the examples `indices`, flipped left to right where `mirrored`."""
         loaded = list(pool.map(self.load, indices.tolist()))
         flip = [slice(None, None, -1 if m else 1) for m in mirrored.tolist()]
@@ -206,7 +207,7 @@ class Dataset:
             part._features = self._features.part(kept)
         return part
 
-    def _match_labels(self, header: Header) -> tuple[list[dict[str, Any]], np.ndarray]:
+    def _match_labels(self, header: Header) -> tuple[list[dict[str, Any]], NDArray[Any]]:
         """Class records and one label per image; no records for a data set without labels."""
         if header.labels is None:
             return [], np.zeros(len(self.names), dtype=np.int64)
@@ -220,7 +221,7 @@ class Dataset:
         classes = header.classes or [{"label": k, "name": f"class {k}"} for k in range(max(labels) + 1)]
         return classes, np.array(labels, dtype=np.int64)
 
-    def _match_angles(self, angles: Mapping[str, tuple[float, float]] | None) -> np.ndarray | None:
+    def _match_angles(self, angles: Mapping[str, tuple[float, float]] | None) -> NDArray[Any] | None:
         if angles is None:
             return None
         return np.array(self._of_each_image(angles, "camera angles"), dtype=np.float32)
@@ -239,7 +240,7 @@ class Dataset:
         )
 
 
-def shuffled(position: int, count: int, size: int, seed: int) -> np.ndarray:
+def shuffled(position: int, count: int, size: int, seed: int) -> NDArray[Any]:
     """Items at positions [position, position + count) of the endless order over `size` items.
 
     Each pass is a fresh permutation that repeats nothing; the order depends on `seed` and the position alone, so that
@@ -247,7 +248,7 @@ def shuffled(position: int, count: int, size: int, seed: int) -> np.ndarray:
     """
     if size < 1:
         raise ValueError(f"expected at least one item to shuffle, found {size}")
-    taken: list[np.ndarray] = []
+    taken: list[NDArray[Any]] = []
     while count > 0:
         epoch, start = divmod(position, size)
         order = _permutation(size, seed, epoch)[start : start + count]
@@ -257,7 +258,7 @@ def shuffled(position: int, count: int, size: int, seed: int) -> np.ndarray:
 
 
 @lru_cache(maxsize=2)
-def _permutation(size: int, seed: int, epoch: int) -> np.ndarray:
+def _permutation(size: int, seed: int, epoch: int) -> NDArray[Any]:
     return np.random.default_rng([seed, epoch]).permutation(size)
 
 

@@ -17,7 +17,7 @@ import zlib
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from gp3d_core.errors import GP3DError
 
@@ -75,7 +75,7 @@ def decode(content: bytes, limits: Limits) -> Image.Image:
             return _plain(image)
     except PictureError:
         raise
-    except Image.UnidentifiedImageError:
+    except UnidentifiedImageError:
         raise PictureError(f"is no picture in a format that is read ({', '.join(FORMATS)})") from None
     except Image.DecompressionBombError as error:
         raise PictureError(f"is gigantic ({_reason(error)})") from error

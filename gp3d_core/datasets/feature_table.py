@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gp3d_core.datasets.archive import DatasetError
 
@@ -24,18 +25,18 @@ class Features:
     Without features of their own (`flipped` None) mirror images have those of their image.
     """
 
-    table: np.ndarray
-    rows: np.ndarray
-    flipped: np.ndarray | None = None
+    table: NDArray[Any]
+    rows: NDArray[Any]
+    flipped: NDArray[Any] | None = None
 
-    def of(self, indices: np.ndarray, mirrored: np.ndarray) -> np.ndarray:
+    def of(self, indices: NDArray[Any], mirrored: NDArray[Any]) -> NDArray[Any]:
         """Features float32 [B,D] of the images `indices`, of their mirror images where `mirrored` [B]."""
         rows = self.rows[indices]
         if self.flipped is not None:
             rows = np.where(mirrored, self.flipped[indices], rows)
         return np.asarray(self.table[rows], dtype=np.float32)
 
-    def part(self, kept: np.ndarray) -> Features:
+    def part(self, kept: NDArray[Any]) -> Features:
         """The features of the images `kept` alone."""
         flipped = None if self.flipped is None else self.flipped[kept]
         return replace(self, rows=self.rows[kept], flipped=flipped)
@@ -72,7 +73,7 @@ def open_features(path: Path, names: Sequence[str]) -> Features:
     return Features(table, _rows(path, row_of, names, shape[0]), flipped)
 
 
-def _rows(path: Path, row_of: dict[str, Any], names: Sequence[str], count: int) -> np.ndarray:
+def _rows(path: Path, row_of: dict[str, Any], names: Sequence[str], count: int) -> NDArray[Any]:
     """The row of each of `names`, int64."""
     missing = [name for name in names if name not in row_of]
     if missing:

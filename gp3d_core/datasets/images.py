@@ -7,8 +7,10 @@ import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from gp3d_core.datasets.archive import Archive, DatasetError, depth_name
@@ -24,7 +26,7 @@ class Pixels:
         self._archive = archive
         self._resolution = resolution
 
-    def image(self, name: str) -> np.ndarray:
+    def image(self, name: str) -> NDArray[Any]:
         """Image uint8 [R,R,3]; raises DatasetError when unfit."""
         content = self._archive.read(name)
         image = _open(self._archive, name, content)
@@ -35,7 +37,7 @@ class Pixels:
             raise DatasetError(f"{where} is 16-bit RGB, expected 8-bit RGB; convert it first")
         return self._decode(name, image)
 
-    def depth(self, name: str) -> np.ndarray:
+    def depth(self, name: str) -> NDArray[Any]:
         """Depth uint16 [R,R] of the image `name`, larger = farther; raises DatasetError when unfit."""
         name = depth_name(name)
         image = _open(self._archive, name, self._archive.read(name))
@@ -47,7 +49,7 @@ class Pixels:
         depth = depth[..., 0] if depth.ndim == 3 else depth
         return depth.astype(np.uint16) * (256 if depth.dtype == np.uint8 else 1)
 
-    def _decode(self, name: str, image: Image.Image) -> np.ndarray:
+    def _decode(self, name: str, image: Image.Image) -> NDArray[Any]:
         """Pixels [R,R,...] of an image that has the data set's size."""
         side = self._resolution
         if image.size != (side, side):

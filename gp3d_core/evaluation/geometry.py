@@ -15,8 +15,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
@@ -69,7 +69,7 @@ class Seen:
     light that comes from behind; infinite where less than half of it is stopped.
     """
 
-    rgb: np.ndarray
+    rgb: NDArray[Any]
     front: Tensor
     back: Tensor
     view: DepthView
@@ -169,7 +169,7 @@ def _sample(
     spec: Any,
     index: int,
     truncation: float,
-    bar: tqdm,
+    bar: tqdm[Any],
 ) -> tuple[dict[str, float | None], Card]:
     """All measures of one object as the camera of the truth's image `index` sees it, and its card."""
     config, size = snapshot.config, truth.dataset.resolution

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -96,11 +97,11 @@ def check_splits(views: TruthViews) -> None:
             )
 
 
-def _held_out(views: TruthViews) -> np.ndarray:
+def _held_out(views: TruthViews) -> NDArray[Any]:
     return np.array([model in views.held_out for model in views.models])
 
 
-def _images(views: TruthViews, chosen: Sequence[int] | np.ndarray) -> Tensor:
+def _images(views: TruthViews, chosen: Sequence[int] | NDArray[Any]) -> Tensor:
     """Images uint8 [N,3,R,R]."""
     size = views.dataset.resolution
     images = torch.empty(len(chosen), 3, size, size, dtype=torch.uint8)
@@ -202,7 +203,7 @@ def generated_views(
     count: int,
     seed: int,
     truncation: float,
-    bar: tqdm,
+    bar: tqdm[Any],
 ) -> Tensor:
     """`count` objects of a class, uint8 [count,3,R,R], each seen by the camera of a held-out real view of the class."""
     own = views.of_class(record)

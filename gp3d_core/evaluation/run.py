@@ -28,7 +28,7 @@ from gp3d_core.evaluation.images import (
     image_scores,
     samples_of,
 )
-from gp3d_core.evaluation.recognition import STEPS, check_splits, measure_recognition
+from gp3d_core.evaluation.recognition import check_splits, measure_recognition
 from gp3d_core.evaluation.report.folder import EvaluationFolder
 from gp3d_core.evaluation.report.page import write_report
 from gp3d_core.evaluation.report.sheets import draw_samples
@@ -41,6 +41,7 @@ from gp3d_core.evaluation.shapes.scores import check_references, measure_shapes
 from gp3d_core.evaluation.true_views import is_rendered, read_views
 from gp3d_core.hashing import digest
 from gp3d_core.meshing.level import AUTO, Level
+from gp3d_core.metrics.classifier import STEPS
 from gp3d_core.metrics.features import INCEPTION, check_network, open_network
 from gp3d_core.metrics.pointnet import load_pointnet
 from gp3d_core.metrics.score import Score

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from gp3d_core.datasets import depth_codes
@@ -61,7 +62,7 @@ class TruthViews:
         distance[torch.from_numpy(codes == depth_codes.BACKGROUND)] = torch.inf
         return view_of_distance(distance, self.cameras[index])
 
-    def image(self, index: int) -> np.ndarray:
+    def image(self, index: int) -> NDArray[Any]:
         """Image `index`, uint8 [R,R,3]."""
         return self.dataset.load_image(index)
 

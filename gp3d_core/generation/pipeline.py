@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypedDict, TypeVar, Unpack
 
-import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from gp3d_core.generation.objects import (
@@ -186,12 +186,12 @@ class ObjectMesh:
     model: Path
 
     @property
-    def vertices(self) -> np.ndarray:
+    def vertices(self) -> NDArray[Any]:
         """Positions float32 [V,3], y up, front towards +z."""
         return self.mesh.vertices
 
     @property
-    def faces(self) -> np.ndarray:
+    def faces(self) -> NDArray[Any]:
         """Vertices int32 [F,3] of every triangle, counter-clockwise from outside."""
         return self.mesh.faces
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
@@ -202,7 +202,7 @@ def write_sheet(
     """
     check_sheet(out)
     yaws = [_SIDE] if views == 1 else torch.linspace(-_SIDE, _SIDE, views).tolist()
-    rows: list[tuple[str, list[np.ndarray]]] = []
+    rows: list[tuple[str, list[NDArray[Any]]]] = []
     with tqdm(total=len(objects), desc="views", unit="object", file=sys.stderr, disable=None) as bar:
         for line in _lines(objects):
             columns = []
@@ -226,7 +226,7 @@ def _lines(objects: Sequence[ObjectSpec]) -> list[list[ObjectSpec]]:
 
 def _column(
     snapshot: Snapshot, obj: Generated, yaws: Sequence[float], resolution: int | None, depth: bool
-) -> list[np.ndarray]:
+) -> list[NDArray[Any]]:
     """Pictures of one object, one below another: its views, then the depth of the last one if asked for."""
     pictures = [rgb_to_uint8(view(snapshot, obj, yaw, resolution).rgb)[0] for yaw in yaws]
     if depth:

@@ -15,9 +15,11 @@ from contextlib import closing
 from itertools import chain
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
@@ -88,7 +90,7 @@ def _differences(places: Tensor, solid: Tensor, axis: int) -> Tensor:
     return torch.cat([step, none], dim=axis) + torch.cat([none, step], dim=axis)
 
 
-def normals_to_uint8(normals: Tensor) -> np.ndarray:
+def normals_to_uint8(normals: Tensor) -> NDArray[Any]:
     """Normals [B,3,H,W] as colours [B,H,W,3]; zero vectors are white."""
     nothing = (normals == 0).all(dim=1, keepdim=True)
     return rgb_to_uint8(torch.where(nothing, 1.0, normals))
@@ -163,7 +165,7 @@ def write_films(
         yield path
 
 
-def save_film(film: Iterator[np.ndarray], path: Path) -> None:
+def save_film(film: Iterator[NDArray[Any]], path: Path) -> None:
     """Writes frames uint8 [H,W,3] as a .gif or .mp4, 30 a second.
 
     Raises RequestError, before a frame is asked for, for another name, or for an MP4 without imageio-ffmpeg.
@@ -208,7 +210,7 @@ def _film_paths(objects: Sequence[ObjectSpec], out: Path, kind: str) -> list[Pat
 @torch.no_grad()
 def _pictures(
     snapshot: Snapshot, obj: Generated, camera: Cameras, resolution: int | None, depth: bool, normals: bool
-) -> dict[str, np.ndarray]:
+) -> dict[str, NDArray[Any]]:
     """Pictures uint8 [H,H,3] of the object from one camera [1], by name: color, depth, normals, those asked for."""
     camera = camera.to(obj.ws.device)
     seen = snapshot.generator.view(obj.ws, camera, resolution=resolution, planes=obj.planes, chunk=_RAYS)
@@ -225,7 +227,7 @@ def _pictures(
     return pictures
 
 
-def _save_gif(film: Iterator[np.ndarray], path: Path) -> None:
+def _save_gif(film: Iterator[NDArray[Any]], path: Path) -> None:
     """A GIF that repeats for ever. Equal frames in a row are kept as one that lasts longer."""
     pages = [Image.fromarray(frame).quantize(256) for frame in film]
     with replacing(path) as temporary:
@@ -245,7 +247,7 @@ def _encoder() -> ModuleType:
     return imageio_ffmpeg
 
 
-def _save_mp4(encoder: ModuleType, film: Iterator[np.ndarray], path: Path) -> None:
+def _save_mp4(encoder: ModuleType, film: Iterator[NDArray[Any]], path: Path) -> None:
     """An H.264 film; an odd edge is repeated once, because the codec halves the colours' resolution."""
     even = (
         np.pad(frame, ((0, frame.shape[0] % 2), (0, frame.shape[1] % 2), (0, 0)), mode="edge")

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
@@ -224,7 +225,7 @@ def _camera(view: dict[str, Any]) -> list[float]:
     return [float((view | look_at)[name]) for name in PARAMETERS]
 
 
-def _read_points(archive: Archive, model: str) -> tuple[np.ndarray, np.ndarray]:
+def _read_points(archive: Archive, model: str) -> tuple[NDArray[Any], NDArray[Any]]:
     """Positions float16 [N,3] and occupied bool [N] of `model`."""
     name = f"{POINTS}/{model}.npz"
     if name not in archive.sizes:

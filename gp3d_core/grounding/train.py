@@ -90,7 +90,7 @@ def start_grounding(
         fingerprint=truth.fingerprint,
         open_task=lambda folder, here, _budget: open_task(config, truth.to(here.device), folder, here),
         less_memory=f"choose a `training.batch` below {config.training.batch}, or fewer `grounding.rays` and "
-        "grounding.points",
+        "`grounding.points`",
         unit="objects",
     )
     return launch(plan, run, device=device, max_minutes=max_minutes)

@@ -9,9 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from gp3d_core.config.schema import CameraConfig, RenderConfig
@@ -41,8 +43,8 @@ class Agreement:
 
     psnr: float
     iou: float
-    field: np.ndarray
-    mesh: np.ndarray
+    field: NDArray[Any]
+    mesh: NDArray[Any]
 
 
 @torch.no_grad()
@@ -71,7 +73,7 @@ def compare(
 @torch.no_grad()
 def agreeing_level(
     field: Field,
-    survey: np.ndarray,
+    survey: NDArray[Any],
     activation: Callable[[Tensor], Tensor],
     cameras: Cameras,
     camera: CameraConfig,

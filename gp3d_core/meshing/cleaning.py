@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from typing import Any
 
 import fast_simplification
 import numpy as np
+from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
@@ -60,7 +62,7 @@ def drop_specks(mesh: Mesh) -> Mesh:
     return keep_largest(mesh, max(1, int((volumes >= _SPECK * volumes.max()).sum())))
 
 
-def _pieces(mesh: Mesh) -> tuple[np.ndarray, np.ndarray]:
+def _pieces(mesh: Mesh) -> tuple[NDArray[Any], NDArray[Any]]:
     """The component [F] that each face belongs to, and the signed volumes [C] of the components."""
     total, labels = _components(len(mesh.vertices), mesh.faces)
     label = labels[mesh.faces[:, 0]]
@@ -104,7 +106,7 @@ def simplify(mesh: Mesh, faces: int) -> Mesh:
     return mesh
 
 
-def vertex_normals(mesh: Mesh) -> np.ndarray:
+def vertex_normals(mesh: Mesh) -> NDArray[Any]:
     """Unit normals float32 [V,3], the area-weighted mean over adjacent faces; +y where no face has an area."""
     first, second, third = (mesh.vertices[mesh.faces[:, i]].astype(np.float64) for i in range(3))
     weighted = np.cross(second - first, third - first)
@@ -136,19 +138,19 @@ def mesh_report(mesh: Mesh) -> MeshReport:
     )
 
 
-def _without_unused(vertices: np.ndarray, faces: np.ndarray) -> Mesh:
+def _without_unused(vertices: NDArray[Any], faces: NDArray[Any]) -> Mesh:
     """The mesh of `faces` and the vertices they name."""
     used, inverse = np.unique(faces, return_inverse=True)
     return Mesh(vertices[used], inverse.reshape(-1, 3).astype(np.int32))
 
 
-def signed_volumes(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
+def signed_volumes(vertices: NDArray[Any], faces: NDArray[Any]) -> NDArray[Any]:
     """Volume [F] of the tetrahedra between each face and the origin, positive if the face looks away from it."""
     first, second, third = (vertices[faces[:, i]].astype(np.float64) for i in range(3))
     return np.einsum("ij,ij->i", first, np.cross(second, third)) / 6
 
 
-def _components(count: int, faces: np.ndarray) -> tuple[int, np.ndarray]:
+def _components(count: int, faces: NDArray[Any]) -> tuple[int, NDArray[Any]]:
     """Number of connected components and the label [V] of each vertex; vertices without faces do not count."""
     links = faces[:, [0, 1, 1, 2]].reshape(-1, 2)
     graph = coo_array((np.ones(len(links), np.int8), (links[:, 0], links[:, 1])), shape=(count, count))
@@ -159,7 +161,7 @@ def _components(count: int, faces: np.ndarray) -> tuple[int, np.ndarray]:
     return len(used), dense
 
 
-def _is_watertight(faces: np.ndarray) -> bool:
+def _is_watertight(faces: NDArray[Any]) -> bool:
     """Whether every directed edge occurs once and once the other way round: closed, manifold, one way wound."""
     if len(faces) == 0:
         return False
@@ -170,7 +172,9 @@ def _is_watertight(faces: np.ndarray) -> bool:
     return len(unique) == len(edges) and np.array_equal(unique, np.unique(backward))
 
 
-def _separate_sheets(vertices: np.ndarray, faces: np.ndarray, flip: bool) -> tuple[np.ndarray, np.ndarray]:
+def _separate_sheets(
+    vertices: NDArray[Any], faces: NDArray[Any], flip: bool
+) -> tuple[NDArray[Any], NDArray[Any]]:
     """The closed surface cut into two sheets along every edge at which four faces meet.
 
     Pairs of faces back to back vanish. Across every edge, faces that run along it in opposite directions are

@@ -6,25 +6,28 @@ in [0, 1], not for light. Only where a file format wants light are colours decod
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 
-def srgb_to_linear(srgb: np.ndarray) -> np.ndarray:
+def srgb_to_linear(srgb: NDArray[Any]) -> NDArray[Any]:
     """Linear light in [0, 1] of sRGB-encoded values in [0, 1], of any shape."""
     return np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
 
 
-def linear_to_srgb(linear: np.ndarray) -> np.ndarray:
+def linear_to_srgb(linear: NDArray[Any]) -> NDArray[Any]:
     """sRGB-encoded values in [0, 1] of linear light in [0, 1], of any shape."""
     return np.where(linear <= 0.0031308, linear * 12.92, 1.055 * np.maximum(linear, 0) ** (1 / 2.4) - 0.055)
 
 
-def unit_to_bytes(unit: np.ndarray) -> np.ndarray:
+def unit_to_bytes(unit: NDArray[Any]) -> NDArray[Any]:
     """Bytes, of the same shape, of encoded values in [0, 1]; what lies outside is clamped."""
     return np.round(np.clip(unit, 0, 1) * 255).astype(np.uint8)
 
 
-def sample_texture(texture: np.ndarray, uv: np.ndarray) -> np.ndarray:
+def sample_texture(texture: NDArray[Any], uv: NDArray[Any]) -> NDArray[Any]:
     """Bilinear colours uint8 [N,3] of `texture` uint8 [H,W,3] at `uv` [N,2] (origin lower left, v up).
 
     Texel centres lie at half integers; beyond the outermost centres the edge is held.

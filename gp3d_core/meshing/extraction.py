@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import mcubes
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from gp3d_core.meshing.cleaning import (
     drop_specks,
@@ -88,7 +89,7 @@ def density_grid(
     return raw
 
 
-def auto_level(sigma: np.ndarray, box: float) -> float:
+def auto_level(sigma: NDArray[Any], box: float) -> float:
     """The level at which `sigma` [N,N,N], density after activation, splits into object and emptiness.
 
     1. Opaque: a layer of a 32nd of the box that lets half of the light through, sigma = 32 ln 2 / (2 box).
@@ -110,7 +111,7 @@ def auto_level(sigma: np.ndarray, box: float) -> float:
     return float(np.clip(np.quantile(sigma, 0.9), np.nextafter(low, high), np.nextafter(high, low)))
 
 
-def extract_surface(sigma: np.ndarray, *, box: float, level: float) -> Mesh:
+def extract_surface(sigma: NDArray[Any], *, box: float, level: float) -> Mesh:
     """The closed surface of `sigma` > `level` for a density grid [N,N,N] over [-box, box]³, without colours.
 
     Where the density reaches the box, the box's face closes the surface. Raises EmptyMeshError if nothing or
@@ -191,9 +192,9 @@ def _pieces(mesh: Mesh, components: int | Literal["auto"] | None) -> Mesh:
     return mesh if components is None else keep_largest(mesh, components)
 
 
-def _on_cut(vertices: np.ndarray, box: float, step: float, crop: SignedDistance | None) -> np.ndarray:
+def _on_cut(vertices: NDArray[Any], box: float, step: float, crop: SignedDistance | None) -> NDArray[Any]:
     """Which vertices [V] lie where the box or `crop`, not the field, ends the surface."""
-    cut: np.ndarray = (np.abs(vertices) >= box * (1 - 1e-6)).any(axis=1)
+    cut: NDArray[Any] = (np.abs(vertices) >= box * (1 - 1e-6)).any(axis=1)
     return cut if crop is None else cut | (np.abs(crop(vertices)) < step / 4)
 
 
@@ -205,7 +206,7 @@ def field_normals(
     step: float,
     chunk: int = 2**18,
     device: torch.device | str = "cpu",
-) -> np.ndarray:
+) -> NDArray[Any]:
     """Unit normals float32 [V,3]: against the gradient of the density, by central differences over ±`step`.
 
     Where they differ by more than 60° from the faces around, as on features smaller than the step, the faces' normals
@@ -225,12 +226,12 @@ def field_normals(
     return np.where(agree[:, None], smooth, faceted).astype(np.float32)
 
 
-def _outwards(vertices: np.ndarray, faces: np.ndarray) -> Mesh:
+def _outwards(vertices: NDArray[Any], faces: NDArray[Any]) -> Mesh:
     faces = faces.astype(np.int32)
     return Mesh(vertices, faces if signed_volumes(vertices, faces).sum() > 0 else faces[:, ::-1].copy())
 
 
-def _otsu_level(sigma: np.ndarray) -> float:
+def _otsu_level(sigma: NDArray[Any]) -> float:
     """The split of the densities with the largest variance between its sides; the few densest do not stretch
     it.
     """

@@ -13,17 +13,19 @@ is lost, however small.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import mcubes
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from gp3d_core.meshing.mesh_io import MeshError, unique_rows
 from gp3d_core.rendering.triplane_density import Blocks, HasSeparableDensity, PointBlocks, SeparableBlocks
 from gp3d_core.rendering.volume import Field
 from gp3d_core.signals import Progress, no_progress
 
-SignedDistance = Callable[[np.ndarray], np.ndarray]
+SignedDistance = Callable[[NDArray[Any]], NDArray[Any]]
 """Points [N,3] to distances [N] from a border, positive on the side that is kept; never growing faster than 1."""
 
 _TILE = 32  # cells along an edge of what marching cubes gets at a time
@@ -75,7 +77,7 @@ def field_surface(
     chunk: int = 2**18,
     device: torch.device | str = "cpu",
     progress: Progress = no_progress,
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[NDArray[Any], NDArray[Any]]:
     """Vertices float32 [V,3] and faces int32 [F,3] of the surface of raw density `level` on a grid of `grid`³.
 
     `crop` says which side of a border stays; the surface is closed along it. [0,3] arrays mean that there is no
@@ -95,14 +97,14 @@ def field_surface(
 
 
 def place_corners(
-    corners: np.ndarray, faces: np.ndarray, box: float, grid: int
-) -> tuple[np.ndarray, np.ndarray]:
+    corners: NDArray[Any], faces: NDArray[Any], box: float, grid: int
+) -> tuple[NDArray[Any], NDArray[Any]]:
     """World vertices and clean faces of corners [V,3] in samples, the first of which lies one outside the box."""
     vertices = np.clip((corners - 1) * (2 * box / (grid - 1)) - box, -box, box)  # caps lie in the box's faces
     return drop_degenerate(vertices.astype(np.float32), faces.astype(np.int64))
 
 
-def drop_degenerate(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def drop_degenerate(vertices: NDArray[Any], faces: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
     """Vertices that coincide become one, faces that lose a corner by it and vertices without faces vanish."""
     first, inverse = unique_rows(vertices)
     faces = inverse[faces]
@@ -133,7 +135,7 @@ def _pieces(
     spacing: float,
     crop: SignedDistance | None,
     progress: Progress,
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
     """Corners and faces of all tiles that the surface crosses, in samples of the whole grid; corners repeat."""
     lower, upper = blocks.bounds()
     if not (np.isfinite(upper).all() and np.isfinite(lower).all()) and not isinstance(blocks, PointBlocks):
@@ -161,13 +163,13 @@ def _pieces(
         yield from _march(slab, active[first:last], cells, wide, first * cells, level)
 
 
-def _outside(grid: int, cells: int, count: int) -> np.ndarray:
+def _outside(grid: int, cells: int, count: int) -> NDArray[Any]:
     """Which of the samples along an axis lie outside the box."""
     place = np.arange(count * cells + 1)
     return (place == 0) | (place > grid)
 
 
-def _slab(blocks: Blocks, active: np.ndarray, inside: np.ndarray, first: int, last: int) -> np.ndarray:
+def _slab(blocks: Blocks, active: NDArray[Any], inside: NDArray[Any], first: int, last: int) -> NDArray[Any]:
     """Density of a slab: as it is in `active` blocks, ± a large number elsewhere."""
     cells = blocks.cells
     if active.mean() >= _DENSE:
@@ -187,15 +189,15 @@ def _slab(blocks: Blocks, active: np.ndarray, inside: np.ndarray, first: int, la
     return slab
 
 
-def _check_finite(values: np.ndarray) -> None:
+def _check_finite(values: NDArray[Any]) -> None:
     if not np.isfinite(values).all():
         broken = int((~np.isfinite(values)).sum())
         raise MeshError(f"the field's density is NaN or infinite at {broken} of {values.size} samples")
 
 
 def _march(
-    slab: np.ndarray, active: np.ndarray, cells: int, wide: int, start: int, level: float
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    slab: NDArray[Any], active: NDArray[Any], cells: int, wide: int, start: int, level: float
+) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
     """Marching cubes on the tiles of a slab that contain an active block."""
     for j in range(0, active.shape[1], wide):
         for k in range(0, active.shape[2], wide):
@@ -211,11 +213,11 @@ def _march(
 def _bounds_with(
     crop: SignedDistance,
     blocks: Blocks,
-    lower: np.ndarray,
-    upper: np.ndarray,
+    lower: NDArray[Any],
+    upper: NDArray[Any],
     level: float,
     spacing: float,
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[NDArray[Any], NDArray[Any]]:
     """Bounds of the density cut by `crop`, which over a block stays within its value at the centre ± the radius."""
     cells = blocks.cells
     lines = [line.numpy().astype(np.float64) for line in blocks.lines]
@@ -230,7 +232,7 @@ def _bounds_with(
 
 
 def _cut(
-    slab: np.ndarray, crop: SignedDistance, blocks: Blocks, steps: slice, level: float, spacing: float
+    slab: NDArray[Any], crop: SignedDistance, blocks: Blocks, steps: slice, level: float, spacing: float
 ) -> None:
     """Lowers the density below the level beyond the border, linearly, so that the cut is flat."""
     lines = [line.numpy().astype(np.float64) for line in blocks.lines]

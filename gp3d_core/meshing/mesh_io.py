@@ -3,8 +3,7 @@
 Conventions. Vertices are in the GP3D frame (right-handed, y up, front towards +z, world units), which is the
 frame of glTF and of OBJ: Blender's default import turns both upright with the front at -Y. Faces are
 counter-clockwise seen from outside. `uv` has its origin at the lower left of the picture, v up, as in OBJ;
-GLB flips v. Colours are sRGB-encoded bytes everywhere except in GLB vertex colours, which glTF wants linear.
-V vertices, F faces.
+GLB flips v. Colours are sRGB bytes except in GLB vertex colours, which glTF wants linear. V vertices, F faces.
 
 A textured mesh repeats a vertex on both sides of an atlas seam. OBJ and PLY files hold every position once,
 so that they stay watertight; GLB and npz hold the repeated vertices.
@@ -23,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import trimesh
+from numpy.typing import NDArray
 from PIL import Image
 from trimesh.exchange.gltf import export_glb
 from trimesh.visual import TextureVisuals
@@ -53,13 +53,13 @@ class Mesh:
     coordinate is not finite, or if a texture comes without uv.
     """
 
-    vertices: np.ndarray
-    faces: np.ndarray
-    uv: np.ndarray | None = None
-    texture: np.ndarray | None = None
-    vertex_colors: np.ndarray | None = None
-    normals: np.ndarray | None = None
-    seen: np.ndarray | None = None
+    vertices: NDArray[Any]
+    faces: NDArray[Any]
+    uv: NDArray[Any] | None = None
+    texture: NDArray[Any] | None = None
+    vertex_colors: NDArray[Any] | None = None
+    normals: NDArray[Any] | None = None
+    seen: NDArray[Any] | None = None
 
     def __post_init__(self) -> None:
         """Checks types, shapes and indices."""
@@ -130,13 +130,13 @@ def save_recipe(recipe: Mapping[str, Any], path: str | Path) -> Path:
     return path
 
 
-def merge_positions(mesh: Mesh) -> tuple[np.ndarray, np.ndarray]:
+def merge_positions(mesh: Mesh) -> tuple[NDArray[Any], NDArray[Any]]:
     """Vertices float32 [U,3], every position once, and faces int32 [F,3] over them: seams of an atlas are closed."""
     first, inverse = unique_rows(mesh.vertices)
     return mesh.vertices[first], inverse[mesh.faces].astype(np.int32)
 
 
-def _check_array(name: str, array: np.ndarray | None, dtype: type, shape: tuple[int | None, ...]) -> None:
+def _check_array(name: str, array: NDArray[Any] | None, dtype: type, shape: tuple[int | None, ...]) -> None:
     if array is None:
         return
     fits = array.ndim == len(shape) and all(s in (None, a) for s, a in zip(shape, array.shape, strict=True))
@@ -147,7 +147,7 @@ def _check_array(name: str, array: np.ndarray | None, dtype: type, shape: tuple[
         )
 
 
-def unique_rows(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def unique_rows(rows: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
     """Indices [U] of the first occurrence of each float32 row, in order, and for each row its place [V] among them."""
     rows = np.ascontiguousarray(rows, np.float32) + np.float32(0)  # -0 is 0
     bits = rows.view(np.uint32).astype(np.uint64)
@@ -210,7 +210,7 @@ def _obj_text(mesh: Mesh, stem: str, recipe: dict[str, Any]) -> str:
     return "\n".join(head) + "".join(lines)
 
 
-def _obj_block(keyword: str, rows: np.ndarray | None) -> tuple[list[str], np.ndarray | None]:
+def _obj_block(keyword: str, rows: NDArray[Any] | None) -> tuple[list[str], NDArray[Any] | None]:
     """The lines of the distinct rows, and for every row the number, from 1, of its line; nothing for no rows."""
     if rows is None:
         return [], None
@@ -294,7 +294,7 @@ def _save_glb(mesh: Mesh, path: Path, recipe: dict[str, Any]) -> list[Path]:
     return [path]
 
 
-def _unit(normals: np.ndarray) -> np.ndarray:
+def _unit(normals: NDArray[Any]) -> NDArray[Any]:
     """Normals [V,3] of length 1, which glTF demands; upwards where there is no direction."""
     length = np.linalg.norm(normals.astype(np.float64), axis=1, keepdims=True)
     known = np.isfinite(length) & (length > 0)
@@ -345,7 +345,7 @@ def _load_trimesh(path: Path, skip_materials: bool = False) -> Mesh:
     return _from_trimesh(joined, np.eye(4), linear=path.suffix.lower() == ".glb")
 
 
-def _from_trimesh(part: Any, to_world: np.ndarray, linear: bool) -> Mesh:
+def _from_trimesh(part: Any, to_world: NDArray[Any], linear: bool) -> Mesh:
     """The Mesh of a trimesh object; `linear` says that its vertex colours are linear light."""
     vertices = part.vertices @ to_world[:3, :3].T + to_world[:3, 3]
     normals = None
@@ -372,7 +372,7 @@ def _from_trimesh(part: Any, to_world: np.ndarray, linear: bool) -> Mesh:
     )
 
 
-def _color_bytes(colors: np.ndarray, linear: bool) -> np.ndarray:
+def _color_bytes(colors: NDArray[Any], linear: bool) -> NDArray[Any]:
     values = colors / 255 if colors.dtype == np.uint8 else colors
     return unit_to_bytes(linear_to_srgb(values) if linear else values)
 

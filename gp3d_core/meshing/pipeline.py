@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from gp3d_core.config.schema import CameraConfig, RunConfig
 from gp3d_core.meshing.agreement import Agreement, agreeing_level, compare
@@ -178,7 +179,7 @@ def _crop(camera: CameraConfig, options: MeshOptions) -> SignedDistance | None:
     depth = options.crop_depth
     reach = middle + depth * half if isinstance(depth, int | float) else np.inf
 
-    def inside(points: np.ndarray) -> np.ndarray:
+    def inside(points: NDArray[Any]) -> NDArray[Any]:
         box = np.minimum(points - low, high - points).min(axis=1)
         return np.minimum(box, reach - np.linalg.norm(points - origin, axis=1))
 

@@ -7,9 +7,11 @@ of mesh and field can be compared pixel by pixel. V vertices, h picture size, C 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from gp3d_core.meshing.colors import sample_texture
 from gp3d_core.meshing.mesh_io import Mesh
@@ -24,11 +26,11 @@ _SLACK = 0.01  # of the distance: how far behind the nearest surface a vertex ma
 class MeshView:
     """rgb uint8 [h,h,3], white where nothing is; depth float64 [h,h], the distance along the ray, else infinity."""
 
-    rgb: np.ndarray
-    depth: np.ndarray
+    rgb: NDArray[Any]
+    depth: NDArray[Any]
 
     @property
-    def mask(self) -> np.ndarray:
+    def mask(self) -> NDArray[Any]:
         """Whether there is a surface, bool [h,h]."""
         return np.isfinite(self.depth)
 
@@ -59,7 +61,7 @@ def render_mesh(mesh: Mesh, camera: Cameras, size: int) -> MeshView:
     return MeshView(rgb.reshape(size, size, 3), depth.reshape(size, size))
 
 
-def seen_vertices(mesh: Mesh, cameras: Cameras, size: int = 96) -> np.ndarray:
+def seen_vertices(mesh: Mesh, cameras: Cameras, size: int = 96) -> NDArray[Any]:
     """Which vertices at least one of the cameras [B] sees, bool [V]: in the picture and not behind a surface."""
     seen = np.zeros(len(mesh.vertices), bool)
     bare = Mesh(mesh.vertices, mesh.faces)
@@ -76,7 +78,9 @@ def seen_vertices(mesh: Mesh, cameras: Cameras, size: int = 96) -> np.ndarray:
     return seen
 
 
-def _project(vertices: np.ndarray, camera: Cameras, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _project(
+    vertices: NDArray[Any], camera: Cameras, size: int
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Pixel positions [V,2] (column, row), distances [V] in front of the camera's plane and from the camera."""
     pose = cam2world(camera)[0].double().numpy()
     local = (vertices - pose[:3, 3]) @ pose[:3, :3]
@@ -87,12 +91,12 @@ def _project(vertices: np.ndarray, camera: Cameras, size: int) -> tuple[np.ndarr
     return pixel, ahead, np.linalg.norm(local, axis=1)
 
 
-def _origin(camera: Cameras) -> np.ndarray:
-    origin: np.ndarray = cam2world(camera)[0, :3, 3].to(torch.float64).numpy()
+def _origin(camera: Cameras) -> NDArray[Any]:
+    origin: NDArray[Any] = cam2world(camera)[0, :3, 3].to(torch.float64).numpy()
     return origin
 
 
-def _colors(mesh: Mesh, corners: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def _colors(mesh: Mesh, corners: NDArray[Any], weights: NDArray[Any]) -> NDArray[Any]:
     """Colours uint8 [C,3] at points with barycentric `weights` [C,3] in faces with vertices `corners` [C,3]."""
     if mesh.texture is not None and mesh.uv is not None:
         return sample_texture(mesh.texture, np.einsum("ck,ckd->cd", weights, mesh.uv[corners]))

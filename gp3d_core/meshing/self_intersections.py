@@ -6,12 +6,15 @@ share a vertex are not looked at, nor are triangles that lie in one plane. F fac
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 _MARGIN = 1e-9  # relative: how far inside a hit must lie, so that touching is not crossing
 
 
-def crossing_faces(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
+def crossing_faces(vertices: NDArray[Any], faces: NDArray[Any]) -> NDArray[Any]:
     """Index pairs [P,2] of faces [F,3] that cross, each pair once, the smaller index first."""
     corners = vertices[faces].astype(np.float64)
     pairs = _neighbours(corners.min(axis=1), corners.max(axis=1))
@@ -23,7 +26,7 @@ def crossing_faces(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
     return pairs[_pierces(first, second) | _pierces(second, first)]
 
 
-def _neighbours(low: np.ndarray, high: np.ndarray) -> np.ndarray:
+def _neighbours(low: NDArray[Any], high: NDArray[Any]) -> NDArray[Any]:
     """Pairs [P,2] of boxes, from `low` [F,3] to `high` [F,3], that overlap."""
     size = max(float((high - low).max(axis=1).mean()) * 2, 1e-12)
     origin = low.min(axis=0)
@@ -52,19 +55,19 @@ def _neighbours(low: np.ndarray, high: np.ndarray) -> np.ndarray:
     return np.stack(np.divmod(packed, len(low)), axis=1)
 
 
-def _straddles(corners: np.ndarray, others: np.ndarray) -> np.ndarray:
+def _straddles(corners: NDArray[Any], others: NDArray[Any]) -> NDArray[Any]:
     """Whether `others` [P,3,3] have corners on both sides of the planes of `corners` [P,3,3]."""
     side = _sides(corners, others)
     return (side.min(axis=1) < 0) & (side.max(axis=1) > 0)
 
 
-def _sides(corners: np.ndarray, points: np.ndarray) -> np.ndarray:
+def _sides(corners: NDArray[Any], points: NDArray[Any]) -> NDArray[Any]:
     """On which side of the planes of `corners` [P,3,3] the `points` [P,N,3] lie [P,N]."""
     normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     return np.einsum("pnd,pd->pn", points - corners[:, :1], normal)
 
 
-def _pierces(corners: np.ndarray, others: np.ndarray) -> np.ndarray:
+def _pierces(corners: NDArray[Any], others: NDArray[Any]) -> NDArray[Any]:
     """Whether an edge of `corners` [P,3,3] goes through the inside of `others` [P,3,3]."""
     hit = np.zeros(len(corners), bool)
     height = _sides(others, corners)
@@ -78,7 +81,7 @@ def _pierces(corners: np.ndarray, others: np.ndarray) -> np.ndarray:
     return hit
 
 
-def _weights(corners: np.ndarray, points: np.ndarray) -> np.ndarray:
+def _weights(corners: NDArray[Any], points: NDArray[Any]) -> NDArray[Any]:
     """Barycentric weights [P,3] of `points` [P,3] in the planes of `corners` [P,3,3]."""
     normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     following = np.roll(corners, -1, axis=1)

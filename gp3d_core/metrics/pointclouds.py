@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 import trimesh
+from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from torch import Tensor
 from tqdm import tqdm
@@ -25,7 +27,7 @@ from gp3d_core.ops.checks import check_shape
 POINTS = 2048  # of a cloud, 3DGP appendix H
 
 
-def surface_points(vertices: np.ndarray, faces: np.ndarray, seed: int, count: int = POINTS) -> Tensor:
+def surface_points(vertices: NDArray[Any], faces: NDArray[Any], seed: int, count: int = POINTS) -> Tensor:
     """`count` points float32 [P,3], spread evenly over the area of triangles [F,3] with vertices [V,3].
 
     A surface without area, an empty one included, gives its first vertex, or the origin, `count` times.

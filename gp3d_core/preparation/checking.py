@@ -11,8 +11,10 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from gp3d_core.datasets.archive import (
@@ -224,7 +226,7 @@ def _without(error: Exception, path: Path) -> str:
     return " ".join(str(error).removeprefix(f"{path}: ").split())
 
 
-def _oddity(depth: np.ndarray) -> str | None:
+def _oddity(depth: NDArray[Any]) -> str | None:
     """What is strange about a depth map [R,R] that can be read; None for most."""
     low, high = int(depth.min()), int(depth.max())
     if low == high:
@@ -272,7 +274,7 @@ def _check_origin(features: Path, path: Path, report: CheckReport) -> None:
         report.add(text, [str(features)], fault=False)
 
 
-def _finite(table: np.ndarray, rows: np.ndarray) -> np.ndarray:
+def _finite(table: NDArray[Any], rows: NDArray[Any]) -> NDArray[Any]:
     """Whether each of the `rows` of `table` [M,D] holds finite numbers only."""
     starts = range(0, len(rows), _ROWS_AT_ONCE)
     parts = (np.asarray(table[rows[start : start + _ROWS_AT_ONCE]]) for start in starts)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
@@ -37,7 +38,7 @@ class DepthSource(Protocol):
 
     record: dict[str, Any]
 
-    def maps(self, names: Sequence[str], images: Sequence[np.ndarray]) -> list[np.ndarray]:
+    def maps(self, names: Sequence[str], images: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
         """u, float [R,R], of each of the `images` uint8 [R,R,3], whose paths are `names`."""
 
 
@@ -60,7 +61,7 @@ class DepthReport:
         return len(self.downwards) >= _SURE and float(np.median(self.downwards)) > 0
 
 
-def stretch(values: np.ndarray, name: str) -> np.ndarray:
+def stretch(values: NDArray[Any], name: str) -> NDArray[Any]:
     """`values` [H,W] mapped to float64 [0, 1] by their least and greatest; ½ where they are all the same.
 
     Raises DatasetError, with the `name` of what they belong to, for values that are not finite.
@@ -72,12 +73,12 @@ def stretch(values: np.ndarray, name: str) -> np.ndarray:
     return np.full_like(values, 0.5) if low == high else (values - low) / (high - low)
 
 
-def disparity_to_depth(q: np.ndarray, ratio: float) -> np.ndarray:
+def disparity_to_depth(q: NDArray[Any], ratio: float) -> NDArray[Any]:
     """u of q: with t_near = 1 and t_far = `ratio`, (t − t_near)/(t_far − t_near) of 1/t = 1/ratio + q·(1 − 1/ratio)."""
     return (1 / (q + (1 - q) / ratio) - 1) / (ratio - 1)
 
 
-def to_unit(values: np.ndarray, kind: Kind, ratio: float) -> np.ndarray:
+def to_unit(values: NDArray[Any], kind: Kind, ratio: float) -> NDArray[Any]:
     """u of values in [0, 1] that are depth, or disparity."""
     return values if kind == "depth" else disparity_to_depth(values, ratio)
 
@@ -143,12 +144,12 @@ def _take_over(path: Path, record: dict[str, Any], *, known: bool, overwrite: bo
     return known
 
 
-def _save(path: Path, u: np.ndarray) -> None:
+def _save(path: Path, u: NDArray[Any]) -> None:
     with replacing(path) as temporary:
         Image.fromarray(depth_codes.encode(u)).save(temporary, format="PNG")
 
 
-def _count(report: DepthReport, maps: Sequence[np.ndarray]) -> None:
+def _count(report: DepthReport, maps: Sequence[NDArray[Any]]) -> None:
     for u in maps:
         report.made += 1
         if np.ptp(u) == 0:

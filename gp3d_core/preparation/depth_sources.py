@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 from gp3d_core.datasets import depth_codes
@@ -58,7 +59,7 @@ class ModelDepth:
             "license": self.license or "unknown",
         }
 
-    def maps(self, names: Sequence[str], images: Sequence[np.ndarray]) -> list[np.ndarray]:
+    def maps(self, names: Sequence[str], images: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
         """u [R,R] of each image; see DepthSource."""
         sizes = [image.shape[:2] for image in images]
         inputs = self._processor(images=[Image.fromarray(image) for image in images], return_tensors="pt")
@@ -124,13 +125,13 @@ class FolderDepth:
             "license": "that of the files",
         }
 
-    def maps(self, names: Sequence[str], images: Sequence[np.ndarray]) -> list[np.ndarray]:
+    def maps(self, names: Sequence[str], images: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
         """u [R,R] of each image; see DepthSource."""
         return [
             self._map(self._files[name], image.shape[0]) for name, image in zip(names, images, strict=True)
         ]
 
-    def _map(self, file: Path, resolution: int) -> np.ndarray:
+    def _map(self, file: Path, resolution: int) -> NDArray[Any]:
         values = _read(file)
         height, width = values.shape
         if height != width and self._fit is None:
@@ -163,7 +164,7 @@ def _find(folder: Path, name: str) -> Path | None:
     return found[0] if found else None
 
 
-def _read(file: Path) -> np.ndarray:
+def _read(file: Path) -> NDArray[Any]:
     """Numbers float64 [H,W] of an npy file, or the codes of a PNG over 65536."""
     try:
         if file.suffix == ".npy":

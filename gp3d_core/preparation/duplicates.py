@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 NEAR = 3  # bits
@@ -49,7 +51,7 @@ def near_pairs(looks: Mapping[str, int], *, most: int = MOST_PAIRS) -> list[tupl
     return [(names[i], names[j], bits) for (i, j), bits in sorted(found.items())][:most]
 
 
-def _candidates(values: np.ndarray) -> Iterable[np.ndarray]:
+def _candidates(values: NDArray[Any]) -> Iterable[NDArray[Any]]:
     """Groups of indices whose looks share a band."""
     for band in range(_BANDS):
         part = (values >> np.uint64(16 * band)) & np.uint64(0xFFFF)

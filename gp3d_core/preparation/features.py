@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from tqdm import tqdm
 
@@ -134,13 +135,13 @@ def _title(dataset: Path) -> str:
     return home.stem if home.suffix.lower() == ".zip" else home.name
 
 
-def features_of(dataset: Dataset, path: Path) -> np.ndarray:
+def features_of(dataset: Dataset, path: Path) -> NDArray[Any]:
     """Features [N,D] of the images of `dataset`, in their order; DatasetError when the file is unfit."""
     features = open_features(path, dataset.names)
     return features.of(np.arange(len(dataset)), np.zeros(len(dataset), dtype=bool))
 
 
-def _picture(dataset: Dataset, row: int) -> np.ndarray:
+def _picture(dataset: Dataset, row: int) -> NDArray[Any]:
     flipped, index = divmod(row, len(dataset))
     image = dataset.load_image(index)
     return np.ascontiguousarray(image[:, ::-1]) if flipped else image
@@ -189,7 +190,7 @@ def _facts(path: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _read_table(file: Path) -> np.ndarray:
+def _read_table(file: Path) -> NDArray[Any]:
     """The one array of an .npy or .safetensors file."""
     try:
         if file.suffix == ".npy":

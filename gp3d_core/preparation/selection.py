@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 from scipy.linalg import LinAlgError, cholesky, solve_triangular
 
@@ -34,9 +35,9 @@ class Selection:
     a feature. variance: their mean variance over all images.
     """
 
-    kept: np.ndarray
-    likelihood: np.ndarray
-    groups: list[np.ndarray]
+    kept: NDArray[Any]
+    likelihood: NDArray[Any]
+    groups: list[NDArray[Any]]
     dim: int
     variance: float
 
@@ -49,7 +50,7 @@ class Selection:
         return sum(len(group) <= self.dim for group in self.groups)
 
 
-def log_likelihood(features: np.ndarray, regularisation: float) -> np.ndarray:
+def log_likelihood(features: NDArray[Any], regularisation: float) -> NDArray[Any]:
     """Log-density [N] of features [N,D] under their own Gaussian.
 
     Raises SelectionError when the covariance is singular: fewer images than dimensions and no regularisation.
@@ -72,7 +73,7 @@ def log_likelihood(features: np.ndarray, regularisation: float) -> np.ndarray:
 
 
 def select(
-    features: np.ndarray, labels: np.ndarray, keep: float, *, per_class: bool, regularisation: float
+    features: NDArray[Any], labels: NDArray[Any], keep: float, *, per_class: bool, regularisation: float
 ) -> Selection:
     """Keeps the most likely images: a share `keep` up to 1 of each Gaussian's, or that many when `keep` is above 1.
 
@@ -129,7 +130,7 @@ def selection_sheet(dataset: Dataset, selection: Selection, tile: int = 96) -> I
     return sheet(rows, tile=tile)
 
 
-def _title(dataset: Dataset, order: np.ndarray, *, single: bool) -> str:
+def _title(dataset: Dataset, order: NDArray[Any], *, single: bool) -> str:
     if single or not dataset.classes:
         return "all images"
     return str(dataset.classes[int(dataset.labels[order[0]])]["name"])

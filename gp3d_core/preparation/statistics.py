@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
@@ -37,24 +38,24 @@ class Tally:
     color_squares: [3] of values in [0, 1] over `pixels` pixels.
     """
 
-    depth_bins: np.ndarray = field(default_factory=lambda: np.zeros(_BINS, dtype=np.int64))
+    depth_bins: NDArray[Any] = field(default_factory=lambda: np.zeros(_BINS, dtype=np.int64))
     means: list[float] = field(default_factory=list)
     spreads: list[float] = field(default_factory=list)
     far: list[float] = field(default_factory=list)
     near: list[float] = field(default_factory=list)
     at_far: int = 0
-    color_sum: np.ndarray = field(default_factory=lambda: np.zeros(3))
-    color_squares: np.ndarray = field(default_factory=lambda: np.zeros(3))
+    color_sum: NDArray[Any] = field(default_factory=lambda: np.zeros(3))
+    color_squares: NDArray[Any] = field(default_factory=lambda: np.zeros(3))
     pixels: int = 0
 
-    def add_image(self, image: np.ndarray) -> None:
+    def add_image(self, image: NDArray[Any]) -> None:
         """Counts an image uint8 [R,R,3]."""
         values = image.reshape(-1, 3) / 255.0
         self.color_sum += values.sum(0)
         self.color_squares += (values**2).sum(0)
         self.pixels += len(values)
 
-    def add_depth(self, depth: np.ndarray) -> None:
+    def add_depth(self, depth: NDArray[Any]) -> None:
         """Counts a depth map uint16 [R,R]."""
         self.depth_bins += np.bincount(depth.ravel() // (depth_codes.STEPS // _BINS), minlength=_BINS)
         self.at_far += int(np.count_nonzero(depth == depth_codes.BACKGROUND))
@@ -94,7 +95,7 @@ def write_statistics(path: Path, out: Path, *, samples: int = 32, workers: int =
 def _tally(dataset: Dataset, workers: int) -> Tally:
     lacking = set(dataset.without_depth)
 
-    def load(index: int) -> tuple[np.ndarray, np.ndarray | None]:
+    def load(index: int) -> tuple[NDArray[Any], NDArray[Any] | None]:
         lacks = dataset.names[index] in lacking
         return dataset.load_image(index), None if lacks else dataset.load_depth(index)
 
@@ -147,7 +148,7 @@ def _quantiles(values: list[float]) -> dict[str, float]:
     return {name: round(float(value), 6) for name, value in zip(names, found, strict=True)}
 
 
-def _rounded(values: np.ndarray) -> list[float]:
+def _rounded(values: NDArray[Any]) -> list[float]:
     return [round(float(value), 6) for value in values]
 
 
@@ -192,7 +193,7 @@ def _spread(dataset: Dataset, count: int) -> list[int]:
     ]
 
 
-def _tile(image: np.ndarray) -> Image.Image:
+def _tile(image: NDArray[Any]) -> Image.Image:
     kind = Image.Resampling.NEAREST if image.shape[0] < _TILE else Image.Resampling.LANCZOS
     return Image.fromarray(image).resize((_TILE, _TILE), kind)
 
@@ -236,7 +237,7 @@ def _draw_classes(counts: list[tuple[str, int]], path: Path) -> None:
     _save(figure, path)
 
 
-def _draw_angles(angles: np.ndarray, path: Path) -> None:
+def _draw_angles(angles: NDArray[Any], path: Path) -> None:
     from matplotlib.figure import Figure  # slow to import
 
     figure = Figure(figsize=(12, 3), layout="constrained")

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
@@ -48,7 +49,7 @@ class Teacher:
     device: torch.device
 
     @torch.inference_mode()
-    def encode(self, images: Sequence[np.ndarray]) -> np.ndarray:
+    def encode(self, images: Sequence[NDArray[Any]]) -> NDArray[Any]:
         """Features float32 [B,dim] of pictures uint8 [H,W,3]."""
         inputs = torch.stack([self.prepare(Image.fromarray(image)) for image in images])
         return self.embed(inputs.to(self.device)).float().cpu().numpy()

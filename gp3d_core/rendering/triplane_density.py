@@ -18,10 +18,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -43,13 +44,13 @@ class Blocks(Protocol):
     lines: tuple[Tensor, ...]
     cells: int
 
-    def bounds(self) -> tuple[np.ndarray, np.ndarray]:
+    def bounds(self) -> tuple[NDArray[Any], NDArray[Any]]:
         """Lowest and highest density [n,n,n] that each block can hold."""
 
-    def values(self, index: np.ndarray) -> np.ndarray:
+    def values(self, index: NDArray[Any]) -> NDArray[Any]:
         """Density float32 [B, cells+1, cells+1, cells+1] of the blocks with `index` [B,3]."""
 
-    def slab(self, first: int, last: int) -> np.ndarray:
+    def slab(self, first: int, last: int) -> NDArray[Any]:
         """Density of all blocks from `first` to before `last` along x, as one array."""
 
 
@@ -176,7 +177,7 @@ class SeparableBlocks:
         self._unfolded: list[Tensor] = []
 
     @torch.no_grad()
-    def bounds(self) -> tuple[np.ndarray, np.ndarray]:
+    def bounds(self) -> tuple[NDArray[Any], NDArray[Any]]:
         """Lowest and highest raw density [n,n,n] that blocks can hold, all their samples and rounding included."""
         top, bottom = (self._parts.pooled(self.cells, largest=largest) for largest in (True, False))
         pairs = ((top.xy, bottom.xy), (top.xz, bottom.xz), (top.yz, bottom.yz))
@@ -193,7 +194,7 @@ class SeparableBlocks:
         return (lower - _ROUNDING * size).cpu().numpy(), (upper + _ROUNDING * size).cpu().numpy()
 
     @torch.no_grad()
-    def values(self, index: np.ndarray) -> np.ndarray:
+    def values(self, index: NDArray[Any]) -> NDArray[Any]:
         """Raw density float32 [B, cells+1, cells+1, cells+1] of the blocks with `index` [B,3]."""
         size = self.cells + 1
         if not self._unfolded:
@@ -219,7 +220,7 @@ class SeparableBlocks:
         found = _spread(evaluate, batches, places.device)
         return torch.cat(found).numpy() if len(index) else np.empty((0, size, size, size), np.float32)
 
-    def slab(self, first: int, last: int) -> np.ndarray:
+    def slab(self, first: int, last: int) -> NDArray[Any]:
         """Raw density float32 [(last − first)·cells + 1, J, K] of all blocks from `first` to before `last` along x."""
         return self._parts.grid(slice(first * self.cells, last * self.cells + 1)).numpy()
 
@@ -234,12 +235,12 @@ class PointBlocks:
         self.lines, self.cells = tuple(lines), cells
         self._field, self._chunk, self._device = field, chunk, device
 
-    def bounds(self) -> tuple[np.ndarray, np.ndarray]:
+    def bounds(self) -> tuple[NDArray[Any], NDArray[Any]]:
         """Minus and plus infinity for every block."""
         shape = tuple((len(line) - 1) // self.cells for line in self.lines)
         return np.full(shape, -np.inf, np.float32), np.full(shape, np.inf, np.float32)
 
-    def values(self, index: np.ndarray) -> np.ndarray:
+    def values(self, index: NDArray[Any]) -> NDArray[Any]:
         """Raw density float32 [B, cells+1, cells+1, cells+1] of the blocks with `index` [B,3]."""
         steps, size = np.arange(self.cells + 1), self.cells + 1
         found = np.empty((len(index), size, size, size), np.float32)
@@ -248,7 +249,7 @@ class PointBlocks:
             found[row] = point_grid(self._field, *lines, chunk=self._chunk, device=self._device).numpy()
         return found
 
-    def slab(self, first: int, last: int) -> np.ndarray:
+    def slab(self, first: int, last: int) -> NDArray[Any]:
         """Raw density float32 [(last − first)·cells + 1, J, K] of all blocks from `first` to before `last` along x."""
         xs = self.lines[0][first * self.cells : last * self.cells + 1]
         return point_grid(self._field, xs, *self.lines[1:], chunk=self._chunk, device=self._device).numpy()

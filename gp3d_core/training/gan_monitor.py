@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import Protocol
+from typing import Any, Protocol
 
-import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
@@ -33,7 +33,7 @@ class HasGenerators(Protocol):
     config: RunConfig
     generator: Generator
     ema: Generator
-    classes: list
+    classes: list[dict[str, Any]]
     nimg: int
     rollbacks: int
     seconds: float
@@ -123,6 +123,6 @@ def fixed_latents(state: HasGenerators, count: int) -> tuple[Tensor, Tensor | No
     return z, one_hot(torch.arange(count, device=device) % classes, classes)
 
 
-def _by_parameter(cameras: Cameras) -> dict[str, np.ndarray]:
+def _by_parameter(cameras: Cameras) -> dict[str, NDArray[Any]]:
     values = cameras.flat().cpu().numpy()
     return {name: values[:, i] for i, name in enumerate(PARAMETERS) if name != "roll"}

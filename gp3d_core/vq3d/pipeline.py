@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
-import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 from gp3d_core.datasets.decoding import upright_rgb
@@ -194,12 +194,12 @@ class SceneMesh:
     recipe: dict[str, Any]
 
     @property
-    def vertices(self) -> np.ndarray:
+    def vertices(self) -> NDArray[Any]:
         """Positions float32 [V,3] in scene units, y up, the camera at (0, 0, 1)."""
         return self.mesh.vertices
 
     @property
-    def faces(self) -> np.ndarray:
+    def faces(self) -> NDArray[Any]:
         """Vertices int32 [F,3] of every triangle, counter-clockwise from outside."""
         return self.mesh.faces
 

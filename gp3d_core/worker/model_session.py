@@ -28,8 +28,9 @@ from gp3d_core.meshing.mesh_io import Mesh, MeshError, save_mesh, save_recipe
 from gp3d_core.meshing.options import COLORS, MeshOptions
 from gp3d_core.pretrained import PretrainedError, name_of, pretrained_path
 from gp3d_core.signals import Progress
+from gp3d_core.snapshots.metadata import SnapshotError
 from gp3d_core.snapshots.run_folder import RunError, newest_snapshot
-from gp3d_core.snapshots.snapshot import SnapshotError, load_snapshot
+from gp3d_core.snapshots.snapshot import load_snapshot
 from gp3d_core.visualization import rgb_to_uint8, save_picture
 from gp3d_core.worker.protocol import Problem
 

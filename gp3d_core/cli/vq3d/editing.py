@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gp3d_core.cli.arguments import UsageError, number
 from gp3d_core.cli.vq3d.scenes import add_views, open_scene
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _FEW, _MANY = 0.01, 0.6  # of the picture, beyond which a choice is likely not the one that was meant
 
 
-def add_edit_verbs(verbs: argparse._SubParsersAction) -> None:
+def add_edit_verbs(verbs: argparse._SubParsersAction[Any]) -> None:
     """Adds `insert`, `remove`, `move` and `interpolate` to the verbs of `gp3d vq3d`."""
     _add_insert(verbs)
     _add_remove(verbs)
@@ -69,7 +69,7 @@ def _add_motion(parser: argparse.ArgumentParser) -> None:
     add("--yaw", type=number(float, -180, 180), default=0.0, help="degrees about the vertical (default 0)")
 
 
-def _add_insert(verbs: argparse._SubParsersAction) -> None:
+def _add_insert(verbs: argparse._SubParsersAction[Any]) -> None:
     parser = verbs.add_parser(
         "insert", help="an object of scene B into scene A, hiding and hidden as it should"
     )
@@ -85,7 +85,7 @@ def _add_insert(verbs: argparse._SubParsersAction) -> None:
 _BEHIND = "Behind it shows what the scene has there: nothing is made up, so shadows and traces may stay."
 
 
-def _add_remove(verbs: argparse._SubParsersAction) -> None:
+def _add_remove(verbs: argparse._SubParsersAction[Any]) -> None:
     parser = verbs.add_parser("remove", help="an object out of a scene", description=_BEHIND)
     parser.add_argument("scene", type=Path, help="scene file")
     _add_choice(parser, "the scene")
@@ -93,7 +93,7 @@ def _add_remove(verbs: argparse._SubParsersAction) -> None:
     parser.set_defaults(command=_remove)
 
 
-def _add_move(verbs: argparse._SubParsersAction) -> None:
+def _add_move(verbs: argparse._SubParsersAction[Any]) -> None:
     parser = verbs.add_parser("move", help="an object of a scene to another place in it", description=_BEHIND)
     parser.add_argument("scene", type=Path, help="scene file")
     _add_choice(parser, "the scene")
@@ -103,7 +103,7 @@ def _add_move(verbs: argparse._SubParsersAction) -> None:
     parser.set_defaults(command=_move)
 
 
-def _add_interpolate(verbs: argparse._SubParsersAction) -> None:
+def _add_interpolate(verbs: argparse._SubParsersAction[Any]) -> None:
     parser = verbs.add_parser("interpolate", help="from one scene to another")
     add = parser.add_argument
     add("scene", type=Path, metavar="A", help="scene file")

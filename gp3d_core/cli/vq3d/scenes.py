@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gp3d_core.cli.arguments import add_mesh_options, chosen_options, number, parse_seeds, report
 from gp3d_core.errors import GP3DError
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _LISTED = 10  # pictures that were refused, before the rest is counted
 
 
-def add_scene_verbs(verbs: argparse._SubParsersAction) -> None:
+def add_scene_verbs(verbs: argparse._SubParsersAction[Any]) -> None:
     """Adds `reconstruct`, `sample`, `orbit` and `mesh` to the verbs of `gp3d vq3d`."""
     _add_reconstruct(verbs)
     _add_sample(verbs)
@@ -42,7 +42,7 @@ def add_views(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
 
 
-def _add_reconstruct(verbs: argparse._SubParsersAction) -> None:
+def _add_reconstruct(verbs: argparse._SubParsersAction[Any]) -> None:
     parser = verbs.add_parser("reconstruct", help="pictures to scenes, each in one pass")
     add = parser.add_argument
     add("tokenizer", type=Path, help="tokenizer, the folder of its run (the newest), or the word box")
@@ -53,7 +53,7 @@ def _add_reconstruct(verbs: argparse._SubParsersAction) -> None:
     parser.set_defaults(command=_reconstruct)
 
 
-def _add_sample(verbs: argparse._SubParsersAction) -> None:
+def _add_sample(verbs: argparse._SubParsersAction[Any]) -> None:
     parser = verbs.add_parser("sample", help="new scenes of a class")
     add = parser.add_argument
     add("prior", type=Path, help="prior, the folder of its run (the newest), or the word box")
@@ -75,7 +75,7 @@ def _add_sample(verbs: argparse._SubParsersAction) -> None:
     parser.set_defaults(command=_sample)
 
 
-def _add_orbit(verbs: argparse._SubParsersAction) -> None:
+def _add_orbit(verbs: argparse._SubParsersAction[Any]) -> None:
     parser = verbs.add_parser("orbit", help="a film of a scene, or one view of it, beside its disparity")
     add = parser.add_argument
     add("scene", type=Path, help="scene file")
@@ -88,7 +88,7 @@ def _add_orbit(verbs: argparse._SubParsersAction) -> None:
     parser.set_defaults(command=_orbit)
 
 
-def _add_mesh(verbs: argparse._SubParsersAction) -> None:
+def _add_mesh(verbs: argparse._SubParsersAction[Any]) -> None:
     parser = verbs.add_parser("mesh", help="the mesh of what a scene's camera sees")
     add = parser.add_argument
     add("scene", type=Path, help="scene file")

@@ -6,13 +6,14 @@ import argparse
 import math
 import sys
 from pathlib import Path
+from typing import Any
 
 from gp3d_core.cli.arguments import UsageError, dataset_path, existing, number
 from gp3d_core.cli.vq3d.editing import add_edit_verbs
 from gp3d_core.cli.vq3d.scenes import add_scene_verbs
 
 
-def add_vq3d(commands: argparse._SubParsersAction) -> None:
+def add_vq3d(commands: argparse._SubParsersAction[Any]) -> None:
     """Adds the group to the commands of `gp3d`."""
     parser = commands.add_parser("vq3d", help="a photo to a scene in one pass, and new scenes (docs/vq3d.md)")
     verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
@@ -26,7 +27,7 @@ def add_vq3d(commands: argparse._SubParsersAction) -> None:
     _add_ship(verbs)
 
 
-def _add_toys(verbs: argparse._SubParsersAction) -> None:
+def _add_toys(verbs: argparse._SubParsersAction[Any]) -> None:
     parser = verbs.add_parser(
         "toys", help="write a data set of simple scenes with exact depth and true views"
     )
@@ -47,7 +48,7 @@ def _add_run_arguments(parser: argparse.ArgumentParser, example: str) -> None:
     add("--device", choices=("auto", "cpu", "cuda"), default="auto")
 
 
-def _add_train(verbs: argparse._SubParsersAction) -> None:
+def _add_train(verbs: argparse._SubParsersAction[Any]) -> None:
     parser = verbs.add_parser("train", help="train the tokenizer; the same command again resumes")
     parser.add_argument("dataset", type=dataset_path, help="folder or zip with depth (docs/dataset.md)")
     parser.add_argument("run", type=Path, help="folder of the run")
@@ -56,7 +57,7 @@ def _add_train(verbs: argparse._SubParsersAction) -> None:
     parser.set_defaults(command=_train)
 
 
-def _add_train_prior(verbs: argparse._SubParsersAction) -> None:
+def _add_train_prior(verbs: argparse._SubParsersAction[Any]) -> None:
     parser = verbs.add_parser("train-prior", help="learn which codes go together; the same command resumes")
     parser.add_argument("tokenizer", type=Path, help="tokenizer, or the folder of its run (the newest)")
     parser.add_argument(
@@ -67,7 +68,7 @@ def _add_train_prior(verbs: argparse._SubParsersAction) -> None:
     parser.set_defaults(command=_train_prior)
 
 
-def _add_ablate(verbs: argparse._SubParsersAction) -> None:
+def _add_ablate(verbs: argparse._SubParsersAction[Any]) -> None:
     parser = verbs.add_parser("ablate-depth", help="the same training with each kind of depth loss, compared")
     add = parser.add_argument
     add("dataset", type=dataset_path, help="folder or zip with depth to train on")
@@ -79,7 +80,7 @@ def _add_ablate(verbs: argparse._SubParsersAction) -> None:
     parser.set_defaults(command=_ablate)
 
 
-def _add_evaluate(verbs: argparse._SubParsersAction) -> None:
+def _add_evaluate(verbs: argparse._SubParsersAction[Any]) -> None:
     parser = verbs.add_parser("evaluate", help="score a tokenizer, and a prior, against a data set")
     add = parser.add_argument
     add("tokenizer", type=Path, help="tokenizer, or the folder of its run (the newest)")
@@ -105,7 +106,7 @@ def _add_evaluate(verbs: argparse._SubParsersAction) -> None:
     parser.set_defaults(command=_evaluate)
 
 
-def _add_ship(verbs: argparse._SubParsersAction) -> None:
+def _add_ship(verbs: argparse._SubParsersAction[Any]) -> None:
     parser = verbs.add_parser("ship", help="a tokenizer or a prior in half the bytes, to give away")
     parser.add_argument("model", type=Path, help="file, or the folder of its run (the newest)")
     beside = "the new .safetensors; a prior wants its tokenizer beside it, called tokenizer.safetensors"

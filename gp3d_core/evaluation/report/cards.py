@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from gp3d_core.metrics.depthviews import FEWEST, DepthView, aligned
@@ -26,9 +28,9 @@ class Card:
     """A generated view and the real one nearest to it: colours uint8 [h,h,3] and depths; `title` says the figures."""
 
     title: str
-    rgb: np.ndarray
+    rgb: NDArray[Any]
     view: DepthView
-    real_rgb: np.ndarray
+    real_rgb: NDArray[Any]
     real: DepthView
 
 
@@ -38,7 +40,7 @@ def save_cards(cards: Sequence[Card], path: Path) -> None:
     save_picture(stack([caption(_HEADINGS, picture.width), picture]), path)
 
 
-def _tiles(card: Card) -> list[np.ndarray]:
+def _tiles(card: Card) -> list[NDArray[Any]]:
     both = card.view.mask & card.real.mask
     fitted = aligned(card.view, card.real) if int(both.sum()) >= FEWEST else card.view
     error = torch.where(both, (fitted.z - card.real.z).abs(), 0.0)
@@ -53,7 +55,7 @@ def _tiles(card: Card) -> list[np.ndarray]:
     ]
 
 
-def _depth(view: DepthView) -> np.ndarray:
+def _depth(view: DepthView) -> NDArray[Any]:
     """Depth in colours over the surface's own range, near light."""
     if not bool(view.mask.any()):
         return np.full((*view.z.shape, 3), 255, np.uint8)
@@ -64,10 +66,10 @@ def _depth(view: DepthView) -> np.ndarray:
     )
 
 
-def _normals(view: DepthView) -> np.ndarray:
+def _normals(view: DepthView) -> NDArray[Any]:
     normals, known = view.normals()
     return _on_white(((normals + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).numpy(), known)
 
 
-def _on_white(picture: np.ndarray, mask: Tensor) -> np.ndarray:
+def _on_white(picture: NDArray[Any], mask: Tensor) -> NDArray[Any]:
     return np.where(mask.numpy()[..., None], picture, np.uint8(255))

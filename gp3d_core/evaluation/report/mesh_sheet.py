@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 from gp3d_core.meshing.mesh_io import Mesh
@@ -31,7 +33,7 @@ def draw_meshes(groups: Mapping[str, tuple[Sequence[Mesh], Sequence[Mesh]]]) -> 
     return sheet(rows, tile=_TILE)
 
 
-def picture(mesh: Mesh) -> np.ndarray:
+def picture(mesh: Mesh) -> NDArray[Any]:
     """The mesh in grey, its faces lit by where they point, as large as fits: uint8 [128,128,3], white around."""
     corners = mesh.vertices[mesh.faces].astype(np.float64)
     low, high = corners.min(axis=(0, 1)), corners.max(axis=(0, 1))

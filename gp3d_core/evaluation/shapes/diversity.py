@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
@@ -183,7 +184,7 @@ def _draw_nearest(
     rows = []
     first = {model: index for index, model in reversed(list(enumerate(views.models)))}
     for name, some in found.items():
-        pictures: list[np.ndarray] = []
+        pictures: list[NDArray[Any]] = []
         for each in some[:_SHOWN]:
             sample = view(snapshot, generate(snapshot, each.sample, truncation))
             pictures.append(rgb_to_uint8(sample.rgb)[0])

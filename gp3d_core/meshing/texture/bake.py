@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
 from gp3d_core.meshing.colors import unit_to_bytes
@@ -68,8 +70,8 @@ def bake_texture(
 
 @torch.no_grad()
 def _field_colors(
-    field: Field, points: np.ndarray, chunk: int, device: torch.device | str, progress: Progress
-) -> np.ndarray:
+    field: Field, points: NDArray[Any], chunk: int, device: torch.device | str, progress: Progress
+) -> NDArray[Any]:
     """Bytes [N,3] of the field's rgb at `points` [N,3]."""
     colors: list[torch.Tensor] = []
     for part in torch.from_numpy(points).split(chunk):
@@ -84,7 +86,7 @@ def _field_colors(
     return unit_to_bytes((rgb.numpy() + 1) / 2)
 
 
-def _fill(texels: np.ndarray, colors: np.ndarray, size: int) -> np.ndarray:
+def _fill(texels: NDArray[Any], colors: NDArray[Any], size: int) -> NDArray[Any]:
     """The texture [size,size,3]: `colors` [T,3] at `texels` [T], the nearest of them around, their mean
     elsewhere.
     """

@@ -7,7 +7,10 @@ keep their handedness, and a chart that folds over itself is cut where it does. 
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
@@ -19,7 +22,7 @@ _SMALL = 12  # faces of a chart that is small
 _FLATTEST = 0.25  # cosine between a face's normal and its direction, below which it does not join others
 
 
-def neighbours(faces: np.ndarray) -> np.ndarray:
+def neighbours(faces: NDArray[Any]) -> NDArray[Any]:
     """Pairs [E,2] of faces that share an edge, for edges of exactly two faces."""
     edges = np.sort(faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2).astype(np.int64), axis=1)
     key = edges[:, 0] * (int(faces.max()) + 1) + edges[:, 1]
@@ -32,7 +35,7 @@ def neighbours(faces: np.ndarray) -> np.ndarray:
     return np.stack([face[first[lone]], face[first[lone] + 1]], axis=1)
 
 
-def directions_of(vertices: np.ndarray, faces: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+def directions_of(vertices: NDArray[Any], faces: NDArray[Any], pairs: NDArray[Any]) -> NDArray[Any]:
     """The direction [F] from which each face is drawn: the nearest to its normal, evened out among neighbours."""
     first, second, third = (vertices[faces[:, i]].astype(np.float64) for i in range(3))
     normal = np.cross(second - first, third - first)
@@ -51,7 +54,7 @@ def directions_of(vertices: np.ndarray, faces: np.ndarray, pairs: np.ndarray) ->
     return label
 
 
-def charts_of(label: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+def charts_of(label: NDArray[Any], pairs: NDArray[Any]) -> NDArray[Any]:
     """The chart [F] of each face: connected faces with the same `label` [F]."""
     same = pairs[label[pairs[:, 0]] == label[pairs[:, 1]]]
     graph = coo_array((np.ones(len(same), np.int8), (same[:, 0], same[:, 1])), shape=(len(label),) * 2)
@@ -59,8 +62,8 @@ def charts_of(label: np.ndarray, pairs: np.ndarray) -> np.ndarray:
 
 
 def draw_charts(
-    vertices: np.ndarray, faces: np.ndarray, direction: np.ndarray, chart: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    vertices: NDArray[Any], faces: NDArray[Any], direction: NDArray[Any], chart: NDArray[Any]
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     """source [W], faces [F,3] and uv float32 [W,2] of all charts side by side, at the scale of the surface.
 
     Each chart has its own copies of its vertices: `source` says of which.
@@ -81,7 +84,7 @@ def draw_charts(
     return source, corner, uv.astype(np.float32)
 
 
-def _outvoted(label: np.ndarray, facing: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+def _outvoted(label: NDArray[Any], facing: NDArray[Any], pairs: NDArray[Any]) -> NDArray[Any]:
     """Labels [F] after each face takes the one that at least two of its neighbours have, if it faces it."""
     both = np.concatenate([pairs, pairs[:, ::-1]])
     votes = np.zeros(facing.shape, np.int8)
@@ -91,7 +94,7 @@ def _outvoted(label: np.ndarray, facing: np.ndarray, pairs: np.ndarray) -> np.nd
     return np.where(votes.max(axis=1) >= 2, favourite, label)
 
 
-def _absorbed(label: np.ndarray, facing: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+def _absorbed(label: NDArray[Any], facing: NDArray[Any], pairs: NDArray[Any]) -> NDArray[Any]:
     """Labels [F] after faces of small charts take the label of most neighbours outside, if all of them face it."""
     chart = charts_of(label, pairs)
     size = np.bincount(chart)

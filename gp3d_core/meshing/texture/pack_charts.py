@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 _PADDINGS = (4, 2, 1)  # texels between charts; the smaller ones for surfaces of very many charts
 
@@ -39,8 +41,8 @@ def pack(request: Path, answer: Path) -> None:
 
 
 def _settle_orphans(
-    source: np.ndarray, faces: np.ndarray, uv: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    source: NDArray[Any], faces: NDArray[Any], uv: NDArray[Any]
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     """The atlas with faces that got no area in it shrunk to a point of a neighbouring face that has one.
 
     They are slivers, which xatlas leaves at uv 0 or drops as a chart of their own on somebody else's.

@@ -7,8 +7,10 @@ Conventions. Texel (row, column) of a texture [S,S,3] has its centre at u = (col
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gp3d_core.meshing.mesh_io import Mesh
 from gp3d_core.signals import Progress, no_progress
@@ -18,7 +20,9 @@ _CANDIDATES = 2**19  # at a time
 _INSIDE = 0.02  # texels: how deep in two faces a centre must lie, so that they overlap
 
 
-def surface_texels(mesh: Mesh, size: int, progress: Progress = no_progress) -> tuple[np.ndarray, np.ndarray]:
+def surface_texels(
+    mesh: Mesh, size: int, progress: Progress = no_progress
+) -> tuple[NDArray[Any], NDArray[Any]]:
     """The texels a texture of `size` needs, as indices row * size + column [T], and their surface points
     [T,3].
 
@@ -43,14 +47,14 @@ def surface_texels(mesh: Mesh, size: int, progress: Progress = no_progress) -> t
     return texels, points[texels]
 
 
-def overlaps(pixel: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def overlaps(pixel: NDArray[Any], faces: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
     """Pairs of faces [F,3], as two arrays [P], that both contain some point with whole coordinates, at the least.
 
     `pixel` [V,2] are not negative. Where n faces lie over one another, n - 1 pairs connect them.
     """
     size = int(np.ceil(pixel.max())) + 2
-    owners: list[np.ndarray] = [np.empty(0, np.int64)]
-    places: list[np.ndarray] = [np.empty(0, np.int64)]
+    owners: list[NDArray[Any]] = [np.empty(0, np.int64)]
+    places: list[NDArray[Any]] = [np.empty(0, np.int64)]
     for some in face_batches(pixel[faces], size, bleed=0.0):
         face, texel = candidates(pixel[faces[some]], size, bleed=0.0)
         _, inside = barycentric(centres(texel, size), pixel[faces[some[face]]])
@@ -64,17 +68,17 @@ def overlaps(pixel: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return owner[again], owner[again + 1]
 
 
-def _pixels(uv: np.ndarray, size: int) -> np.ndarray:
+def _pixels(uv: NDArray[Any], size: int) -> NDArray[Any]:
     """Positions [V,2] in texels, (column, row), centres at whole numbers."""
     return np.stack([uv[:, 0] * size - 0.5, (1 - uv[:, 1]) * size - 0.5], axis=1).astype(np.float64)
 
 
-def centres(texel: np.ndarray, size: int) -> np.ndarray:
+def centres(texel: NDArray[Any], size: int) -> NDArray[Any]:
     """Positions [C,2] (column, row) of texels with index row * size + column."""
     return np.stack([texel % size, texel // size], axis=1)
 
 
-def _bounding_boxes(corners: np.ndarray, size: int, bleed: float) -> tuple[np.ndarray, np.ndarray]:
+def _bounding_boxes(corners: NDArray[Any], size: int, bleed: float) -> tuple[NDArray[Any], NDArray[Any]]:
     """First texel [F,2] and extent [F,2] of the texels that faces with `corners` [F,3,2] touch, `bleed`
     included.
     """
@@ -83,7 +87,7 @@ def _bounding_boxes(corners: np.ndarray, size: int, bleed: float) -> tuple[np.nd
     return first, np.maximum(last - first + 1, 0)
 
 
-def face_batches(corners: np.ndarray, size: int, bleed: float = _BLEED) -> Iterator[np.ndarray]:
+def face_batches(corners: NDArray[Any], size: int, bleed: float = _BLEED) -> Iterator[NDArray[Any]]:
     """Indices of the faces that have an area in the atlas, in batches of about `_CANDIDATES` texels."""
     edges = corners[:, 1:] - corners[:, :1]
     area = edges[:, 0, 0] * edges[:, 1, 1] - edges[:, 0, 1] * edges[:, 1, 0]
@@ -93,7 +97,7 @@ def face_batches(corners: np.ndarray, size: int, bleed: float = _BLEED) -> Itera
     yield from np.split(faces, np.flatnonzero(np.diff(batch)) + 1)
 
 
-def candidates(corners: np.ndarray, size: int, bleed: float = _BLEED) -> tuple[np.ndarray, np.ndarray]:
+def candidates(corners: NDArray[Any], size: int, bleed: float = _BLEED) -> tuple[NDArray[Any], NDArray[Any]]:
     """Every pair of a face and a texel of its bounding box: face [C] in the batch, texel [C] = row * size +
     column.
     """
@@ -106,7 +110,7 @@ def candidates(corners: np.ndarray, size: int, bleed: float = _BLEED) -> tuple[n
     return face, row * size + column
 
 
-def barycentric(points: np.ndarray, corners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def barycentric(points: NDArray[Any], corners: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
     """Barycentric weights [C,3] of `points` [C,2] in `corners` [C,3,2], and how deep inside they lie [C], in
     texels.
 

@@ -10,8 +10,10 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gp3d_core.meshing.texture import charts, pack_charts, texels
 from gp3d_core.signals import Progress, no_progress
@@ -24,8 +26,13 @@ class UnwrapError(RuntimeError):
 
 
 def unwrap(
-    vertices: np.ndarray, faces: np.ndarray, *, size: int, seconds: float, progress: Progress = no_progress
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    vertices: NDArray[Any],
+    faces: NDArray[Any],
+    *,
+    size: int,
+    seconds: float,
+    progress: Progress = no_progress,
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     """An atlas for a square texture of `size` texels: source [W], faces [F,3] int32, uv [W,2] float32 in [0, 1].
 
     `vertices` float32 [V,3], `faces` int32 [F,3]. The W vertices of the atlas are the given ones, repeated
@@ -47,11 +54,11 @@ def unwrap(
 
 
 def _flat_charts(
-    vertices: np.ndarray, faces: np.ndarray, direction: np.ndarray, pairs: np.ndarray, size: int
-) -> np.ndarray:
+    vertices: NDArray[Any], faces: NDArray[Any], direction: NDArray[Any], pairs: NDArray[Any], size: int
+) -> NDArray[Any]:
     """The chart [F] of each face; charts that would fold over themselves are cut, so that the lower part is one."""
     layer = np.zeros(len(faces), np.int64)
-    suspects: np.ndarray = np.arange(len(faces))
+    suspects: NDArray[Any] = np.arange(len(faces))
     height = np.einsum("fd,fd->f", vertices[faces].mean(axis=1), charts.DIRECTIONS[direction])
     for left in reversed(range(_ROUNDS)):
         chart = charts.charts_of(direction + len(charts.DIRECTIONS) * layer, pairs)
@@ -68,7 +75,7 @@ def _flat_charts(
     return charts.charts_of(direction + len(charts.DIRECTIONS) * layer, pairs)
 
 
-def _texels_per_unit(uv: np.ndarray, faces: np.ndarray, size: int) -> float:
+def _texels_per_unit(uv: NDArray[Any], faces: NDArray[Any], size: int) -> float:
     """About how many texels of an atlas of `size`² a unit of `uv` [W,2] will get; a little more."""
     (ax, ay), (bx, by) = (uv[faces[:, 1]] - uv[faces[:, 0]]).T, (uv[faces[:, 2]] - uv[faces[:, 0]]).T
     area = float(np.abs(ax * by - ay * bx).sum(dtype=np.float64)) / 2
@@ -76,8 +83,8 @@ def _texels_per_unit(uv: np.ndarray, faces: np.ndarray, size: int) -> float:
 
 
 def _pack(
-    uv: np.ndarray, faces: np.ndarray, size: int, seconds: float, end: float, progress: Progress
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    uv: NDArray[Any], faces: NDArray[Any], size: int, seconds: float, end: float, progress: Progress
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Charts [W,2] brought into the unit square: source [X] into them, faces, uv.
 
     The clock must not show `end`, which is `seconds` after the start, before they are.

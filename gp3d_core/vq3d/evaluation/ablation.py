@@ -7,9 +7,11 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
@@ -94,7 +96,7 @@ def table(outcomes: Sequence[Outcome]) -> str:
     return "\n".join([head, "|---" * (len(names) + 1) + "|", *rows, ""])
 
 
-def _sheet(outcomes: Sequence[Outcome], image: np.ndarray) -> Image.Image:
+def _sheet(outcomes: Sequence[Outcome], image: NDArray[Any]) -> Image.Image:
     rows = []
     for yaw in (0.0, _TURN):
         seen = [render_pair(outcome.scene, yaw, resolution=_SHOWN) for outcome in outcomes]
@@ -104,7 +106,7 @@ def _sheet(outcomes: Sequence[Outcome], image: np.ndarray) -> Image.Image:
     return sheet(rows, tile=_SHOWN)
 
 
-def _film(outcomes: Sequence[Outcome]) -> Iterator[np.ndarray]:
+def _film(outcomes: Sequence[Outcome]) -> Iterator[NDArray[Any]]:
     """Frames with a column a mode: colour above disparity, swinging from side to side."""
     for k in tqdm(range(_FRAMES), desc="film", unit="frame", file=sys.stderr, disable=None):
         yaw = _TURN * math.sin(2 * math.pi * k / _FRAMES)

@@ -27,7 +27,7 @@ class Codebook(nn.Module):
         self.register_buffer("uses", torch.zeros(config.size, dtype=torch.long))
         self.register_buffer("started", torch.zeros((), dtype=torch.bool))
         self._known_started = False
-        self.register_load_state_dict_post_hook(_forget)
+        self.register_load_state_dict_post_hook(_forget)  # type: ignore[no-untyped-call]
 
     def unit_codes(self) -> Tensor:
         """The codes [K,c] on the sphere."""

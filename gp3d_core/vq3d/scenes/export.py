@@ -11,6 +11,7 @@ from torch import Tensor
 
 from gp3d_core.generation.video import save_film
 from gp3d_core.meshing.mesh_io import Mesh, save_mesh
+from gp3d_core.meshing.options import SceneMeshOptions
 from gp3d_core.signals import Progress, counted, no_progress
 from gp3d_core.visualization import save_picture, sheet
 from gp3d_core.vq3d.files.prior_file import PriorSnapshot
@@ -24,7 +25,7 @@ from gp3d_core.vq3d.scenes.figures import (
     still_frames,
     to_picture,
 )
-from gp3d_core.vq3d.scenes.mesh import SceneMeshOptions, mesh_of, recipe_of
+from gp3d_core.vq3d.scenes.mesh import mesh_of, recipe_of
 from gp3d_core.vq3d.scenes.outputs import (
     SHEET,
     check_folder,

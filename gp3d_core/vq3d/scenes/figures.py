@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
@@ -19,7 +21,7 @@ YAWS = (-15.0, 0.0, 15.0)
 
 def render_pair(
     scene: Scene, yaw: float = 0.0, pitch: float = 0.0, *, dolly: float = 1.0, resolution: int | None = None
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[NDArray[Any], NDArray[Any]]:
     """Colour and disparity uint8 [R,R,3] of `scene`, turned by `yaw` and `pitch` degrees."""
     view = scene.view(yaw, pitch, dolly=dolly, resolution=resolution)
     disparity = DepthSpace.of(scene.camera).normalise(view.disparity)
@@ -28,19 +30,19 @@ def render_pair(
 
 def side_by_side(
     scene: Scene, yaw: float = 0.0, pitch: float = 0.0, *, dolly: float = 1.0, resolution: int | None = None
-) -> np.ndarray:
+) -> NDArray[Any]:
     """Colour beside disparity, uint8 [R,2R,3]."""
     return np.concatenate(render_pair(scene, yaw, pitch, dolly=dolly, resolution=resolution), axis=1)
 
 
-def to_picture(image: Tensor) -> np.ndarray:
+def to_picture(image: Tensor) -> NDArray[Any]:
     """Uint8 [R,R,3] of an image [3,R,R] in [-1, 1]."""
     return rgb_to_uint8(image[None])[0]
 
 
 def columns(
     scenes: Sequence[Scene],
-    inputs: Sequence[np.ndarray] | None = None,
+    inputs: Sequence[NDArray[Any]] | None = None,
     *,
     heads: Sequence[Sequence[str]] = (),
     resolution: int | None = None,
@@ -51,7 +53,7 @@ def columns(
 
     `heads` are lines of text above each column. `progress` hears of the stage views.
     """
-    rows: list[tuple[str, list[np.ndarray]]] = [] if inputs is None else [("input", list(inputs))]
+    rows: list[tuple[str, list[NDArray[Any]]]] = [] if inputs is None else [("input", list(inputs))]
     wanted = [(scene, yaw) for yaw in (0.0, *(yaw for yaw in YAWS if yaw)) for scene in scenes]
     seen = [
         (yaw, render_pair(scene, yaw, resolution=resolution))
@@ -73,7 +75,7 @@ def orbit_frames(
     count: int,
     resolution: int | None = None,
     progress: Progress = no_progress,
-) -> Iterator[np.ndarray]:
+) -> Iterator[NDArray[Any]]:
     """`count` frames [R,2R,3] of a loop in front of the scene: yaw·sin and pitch·cos; colour beside disparity."""
     for k in counted(range(count), "frames", progress):
         turn = 2 * math.pi * k / count
@@ -82,7 +84,7 @@ def orbit_frames(
 
 def still_frames(
     scenes: Sequence[Scene], *, resolution: int | None = None, progress: Progress = no_progress
-) -> Iterator[np.ndarray]:
+) -> Iterator[NDArray[Any]]:
     """One frame [R,2R,3] a scene, from the input camera: colour beside disparity."""
     for scene in counted(scenes, "frames", progress):
         yield side_by_side(scene, resolution=resolution)

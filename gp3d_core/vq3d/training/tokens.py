@@ -8,9 +8,11 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
@@ -31,7 +33,7 @@ class Tokens:
     codes: Tensor
     labels: Tensor
 
-    def batch(self, items: np.ndarray) -> tuple[Tensor, Tensor]:
+    def batch(self, items: NDArray[Any]) -> tuple[Tensor, Tensor]:
         """Codes int64 [B,N] and labels [B] of `items`; from n on they are mirror images."""
         index = torch.from_numpy(items % len(self.codes))
         mirrored = torch.from_numpy((items >= len(self.codes)).astype(np.int64))
@@ -77,7 +79,7 @@ def _encode(tokenizer: Tokenizer, dataset: Dataset) -> Tensor:
     return codes
 
 
-def read_images(dataset: Dataset, items: np.ndarray, mirrored: bool, pool: ThreadPoolExecutor) -> Tensor:
+def read_images(dataset: Dataset, items: NDArray[Any], mirrored: bool, pool: ThreadPoolExecutor) -> Tensor:
     """Images [B,3,R,R] in [-1, 1] of `items`, perhaps flipped left to right; their depth is not needed."""
     images = np.stack(list(pool.map(dataset.load_image, items.tolist())))
     images = images[:, :, ::-1].copy() if mirrored else images
