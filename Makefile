@@ -26,7 +26,7 @@ unexport PYTHONHOME PYTHONPATH
 help:
 	@echo "make demo        set up, then: an asset; objects -> renders -> a model of its own -> meshes, in runs/demo"
 	@echo "make test        set up, then lint, types and the whole test suite"
-	@echo "make box-data    models, renders and points that the model in the box learns from, in runs/box (half an hour)"
+	@echo "make box-data    models, renders and points that the pretrained model learns from, in runs/box (half an hour)"
 	@echo "make setup       prepare .venv to generate with (1.2 GB); quick when there is nothing to do"
 	@echo "make setup-all   the same with Blender, to render with, and what the tests need (4.5 GB); demo and test do it"
 	@echo "make check       lint and types only        make format       lay out the code"

@@ -1,4 +1,4 @@
-"""What the model in the box costs on a CPU: `python -m benchmarks.bench_box [SNAPSHOT] [--threads 2]`.
+"""What the pretrained model costs on a CPU: `python -m benchmarks.bench_box [SNAPSHOT] [--threads 2]`.
 
 From a class to a mesh with vertex colours, to a textured mesh, to eight previews: as whole commands, start of Python
 included, and warm, from a request to `gp3d serve` to its result. Wall seconds and, for commands in brackets, CPU
@@ -29,7 +29,7 @@ _PREVIEWS = 8
 def main() -> None:
     """Prints one line per figure."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("snapshot", type=Path, nargs="?", help="default: the model in the box")
+    parser.add_argument("snapshot", type=Path, nargs="?", help="default: the pretrained model")
     parser.add_argument("--class", dest="name", help="default: the first that the model knows")
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()

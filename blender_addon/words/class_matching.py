@@ -142,7 +142,9 @@ class ClassMatcher:
                 return self._found(text, found)
             if any(form in table for form in _forms(phrase, table)):
                 return self._lacking(text, phrase, table)
-            like = (self._names_like(phrase, 1) or self._names_like(phrase, 2)) if " " in phrase else []
+            like = []
+            if " " in phrase and _misspelt(phrase, table):
+                like = self._names_like(phrase, 1) or self._names_like(phrase, 2)
             if (
                 len(found := list(dict.fromkeys(place for name in like for place in self.names.named(name))))
                 == 1
@@ -239,6 +241,8 @@ class ClassMatcher:
         """Names and words of which `asked` is a misspelling, and whether all of them mean classes of the model."""
         if len(asked.replace(" ", "")) < _SHORTEST or not _is_text(asked):
             return [], False
+        if " " in asked and not _misspelt(asked, table):
+            return [], False
         for form in (asked, *table.singulars(asked)):
             swapped, others = _edits(form)
             near = sorted(word for word in swapped if word in table or word in self.names.joined)
@@ -329,6 +333,13 @@ def plain(name: str) -> str:
 def _is_text(phrase: str) -> bool:
     """Whether it has letters: numbers are indices as they stand, or nothing."""
     return any(letter.isalpha() for letter in phrase)
+
+
+def _misspelt(phrase: str, table: WordTable) -> bool:
+    """Whether some word of `phrase` is none."""
+    return not all(
+        word in table or any(form in table for form in table.singulars(word)) for word in phrase.split()
+    )
 
 
 def _head(name: str) -> str:

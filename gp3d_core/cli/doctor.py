@@ -243,9 +243,9 @@ def _no_blender(found: str, remedy: str) -> Check:
 
 
 def check_box() -> Check:
-    """Whether the model in the box is there and can be read; its classes, size and SHA-256."""
+    """Whether the pretrained model is there and can be read; its classes, size and SHA-256."""
     if not has_pretrained():
-        return Check("box", "note", "the model in the box is missing", _NO_BOX)
+        return Check("box", "note", "the pretrained model is missing", _NO_BOX)
     try:
         from gp3d_core.snapshots.metadata import SnapshotError, read_snapshot_facts
     except ImportError as error:
@@ -256,7 +256,7 @@ def check_box() -> Check:
     except SnapshotError as error:
         return Check("box", "note", _first_line(error), _NO_BOX)
     size = path.stat().st_size / 1e6
-    found = f"the model in the box: {classes} classes, {size:.1f} MB, SHA-256 {digest(path)[:12]}"
+    found = f"the pretrained model: {classes} classes, {size:.1f} MB, SHA-256 {digest(path)[:12]}"
     return Check("box", "ok", found)
 
 
@@ -264,7 +264,7 @@ def check_models(folder: Path) -> Check:
     """Trained models below `folder`, by the names a run gives its snapshots."""
     snapshots = sorted(folder.rglob("snapshots/*.safetensors"), key=lambda path: path.stat().st_mtime)
     if not snapshots:
-        remedy = "none is needed, the model in the box is used; make demo, or gp3d train, makes one"
+        remedy = "none is needed, the pretrained model is used; make demo, or gp3d train, makes one"
         return Check("models", "note", f"none of your own below {folder}", remedy)
     return Check("models", "ok", f"{len(snapshots)} of your own below {folder}, newest {snapshots[-1]}")
 

@@ -18,7 +18,7 @@ def add_model(parser: argparse.ArgumentParser) -> None:
         "snapshot",
         type=Path,
         nargs="?",
-        help="snapshot file, or a run folder (its newest); default: the model in the box",
+        help="snapshot file, or a run folder (its newest); default: the pretrained model",
     )
 
 
@@ -49,13 +49,13 @@ def add_ship(commands: argparse._SubParsersAction[Any]) -> None:
 def model_facts(named: Path | None) -> SnapshotFacts:
     """What the header of a model says of it, without torch: of a snapshot file, or the newest of a run folder.
 
-    None is the model in the box, which is announced on stderr.
+    None is the pretrained model, which is announced on stderr.
     """
     from gp3d_core.snapshots.metadata import read_snapshot_facts
 
     facts = read_snapshot_facts(_file(named))
     if named is None:
-        print(f"using the model in the box: {len(facts.classes)} classes; see gp3d classes", file=sys.stderr)
+        print(f"using the pretrained model: {len(facts.classes)} classes; see gp3d classes", file=sys.stderr)
     return facts
 
 

@@ -141,7 +141,7 @@ PRESETS = {
             checkpoint_kimg=1,
         ),
     ),
-    "box-64": RunConfig(  # the model in the box: small enough to be grounded on two CPU cores
+    "box-64": RunConfig(  # the pretrained model: small enough to be grounded on two CPU cores
         preset="box-64",
         camera=replace(
             CAMERAS["shapenet"],

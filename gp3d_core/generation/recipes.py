@@ -1,7 +1,7 @@
 """Recipes: what made a mesh, so that the same command makes it again (docs/meshing.md).
 
 A recipe lies beside its mesh as `<class>-<seed>.recipe.json`; the OBJ header, the GLB extras and the npz hold it
-too. It names its snapshot by SHA-256. The model in the box is called "box" and found wherever gp3d is installed.
+too. It names its snapshot by SHA-256. The pretrained model is called "box" and found wherever gp3d is installed.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ def snapshot_of(recipe: dict[str, Any], recipe_path: Path, given: Path | None) -
 
 
 def place_of(snapshot: Path, folder: Path) -> dict[str, str]:
-    """How to reach a snapshot from the folder of a recipe, as the recipe says it; nothing for the model in the box."""
+    """How to reach a snapshot from the folder of a recipe, as the recipe says it; nothing for the pretrained model."""
     if name_of(snapshot) == NAME:
         return {}
     return {"snapshot_path": Path(os.path.relpath(snapshot.resolve(), folder.resolve())).as_posix()}

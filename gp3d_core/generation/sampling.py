@@ -38,7 +38,11 @@ from gp3d_core.snapshots.run_folder import newest_snapshot
 from gp3d_core.snapshots.snapshot import Snapshot, load_snapshot
 from gp3d_core.visualization import depth_to_uint8, rgb_to_uint8, save_picture, sheet
 
-_WHOLE = 0.85  # silhouette IoU below which a mesh lacks a part that one sees
+_LIKENESS = (  # from this silhouette IoU on; below the last but one a mesh lacks a part that one sees
+    (0.95, "very well"),
+    (0.85, "well"),
+    (0.0, "poorly: a finer grid or more components may show what is missing"),
+)
 DEFAULT_OPTIONS = MeshOptions()
 _SIDE = 0.5  # yaw of the outermost views of a sheet
 _COLUMNS = 8  # of a sheet: more do not fit on a screen
@@ -49,7 +53,7 @@ _RAYS = 2**14  # at a time, so that memory does not grow with the resolution
 def open_snapshot(path: Path | None = None, device: str = "auto") -> Snapshot:
     """The snapshot file at `path`, or the newest one of the run folder there, ready on `device`.
 
-    None is the model in the box.
+    None is the pretrained model.
     """
     path = pretrained_path() if path is None else path
     return load_snapshot(newest_snapshot(path) if path.is_dir() else path, pick_device(device))
@@ -144,14 +148,10 @@ def _summary(recipe: dict[str, Any], asked: Level) -> str:
     if asked.raw:
         level = f"{asked}, which is {level} after activation"
     likeness = "" if recipe["psnr"] is None else f"PSNR {recipe['psnr']:.1f} dB, "
-    missing = (
-        "; the field shows more than the mesh: more components would show it"
-        if recipe["iou"] < _WHOLE
-        else ""
-    )
+    how_well = next(words for least, words in _LIKENESS if recipe["iou"] >= least)
     return (
-        f"{recipe['faces']} faces, level {level}, against the field: {likeness}"
-        f"silhouette IoU {recipe['iou']:.3f}{missing}"
+        f"{recipe['faces']} faces, level {level}; matches the model's own views {how_well} "
+        f"({likeness}silhouette IoU {recipe['iou']:.3f})"
     )
 
 

@@ -1,4 +1,4 @@
-"""The model in the box: GP3D brings one of its own, for all that is made without naming a snapshot.
+"""The pretrained model: GP3D brings one of its own, for all that is made without naming a snapshot.
 
 `model.safetensors` beside this file is an ordinary snapshot in half precision (docs/snapshot.md, docs/model-card.md).
 """
@@ -14,14 +14,14 @@ FOLDER = Path(__file__).resolve().parent  # the model, and in vq3d/ a tokenizer 
 
 
 class PretrainedError(GP3DError):
-    """The model in the box is not there; the message says what to do."""
+    """The pretrained model is not there; the message says what to do."""
 
 
 def pretrained_path() -> Path:
     """Where the model lies. Raises PretrainedError if it is not there."""
     if not has_pretrained():
         raise PretrainedError(
-            f"the model in the box is not at {_model()}: install gp3d again, or name a snapshot or run folder"
+            f"the pretrained model is not at {_model()}: install gp3d again, or name a snapshot or run folder"
         )
     return _model()
 

@@ -78,7 +78,7 @@ class ModelSession:
     """A snapshot on a device. Every layer of its networks calls `check` first, which may raise to stop a job."""
 
     def __init__(self, path: Path | None, device: str, cache_bytes: int, check: Callable[[], None]) -> None:
-        """Loads the snapshot file, or the newest one of the run folder, at `path`; None is the model in the box.
+        """Loads the snapshot file, or the newest one of the run folder, at `path`; None is the pretrained model.
 
         Raises Problem: E_NO_WEIGHTS, E_BAD_WEIGHTS or E_DEVICE.
         """

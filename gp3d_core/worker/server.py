@@ -42,7 +42,7 @@ _HEARTBEAT_SECONDS = 2.0
 def serve(snapshot: Path | None, *, device: str, cache_bytes: int, idle_seconds: float) -> int:
     """Serves the client at the other end of stdin and stdout until it leaves; returns the exit code.
 
-    `snapshot` is loaded first, None is the model in the box. `cache_bytes` bounds the tri-planes that are kept.
+    `snapshot` is loaded first, None is the pretrained model. `cache_bytes` bounds the tri-planes that are kept.
     After `idle_seconds` without work the worker ends, 0 means never.
     """
     requests, events = _take_streams()

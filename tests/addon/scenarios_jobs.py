@@ -270,14 +270,15 @@ def scenario_dice_respects_the_lock(tools):
 def scenario_wrong_choices_are_refused_in_one_sentence(tools):
     bpy.ops.gp3d.generate(class_name="coffee mug", seed=1)
     for call, words in (
-        (lambda: bpy.ops.gp3d.generate(class_name="cofee"), "no class 'cofee'"),
-        (lambda: bpy.ops.gp3d.generate(class_name=" "), "no class"),
+        (lambda: bpy.ops.gp3d.generate(class_name="nonsense"), "no 'nonsense'"),
+        (lambda: bpy.ops.gp3d.generate(class_name=" "), "unknown class ''"),
         (lambda: bpy.ops.gp3d.batch(batch_seeds="1-x"), "Seeds are numbers"),
         (lambda: bpy.ops.gp3d.batch(batch_seeds="9-1"), "Seeds are numbers"),
         (lambda: bpy.ops.gp3d.batch(batch_seeds="0-400, 0-400"), "objects at a time"),
         (lambda: bpy.ops.gp3d.sample(name="nothing"), "no sample"),
     ):
-        assert words in tools.refusal(RuntimeError, call)
+        refusal = tools.refusal(RuntimeError, call)
+        assert words in refusal, (words, refusal)
 
 
 def scenario_known_classes_are_those_of_the_model(tools):

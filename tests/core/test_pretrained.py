@@ -1,4 +1,4 @@
-"""The model in the box: made by `ship`, used where no snapshot is named, and found again by recipes anywhere."""
+"""The pretrained model: made by `ship`, used where no snapshot is named, and found again by recipes anywhere."""
 
 import json
 import math
@@ -28,7 +28,7 @@ from gp3d_core.worker.protocol import Request, read_request
 from gp3d_core.worker.server import Worker
 from tests.support.micro import micro_snapshot
 
-WORDS = re.compile(r"using the model in the box: 2 classes; see gp3d classes")
+WORDS = re.compile(r"using the pretrained model: 2 classes; see gp3d classes")
 
 
 @pytest.fixture(scope="module")
@@ -255,7 +255,7 @@ def test_a_missing_box_is_one_clear_line(empty, tmp_path, capsys):
     ):
         assert main(command) == 2
         (line,) = capsys.readouterr().err.strip().splitlines()
-        assert "the model in the box is not at" in line
+        assert "the pretrained model is not at" in line
         assert "install gp3d again, or name a snapshot" in line
 
 
@@ -297,7 +297,7 @@ def test_worker_without_a_snapshot_loads_the_box(boxed):
 def test_worker_without_a_box_says_so_and_waits(empty):
     (error, asked) = [e for e in events_of_a_first_load({"snapshot": None, "device": None}) if "code" in e]
     assert (error["id"], error["code"], asked["code"]) == (None, "E_NO_WEIGHTS", "E_NO_WEIGHTS")
-    assert "the model in the box is not at" in error["message"]
+    assert "the pretrained model is not at" in error["message"]
 
 
 def test_serve_announces_the_box_on_stderr(boxed, capsys, monkeypatch):
@@ -312,7 +312,7 @@ def test_doctor_tells_of_the_box(boxed, monkeypatch):
     check = doctor.check_box()
     assert check.status == "ok"
     assert re.fullmatch(
-        rf"the model in the box: 2 classes, 0\.\d MB, SHA-256 {digest(boxed)[:12]}", check.found
+        rf"the pretrained model: 2 classes, 0\.\d MB, SHA-256 {digest(boxed)[:12]}", check.found
     )
     boxed.write_bytes(boxed.read_bytes()[:500])
     assert doctor.check_box().status == "note"
@@ -320,7 +320,7 @@ def test_doctor_tells_of_the_box(boxed, monkeypatch):
     assert doctor.check_box() == doctor.Check(
         "box",
         "note",
-        "the model in the box is missing",
+        "the pretrained model is missing",
         "install gp3d again; until then, name a model of your own in every command",
     )
 
@@ -343,7 +343,7 @@ def test_demo_begins_with_an_asset(there, request, tmp_path, monkeypatch, capsys
     assert ("left out, the pretrained model is missing" in said.err) == (not there)
 
 
-@pytest.mark.skipif(not box.has_pretrained(), reason="there is no model in the box yet")
+@pytest.mark.skipif(not box.has_pretrained(), reason="there is no pretrained model yet")
 def test_what_is_in_the_box_keeps_its_promises():
     path = box.pretrained_path()
     facts = header.read_snapshot_facts(path)

@@ -229,6 +229,15 @@ def test_words_that_exist_are_never_taken_for_misspellings(text: str) -> None:
     assert not {"throne", "dining table", "chest", "candle", "banana", "barrel", "vase"} & names
 
 
+def test_phrases_of_words_that_exist_are_not_misspelt() -> None:
+    matcher = MATCHERS["imagenet"]
+    assert [matcher.candidates[place].names[0] for place in matcher.match("sports car").found] == [
+        "sports car"
+    ]
+    found = {matcher.candidates[place].names[0] for place in matcher.match("sports can").found}
+    assert "sports car" not in found
+
+
 def test_two_near_words_are_offered_not_taken() -> None:
     with pytest.raises(AmbiguousClassError, match=r"did you mean 'goldfinch' \(11\) or 'goldfish' \(1\)\?"):
         choose_class("goldfisch")

@@ -101,7 +101,7 @@ def test_a_picture_is_left_at_the_first_chunk_after_a_cancel(snapshot, tmp_path)
         job.check()
 
     session = ModelSession(snapshot, "cpu", 0, job.check)
-    obj, _ = session.generated(session.spec("mushroom", 0), 0.7)
+    obj, _ = session.generated(session.specs("mushroom", [0])[0][0], 0.7)
     session = ModelSession(snapshot, "cpu", 0, check)
     with pytest.raises(Problem, match="cancelled"):
         session.preview(obj, {"resolution": 1024, "yaw": 0.0, "dir": tmp_path})
@@ -142,7 +142,7 @@ def test_a_cancel_wins_until_the_result_is_said(snapshot, tmp_path):
         raise problem.value
 
     session = ModelSession(snapshot, "cpu", 0, lambda: None)
-    obj, _ = session.generated(session.spec("mushroom", 0), 0.7)
+    obj, _ = session.generated(session.specs("mushroom", [0])[0][0], 0.7)
     options = {**read_request(mesh_line(grid=12, color="none")).options, "dir": tmp_path}
     with pytest.raises(Problem):
         session.mesh(obj, options, no_progress, refuse)
