@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from gp3d_core.datasets.imagenet import choose_classes, unrated
 from gp3d_core.errors import GP3DError
 
 DEFAULT_TRUNCATION = 0.7  # between the most typical object, 0, and all that a model can do, 1
@@ -59,6 +58,8 @@ def object_specs(
     `report` hears which class was taken for a word that is not its name: "mug → coffee mug". Raises
     UnknownClassError, with what there is instead, for a class that the model does not know.
     """
+    from gp3d_core.datasets.imagenet import choose_classes  # not before it is needed: help is instant
+
     if not model.classes:
         if classes:
             raise RequestError(f"{model.path} was trained without classes; leave `classes` out")
@@ -76,12 +77,16 @@ def specs_of_labels(
     model: KnowsClasses, labels: Collection[int | None], seeds: Sequence[int]
 ) -> list[ObjectSpec]:
     """All classes with one of the `labels` × seeds, in the order of the model's classes."""
+    from gp3d_core.datasets.imagenet import unrated  # not before it is needed: help is instant
+
     records = [record for record in model.classes if record["label"] in labels]
     return [ObjectSpec(unrated(record), int(record["label"]), seed) for record in records for seed in seeds]
 
 
 def spec_of_recipe(model: KnowsClasses, recipe: dict[str, Any]) -> ObjectSpec:
     """The object that a recipe names. Raises RequestError if the model does not know its class."""
+    from gp3d_core.datasets.imagenet import unrated  # not before it is needed: help is instant
+
     if not model.classes:
         return ObjectSpec(recipe["class"], 0, recipe["seed"])
     known = [unrated(record) for record in model.classes]
