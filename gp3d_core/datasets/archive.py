@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from gp3d_core.datasets.imagenet import class_records
+from gp3d_core.datasets.imagenet import ClassRecord, class_records
 from gp3d_core.errors import GP3DError
 
 FORMAT = "gp3d-dataset"
@@ -132,7 +132,7 @@ class Header:
     """
 
     resolution: int | None = None
-    classes: list[dict[str, Any]] | None = None
+    classes: list[ClassRecord] | None = None
     labels: dict[str, int] | None = None
     angles: dict[str, tuple[float, float]] | None = None
     t_near: float | None = None

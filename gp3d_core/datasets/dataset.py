@@ -34,6 +34,7 @@ from gp3d_core.datasets.archive import (
     read_header,
 )
 from gp3d_core.datasets.feature_table import open_features
+from gp3d_core.datasets.imagenet import ClassRecord
 from gp3d_core.datasets.images import Pixels, width_of
 
 _MOST_CLASSES = 65536  # of a data set without class records, whose largest label decides how many there are
@@ -207,7 +208,7 @@ class Dataset:
             part._features = self._features.part(kept)
         return part
 
-    def _match_labels(self, header: Header) -> tuple[list[dict[str, Any]], NDArray[Any]]:
+    def _match_labels(self, header: Header) -> tuple[list[ClassRecord], NDArray[Any]]:
         """Class records and one label per image; no records for a data set without labels."""
         if header.labels is None:
             return [], np.zeros(len(self.names), dtype=np.int64)

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from importlib.resources import files
-from typing import Any
+from typing import Any, Required, TypedDict, cast
 
 from gp3d_core.datasets.class_matching import Candidate, ClassMatcher, ClassNames
 from gp3d_core.errors import GP3DError
@@ -27,6 +27,22 @@ class UnknownClassError(GP3DError):
 
 class AmbiguousClassError(UnknownClassError):
     """A name that several classes share; the message tells them apart."""
+
+
+class ClassRecord(TypedDict, total=False):
+    """What data sets and models say of a class (docs/dataset.md); files may hold further keys, which are kept.
+
+    label: its position, where it stands in a list. wnid, synset: of WordNet and ShapeNet. badge, measures: how good it
+    is made.
+    """
+
+    label: int
+    name: Required[str]
+    imagenet_index: int | None
+    wnid: str | None
+    synset: str | None
+    badge: str
+    measures: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -127,9 +143,9 @@ def _names(classes: tuple[ImageNetClass, ...]) -> ClassNames:
     return ClassNames(Candidate(one.names, one.wnid, one.index, one.definition) for one in classes)
 
 
-def unrated(record: Mapping[str, Any]) -> dict[str, Any]:
+def unrated(record: ClassRecord) -> ClassRecord:
     """The record of a class without what it says about how good its model is: which class, and nothing else."""
-    return {key: value for key, value in record.items() if key not in _RATINGS}
+    return cast(ClassRecord, {key: value for key, value in record.items() if key not in _RATINGS})
 
 
 def describe_class(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -165,7 +181,7 @@ def _known_classes(known: Sequence[Mapping[str, Any]]) -> tuple[ImageNetClass, .
     return tuple(classes)
 
 
-def class_records(value: object) -> list[dict[str, Any]]:
+def class_records(value: object) -> list[ClassRecord]:
     """`value` when it is a list of class records, each with its position as "label" and a text as "name".
 
     Raises ValueError that names the first record which is none.

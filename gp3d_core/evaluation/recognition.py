@@ -25,6 +25,7 @@ from tqdm import tqdm
 
 from gp3d_core.atomic import replacing
 from gp3d_core.datasets.archive import DatasetError
+from gp3d_core.datasets.imagenet import ClassRecord
 from gp3d_core.evaluation.shapes.objects import class_records, objects_of
 from gp3d_core.evaluation.true_views import TruthViews, read_views
 from gp3d_core.generation.objects import DEFAULT_TRUNCATION
@@ -199,7 +200,7 @@ def recogniser_for(views: TruthViews, cache: Path, device: torch.device) -> Reco
 def generated_views(
     snapshot: Snapshot,
     views: TruthViews,
-    record: dict[str, Any],
+    record: ClassRecord,
     count: int,
     seed: int,
     truncation: float,

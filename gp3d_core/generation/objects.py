@@ -6,9 +6,12 @@ import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Protocol, TypedDict
 
 from gp3d_core.errors import GP3DError
+
+if TYPE_CHECKING:
+    from gp3d_core.datasets.imagenet import ClassRecord
 
 DEFAULT_TRUNCATION = 0.7  # between the most typical object, 0, and all that a model can do, 1
 MOST_TRUNCATION = 2.0  # above 1 objects are exaggerated; recipes of version 1 may say so
@@ -24,8 +27,32 @@ class KnowsClasses(Protocol):
         """The file."""
 
     @property
-    def classes(self) -> list[dict[str, Any]]:
+    def classes(self) -> list[ClassRecord]:
         """Records as in docs/dataset.md, in the order of their labels; empty without classes."""
+
+
+Recipe = TypedDict(  # what made a mesh, docs/meshing.md; files may hold further keys, which are kept
+    "Recipe",
+    {
+        "format": str,
+        "version": int,
+        "class": "ClassRecord",
+        "seed": int,
+        "truncation": float,
+        "snapshot": str,
+        "snapshot_sha256": str,
+        "snapshot_path": str,
+        "nimg": int,
+        "grid": int,
+        "level": float,
+        "raw_level": float,
+        "faces": int,
+        "psnr": float | None,
+        "iou": float,
+        "versions": dict[str, str],
+    },
+    total=False,
+)
 
 
 class RequestError(GP3DError):
@@ -36,7 +63,7 @@ class RequestError(GP3DError):
 class ObjectSpec:
     """One object to make: a class record of the snapshot, without ratings, its label, and a seed."""
 
-    record: dict[str, Any]
+    record: ClassRecord
     label: int
     seed: int
 
@@ -83,7 +110,7 @@ def specs_of_labels(
     return [ObjectSpec(unrated(record), int(record["label"]), seed) for record in records for seed in seeds]
 
 
-def spec_of_recipe(model: KnowsClasses, recipe: dict[str, Any]) -> ObjectSpec:
+def spec_of_recipe(model: KnowsClasses, recipe: Recipe) -> ObjectSpec:
     """The object that a recipe names. Raises RequestError if the model does not know its class."""
     from gp3d_core.datasets.imagenet import unrated  # not before it is needed: help is instant
 

@@ -26,6 +26,7 @@ from gp3d_core.generation.objects import (
     FORMATS,
     MOST_TRUNCATION,
     ObjectSpec,
+    Recipe,
     RequestError,
     object_specs,
 )
@@ -182,7 +183,7 @@ class ObjectMesh:
     """The mesh of an object, the recipe that makes it again, and the file of the model that made it."""
 
     mesh: Mesh
-    recipe: dict[str, Any]
+    recipe: Recipe
     model: Path
 
     @property

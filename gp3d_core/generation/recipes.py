@@ -10,10 +10,11 @@ import importlib.metadata
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from gp3d_core import __version__
 from gp3d_core.errors import GP3DError
+from gp3d_core.generation.objects import Recipe
 from gp3d_core.hashing import digest
 from gp3d_core.meshing.level import Level
 from gp3d_core.meshing.mesh_io import VERSION
@@ -42,7 +43,7 @@ def option_facts(options: MeshOptions) -> dict[str, Any]:
     return {name: value for name, value in options.to_recipe().items() if name != "level"}
 
 
-def read_recipe(path: Path) -> dict[str, Any]:
+def read_recipe(path: Path) -> Recipe:
     """The recipe in the JSON file at `path`. Raises RecipeError for anything else."""
     if not path.is_file():
         raise RecipeError(f"no recipe at {path}")
@@ -73,20 +74,20 @@ def read_recipe(path: Path) -> dict[str, Any]:
             raise RecipeError(
                 f"{path}: {name} is missing or of the wrong type; it was made by another version"
             )
-    return dict(recipe)
+    return cast(Recipe, recipe)
 
 
-def options_of(recipe: dict[str, Any]) -> MeshOptions:
+def options_of(recipe: Recipe) -> MeshOptions:
     """The options of a recipe, with the level that was found: nothing is searched again. Raises RecipeError."""
     raw = recipe.get("raw_level")
     level = {} if raw is None else {"level": str(Level(raw, raw=True))}
     try:
-        return MeshOptions.of_recipe(recipe | level)
+        return MeshOptions.of_recipe({**recipe, **level})
     except GP3DError as error:
         raise RecipeError(f"the recipe cannot be followed: {error}") from error
 
 
-def snapshot_of(recipe: dict[str, Any], recipe_path: Path, given: Path | None) -> Path:
+def snapshot_of(recipe: Recipe, recipe_path: Path, given: Path | None) -> Path:
     """The snapshot file that a recipe names: the `given` file, or in the `given` run folder, or where it was.
 
     Where it was is a path from the recipe's folder, which no longer holds once one of them has moved alone.

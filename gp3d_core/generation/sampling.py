@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, cast
 
 import torch
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from gp3d_core.distributed import pick_device
-from gp3d_core.generation.objects import DEFAULT_TRUNCATION, ObjectSpec, check_mesh_files, check_sheet
+from gp3d_core.generation.objects import DEFAULT_TRUNCATION, ObjectSpec, Recipe, check_mesh_files, check_sheet
 from gp3d_core.generation.recipes import option_facts, place_of, versions
 from gp3d_core.hashing import digest
 from gp3d_core.meshing.agreement import Agreement
@@ -91,7 +91,7 @@ def make_mesh(
     obj: Generated,
     options: MeshOptions = DEFAULT_OPTIONS,
     progress: Progress = no_progress,
-) -> tuple[Mesh, dict[str, Any]]:
+) -> tuple[Mesh, Recipe]:
     """The object's mesh and its recipe: everything that made it, and what it is like.
 
     `progress` hears of the stages density, surface, atlas, texels, color and compare,
@@ -101,8 +101,8 @@ def make_mesh(
     return finished.mesh, _recipe(snapshot, obj, options, finished)
 
 
-def _recipe(snapshot: Snapshot, obj: Generated, options: MeshOptions, finished: Finished) -> dict[str, Any]:
-    return {
+def _recipe(snapshot: Snapshot, obj: Generated, options: MeshOptions, finished: Finished) -> Recipe:
+    recipe = {
         "class": obj.spec.record,
         "seed": obj.spec.seed,
         "truncation": obj.truncation,
@@ -113,6 +113,7 @@ def _recipe(snapshot: Snapshot, obj: Generated, options: MeshOptions, finished: 
         **finished.facts,
         "versions": versions(),
     }
+    return cast(Recipe, recipe)
 
 
 def write_meshes(
@@ -143,7 +144,7 @@ def write_meshes(
         yield from paths
 
 
-def _summary(recipe: dict[str, Any], asked: Level) -> str:
+def _summary(recipe: Recipe, asked: Level) -> str:
     level = f"{recipe['level']:.4g}"
     if asked.raw:
         level = f"{asked}, which is {level} after activation"
@@ -158,7 +159,7 @@ def _summary(recipe: dict[str, Any], asked: Level) -> str:
 def save_object(
     mesh: Mesh,
     paths: Sequence[Path],
-    recipe: dict[str, Any],
+    recipe: Recipe,
     model: Path,
     agreement: Agreement | None = None,
 ) -> None:

@@ -27,6 +27,7 @@ from tqdm import tqdm
 from gp3d_core.datasets import depth_codes
 from gp3d_core.datasets.archive import Archive, DatasetError
 from gp3d_core.datasets.dataset import Dataset
+from gp3d_core.datasets.imagenet import ClassRecord
 from gp3d_core.rendering.cameras import PARAMETERS, Cameras, sample_rays
 
 POINTS = "points"
@@ -63,7 +64,7 @@ class Truth:
 
     names: list[str]
     labels: Tensor
-    classes: list[dict[str, Any]]
+    classes: list[ClassRecord]
     views: Tensor
     images: Tensor
     depth: Tensor

@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from gp3d_core.datasets.imagenet import unrated
+from gp3d_core.datasets.imagenet import ClassRecord, unrated
 from gp3d_core.errors import GP3DError
 from gp3d_core.hashing import digest
 from gp3d_core.snapshots.snapshot import load_snapshot, save_snapshot
@@ -36,7 +36,7 @@ class ShippingError(GP3DError):
     """A snapshot that cannot be shipped, or measures that do not belong to it; the message says why."""
 
 
-def ship(snapshot: Path, out: Path, measures: Sequence[Path] = ()) -> list[dict[str, Any]]:
+def ship(snapshot: Path, out: Path, measures: Sequence[Path] = ()) -> list[ClassRecord]:
     """Writes the snapshot file in half precision to `out`, whose suffix is .safetensors; returns its class records.
 
     The records carry "measures" and "badge" as the metrics.jsonl files `measures` have them; of two lines on one metric
@@ -76,7 +76,7 @@ def read_measures(paths: Sequence[Path], snapshot: Path) -> dict[str, Measures]:
     return found
 
 
-def rate(classes: Sequence[Mapping[str, Any]], found: Mapping[str, Measures]) -> list[dict[str, Any]]:
+def rate(classes: Sequence[ClassRecord], found: Mapping[str, Measures]) -> list[ClassRecord]:
     """The class records with what was found of them by name. Raises ShippingError if nothing was found of any."""
     if not {record["name"] for record in classes} & set(found):
         raise ShippingError(f"the measures are of other classes, such as {next(iter(found))!r}")
@@ -84,8 +84,12 @@ def rate(classes: Sequence[Mapping[str, Any]], found: Mapping[str, Measures]) ->
     for record in classes:
         own = found.get(record["name"], {})
         badge = badge_of(own)
-        new = ({"badge": badge} if badge else {}) | ({"measures": own} if own else {})
-        rated.append(unrated(record) | new)
+        new = unrated(record)
+        if badge:
+            new["badge"] = badge
+        if own:
+            new["measures"] = dict(own)
+        rated.append(new)
     return rated
 
 

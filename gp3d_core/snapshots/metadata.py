@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 
 from gp3d_core.config.schema import RunConfig, from_dict
 from gp3d_core.config.validation import check_config
-from gp3d_core.datasets.imagenet import class_records
+from gp3d_core.datasets.imagenet import ClassRecord, class_records
 from gp3d_core.errors import GP3DError
 
 SNAPSHOT = "gp3d-snapshot"
@@ -41,7 +41,7 @@ class SnapshotFacts:
 
     path: Path
     config: RunConfig
-    classes: list[dict[str, Any]]
+    classes: list[ClassRecord]
     nimg: int
 
 

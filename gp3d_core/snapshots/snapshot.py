@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from gp3d_core.atomic import replacing
 from gp3d_core.config.schema import RunConfig, to_dict
+from gp3d_core.datasets.imagenet import ClassRecord
 from gp3d_core.networks.generator import Generator
 from gp3d_core.snapshots.metadata import (
     CHECKPOINT,
@@ -36,13 +37,13 @@ class Snapshot:
 
     generator: Generator
     config: RunConfig
-    classes: list[dict[str, Any]]
+    classes: list[ClassRecord]
     nimg: int
     path: Path
 
 
 def save_snapshot(
-    path: Path, generator: nn.Module, config: RunConfig, classes: list[dict[str, Any]], nimg: int
+    path: Path, generator: nn.Module, config: RunConfig, classes: list[ClassRecord], nimg: int
 ) -> None:
     """Writes the weights of `generator` with the configuration and the class records."""
     facts = {"config": to_dict(config), "classes": classes, "nimg": nimg}

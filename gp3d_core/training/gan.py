@@ -6,7 +6,6 @@ import copy
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 from gp3d_core.config.schedule import Schedule
 from gp3d_core.config.schema import ConfigError, RunConfig
 from gp3d_core.datasets.dataset import Batch, Dataset, batches
+from gp3d_core.datasets.imagenet import ClassRecord
 from gp3d_core.distributed import World
 from gp3d_core.networks.discriminator import Discriminator
 from gp3d_core.networks.generator import Generator
@@ -56,7 +56,7 @@ class TrainState:
     discriminator_optimizer: torch.optim.Adam
     augmentation: AugmentationController
     labels: Tensor  # of all training images, from which fakes take their classes
-    classes: list[dict[str, Any]]
+    classes: list[ClassRecord]
     angles: Tensor | None = None  # of all training images, where the prior is custom
     nimg: int = 0
     rollbacks: int = 0

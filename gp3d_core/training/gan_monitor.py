@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from gp3d_core.config.schema import RunConfig
+from gp3d_core.datasets.imagenet import ClassRecord
 from gp3d_core.metrics.nfs import non_flatness_score
 from gp3d_core.networks.generator import Generator
 from gp3d_core.networks.latents import one_hot
@@ -33,7 +34,7 @@ class HasGenerators(Protocol):
     config: RunConfig
     generator: Generator
     ema: Generator
-    classes: list[dict[str, Any]]
+    classes: list[ClassRecord]
     nimg: int
     rollbacks: int
     seconds: float

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -16,6 +16,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from gp3d_core.atomic import replacing
+from gp3d_core.datasets.imagenet import ClassRecord
 from gp3d_core.distributed import World
 from gp3d_core.evaluation.shapes.health import NOTHING, Health, mesh_health
 from gp3d_core.evaluation.shapes.library import cloud_seed
@@ -34,15 +35,15 @@ LEVEL = Level(10.0)
 _ASKED = 4  # objects whose level of agreement is looked for, at the most
 
 
-def class_records(snapshot: Snapshot) -> list[dict[str, Any]]:
+def class_records(snapshot: Snapshot) -> list[ClassRecord]:
     """The snapshot's classes; one called "object" if it was trained without."""
     return snapshot.classes or [{"label": 0, "name": "object"}]
 
 
-def objects_of(record: Mapping[str, Any], count: int, seed: int) -> list[ObjectSpec]:
+def objects_of(record: ClassRecord, count: int, seed: int) -> list[ObjectSpec]:
     """`count` objects of a class, with seeds from 10 000 · `seed` on: what `gp3d mesh` makes of these seeds."""
     first = MOST_SEEDS * seed
-    return [ObjectSpec(dict(record), int(record["label"]), first + i) for i in range(count)]
+    return [ObjectSpec(record.copy(), record["label"], first + i) for i in range(count)]
 
 
 @dataclass(frozen=True, kw_only=True)

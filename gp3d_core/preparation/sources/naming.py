@@ -12,9 +12,8 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any
 
-from gp3d_core.datasets.imagenet import imagenet_classes, named_class
+from gp3d_core.datasets.imagenet import ClassRecord, imagenet_classes, named_class
 from gp3d_core.preparation.sources.layouts import WNID, Entry, Listing
 
 _LONGEST = 120
@@ -25,7 +24,7 @@ class Names:
     """images: the path of each entry of the listing, in its order. classes: the record (without "label") by label."""
 
     images: list[str]
-    classes: dict[str, dict[str, Any]]
+    classes: dict[str, ClassRecord]
 
 
 def name_all(listing: Listing, *, imagenet_names: bool = False) -> Names:
@@ -40,10 +39,10 @@ def name_all(listing: Listing, *, imagenet_names: bool = False) -> Names:
     return Names(images, classes)
 
 
-def class_records(names: Names, labels: Sequence[str | None]) -> tuple[list[dict[str, Any]], dict[str, int]]:
+def class_records(names: Names, labels: Sequence[str | None]) -> tuple[list[ClassRecord], dict[str, int]]:
     """Records as dataset.json has them of the classes that occur in `labels`, and the number of each label."""
     used = {label for label in labels if label is not None}
-    order = sorted(used, key=lambda label: names.classes[label]["wnid"])
+    order = sorted(used, key=lambda label: str(names.classes[label]["wnid"]))
     return (
         [{"label": k, **names.classes[label]} for k, label in enumerate(order)],
         {label: k for k, label in enumerate(order)},
@@ -76,10 +75,10 @@ def _free(name: str, taken: dict[str, int]) -> str:
     return chosen
 
 
-def _classes(listing: Listing, imagenet_names: bool) -> dict[str, dict[str, Any]]:
+def _classes(listing: Listing, imagenet_names: bool) -> dict[str, ClassRecord]:
     taken: dict[str, int] = {}
     known = imagenet_classes()
-    records: dict[str, dict[str, Any]] = {}
+    records: dict[str, ClassRecord] = {}
     for label in sorted({entry.label for entry in listing.entries if entry.label is not None}):
         name = listing.names.get(label, label)
         index = _imagenet_index(label, name, listing.indices.get(label), imagenet_names)

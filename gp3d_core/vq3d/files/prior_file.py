@@ -10,14 +10,13 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from gp3d_core.atomic import replacing
 from gp3d_core.config.schema import to_dict
-from gp3d_core.datasets.imagenet import choose_class, class_records
+from gp3d_core.datasets.imagenet import ClassRecord, choose_class, class_records
 from gp3d_core.pretrained import NAME, vq3d_prior
 from gp3d_core.rng import generator_for
 from gp3d_core.signals import Progress, no_progress
@@ -39,7 +38,7 @@ class PriorSnapshot:
     prior: Prior
     tokenizer: TokenizerSnapshot
     config: Vq3dConfig
-    classes: list[dict[str, Any]]
+    classes: list[ClassRecord]
     nimg: int
     path: Path
 
@@ -106,7 +105,7 @@ def build_prior(config: Vq3dConfig, classes: int) -> Prior:
 
 
 def save_prior(
-    path: Path, prior: Prior, config: Vq3dConfig, classes: list[dict[str, Any]], nimg: int, tokenizer: str
+    path: Path, prior: Prior, config: Vq3dConfig, classes: list[ClassRecord], nimg: int, tokenizer: str
 ) -> None:
     """Writes the weights, whole or not at all; `tokenizer` is the hash of the tokenizer's file."""
     facts = {"config": to_dict(config), "classes": classes, "nimg": nimg, "tokenizer": tokenizer}

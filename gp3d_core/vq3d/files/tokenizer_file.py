@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
 
 from gp3d_core.config.schema import to_dict
-from gp3d_core.datasets.imagenet import class_records
+from gp3d_core.datasets.imagenet import ClassRecord, class_records
 from gp3d_core.hashing import digest
 from gp3d_core.pretrained import NAME, vq3d_tokenizer
 from gp3d_core.snapshots.metadata import SnapshotError, read_header
@@ -31,14 +30,14 @@ class TokenizerSnapshot:
 
     tokenizer: Tokenizer
     config: Vq3dConfig
-    classes: list[dict[str, Any]]
+    classes: list[ClassRecord]
     nimg: int
     path: Path
     digest: str
 
 
 def save_tokenizer(
-    path: Path, tokenizer: nn.Module, config: Vq3dConfig, classes: list[dict[str, Any]], nimg: int
+    path: Path, tokenizer: nn.Module, config: Vq3dConfig, classes: list[ClassRecord], nimg: int
 ) -> None:
     """Writes the weights of `tokenizer`, whole or not at all."""
     facts = {"config": to_dict(config), "classes": classes, "nimg": nimg}

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +21,7 @@ from torch.nn import functional as F
 from gp3d_core.config.schedule import Schedule
 from gp3d_core.config.schema import ConfigError
 from gp3d_core.datasets.dataset import Dataset, shuffled
+from gp3d_core.datasets.imagenet import ClassRecord
 from gp3d_core.distributed import World, place
 from gp3d_core.rng import generator_for
 from gp3d_core.snapshots.run_folder import RunFolder
@@ -90,7 +90,7 @@ class PriorTask:
 
     state: PriorState
     tokens: Tokens
-    classes: list[dict[str, Any]]
+    classes: list[ClassRecord]
     tokenizer: str
     folder: RunFolder
     world: World

@@ -13,7 +13,6 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +21,7 @@ from gp3d_core.config.schedule import Schedule
 from gp3d_core.config.schema import ConfigError
 from gp3d_core.datasets.archive import DatasetError
 from gp3d_core.datasets.dataset import Batch, Dataset, batches
+from gp3d_core.datasets.imagenet import ClassRecord
 from gp3d_core.distributed import World, place
 from gp3d_core.rng import generator_for
 from gp3d_core.snapshots.run_folder import RunFolder
@@ -61,7 +61,7 @@ class TokenizerState:
     critics: Critics
     optimizer: torch.optim.AdamW
     critic_optimizer: torch.optim.Adam
-    classes: list[dict[str, Any]]
+    classes: list[ClassRecord]
     nimg: int = 0
     rollbacks: int = 0
     skipped_in_a_row: int = 0
@@ -209,7 +209,7 @@ def with_other_view(pictures: Pictures, seen: Pictures, poses: Tensor) -> Pictur
 
 
 def build_tokenizer_state(
-    config: Vq3dConfig, classes: list[dict[str, Any]], device: torch.device
+    config: Vq3dConfig, classes: list[ClassRecord], device: torch.device
 ) -> TokenizerState:
     """A fresh run: weights of the seed, EMA equal to the tokenizer."""
     settings, critic = config.training, config.critic
