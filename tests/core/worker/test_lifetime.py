@@ -71,7 +71,7 @@ def test_out_of_memory_is_said_and_memory_is_given_back():
 
     forgotten = []
     with desk_and_events() as (queue, events):
-        session = SimpleNamespace(spec=fail, forget=lambda: forgotten.append(True))
+        session = SimpleNamespace(specs=fail, forget=lambda: forgotten.append(True))
         worker = Worker(queue, "cpu", 0, session)
         queue.accept(Job(read_request(mesh_line()), "m"))
         worker.run(queue.take(0))
