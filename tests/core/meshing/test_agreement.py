@@ -227,7 +227,7 @@ def test_a_raw_level_is_reported_as_it_was_asked_for(snapshot, tmp_path, capsys)
     level = recipe["level"]
     assert recipe["raw_level"] == raw
     assert (
-        f"faces, level raw:{raw!r}, which is {level:.4g} after activation, against" in capsys.readouterr().err
+        f"faces, level raw:{raw!r}, which is {level:.4g} after activation; matches" in capsys.readouterr().err
     )
 
 
