@@ -55,7 +55,7 @@ def page_of(name: str) -> str:
 
 def commands() -> str:
     """Every command with its options, from the parsers; then those of `python -m`, in their own words."""
-    from gp3d_core.cli.main import _parser
+    from gp3d_core.cli.main import command_line
 
     lines = [
         "# Commands",
@@ -64,7 +64,7 @@ def commands() -> str:
         "this machine, 5 training gave up, 130 or 143 interrupted.",
         "",
     ]
-    parser = _parser()
+    parser = command_line()
     for name, entry, about in _subcommands(parser):
         lines += _command(f"gp3d {name}", entry, about)
     lines += ["## Making data: `python -m synthetic…`", ""]

@@ -12,17 +12,13 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import NoReturn
 
 from gp3d_core.errors import GP3DError
-from gp3d_core.generation.objects import MOST_SEEDS, MOST_TRUNCATION
-from gp3d_core.meshing.level import Level
-from gp3d_core.meshing.option_values import Levels, OneOf, Values, expected
-from gp3d_core.meshing.options import MeshOptions, Option, defaults, specs
+from gp3d_core.generation.objects import MOST_SEEDS
 
 _NEGATIVE = re.compile(r"-[\d.][\d.,eE+-]*")  # numbers, not an option: none begins with a digit
 _OPTION = re.compile(r"--[a-z][a-z0-9-]*")
-_Kind = TypeVar("_Kind", bound=MeshOptions)
 
 
 class UsageError(GP3DError):
@@ -112,54 +108,6 @@ def parse_seeds(text: str) -> list[int]:
             raise UsageError(f"--seeds: {part.strip()} is not a range of 1 to {MOST_SEEDS} seeds")
         seeds += range(first, last + 1)
     return seeds
-
-
-def add_truncation(parser: argparse.ArgumentParser, default: float, meaning: str) -> None:
-    """Adds how far objects may be from the most typical one of their class."""
-    reach = number(float, 0, MOST_TRUNCATION)
-    parser.add_argument("--truncation", type=reach, default=default, help=f"{meaning} (default {default:g})")
-
-
-def add_mesh_options(parser: argparse.ArgumentParser, kind: type[MeshOptions] = MeshOptions) -> None:
-    """Adds one argument for every option of meshes of this kind."""
-    for name, option in specs(kind).items():
-        flags = [f"--{flag}" for flag in (option.flag or name.replace("_", "-"), *option.aliases)]
-        default = defaults(kind)[name]
-        named: dict[str, Any] = {"dest": name, "default": default}
-        if isinstance(option.values, OneOf):
-            named["choices"] = option.values.names
-        else:
-            named |= {"type": reader(option.values, option.unit), "metavar": option.metavar}
-        parser.add_argument(*flags, **named, help=f"{option.help}{_usual(option, default)}")
-
-
-def chosen_options(arguments: argparse.Namespace, kind: type[_Kind]) -> _Kind:
-    """The options that a command line has chosen."""
-    return kind(**{name: getattr(arguments, name) for name in specs(kind)})
-
-
-def reader(values: Values, unit: int = 1) -> Callable[[str], Any]:
-    """A reader of what a command line says; numbers are counted in `unit`."""
-
-    def read(text: str) -> Any:
-        value = values.of_text(text)
-        if values.accepts(value):
-            return math.ceil(value * unit) if unit != 1 else value
-        raise argparse.ArgumentTypeError(f"expects {expected(values, 'none')}, found {text!r}")
-
-    return read
-
-
-def level(text: str) -> Level:
-    """The level that a command line says."""
-    found: Level = reader(Levels())(text)
-    return found
-
-
-def _usual(option: Option, default: Any) -> str:
-    if default is None:
-        return ""
-    return f" (default {option.values.to_text(default / option.unit if option.unit != 1 else default)})"
 
 
 def spelling(parser: argparse.ArgumentParser, words: Sequence[str]) -> Callable[[str], str]:

@@ -19,9 +19,8 @@ if TYPE_CHECKING:
 _LISTED = 10  # names that a summary shows before it counts the rest
 
 
-def add_data(commands: argparse._SubParsersAction[Any]) -> None:
-    """Adds the group to the commands of `gp3d`."""
-    parser = commands.add_parser("data", help="prepare data sets, look at them, check them")
+def add_data(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `gp3d data`."""
     verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
     _add_pack(verbs)
     _add_check(verbs)

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
 
-from gp3d_core.cli.arguments import UsageError, add_truncation, dataset_path, existing, level, number, reader
+from gp3d_core.cli.arguments import UsageError, dataset_path, existing, number
+from gp3d_core.cli.generate import add_truncation, level, reader
 from gp3d_core.meshing.options import MeshOptions, specs
 
 
-def add_evaluate(commands: argparse._SubParsersAction[Any]) -> None:
-    """Adds the command to those of `gp3d`."""
-    parser = commands.add_parser("evaluate", help="score a snapshot against a data set (docs/evaluation.md)")
+def add_evaluate(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `gp3d evaluate`."""
     add = parser.add_argument
     add("snapshot", type=existing, nargs="?", help="snapshot file, or a run folder (its newest)")
     add("dataset", type=dataset_path, nargs="?", help="folder or zip of real images of the same size")

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import math
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from gp3d_core.cli.arguments import (
     UsageError,
-    add_mesh_options,
-    add_truncation,
-    chosen_options,
     existing,
     number,
     parse_seeds,
@@ -19,8 +18,60 @@ from gp3d_core.cli.arguments import (
     share_cores,
 )
 from gp3d_core.cli.models import add_model, model_facts
-from gp3d_core.generation.objects import DEFAULT_TRUNCATION
-from gp3d_core.meshing.options import MeshOptions
+from gp3d_core.generation.objects import DEFAULT_TRUNCATION, MOST_TRUNCATION
+from gp3d_core.meshing.level import Level
+from gp3d_core.meshing.option_values import Levels, OneOf, Values, expected
+from gp3d_core.meshing.options import MeshOptions, Option, defaults, specs
+
+_Kind = TypeVar("_Kind", bound=MeshOptions)
+
+
+def add_truncation(parser: argparse.ArgumentParser, default: float, meaning: str) -> None:
+    """Adds how far objects may be from the most typical one of their class."""
+    reach = number(float, 0, MOST_TRUNCATION)
+    parser.add_argument("--truncation", type=reach, default=default, help=f"{meaning} (default {default:g})")
+
+
+def add_mesh_options(parser: argparse.ArgumentParser, kind: type[MeshOptions] = MeshOptions) -> None:
+    """Adds one argument for every option of meshes of this kind."""
+    for name, option in specs(kind).items():
+        flags = [f"--{flag}" for flag in (option.flag or name.replace("_", "-"), *option.aliases)]
+        default = defaults(kind)[name]
+        named: dict[str, Any] = {"dest": name, "default": default}
+        if isinstance(option.values, OneOf):
+            named["choices"] = option.values.names
+        else:
+            named |= {"type": reader(option.values, option.unit), "metavar": option.metavar}
+        parser.add_argument(*flags, **named, help=f"{option.help}{_usual(option, default)}")
+
+
+def chosen_options(arguments: argparse.Namespace, kind: type[_Kind]) -> _Kind:
+    """The options that a command line has chosen."""
+    return kind(**{name: getattr(arguments, name) for name in specs(kind)})
+
+
+def reader(values: Values, unit: int = 1) -> Callable[[str], Any]:
+    """A reader of what a command line says; numbers are counted in `unit`."""
+
+    def read(text: str) -> Any:
+        value = values.of_text(text)
+        if values.accepts(value):
+            return math.ceil(value * unit) if unit != 1 else value
+        raise argparse.ArgumentTypeError(f"expects {expected(values, 'none')}, found {text!r}")
+
+    return read
+
+
+def level(text: str) -> Level:
+    """The level that a command line says."""
+    found: Level = reader(Levels())(text)
+    return found
+
+
+def _usual(option: Option, default: Any) -> str:
+    if default is None:
+        return ""
+    return f" (default {option.values.to_text(default / option.unit if option.unit != 1 else default)})"
 
 
 def _add_snapshot_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,9 +88,8 @@ def _add_snapshot_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
 
 
-def add_mesh(commands: argparse._SubParsersAction[Any]) -> None:
-    """Adds `gp3d mesh` to the commands."""
-    parser = commands.add_parser("mesh", help="write textured meshes")
+def add_mesh(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `gp3d mesh`."""
     _add_snapshot_arguments(parser)
     add = parser.add_argument
     add(
@@ -56,9 +106,8 @@ def add_mesh(commands: argparse._SubParsersAction[Any]) -> None:
     parser.set_defaults(command=_mesh)
 
 
-def add_render(commands: argparse._SubParsersAction[Any]) -> None:
-    """Adds `gp3d render` to the commands."""
-    parser = commands.add_parser("render", help="draw generated objects: a sheet, stills or films")
+def add_render(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `gp3d render`."""
     _add_snapshot_arguments(parser)
     kinds = ("sheet", "stills", "points", "turntable", "front-circle", "line", "wiggle")
     add = parser.add_argument

@@ -5,16 +5,12 @@ from __future__ import annotations
 import argparse
 import math
 from pathlib import Path
-from typing import Any
 
 from gp3d_core.cli.arguments import dataset_path, number
 
 
-def add_ground(commands: argparse._SubParsersAction[Any]) -> None:
-    """Adds the command to those of `gp3d`."""
-    parser = commands.add_parser(
-        "ground", help="learn from rendered models with known shapes; the same command again resumes"
-    )
+def add_ground(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `gp3d ground`."""
     parser.add_argument("dataset", type=dataset_path, help="folder with views and points (docs/grounding.md)")
     parser.add_argument("run", type=Path, help="folder of the run")
     parser.add_argument("--preset", default="box-64", help="one with known cameras (default box-64)")

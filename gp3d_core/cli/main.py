@@ -12,21 +12,38 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 from gp3d_core.cli.arguments import Parser, bound, number, spelling
-from gp3d_core.cli.data import add_data
-from gp3d_core.cli.evaluate import add_evaluate
-from gp3d_core.cli.generate import add_mesh, add_render
-from gp3d_core.cli.ground import add_ground
-from gp3d_core.cli.models import add_classes, add_ship
-from gp3d_core.cli.serve import add_serve
-from gp3d_core.cli.train import add_train
-from gp3d_core.cli.vq3d.training import add_vq3d
 from gp3d_core.errors import GP3DError, spell
 
-Command = Callable[[argparse.Namespace], int]
+
+class _Command(NamedTuple):
+    """A command: its name, the module below `gp3d_core.cli` that has `add_<name>(parser)`, and its help."""
+
+    name: str
+    module: str
+    help: str
+
+
+COMMANDS = (
+    _Command("demo", "main", "from nothing to meshes: shapes, renders, training, export"),
+    _Command("train", "train", "train 3DGP on a data set; the same command again resumes"),
+    _Command(
+        "ground", "ground", "learn from rendered models with known shapes; the same command again resumes"
+    ),
+    _Command("data", "data", "prepare data sets, look at them, check them"),
+    _Command("mesh", "generate", "write textured meshes"),
+    _Command("render", "generate", "draw generated objects: a sheet, stills or films"),
+    _Command("classes", "models", "list what a model knows, and how well"),
+    _Command("evaluate", "evaluate", "score a snapshot against a data set (docs/evaluation.md)"),
+    _Command("ship", "models", "halve a snapshot, and badge its classes (docs/snapshot.md)"),
+    _Command("vq3d", "vq3d.training", "a photo to a scene in one pass, and new scenes (docs/vq3d.md)"),
+    _Command("serve", "serve", "work for another program over pipes (docs/serve.md)"),
+    _Command("doctor", "main", "check this machine"),
+)
 _EPILOG = """\
 first steps:
   gp3d classes                                    what the model that comes along knows
@@ -39,13 +56,13 @@ first steps:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command line and returns its exit code."""
     words = sys.argv[1:] if arguments is None else arguments
-    parser = _parser()
+    parser = command_line(words[0] if words else "")
     if not words:
         parser.print_help(sys.stderr)
         return 2
     try:
         options = parser.parse_args(bound(words))
-        command: Command = options.command
+        command: Callable[[argparse.Namespace], int] = options.command
         code = command(options)
         sys.stdout.flush()  # here, where a reader that has gone is no error
         return code
@@ -66,7 +83,11 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_line(only: str | None = None) -> Parser:
+    """The parser of all commands; with `only` of that one, while the others are known by name and help alone.
+
+    Each command's arguments stand in a module of its own, which is imported when they are added: so help is instant.
+    """
     parser = Parser(
         prog="gp3d",
         description="Make textured 3D objects from a class and a seed; train your own model.",
@@ -74,23 +95,16 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    _add_demo(commands)
-    add_train(commands)
-    add_ground(commands)
-    add_data(commands)
-    add_mesh(commands)
-    add_render(commands)
-    add_classes(commands)
-    add_evaluate(commands)
-    add_ship(commands)
-    add_vq3d(commands)
-    add_serve(commands)
-    _add_doctor(commands)
+    for command in COMMANDS:
+        arguments = commands.add_parser(command.name, help=command.help)
+        if only in (None, command.name):
+            module = import_module(f"gp3d_core.cli.{command.module}")
+            getattr(module, f"add_{command.name}")(arguments)
     return parser
 
 
-def _add_demo(commands: argparse._SubParsersAction[Any]) -> None:
-    parser = commands.add_parser("demo", help="from nothing to meshes: shapes, renders, training, export")
+def add_demo(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `gp3d demo`."""
     add = parser.add_argument
     add("--out", type=Path, default=Path("runs/demo"), help="folder of the results")
     add(
@@ -114,8 +128,8 @@ def _add_demo(commands: argparse._SubParsersAction[Any]) -> None:
     parser.set_defaults(command=_demo)
 
 
-def _add_doctor(commands: argparse._SubParsersAction[Any]) -> None:
-    parser = commands.add_parser("doctor", help="check this machine")
+def add_doctor(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `gp3d doctor`."""
     parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
     parser.set_defaults(command=_doctor)
 

@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from gp3d_core.snapshots.metadata import SnapshotFacts
@@ -22,17 +22,15 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_classes(commands: argparse._SubParsersAction[Any]) -> None:
-    """Adds the command to those of `gp3d`."""
-    parser = commands.add_parser("classes", help="list what a model knows, and how well")
+def add_classes(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `gp3d classes`."""
     add_model(parser)
     parser.add_argument("--json", action="store_true", help="one JSON list, with all that was measured")
     parser.set_defaults(command=_classes)
 
 
-def add_ship(commands: argparse._SubParsersAction[Any]) -> None:
-    """Adds the command to those of `gp3d`."""
-    parser = commands.add_parser("ship", help="halve a snapshot, and badge its classes (docs/snapshot.md)")
+def add_ship(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `gp3d ship`."""
     parser.add_argument("snapshot", type=Path, help="snapshot file, or a run folder (its newest)")
     parser.add_argument("out", type=Path, help="the .safetensors file to write")
     parser.add_argument(

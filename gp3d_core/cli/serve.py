@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
 from gp3d_core.cli.arguments import number, share_cores
 from gp3d_core.cli.models import add_model, model_facts
 
 
-def add_serve(commands: argparse._SubParsersAction[Any]) -> None:
-    """Adds `gp3d serve` to the commands."""
-    parser = commands.add_parser("serve", help="work for another program over pipes (docs/serve.md)")
+def add_serve(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `gp3d serve`."""
     add_model(parser)
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument(

@@ -6,7 +6,7 @@ import argparse
 import math
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gp3d_core.cli.arguments import dataset_path, existing, number
 
@@ -17,9 +17,8 @@ _LONG = 12 * 3600.0  # seconds; nobody waits longer without having been asked
 _QUICK = "tiny"
 
 
-def add_train(commands: argparse._SubParsersAction[Any]) -> None:
-    """Adds `gp3d train` to the commands."""
-    parser = commands.add_parser("train", help="train 3DGP on a data set; the same command again resumes")
+def add_train(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `gp3d train`."""
     parser.add_argument("dataset", type=dataset_path, help="folder or zip (docs/dataset.md)")
     parser.add_argument("run", type=Path, help="folder of the run")
     parser.add_argument(

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from gp3d_core.cli.arguments import bound, dataset_path, existing
-from gp3d_core.cli.main import _parser
+from gp3d_core.cli.main import command_line
 from gp3d_core.errors import GP3DError
 from tests.addon.conftest import load_tool
 from tests.support.pages import ROOT, SHELL, Block, blocks_of, commands_of, pages, run
@@ -47,8 +47,8 @@ def test_python_blocks_at_least_compile() -> None:
             compile("\n" * block.line + block.text, str(block), "exec")
 
 
-def test_commands_in_pages_are_read_by_the_real_parser() -> None:
-    parser, wrong, read = _parser(), [], 0
+def test_commands_in_pages_are_read_by_the_realcommand_line() -> None:
+    parser, wrong, read = command_line(), [], 0
     leave_files_alone(parser)
     for block in ALL:
         if block.language not in SHELL:

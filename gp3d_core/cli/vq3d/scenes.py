@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gp3d_core.cli.arguments import add_mesh_options, chosen_options, number, parse_seeds, report
+from gp3d_core.cli.arguments import number, parse_seeds, report
+from gp3d_core.cli.generate import add_mesh_options, chosen_options
 from gp3d_core.errors import GP3DError
 from gp3d_core.meshing.options import SceneMeshOptions
 from gp3d_core.pretrained import vq3d_tokenizer

@@ -13,9 +13,8 @@ from gp3d_core.cli.vq3d.editing import add_edit_verbs
 from gp3d_core.cli.vq3d.scenes import add_scene_verbs
 
 
-def add_vq3d(commands: argparse._SubParsersAction[Any]) -> None:
-    """Adds the group to the commands of `gp3d`."""
-    parser = commands.add_parser("vq3d", help="a photo to a scene in one pass, and new scenes (docs/vq3d.md)")
+def add_vq3d(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `gp3d vq3d`."""
     verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
     _add_toys(verbs)
     _add_train(verbs)

@@ -13,7 +13,8 @@ from dataclasses import replace
 
 import pytest
 
-from gp3d_core.cli.arguments import Parser, UsageError, add_mesh_options, bound, chosen_options
+from gp3d_core.cli.arguments import Parser, UsageError, bound
+from gp3d_core.cli.generate import add_mesh_options, chosen_options
 from gp3d_core.cli.main import main
 from gp3d_core.errors import GP3DError
 from gp3d_core.generation.objects import DEFAULT_TRUNCATION, MOST_TRUNCATION
