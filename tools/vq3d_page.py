@@ -16,8 +16,9 @@ import numpy as np
 from gp3d_core.datasets.dataset import Dataset
 from gp3d_core.snapshots.run_folder import newest_snapshot
 from gp3d_core.visualization import save_picture, sheet
+from gp3d_core.vq3d.files.metadata import find_tokenizer
 from gp3d_core.vq3d.files.prior_file import load_prior
-from gp3d_core.vq3d.files.tokenizer_file import find_tokenizer, load_tokenizer
+from gp3d_core.vq3d.files.tokenizer_file import load_tokenizer
 from gp3d_core.vq3d.models.prior import Sampling
 from gp3d_core.vq3d.scenes.editing import Choice, Motion, along, choose_region, insert, move, remove
 from gp3d_core.vq3d.scenes.figures import render_pair, to_picture

@@ -12,6 +12,11 @@ from typing import Any, Literal
 
 from gp3d_core.config.schedule import Schedule
 from gp3d_core.config.schema import ConfigError, flatten, from_dict
+from gp3d_core.errors import GP3DError
+
+
+class SamplingError(GP3DError):
+    """A request to the code prior that cannot be met; the message says what is possible."""
 
 
 @dataclass(frozen=True, kw_only=True)

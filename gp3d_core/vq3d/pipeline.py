@@ -29,10 +29,11 @@ from gp3d_core.preparation.framing import Fit
 from gp3d_core.pretrained import vq3d_prior
 from gp3d_core.signals import Progress, no_progress
 from gp3d_core.snapshots.metadata import kind_of
-from gp3d_core.vq3d.files.prior_file import FORMAT as PRIOR
-from gp3d_core.vq3d.files.prior_file import PriorSnapshot, find_prior, load_prior
+from gp3d_core.vq3d.config import SamplingError
+from gp3d_core.vq3d.files.metadata import PRIOR_FORMAT, find_prior
+from gp3d_core.vq3d.files.prior_file import PriorSnapshot, load_prior
 from gp3d_core.vq3d.files.tokenizer_file import TokenizerSnapshot, load_tokenizer
-from gp3d_core.vq3d.models.prior import Sampling, SamplingError
+from gp3d_core.vq3d.models.prior import Sampling
 from gp3d_core.vq3d.scenes.export import save_scene_mesh, write_orbit
 from gp3d_core.vq3d.scenes.figures import to_picture
 from gp3d_core.vq3d.scenes.mesh import mesh_of, recipe_of
@@ -77,7 +78,7 @@ class ScenePipeline:
         RunError or PretrainedError for what is no such model.
         """
         file, where = vq3d_prior() if model is None else find_prior(Path(model)), pick_device(device)
-        if kind_of(file) != PRIOR:
+        if kind_of(file) != PRIOR_FORMAT:
             return cls(load_tokenizer(file, where))
         prior = load_prior(file, None if tokenizer is None else Path(tokenizer), where)
         return cls(prior.tokenizer, prior)

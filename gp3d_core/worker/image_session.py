@@ -14,7 +14,8 @@ from gp3d_core.hashing import digest
 from gp3d_core.meshing.options import SceneMeshOptions
 from gp3d_core.pretrained import NAME, PretrainedError
 from gp3d_core.signals import Progress
-from gp3d_core.vq3d.files.tokenizer_file import TokenizerSnapshot, find_tokenizer, load_tokenizer
+from gp3d_core.vq3d.files.metadata import find_tokenizer
+from gp3d_core.vq3d.files.tokenizer_file import TokenizerSnapshot, load_tokenizer
 from gp3d_core.vq3d.scenes.figures import side_by_side
 from gp3d_core.vq3d.scenes.mesh import mesh_of, recipe_of
 from gp3d_core.vq3d.scenes.reconstruction import read_picture, reconstruct

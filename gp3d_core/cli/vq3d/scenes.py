@@ -117,7 +117,8 @@ def _reconstruct(options: argparse.Namespace) -> int:
 def _open_tokenizer(options: argparse.Namespace, stems: list[str]) -> TokenizerSnapshot:
     """The tokenizer that was asked for; UsageError if a scene called as one of `stems` would replace it."""
     from gp3d_core.distributed import pick_device
-    from gp3d_core.vq3d.files.tokenizer_file import find_tokenizer, load_tokenizer
+    from gp3d_core.vq3d.files.metadata import find_tokenizer
+    from gp3d_core.vq3d.files.tokenizer_file import load_tokenizer
 
     path = find_tokenizer(options.tokenizer)
     check_folder(options.out, stems, [path])
@@ -154,6 +155,9 @@ def _tell_refused(refused: list[str], count: int) -> int:
 def _sample(options: argparse.Namespace) -> int:
     seeds = parse_seeds(options.seeds)
     check_folder(options.out, (), ())
+    from gp3d_core.vq3d.files.metadata import find_prior, label_of, prior_classes
+
+    label_of(options.query, prior_classes(options.prior), find_prior(options.prior), report)
     from gp3d_core.distributed import pick_device
     from gp3d_core.vq3d.files.prior_file import load_prior
     from gp3d_core.vq3d.models.prior import Sampling
@@ -161,7 +165,6 @@ def _sample(options: argparse.Namespace) -> int:
 
     sampling = Sampling(options.temperature, options.top_k, options.top_p, options.guidance)
     prior = load_prior(options.prior, options.tokenizer, pick_device(options.device))
-    prior.label_of(options.query, report)  # before the sampling: says which class was taken
     asked = (prior, options.query, seeds, sampling, options.out)
     with shown_progress() as progress:
         _print_all(write_samples(*asked, resolution=options.resolution, progress=progress))

@@ -143,7 +143,8 @@ def _train_prior(options: argparse.Namespace) -> int:
     from gp3d_core.datasets.dataset import Dataset
     from gp3d_core.distributed import pick_device
     from gp3d_core.vq3d.config import check_config
-    from gp3d_core.vq3d.files.tokenizer_file import find_tokenizer, load_tokenizer
+    from gp3d_core.vq3d.files.metadata import find_tokenizer
+    from gp3d_core.vq3d.files.tokenizer_file import load_tokenizer
     from gp3d_core.vq3d.training.prior import start_prior_training
 
     device = pick_device(options.device)
@@ -187,8 +188,9 @@ def _evaluate(options: argparse.Namespace) -> int:
     from gp3d_core.datasets.dataset import Dataset
     from gp3d_core.distributed import pick_device
     from gp3d_core.vq3d.evaluation.run import Request, evaluate_scenes
+    from gp3d_core.vq3d.files.metadata import find_tokenizer
     from gp3d_core.vq3d.files.prior_file import load_prior
-    from gp3d_core.vq3d.files.tokenizer_file import find_tokenizer, load_tokenizer
+    from gp3d_core.vq3d.files.tokenizer_file import load_tokenizer
 
     device = pick_device(options.device)
     path = find_tokenizer(options.tokenizer)

@@ -10,7 +10,7 @@ from pathlib import Path
 from torch import nn
 
 from gp3d_core.snapshots.metadata import SnapshotError, kind_of
-from gp3d_core.vq3d.files.prior_file import FORMAT as PRIOR
+from gp3d_core.vq3d.files.metadata import PRIOR_FORMAT
 from gp3d_core.vq3d.files.prior_file import load_prior, save_prior
 from gp3d_core.vq3d.files.tokenizer_file import load_tokenizer, save_tokenizer
 
@@ -25,7 +25,7 @@ def ship(file: Path, out: Path) -> None:
     if not file.is_file():
         raise SnapshotError(f"no tokenizer or prior at {file}")
     out.parent.mkdir(parents=True, exist_ok=True)
-    if kind_of(file) == PRIOR:
+    if kind_of(file) == PRIOR_FORMAT:
         prior = load_prior(file)
         _halve(prior.prior, file)
         save_prior(out, prior.prior, prior.config, prior.classes, prior.nimg, prior.tokenizer.digest)

@@ -16,18 +16,16 @@ from torch import Tensor
 
 from gp3d_core.atomic import replacing
 from gp3d_core.config.schema import to_dict
-from gp3d_core.datasets.imagenet import ClassRecord, choose_class, class_records
-from gp3d_core.pretrained import NAME, vq3d_prior
+from gp3d_core.datasets.imagenet import ClassRecord, class_records
 from gp3d_core.rng import generator_for
 from gp3d_core.signals import Progress, no_progress
 from gp3d_core.snapshots.metadata import SnapshotError, read_header
-from gp3d_core.snapshots.run_folder import newest_snapshot
 from gp3d_core.snapshots.snapshot import check_tensors, fill_module, load_tensors, save_tensors
-from gp3d_core.vq3d.config import Vq3dConfig, parse_config
-from gp3d_core.vq3d.files.tokenizer_file import TokenizerSnapshot, find_tokenizer, load_tokenizer
-from gp3d_core.vq3d.models.prior import Prior, Sampling, SamplingError
+from gp3d_core.vq3d.config import SamplingError, Vq3dConfig, parse_config
+from gp3d_core.vq3d.files.metadata import PRIOR_FORMAT, find_prior, find_tokenizer, label_of
+from gp3d_core.vq3d.files.tokenizer_file import TokenizerSnapshot, load_tokenizer
+from gp3d_core.vq3d.models.prior import Prior, Sampling
 
-FORMAT = "gp3d-vq3d-prior"
 TOKENIZER = "tokenizer.safetensors"  # the copy in a prior's run folder
 
 
@@ -48,15 +46,7 @@ class PriorSnapshot:
         `report` hears which class was taken for a word that is not its name: "mug → coffee mug". Raises
         UnknownClassError for a class that the code prior does not know, SamplingError if it knows none.
         """
-        if query is None:
-            return len(self.classes)
-        if not self.classes:
-            raise SamplingError(f"{self.path} was trained without classes; leave `query` out")
-        chosen = choose_class(query, self.classes)
-        if chosen.note and report is not None:
-            report(chosen.note)
-        label = chosen.entry.label
-        return len(self.classes) if label is None else label
+        return label_of(query, self.classes, self.path, report)
 
     def name_of(self, query: str | None, report: Callable[[str], object] | None = None) -> str:
         """The name of the class that `query` means; "any" for None. Hears and raises as `label_of`."""
@@ -109,17 +99,7 @@ def save_prior(
 ) -> None:
     """Writes the weights, whole or not at all; `tokenizer` is the hash of the tokenizer's file."""
     facts = {"config": to_dict(config), "classes": classes, "nimg": nimg, "tokenizer": tokenizer}
-    save_tensors(path, FORMAT, dict(prior.state_dict()), facts)
-
-
-def find_prior(path: Path) -> Path:
-    """The file that is meant: the newest of a run folder, the pretrained one for "box", else `path` itself.
-
-    Raises RunError for a folder without snapshots, PretrainedError if nothing came along.
-    """
-    if path == Path(NAME):
-        return vq3d_prior()
-    return newest_snapshot(path) if path.is_dir() else path
+    save_tensors(path, PRIOR_FORMAT, dict(prior.state_dict()), facts)
 
 
 def load_prior(
@@ -130,7 +110,7 @@ def load_prior(
     Raises SnapshotError for a file that is missing, damaged, of another version, or for another tokenizer.
     """
     file = find_prior(path)
-    facts = read_header(file, FORMAT)
+    facts = read_header(file, PRIOR_FORMAT)
     try:
         config, classes = parse_config(facts["config"]), class_records(facts["classes"])
         nimg, spoken = int(facts["nimg"]), str(facts["tokenizer"])

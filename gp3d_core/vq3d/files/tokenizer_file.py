@@ -11,14 +11,11 @@ from torch import nn
 from gp3d_core.config.schema import to_dict
 from gp3d_core.datasets.imagenet import ClassRecord, class_records
 from gp3d_core.hashing import digest
-from gp3d_core.pretrained import NAME, vq3d_tokenizer
 from gp3d_core.snapshots.metadata import SnapshotError, read_header
-from gp3d_core.snapshots.run_folder import newest_snapshot
 from gp3d_core.snapshots.snapshot import check_tensors, fill_module, load_tensors, save_tensors
 from gp3d_core.vq3d.config import Vq3dConfig, parse_config
+from gp3d_core.vq3d.files.metadata import TOKENIZER_FORMAT
 from gp3d_core.vq3d.models.tokenizer import Tokenizer
-
-FORMAT = "gp3d-vq3d"
 
 
 @dataclass(frozen=True)
@@ -41,17 +38,7 @@ def save_tokenizer(
 ) -> None:
     """Writes the weights of `tokenizer`, whole or not at all."""
     facts = {"config": to_dict(config), "classes": classes, "nimg": nimg}
-    save_tensors(path, FORMAT, dict(tokenizer.state_dict()), facts)
-
-
-def find_tokenizer(path: Path) -> Path:
-    """The file that is meant: the newest of a run folder, the pretrained one for "box", else `path` itself.
-
-    Raises RunError for a folder without snapshots, PretrainedError if nothing came along.
-    """
-    if path == Path(NAME):
-        return vq3d_tokenizer()
-    return newest_snapshot(path) if path.is_dir() else path
+    save_tensors(path, TOKENIZER_FORMAT, dict(tokenizer.state_dict()), facts)
 
 
 def load_tokenizer(path: str | Path, device: torch.device | str = "cpu") -> TokenizerSnapshot:
@@ -59,7 +46,7 @@ def load_tokenizer(path: str | Path, device: torch.device | str = "cpu") -> Toke
     path = Path(path)
     if not path.exists():
         raise SnapshotError(f"no tokenizer at {path}; gp3d vq3d train makes one")
-    facts = read_header(path, FORMAT)
+    facts = read_header(path, TOKENIZER_FORMAT)
     try:
         config, classes, nimg = (
             parse_config(facts["config"]),

@@ -15,18 +15,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gp3d_core.errors import GP3DError
 from gp3d_core.ops.checks import check_shape
 from gp3d_core.signals import Progress, counted, no_progress
-from gp3d_core.vq3d.config import PriorConfig
+from gp3d_core.vq3d.config import PriorConfig, SamplingError
 from gp3d_core.vq3d.models.vit import attend, positions
 
 _EMBEDDING_STD = 0.02
 Drop = Callable[[Tensor], Tensor]
-
-
-class SamplingError(GP3DError):
-    """A request to the code prior that cannot be met; the message says what is possible."""
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,8 @@ def environment(folder: Path, *stand_ins: str) -> dict[str, str]:
         ("data depth {t}/none --model x", "no data set at"),
         ("vq3d train {t}/none {t}/run", "no data set at"),
         ("vq3d train-prior box {t}/none {t}/run", "no data set at"),
+        ("vq3d sample box --class nonsense-word --out {t}/x", "this model knows no"),
+        ("vq3d sample {t}/none --out {t}/x", "none"),
         ("classes {t}/none", "none"),
     ],
 )

@@ -20,8 +20,9 @@ from gp3d_core.snapshots.run_folder import RunFolder
 from gp3d_core.training.loop import Budget
 from gp3d_core.vq3d.config import CodebookConfig
 from gp3d_core.vq3d.evaluation.run import Request, evaluate_scenes
+from gp3d_core.vq3d.files.metadata import find_tokenizer
 from gp3d_core.vq3d.files.prior_file import build_prior, load_prior
-from gp3d_core.vq3d.files.tokenizer_file import find_tokenizer, load_tokenizer
+from gp3d_core.vq3d.files.tokenizer_file import load_tokenizer
 from gp3d_core.vq3d.models.codebook import Codebook
 from gp3d_core.vq3d.models.prior import Sampling
 from gp3d_core.vq3d.models.tokenizer import Tokenizer

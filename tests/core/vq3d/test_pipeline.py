@@ -14,7 +14,7 @@ from gp3d_core import ScenePipeline
 from gp3d_core.cli.main import main
 from gp3d_core.meshing.options import OptionError, SceneMeshOptions
 from gp3d_core.pretrained import vq3d_tokenizer
-from gp3d_core.vq3d.models.prior import SamplingError
+from gp3d_core.vq3d.config import SamplingError
 from gp3d_core.vq3d.pipeline import GeneratedScene, SceneMeshChoices
 from gp3d_core.vq3d.scenes.outputs import OutputError
 

@@ -17,18 +17,10 @@ from gp3d_core.rng import generator_for
 from gp3d_core.snapshots.metadata import SnapshotError
 from gp3d_core.snapshots.run_folder import RunFolder
 from gp3d_core.training.loop import Budget
-from gp3d_core.vq3d.config import PriorConfig
+from gp3d_core.vq3d.config import PriorConfig, SamplingError
 from gp3d_core.vq3d.files.prior_file import load_prior
 from gp3d_core.vq3d.files.tokenizer_file import load_tokenizer, save_tokenizer
-from gp3d_core.vq3d.models.prior import (
-    Prior,
-    Sampling,
-    SamplingError,
-    choose,
-    dropping,
-    filtered,
-    unigram_entropy,
-)
+from gp3d_core.vq3d.models.prior import Prior, Sampling, choose, dropping, filtered, unigram_entropy
 from gp3d_core.vq3d.models.tokenizer import Tokenizer
 from gp3d_core.vq3d.presets import resolve
 from gp3d_core.vq3d.training import prior as prior_training

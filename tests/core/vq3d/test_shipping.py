@@ -11,8 +11,9 @@ from gp3d_core.config.schema import override
 from gp3d_core.hashing import digest
 from gp3d_core.snapshots.metadata import SnapshotError
 from gp3d_core.vq3d.files.export import ship
-from gp3d_core.vq3d.files.prior_file import TOKENIZER, build_prior, find_prior, load_prior, save_prior
-from gp3d_core.vq3d.files.tokenizer_file import find_tokenizer, load_tokenizer, save_tokenizer
+from gp3d_core.vq3d.files.metadata import find_prior, find_tokenizer
+from gp3d_core.vq3d.files.prior_file import TOKENIZER, build_prior, load_prior, save_prior
+from gp3d_core.vq3d.files.tokenizer_file import load_tokenizer, save_tokenizer
 from gp3d_core.vq3d.models.prior import Sampling
 from gp3d_core.vq3d.models.tokenizer import Tokenizer
 from gp3d_core.vq3d.presets import PRESETS, resolve
