@@ -22,12 +22,12 @@ from gp3d_core.distributed import pick_device
 from gp3d_core.metrics.features import SQUEEZENET, FeatureNetwork, open_network
 from gp3d_core.metrics.frechet import fit_gaussian, frechet_distance
 from gp3d_core.networks.latents import sample_latents
+from gp3d_core.rendering.volume import rays_at_a_time
 from gp3d_core.rng import generator_for
 from gp3d_core.snapshots.snapshot import load_snapshot
 from gp3d_core.visualization import rgb_to_uint8
 
 _BATCH = 32
-_RAYS = 4096  # of each image at a time
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -94,7 +94,7 @@ def generated(path: Path, dataset: Dataset, count: int, device: torch.device) ->
         )
         z, c = some.z.to(device), None if some.c is None else some.c.to(device)
         cameras = generator.cameras(some.prior.to(device), z, c)
-        seen = generator.view(generator.mapping(z, c), cameras, chunk=_RAYS)
+        seen = generator.view(generator.mapping(z, c), cameras, chunk=rays_at_a_time(len(z)))
         yield torch.from_numpy(rgb_to_uint8(seen.rgb)).permute(0, 3, 1, 2)
 
 

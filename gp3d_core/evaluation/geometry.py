@@ -39,7 +39,7 @@ from gp3d_core.metrics.depthviews import (
 from gp3d_core.metrics.score import Score
 from gp3d_core.networks.decoder import TriplaneField
 from gp3d_core.rendering.cameras import Cameras, sample_rays, turn_camera
-from gp3d_core.rendering.volume import Field, render
+from gp3d_core.rendering.volume import Field, rays_at_a_time, render
 from gp3d_core.rng import generator_for
 from gp3d_core.snapshots.snapshot import Snapshot
 from gp3d_core.visualization import rgb_to_uint8
@@ -47,7 +47,6 @@ from gp3d_core.visualization import rgb_to_uint8
 NEAR = 15.0  # degrees between cameras whose views are compared
 TURN = math.radians(30.0)  # between the cameras that have to agree
 THIN = 0.02  # of the camera's radius: bodies thinner than this are shells; also what agreement tolerates
-_RAYS = 2**12
 _CANDIDATES = 24  # views that silhouettes are compared with, at the most
 MEASURES = {
     "depth_error": "aligned depth error, world units",
@@ -81,8 +80,10 @@ def look(field: Field, camera: Cameras, snapshot_config: Any, size: int) -> Seen
     space, config = snapshot_config.camera, snapshot_config.render
     rays_o, rays_d = sample_rays(camera, size)
     reach = space.t_near + space.t_far
-    there = render(field, rays_o, rays_d, space, config, jitter=False, chunk=_RAYS)
-    behind = render(field, rays_o + reach * rays_d, -rays_d, space, config, jitter=False, chunk=_RAYS)
+    there = render(field, rays_o, rays_d, space, config, jitter=False, chunk=rays_at_a_time(1))
+    behind = render(
+        field, rays_o + reach * rays_d, -rays_d, space, config, jitter=False, chunk=rays_at_a_time(1)
+    )
     front, back = _distance(there.weights, there.t), reach - _distance(behind.weights, behind.t)
     front, back = (part.reshape(size, size).cpu() for part in (front, back))
     back = torch.where(torch.isfinite(front), back, torch.inf)

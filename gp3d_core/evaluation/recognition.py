@@ -33,12 +33,12 @@ from gp3d_core.generation.sampling import generate
 from gp3d_core.metrics.classifier import STEPS, SmallClassifier, classify, train_classifier
 from gp3d_core.metrics.score import Score
 from gp3d_core.networks.foreign_weights import WeightsError, fill
+from gp3d_core.rendering.volume import rays_at_a_time
 from gp3d_core.rng import generator_for
 from gp3d_core.snapshots.snapshot import Snapshot
 from gp3d_core.visualization import rgb_to_uint8
 
 FORMAT, VERSION = "gp3d-classifier", 1
-_RAYS = 2**14
 
 
 @dataclass(frozen=True, eq=False)
@@ -217,7 +217,7 @@ def generated_views(
         obj = generate(snapshot, spec, truncation)
         camera = views.cameras[held_out[order[i % len(order)]]].to(obj.ws.device)
         seen = snapshot.generator.view(
-            obj.ws, camera, planes=obj.planes, resolution=views.dataset.resolution, chunk=_RAYS
+            obj.ws, camera, planes=obj.planes, resolution=views.dataset.resolution, chunk=rays_at_a_time(1)
         )
         pictures.append(torch.from_numpy(rgb_to_uint8(seen.rgb)).permute(0, 3, 1, 2))
         bar.update()

@@ -23,11 +23,11 @@ from gp3d_core.errors import GP3DError
 from gp3d_core.networks.generator import GeneratorOutput
 from gp3d_core.networks.latents import Latents, class_centre, sample_latents
 from gp3d_core.rendering.cameras import Cameras
+from gp3d_core.rendering.volume import rays_at_a_time
 from gp3d_core.rng import generator_for
 from gp3d_core.snapshots.snapshot import Snapshot
 
 BLOCK = 16
-_RAYS = 1024  # of each image at a time, so that memory does not grow with the resolution
 
 
 class EvaluationError(GP3DError):
@@ -102,7 +102,9 @@ class Sampler:
         ws = generator.mapping(latents.z, latents.c, truncation=self.truncation, centre=centre)
         noise = generator_for("evaluation noise", purpose, self.seed, number, device=self.device)
         planes = generator.backbone(ws, "random", noise)
-        return generator.view(ws, adapt(latents), planes=planes, chunk=_RAYS, cut_quantile=cut_quantile)
+        return generator.view(
+            ws, adapt(latents), planes=planes, chunk=rays_at_a_time(len(ws)), cut_quantile=cut_quantile
+        )
 
     def block(self, number: int) -> GeneratorOutput:
         """Images number·16 to number·16 + 15, from posterior cameras."""

@@ -33,6 +33,7 @@ from gp3d_core.networks.generator import GeneratorOutput
 from gp3d_core.networks.latents import style_codes
 from gp3d_core.pretrained import name_of, pretrained_path
 from gp3d_core.rendering.cameras import mean_camera, turn_camera
+from gp3d_core.rendering.volume import rays_at_a_time
 from gp3d_core.signals import Progress, no_progress
 from gp3d_core.snapshots.run_folder import newest_snapshot
 from gp3d_core.snapshots.snapshot import Snapshot, load_snapshot
@@ -47,7 +48,6 @@ DEFAULT_OPTIONS = MeshOptions()
 _SIDE = 0.5  # yaw of the outermost views of a sheet
 _COLUMNS = 8  # of a sheet: more do not fit on a screen
 _TILE = 128
-_RAYS = 2**14  # at a time, so that memory does not grow with the resolution
 
 
 def open_snapshot(path: Path | None = None, device: str = "auto") -> Snapshot:
@@ -82,7 +82,9 @@ def view(
 ) -> GeneratorOutput:
     """The object from the prior's mean camera turned by `yaw` radians; `resolution` defaults to the trained one."""
     camera = turn_camera(mean_camera(snapshot.config.camera), yaw).to(obj.ws.device)
-    return snapshot.generator.view(obj.ws, camera, resolution=resolution, planes=obj.planes, chunk=_RAYS)
+    return snapshot.generator.view(
+        obj.ws, camera, resolution=resolution, planes=obj.planes, chunk=rays_at_a_time(1)
+    )
 
 
 @torch.no_grad()

@@ -31,7 +31,7 @@ from gp3d_core.generation.sampling import Generated, generate
 from gp3d_core.ops.checks import check_shape
 from gp3d_core.rendering.cameras import Cameras, mean_camera, sample_rays
 from gp3d_core.rendering.trajectories import front_circle, line, point, points, turntable, wiggle
-from gp3d_core.rendering.volume import Field
+from gp3d_core.rendering.volume import Field, rays_at_a_time
 from gp3d_core.snapshots.snapshot import Snapshot
 from gp3d_core.visualization import depth_to_uint8, rgb_to_uint8, save_picture
 
@@ -42,7 +42,6 @@ _FPS = 30
 _GIF_DELAY = 30  # milliseconds; the format counts in tens
 _SURFACE = 0.5  # opacity from which a pixel counts as surface
 _STEEPEST = 0.5  # cosine of 60°
-_RAYS = 2**14  # at a time, so that memory does not grow with the resolution
 
 
 def surface_normals(depth: Tensor, opacity: Tensor, cameras: Cameras) -> Tensor:
@@ -213,7 +212,9 @@ def _pictures(
 ) -> dict[str, NDArray[Any]]:
     """Pictures uint8 [H,H,3] of the object from one camera [1], by name: color, depth, normals, those asked for."""
     camera = camera.to(obj.ws.device)
-    seen = snapshot.generator.view(obj.ws, camera, resolution=resolution, planes=obj.planes, chunk=_RAYS)
+    seen = snapshot.generator.view(
+        obj.ws, camera, resolution=resolution, planes=obj.planes, chunk=rays_at_a_time(1)
+    )
     pictures = {"color": rgb_to_uint8(seen.rgb)[0]}
     if depth:
         planes = snapshot.config.camera

@@ -14,6 +14,7 @@ from gp3d_core.grounding.step import GroundState, codes_of_models, measure
 from gp3d_core.networks.generator import Generator
 from gp3d_core.networks.latents import one_hot
 from gp3d_core.rendering.cameras import mean_camera, turn_camera
+from gp3d_core.rendering.volume import rays_at_a_time
 from gp3d_core.rng import generator_for
 from gp3d_core.snapshots.run_folder import RunFolder
 from gp3d_core.training.monitor import RunMonitor
@@ -21,7 +22,6 @@ from gp3d_core.visualization import rgb_to_uint8, save_picture, sheet
 
 _SHOWN = 12  # models, and classes, in a picture
 _TILE = 96
-_RAYS = 4096
 
 
 class GroundMonitor(RunMonitor[GroundState]):
@@ -48,7 +48,9 @@ def draw_held_out(state: GroundState, truth: Truth) -> Image.Image:
     models = truth.held_out(1)
     models = models[torch.linspace(0, len(models) - 1, min(_SHOWN, len(models))).long()]
     views = truth.views[models, -1]
-    out = state.ema.view(codes_of_models(state, truth, models), truth.cameras[views], chunk=_RAYS)
+    out = state.ema.view(
+        codes_of_models(state, truth, models), truth.cameras[views], chunk=rays_at_a_time(len(models))
+    )
     real = truth.images[views].permute(0, 3, 1, 2).float() / 127.5 - 1
     return sheet(
         [("held-out view", list(rgb_to_uint8(real))), ("grounded", list(rgb_to_uint8(out.rgb)))], tile=_TILE
@@ -67,5 +69,10 @@ def draw_new(generator: Generator, classes: int) -> Image.Image:
             1, generator.z_dim, generator=generator_for(seed, "new", device=device), device=device
         )
         ws = generator.mapping(z.expand(len(labels), -1), one_hot(labels, classes))
-        rows.append((f"seed {seed}", list(rgb_to_uint8(generator.view(ws, camera, chunk=_RAYS).rgb))))
+        rows.append(
+            (
+                f"seed {seed}",
+                list(rgb_to_uint8(generator.view(ws, camera, chunk=rays_at_a_time(len(labels))).rgb)),
+            )
+        )
     return sheet(rows, tile=_TILE)

@@ -25,7 +25,7 @@ from gp3d_core.networks.decoder import TriplaneField
 from gp3d_core.networks.generator import Generator
 from gp3d_core.networks.latents import one_hot
 from gp3d_core.networks.layers import normalise_second_moment
-from gp3d_core.rendering.volume import render_at
+from gp3d_core.rendering.volume import rays_at_a_time, render_at
 from gp3d_core.rng import generator_for
 from gp3d_core.training.checkpointing import Stateful
 from gp3d_core.training.step import StepLog, average_weights, half_life, mean_log, send_log
@@ -288,7 +288,10 @@ def measure(state: GroundState, truth: Truth) -> dict[str, float]:
         views = truth.views[part, -1]
         seen = truth.whole_view(views)
         out = state.ema.view(
-            codes_of_models(state, truth, part), truth.cameras[views], planes=planes, chunk=4096
+            codes_of_models(state, truth, part),
+            truth.cameras[views],
+            planes=planes,
+            chunk=rays_at_a_time(len(part)),
         )
         rgb, depth, opacity = (x.flatten(2).transpose(1, 2) for x in (out.rgb, out.depth, out.opacity))
         squared.append((((rgb.clamp(-1, 1) - seen.rgb) / 2) ** 2).mean(dim=(1, 2)))

@@ -22,13 +22,12 @@ from gp3d_core.meshing.mesh_io import Mesh
 from gp3d_core.meshing.rasterizer import render_mesh
 from gp3d_core.ops.reference import ray_weights
 from gp3d_core.rendering.cameras import Cameras, sample_rays
-from gp3d_core.rendering.volume import Field, render
+from gp3d_core.rendering.volume import Field, rays_at_a_time, render
 
 _LEVELS = 64  # candidates
 _STEPS = 96  # samples of a ray that levels are judged by
 _THINNEST = 1e-3  # interval after the last sample: light may pass, so that there are silhouettes
 _DEPTH_SHARE = 0.25  # of a difference of depths in a level's score: silhouettes count first
-_RAYS = 2**12  # at a time
 
 
 _BEST_PSNR = 99.0  # of pictures that are equal: infinity is no JSON
@@ -56,7 +55,7 @@ def compare(
     fields, meshes, common, either = [], [], 0, 0
     for index in range(len(cameras)):
         rays = sample_rays(cameras[index], size)
-        seen = render(field, *rays, camera, config, jitter=False, chunk=_RAYS)
+        seen = render(field, *rays, camera, config, jitter=False, chunk=rays_at_a_time(1))
         drawn = render_mesh(mesh, cameras[index].to("cpu"), size)
         rgb = ((seen.rgb[0] + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
         solid = (seen.opacity[0, :, 0] > 0.5).reshape(size, size).cpu().numpy()

@@ -47,6 +47,9 @@ class HasTriplanes(Protocol):
         """Its parts."""
 
 
+_RAYS = 2**14  # of all images at a time
+
+
 @dataclass(frozen=True, eq=False)
 class Rendering:
     """What rays saw: rgb [B,R,3], depth [B,R,1] (world units along the ray), opacity [B,R,1].
@@ -104,7 +107,7 @@ def render(
     density_noise: standard deviation of normal noise on the raw density, drawn from `generator`.
     cut_quantile: densities below this quantile, over all rays and samples of a pass, count as 0.
     u_coarse [B,R,S] and u_fine [B,R,F], in [0,1]: the random numbers to use instead of drawing.
-    chunk: rays per query of the field, to save memory; changes nothing else.
+    chunk: rays per query of the field, to save memory (see `rays_at_a_time`); changes nothing but, for some, rounding.
     backend: plain torch or kernels; `config.backend` if not given.
     Raises ValueError when something has to be drawn and there is no generator, or when shapes do not fit, and
     BackendError when kernels are asked for that cannot run.
@@ -280,6 +283,14 @@ def _query(
 
 def _cut(sigma: torch.Tensor, quantile: float) -> torch.Tensor:
     return sigma if quantile == 0 else cut_density(sigma, quantile)
+
+
+def rays_at_a_time(images: int) -> int:
+    """Rays of each of so many images to render at a time: memory grows neither with their number nor their size.
+
+    2¹⁴ in all, and a power of two: matrix products of other sizes may round differently.
+    """
+    return 1 << max((_RAYS // images).bit_length() - 1, 0)
 
 
 def _slices(count: int, size: int | None) -> Iterator[slice]:

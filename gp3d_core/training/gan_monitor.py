@@ -16,6 +16,7 @@ from gp3d_core.metrics.nfs import non_flatness_score
 from gp3d_core.networks.generator import Generator
 from gp3d_core.networks.latents import one_hot
 from gp3d_core.rendering.cameras import PARAMETERS, Cameras, mean_camera, sample_cameras, turn_camera
+from gp3d_core.rendering.volume import rays_at_a_time
 from gp3d_core.rng import generator_for
 from gp3d_core.training.monitor import RunMonitor
 from gp3d_core.visualization import depth_to_uint8, rgb_to_uint8, save_camera_histograms, save_picture, sheet
@@ -25,7 +26,6 @@ FLATNESS_SAMPLES = 16
 CAMERA_SAMPLES = 512
 YAWS = (-0.6, 0.0, 0.6)  # radians from the prior's mean camera
 _TILE = 96
-_RAYS = 4096  # at a time, so that memory does not grow with the resolution
 
 
 class HasGenerators(Protocol):
@@ -71,7 +71,7 @@ def draw_samples(state: HasGenerators) -> Image.Image:
     rows = []
     for yaw in YAWS:
         cameras = turn_camera(mean_camera(camera), yaw, SAMPLES).to(z.device)
-        seen = model.view(ws, cameras, chunk=_RAYS)
+        seen = model.view(ws, cameras, chunk=rays_at_a_time(SAMPLES))
         rows.append((f"yaw {yaw:+.1f}", list(rgb_to_uint8(seen.rgb))))
         if yaw == 0.0:
             depth = [
@@ -89,7 +89,9 @@ def measure_flatness(state: HasGenerators) -> float:
     z, c = fixed_latents(state, FLATNESS_SAMPLES)
     camera = state.config.camera
     cameras = turn_camera(mean_camera(camera), 0.0, FLATNESS_SAMPLES).to(z.device)
-    seen = state.ema.view(state.ema.mapping(z, c), cameras, cut_quantile=0.5, chunk=_RAYS)
+    seen = state.ema.view(
+        state.ema.mapping(z, c), cameras, cut_quantile=0.5, chunk=rays_at_a_time(FLATNESS_SAMPLES)
+    )
     return float(non_flatness_score(seen.depth.flatten(1), camera.t_near, camera.t_far))
 
 

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from gp3d_core.config.schema import from_dict, to_dict
+from gp3d_core.rendering.volume import rays_at_a_time
 from gp3d_core.snapshots.metadata import SnapshotError, read_header
 from gp3d_core.snapshots.snapshot import fill_module, load_tensors, save_tensors
 from gp3d_core.vq3d.config import CameraConfig, DecoderConfig, RenderConfig, Vq3dConfig, check_config
@@ -36,7 +37,6 @@ from gp3d_core.vq3d.scenes.composition import (
 )
 
 FORMAT = "gp3d-vq3d-scene"
-_RAYS = 4096  # at a time, so that memory does not grow with the resolution
 _MOST = 4096  # samples of a ray, and pixels a side of a picture, in a file
 _OF_MASKS = ("reach", "tolerance", "edge")  # numbers of a lifted mask
 _LARGEST = 1e9  # scene units and degrees in a file
@@ -101,7 +101,7 @@ class Scene:
             torch.tensor([x], device=self.parts[0].planes.device) for x in (yaw, pitch, self.pivot, dolly)
         )
         size = resolution or self.resolution
-        return render(self.field(), orbit(*numbers), self.camera, self.render, size, chunk=_RAYS)
+        return render(self.field(), orbit(*numbers), self.camera, self.render, size, chunk=rays_at_a_time(1))
 
 
 def save_scene(scene: Scene, path: Path) -> None:

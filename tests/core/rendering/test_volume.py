@@ -14,7 +14,7 @@ from gp3d_core.config.schema import CameraConfig, PatchConfig, RenderConfig
 from gp3d_core.ops.reference import sample_triplane
 from gp3d_core.rendering.cameras import Cameras, sample_cameras, sample_rays, spherical_to_cartesian
 from gp3d_core.rendering.patches import Patches, extract_patches, sample_patches
-from gp3d_core.rendering.volume import Field, Rendering, render
+from gp3d_core.rendering.volume import Field, Rendering, rays_at_a_time, render
 from tests.support.draws import seeded
 
 Close = Callable[..., None]
@@ -347,3 +347,8 @@ def test_camera_position_is_the_origin_of_its_rays(close: Close) -> None:
     yaw, pitch, _ = cameras.angles.unbind(-1)
     expected = spherical_to_cartesian(yaw, pitch, cameras.radius)
     close(rays_o, expected[:, None].expand_as(rays_o), "exact64")
+
+
+@pytest.mark.parametrize(("images", "rays"), [(1, 16384), (8, 2048), (12, 1024), (16, 1024), (10**6, 1)])
+def test_rays_at_a_time_are_a_power_of_two_and_within_the_budget(images: int, rays: int) -> None:
+    assert rays_at_a_time(images) == rays
