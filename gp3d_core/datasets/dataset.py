@@ -191,7 +191,7 @@ class Dataset:
             mirrored=mirrored,
         )
 
-    def few(self, count: int) -> Dataset:
+    def subset(self, count: int) -> Dataset:
         """The same data set cut down to `count` images: from every class in turn, the first of each class first."""
         if not 0 < count <= len(self):
             raise DatasetError(f"{self.path} has {len(self)} images, asked for is a part of {count}")

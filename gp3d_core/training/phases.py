@@ -62,9 +62,9 @@ def generator_phase(
 ) -> tuple[Tensor, Log]:
     """The generator's adversarial loss (3DGP Eq. 1) and its camera regularisers (Eq. 2, App. J)."""
     fake = generate(generator, latents, context, update_average=False)
-    judged = discriminator(prepare(fake.images, config.loss, context), latents.patches, latents.c)
-    adversarial = losses.generator_loss(judged.logits, config.loss.adversarial).mean()
-    log = {"loss/generator": adversarial, "scores/fake_by_generator": judged.logits.mean()}
+    output = discriminator(prepare(fake.images, config.loss, context), latents.patches, latents.c)
+    adversarial = losses.generator_loss(output.logits, config.loss.adversarial).mean()
+    log = {"loss/generator": adversarial, "scores/fake_by_generator": output.logits.mean()}
     log |= {"opacity": fake.opacity.mean(), "depth/spread": fake.depth.flatten(1).std(dim=1).mean()}
     terms: Log = {}
     if generator.camera_generator is not None:
@@ -120,8 +120,8 @@ def r1_phase(
     )
     images = real_patches(real, patches, config).detach().requires_grad_()
     seen = prepare(images, config.loss, context)
-    judged = discriminator(seen, patches, one_hot(real.labels, discriminator.c_dim))
-    penalty = losses.r1_penalty(judged.logits, images).mean()
+    output = discriminator(seen, patches, one_hot(real.labels, discriminator.c_dim))
+    penalty = losses.r1_penalty(output.logits, images).mean()
     return penalty * (config.loss.r1_gamma / 2 * config.loss.r1_interval), {"loss/r1_penalty": penalty}
 
 

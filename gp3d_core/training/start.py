@@ -106,7 +106,7 @@ def check_depth_range(config: RunConfig, dataset: Dataset) -> None:
 def open_dataset(path: Path, features: Path | None, overfit: int | None) -> Dataset:
     """The data set at `path`, or `overfit` images of it, from all classes in turn."""
     dataset = Dataset(path, features=features)
-    return dataset if overfit is None else dataset.few(overfit)
+    return dataset if overfit is None else dataset.subset(overfit)
 
 
 def describe(

@@ -21,7 +21,7 @@ from gp3d_core.vq3d.scenes.mesh import mesh_of, recipe_of
 from gp3d_core.vq3d.scenes.reconstruction import read_picture, reconstruct
 from gp3d_core.vq3d.scenes.scenefile import Scene, load_scene
 from gp3d_core.worker.model_session import Publish, deliver
-from gp3d_core.worker.protocol import Problem
+from gp3d_core.worker.protocol import PictureMeshOptions, Problem
 
 _VIEW = 256  # pixels a side of what is shown of a scene
 
@@ -33,7 +33,7 @@ class ImageSession:
         self._device = device
         self._snapshot: TokenizerSnapshot | None = None
 
-    def mesh(self, options: Mapping[str, Any], progress: Progress, publish: Publish) -> None:
+    def mesh(self, options: PictureMeshOptions, progress: Progress, publish: Publish) -> None:
         """Makes and writes the mesh and the view, then calls `publish` as `ModelSession.mesh` does.
 
         The picture may be the file of a scene. Raises PictureError for a picture that cannot be used, SnapshotError or

@@ -32,7 +32,7 @@ from gp3d_core.snapshots.metadata import SnapshotError
 from gp3d_core.snapshots.run_folder import RunError, newest_snapshot
 from gp3d_core.snapshots.snapshot import load_snapshot
 from gp3d_core.visualization import rgb_to_uint8, save_picture
-from gp3d_core.worker.protocol import Problem
+from gp3d_core.worker.protocol import FileOptions, ObjectMeshOptions, PreviewOptions, Problem
 
 Publish = Callable[[Callable[[], None], Mapping[str, Any]], None]
 
@@ -152,7 +152,7 @@ class ModelSession:
         self.cache.put(obj)
         return obj, False
 
-    def preview(self, obj: Generated, options: Mapping[str, Any]) -> tuple[Path, int]:
+    def preview(self, obj: Generated, options: PreviewOptions) -> tuple[Path, int]:
         """Writes the object's picture into the folder `options["dir"]`; returns its path and its pixels per side."""
         resolution = options["resolution"] or self.snapshot.config.training.resolution
         yaw = options["yaw"]
@@ -162,7 +162,7 @@ class ModelSession:
         save_picture(Image.fromarray(picture), options["dir"] / name)
         return options["dir"] / name, resolution
 
-    def mesh(self, obj: Generated, options: Mapping[str, Any], progress: Progress, publish: Publish) -> None:
+    def mesh(self, obj: Generated, options: ObjectMeshOptions, progress: Progress, publish: Publish) -> None:
         """Makes and writes a mesh, then calls `publish` with what moves its files into place, and the result."""
         mesh, recipe = make_mesh(self.snapshot, obj, MeshOptions.of_request(options), progress)
         beside = recipe | place_of(self.snapshot.path, options["dir"])
@@ -178,7 +178,7 @@ def deliver(
     mesh: Mesh,
     recipe: Mapping[str, Any],
     beside: Mapping[str, Any],
-    options: Mapping[str, Any],
+    options: FileOptions,
     stem: str,
     progress: Progress,
     publish: Publish,

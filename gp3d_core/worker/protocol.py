@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypedDict
 
 from gp3d_core.errors import GP3DError, spell
 from gp3d_core.generation.objects import DEFAULT_TRUNCATION, FORMATS, MOST_TRUNCATION
@@ -63,6 +63,47 @@ class Request:
     id: str
     op: str
     options: Mapping[str, Any]
+
+
+class LoadOptions(TypedDict):
+    """Options of `load`."""
+
+    snapshot: str | None
+    device: str | None
+
+
+class FileOptions(TypedDict):
+    """Where the files of a mesh go, how they are called and in which formats they are."""
+
+    dir: Path
+    formats: list[str]
+    stem: str | None
+
+
+# "class" is no name of Python's; what says how a mesh is made is read by MeshOptions.of_request
+_Chosen = TypedDict("_Chosen", {"class": str | None, "truncation": float})
+
+
+class PreviewOptions(_Chosen):
+    """Options of `preview`."""
+
+    dir: Path
+    seeds: list[int]
+    resolution: int | None
+    yaw: float
+
+
+class ObjectMeshOptions(_Chosen, FileOptions):
+    """Options of `mesh` besides those of meshes."""
+
+    seed: int
+
+
+class PictureMeshOptions(FileOptions):
+    """Options of `picture` besides those of meshes."""
+
+    picture: str
+    tokenizer: str
 
 
 class LineSplitter:

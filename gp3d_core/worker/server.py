@@ -27,6 +27,10 @@ from gp3d_core.worker.protocol import (
     OPERATIONS,
     PROTOCOL,
     LineSplitter,
+    LoadOptions,
+    ObjectMeshOptions,
+    PictureMeshOptions,
+    PreviewOptions,
     Problem,
     Request,
     read_request,
@@ -98,7 +102,7 @@ class Worker:
 
     def run(self, job: Job) -> None:
         """Runs a job to its end, which is one `result` or `error`."""
-        bodies = {
+        bodies: dict[str, Callable[[Job, Any], None]] = {
             "load": self._load,
             "preview": self._preview,
             "mesh": self._mesh,
@@ -156,7 +160,7 @@ class Worker:
             said = f"this worker speaks protocol {PROTOCOL}, asked for was {request.options['protocol']}"
             raise Problem("E_VERSION", said, "Install a GP3D and an add-on of the same version.")
 
-    def _load(self, job: Job, options: Mapping[str, Any]) -> None:
+    def _load(self, job: Job, options: LoadOptions) -> None:
         self._progress(job, "starting", 0, 2)
         try:
             from gp3d_core.worker.model_session import (
@@ -178,7 +182,7 @@ class Worker:
 
         self.queue.finish(job, ready, publish)
 
-    def _preview(self, job: Job, options: Mapping[str, Any]) -> None:
+    def _preview(self, job: Job, options: PreviewOptions) -> None:
         session, seeds, pictures = self._loaded(), options["seeds"], []
         specs, note = session.specs(options["class"], seeds)
         for index, spec in enumerate(specs):
@@ -204,7 +208,7 @@ class Worker:
         self._progress(job, "preview", len(seeds), len(seeds))
         self.queue.finish(job, {"pictures": pictures, **_said_of_class(note)}, lambda: None)
 
-    def _mesh(self, job: Job, options: Mapping[str, Any]) -> None:
+    def _mesh(self, job: Job, options: ObjectMeshOptions) -> None:
         session = self._loaded()
         (spec,), note = session.specs(options["class"], [options["seed"]])
         self._progress(job, "planes", 0, 1)
@@ -216,7 +220,7 @@ class Worker:
 
         session.mesh(obj, options, lambda *step: self._progress(job, *step), publish)
 
-    def _picture(self, job: Job, options: Mapping[str, Any]) -> None:
+    def _picture(self, job: Job, options: PictureMeshOptions) -> None:
         from gp3d_core.worker.image_session import ImageSession
 
         self._pictures = self._pictures or ImageSession(self._device)

@@ -98,7 +98,7 @@ def test_depth_range_and_angles_come_from_the_header(folder):
     dataset = Dataset(folder)
     assert dataset.angles.dtype == np.float32
     assert dataset.angles.tolist() == [[0.25 * i, 1.5 - 0.25 * i] for i in range(6)]
-    assert dataset.few(2).angles.tolist() == [dataset.angles[i].tolist() for i in (0, 3)]
+    assert dataset.subset(2).angles.tolist() == [dataset.angles[i].tolist() for i in (0, 3)]
     edit(folder / "dataset.json", lambda h: (h["camera_angles"].pop(), h.pop("t_near"), h.pop("t_far")))
     with pytest.raises(DatasetError, match=f"no camera angles for {dataset.names[0]}"):
         Dataset(folder)

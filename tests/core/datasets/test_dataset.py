@@ -122,9 +122,9 @@ def test_few_takes_from_every_class_in_turn(folder):
         lambda h: [row.__setitem__(1, int(i != 2)) for i, row in enumerate(h["labels"])],
     )
     dataset = Dataset(folder)  # labels 1 1 0 1 1 1
-    assert [dataset.names.index(name) for name in dataset.few(2).names] == [0, 2]
-    assert [dataset.names.index(name) for name in dataset.few(4).names] == [0, 1, 2, 3]
-    assert load_all(dataset.few(4)).labels.tolist() == [1, 1, 0, 1]
+    assert [dataset.names.index(name) for name in dataset.subset(2).names] == [0, 2]
+    assert [dataset.names.index(name) for name in dataset.subset(4).names] == [0, 1, 2, 3]
+    assert load_all(dataset.subset(4)).labels.tolist() == [1, 1, 0, 1]
 
 
 def test_few_of_a_large_data_set_is_quick_and_even(folder):
@@ -132,7 +132,7 @@ def test_few_of_a_large_data_set_is_quick_and_even(folder):
     dataset.names = [f"{i}.png" for i in range(300_000)]
     dataset.labels = np.random.default_rng(0).integers(0, 1000, 300_000)
     with limited_seconds(5):
-        part = dataset.few(10_000)
+        part = dataset.subset(10_000)
     assert (np.bincount(part.labels) == 10).all()
     first = np.flatnonzero(dataset.labels == 7)[:10]
     assert [name for name, label in zip(part.names, part.labels, strict=True) if label == 7] == [
@@ -337,8 +337,8 @@ def test_fingerprint_follows_features(folder, features):
     describe(features, lambda d: set_row(d, 0))
     prints.append(Dataset(folder, features=features).fingerprint)
     assert len(set(prints)) == 4
-    assert Dataset(folder, features=features).few(4).fingerprint != Dataset(folder).few(4).fingerprint
+    assert Dataset(folder, features=features).subset(4).fingerprint != Dataset(folder).subset(4).fingerprint
 
 
 def test_few_keeps_the_features_of_its_images(folder, features):
-    assert load_all(Dataset(folder, features=features).few(2)).features[:, 0].tolist() == [0, 9]
+    assert load_all(Dataset(folder, features=features).subset(2)).features[:, 0].tolist() == [0, 9]

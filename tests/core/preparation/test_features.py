@@ -119,7 +119,7 @@ def test_with_flips_mirror_images_have_features_of_their_own(balls: Path, tmp_pa
     with ThreadPoolExecutor(2) as pool:
         straight = trained.batch(everything, np.zeros(7, dtype=bool), pool).features
         mirrored = trained.batch(everything, np.ones(7, dtype=bool), pool).features
-        few = trained.few(3).batch(np.arange(3), np.ones(3, dtype=bool), pool).features
+        few = trained.subset(3).batch(np.arange(3), np.ones(3, dtype=bool), pool).features
     assert straight is not None
     assert mirrored is not None
     assert few is not None
@@ -128,7 +128,7 @@ def test_with_flips_mirror_images_have_features_of_their_own(balls: Path, tmp_pa
         np.testing.assert_allclose(straight[i], colours(image), rtol=1e-5)
         np.testing.assert_allclose(mirrored[i], colours(image[:, ::-1]), rtol=1e-5)
     assert (straight != mirrored).any(dim=1).all()
-    places = [dataset.names.index(name) for name in trained.few(3).names]
+    places = [dataset.names.index(name) for name in trained.subset(3).names]
     torch.testing.assert_close(few, mirrored[places])
     description = tmp_path / "halves_desc.json"
     facts = json.loads(description.read_text())

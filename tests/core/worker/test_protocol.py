@@ -3,10 +3,21 @@
 import json
 import random
 import re
+from typing import get_type_hints
 
 import pytest
 
-from gp3d_core.worker.protocol import OPERATIONS, LineSplitter, Problem, read_request
+from gp3d_core.meshing.options import MeshOptions, SceneMeshOptions, specs
+from gp3d_core.worker.protocol import (
+    OPERATIONS,
+    LineSplitter,
+    LoadOptions,
+    ObjectMeshOptions,
+    PictureMeshOptions,
+    PreviewOptions,
+    Problem,
+    read_request,
+)
 from tests.support.serving import ROOT, mesh_line
 
 
@@ -128,3 +139,20 @@ def test_docs_name_every_code_operation_and_option():
     for op, fields in OPERATIONS.items():
         section = text.split(f"### {op}\n")[1].split("\n### ")[0]
         assert all(f'"{name}"' in section or f"`{name}`" in section for name in fields), op
+
+
+def test_types_of_options_name_what_requests_hold():
+    surfaces = {"mesh": MeshOptions, "picture": SceneMeshOptions}
+    types = {
+        "load": LoadOptions,
+        "preview": PreviewOptions,
+        "mesh": ObjectMeshOptions,
+        "picture": PictureMeshOptions,
+    }
+    for op, kind in types.items():
+        made = (
+            {option.field or name for name, option in specs(surfaces[op]).items()}
+            if op in surfaces
+            else set()
+        )
+        assert set(OPERATIONS[op]) - made == set(get_type_hints(kind)), op
