@@ -92,7 +92,7 @@ def share_cores() -> None:
 
 
 def report(note: str) -> None:
-    """Says on stderr how words of the command line were understood: "mug → coffee mug"."""
+    """Says on stderr what was understood or chosen: "mug → coffee mug"."""
     print(note, file=sys.stderr)
 
 

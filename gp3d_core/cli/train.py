@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gp3d_core.cli.arguments import dataset_path, existing, number
+from gp3d_core.cli.arguments import dataset_path, existing, number, report
 
 if TYPE_CHECKING:
     from gp3d_core.training.start import Forecast
@@ -75,6 +75,7 @@ def _train(options: argparse.Namespace) -> int:
         max_minutes=options.max_minutes,
         init=options.init,
         announce=lambda found: print(outlook(options, found), file=sys.stderr),
+        fit=None if any(one.startswith("training.micro_batch=") for one in options.set) else report,
     )
 
 

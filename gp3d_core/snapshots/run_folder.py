@@ -141,6 +141,14 @@ class RunFolder:
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
+    def micro_batch(self) -> int | None:
+        """Images per forward pass of the run that has begun here; None if none has, or if that cannot be read."""
+        try:
+            known = json.loads((self.path / "config.json").read_text())["training"]["micro_batch"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return known if isinstance(known, int) and self._started() else None
+
     def _started(self) -> bool:
         """Whether there is a checkpoint of a run that has seen an image."""
         return any(path > self.checkpoint_path(0) for path in self.list_checkpoints())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -21,6 +22,8 @@ from gp3d_core.training.gan import build_state, check_share, open_task, train_st
 from gp3d_core.training.launch import Plan, launch
 from gp3d_core.training.warm_start import check_transfer
 
+_SHARE_OF_MEMORY = 0.8  # the estimate is rough
+
 
 def start_training(
     config: RunConfig,
@@ -33,16 +36,26 @@ def start_training(
     max_minutes: float = math.inf,
     init: Path | None = None,
     announce: Callable[[Forecast], None] | None = None,
+    fit: Callable[[str], object] | None = None,
 ) -> int:
     """Trains on the data set at `dataset_path` in the folder `run`, resuming what is there; returns the exit code.
 
     A fresh run begins with the generator of `init`, a snapshot file or the newest of a run folder. `announce` is told,
-    before the first step on a CPU, how long the run will take.
+    before the first step on a CPU, how long the run will take. With `fit` a fresh run gets a smaller micro-batch than
+    the configuration's where memory asks for it, one that goes on keeps its own, and `fit` is told of either (of one
+    process only).
     Raises a GP3DError for anything that is wrong with configuration, data or folder, before any training.
     """
-    check_share(config, place()[1])
     dataset = open_dataset(dataset_path, features, overfit)
     check_depth_range(config, dataset)
+    if fit is not None and place()[1] == 1:  # several processes might not agree
+        begun, asked = RunFolder(run).micro_batch(), config.training.micro_batch
+        chosen = fitting_micro_batch(config, dataset, free_memory(device)) if begun is None else begun
+        config = replace(config, training=replace(config.training, micro_batch=chosen))
+        if chosen != asked:
+            reason = "more may not fit into memory" if begun is None else "as this run began"
+            fit(f"training.micro_batch {asked} → {chosen}: {reason}")
+    check_share(config, place()[1])
     if init is not None:
         init = newest_snapshot(init) if init.is_dir() else init
         check_transfer(init, config, dataset.classes)
@@ -60,6 +73,35 @@ def start_training(
         init=init,
     )
     return launch(plan, run, device=device, max_minutes=max_minutes).show()
+
+
+def fitting_micro_batch(config: RunConfig, dataset: Dataset, free: float) -> int:
+    """The configuration's micro-batch, halved until the training needs four fifths of `free` bytes at the most.
+
+    It never gets smaller than the groups of images that are seen together, nor odd parts of them.
+    """
+    sizes, smallest = (
+        count_parameters(config, dataset),
+        max(config.patch.group, config.discriminator.mbstd_group),
+    )
+    micro = config.training.micro_batch
+    while micro % (2 * smallest) == 0:
+        training = replace(config.training, micro_batch=micro)
+        if estimate_memory(replace(config, training=training), sizes) <= _SHARE_OF_MEMORY * free:
+            break
+        micro //= 2
+    return micro
+
+
+def free_memory(device: str) -> float:
+    """Bytes that nothing uses on `device`, "cpu" or "cuda"; infinite where the system does not say."""
+    if device == "cuda":
+        return float(torch.cuda.mem_get_info()[0])
+    facts = Path("/proc/meminfo")
+    found = (
+        re.search(r"^MemAvailable:\s+(\d+) kB", facts.read_text(), re.MULTILINE) if facts.exists() else None
+    )
+    return math.inf if found is None else 1024.0 * int(found[1])
 
 
 @dataclass(frozen=True)
@@ -116,12 +158,7 @@ def describe(
     it comes to: images, steps, sizes, memory estimate.
     """
     dataset = open_dataset(dataset_path, features, overfit)
-    generator = Generator(config, dataset.num_classes)
-    discriminator = Discriminator(config, dataset.num_classes, dataset.feature_dim)
-    sizes = {
-        name: sum(p.numel() for p in module.parameters())
-        for name, module in (("generator", generator), ("discriminator", discriminator))
-    }
+    sizes = count_parameters(config, dataset)
     facts = {
         "config": to_dict(config),
         "images": len(dataset),
@@ -132,6 +169,15 @@ def describe(
         "memory_estimate_gib": round(estimate_memory(config, sizes) / 2**30, 2),
     }
     return json.dumps(facts, indent=1)
+
+
+def count_parameters(config: RunConfig, dataset: Dataset) -> dict[str, int]:
+    """Numbers of weights of the generator and the discriminator; nothing is made that needs memory."""
+    with torch.device("meta"):
+        generator = Generator(config, dataset.num_classes)
+        discriminator = Discriminator(config, dataset.num_classes, dataset.feature_dim)
+    modules = {"generator": generator, "discriminator": discriminator}
+    return {name: sum(p.numel() for p in module.parameters()) for name, module in modules.items()}
 
 
 def estimate_memory(config: RunConfig, sizes: dict[str, int]) -> float:

@@ -343,7 +343,6 @@ def test_demo_begins_with_an_asset(there, request, tmp_path, monkeypatch, capsys
     assert ("left out, the pretrained model is missing" in said.err) == (not there)
 
 
-@pytest.mark.skipif(not box.has_pretrained(), reason="there is no pretrained model yet")
 def test_what_is_in_the_box_keeps_its_promises():
     path = box.pretrained_path()
     facts = header.read_snapshot_facts(path)

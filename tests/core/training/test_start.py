@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import math
 from pathlib import Path
 
@@ -11,8 +12,16 @@ import torch
 
 from gp3d_core.cli.main import main
 from gp3d_core.cli.train import outlook
+from gp3d_core.networks.generator import Generator
 from gp3d_core.snapshots.run_folder import RunFolder
-from gp3d_core.training.start import Forecast, forecast
+from gp3d_core.training.start import (
+    Forecast,
+    count_parameters,
+    estimate_memory,
+    fitting_micro_batch,
+    forecast,
+    free_memory,
+)
 from tests.support.micro import MICRO, micro_config, micro_data
 
 
@@ -59,3 +68,41 @@ def test_days_are_answered_with_the_whole_command_of_something_sooner(
     assert line.startswith("2,000,000 images, ")
     assert words in line
     assert line.endswith("gp3d train views runs/a-tiny --preset tiny --max-minutes 30") == more
+
+
+def test_the_micro_batch_is_halved_until_it_fits_and_no_group_is_cut(tmp_path: Path) -> None:
+    data = micro_data(tmp_path)
+    config = micro_config("training.batch=32", "training.micro_batch=32")
+    need = estimate_memory(config, count_parameters(config, data))
+    assert fitting_micro_batch(config, data, math.inf) == 32
+    assert fitting_micro_batch(config, data, need) == 16  # a fifth stays free
+    assert fitting_micro_batch(config, data, 2 * need) == 32
+    assert fitting_micro_batch(config, data, 0.0) == 4
+
+
+def test_counted_weights_are_those_of_the_networks(tmp_path: Path) -> None:
+    data, config = micro_data(tmp_path), micro_config()
+    generator = Generator(config, data.num_classes)
+    assert count_parameters(config, data)["generator"] == sum(p.numel() for p in generator.parameters())
+
+
+def test_a_run_goes_on_with_the_micro_batch_that_it_began_with(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    micro_data(tmp_path / "data")
+    settings = [
+        word for item in MICRO if not item.startswith("training.micro_batch") for word in ("--set", item)
+    ]
+    command = ["train", str(tmp_path / "data"), str(tmp_path / "run"), *settings, "--device", "cpu"]
+    command += ["--set", "training.batch=8"]
+    monkeypatch.setattr("gp3d_core.training.start.free_memory", lambda device: 0.0)
+    assert main([*command, "--set", "training.kimg=0.016"]) == 0
+    assert "training.micro_batch 8 → 4: more may not fit into memory" in capsys.readouterr().err
+    monkeypatch.setattr("gp3d_core.training.start.free_memory", lambda device: math.inf)
+    assert main([*command, "--set", "training.kimg=0.032"]) == 0
+    assert "training.micro_batch 8 → 4: as this run began" in capsys.readouterr().err
+    assert json.loads((tmp_path / "run/config.json").read_text())["training"]["micro_batch"] == 4
+
+
+def test_free_memory_of_this_machine_is_known() -> None:
+    assert 2**20 < free_memory("cpu") < 2**50
