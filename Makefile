@@ -56,8 +56,9 @@ check: setup-all
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
 
+# Files of tests share the cores; each test of the core keeps torch to one thread.
 test: check
-	.venv/bin/pytest
+	.venv/bin/pytest -n auto --maxprocesses 4 --dist loadfile
 
 format: setup-all
 	.venv/bin/ruff check --fix
