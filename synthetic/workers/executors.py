@@ -100,11 +100,8 @@ class LocalExecutor:
                 if job is None:
                     break
                 self._queue.put(process.run(job))
-        except BlenderError as error:
+        except Exception as error:  # `outcomes` raises it; otherwise that would wait for ever
             self._queue.put(error)
-        except Exception as error:  # otherwise `outcomes` would wait for ever
-            self._queue.put(error)
-            raise
         self._queue.put(None)
 
 

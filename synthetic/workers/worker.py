@@ -1,8 +1,9 @@
 """`python -m synthetic.workers.worker`: a Blender that renders the models it is told to, one JSON line a job on stdin.
 
 The first line is a RenderSpec, every further one a RenderJob; events are JSON lines on stdout, {"event": ...}:
-"starting", "ready" (Blender is up), "loaded", "view" (one is written), then one of "done" (with a reason if a view
-shows nothing of the model), "failed" (with the reason) and "stopped" (SIGTERM came; the view at work was finished).
+"starting", "ready" (Blender is up), "loaded", "view" (one is written) or "blank" (one shows nothing of the model, with
+a reason that says which), then one of "done", "failed" (with the reason) and "stopped" (SIGTERM came; the view at work
+was finished).
 Stages come with the processor's seconds they took, of all threads, which unlike the clock's do not depend on who else
 uses the machine. Everything else Blender prints goes to stderr, which is cut to nothing at the start of each job. End
 of input ends the program, and so does the end of its parent.
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG
 
 
-EventName = Literal["starting", "ready", "loaded", "view", "done", "failed", "stopped"]
+EventName = Literal["starting", "ready", "loaded", "view", "blank", "done", "failed", "stopped"]
 
 
 class WorkerEvent(TypedDict):
@@ -117,16 +118,16 @@ class _Worker:
 
     def do(self, job: RenderJob) -> None:
         try:
-            blank = self._render(job)
+            self._render(job)
         except BrokenModelError as error:
             self._emit({"event": "failed", "reason": str(error)})
             return
         megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
         end: EventName = "stopped" if self._stop.signal else "done"
-        self._emit({"event": end, "reason": blank, "megabytes": megabytes})
+        self._emit({"event": end, "megabytes": megabytes})
 
-    def _render(self, job: RenderJob) -> str:
-        """The first view that shows nothing, if one does, in words; renders until done or told to stop."""
+    def _render(self, job: RenderJob) -> None:
+        """Renders until done or told to stop."""
         spec, model = self._spec, job.model
         seconds = {"load": -time.process_time()}
         staged = stage_model(
@@ -138,7 +139,6 @@ class _Worker:
             scene.build_room(room_colours(spec.settings.seed, model.key))
         seconds["load"] += time.process_time()
         self._emit({"event": "loaded", "seconds": seconds})
-        blank = ""
         for view in job.views:
             if self._stop.signal:
                 break
@@ -146,7 +146,7 @@ class _Worker:
             start = time.process_time()
             picture = scene.render(viewpoint)
             if picture is None:
-                blank = blank or f"view {view:03d} shows nothing of it"
+                self._emit({"event": "blank", "reason": f"view {view:03d} shows nothing of it"})
                 continue
             rendered = time.process_time()
             write_view(spec.out, model, view, viewpoint, picture, spec.settings, source)
@@ -154,7 +154,6 @@ class _Worker:
             self._emit(
                 {"event": "view", "seconds": {"render": rendered - start, "write": written - rendered}}
             )
-        return blank
 
     def _open_scene(self, seconds: dict[str, float]) -> BlenderScene:
         start = time.process_time()

@@ -89,6 +89,25 @@ def add_seconds(total: dict[str, float], more: Mapping[str, float]) -> None:
         total[stage] = total.get(stage, 0.0) + seconds
 
 
+@dataclass
+class _Progress:
+    """How far a job is, over all attempts at it: what a fresh Blender need not do again, and what it has cost."""
+
+    written: int = 0
+    attempted: int = 0  # the written views and the blank ones
+    blank: str = ""  # the first view that shows nothing, in words
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def add(self, event: WorkerEvent) -> None:
+        """Counts what a worker reports."""
+        add_seconds(self.seconds, event.get("seconds", {}))
+        kind = event["event"]
+        self.written += kind == "view"
+        self.attempted += kind in ("view", "blank")
+        if kind == "blank":
+            self.blank = self.blank or event.get("reason", "")
+
+
 class _ProcessEndedError(Exception):
     """The child has ended, or had to be killed; the message says how."""
 
@@ -119,12 +138,11 @@ class WorkerProcess:
         with self._busy:
             if self._stopping:
                 return Outcome(job.model.key, "stopped", 0)
-            outcome, crashed = self._attempt(job)
+            progress = _Progress()
+            outcome, crashed = self._attempt(job, progress)
             if crashed and not self._stopping:
-                again, _ = self._attempt(RenderJob(job.model, job.views[outcome.views :]))
-                seconds = dict(outcome.seconds)
-                add_seconds(seconds, again.seconds)
-                outcome = Outcome(again.model, again.end, outcome.views + again.views, again.reason, seconds)
+                rest = RenderJob(job.model, job.views[progress.attempted :])
+                outcome, _ = self._attempt(rest, progress)
             return outcome
 
     def stop(self, at_once: bool = False) -> None:
@@ -143,31 +161,30 @@ class WorkerProcess:
             self._end_child()
             shutil.rmtree(self._workspace, ignore_errors=True)
 
-    def _attempt(self, job: RenderJob) -> tuple[Outcome, bool]:
-        """The outcome, and whether Blender crashed."""
-        seconds: dict[str, float] = {}
-        views = 0
+    def _attempt(self, job: RenderJob, progress: _Progress) -> tuple[Outcome, bool]:
+        """The outcome of the job with all that `progress`, which goes on, counts; and whether Blender crashed."""
+
+        def outcome(end: End, reason: str = "") -> Outcome:
+            return Outcome(job.model.key, end, progress.written, reason or progress.blank, progress.seconds)
+
         try:
             self._send(job)
             while True:
                 event = self._next_event()
-                add_seconds(seconds, event.get("seconds", {}))
+                progress.add(event)
                 kind = event["event"]
-                views += kind == "view"
                 if kind == "done" or kind == "failed" or kind == "stopped":
                     self._renew_if_due(event.get("megabytes", 0))
-                    return Outcome(job.model.key, kind, views, event.get("reason", ""), seconds), False
+                    return outcome(kind, event.get("reason", "")), False
         except TimeoutError:
             self._end_child(at_once=True)
-            reason = f"took longer than {self._restart_policy.model_seconds:g} s to load or to draw one view"
-            return Outcome(job.model.key, "failed", views, reason, seconds), False
-        except _ProcessEndedError as reason_to_stop:
+            seconds = self._restart_policy.model_seconds
+            return outcome("failed", f"took longer than {seconds:g} s to load or to draw one view"), False
+        except _ProcessEndedError as ended:
             self._end_child(at_once=True)
             if self._stopping:
-                return Outcome(job.model.key, "stopped", views, "", seconds), False
-            return Outcome(
-                job.model.key, "failed", views, f"Blender died of it ({reason_to_stop})", seconds
-            ), True
+                return outcome("stopped"), False
+            return outcome("failed", f"Blender died of it ({ended})"), True
 
     def _send(self, job: RenderJob) -> None:
         if self._child is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -35,6 +36,7 @@ from tests.synthetic.small_library import REPOSITORY
 MUG = ObjectClass("n03797390", "mug", None, "03797390")
 STAND_IN = """
 import json, os, signal, sys, time
+ONCE = ("stumbles", 0), ("blinks", 1)
 tell = lambda event, **facts: print(json.dumps({"event": event, **facts}), flush=True)
 order, started = json.loads(sys.stdin.readline()), False
 for line in sys.stdin:
@@ -47,12 +49,18 @@ for line in sys.stdin:
             sys.exit("no Blender here")
         tell("ready")
         started = True
+    if name == "babbles":
+        print("Blender 4.2.0", flush=True)
     if name == "hangs":
         time.sleep(600)
     for view in job["views"]:
-        tell("view", seconds={"render": 1.0})
+        open(os.path.join(order["out"], "views"), "a").write(f"{view}\\n")
+        if name == "blinks" and view % 2 == 0:
+            tell("blank", reason=f"view {view:03d} shows nothing of it")
+        else:
+            tell("view", seconds={"render": 1.0})
         once = os.path.join(order["out"], name)
-        if name == "crashes" or name == "stumbles" and not os.path.exists(once):
+        if name == "crashes" or (name, view) in ONCE and not os.path.exists(once):
             open(once, "w").close()
             os.kill(os.getpid(), signal.SIGSEGV)
         time.sleep(0.3 if name == "slow" else 0)
@@ -180,6 +188,15 @@ def test_model_that_kills_blender_gets_one_more_chance(spec: RenderSpec, place: 
     assert place.run(job("a")).end == "done"
 
 
+def test_crash_after_a_blank_view_repeats_none_and_keeps_the_reason(
+    spec: RenderSpec, place: WorkerProcess
+) -> None:
+    outcome = place.run(job("blinks", 5))  # 0, 2 and 4 are blank; Blender dies after 1
+    assert (outcome.end, outcome.views, outcome.seconds) == ("done", 2, {"render": 2.0})
+    assert outcome.reason == "view 000 shows nothing of it"
+    assert (spec.out / "views").read_text().split() == ["0", "1", "2", "3", "4"]
+
+
 def test_model_that_hangs_fails_after_its_time(spec: RenderSpec, place: WorkerProcess) -> None:
     start = time.monotonic()
     outcome = place.run(job("hangs"))
@@ -245,6 +262,8 @@ def test_time_limit_ends_the_run_after_the_views_at_work(spec: RenderSpec) -> No
 def test_error_of_a_slot_reaches_the_one_who_waits(spec: RenderSpec) -> None:
     with pytest.raises(BlenderError, match="cannot be started"):
         run(spec, ["unusable", "a", "b"])
+    with pytest.raises(json.JSONDecodeError):  # any other error, too, and once
+        run(spec, ["babbles"])
 
 
 @pytest.mark.parametrize("numbers", [{"max_failures": 0.0}, {"max_failures": 1.5}, {"seconds": 0.0}])
