@@ -173,11 +173,6 @@ def encode_depth(distance: npt.NDArray[Any], t_near: float, t_far: float) -> npt
     return np.clip(np.round(share * _DEPTH_STEPS), 0, _DEPTH_STEPS - 1).astype(np.uint16)
 
 
-def decode_depth(code: npt.NDArray[Any], t_near: float, t_far: float) -> npt.NDArray[np.float64]:
-    """Ray distances from their 16-bit code, exact to half a step: (t_far - t_near) / 131072."""
-    return t_near + code.astype(np.float64) / _DEPTH_STEPS * (t_far - t_near)
-
-
 def view_name(model: Model, view: int) -> str:
     """Path of a view below the dataset folder, without ending: "<wnid>/<model>_<view>"."""
     return f"{model.object_class.wnid}/{model.identifier}_{view:03d}"

@@ -1,7 +1,7 @@
 """`python -m synthetic.render MODELS OUT`: renders a model library into a dataset folder.
 
 Colour on white, exact depth and camera of every view, as docs/dataset.md describes them. What is there already
-is kept, so the same command finishes an interrupted run; docs/rendering.md tells more.
+is kept, so the same command finishes an interrupted run; docs/rendering.md says more.
 Exit status: 0, 2 for bad input, 3 when the time limit or too many broken models ended the run, 130 or 143 if stopped by
 Ctrl-C or SIGTERM.
 """

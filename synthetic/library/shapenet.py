@@ -1,6 +1,6 @@
 """Model libraries: their models, the class of each, and how its file stands to our world frame.
 
-Four layouts are told apart by themselves:
+Four layouts are recognised:
 
     ShapeNetCore.v2  LIBRARY/<synset>/<id>/models/model_normalized.obj   y up, front -z, box centred with diagonal 1
     ours             the same, with LIBRARY/classes.json

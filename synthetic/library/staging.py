@@ -103,14 +103,6 @@ def stage_model(
     return {".glb": copy.glb, ".ply": copy.ply}.get(path.suffix.lower(), copy.obj)(content)
 
 
-def check_model(path: Path) -> int:
-    """Number of faces in an OBJ file.
-
-    Raises BrokenModelError where Blender would show nothing, or repair in silence.
-    """
-    return _check_text(path, _statements(_read(path, ModelLimits())))
-
-
 def _statements(text: bytes) -> bytes:
     """An OBJ text with every statement on one line of its own, right after a line break."""
     return _LEADING_BLANK.sub(b"\n", b"\n" + _CONTINUED.sub(b" ", text))

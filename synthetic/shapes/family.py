@@ -56,11 +56,6 @@ class Family:
         """Folder of the class in a ShapeNet layout: the ShapeNet synset, else the class's own WordNet offset."""
         return self.synset or self.wnid[1:]
 
-    @property
-    def folder_name(self) -> str:
-        """Name of that folder in taxonomy.json."""
-        return SHAPENET_NAMES[self.synset] if self.synset else self.name
-
 
 @dataclass(frozen=True)
 class Model:

@@ -53,7 +53,7 @@ class Written:
 def write_library(
     out: Path, families: Sequence[Family], per_class: int, seed: int, progress: Any = iter
 ) -> Written:
-    """Writes models 0 ... per_class - 1 of every family into `out` and tells how many were new.
+    """Writes models 0 ... per_class - 1 of every family into `out`; returns how many were new and how many were there.
 
     `progress` wraps the list of (family, index) jobs, e.g. `tqdm`. Raises LibraryError when `out` holds something else,
     ValueError for per_class < 1 or seed < 0, OSError when `out` cannot be written.

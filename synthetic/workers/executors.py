@@ -100,8 +100,11 @@ class LocalExecutor:
                 if job is None:
                     break
                 self._queue.put(process.run(job))
-        except Exception as error:  # `outcomes` raises it; otherwise that would wait for ever
+        except BlenderError as error:  # says all itself; raised here, the thread would print a traceback, too
             self._queue.put(error)
+        except Exception as error:  # otherwise `outcomes` would wait for ever
+            self._queue.put(error)
+            raise
         self._queue.put(None)
 
 

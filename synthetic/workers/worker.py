@@ -1,4 +1,4 @@
-"""`python -m synthetic.workers.worker`: a Blender that renders the models it is told to, one JSON line a job on stdin.
+"""`python -m synthetic.workers.worker`: a Blender that renders the models it is sent, one JSON line a job on stdin.
 
 The first line is a RenderSpec, every further one a RenderJob; events are JSON lines on stdout, {"event": ...}:
 "starting", "ready" (Blender is up), "loaded", "view" (one is written) or "blank" (one shows nothing of the model, with
@@ -127,7 +127,7 @@ class _Worker:
         self._emit({"event": end, "megabytes": megabytes})
 
     def _render(self, job: RenderJob) -> None:
-        """Renders until done or told to stop."""
+        """Renders the views of a job until they are done or a stop is requested."""
         spec, model = self._spec, job.model
         seconds = {"load": -time.process_time()}
         staged = stage_model(

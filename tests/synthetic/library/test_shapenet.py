@@ -16,7 +16,7 @@ from synthetic.library.shapenet import (
     load_library,
     split_of,
 )
-from synthetic.library.staging import check_model
+from synthetic.library.staging import ModelLimits, Treatment, stage_model
 from tests.synthetic import small_library as library
 
 
@@ -115,6 +115,10 @@ def test_split_is_stable_and_keeps_a_tenth_for_tests() -> None:
 FIRST_TEST_MODEL = 9  # a later version must split the same
 
 
+def faces(path: Path) -> int:
+    return stage_model(path, path.parent, path.parent / "copy", ModelLimits(), Treatment()).faces
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -124,7 +128,7 @@ FIRST_TEST_MODEL = 9  # a later version must split the same
 )
 def test_checking_a_good_model_counts_its_faces(tmp_path: Path, text: str) -> None:
     (tmp_path / "model.obj").write_bytes(text.encode())
-    assert check_model(tmp_path / "model.obj") == 2
+    assert faces(tmp_path / "model.obj") == 2
 
 
 @pytest.mark.parametrize(
@@ -142,4 +146,4 @@ def test_broken_models_raise_with_the_reason(tmp_path: Path, text: str | None, r
     if text is not None:
         (tmp_path / "model.obj").write_text(text)
     with pytest.raises(BrokenModelError, match=reason):
-        check_model(tmp_path / "model.obj")
+        faces(tmp_path / "model.obj")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -49,8 +48,6 @@ for line in sys.stdin:
             sys.exit("no Blender here")
         tell("ready")
         started = True
-    if name == "babbles":
-        print("Blender 4.2.0", flush=True)
     if name == "hangs":
         time.sleep(600)
     for view in job["views"]:
@@ -262,8 +259,6 @@ def test_time_limit_ends_the_run_after_the_views_at_work(spec: RenderSpec) -> No
 def test_error_of_a_slot_reaches_the_one_who_waits(spec: RenderSpec) -> None:
     with pytest.raises(BlenderError, match="cannot be started"):
         run(spec, ["unusable", "a", "b"])
-    with pytest.raises(json.JSONDecodeError):  # any other error, too, and once
-        run(spec, ["babbles"])
 
 
 @pytest.mark.parametrize("numbers", [{"max_failures": 0.0}, {"max_failures": 1.5}, {"seconds": 0.0}])
