@@ -8,7 +8,8 @@ configuration by its path, "`training.batch`=32". That is what Python users read
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 _PARAMETER = re.compile(r"`([a-z][a-z0-9_]*(?:\.[a-z0-9_]+)*)`")
 
@@ -22,3 +23,13 @@ class GP3DError(ValueError):
 def spell(message: str, name_of: Callable[[str], str]) -> str:
     """`message` with every parameter that it names in backticks called as `name_of` calls it."""
     return _PARAMETER.sub(lambda found: name_of(found[1]), message)
+
+
+@contextmanager
+def renaming(names: Mapping[str, str]) -> Iterator[None]:
+    """A block whose errors of this family call parameters as `names` has them: those of a caller of its own names."""
+    try:
+        yield
+    except GP3DError as error:
+        error.args = (spell(str(error), lambda name: f"`{names.get(name, name)}`"), *error.args[1:])
+        raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -120,6 +121,32 @@ def spec_of_recipe(model: KnowsClasses, recipe: Recipe) -> ObjectSpec:
     if recipe["class"] not in known:
         raise RequestError(f"{model.path} does not know the recipe's class {recipe['class'].get('name')!r}")
     return ObjectSpec(recipe["class"], known.index(recipe["class"]), recipe["seed"])
+
+
+def whole_seed(seed: int) -> int:
+    """The seed as Python's int. Raises RequestError for what is no whole number of at least 0."""
+    try:
+        whole = operator.index(seed)
+    except TypeError:
+        whole = -1
+    if whole < 0:
+        raise RequestError(f"`seed`: expected a whole number of at least 0, found {seed!r}")
+    return whole
+
+
+def check_mesh_file(out: Path, textured: bool = True) -> None:
+    """Raises RequestError unless a mesh can become the file `out`.
+
+    An OBJ file comes with its material and, if it is `textured`, a picture beside it; they must not replace files that
+    are no parts of an earlier `out`.
+    """
+    suffix = out.suffix.lower().removeprefix(".")
+    if suffix not in FORMATS:
+        raise RequestError(f"expected a name in .{', .'.join(FORMATS)} for a mesh, found {out}")
+    if suffix == "obj" and not out.exists():
+        for part in [out.with_suffix(".png")] * textured + [out.with_suffix(".mtl")]:
+            if part.exists():
+                raise RequestError(f"{part} is there, and is no part of {out.name}; give another name")
 
 
 def check_mesh_files(out: Path, formats: Sequence[str]) -> None:

@@ -21,17 +21,21 @@ from typing import Any, Literal, TypedDict, TypeVar, Unpack
 from numpy.typing import NDArray
 from PIL import Image
 
+from gp3d_core.datasets.imagenet import choose_class
+from gp3d_core.errors import renaming
 from gp3d_core.generation.objects import (
     DEFAULT_TRUNCATION,
-    FORMATS,
     MOST_TRUNCATION,
     ObjectSpec,
     Recipe,
     RequestError,
+    check_mesh_file,
     object_specs,
+    specs_of_labels,
+    whole_seed,
 )
 from gp3d_core.generation.sampling import Generated, generate, make_mesh, open_snapshot, save_object, view
-from gp3d_core.generation.video import FRAMES, write_films
+from gp3d_core.generation.video import FRAMES, film_frames, save_film
 from gp3d_core.meshing.level import Level
 from gp3d_core.meshing.mesh_io import Mesh
 from gp3d_core.meshing.option_values import Corners
@@ -96,7 +100,7 @@ class ObjectPipeline:
         return [str(record["name"]) for record in self.snapshot.classes]
 
     def generate(
-        self, class_name: str | None = None, *, seed: int = 0, truncation: float = DEFAULT_TRUNCATION
+        self, class_name: str | int | None = None, *, seed: int = 0, truncation: float = DEFAULT_TRUNCATION
     ) -> GeneratedObject:
         """The object that `seed` gives of a class: by name, ImageNet index or WordNet id; None without classes.
 
@@ -105,18 +109,27 @@ class ObjectPipeline:
 
         Example: `pipeline.generate("coffee mug", seed=7)`.
         """
-        if class_name is None and self.snapshot.classes:
-            raise RequestError(
-                f"expected a class, one of {len(self.classes)}, e.g. {self.classes[0]!r}; found none"
-            )
+        seed = whole_seed(seed)
         if not 0 <= truncation <= MOST_TRUNCATION:
             raise RequestError(
                 f"`truncation`: expected a number from 0 to {MOST_TRUNCATION:g}, found {truncation!r}"
             )
-        if seed < 0:
-            raise RequestError(f"`seed`: expected a whole number of at least 0, found {seed!r}")
-        [spec] = object_specs(self.snapshot, None if class_name is None else [class_name], [seed])
-        return GeneratedObject(self.snapshot, generate(self.snapshot, spec, truncation))
+        return GeneratedObject(
+            self.snapshot, generate(self.snapshot, self._spec(class_name, seed), truncation)
+        )
+
+    def _spec(self, class_name: str | int | None, seed: int) -> ObjectSpec:
+        known = self.snapshot.classes
+        if class_name is None and known:
+            raise RequestError(f"expected a class, one of {len(known)}, e.g. {self.classes[0]!r}; found none")
+        if class_name is not None and not known:
+            raise RequestError(f"{self.snapshot.path} was trained without classes; leave `class_name` out")
+        if class_name is None:
+            [spec] = object_specs(self.snapshot, None, [seed])
+        else:
+            label = choose_class(class_name, known).entry.label
+            [spec] = specs_of_labels(self.snapshot, {label}, [seed])
+        return spec
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,21 +164,22 @@ class GeneratedObject:
     ) -> Path:
         """The film at `path`, .gif or .mp4: the object turning, or another way of the camera (`kind`).
 
-        `depth` and `normals` stand beside the colour. Raises RequestError for another suffix, or for an MP4 without
-        imageio-ffmpeg. Example: `mug.turntable("mug.gif", frames=32)`.
+        `depth` and `normals` stand beside the colour. Raises RequestError for another suffix or kind, for fewer than 2
+        `frames`, or for an MP4 without imageio-ffmpeg. Example: `mug.turntable("mug.gif", frames=32)`.
         """
-        [film] = write_films(
-            self.snapshot,
-            [self.spec],
-            Path(path),
-            kind=kind,
-            frames=frames,
-            truncation=self.generated.truncation,
-            resolution=resolution,
-            depth=depth,
-            normals=normals,
-        )
-        return film
+        path = Path(path)
+        with renaming({"out": "path"}):
+            film = film_frames(
+                self.snapshot,
+                self.generated,
+                kind=kind,
+                frames=frames,
+                resolution=resolution,
+                depth=depth,
+                normals=normals,
+            )
+            save_film(film, path)
+        return path
 
     def mesh(self, *, progress: Progress = no_progress, **choices: Unpack[MeshChoices]) -> ObjectMesh:
         """The object's mesh; `choices` as in MeshOptions. `progress` hears of stages, see `sampling.make_mesh`.
@@ -200,10 +214,10 @@ class ObjectMesh:
         """The file written, .obj, .glb, .ply or .npz; `<stem>.recipe.json` beside it makes it again.
 
         They are those of `gp3d mesh` but for the name, and appear together or not at all. Raises RequestError for
-        another suffix. Example: `mug.mesh().save("meshes/mug.glb")`.
+        another suffix, or where an OBJ's parts would replace other files.
+        Example: `mug.mesh().save("meshes/mug.glb")`.
         """
         path = Path(path)
-        if path.suffix.lower().removeprefix(".") not in FORMATS:
-            raise RequestError(f"expected a name in .{', .'.join(FORMATS)} for a mesh, found {path}")
+        check_mesh_file(path, textured=self.mesh.texture is not None)
         save_object(self.mesh, [path], self.recipe, self.model)
         return path

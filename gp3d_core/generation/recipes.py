@@ -61,16 +61,16 @@ def read_recipe(path: Path) -> Recipe:
             f"{path} is the recipe of the picture {recipe.get('scene')}, and gp3d mesh makes objects of classes; "
             "use gp3d vq3d reconstruct and gp3d vq3d mesh, or Regenerate in Blender"
         )
-    needed = {
+    needed: dict[str, type | tuple[type, ...]] = {
         "class": dict,
         "seed": int,
-        "truncation": float,
-        "level": float,
+        "truncation": (int, float),  # JSON of other writers may leave out ".0"
+        "level": (int, float),
         "snapshot_sha256": str,
         "grid": int,
     }
     for name, kind in needed.items():
-        if not isinstance(recipe.get(name), kind):
+        if not isinstance(recipe.get(name), kind) or isinstance(recipe[name], bool):
             raise RecipeError(
                 f"{path}: {name} is missing or of the wrong type; it was made by another version"
             )

@@ -72,6 +72,7 @@ class Generated:
 @torch.no_grad()
 def generate(snapshot: Snapshot, spec: ObjectSpec, truncation: float = DEFAULT_TRUNCATION) -> Generated:
     """The object that `spec` names."""
+    truncation = float(truncation)  # recipes hold it so
     ws = style_codes(snapshot.generator, spec.label, len(snapshot.classes), spec.seed, truncation)
     return Generated(spec, truncation, ws, snapshot.generator.planes(ws))
 

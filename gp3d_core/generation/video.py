@@ -1,16 +1,16 @@
 """Stills and films of generated objects: colour, and beside it depth and normals.
 
 A still is a PNG. A film is an animated GIF, or an MP4 where `imageio-ffmpeg` is installed; it shows colour, depth and
-normals side by side. Ways start from the prior's mean camera, as in `generation.view`. Depth is in the colours of
-`pictures.depth_to_uint8` between the camera's near and far plane. Normals are in world axes: red, green and blue are
-x, y and z from −1 (0) to 1 (255), white where nothing is, so a place on the object has one colour in every view.
+normals side by side. Ways start from the prior's mean camera, as in `sampling.view`. Depth is in the colours of
+`visualization.depth_to_uint8` between the camera's near and far plane. Normals are in world axes: red, green and blue
+are x, y and z from −1 (0) to 1 (255), white where nothing is, so a place on the object has one colour in every view.
 Files appear whole; the same request gives the same pictures.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from itertools import chain
 from pathlib import Path
@@ -30,18 +30,20 @@ from gp3d_core.generation.objects import DEFAULT_TRUNCATION, ObjectSpec, Request
 from gp3d_core.generation.sampling import Generated, generate
 from gp3d_core.ops.checks import check_shape
 from gp3d_core.rendering.cameras import Cameras, mean_camera, sample_rays
+from gp3d_core.rendering.normals import gradient_normals
 from gp3d_core.rendering.trajectories import front_circle, line, point, points, turntable, wiggle
 from gp3d_core.rendering.volume import Field, rays_at_a_time
 from gp3d_core.snapshots.snapshot import Snapshot
 from gp3d_core.visualization import depth_to_uint8, rgb_to_uint8, save_picture
 
 STILLS = ("stills", "points")
-FILMS = ("turntable", "front-circle", "line", "wiggle")
+_WAYS = {"turntable": turntable, "front-circle": front_circle, "line": line, "wiggle": wiggle}
+FILMS = tuple(_WAYS)
 FRAMES = 64
+_SUFFIXES = (".gif", ".mp4")
 _FPS = 30
 _GIF_DELAY = 30  # milliseconds; the format counts in tens
 _SURFACE = 0.5  # opacity from which a pixel counts as surface
-_STEEPEST = 0.5  # cosine of 60°
 
 
 def surface_normals(depth: Tensor, opacity: Tensor, cameras: Cameras) -> Tensor:
@@ -68,16 +70,15 @@ def rendered_normals(
     """`surface_normals` of a rendered `field`, against the gradient of its density at the surface where the two agree.
 
     Depth maps are sampled along rays and show that as rings on flat sides; the field's gradient, by central differences
-    over ±`step` world units, does not. Where the two are more than 60° apart, as at rims, those of the depth stay.
+    over ±`step` world units, does not. Where the two are more than 60° apart, as at rims, those of the depth stay. All
+    depth maps are of the one object whose field it is.
     """
     sampled, size = surface_normals(depth, opacity, cameras), depth.shape[-1]
     origins, directions = sample_rays(cameras, size)
     places = origins + depth.flatten(2).transpose(1, 2) * directions
-    offsets = step * torch.cat([torch.eye(3), -torch.eye(3)]).to(places)
-    raw = field((places[:, :, None] + offsets).flatten(1, 2))[1].reshape(*places.shape[:2], 6)
-    downhill = F.normalize(raw[..., 3:] - raw[..., :3], dim=-1).transpose(1, 2).unflatten(2, (size, size))
-    agree = (downhill * sampled).sum(dim=1, keepdim=True) >= _STEEPEST  # false where there is no surface
-    return torch.where(agree, downhill, sampled)
+    reference = sampled.flatten(2).transpose(1, 2).flatten(0, 1).cpu().numpy()
+    found = gradient_normals(field, places.flatten(0, 1), reference, step=step, device=depth.device)
+    return torch.from_numpy(found).to(sampled).view(*places.shape).transpose(1, 2).unflatten(2, (size, size))
 
 
 def _differences(places: Tensor, solid: Tensor, axis: int) -> Tensor:
@@ -147,48 +148,74 @@ def write_films(
     the nearest it has). Raises RequestError, before anything is written, for another kind or name, or for an MP4
     without imageio-ffmpeg.
     """
-    cameras = _way(kind, mean_camera(snapshot.config.camera), frames)
+    _way(kind)
     paths = _film_paths(objects, out, kind)
-    encoder = _encoder() if paths[0].suffix == ".mp4" else None
-    paths[0].parent.mkdir(parents=True, exist_ok=True)
+    for path in paths:
+        check_film(path)
     for spec, path in zip(objects, paths, strict=True):
-        obj = generate(snapshot, spec, truncation)
-        film = (
-            np.concatenate(list(_pictures(snapshot, obj, cameras[k], resolution, depth, normals).values()), 1)
-            for k in tqdm(range(frames), desc=spec.stem, unit="frame", file=sys.stderr, disable=None)
+        film = film_frames(
+            snapshot,
+            generate(snapshot, spec, truncation),
+            kind=kind,
+            frames=frames,
+            resolution=resolution,
+            depth=depth,
+            normals=normals,
         )
-        if encoder:
-            _save_mp4(encoder, film, path)
-        else:
-            _save_gif(film, path)
+        save_film(film, path)
         yield path
+
+
+def film_frames(
+    snapshot: Snapshot,
+    obj: Generated,
+    *,
+    kind: str,
+    frames: int = FRAMES,
+    resolution: int | None = None,
+    depth: bool = False,
+    normals: bool = False,
+) -> Iterator[NDArray[Any]]:
+    """The frames uint8 [H,W,3] of a film of the object along the way `kind`, one of FILMS, as they are drawn.
+
+    Raises RequestError for another kind or fewer than 2 frames, before the first is asked for.
+    """
+    if frames < 2:
+        raise RequestError(f"`frames`: expected a whole number of at least 2, found {frames}")
+    cameras = _way(kind)(mean_camera(snapshot.config.camera), frames)
+    return (
+        np.concatenate(list(_pictures(snapshot, obj, cameras[k], resolution, depth, normals).values()), 1)
+        for k in tqdm(range(frames), desc=obj.spec.stem, unit="frame", file=sys.stderr, disable=None)
+    )
+
+
+def check_film(path: Path) -> None:
+    """Raises RequestError unless a film can be written to `path`: .gif, or .mp4 where imageio-ffmpeg is installed."""
+    if path.suffix.lower() not in _SUFFIXES or path.is_dir():
+        found = f"the folder {path}" if path.is_dir() else path
+        raise RequestError(f"`out` expects a name in .gif or .mp4 for a film, found {found}")
+    if path.suffix.lower() == ".mp4":
+        _encoder()
 
 
 def save_film(film: Iterator[NDArray[Any]], path: Path) -> None:
     """Writes frames uint8 [H,W,3] as a .gif or .mp4, 30 a second.
 
-    Raises RequestError, before a frame is asked for, for another name, or for an MP4 without imageio-ffmpeg.
+    Raises RequestError as `check_film`, before a frame is asked for.
     """
-    if path.suffix not in (".gif", ".mp4"):
-        raise RequestError(f"`out` expects a name in .gif or .mp4 for a film, found {path}")
-    encoder = _encoder() if path.suffix == ".mp4" else None
+    check_film(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    if encoder:
-        _save_mp4(encoder, film, path)
+    if path.suffix.lower() == ".mp4":
+        _save_mp4(_encoder(), film, path)
     else:
         _save_gif(film, path)
 
 
-def _way(kind: str, camera: Cameras, frames: int) -> Cameras:
-    if kind == "turntable":
-        return turntable(camera, frames)
-    if kind == "front-circle":
-        return front_circle(camera, frames)
-    if kind == "line":
-        return line(camera, frames)
-    if kind == "wiggle":
-        return wiggle(camera, frames)
-    raise RequestError(f"`kind` {kind}: expected {', '.join(FILMS)}")
+def _way(kind: str) -> Callable[[Cameras, int], Cameras]:
+    """What makes the cameras of a film from the middle one. Raises RequestError for another kind."""
+    if kind not in _WAYS:
+        raise RequestError(f"`kind` {kind}: expected {', '.join(FILMS)}")
+    return _WAYS[kind]
 
 
 def _film_paths(objects: Sequence[ObjectSpec], out: Path, kind: str) -> list[Path]:
@@ -197,7 +224,7 @@ def _film_paths(objects: Sequence[ObjectSpec], out: Path, kind: str) -> list[Pat
         raise RequestError("expected at least one object to film")
     if out.is_dir() or not out.suffix:
         return [out / f"{spec.stem}.{kind}.gif" for spec in objects]
-    if out.suffix not in (".gif", ".mp4"):
+    if out.suffix.lower() not in _SUFFIXES:
         raise RequestError(f"`out` expects a name in .gif or .mp4, or a folder, for a film, found {out}")
     if len(objects) > 1:
         raise RequestError(

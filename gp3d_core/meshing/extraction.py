@@ -28,6 +28,7 @@ from gp3d_core.meshing.cleaning import (
 )
 from gp3d_core.meshing.isosurface import SignedDistance, check_memory, field_surface, place_corners
 from gp3d_core.meshing.mesh_io import Mesh, MeshError
+from gp3d_core.rendering.normals import gradient_normals
 from gp3d_core.rendering.triplane_density import HasSeparableDensity, point_grid
 from gp3d_core.rendering.volume import Field
 from gp3d_core.signals import Progress, no_progress
@@ -35,7 +36,6 @@ from gp3d_core.signals import Progress, no_progress
 SURVEY_GRID = 64  # samples per axis of the grid that a level is chosen on
 SMALLEST_SHARE = 1e-4  # of the grid's samples that an automatic level may leave inside
 LARGEST_SHARE = 0.5
-_STEEPEST = 0.5  # cosine between a vertex's normal and the field's, below which the field's is not believed
 
 
 class EmptyMeshError(MeshError):
@@ -198,7 +198,6 @@ def _on_cut(vertices: NDArray[Any], box: float, step: float, crop: SignedDistanc
     return cut if crop is None else cut | (np.abs(crop(vertices)) < step / 4)
 
 
-@torch.no_grad()
 def field_normals(
     mesh: Mesh,
     field: Field,
@@ -212,18 +211,8 @@ def field_normals(
     Where they differ by more than 60° from the faces around, as on features smaller than the step, the faces' normals
     stay.
     """
-    faceted = vertex_normals(mesh)
-    offsets = step * torch.cat([torch.eye(3), -torch.eye(3)])
-    found = []
-    for part in torch.from_numpy(mesh.vertices).split(max(1, chunk // 6)):
-        points = (part[:, None] + offsets).reshape(1, -1, 3).to(device)
-        raw = field(points)[1].reshape(len(part), 6).float().cpu()
-        found.append(raw[:, 3:] - raw[:, :3])
-    downhill = torch.cat(found).numpy()
-    length = np.linalg.norm(downhill, axis=1, keepdims=True)
-    smooth = downhill / np.where(length > 0, length, 1)
-    agree = np.einsum("vd,vd->v", smooth, faceted) >= _STEEPEST  # false for NaN
-    return np.where(agree[:, None], smooth, faceted).astype(np.float32)
+    points = torch.from_numpy(mesh.vertices)
+    return gradient_normals(field, points, vertex_normals(mesh), step=step, chunk=chunk, device=device)
 
 
 def _outwards(vertices: NDArray[Any], faces: NDArray[Any]) -> Mesh:

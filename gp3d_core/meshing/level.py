@@ -35,6 +35,7 @@ class Level:
         value = math.nan if self.value is None else self.value
         if not (math.isfinite(value) if self.raw else 0 < value < _HIGHEST):
             raise GP3DError(f"a level is {LEVEL_WORDS}, found {self}")
+        object.__setattr__(self, "value", float(value))  # as recipes hold it
 
     @classmethod
     def parse(cls, text: str) -> Level:

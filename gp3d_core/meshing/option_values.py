@@ -1,11 +1,12 @@
 """Kinds of values that options have, each with the ways in which borders say them.
 
 `accepts` tells whether a value is one of the kind. `of_text` reads command lines and `of_json` requests; both give back
-what they cannot read, which `accepts` then refuses, so that there is one place that judges.
+what they cannot read, which `accepts` then refuses, so that there is one place that decides.
 """
 
 from __future__ import annotations
 
+import numbers
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -13,6 +14,17 @@ from gp3d_core.errors import GP3DError
 from gp3d_core.meshing.level import LEVEL_WORDS, Level
 
 Corners = tuple[float, ...]
+
+
+def python_number(value: Any) -> Any:
+    """The value; numbers of other kinds, such as numpy's, and those of a tuple as Python's of the same value."""
+    if isinstance(value, tuple):
+        return tuple(map(python_number, value))
+    if isinstance(value, bool):  # a whole number to Python, and none of an option
+        return value
+    if isinstance(value, numbers.Integral):
+        return int(value)
+    return float(value) if isinstance(value, numbers.Real) else value
 
 
 @dataclass(frozen=True)
@@ -117,6 +129,7 @@ class Levels:
 
     def of_json(self, value: Any) -> Any:
         """The level that a request says: a number, or a text."""
+        value = python_number(value)
         if type(value) in (int, float):
             value = repr(value)
         return self.of_text(value) if isinstance(value, str) else value

@@ -1,6 +1,6 @@
 """What meshes are made like: every option once, with its range, its default and what is said about it.
 
-The command line (`cli.mesh_options`), requests to the worker (`worker.protocol`), recipes and VQ3D's scenes derive
+The command line (`cli.generate`), requests to the worker (`worker.protocol`), recipes and VQ3D's scenes derive
 theirs from the fields of these dataclasses, so that what one of them makes any other can make again. No torch here:
 command lines and requests are read before it is imported.
 """
@@ -13,7 +13,16 @@ from typing import Any, Literal, Self
 
 from gp3d_core.errors import GP3DError
 from gp3d_core.meshing.level import AUTO, Level
-from gp3d_core.meshing.option_values import Corners, Levels, Number, OneOf, TwoCorners, Values, expected
+from gp3d_core.meshing.option_values import (
+    Corners,
+    Levels,
+    Number,
+    OneOf,
+    TwoCorners,
+    Values,
+    expected,
+    python_number,
+)
 
 COLORS = ("texture", "vertex", "both", "none")
 Coloring = Literal["texture", "vertex", "both", "none"]
@@ -114,7 +123,8 @@ class MeshOptions:
 
     def __post_init__(self) -> None:
         for name, option in specs(type(self)).items():
-            value = getattr(self, name)
+            value = python_number(getattr(self, name))
+            object.__setattr__(self, name, value)  # as recipes hold it
             if not option.values.accepts(value / option.unit if option.unit != 1 else value):
                 fit = expected(option.values, "None") + f" times {option.unit}" * (option.unit != 1)
                 raise OptionError(f"`{name}`: expected {fit}, found {value!r}")

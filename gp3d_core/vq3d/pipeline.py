@@ -21,6 +21,8 @@ from PIL import Image
 
 from gp3d_core.datasets.decoding import upright_rgb
 from gp3d_core.distributed import pick_device
+from gp3d_core.errors import renaming
+from gp3d_core.generation.objects import whole_seed
 from gp3d_core.generation.pipeline import chosen_options
 from gp3d_core.meshing.level import Level
 from gp3d_core.meshing.mesh_io import Mesh
@@ -90,7 +92,7 @@ class ScenePipeline:
 
     def sample(
         self,
-        class_name: str | None = None,
+        class_name: str | int | None = None,
         *,
         seed: int = 0,
         temperature: float = 1.0,
@@ -102,14 +104,15 @@ class ScenePipeline:
         """The scene that `seed` gives of a class, by name, ImageNet index or WordNet id; of any for None.
 
         Codes are drawn as in `Sampling`. `progress` hears of the stages codes and scenes. Raises UnknownClassError for
-        a class that the prior does not know, SamplingError for what cannot be drawn.
+        a class that the prior does not know, RequestError for a seed below 0, SamplingError for what cannot be drawn.
 
         Example: `pipeline.sample("school bus", seed=3, top_p=0.9)`.
         """
         if self.prior is None:
             raise SamplingError(f"{self.tokenizer.path} is a tokenizer: scenes are sampled with a code prior")
         sampling = Sampling(temperature, top_k, top_p, guidance)
-        return GeneratedScene(*sample_scenes(self.prior, class_name, [seed], sampling, progress))
+        name = None if class_name is None else str(class_name)
+        return GeneratedScene(*sample_scenes(self.prior, name, [whole_seed(seed)], sampling, progress))
 
     def reconstruct(self, picture: str | Path | Image.Image, *, fit: Fit = "crop") -> GeneratedScene:
         """The scene of a `picture`, a file or an image of any size: of its middle square, or with letterbox of all.
@@ -170,9 +173,16 @@ class GeneratedScene:
         Raises OutputError for another suffix. Example: `scene.orbit("scene.gif", yaw=10, frames=16)`.
         """
         path = Path(path)
-        write_orbit(
-            self.scene, path, yaw=yaw, pitch=pitch, frames=frames, resolution=resolution, progress=progress
-        )
+        with renaming({"out": "path"}):
+            write_orbit(
+                self.scene,
+                path,
+                yaw=yaw,
+                pitch=pitch,
+                frames=frames,
+                resolution=resolution,
+                progress=progress,
+            )
         return path
 
     def mesh(self, *, progress: Progress = no_progress, **choices: Unpack[SceneMeshChoices]) -> SceneMesh:

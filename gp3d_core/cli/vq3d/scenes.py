@@ -61,7 +61,7 @@ def _add_sample(verbs: argparse._SubParsersAction[Any]) -> None:
     add("--tokenizer", type=Path, help="its tokenizer (default: the copy in its folder)")
     add(
         "--class",
-        dest="query",
+        dest="class_name",
         metavar="NAME",
         help="name, index, WordNet id or word that fits one class (default: any)",
     )
@@ -157,7 +157,7 @@ def _sample(options: argparse.Namespace) -> int:
     check_folder(options.out, (), ())
     from gp3d_core.vq3d.files.metadata import find_prior, label_of, prior_classes
 
-    label_of(options.query, prior_classes(options.prior), find_prior(options.prior), report)
+    label_of(options.class_name, prior_classes(options.prior), find_prior(options.prior), report)
     from gp3d_core.distributed import pick_device
     from gp3d_core.vq3d.files.prior_file import load_prior
     from gp3d_core.vq3d.models.prior import Sampling
@@ -165,7 +165,7 @@ def _sample(options: argparse.Namespace) -> int:
 
     sampling = Sampling(options.temperature, options.top_k, options.top_p, options.guidance)
     prior = load_prior(options.prior, options.tokenizer, pick_device(options.device))
-    asked = (prior, options.query, seeds, sampling, options.out)
+    asked = (prior, options.class_name, seeds, sampling, options.out)
     with shown_progress() as progress:
         _print_all(write_samples(*asked, resolution=options.resolution, progress=progress))
     return 0

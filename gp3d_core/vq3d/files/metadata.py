@@ -50,18 +50,21 @@ def prior_classes(path: Path) -> list[ClassRecord]:
 
 
 def label_of(
-    query: str | None, classes: list[ClassRecord], path: Path, report: Callable[[str], object] | None = None
+    class_name: str | None,
+    classes: list[ClassRecord],
+    path: Path,
+    report: Callable[[str], object] | None = None,
 ) -> int:
-    """The label that `query` means among the `classes` of the code prior at `path`; that of "any" for None.
+    """The label that `class_name` means among the `classes` of the code prior at `path`; that of "any" for None.
 
     `report` hears which class was taken for a word that is not its name: "mug → coffee mug". Raises UnknownClassError
     for a class that the code prior does not know, SamplingError if it knows none.
     """
-    if query is None:
+    if class_name is None:
         return len(classes)
     if not classes:
-        raise SamplingError(f"{path} was trained without classes; leave `query` out")
-    chosen = choose_class(query, classes)
+        raise SamplingError(f"{path} was trained without classes; leave `class_name` out")
+    chosen = choose_class(class_name, classes)
     if chosen.note and report is not None:
         report(chosen.note)
     return len(classes) if chosen.entry.label is None else chosen.entry.label

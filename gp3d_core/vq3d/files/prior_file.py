@@ -40,32 +40,32 @@ class PriorSnapshot:
     nimg: int
     path: Path
 
-    def label_of(self, query: str | None, report: Callable[[str], object] | None = None) -> int:
-        """The label of the class that `query` means; of "any" for None.
+    def label_of(self, class_name: str | None, report: Callable[[str], object] | None = None) -> int:
+        """The label of the class that `class_name` means; of "any" for None.
 
         `report` hears which class was taken for a word that is not its name: "mug → coffee mug". Raises
         UnknownClassError for a class that the code prior does not know, SamplingError if it knows none.
         """
-        return label_of(query, self.classes, self.path, report)
+        return label_of(class_name, self.classes, self.path, report)
 
-    def name_of(self, query: str | None, report: Callable[[str], object] | None = None) -> str:
-        """The name of the class that `query` means; "any" for None. Hears and raises as `label_of`."""
-        label = self.label_of(query, report)
+    def name_of(self, class_name: str | None, report: Callable[[str], object] | None = None) -> str:
+        """The name of the class that `class_name` means; "any" for None. Hears and raises as `label_of`."""
+        label = self.label_of(class_name, report)
         return str(self.classes[label]["name"]) if label < len(self.classes) else "any"
 
     def sample(
         self,
-        query: str | None,
+        class_name: str | None,
         seeds: Sequence[int],
         sampling: Sampling,
         progress: Progress = no_progress,
     ) -> Tensor:
-        """Codes [B,N] of the class `query`, one row for each of the B `seeds`; a seed gives the same row anywhere.
+        """Codes [B,N] of the class `class_name`, one row for each of the B `seeds`; a seed gives the same row anywhere.
 
         `progress` hears of the stage codes. Raises as `label_of`, and SamplingError for what the
         code prior never learnt: to do without a class, or guidance.
         """
-        device, label = self.prior.head.weight.device, self.label_of(query)
+        device, label = self.prior.head.weight.device, self.label_of(class_name)
         self._check_class(label, sampling)
         labels = torch.full((len(seeds),), label, device=device)
         draws = torch.stack(
@@ -78,11 +78,13 @@ class PriorSnapshot:
         guided, anything = sampling.guidance != 1.0, label == len(self.classes)
         if guided and anything:
             raise SamplingError(
-                "guidance other than 1 goes towards a class; name one with `query`, or leave `guidance` out"
+                "guidance other than 1 goes towards a class; name one with `class_name`, or leave `guidance` out"
             )
         if self.classes and self.config.prior.class_dropout == 0 and (guided or anything):
             remedy = (
-                "leave `guidance` out" if guided else f"name one with `query`, e.g. {self.classes[0]['name']}"
+                "leave `guidance` out"
+                if guided
+                else f"name one with `class_name`, e.g. {self.classes[0]['name']}"
             )
             raise SamplingError(
                 f"{self.path} never learnt to do without a class (prior.class_dropout=0); {remedy}"

@@ -84,7 +84,7 @@ def write_reconstructions(
 
 def write_samples(
     prior: PriorSnapshot,
-    query: str | None,
+    class_name: str | None,
     seeds: Sequence[int],
     sampling: Sampling,
     out: Path,
@@ -96,10 +96,10 @@ def write_samples(
 
     `progress` hears of the stages codes, scenes and views. Raises OutputError if one would replace the model.
     """
-    name = prior.name_of(query)
+    name = prior.name_of(class_name)
     stems = [sample_stem(name, seed) for seed in seeds]
     check_folder(out, stems, [prior.path, prior.tokenizer.path])
-    scenes = dict(zip(stems, sample_scenes(prior, query, seeds, sampling, progress), strict=True))
+    scenes = dict(zip(stems, sample_scenes(prior, class_name, seeds, sampling, progress), strict=True))
     heads = [[name, f"seed {seed}"] for seed in seeds]
     yield from write_scenes(scenes, out, heads=heads, resolution=resolution, progress=progress)
 

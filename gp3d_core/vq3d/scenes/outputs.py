@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from gp3d_core.errors import GP3DError
+from gp3d_core.generation.objects import RequestError, check_mesh_file
 
-MESH_FORMATS = ("obj", "glb", "ply", "npz")
 SHEET = "scenes.png"
 _FILMS = (".gif", ".mp4")
 
@@ -85,7 +85,7 @@ def check_pictures(out: Path, inputs: Sequence[Path]) -> None:
     """Raises OutputError unless `out` can become a film or a picture."""
     if out.is_dir():
         raise OutputError(f"{out}: expected a name in .gif, .mp4 or .png, found a folder")
-    if not is_still(out) and out.suffix not in _FILMS:
+    if not is_still(out) and out.suffix.lower() not in _FILMS:
         raise OutputError(f"expected a name in .gif or .mp4 for a film, or in .png, found {out}")
     check_spared([out], inputs)
 
@@ -95,13 +95,11 @@ def check_mesh(out: Path, inputs: Sequence[Path]) -> Path:
 
     An OBJ file comes with a texture and its material beside it, which must not replace other files.
     """
-    suffix = out.suffix.lower().removeprefix(".")
-    if suffix not in MESH_FORMATS:
-        raise OutputError(f"expected a name in .{', .'.join(MESH_FORMATS)} for a mesh, found {out}")
-    out = out.with_suffix(f".{suffix}")
-    parts = [out.with_suffix(".png"), out.with_suffix(".mtl")] if suffix == "obj" else []
+    out = out.with_suffix(out.suffix.lower())
+    parts = [out.with_suffix(".png"), out.with_suffix(".mtl")] if out.suffix == ".obj" else []
     check_spared([out, *parts], inputs)
-    strange = [path for path in parts if path.exists() and not out.exists()]
-    if strange:
-        raise OutputError(f"{strange[0]} is there, and is no part of {out.name}; give another name")
+    try:
+        check_mesh_file(out)
+    except RequestError as error:
+        raise OutputError(str(error)) from error
     return out

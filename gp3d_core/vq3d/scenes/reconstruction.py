@@ -89,16 +89,16 @@ def _line(error: PictureError | OSError) -> str:
 @torch.no_grad()
 def sample_scenes(
     prior: PriorSnapshot,
-    query: str | None,
+    class_name: str | None,
     seeds: Sequence[int],
     sampling: Sampling,
     progress: Progress = no_progress,
 ) -> list[Scene]:
-    """New scenes of the class `query`, of any for None, one for each of the `seeds`.
+    """New scenes of the class `class_name`, of any for None, one for each of the `seeds`.
 
     `progress` hears of the stages codes and scenes. Raises as `PriorSnapshot.sample`.
     """
-    codes, name = prior.sample(query, seeds, sampling, progress), prior.name_of(query)
+    codes, name = prior.sample(class_name, seeds, sampling, progress), prior.name_of(class_name)
     return scenes_of_codes(prior.tokenizer, codes, [f"{name}, seed {seed}" for seed in seeds], progress)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import math
 from dataclasses import fields
 from pathlib import Path
@@ -18,10 +19,15 @@ from gp3d_core.cli.main import main
 from gp3d_core.datasets.imagenet import UnknownClassError
 from gp3d_core.generation.objects import RequestError
 from gp3d_core.generation.pipeline import GeneratedObject, MeshChoices
+from gp3d_core.generation.recipes import RecipeError, options_of, read_recipe
 from gp3d_core.generation.sampling import view
+from gp3d_core.meshing.level import Level
 from gp3d_core.meshing.options import MeshOptions, OptionError
+from gp3d_core.networks.generator import Generator
 from gp3d_core.pretrained import pretrained_path
+from gp3d_core.snapshots.snapshot import save_snapshot
 from gp3d_core.visualization import rgb_to_uint8
+from tests.support.micro import micro_config
 
 SMALL = {"grid": 24, "faces": 300, "texture_size": 32}
 FLAGS = ["--grid", "24", "--faces", "300", "--texture-size", "32"]
@@ -139,6 +145,95 @@ def test_wrong_requests_name_what_was_expected(pipeline, mug, tmp_path):
     with pytest.raises(RequestError, match=r"in \.obj, \.glb, \.ply, \.npz for a mesh"):
         mug.mesh(**SMALL, color="none").save(tmp_path / "out" / "mug.fbx")
     assert not list(tmp_path.iterdir())
+
+
+def test_whole_and_foreign_numbers_make_recipes_that_can_be_read(pipeline, tmp_path):
+    made = pipeline.generate("teapot", seed=np.int64(2), truncation=1)
+    box = tuple(np.array([-1, -1, -1, 1, 1, 1], np.float32))
+    options = {"faces": np.int32(300), "level": Level(10), "crop_depth": np.float32(1), "crop_box": box}
+    made.mesh(grid=np.int64(24), color="none", **options).save(tmp_path / "pot.glb")
+    recipe = read_recipe(tmp_path / "pot.recipe.json")
+    assert [type(recipe[name]) for name in ("seed", "grid", "truncation", "level")] == [
+        int,
+        int,
+        float,
+        float,
+    ]
+    assert (recipe["seed"], recipe["grid"], recipe["truncation"], recipe["level"]) == (2, 24, 1, 10)
+    chosen = options_of(recipe)
+    assert (chosen.faces, chosen.crop_depth, chosen.crop_box) == (300, 1, box)
+    assert made.generated.planes.equal(pipeline.generate("teapot", seed=2, truncation=1.0).generated.planes)
+    for wrong in (True, np.bool_(True), 24.5, np.float64(24)):
+        with pytest.raises(OptionError, match="`grid`"):
+            MeshOptions(grid=wrong)
+
+
+def test_recipes_may_say_whole_numbers(tmp_path):
+    recipe = {
+        "format": "gp3d-recipe",
+        "version": 1,
+        "class": {},
+        "seed": 0,
+        "snapshot_sha256": "0",
+        "grid": 8,
+    }
+    path = tmp_path / "a.recipe.json"
+    path.write_text(json.dumps(recipe | {"truncation": 1, "level": 10}))
+    assert read_recipe(path)["truncation"] == 1
+    for wrong in (True, "1", None):
+        path.write_text(json.dumps(recipe | {"truncation": wrong, "level": 10}))
+        with pytest.raises(RecipeError, match="truncation is missing or of the wrong type"):
+            read_recipe(path)
+
+
+def test_one_class_is_named_by_text_or_index(pipeline):
+    mug = pipeline.generate("coffee mug").spec
+    assert pipeline.generate(504).spec == pipeline.generate("n03063599").spec == mug
+    with pytest.raises(UnknownClassError, match="'coffee mug, teapot' names several things; one class is"):
+        pipeline.generate("coffee mug, teapot")
+    for seed in (-1, 1.5, "1"):
+        with pytest.raises(RequestError, match="`seed`: expected a whole number of at least 0"):
+            pipeline.generate("teapot", seed=seed)
+
+
+def test_models_without_classes_take_none(tmp_path):
+    config = micro_config()
+    path = tmp_path / "snapshot.safetensors"
+    save_snapshot(path, Generator(config, num_classes=0), config, [], 0)
+    pipeline = ObjectPipeline.from_pretrained(path, device="cpu")
+    assert pipeline.generate(seed=3).spec.stem == "object-0003"
+    with pytest.raises(RequestError, match="was trained without classes; leave `class_name` out"):
+        pipeline.generate("teapot")
+
+
+@pytest.mark.slow
+def test_parts_of_an_obj_replace_nothing_of_another_kind(mug, tmp_path):
+    picture, path = tmp_path / "mug.png", tmp_path / "mug.obj"
+    mug.view(resolution=8).save(picture)
+    kept = picture.read_bytes()
+    textured, plain = mug.mesh(**SMALL), mug.mesh(**SMALL | {"color": "none"})
+    with pytest.raises(RequestError, match=r"mug.png is there, and is no part of mug.obj"):
+        textured.save(path)
+    assert [file.name for file in tmp_path.iterdir()] == ["mug.png"]
+    plain.save(path)  # has no picture beside it
+    assert picture.read_bytes() == kept
+    textured.save(tmp_path / "other.obj")
+    textured.save(tmp_path / "other.obj")  # its own parts
+
+
+def test_films_are_written_where_they_were_asked_for_or_refused(mug, tmp_path, monkeypatch):
+    monkeypatch.setattr("gp3d_core.generation.video.generate", None)  # the object is there already
+    (tmp_path / "folder.gif").mkdir()
+    for name in ("tt", "folder.gif", "film.avi"):
+        with pytest.raises(RequestError, match=r"`path` expects a name in .gif or .mp4 for a film"):
+            mug.turntable(tmp_path / name, frames=2, resolution=8)
+    with pytest.raises(RequestError, match="`frames`"):
+        mug.turntable(tmp_path / "film.gif", frames=1)
+    with pytest.raises(RequestError, match="`kind` spiral"):
+        mug.turntable(tmp_path / "film.gif", kind="spiral")
+    assert [file.name for file in tmp_path.iterdir()] == ["folder.gif"]
+    loud = mug.turntable(tmp_path / "FILM.GIF", frames=2, resolution=8)
+    assert (loud.name, Image.open(loud).n_frames) == ("FILM.GIF", 2)
 
 
 def test_misspelt_keywords_are_type_errors(pipeline, mug):

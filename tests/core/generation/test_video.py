@@ -140,6 +140,22 @@ def test_rings_of_sampled_depth_do_not_show_in_normals_of_the_field():
     assert torch.equal(hollow, shown)
 
 
+def test_normals_ask_the_field_for_some_points_at_a_time():
+    cameras = mean_camera(micro_config().camera)
+    asked = []
+
+    def sphere(at):
+        asked.append(at.shape[1])
+        return torch.zeros_like(at), RADIUS - at.norm(dim=-1, keepdim=True)
+
+    depth, hit, expected = hits(cameras, 300)
+    found = rendered_normals(sphere, depth, hit.float(), cameras, step=0.01)
+    assert sum(asked) == 6 * 300**2
+    assert max(asked) <= 2**18 < sum(asked)
+    facing = hit & (expected[:, 2:] > 0.7)
+    assert angles(found, expected)[facing].max() < 1
+
+
 def test_normals_are_coloured_by_axis_and_nothing_is_white():
     normals = torch.tensor([[1.0, 0, 0], [0, 1, 0], [0, 0, -1], [0, 0, 0]]).T[None, :, None]
     assert normals_to_uint8(normals)[0, 0].tolist() == [

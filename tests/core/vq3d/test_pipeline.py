@@ -12,6 +12,7 @@ from PIL import Image
 
 from gp3d_core import ScenePipeline
 from gp3d_core.cli.main import main
+from gp3d_core.generation.objects import RequestError
 from gp3d_core.meshing.options import OptionError, SceneMeshOptions
 from gp3d_core.pretrained import vq3d_tokenizer
 from gp3d_core.vq3d.config import SamplingError
@@ -96,6 +97,12 @@ def test_wrong_requests_name_what_was_expected(pipeline, bus, tmp_path):
     assert len(pipeline.classes) == 48
     with pytest.raises(SamplingError, match="top-p"):
         pipeline.sample("school bus", top_p=0)
+    with pytest.raises(RequestError, match="`seed`: expected a whole number of at least 0"):
+        pipeline.sample("school bus", seed=-1)
+    (tmp_path / "bus.png").write_text("mine")
+    with pytest.raises(OutputError, match=r"bus.png is there, and is no part of bus.obj"):
+        bus.mesh(grid=16, color="none", faces=100).save(tmp_path / "bus.obj")
+    (tmp_path / "bus.png").unlink()
     with pytest.raises(OptionError, match="`crop_depth`"):
         bus.mesh(crop_depth=7)
     with pytest.raises(OutputError, match=r"in \.safetensors"):

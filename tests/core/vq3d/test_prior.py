@@ -312,7 +312,7 @@ def test_what_a_prior_never_learnt_is_refused(stage_one, tmp_path):
     train(begin(stage_one, tmp_path / "any"))
     prior = load_prior(tmp_path / "any")
     assert prior.sample("mushroom", [0], guided).shape == prior.sample(None, [0], Sampling()).shape == (1, 16)
-    with pytest.raises(SamplingError, match="goes towards a class; name one with `query`"):
+    with pytest.raises(SamplingError, match="goes towards a class; name one with `class_name`"):
         prior.sample(None, [0], guided)
     run = begin(stage_one, tmp_path / "named", "prior.class_dropout=0")
     train(run)
@@ -320,5 +320,5 @@ def test_what_a_prior_never_learnt_is_refused(stage_one, tmp_path):
     assert prior.sample("mushroom", [0], Sampling()).shape == (1, 16)
     with pytest.raises(SamplingError, match=r"class_dropout=0.*leave `guidance` out"):
         prior.sample("mushroom", [0], guided)
-    with pytest.raises(SamplingError, match=r"class_dropout=0.*name one with `query`"):
+    with pytest.raises(SamplingError, match=r"class_dropout=0.*name one with `class_name`"):
         prior.sample(None, [0], Sampling())
