@@ -6,7 +6,6 @@ Also how the command line calls the parameters that messages name (gp3d_core.err
 from __future__ import annotations
 
 import argparse
-import math
 import os
 import re
 import sys
@@ -16,6 +15,7 @@ from typing import NoReturn
 
 from gp3d_core.errors import GP3DError
 from gp3d_core.generation.objects import MOST_SEEDS
+from gp3d_core.meshing.option_values import Number, expected
 
 _NEGATIVE = re.compile(r"-[\d.][\d.,eE+-]*")  # numbers, not an option: none begins with a digit
 _OPTION = re.compile(r"--[a-z][a-z0-9-]*")
@@ -51,18 +51,13 @@ def number(
     kind: type[int] | type[float], low: float, high: float, *, or_zero: bool = False
 ) -> Callable[[str], float]:
     """Reads a number from `low` to `high`; with `or_zero` also 0."""
+    values = Number(low, high, whole=kind is int, nothing="zero" if or_zero else None)
 
     def read(text: str) -> float:
-        try:
-            value = kind(text)
-        except ValueError:
-            value = math.nan
-        if low <= value <= high or (or_zero and value == 0):
-            return value
-        noun = "a whole number" if kind is int else "a number"
-        raise argparse.ArgumentTypeError(
-            f"expects {noun} from {low:g} to {high:g}{', or 0' if or_zero else ''}, found {text!r}"
-        )
+        value = values.of_text(text)
+        if values.accepts(value):
+            return kind(values.to_json(value))
+        raise argparse.ArgumentTypeError(f"expects {expected(values, 'none')}, found {text!r}")
 
     return read
 

@@ -43,7 +43,8 @@ class Number:
     @property
     def expected(self) -> str:
         """The values in words."""
-        number = f"{'a whole number' if self.whole else 'a number'} from {self.low:g} to {self.high:g}"
+        noun = "a whole number" if self.whole else "a number"
+        number = f"{noun} from {_shown(self.low)} to {_shown(self.high)}"
         return ", or ".join([number, *self.words])
 
     def accepts(self, value: Any) -> bool:
@@ -181,6 +182,12 @@ class TwoCorners:
 
 
 Values = Number | OneOf | Levels | TwoCorners
+
+
+def _shown(number: float) -> str:
+    """The number in a few digits, or in all if it needs them."""
+    short = f"{number:g}"
+    return short if float(short) == number else str(number)
 
 
 def expected(values: Values, null: str) -> str:

@@ -18,7 +18,7 @@ from typing import Any, NoReturn, TypedDict
 
 from gp3d_core.errors import GP3DError, spell
 from gp3d_core.generation.objects import DEFAULT_TRUNCATION, FORMATS, MOST_TRUNCATION
-from gp3d_core.meshing.option_values import Values, expected
+from gp3d_core.meshing.option_values import Number, OneOf, Values, expected
 from gp3d_core.meshing.options import MeshOptions, SceneMeshOptions, specs
 
 PROTOCOL = 1
@@ -235,33 +235,6 @@ def _text(longest: int, pattern: str = r".+", noun: str = "a text") -> Check:
     return check
 
 
-def _whole(low: int, high: int) -> Check:
-    def check(value: Any) -> int:
-        if type(value) is int and low <= value <= high:
-            return value
-        raise ValueError(f"a whole number from {low} to {high}")
-
-    return check
-
-
-def _number(low: float, high: float) -> Check:
-    def check(value: Any) -> float:
-        if type(value) in (int, float) and low <= value <= high:
-            return float(value)
-        raise ValueError(f"a number from {low:g} to {high:g}")
-
-    return check
-
-
-def _choice(*names: str) -> Check:
-    def check(value: Any) -> str:
-        if isinstance(value, str) and value in names:
-            return value
-        raise ValueError(f"one of {', '.join(names)}")
-
-    return check
-
-
 def _several(check: Check, most: int) -> Check:
     def check_all(value: Any) -> list[Any]:
         if isinstance(value, list) and 1 <= len(value) <= most:
@@ -279,16 +252,19 @@ def _mesh_fields(kind: type[MeshOptions]) -> dict[str, tuple[Check, Any]]:
     """The fields that say how a mesh is made."""
     usual = kind().to_request()
     return {
-        option.field or name: (_value(option.values), usual[option.field or name])
+        option.field or name: (_value(option.values, as_sent=True), usual[option.field or name])
         for name, option in specs(kind).items()
         if option.kept
     }
 
 
-def _value(values: Values) -> Check:
+def _value(values: Values, *, as_sent: bool = False) -> Check:
+    """Returns what a request says, or the option's value: None for a 0 that means no limit, 1.0 for 1."""
+
     def check(value: Any) -> Any:
-        if values.accepts(values.of_json(value)):
-            return value
+        found = values.of_json(value)
+        if values.accepts(found):
+            return value if as_sent else found
         raise ValueError(expected(values, "null"))
 
     return check
@@ -310,31 +286,31 @@ def _folder(value: Any) -> Path:
 
 _ADVICE = "See docs/serve.md for the requests of this version."
 _REQUIRED = object()
-_SEED = _whole(0, MAX_SEED)
+_SEED = _value(Number(0, MAX_SEED, whole=True))
 _SPEC: dict[str, tuple[Check, Any]] = {
     "class": (_class_query, None),
-    "truncation": (_number(0, MOST_TRUNCATION), DEFAULT_TRUNCATION),
+    "truncation": (_value(Number(0, MOST_TRUNCATION)), DEFAULT_TRUNCATION),
     "dir": (_folder, _REQUIRED),
 }
 
 _FILES: dict[str, tuple[Check, Any]] = {
-    "formats": (_several(_choice(*FORMATS), len(FORMATS)), ["npz"]),
+    "formats": (_several(_value(OneOf(FORMATS)), len(FORMATS)), ["npz"]),
     "stem": (_text(100, r"[A-Za-z0-9_-][A-Za-z0-9_.-]*", "a file name"), None),
 }
 
 # For every operation its fields: how they are checked, and what they are when left out.
 OPERATIONS: dict[str, dict[str, tuple[Check, Any]]] = {
-    "hello": {"protocol": (_whole(0, 10**9), _REQUIRED)},
+    "hello": {"protocol": (_value(Number(0, 10**9, whole=True)), _REQUIRED)},
     "load": {
         "snapshot": (_or_null(_text(4096, r"[^\0]+", "a path or null")), _REQUIRED),
-        "device": (_choice("auto", "cpu", "cuda"), None),
+        "device": (_value(OneOf(("auto", "cpu", "cuda"))), None),
     },
     "classes": {},
     "preview": _SPEC
     | {
         "seeds": (_several(_SEED, 64), _REQUIRED),
-        "resolution": (_whole(16, 1024), None),
-        "yaw": (_number(-math.pi, math.pi), 0.0),
+        "resolution": (_value(Number(16, 1024, whole=True)), None),
+        "yaw": (_value(Number(-math.pi, math.pi)), 0.0),
     },
     "mesh": _SPEC | _mesh_fields(MeshOptions) | _FILES | {"seed": (_SEED, _REQUIRED)},
     "picture": _mesh_fields(SceneMeshOptions)

@@ -66,7 +66,10 @@ def test_requests_get_the_documented_defaults():
         ({"seed": -1}, "seed: expected a whole number from 0"),
         ({"seed": True}, "seed"),
         ({"seed": 1.0}, "seed"),
-        ({"seed": 10**18}, "seed"),
+        (
+            {"seed": 10**18},
+            "seed: expected a whole number from 0 to 999999999999999999, found 1000000000000000000",
+        ),
         ({"truncation": 2.1}, "truncation: expected a number from 0 to 2, found 2.1"),
         ({"truncation": "1"}, "truncation"),
         ({"grid": 7}, "grid"),
