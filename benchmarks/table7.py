@@ -32,7 +32,7 @@ from gp3d_core.datasets import depth_codes
 from gp3d_core.datasets.dataset import Dataset
 from gp3d_core.distributed import pick_device
 from gp3d_core.errors import GP3DError
-from gp3d_core.evaluation.run import Request, evaluate, parse_metrics
+from gp3d_core.evaluation.run import EvaluationOptions, evaluate, parse_metrics
 from gp3d_core.generation.objects import object_specs
 from gp3d_core.generation.sampling import generate, open_snapshot, view
 from gp3d_core.metrics.features import open_network
@@ -146,7 +146,7 @@ def _call(module: str, *arguments: object) -> None:
         raise TableError(f"`{' '.join(['python', *command[1:]])}` ended with exit code {code}; see above")
 
 
-def measure(row: Row, run: Path, dataset: Path, request: Request, device: str) -> Result:
+def measure(row: Row, run: Path, dataset: Path, request: EvaluationOptions, device: str) -> Result:
     """The scores of a row's newest snapshot, kept beside the run for each snapshot."""
     snapshot = newest_snapshot(run)
     scores = evaluate(snapshot, dataset, run.with_name(f"scores-{snapshot.stem}"), request, device)
@@ -236,7 +236,7 @@ def draw_samples(results: Sequence[Result], dataset: Path, device: str, path: Pa
     save_picture(sheet(lines, tile=_TILE), path)
 
 
-def budget_in_words(config: RunConfig, dataset: Path, request: Request, device: str) -> str:
+def budget_in_words(config: RunConfig, dataset: Path, request: EvaluationOptions, device: str) -> str:
     """What all rows have in common."""
     data = Dataset(dataset)
     name = torch.cuda.get_device_name() if device == "cuda" else "CPU"
@@ -273,7 +273,7 @@ def make_table(options: argparse.Namespace) -> int:
     if options.pointnet is not None:
         load_pointnet(options.pointnet)
     models, dataset = make_data(options, plain.training.resolution)
-    request = Request(
+    request = EvaluationOptions(
         metrics=parse_metrics(options.metrics or f"fid2k,nfs,{'fpd' if options.pointnet else 'shapes'}"),
         features=options.features,
         weights=options.weights,

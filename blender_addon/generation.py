@@ -33,7 +33,7 @@ def find_class(text: str, report: Callable[[str], object]) -> ImageNetClass | No
     """The class that `text` means among those the model knows; None for a model without classes.
 
     `report` hears which class was taken for a word that is not its name: "mug → coffee mug". As long as no model has
-    listed its classes, any word will do: the engine will judge. Raises RequestError if no class or several fit, with
+    listed its classes, any word will do: the engine decides. Raises RequestError if no class or several fit, with
     what there is.
     """
     status = STATE.session.status

@@ -76,7 +76,7 @@ def _import(job: Job, result: Mapping[str, object]) -> None:
 def _read(job: Job, result: Mapping[str, object]) -> tuple[Recipe, Bundle]:
     """The recipe and the mesh of a result. Raises BundleError, or RuntimeError for a job without options."""
     if job.delivery.options is None:
-        raise RuntimeError("nobody has said what the object is to look like")
+        raise RuntimeError("the job of this mesh has no options for its object")
     files = result.get("files")
     bundle = read_bundle(Path(str(files.get("npz") if isinstance(files, dict) else None)))
     status = STATE.session.status

@@ -144,12 +144,12 @@ def _on_bar(bar: tqdm[Any]) -> Progress:
 
 
 def _in_lines(every: float) -> Progress:
-    said = time.monotonic()
+    shown_at = time.monotonic()
 
     def show(stage: str, done: int, total: int) -> None:
-        nonlocal said
-        if time.monotonic() - said >= every:
-            said = time.monotonic()
+        nonlocal shown_at
+        if time.monotonic() - shown_at >= every:
+            shown_at = time.monotonic()
             sys.stderr.write(f"{stage}: {done} of {total}\n")
             sys.stderr.flush()
 

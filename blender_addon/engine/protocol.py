@@ -23,7 +23,7 @@ _SMALLEST_GRID = 32
 
 @dataclass(frozen=True)
 class EngineFacts:
-    """What a `ready` message says of the model and the device; `classes` is their number, None if it is not said."""
+    """What a `ready` message says of the model and the device; `classes` is their number, None if it is missing."""
 
     device: str = ""
     device_name: str = ""
@@ -43,7 +43,7 @@ class EngineFacts:
 
     @property
     def sha256(self) -> str:
-        """The hash of the snapshot, empty if it is not said."""
+        """The hash of the snapshot, empty if it is missing."""
         return _text(self.snapshot.get("sha256"))
 
 
@@ -71,13 +71,13 @@ class Conversation:
     classes_id: str = ""
     job_id: str = ""
     garbage: int = 0
-    heard: float = 0.0  # when the last message came or a job was sent
+    last_contact: float = 0.0  # when the last message came or a job was sent
     since: float = 0.0  # when the engine was started
     cancelled_at: float | None = None
 
     @property
     def state(self) -> Literal["OFF", "STARTING", "EMPTY", "READY", "BUSY"]:
-        """What a user is told; EMPTY is an engine without a model."""
+        """The state that a user sees; EMPTY is an engine without a model."""
         if not self.running:
             return "OFF"
         if self.ready is None:
@@ -103,7 +103,7 @@ class Conversation:
 class Event:
     """What has happened: kind is "ready", "preview", "done", "failed", "cancelled" or "stopped".
 
-    `data` is the message that told it, for "failed" nothing: the conversation has the problem.
+    `data` is the message that reported it, for "failed" nothing: the conversation has the problem.
     """
 
     kind: str
@@ -132,7 +132,7 @@ def opened(before: Conversation, now: float, same_engine: bool) -> Step:
         stage="starting",
         finished=before.finished,
         sent=before.sent,
-        heard=now,
+        last_contact=now,
         since=now,
     )
     talk, message = _message(fresh, "hello", {"protocol": PROTOCOL})
@@ -177,7 +177,7 @@ def next_job(talk: Conversation, now: float) -> Step:
     job, *rest = talk.waiting
     talk, message = _message(talk, job.op, job.request)
     return Step(
-        replace(talk, current=job.sent_at(now), waiting=tuple(rest), job_id=str(talk.sent), heard=now),
+        replace(talk, current=job.sent_at(now), waiting=tuple(rest), job_id=str(talk.sent), last_contact=now),
         (message,),
     )
 
@@ -187,7 +187,7 @@ def next_job(talk: Conversation, now: float) -> Step:
 
 def received(talk: Conversation, message: Mapping[str, object], now: float) -> Step:
     """After a message arrived. Events that are not known are ignored, and so are answers to what is over."""
-    talk = replace(talk, heard=now)
+    talk = replace(talk, last_contact=now)
     if message.get("event") in _EVENTS:
         return _EVENTS[str(message["event"])](talk, message)
     if message.get("id") is not None:
@@ -210,7 +210,7 @@ def checked(talk: Conversation, now: float, patience: float, cancel_grace: float
     if talk.running and talk.cancelled_at is not None and now - talk.cancelled_at > cancel_grace:
         ended = tuple(Event("cancelled", job) for job in _jobs(talk))
         return Step(_over(_without_jobs(talk)), (), ended, end=True)
-    if talk.running and talk.at_work and now - talk.heard > patience:
+    if talk.running and talk.at_work and now - talk.last_contact > patience:
         return _all_failed(talk, Problem.of("E_SILENT"))
     return Step(talk)
 

@@ -20,7 +20,7 @@ CANCEL_GRACE = 4.0  # seconds in which a cancelled job has to end before the eng
 
 
 class Session:
-    """At most one engine, at most one job at work, and the jobs that wait for it; `status` tells how things stand."""
+    """At most one engine, at most one job at work, and the jobs that wait for it; `status` is their state."""
 
     def __init__(
         self,

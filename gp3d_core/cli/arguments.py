@@ -6,16 +6,17 @@ Also how the command line calls the parameters that messages name (gp3d_core.err
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from gp3d_core.errors import GP3DError
 from gp3d_core.generation.objects import MOST_SEEDS
-from gp3d_core.meshing.option_values import Number, expected
+from gp3d_core.meshing.option_values import Number, Values, expected
 
 _NEGATIVE = re.compile(r"-[\d.][\d.,eE+-]*")  # numbers, not an option: none begins with a digit
 _OPTION = re.compile(r"--[a-z][a-z0-9-]*")
@@ -47,16 +48,18 @@ def bound(words: Sequence[str]) -> list[str]:
     return joined
 
 
-def number(
-    kind: type[int] | type[float], low: float, high: float, *, or_zero: bool = False
-) -> Callable[[str], float]:
-    """Reads a number from `low` to `high`; with `or_zero` also 0."""
-    values = Number(low, high, whole=kind is int, nothing="zero" if or_zero else None)
+def number(kind: type[int] | type[float], low: float, high: float) -> Callable[[str], Any]:
+    """Reads a number from `low` to `high`."""
+    return reader(Number(low, high, whole=kind is int))
 
-    def read(text: str) -> float:
+
+def reader(values: Values, unit: int = 1) -> Callable[[str], Any]:
+    """A reader of what a command line says; numbers are counted in `unit`."""
+
+    def read(text: str) -> Any:
         value = values.of_text(text)
         if values.accepts(value):
-            return kind(values.to_json(value))
+            return math.ceil(value * unit) if unit != 1 else value
         raise argparse.ArgumentTypeError(f"expects {expected(values, 'none')}, found {text!r}")
 
     return read

@@ -225,9 +225,9 @@ def _write_preview(out: Path, dataset: Path, grounding: Path, run: Path, meshes:
     after = f"The same after {last.nimg} images of the adversarial game"
     rows.append((f"{after}, from in front", _views(last, names, each, _FRONT)))
     rows.append((f"{after}, from behind", _views(last, names, each, _BACK)))
-    things = [meshes / f"{spec.stem}.obj" for name in names for spec in object_specs(last, [name], [0])]
+    files = [meshes / f"{spec.stem}.obj" for name in names for spec in object_specs(last, [name], [0])]
     rows.append(
-        ("Meshes of seed 0 as Blender imports them, each from in front and behind", _imported(out, things))
+        ("Meshes of seed 0 as Blender imports them, each from in front and behind", _imported(out, files))
     )
     save_picture(sheet(rows, tile=_TILE), out / "preview.png")
     _write_film(out, last, names)
@@ -268,10 +268,10 @@ def _write_film(out: Path, model: Snapshot, names: Sequence[str]) -> None:
     from gp3d_core.generation.video import save_film
     from gp3d_core.visualization import rgb_to_uint8
 
-    things = [generate(model, spec) for spec in object_specs(model, list(names), [0])]
+    objects = [generate(model, spec) for spec in object_specs(model, list(names), [0])]
 
     def frame(yaw: float) -> NDArray[Any]:
-        row = np.hstack([rgb_to_uint8(view(model, thing, yaw).rgb)[0] for thing in things])
+        row = np.hstack([rgb_to_uint8(view(model, obj, yaw).rgb)[0] for obj in objects])
         return np.asarray(Image.fromarray(row).resize((2 * row.shape[1], 2 * row.shape[0])))
 
     frames = [frame(2 * math.pi * k / _FRAMES) for k in range(_FRAMES)]

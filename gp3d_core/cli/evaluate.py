@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from gp3d_core.cli.arguments import UsageError, dataset_path, existing, number
-from gp3d_core.cli.generate import add_truncation, level, reader
+from gp3d_core.cli.arguments import UsageError, dataset_path, existing, number, reader
+from gp3d_core.cli.generate import add_truncation, level
+from gp3d_core.meshing.option_values import Number
 from gp3d_core.meshing.options import MeshOptions, specs
 
 
@@ -51,7 +52,7 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--references",
-        type=number(int, 2, 1e9, or_zero=True),
+        type=reader(Number(2, 1e9, whole=True, nothing="zero")),
         default=100,
         metavar="N",
         help="models of a class that diversity looks at, 0 for all (default 100)",
@@ -69,7 +70,7 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
 def _evaluate(options: argparse.Namespace) -> int:
     _check(options)
     from gp3d_core.distributed import pick_device
-    from gp3d_core.evaluation.run import Request, evaluate, evaluate_meshes, parse_metrics
+    from gp3d_core.evaluation.run import EvaluationOptions, evaluate, evaluate_meshes, parse_metrics
 
     device = pick_device(options.device).type
     if options.meshes:
@@ -83,7 +84,7 @@ def _evaluate(options: argparse.Namespace) -> int:
             device=device,
         )
     else:
-        request = Request(
+        request = EvaluationOptions(
             metrics=parse_metrics(options.metrics or "fid2k,nfs"),
             features=options.features,
             weights=options.weights,
@@ -91,7 +92,7 @@ def _evaluate(options: argparse.Namespace) -> int:
             shapes=options.shapes,
             grid=options.grid,
             level=options.level,
-            references=options.references or None,
+            references=options.references,
             truth=options.truth,
             pointnet=options.pointnet,
             seed=options.seed,
@@ -107,7 +108,7 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> None:
-    """Raises UsageError when the arguments do not say one thing to measure and what with."""
+    """Raises UsageError when what is to be measured, or with what, is missing or given twice."""
     if not options.meshes:
         if options.snapshot is None or options.dataset is None:
             raise UsageError("expected SNAPSHOT and DATASET, or --meshes DIR; see gp3d evaluate --help")

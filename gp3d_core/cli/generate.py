@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,13 +12,14 @@ from gp3d_core.cli.arguments import (
     existing,
     number,
     parse_seeds,
+    reader,
     report,
     share_cores,
 )
 from gp3d_core.cli.models import add_model, model_facts
 from gp3d_core.generation.objects import DEFAULT_TRUNCATION, MOST_TRUNCATION
 from gp3d_core.meshing.level import Level
-from gp3d_core.meshing.option_values import Levels, OneOf, Values, expected
+from gp3d_core.meshing.option_values import Levels, OneOf
 from gp3d_core.meshing.options import MeshOptions, Option, defaults, specs
 
 _Kind = TypeVar("_Kind", bound=MeshOptions)
@@ -45,21 +44,9 @@ def add_mesh_options(parser: argparse.ArgumentParser, kind: type[MeshOptions] = 
         parser.add_argument(*flags, **named, help=f"{option.help}{_usual(option, default)}")
 
 
-def chosen_options(arguments: argparse.Namespace, kind: type[_Kind]) -> _Kind:
+def mesh_options(arguments: argparse.Namespace, kind: type[_Kind]) -> _Kind:
     """The options that a command line has chosen."""
     return kind(**{name: getattr(arguments, name) for name in specs(kind)})
-
-
-def reader(values: Values, unit: int = 1) -> Callable[[str], Any]:
-    """A reader of what a command line says; numbers are counted in `unit`."""
-
-    def read(text: str) -> Any:
-        value = values.of_text(text)
-        if values.accepts(value):
-            return math.ceil(value * unit) if unit != 1 else value
-        raise argparse.ArgumentTypeError(f"expects {expected(values, 'none')}, found {text!r}")
-
-    return read
 
 
 def level(text: str) -> Level:
@@ -153,7 +140,7 @@ def _mesh(options: argparse.Namespace) -> int:
         if options.snapshot is None and not options.classes:
             raise UsageError("expected --class NAME (gp3d classes lists them), a snapshot, or --recipe FILE")
         seeds, truncation = parse_seeds(options.seeds), options.truncation
-        chosen = chosen_options(options, MeshOptions)
+        chosen = mesh_options(options, MeshOptions)
         facts = model_facts(options.snapshot)
         objects = object_specs(facts, options.classes, seeds, report)
         from gp3d_core.generation.sampling import open_snapshot, write_meshes

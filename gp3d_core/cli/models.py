@@ -93,7 +93,7 @@ def _ship(options: argparse.Namespace) -> int:
 
     classes = ship(_file(options.snapshot), options.out, options.measures)
     badges = Counter(record.get("badge", "not measured") for record in classes)
-    said = ", ".join(f"{count} {badge}" for badge, count in badges.items()) or "no classes"
-    print(f"{options.out.stat().st_size / 1e6:.1f} MB; {said}", file=sys.stderr)
+    found = ", ".join(f"{count} {badge}" for badge, count in badges.items()) or "no classes"
+    print(f"{options.out.stat().st_size / 1e6:.1f} MB; {found}", file=sys.stderr)
     print(options.out)
     return 0

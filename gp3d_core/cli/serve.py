@@ -32,7 +32,9 @@ def _serve(options: argparse.Namespace) -> int:
     from gp3d_core.pretrained import has_pretrained
     from gp3d_core.worker.server import serve
 
-    if options.snapshot is None and has_pretrained():  # without it the client is told, and may load another
+    if (
+        options.snapshot is None and has_pretrained()
+    ):  # without it the client gets an error, and may load another
         model_facts(None)
     return serve(
         options.snapshot,

@@ -169,7 +169,7 @@ def _parse_header(facts: object) -> Header:
             f"version {reprlib.repr(facts.get('version'))}; use a matching gp3d version"
         )
     classes, labels, angles = (facts.get(key) for key in ("classes", "labels", "camera_angles"))
-    unlabelled = classes == [] and labels == []  # said in so many words
+    unlabelled = classes == [] and labels == []  # explicitly: both lists are there, and empty
     if labels in (None, []) and (classes is not None or facts.get("format") == FORMAT) and not unlabelled:
         raise ValueError(f"expected a label for each image, found none; add labels or remove {HEADER}")
     t_near, t_far = _parse_bounds(facts.get("t_near"), facts.get("t_far"))

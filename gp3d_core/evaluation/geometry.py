@@ -222,15 +222,15 @@ def _means(found: Sequence[Mapping[str, float | None]]) -> dict[str, float | Non
 
 
 def _title(name: str, row: Mapping[str, float | None], floor: Mapping[str, float | None]) -> str:
-    def said(measure: str, form: str) -> str:
+    def shown(measure: str, form: str) -> str:
         value, real = row[measure], floor[measure]
         own = "–" if value is None else form.format(value)
         return own if real is None else f"{own} (real {form.format(real)})"
 
     return (
-        f"{name}: depth error {said('depth_error', '{:.3f}')}, normals {said('normal_error', '{:.0f}°')}, "
-        f"IoU {said('silhouette_iou', '{:.2f}')}, complete {said('completeness', '{:.0%}')}, "
-        f"consistent {said('consistency', '{:.0%}')}, flat {said('flat', '{:.0%}')}"
+        f"{name}: depth error {shown('depth_error', '{:.3f}')}, normals {shown('normal_error', '{:.0f}°')}, "
+        f"IoU {shown('silhouette_iou', '{:.2f}')}, complete {shown('completeness', '{:.0%}')}, "
+        f"consistent {shown('consistency', '{:.0%}')}, flat {shown('flat', '{:.0%}')}"
     )
 
 

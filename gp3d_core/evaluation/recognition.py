@@ -1,6 +1,6 @@
-"""Is it what it should be? A small classifier, trained on renders of real models, names the generated views.
+"""The share of generated views that a small classifier, trained on renders of real models, names right.
 
-It is trained on the models of the data set's training split and judged on those of the test split, whose figure is
+It is trained on the models of the data set's training split and measured on those of the test split, whose figure is
 the floor: what of a real model it would name right. It is kept, by data, split and training, for other evaluations.
 """
 
@@ -66,20 +66,20 @@ def train_recogniser(
     names = [str(record["name"]) for record in dataset.classes]
     test = _held_out(views)
     labels = torch.from_numpy(dataset.labels)
-    learnt, judged = np.flatnonzero(~test), np.flatnonzero(test)
+    learnt, unseen = np.flatnonzero(~test), np.flatnonzero(test)
     network = train_classifier(
         _images(views, learnt), labels[learnt], len(names), seed=seed, steps=steps, device=device
     )
-    right = classify(network, _images(views, judged)) == labels[judged]
+    right = classify(network, _images(views, unseen)) == labels[unseen]
     held_out = {
-        name: float(right[labels[judged] == label].double().mean()) for label, name in enumerate(names)
+        name: float(right[labels[unseen] == label].double().mean()) for label, name in enumerate(names)
     }
     facts = {
         "trained_on": dataset.path.name,
         "fingerprint": dataset.fingerprint,
         "resolution": dataset.resolution,
         "views": len(learnt),
-        "held_out_views": len(judged),
+        "held_out_views": len(unseen),
         "steps": steps,
         "seed": seed,
     }

@@ -62,7 +62,7 @@ SHAPES = 256
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
+class EvaluationOptions:
     """What to measure of a snapshot, and how; paths that are None were not given."""
 
     metrics: tuple[str, ...]
@@ -99,7 +99,7 @@ def usual_cache() -> Path:
 
 
 def evaluate(
-    snapshot_path: Path, dataset_path: Path, out: Path, request: Request, device: str = "cpu"
+    snapshot_path: Path, dataset_path: Path, out: Path, options: EvaluationOptions, device: str = "cpu"
 ) -> list[Score]:
     """Measures the snapshot (a file, or the newest of a run folder) against a data set; writes `out`.
 
@@ -108,7 +108,7 @@ def evaluate(
     anything is computed where that can be known.
     """
     with world(device) as here:
-        work = _Work.open(snapshot_path, dataset_path, out, request, here)
+        work = _Work.open(snapshot_path, dataset_path, out, options, here)
         alone = [metric for metric in work.missing if metric in LONE_METRICS]
         if here.size > 1 and alone:
             announce(f"gp3d: only the first of {here.size} processes measures {', '.join(alone)}")
@@ -148,34 +148,36 @@ def evaluate_meshes(
 class _Work:
     """An evaluation that has passed all checks."""
 
-    request: Request
+    options: EvaluationOptions
     sampler: Sampler
     dataset: Dataset
     images: ImageScores | None
     folder: EvaluationFolder
 
     @staticmethod
-    def open(snapshot_path: Path, dataset_path: Path, out: Path, request: Request, here: World) -> _Work:
+    def open(
+        snapshot_path: Path, dataset_path: Path, out: Path, options: EvaluationOptions, here: World
+    ) -> _Work:
         path = newest_snapshot(snapshot_path) if snapshot_path.is_dir() else snapshot_path
         snapshot, dataset = load_snapshot(path, here.device), Dataset(dataset_path, needs_depth=False)
-        check_network(request.features)
-        check_fit(snapshot, dataset, request)
+        check_network(options.features)
+        check_fit(snapshot, dataset, options)
         labels = labels_in(snapshot, dataset)
-        sampler = Sampler(snapshot, labels, _angles(snapshot, dataset), request.seed, request.truncation)
+        sampler = Sampler(snapshot, labels, _angles(snapshot, dataset), options.seed, options.truncation)
         images = None
-        if set(request.metrics) & set(IMAGE_METRICS):
-            network = open_network(request.features, request.weights, here.device)
-            images = image_scores(sampler, dataset, network, out, request.cache or usual_cache())
+        if set(options.metrics) & set(IMAGE_METRICS):
+            network = open_network(options.features, options.weights, here.device)
+            images = image_scores(sampler, dataset, network, out, options.cache or usual_cache())
         folder = EvaluationFolder(out)
         if here.leads:
-            folder.claim(_about(snapshot, dataset, request))
+            folder.claim(_about(snapshot, dataset, options))
         here.barrier()
-        return _Work(request, sampler, dataset, images, folder)
+        return _Work(options, sampler, dataset, images, folder)
 
     @cached_property
     def missing(self) -> tuple[str, ...]:
         """Metrics that the folder does not have yet, as it was when this was first asked."""
-        wanted = self.request.metrics
+        wanted = self.options.metrics
         return tuple(metric for metric in wanted if not self.folder.has(metric, self._settings(metric)))
 
     def share(self, here: World) -> dict[str, list[Score]]:
@@ -184,7 +186,7 @@ class _Work:
         shapes = [metric for metric in self.missing if metric in SURFACE_METRICS]
         here.barrier()  # nobody writes before all know what is missing
         if self.images is not None and images:
-            self.images.prepare(images, self.request.samples, here)
+            self.images.prepare(images, self.options.samples, here)
         return {metric: self._surfaces(metric, here) for metric in shapes}
 
     def measure(self, metric: str) -> list[Score]:
@@ -195,23 +197,23 @@ class _Work:
             return measure_geometry(
                 self.sampler.snapshot,
                 self.dataset.path,
-                n=self.request.shapes,
-                seed=self.request.seed,
+                n=self.options.shapes,
+                seed=self.options.seed,
                 out=self.folder.path,
-                truncation=self.request.truncation,
+                truncation=self.options.truncation,
             )
         if metric == "recognition":
             return measure_recognition(
                 self.sampler.snapshot,
                 self.dataset.path,
-                n=self.request.shapes,
-                seed=self.request.seed,
-                cache=self.request.cache or usual_cache(),
-                truncation=self.request.truncation,
+                n=self.options.shapes,
+                seed=self.options.seed,
+                cache=self.options.cache or usual_cache(),
+                truncation=self.options.truncation,
             )
         if self.images is None:
             raise ValueError(f"no network was opened for {metric}")
-        return self.images.measure(metric, self.request.samples)
+        return self.images.measure(metric, self.options.samples)
 
     def keep(self, metric: str, scores: list[Score]) -> None:
         """Keeps the scores of one metric."""
@@ -225,15 +227,15 @@ class _Work:
         write_report(self.folder)
 
     def _surfaces(self, metric: str, here: World) -> list[Score]:
-        request, snapshot = self.request, self.sampler.snapshot
-        if request.truth is None:
+        options, snapshot = self.options, self.sampler.snapshot
+        if options.truth is None:
             raise ValueError(f"no models for {metric}")
         grid, level = self._surface(metric)
         shared: dict[str, Any] = {
-            "n": request.shapes,
-            "seed": request.seed,
+            "n": options.shapes,
+            "seed": options.seed,
             "out": self.folder.path,
-            "truncation": request.truncation,
+            "truncation": options.truncation,
             "grid": grid,
             "level": level,
             "world": here,
@@ -241,38 +243,38 @@ class _Work:
         if metric == "diversity":
             views = self.dataset.path if is_rendered(self.dataset.path) else None
             return measure_diversity(
-                snapshot, request.truth, dataset=views, most=request.references, **shared
+                snapshot, options.truth, dataset=views, most=options.references, **shared
             )
-        pointnet = request.pointnet if metric == "fpd" else None
-        return measure_shapes(snapshot, request.truth, pointnet=pointnet, **shared)
+        pointnet = options.pointnet if metric == "fpd" else None
+        return measure_shapes(snapshot, options.truth, pointnet=pointnet, **shared)
 
     def _surface(self, metric: str) -> tuple[int, Level]:
         """Grid and level of the surfaces of a metric."""
         own: tuple[int, Level] = (DIVERSITY_GRID, AUTO) if metric == "diversity" else (GRID, LEVEL)
-        return self.request.grid or own[0], own[1] if self.request.level is None else self.request.level
+        return self.options.grid or own[0], own[1] if self.options.level is None else self.options.level
 
     def _settings(self, metric: str) -> dict[str, Any]:
         """What decides the scores of `metric` besides snapshot, data, seed and truncation."""
-        request = self.request
+        options = self.options
         if metric in IMAGE_METRICS and self.images is not None:
             network = self.images.network
-            return {"n": samples_of(metric, request.samples), "network": network.prefix + network.weights}
+            return {"n": samples_of(metric, options.samples), "network": network.prefix + network.weights}
         if metric == "nfs":
             return {"n": FLATNESS_SAMPLES}
-        settings: dict[str, Any] = {"n": request.shapes}
+        settings: dict[str, Any] = {"n": options.shapes}
         if metric in SURFACE_METRICS:
             grid, level = self._surface(metric)
-            settings |= {"grid": grid, "level": level.to_json(), "truth": str(request.truth)}
-        if metric == "fpd" and request.pointnet is not None:
-            settings["pointnet"] = digest(request.pointnet)
+            settings |= {"grid": grid, "level": level.to_json(), "truth": str(options.truth)}
+        if metric == "fpd" and options.pointnet is not None:
+            settings["pointnet"] = digest(options.pointnet)
         if metric == "diversity":
-            settings["references"] = request.references
+            settings["references"] = options.references
         if metric == "recognition":
             settings["steps"] = STEPS
         return settings
 
 
-def check_fit(snapshot: Snapshot, dataset: Dataset, request: Request) -> None:
+def check_fit(snapshot: Snapshot, dataset: Dataset, options: EvaluationOptions) -> None:
     """Raises EvaluationError when the data is of another size than the snapshot's images, or too little.
 
     Also raises what the metrics would say of models, weights and views that do not fit, before time goes into others.
@@ -283,18 +285,18 @@ def check_fit(snapshot: Snapshot, dataset: Dataset, request: Request) -> None:
             f"{dataset.path} has {dataset.resolution} px images, {snapshot.path} makes {resolution} px: "
             f"use the data set at {resolution} px"
         )
-    for metric in request.metrics:
+    for metric in options.metrics:
         if metric in IMAGE_METRICS:
-            check_counts(metric, dataset, request.samples)
-        if metric in SURFACE_METRICS and request.truth is None:
+            check_counts(metric, dataset, options.samples)
+        if metric in SURFACE_METRICS and options.truth is None:
             raise EvaluationError(f"{metric} compares with models: name their folder with `truth` MODELS")
         if metric == "fpd":
-            _check_pointnet(request.pointnet)
-    if set(request.metrics) & set(SURFACE_METRICS) and request.truth is not None:
-        check_references(snapshot, request.truth, request.shapes, request.seed)
-    if "geometry" in request.metrics:
+            _check_pointnet(options.pointnet)
+    if set(options.metrics) & set(SURFACE_METRICS) and options.truth is not None:
+        check_references(snapshot, options.truth, options.shapes, options.seed)
+    if "geometry" in options.metrics:
         read_views(dataset.path)
-    if "recognition" in request.metrics:
+    if "recognition" in options.metrics:
         check_splits(read_views(dataset.path))
 
 
@@ -317,7 +319,7 @@ def _angles(snapshot: Snapshot, dataset: Dataset) -> torch.Tensor | None:
     return torch.from_numpy(dataset.angles)
 
 
-def _about(snapshot: Snapshot, dataset: Dataset, request: Request) -> dict[str, Any]:
+def _about(snapshot: Snapshot, dataset: Dataset, options: EvaluationOptions) -> dict[str, Any]:
     return {
         "snapshot": snapshot.path.name,
         "snapshot_sha256": digest(snapshot.path),
@@ -327,7 +329,7 @@ def _about(snapshot: Snapshot, dataset: Dataset, request: Request) -> dict[str, 
         "dataset_fingerprint": dataset.fingerprint,
         "images": len(dataset),
         "resolution": dataset.resolution,
-        "seed": request.seed,
-        "truncation": request.truncation,
+        "seed": options.seed,
+        "truncation": options.truncation,
         "cameras": describe_cameras(snapshot, _angles(snapshot, dataset) is not None),
     }

@@ -1,4 +1,4 @@
-"""SqueezeNet 1.0 (Iandola et al. 2016, Table 1): a small ImageNet classifier, here a teacher and a judge.
+"""SqueezeNet 1.0 (Iandola et al. 2016, Table 1): a small ImageNet classifier, for features and for metrics.
 
 Its tensors carry the names of torchvision's `squeezenet1_0`, so that weights made for the one fit the other.
 """

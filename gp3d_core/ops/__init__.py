@@ -1,1 +1,1 @@
-"""Kernels and their plain-torch law: `reference`."""
+"""Kernels, and the plain torch they are tested against: `reference`."""

@@ -1,4 +1,4 @@
-"""Which body of an operation runs: plain torch, the law, or Triton kernels.
+"""Which body of an operation runs: plain torch, the reference, or Triton kernels.
 
 `auto` takes kernels for tensors on a CUDA card wherever they can run, says so once, and says why where they cannot.
 `triton` insists; on a CPU that needs Triton's interpreter, which is for tests. `reference` is plain torch.

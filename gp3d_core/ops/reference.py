@@ -1,4 +1,4 @@
-"""Rendering operations in plain torch: the law that every accelerated body is tested against.
+"""Rendering operations in plain torch: the reference that every accelerated body is tested against.
 
 Legend: B batch, C channels, H W plane height and width, N points, R rays, S samples of a ray, F new samples of a ray.
     t            increasing distances from the ray origin, in world units; s the same as a fraction, 0 near and 1 far

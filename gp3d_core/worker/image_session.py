@@ -55,10 +55,10 @@ class ImageSession:
         recipe = made_of | recipe_of(scene, chosen, facts)
         view = Image.fromarray(side_by_side(scene, resolution=_VIEW))
 
-        def tell(move: Callable[[], None], result: Mapping[str, Any]) -> None:
+        def publish_all(move: Callable[[], None], result: Mapping[str, Any]) -> None:
             publish(move, {**result, "tokenizer": tokenizer})
 
-        deliver(mesh, recipe, recipe, options, path.stem, progress, tell, view)
+        deliver(mesh, recipe, recipe, options, path.stem, progress, publish_all, view)
 
     def _scene_of(self, path: Path, named: str) -> tuple[Scene, dict[str, str]]:
         """The scene in the file, or of the picture, at `path`, and the tokenizer that made it; `named` for pictures."""
@@ -75,8 +75,8 @@ class ImageSession:
         try:
             file = find_tokenizer(path)
         except PretrainedError:
-            said = "this gp3d brings no VQ3D tokenizer, and none was named"
-            raise Problem("E_NO_WEIGHTS", said, "Choose one; docs/vq3d.md says how to train it.") from None
+            message = "this gp3d brings no VQ3D tokenizer, and none was named"
+            raise Problem("E_NO_WEIGHTS", message, "Choose one; docs/vq3d.md says how to train it.") from None
         snapshot, found = self._snapshot, digest(file) if file.is_file() else ""
         if snapshot is None or (snapshot.path, snapshot.digest) != (file, found):
             snapshot = self._snapshot = load_tokenizer(file, pick_device(self._device))

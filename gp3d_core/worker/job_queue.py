@@ -1,6 +1,6 @@
 """The queue of jobs of `gp3d serve`: what waits, what runs, and how the worker ends.
 
-`JobQueue` is shared by the threads of a worker. Every change of a job's state and the event that tells of it happen
+`JobQueue` is shared by the threads of a worker. Every change of a job's state and the event that reports it happen
 under one lock, so that the client sees them in the order in which they happened (docs/serve.md).
 """
 
@@ -32,8 +32,8 @@ class Job:
         self.began = time.monotonic()
         self.stage, self.done, self.total = "", 0, 0
         self.stages: dict[str, float] = {}
-        self.said: list[warnings.WarningMessage] = []
-        self._last = self._told = self.began
+        self.warnings: list[warnings.WarningMessage] = []
+        self._last = self._reported = self.began
 
     @property
     def seconds(self) -> float:
@@ -55,10 +55,10 @@ class Job:
         self.stages[stage] = round(self.stages.get(stage, 0.0) + now - self._last, 3)
         self._last = now
         moved = (stage, done, total) != (self.stage, self.done, self.total)
-        due = done == total or now - self._told >= _PROGRESS_SECONDS
+        due = done == total or now - self._reported >= _PROGRESS_SECONDS
         news = stage != self.stage or (moved and due)
         self.stage, self.done, self.total = stage, done, total
-        self._told = now if news else self._told
+        self._reported = now if news else self._reported
         return news
 
     def status(self) -> dict[str, Any]:

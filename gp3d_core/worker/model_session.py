@@ -211,7 +211,7 @@ def deliver(
 
 
 def problem_of(error: Exception) -> Problem:
-    """What the client is told about an error that ended a job."""
+    """What the client reads about an error that ended a job."""
     if isinstance(error, Problem):
         return error
     if isinstance(error, EmptyMeshError):
@@ -233,8 +233,8 @@ def problem_of(error: Exception) -> Problem:
         return Problem(
             "E_OOM", "not enough memory", "Choose a lower quality: a smaller grid, resolution or texture."
         )
-    said = f"{type(error).__name__}: {error}"
-    return Problem("E_INTERNAL", said, "This is a fault of GP3D; please report it with the log.")
+    message = f"{type(error).__name__}: {error}"
+    return Problem("E_INTERNAL", message, "This is a fault of GP3D; please report it with the log.")
 
 
 _CLASS_ADVICE = "Choose one of the model's classes."

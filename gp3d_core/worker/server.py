@@ -2,7 +2,7 @@
 
 Three threads. The main one runs jobs, one at a time. One reads requests and answers the quick ones at once. One
 says every two seconds that the worker is alive while it works. `JobQueue` is what they share; its lock makes every
-change of a job's state and the event that tells of it one step. Nothing heavy is imported before `hello` is said.
+change of a job's state and the event that reports it one step. Nothing heavy is imported before `hello` is sent.
 """
 
 from __future__ import annotations
@@ -108,7 +108,10 @@ class Worker:
             "mesh": self._mesh,
             "picture": self._picture,
         }
-        with warnings.catch_warnings(record=True) as job.said, _ErrorReporter(lambda e: self._fail(job, e)):
+        with (
+            warnings.catch_warnings(record=True) as job.warnings,
+            _ErrorReporter(lambda e: self._fail(job, e)),
+        ):
             warnings.simplefilter("always")
             bodies[job.request.op](job, job.request.options)
 
@@ -122,8 +125,10 @@ class Worker:
                 raise Problem("E_TOO_LONG", f"a line has more than {MAX_LINE} bytes", "Send less at a time.")
             request = read_request(line)
             if self.queue.is_active(request.id):
-                said = f"the id {request.id} is in use"
-                raise Problem("E_PROTOCOL", said, "Use every id once.")  # its id would end the other request
+                message = f"the id {request.id} is in use"
+                raise Problem(
+                    "E_PROTOCOL", message, "Use every id once."
+                )  # its id would end the other request
             with _ErrorReporter(lambda error: self._refuse(error, request.id)):
                 self._carry_out(request)
 
@@ -157,14 +162,14 @@ class Worker:
         elif request.options["protocol"] == PROTOCOL:
             self._reply(request, **_greeting(), ready=self._ready)
         else:
-            said = f"this worker speaks protocol {PROTOCOL}, asked for was {request.options['protocol']}"
-            raise Problem("E_VERSION", said, "Install a GP3D and an add-on of the same version.")
+            message = f"this worker speaks protocol {PROTOCOL}, asked for was {request.options['protocol']}"
+            raise Problem("E_VERSION", message, "Install a GP3D and an add-on of the same version.")
 
     def _load(self, job: Job, options: LoadOptions) -> None:
         self._progress(job, "starting", 0, 2)
         try:
             from gp3d_core.worker.model_session import (
-                ModelSession,  # seconds, which is why `hello` has been said before
+                ModelSession,  # seconds, which is why `hello` was sent before
             )
         except ImportError as error:
             raise Problem(
@@ -206,7 +211,7 @@ class Worker:
                 }
             )
         self._progress(job, "preview", len(seeds), len(seeds))
-        self.queue.finish(job, {"pictures": pictures, **_said_of_class(note)}, lambda: None)
+        self.queue.finish(job, {"pictures": pictures, **_class_note(note)}, lambda: None)
 
     def _mesh(self, job: Job, options: ObjectMeshOptions) -> None:
         session = self._loaded()
@@ -216,7 +221,7 @@ class Worker:
         self._progress(job, "planes", 1, 1)
 
         def publish(move: Callable[[], None], result: Mapping[str, Any]) -> None:
-            self._publish(job, move, {**result, "cached": cached, **_said_of_class(note)})
+            self._publish(job, move, {**result, "cached": cached, **_class_note(note)})
 
         session.mesh(obj, options, lambda *step: self._progress(job, *step), publish)
 
@@ -230,8 +235,8 @@ class Worker:
 
     def _publish(self, job: Job, move: Callable[[], None], result: Mapping[str, Any]) -> None:
         """Ends a job whose files are ready to be moved into place."""
-        said = [str(warning.message) for warning in job.said if "gp3d_core" in warning.filename]
-        self.queue.finish(job, {**result, "stages": job.stages, "warnings": said}, move)
+        messages = [str(warning.message) for warning in job.warnings if "gp3d_core" in warning.filename]
+        self.queue.finish(job, {**result, "stages": job.stages, "warnings": messages}, move)
 
     def _progress(self, job: Job, stage: str, done: int, total: int) -> None:
         job.check()
@@ -263,10 +268,10 @@ class Worker:
 
 
 class _ErrorReporter:
-    """A block whose every error is told instead of raised: nothing a client sends may end the worker."""
+    """A block whose every error is reported instead of raised: nothing a client sends may end the worker."""
 
-    def __init__(self, tell: Callable[[Exception], None]) -> None:
-        self._tell = tell
+    def __init__(self, report: Callable[[Exception], None]) -> None:
+        self._report = report
 
     def __enter__(self) -> None:
         pass
@@ -275,7 +280,7 @@ class _ErrorReporter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
         if isinstance(error, Exception):
-            self._tell(error)
+            self._report(error)
         return isinstance(error, Exception)
 
 
@@ -290,7 +295,7 @@ def _problem_of(error: Exception) -> Problem:
     return problem
 
 
-def _said_of_class(note: str) -> dict[str, str]:
+def _class_note(note: str) -> dict[str, str]:
     """What a result adds if the class was asked for by a word that is not its name."""
     return {"class_note": note} if note else {}
 
@@ -298,7 +303,7 @@ def _said_of_class(note: str) -> dict[str, str]:
 def _listen(requests: int, queue: JobQueue, worker: Worker) -> None:
     """Reads requests until there are no more."""
     lines = LineSplitter()
-    with suppress(OSError):  # some systems tell so of a pipe whose other end has died
+    with suppress(OSError):  # some systems report a pipe whose other end has died
         while data := os.read(requests, MAX_LINE):
             for line in lines.feed(data):
                 worker.answer(line)

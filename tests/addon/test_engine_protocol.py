@@ -91,7 +91,7 @@ def test_what_a_message_to_a_busy_session_does(protocol, busy, message, kinds, c
     assert (step.status.problem and step.status.problem.code) == code
     assert step.end == end
     assert step.status.running != end
-    assert step.status.heard == NOW + 1
+    assert step.status.last_contact == NOW + 1
     assert busy.problem is None  # what was known before is not touched
 
 

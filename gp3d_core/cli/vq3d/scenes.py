@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gp3d_core.cli.arguments import number, parse_seeds, report
-from gp3d_core.cli.generate import add_mesh_options, chosen_options
+from gp3d_core.cli.generate import add_mesh_options, mesh_options
 from gp3d_core.errors import GP3DError
 from gp3d_core.meshing.options import SceneMeshOptions
 from gp3d_core.pretrained import vq3d_tokenizer
@@ -195,7 +195,7 @@ def _mesh(options: argparse.Namespace) -> int:
     check_mesh(options.out, [options.scene])
     from gp3d_core.vq3d.scenes.export import write_scene_mesh
 
-    chosen = chosen_options(options, SceneMeshOptions)
+    chosen = mesh_options(options, SceneMeshOptions)
     scene = open_scene(options.scene, options)
     with shown_progress() as progress:
         out, mesh = write_scene_mesh(scene, options.out, chosen, progress)

@@ -187,7 +187,7 @@ def _ablate(options: argparse.Namespace) -> int:
 def _evaluate(options: argparse.Namespace) -> int:
     from gp3d_core.datasets.dataset import Dataset
     from gp3d_core.distributed import pick_device
-    from gp3d_core.vq3d.evaluation.run import Request, evaluate_scenes
+    from gp3d_core.vq3d.evaluation.run import SceneEvaluationOptions, evaluate_scenes
     from gp3d_core.vq3d.files.metadata import find_tokenizer
     from gp3d_core.vq3d.files.prior_file import load_prior
     from gp3d_core.vq3d.files.tokenizer_file import load_tokenizer
@@ -195,7 +195,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     device = pick_device(options.device)
     path = find_tokenizer(options.tokenizer)
     prior = None if options.prior is None else load_prior(options.prior, path, device)
-    request = Request(
+    request = SceneEvaluationOptions(
         images=options.images,
         limit=options.max_turn,
         features=options.features,

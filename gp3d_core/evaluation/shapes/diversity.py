@@ -190,6 +190,6 @@ def _draw_nearest(
             pictures.append(rgb_to_uint8(sample.rgb)[0])
             known = each.model.key in first
             pictures.append(views.image(first[each.model.key]) if known else np.full_like(pictures[-1], 200))
-        said = ", ".join(f"{each.distance:.4f}" for each in some[:_SHOWN])
-        rows.append((f"{name}: sample, nearest model of training, …; distances {said}", pictures))
+        distances = ", ".join(f"{each.distance:.4f}" for each in some[:_SHOWN])
+        rows.append((f"{name}: sample, nearest model of training, …; distances {distances}", pictures))
     save_picture(sheet(rows, tile=_TILE), path)

@@ -90,9 +90,9 @@ def _pack(
     The clock must not show `end`, which is `seconds` after the start, before they are.
     """
     with tempfile.TemporaryDirectory(prefix="gp3d-unwrap-") as folder:
-        request, answer, said = Path(folder, "request.npz"), Path(folder, "answer.npz"), Path(folder, "said")
+        request, answer, log = Path(folder, "request.npz"), Path(folder, "answer.npz"), Path(folder, "log")
         np.savez(request, uv=uv, faces=faces, size=size)
-        with said.open("wb") as errors:
+        with log.open("wb") as errors:
             command = [sys.executable, "-P", pack_charts.__file__, str(request), str(answer)]
             child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=errors)
             try:
@@ -103,7 +103,7 @@ def _pack(
         if code is None:
             raise UnwrapError(f"the atlas of {len(faces)} faces was not ready after {seconds:g} s")
         if code != 0:
-            lines = said.read_text(errors="replace").strip().splitlines() or [f"exit code {code}"]
+            lines = log.read_text(errors="replace").strip().splitlines() or [f"exit code {code}"]
             raise UnwrapError(f"no atlas for {len(faces)} faces ({lines[-1]})")
         with np.load(answer, allow_pickle=False) as data:
             return data["source"], data["faces"], data["uv"]

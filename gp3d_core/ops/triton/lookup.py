@@ -54,7 +54,7 @@ def read(
 
 @triton.jit
 def address(planes: Planes, obj: tl.tensor, index: tl.constexpr) -> tl.tensor:
-    """Where plane `index` of object `thing` begins; in 64 bits, for a batch holds more than 2³¹ texels."""
+    """Where plane `index` of object `obj` begins; in 64 bits, for a batch holds more than 2³¹ texels."""
     return (
         planes.data
         + tl.cast(obj, tl.int64) * planes.stride_object

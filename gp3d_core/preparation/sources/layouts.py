@@ -157,10 +157,10 @@ def _metadata_labels(
                         f"{where}/{name}: {picture} has two labels, {labels[picture]!r} and {label!r}"
                     )
     if column and column not in known:
-        said = (
+        there = (
             f"it has {', '.join(sorted(known))}" if metadata else "there is no metadata.csv or metadata.jsonl"
         )
-        raise SourceError(f"{where}: no column {column!r} for `label_column`; {said}")
+        raise SourceError(f"{where}: no column {column!r} for `label_column`; {there}")
     return labels or None
 
 

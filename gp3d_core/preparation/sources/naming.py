@@ -96,10 +96,10 @@ def _classes(listing: Listing, imagenet_names: bool) -> dict[str, ClassRecord]:
     return records
 
 
-def _imagenet_index(label: str, name: str, said: int | None, by_name: bool) -> int | None:
+def _imagenet_index(label: str, name: str, given: int | None, by_name: bool) -> int | None:
     """ImageNet index of a class: by the source's word, its WordNet id, all its names, or (if asked) any of them."""
-    if said is not None:
-        return said
+    if given is not None:
+        return given
     known = imagenet_classes()
     wnid = next((text for text in (label, name) if WNID.fullmatch(text)), None)
     whole = next((c.index for c in known if name == (", ".join(c.names) if len(c.names) > 1 else "")), None)

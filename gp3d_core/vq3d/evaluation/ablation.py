@@ -21,7 +21,13 @@ from gp3d_core.datasets.dataset import Dataset
 from gp3d_core.generation.video import save_film
 from gp3d_core.visualization import save_picture, sheet
 from gp3d_core.vq3d.config import Vq3dConfig
-from gp3d_core.vq3d.evaluation.run import Request, Subject, novel_scores, pictures_of, reconstruction_scores
+from gp3d_core.vq3d.evaluation.run import (
+    SceneEvaluationOptions,
+    Subject,
+    novel_scores,
+    pictures_of,
+    reconstruction_scores,
+)
 from gp3d_core.vq3d.files.tokenizer_file import load_tokenizer
 from gp3d_core.vq3d.scenes.figures import render_pair, to_picture
 from gp3d_core.vq3d.scenes.reconstruction import reconstruct
@@ -69,13 +75,13 @@ def ablate_depth(
             return ending.exit_code
         snapshots[mode] = ending.snapshot
     dataset = Dataset(test)
-    numbers, which = pictures_of(dataset, Request().images)
+    numbers, which = pictures_of(dataset, SceneEvaluationOptions().images)
     image = load_images(dataset, numbers[:1])[0]
     outcomes = []
     for mode, path in snapshots.items():
         snapshot = load_tokenizer(path, torch.device(device))
         subject = Subject(snapshot, None, dataset, numbers, which)
-        scores = [*reconstruction_scores(subject), *novel_scores(subject, Request().limit)]
+        scores = [*reconstruction_scores(subject), *novel_scores(subject, SceneEvaluationOptions().limit)]
         named = {score.metric.removeprefix("vq3d/"): score.value for score in scores}
         outcomes.append(Outcome(mode, named, reconstruct(snapshot, image, dataset.names[numbers[0]])))
     write_json(out / "ablation.json", {outcome.mode: outcome.scores for outcome in outcomes})

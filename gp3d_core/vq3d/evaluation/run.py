@@ -45,7 +45,7 @@ _BATCH = 32
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
+class SceneEvaluationOptions:
     """What is measured on: at most `images` pictures, as many samples of a code prior, pairs of views within `limit`.
 
     `features` names the network of the Fréchet distances, None for none; `weights` is its file. `learnt` is a data set
@@ -77,7 +77,11 @@ class Subject:
 
 
 def evaluate_scenes(
-    tokenizer: TokenizerSnapshot, prior: PriorSnapshot | None, dataset: Dataset, out: Path, request: Request
+    tokenizer: TokenizerSnapshot,
+    prior: PriorSnapshot | None,
+    dataset: Dataset,
+    out: Path,
+    options: SceneEvaluationOptions,
 ) -> list[Score]:
     """Measures what the folder `out` does not hold yet; writes report.html there and returns all its scores.
 
@@ -89,27 +93,27 @@ def evaluate_scenes(
             f"{dataset.path} has {dataset.resolution} px images, the tokenizer makes {size} px"
         )
     network = None
-    if request.features is not None:
+    if options.features is not None:
         device = next(tokenizer.tokenizer.parameters()).device
-        network = open_network(request.features, request.weights, device)
-    subject = Subject(tokenizer, prior, dataset, *pictures_of(dataset, request.images))
+        network = open_network(options.features, options.weights, device)
+    subject = Subject(tokenizer, prior, dataset, *pictures_of(dataset, options.images))
     folder = EvaluationFolder(out)
-    folder.claim(_about(subject, request))
+    folder.claim(_about(subject, options))
     parts: dict[str, Callable[[], list[Score]]] = {
         "reconstruction": lambda: reconstruction_scores(subject),
-        "novel": lambda: novel_scores(subject, request.limit),
+        "novel": lambda: novel_scores(subject, options.limit),
     }
     if prior is not None:
         parts["prior"] = lambda: prior_scores(subject, prior)
     if network is not None:
-        parts["frechet"] = lambda: frechet_scores(subject, network, request.seed)
-    if request.learnt is not None:
-        learnt = _named_data(request.learnt, subject)
-        parts["recognition"] = lambda: recognition_scores(subject, learnt, request)
+        parts["frechet"] = lambda: frechet_scores(subject, network, options.seed)
+    if options.learnt is not None:
+        learnt = _named_data(options.learnt, subject)
+        parts["recognition"] = lambda: recognition_scores(subject, learnt, options)
     for name, body in parts.items():
         settings: dict[str, Any] = {"network": network and network.weights}
         if name == "novel":
-            settings = {"limit": request.limit}
+            settings = {"limit": options.limit}
         if name == "recognition":
             settings = {"learnt": learnt.fingerprint}
         if not folder.has(name, settings):
@@ -254,14 +258,14 @@ def _named_data(path: Path, subject: Subject) -> Dataset:
     return learnt
 
 
-def recognition_scores(subject: Subject, learnt: Dataset, request: Request) -> list[Score]:
+def recognition_scores(subject: Subject, learnt: Dataset, options: SceneEvaluationOptions) -> list[Score]:
     """How many reconstructions, and samples of the code prior, a classifier of the pictures of `learnt` names right."""
     device = next(subject.tokenizer.tokenizer.parameters()).device
-    namer = Namer(learnt, seed=request.seed, device=device)
+    namer = Namer(learnt, seed=options.seed, device=device)
     facts = subject.facts | {"classifier learnt from": f"{len(learnt)} pictures of {learnt.path.name}"}
     scores = reconstruction_recognition(namer, subject.tokenizer, subject.dataset, subject.numbers, facts)
     if subject.prior is not None and subject.prior.classes:
-        scores += sample_recognition(namer, subject.prior, len(subject.numbers), request.seed, facts)
+        scores += sample_recognition(namer, subject.prior, len(subject.numbers), options.seed, facts)
     return scores
 
 
@@ -305,7 +309,7 @@ def _some(numbers: list[int], most: int) -> list[int]:
     return [numbers[k] for k in np.linspace(0, len(numbers) - 1, most).round().astype(int)]
 
 
-def _about(subject: Subject, request: Request) -> dict[str, Any]:
+def _about(subject: Subject, options: SceneEvaluationOptions) -> dict[str, Any]:
     snapshot = subject.tokenizer
     prior = None if subject.prior is None else digest(subject.prior.path)
     return {
@@ -317,5 +321,5 @@ def _about(subject: Subject, request: Request) -> dict[str, Any]:
         "dataset": subject.dataset.path.name,
         "dataset_fingerprint": subject.dataset.fingerprint,
         "images": len(subject.numbers),
-        "seed": request.seed,
+        "seed": options.seed,
     }

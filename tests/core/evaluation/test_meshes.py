@@ -11,7 +11,7 @@ from gp3d_core.datasets.dataset import Dataset
 from gp3d_core.errors import GP3DError
 from gp3d_core.evaluation.report.folder import EvaluationFolder
 from gp3d_core.evaluation.report.mesh_sheet import picture
-from gp3d_core.evaluation.run import Request, check_fit
+from gp3d_core.evaluation.run import EvaluationOptions, check_fit
 from gp3d_core.evaluation.samples import EvaluationError
 from gp3d_core.meshing.mesh_io import Mesh
 from gp3d_core.snapshots.snapshot import load_snapshot
@@ -63,9 +63,12 @@ def test_a_wrong_request_is_refused_before_a_folder_is_there(snapshot, tmp_path,
         assert not out.exists()
     model, data = load_snapshot(snapshot), Dataset(write_dataset(tmp_path / "data", images=4))
     for request, message in (
-        (Request(metrics=("kid", "fpd"), truth=library, pointnet=tmp_path / "nowhere"), "no weights at"),
-        (Request(metrics=("kid", "shapes"), truth=tmp_path / "nowhere"), "no such folder"),
-        (Request(metrics=("kid", "geometry")), "data has no (cameras|manifest).json"),
+        (
+            EvaluationOptions(metrics=("kid", "fpd"), truth=library, pointnet=tmp_path / "nowhere"),
+            "no weights at",
+        ),
+        (EvaluationOptions(metrics=("kid", "shapes"), truth=tmp_path / "nowhere"), "no such folder"),
+        (EvaluationOptions(metrics=("kid", "geometry")), "data has no (cameras|manifest).json"),
     ):
         with pytest.raises(GP3DError, match=message):
             check_fit(model, data, replace(request, samples=4))

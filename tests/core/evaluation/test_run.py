@@ -159,7 +159,7 @@ run.open_network = lambda *_: FeatureNetwork("means-", {{}}, "0" * 64, three_num
 place, out = map(Path, sys.argv[1:])
 
 
-request = run.Request(metrics=("kid", "is", "nfs"), samples=40, cache=out.with_suffix(".cache"))
+request = run.EvaluationOptions(metrics=("kid", "is", "nfs"), samples=40, cache=out.with_suffix(".cache"))
 run.evaluate(place / "snapshot.safetensors", place / "data", out, request)
 """
 
@@ -182,7 +182,7 @@ def test_two_processes_give_the_numbers_of_one(place, tmp_path, monkeypatch) -> 
     monkeypatch.setattr(portions, "PORTION", 16)
     monkeypatch.setattr(run, "measure_flatness", functools.partial(measure_flatness, n=4))
     monkeypatch.setattr(run, "open_network", lambda *_: FeatureNetwork("means-", {}, "0" * 64, three_numbers))
-    request = run.Request(metrics=("kid", "is", "nfs"), samples=40, cache=tmp_path / "one.cache")
+    request = run.EvaluationOptions(metrics=("kid", "is", "nfs"), samples=40, cache=tmp_path / "one.cache")
     run.evaluate(place / "snapshot.safetensors", place / "data", tmp_path / "one", request)
     errors = [process.communicate(timeout=200)[1] for process in two]
     assert [process.returncode for process in two] == [0, 0], errors

@@ -14,7 +14,7 @@ from dataclasses import replace
 import pytest
 
 from gp3d_core.cli.arguments import Parser, UsageError, bound
-from gp3d_core.cli.generate import add_mesh_options, chosen_options
+from gp3d_core.cli.generate import add_mesh_options, mesh_options
 from gp3d_core.cli.main import main
 from gp3d_core.errors import GP3DError
 from gp3d_core.generation.objects import DEFAULT_TRUNCATION, MOST_TRUNCATION
@@ -60,7 +60,7 @@ def some_options(kind, seed):
 def parsed(kind, words):
     parser = Parser()
     add_mesh_options(parser, kind)
-    return chosen_options(parser.parse_args(bound(words)), kind)
+    return mesh_options(parser.parse_args(bound(words)), kind)
 
 
 def words_of(options):

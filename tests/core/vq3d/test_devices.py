@@ -19,7 +19,7 @@ from gp3d_core.rng import generator_for
 from gp3d_core.snapshots.run_folder import RunFolder
 from gp3d_core.training.loop import Budget
 from gp3d_core.vq3d.config import CodebookConfig
-from gp3d_core.vq3d.evaluation.run import Request, evaluate_scenes
+from gp3d_core.vq3d.evaluation.run import SceneEvaluationOptions, evaluate_scenes
 from gp3d_core.vq3d.files.metadata import find_tokenizer
 from gp3d_core.vq3d.files.prior_file import build_prior, load_prior
 from gp3d_core.vq3d.files.tokenizer_file import load_tokenizer
@@ -246,5 +246,5 @@ def test_both_stages_train_resume_and_are_scored_on_a_card(tmp_path, data):
         del folder, task
     assert learnt.nimg == 24
     prior = load_prior(tmp_path / "prior", snapshot.path, CUDA)
-    scores = evaluate_scenes(snapshot, prior, data, tmp_path / "scores", Request(images=4))
+    scores = evaluate_scenes(snapshot, prior, data, tmp_path / "scores", SceneEvaluationOptions(images=4))
     assert {"vq3d/psnr", "vq3d/novel_psnr", "vq3d/nll"} <= {score.metric for score in scores}

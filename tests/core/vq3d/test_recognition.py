@@ -13,7 +13,7 @@ from gp3d_core.hashing import digest
 from gp3d_core.metrics import classifier
 from gp3d_core.vq3d.evaluation import recognition
 from gp3d_core.vq3d.evaluation.recognition import Namer
-from gp3d_core.vq3d.evaluation.run import Request, evaluate_scenes
+from gp3d_core.vq3d.evaluation.run import SceneEvaluationOptions, evaluate_scenes
 from gp3d_core.vq3d.files.prior_file import TOKENIZER, build_prior, load_prior, save_prior
 from gp3d_core.vq3d.files.tokenizer_file import load_tokenizer, save_tokenizer
 from gp3d_core.vq3d.models.tokenizer import Tokenizer
@@ -61,7 +61,7 @@ def test_scores_tell_real_pictures_from_an_untrained_model(toys, tmp_path, monke
     save_prior(
         tmp_path / "p.safetensors", build_prior(CONFIG, 6), CONFIG, classes, 0, digest(tmp_path / TOKENIZER)
     )
-    request = Request(images=36, learnt=toys / "learnt")
+    request = SceneEvaluationOptions(images=36, learnt=toys / "learnt")
     scores = evaluate_scenes(
         tokenizer, load_prior(tmp_path / "p.safetensors"), held, tmp_path / "out", request
     )
@@ -86,7 +86,7 @@ def test_data_of_other_classes_cannot_name(toys, tmp_path):
             None,
             Dataset(toys / "held"),
             tmp_path / "out",
-            Request(images=8, learnt=tmp_path / "other"),
+            SceneEvaluationOptions(images=8, learnt=tmp_path / "other"),
         )
 
 
