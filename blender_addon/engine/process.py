@@ -179,14 +179,6 @@ class Engine:
             pipe.close()
 
 
-def wait_for(engine: Engine, seconds: float) -> bool:
-    """Whether the process of `engine` ends within `seconds`."""
-    until = time.monotonic() + seconds
-    while engine.exit_code is None and time.monotonic() < until:
-        time.sleep(0.02)
-    return engine.exit_code is not None
-
-
 def _parse(line: bytes) -> JsonObject | None:
     try:
         message = json.loads(line)

@@ -13,7 +13,6 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-import mcubes
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -26,7 +25,7 @@ from gp3d_core.meshing.cleaning import (
     simplify,
     vertex_normals,
 )
-from gp3d_core.meshing.isosurface import SignedDistance, check_memory, field_surface, place_corners
+from gp3d_core.meshing.isosurface import SignedDistance, check_memory, field_surface
 from gp3d_core.meshing.mesh_io import Mesh, MeshError
 from gp3d_core.rendering.normals import gradient_normals
 from gp3d_core.rendering.triplane_density import HasSeparableDensity, point_grid
@@ -109,25 +108,6 @@ def auto_level(sigma: NDArray[Any], box: float) -> float:
         if low < level < high and SMALLEST_SHARE <= float((sigma > level).mean()) <= LARGEST_SHARE:
             return level
     return float(np.clip(np.quantile(sigma, 0.9), np.nextafter(low, high), np.nextafter(high, low)))
-
-
-def extract_surface(sigma: NDArray[Any], *, box: float, level: float) -> Mesh:
-    """The closed surface of `sigma` > `level` for a density grid [N,N,N] over [-box, box]³, without colours.
-
-    Where the density reaches the box, the box's face closes the surface. Raises EmptyMeshError if nothing or
-    everything is inside.
-    """
-    low, high = float(sigma.min()), float(sigma.max())
-    if not low <= level < high:
-        raise NoSurfaceError(level, low, high)
-    padded = np.pad(sigma, 1, constant_values=min(level, low) - 1)
-    corners, faces = mcubes.marching_cubes(padded, level)
-    vertices, faces = place_corners(corners, faces, box, sigma.shape[0])
-    if len(faces) == 0:
-        raise EmptyMeshError(
-            f"no surface at level {level:.4g}: what is inside has no volume; use a finer grid"
-        )
-    return _outwards(vertices, faces)
 
 
 def extract_mesh(

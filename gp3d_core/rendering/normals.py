@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 
 from gp3d_core.rendering.volume import Field
 
-_STEEPEST = 0.5  # cosine of the angle to the reference normal, 60°, beyond which the field's is not believed
+_STEEPEST = (
+    0.5  # least cosine to the reference normal: at a cube's corner, where both are right, it is 0.58 (55°)
+)
 _POINTS = 2**18  # of the field at a time
 
 

@@ -5,7 +5,6 @@ The norm is the largest coordinate, so that tri-planes, which are square, are us
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 HALF_SIDE = 2.0  # the contracted world is the cube [-2, 2]³; [-1, 1]³ of it is as it was
@@ -16,11 +15,3 @@ def contract(points: Tensor) -> Tensor:
     size = points.abs().amax(dim=-1, keepdim=True)
     outer = size.clamp(min=1.0)
     return points * ((2.0 - 1.0 / outer) / outer / HALF_SIDE)
-
-
-def uncontract(points: Tensor) -> Tensor:
-    """World points [...,3] of points inside the open cube (-1, 1)³; those on its border lie infinitely far away."""
-    inner = points * HALF_SIDE
-    size = inner.abs().amax(dim=-1, keepdim=True)
-    outer = size.clamp(min=1.0)
-    return torch.where(size > 1.0, inner / (outer * (2.0 - outer)), inner)

@@ -58,10 +58,6 @@ class SceneField:
 
     def __call__(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """rgb [B,N,3] in [0, 1] and sigma [B,N,1], per scene unit, at world points [B,N,3]."""
-        rgb, raw = self.in_cube(contract(points))
+        features = sample_planes(self.planes.float(), contract(points))  # [B,3,C,N]
+        rgb, raw = self.decoder(features.flatten(1, 2).transpose(1, 2))
         return rgb, density(raw)
-
-    def in_cube(self, points: Tensor) -> tuple[Tensor, Tensor]:
-        """rgb [B,N,3] in [0, 1] and *raw* density [B,N,1] at contracted points [B,N,3] in [-1, 1]³, for meshing."""
-        features = sample_planes(self.planes.float(), points)  # [B,3,C,N]
-        return self.decoder(features.flatten(1, 2).transpose(1, 2))

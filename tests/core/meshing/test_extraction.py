@@ -15,9 +15,9 @@ from gp3d_core.meshing.extraction import (
     auto_level,
     density_grid,
     extract_mesh,
-    extract_surface,
 )
 from gp3d_core.meshing.mesh_io import Mesh, MeshError
+from tests.support.surfaces import surface_of_grid
 
 
 def _field(density):
@@ -238,7 +238,7 @@ def test_auto_level_is_neither_empty_nor_the_box_for_noise(seed):
     sigma = np.random.default_rng(seed).lognormal(2, 2, (24, 24, 24)).astype(np.float32)
     inside = (sigma > auto_level(sigma, 0.5)).mean()
     assert 1e-4 <= inside <= 0.5
-    assert mesh_report(extract_surface(sigma, box=0.5, level=auto_level(sigma, 0.5))).watertight
+    assert mesh_report(surface_of_grid(sigma, box=0.5, level=auto_level(sigma, 0.5))).watertight
 
 
 def test_report_agrees_with_trimesh():

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from gp3d_core.config.presets import PRESETS
 from gp3d_core.config.schema import GeneratorConfig, RenderConfig
 from gp3d_core.meshing.cleaning import mesh_report
-from gp3d_core.meshing.extraction import density_grid, extract_mesh, extract_surface
+from gp3d_core.meshing.extraction import density_grid, extract_mesh
 from gp3d_core.meshing.isosurface import MemoryLimitError, check_memory, extraction_bytes, field_surface
 from gp3d_core.networks.decoder import TriplaneDecoder, TriplaneField
 from gp3d_core.rendering.cameras import mean_camera, sample_rays
@@ -16,6 +16,7 @@ from gp3d_core.rendering.empty_space import FastField, skip_empty
 from gp3d_core.rendering.triplane_density import SeparableBlocks, SeparableDensity, point_grid
 from gp3d_core.rendering.volume import render
 from tests.support.quadrics import MUG, quadric_field
+from tests.support.surfaces import surface_of_grid
 
 CAMERA = next(iter(PRESETS.values())).camera
 
@@ -112,7 +113,7 @@ def test_coarse_to_fine_gives_the_full_grids_surface_triangle_by_triangle(grid, 
     field = noise_field()
     dense = density_grid(field, box=0.7, grid=grid).numpy()
     level = float(np.quantile(dense, 1 - share))
-    full = extract_surface(dense, box=0.7, level=level)
+    full = surface_of_grid(dense, box=0.7, level=level)
     vertices, faces = field_surface(field, box=0.7, grid=grid, level=level)
     assert triangles(vertices, faces) in (
         triangles(full.vertices, full.faces),

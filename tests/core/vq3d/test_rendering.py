@@ -6,11 +6,12 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from gp3d_core.ops.reference import sample_planes
 from gp3d_core.rendering.cameras import Cameras, cam2world, sample_rays
 from gp3d_core.rendering.patches import Patches
 from gp3d_core.rng import generator_for
 from gp3d_core.vq3d.config import CameraConfig, RenderConfig
-from gp3d_core.vq3d.models.contraction import contract, uncontract
+from gp3d_core.vq3d.models.contraction import contract
 from gp3d_core.vq3d.models.planes import FoldHead
 from gp3d_core.vq3d.models.tokenizer import Tokenizer
 from gp3d_core.vq3d.presets import resolve
@@ -52,7 +53,12 @@ def test_contraction_keeps_the_middle_and_puts_everything_inside():
 def test_contraction_comes_back():
     for scale in (0.5, 2.0, 50.0):
         x = points(500, 3, scale=scale)
-        assert torch.allclose(uncontract(contract(x)), x, rtol=1e-9)
+        inner = 2 * contract(x)
+        size = inner.abs().amax(
+            dim=-1, keepdim=True
+        )  # 2 − 1/m beyond the unit cube, m the largest coordinate
+        back = torch.where(size > 1, inner / size / (2 - size), inner)
+        assert torch.allclose(back, x, rtol=1e-9)
 
 
 def test_contraction_is_smooth_across_the_unit_cube():
@@ -241,12 +247,13 @@ def test_decoding_codes_is_decoding_what_they_stand_for():
     assert torch.allclose(tokenizer.decode(encoding.codes), tokenizer.decode(encoding.quantised), atol=1e-5)
 
 
-def test_field_in_the_cube_is_the_field_of_the_world():
+def test_field_of_the_world_is_read_where_it_is_contracted_to():
     tokenizer = Tokenizer(resolve("tiny32")).eval()
     field = tokenizer.field(tokenizer.decode(torch.randint(64, (1, 16))))
     world = torch.randn(1, 500, 3) * 3
     rgb, sigma = field(world)
-    inner, raw = field.in_cube(contract(world))
+    features = sample_planes(field.planes.float(), contract(world))
+    inner, raw = field.decoder(features.flatten(1, 2).transpose(1, 2))
     assert torch.equal(rgb, inner)
     assert torch.allclose(sigma, 20 * F.softplus(raw - 4))
     assert rgb.min() >= -0.001
