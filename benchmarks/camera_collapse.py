@@ -56,7 +56,7 @@ def run(dataset: Dataset, out: Path, regulariser: str, kimg: float) -> TrainStat
     folder = RunFolder(out / regulariser)
     folder.claim(config, dataset.fingerprint)
     task = open_task(config, dataset, folder, World())
-    run_task(task, folder, World(), Interruption(), Budget(1000 * kimg))
+    run_task(task, folder, World(), Interruption(), Budget(task.schedule.images))
     return task.state
 
 

@@ -309,7 +309,7 @@ def is_trained(run: Path, config: RunConfig) -> bool:
     if not any(RunFolder(run).snapshots.glob("*.safetensors")):
         return False
     facts = read_snapshot_facts(newest_snapshot(run))
-    return facts.config == config and facts.nimg >= 1000 * config.training.kimg
+    return facts.config == config and facts.nimg >= config.training.schedule.images
 
 
 def announce(row: Row, done: int, total: int, seconds: float) -> None:

@@ -75,16 +75,16 @@ class World:
         return bool(answer.item())
 
     def largest(self, value: Tensor) -> Tensor:
-        """The largest of a scalar over all processes; `value` becomes it."""
+        """The largest of each number in `value` over all processes; `value` becomes it."""
         if self.size > 1:
             dist.all_reduce(value, op=dist.ReduceOp.MAX)
         return value
 
-    def largest_number(self, value: float) -> float:
-        """The largest of a number over all processes."""
+    def largest_numbers(self, *values: float) -> list[float]:
+        """The largest of each number over all processes, in one message."""
         if self.size == 1:
-            return value
-        return float(self.largest(torch.tensor(value, dtype=torch.float64, device=self.device)))
+            return list(values)
+        return list(self.largest(torch.tensor(values, dtype=torch.float64, device=self.device)).tolist())
 
     def sum_(self, tensor: Tensor) -> None:
         """Replaces the tensor by its sum over all processes."""

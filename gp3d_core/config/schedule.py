@@ -17,3 +17,8 @@ class Schedule:
     snapshot_kimg: float
     checkpoint_kimg: float
     max_rollbacks: int
+
+    @property
+    def images(self) -> int:
+        """Images until the run ends, at least one; `kimg` as a float may lie a hair beside that count."""
+        return max(round(1000 * self.kimg), 1)

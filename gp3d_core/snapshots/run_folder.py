@@ -73,6 +73,10 @@ class RunFolder:
         """Checkpoints, newest first."""
         return sorted(self.checkpoints.glob("checkpoint-*.safetensors"), reverse=True)
 
+    def images_seen(self) -> int:
+        """Images that the newest checkpoint has seen, as its name says; 0 without one."""
+        return max((int(path.stem.rsplit("-", 1)[1]) for path in self.list_checkpoints()), default=0)
+
     def checkpoint_path(self, nimg: int) -> Path:
         """Name of the checkpoint after `nimg` images."""
         return self.checkpoints / f"checkpoint-{nimg:010d}.safetensors"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,11 @@ import torch
 from gp3d_core.config.schedule import Schedule
 from gp3d_core.config.schema import ConfigError
 from gp3d_core.distributed import World, place, world
-from gp3d_core.signals import Interruption, interruptible
+from gp3d_core.signals import interruptible
 from gp3d_core.snapshots.run_folder import RunFolder
-from gp3d_core.training.loop import Budget, Task, run
+from gp3d_core.training.loop import Budget, End, Task, run
+
+_NO_ROOM = "free memory of the device, choose a smaller model, or `device` cpu"
 
 
 @dataclass(frozen=True)
@@ -61,33 +64,41 @@ def launch(plan: Plan, path: Path, *, device: str, max_minutes: float) -> Ending
 
     `device` is "cpu" or "cuda". Raises a GP3DError for anything wrong with data or folder, before any training.
     """
-    folder, budget = RunFolder(path), Budget(1000 * plan.schedule.kimg, max_minutes)
+    folder, budget = RunFolder(path), Budget(plan.schedule.images, max_minutes)
     if folder.data_fingerprint() != plan.fingerprint:  # a run that goes on has checked its data before
         plan.check_data(*place())
     with world(device) as here:
         if here.leads:
             folder.claim(plan.config, plan.fingerprint, plan.init)
         here.barrier()
-        with interruptible() as interruption:
-            try:
-                task = plan.open_task(folder, here, budget)
-                run(task, folder, here, interruption, budget)
-            except torch.OutOfMemoryError as error:
-                raise ConfigError(f"out of memory: {plan.less_memory}") from error
-        here.barrier()  # until the leading process has saved the snapshot
+        with _memory("before the first step", _NO_ROOM):  # nothing is to be saved yet, a signal acts as usual
+            task = plan.open_task(folder, here, budget)
+        with _memory("in training", plan.less_memory), interruptible() as interruption:
+            end = run(task, folder, here, interruption, budget)
+            # waits until the leading process has saved the snapshot, and gives all the exit code of any
+            (exit_code,) = here.largest_numbers(interruption.exit_code)
         snapshot = folder.snapshot_path(task.state.nimg)
         return Ending(
-            ending(plan, task.state.nimg, interruption, max_minutes),
-            interruption.exit_code,
+            ending(plan, end, task.state.nimg, max_minutes),
+            int(exit_code),
             snapshot if snapshot.exists() else None,
         )
 
 
-def ending(plan: Plan, nimg: int, interruption: Interruption, max_minutes: float) -> str:
+@contextmanager
+def _memory(when: str, remedy: str) -> Iterator[None]:
+    """A block in which running out of the device's memory is a ConfigError that ends with the `remedy`."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise ConfigError(f"out of memory {when}: {remedy}") from error
+
+
+def ending(plan: Plan, end: End, nimg: int, max_minutes: float) -> str:
     """How a run ended after `nimg` images, and how it would go on, in one line."""
-    total, unit = round(1000 * plan.schedule.kimg), plan.unit
-    if nimg >= total:
+    total, unit = plan.schedule.images, plan.unit
+    if end == "done":
         return f"done at {nimg} {unit}"
-    if interruption.requested:
+    if end == "interrupted":
         return f"stopped at {nimg} of {total} {unit}; the same command goes on"
     return f"time is up ({max_minutes:g} min) at {nimg} of {total} {unit}; the same command with more goes on"

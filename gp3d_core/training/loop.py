@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from gp3d_core.config.schedule import Schedule
 from gp3d_core.distributed import World
@@ -32,12 +32,14 @@ from gp3d_core.training.divergence import DivergenceGuard
 from gp3d_core.training.monitor import HasClock, RunMonitor
 from gp3d_core.training.step import StepLog, passed_multiple
 
+End = Literal["done", "interrupted", "time is up"]
+
 
 @dataclass(frozen=True)
 class Budget:
     """What a run may use up over all its resumes: images seen, and minutes of steps."""
 
-    images: float
+    images: int
     minutes: float = math.inf
 
     def share_used(self, clock: HasClock) -> float:
@@ -75,28 +77,43 @@ class Task(Protocol):
         """
 
 
-def run(task: Task, folder: RunFolder, world: World, interruption: Interruption, budget: Budget) -> None:
-    """Trains until the `budget` is used up or somebody interrupts, then saves everything.
+def run(task: Task, folder: RunFolder, world: World, interruption: Interruption, budget: Budget) -> End:
+    """How it ended: trains until the `budget` is used up or somebody interrupts any process, then saves everything.
 
-    Goes on from the newest checkpoint of the `folder`, which has been claimed. Raises TrainingFailed when the run keeps
-    diverging.
+    Goes on from the newest checkpoint of the `folder`, which has been claimed. All processes answer alike. Raises
+    TrainingFailed when the run keeps diverging.
     """
     state = task.state
     restore(state, folder, world)
     with task.monitor as monitor:
-        while not _finished(state, world, interruption, budget):
+        while (end := _end(state, budget, asked=_agree(state, world, interruption))) is None:
             _advance(task, folder, world, interruption, budget)
         if state.skipped_in_a_row:  # interrupted; whoever goes on meets the skipped steps again
             load_newest(state, folder, world)
         write_checkpoint(state, folder, world)
         if world.leads:
-            task.save_snapshot(final=budget.share_used(state) >= 1 and not interruption.requested)
-        monitor.finish("interrupted" if interruption.requested else "done")
+            task.save_snapshot(final=end != "interrupted")
+        monitor.finish(end)
+    return end
 
 
-def _finished(state: TrainableState, world: World, interruption: Interruption, budget: Budget) -> bool:
-    """Whether the budget is used up, or somebody asked any process to stop."""
-    return world.any(budget.share_used(state) >= 1 or interruption.requested)
+def _agree(state: TrainableState, world: World, interruption: Interruption, seconds: float = 0.0) -> bool:
+    """Whether any process was asked to stop; adds `seconds` to the clock, as many as the slowest process took.
+
+    One message answers both: every one waits for the device. From here to the next agreement processes must not look
+    at the interruption again, which may come between; they would no longer do the same.
+    """
+    state.seconds, asked = world.largest_numbers(state.seconds + seconds, interruption.requested)
+    return asked > 0
+
+
+def _end(state: TrainableState, budget: Budget, *, asked: bool) -> End | None:
+    """How a run ends now, if it does; `asked` says that somebody interrupts it."""
+    if asked:
+        return "interrupted"
+    if state.nimg >= budget.images:
+        return "done"
+    return "time is up" if budget.share_used(state) >= 1 else None
 
 
 def _advance(task: Task, folder: RunFolder, world: World, interruption: Interruption, budget: Budget) -> None:
@@ -114,8 +131,8 @@ def _advance(task: Task, folder: RunFolder, world: World, interruption: Interrup
             # what is written must have been checked; else the step before is checked while this one runs
             due = report or snapshot or checkpoint
             divergence = check_steps(state, guard, monitor, waiting, keep=0 if due else 1)
-            state.seconds = world.largest_number(state.seconds + time.monotonic() - start)
-            enough = _finished(state, world, interruption, budget)
+            asked = _agree(state, world, interruption, time.monotonic() - start)
+            enough = _end(state, budget, asked=asked) is not None
             if enough and divergence is None:
                 divergence = check_steps(state, guard, monitor, waiting, keep=0)
             # A skipped step may be the first sign of weights that are finite and useless. So nothing is saved until a

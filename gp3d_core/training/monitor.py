@@ -45,7 +45,7 @@ class RunMonitor(Generic[State]):
 
     def __init__(self, state: State, schedule: Schedule, folder: RunFolder, world: World) -> None:
         self.state, self.folder, self.world = state, folder, world
-        self._total = 1000 * schedule.kimg
+        self._total = schedule.images
         self._sums: dict[str, list[float]] = defaultdict(list)
         self._skipped = 0
         self._pictured = -1
@@ -56,7 +56,7 @@ class RunMonitor(Generic[State]):
         self._start = (time.monotonic(), self.state.nimg)
         if self.world.leads:
             self._bar = tqdm(
-                total=round(self._total),
+                total=self._total,
                 initial=self.state.nimg,
                 unit=self.unit,
                 desc="training",
@@ -102,7 +102,7 @@ class RunMonitor(Generic[State]):
         self._written = now
         rate = (nimg - self._start[1]) / max(now - self._start[0], 1e-9)
         self._bar.write(
-            f"training: {nimg} of {self._total:.0f} {self.unit}, {rate:.2f} {self.unit}/s {shown}".rstrip(),
+            f"training: {nimg} of {self._total} {self.unit}, {rate:.2f} {self.unit}/s {shown}".rstrip(),
             file=sys.stderr,
         )
 
@@ -130,10 +130,12 @@ class RunMonitor(Generic[State]):
         """Says that the run went back, and lets bar and curves follow it there."""
         self._sums.clear()
         self._skipped = 0
+        self._pictured = -1  # the same clock comes again with other weights
         if self.world.leads:
             nimg = self.state.nimg
             self._bar.write(
-                f"training diverged ({reason}); going on from {nimg} images with other randomness"
+                f"training diverged ({reason}); going on from {nimg} {self.unit} with other randomness",
+                file=sys.stderr,
             )
             self._bar.update(nimg - self._bar.n)
             self._start = (time.monotonic(), nimg)
@@ -141,7 +143,7 @@ class RunMonitor(Generic[State]):
             self._curves = self._open_curves()
 
     def finish(self, phase: str) -> None:
-        """Draws the last pictures and writes how the run ended: `phase` is "done" or "interrupted"."""
+        """Draws the last pictures and writes how the run ended: "done", "interrupted" or "time is up"."""
         if self.world.leads:
             self.picture()
             self._write_status(phase)

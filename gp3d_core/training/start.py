@@ -18,8 +18,9 @@ from gp3d_core.distributed import World, place
 from gp3d_core.networks.discriminator import Discriminator
 from gp3d_core.networks.generator import Generator
 from gp3d_core.snapshots.run_folder import RunFolder, newest_snapshot
-from gp3d_core.training.gan import build_state, check_share, open_task, train_step
+from gp3d_core.training.gan import GanTask, build_state, check_share, open_task, train_step
 from gp3d_core.training.launch import Plan, launch
+from gp3d_core.training.loop import Budget
 from gp3d_core.training.warm_start import check_transfer
 
 _SHARE_OF_MEMORY = 0.8  # the estimate is rough
@@ -41,9 +42,9 @@ def start_training(
     """Trains on the data set at `dataset_path` in the folder `run`, resuming what is there; returns the exit code.
 
     A fresh run begins with the generator of `init`, a snapshot file or the newest of a run folder. `announce` is told,
-    before the first step on a CPU, how long the run will take. With `fit` a fresh run gets a smaller micro-batch than
-    the configuration's where memory asks for it, one that goes on keeps its own, and `fit` is told of either (of one
-    process only).
+    before the first step on a CPU, how long the run will take, if it has not ended. With `fit` a fresh run gets a
+    smaller micro-batch than the configuration's where memory asks for it, one that goes on keeps its own, and `fit` is
+    told of either (of one process only).
     Raises a GP3DError for anything that is wrong with configuration, data or folder, before any training.
     """
     dataset = open_dataset(dataset_path, features, overfit)
@@ -60,14 +61,19 @@ def start_training(
         init = newest_snapshot(init) if init.is_dir() else init
         check_transfer(init, config, dataset.classes)
     settings = config.training
-    if announce is not None and device == "cpu" and place()[1] == 1:
-        announce(forecast(config, dataset, RunFolder(run)))
+
+    def begin(folder: RunFolder, here: World, budget: Budget) -> GanTask:
+        left = budget.images - folder.images_seen()
+        if announce is not None and here.size == 1 and here.device.type == "cpu" and left > 0:
+            announce(forecast(config, dataset, left))
+        return open_task(config, dataset, folder, here, init)
+
     plan = Plan(
         config=config,
         schedule=settings.schedule,
         fingerprint=dataset.fingerprint,
         check_data=lambda rank, size: dataset.check(settings.resolution, rank=rank, size=size),
-        open_task=lambda folder, here, _budget: open_task(config, dataset, folder, here, init),
+        open_task=begin,
         less_memory=f"choose a `training.micro_batch` below {settings.micro_batch}, gradients stay averages over the "
         "whole batch",
         init=init,
@@ -112,8 +118,8 @@ class Forecast:
     seconds: float
 
 
-def forecast(config: RunConfig, dataset: Dataset, folder: RunFolder) -> Forecast:
-    """How long the rest of the run in `folder` takes, from one image that a model of that size is trained on here.
+def forecast(config: RunConfig, dataset: Dataset, images: int) -> Forecast:
+    """How long so many `images` take, from one image that a model of that size is trained on here.
 
     The second of two steps without R1 on a batch of one, which costs a CPU a third more an image than a large batch
     does; R1 adds about as much. Nothing of it is kept.
@@ -126,10 +132,7 @@ def forecast(config: RunConfig, dataset: Dataset, folder: RunFolder) -> Forecast
     train_step(state, batch, World())  # the first one loads libraries
     start = time.monotonic()
     train_step(state, batch, World())
-    seconds = time.monotonic() - start
-    done = max((int(path.stem.rsplit("-", 1)[1]) for path in folder.list_checkpoints()), default=0)
-    left = max(round(1000 * config.training.kimg) - done, 0)
-    return Forecast(left, left * seconds)
+    return Forecast(images, images * (time.monotonic() - start))
 
 
 def check_depth_range(config: RunConfig, dataset: Dataset) -> None:
@@ -163,8 +166,8 @@ def describe(
         "config": to_dict(config),
         "images": len(dataset),
         "classes": dataset.num_classes,
-        "images_to_see": round(1000 * config.training.kimg),
-        "steps": math.ceil(1000 * config.training.kimg / config.training.batch),
+        "images_to_see": config.training.schedule.images,
+        "steps": math.ceil(config.training.schedule.images / config.training.batch),
         "parameters": sizes,
         "memory_estimate_gib": round(estimate_memory(config, sizes) / 2**30, 2),
     }

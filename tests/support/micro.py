@@ -91,7 +91,7 @@ def run(folder, dataset, config, interruption=None, init=None):
 
 def finish(task, folder, interruption=None, minutes=math.inf):
     """The state that a task ends with in a claimed folder."""
-    budget = loop.Budget(1000 * task.schedule.kimg, minutes)
+    budget = loop.Budget(task.schedule.images, minutes)
     loop.run(task, folder, task.world, interruption or Interruption(), budget)
     return task.state
 

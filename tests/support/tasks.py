@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from gp3d_core.config import presets
+from gp3d_core.config.schedule import Schedule
 from gp3d_core.datasets.dataset import Dataset
 from gp3d_core.distributed import World
 from gp3d_core.grounding import train as grounding
-from gp3d_core.grounding.ground_truth import load_truth
+from gp3d_core.grounding.ground_truth import Truth, load_truth
 from gp3d_core.snapshots.run_folder import RunFolder
 from gp3d_core.training import gan
 from gp3d_core.training.loop import Budget
@@ -106,12 +106,25 @@ class Small:
 
     def begin(self, path: Path, *changes: str, world: World | None = None):
         """The task in the run folder `path`, which is claimed."""
-        world, config, folder = world or World(), self.config(*changes), RunFolder(path)
-        data = self.folder / "data"
-        dataset = load_truth(data, 16) if self.kind == "ground" else Dataset(data)
+        world, folder = world or World(), RunFolder(path)
         if world.leads:
-            folder.claim(config.prior if self.kind == "prior" else config, dataset.fingerprint)
+            folder.claim(self.decisive(*changes), self.data().fingerprint)
         world.barrier()
+        return self.open_task(folder, world, *changes)
+
+    def data(self) -> Dataset | Truth:
+        """What is learnt from."""
+        data = self.folder / "data"
+        return load_truth(data, 16) if self.kind == "ground" else Dataset(data)
+
+    def decisive(self, *changes: str):
+        """The part of the configuration that a run folder belongs to."""
+        config = self.config(*changes)
+        return config.prior if self.kind == "prior" else config
+
+    def open_task(self, folder: RunFolder, world: World, *changes: str):
+        """The task in a claimed `folder`."""
+        config, dataset = self.config(*changes), self.data()
         if self.kind == "gan":
             return gan.open_task(config, dataset, folder, world)
         if self.kind == "ground":
@@ -121,7 +134,13 @@ class Small:
         snapshot = load_tokenizer(self.folder / "tokenizer.safetensors")
         return prior.open_task(config, snapshot, dataset, folder, world, self.budget(*changes))
 
+    def schedule(self, *changes: str) -> Schedule:
+        """When the run saves and ends."""
+        config = self.config(*changes)
+        if self.kind in ("gan", "ground"):
+            return config.training.schedule
+        return config.prior_schedule if self.kind == "prior" else config.tokenizer_schedule
+
     def budget(self, *changes: str) -> Budget:
         """The images of the schedule, and any number of minutes."""
-        config = self.config(*changes)
-        return Budget(1000 * (config.prior if self.kind == "prior" else config.training).kimg, math.inf)
+        return Budget(self.schedule(*changes).images)

@@ -36,7 +36,7 @@ from gp3d_core.vq3d.files.tokenizer_file import TokenizerSnapshot
 from gp3d_core.vq3d.models.precision import half_precision
 from gp3d_core.vq3d.models.prior import Prior, unigram_entropy
 from gp3d_core.vq3d.training.objective import learning_rate
-from gp3d_core.vq3d.training.tokens import Tokens, check_tokens, tokens_of
+from gp3d_core.vq3d.training.tokens import Tokens, check_size, check_tokens, tokens_of
 
 _BETAS = (0.9, 0.96)  # ViT-VQGAN §4.2
 _TABLE = "tokens.safetensors"  # in the run folder
@@ -125,10 +125,12 @@ def start_prior_training(
 ) -> Ending:
     """How the training over the codes of `snapshot` on `dataset` in the folder `run` ended; it goes on from there.
 
-    Raises a GP3DError when the folder belongs to another run, another tokenizer or other data.
+    Raises a GP3DError when the folder belongs to another run, another tokenizer or other data, and for pictures of
+    another size than the tokenizer takes.
     """
     check_share(config, place()[1])
     check_tokens(run / _TABLE, snapshot.digest)
+    check_size(dataset, config.training.resolution)
     plan = Plan(
         config=config.prior,
         schedule=config.prior_schedule,

@@ -48,10 +48,19 @@ def check_tokens(path: Path, tokenizer: str) -> None:
         )
 
 
+def check_size(dataset: Dataset, resolution: int) -> None:
+    """Raises DatasetError unless the pictures of `dataset` have the `resolution` that the tokenizer takes."""
+    if dataset.resolution != resolution:
+        raise DatasetError(
+            f"{dataset.path} has {dataset.resolution} px images, the tokenizer takes {resolution} px; "
+            f"pack them anew with `resolution` {resolution}"
+        )
+
+
 def tokens_of(tokenizer: Tokenizer, dataset: Dataset, path: Path, digest: str) -> Tokens:
     """The codes of `dataset`, from the file at `path` if it holds them, else computed and written there.
 
-    `digest` is the hash of the tokenizer's file. Raises DatasetError for pictures of another size than it takes.
+    `digest` is the hash of the tokenizer's file.
     """
     facts = {"tokenizer": digest, "data": dataset.fingerprint}
     if not (path.exists() and read_header(path, FORMAT) == facts):
@@ -61,12 +70,6 @@ def tokens_of(tokenizer: Tokenizer, dataset: Dataset, path: Path, digest: str) -
 
 @torch.no_grad()
 def _encode(tokenizer: Tokenizer, dataset: Dataset) -> Tensor:
-    resolution = tokenizer.config.training.resolution
-    if dataset.resolution != resolution:
-        raise DatasetError(
-            f"{dataset.path} has {dataset.resolution} px images, the tokenizer takes {resolution} px; "
-            f"pack them anew with `resolution` {resolution}"
-        )
     device = next(tokenizer.parameters()).device
     codes = torch.empty(len(dataset), 2, tokenizer.config.tokens, dtype=torch.uint16)
     starts = range(0, len(dataset), _BATCH)

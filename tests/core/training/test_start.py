@@ -12,8 +12,11 @@ import torch
 
 from gp3d_core.cli.main import main
 from gp3d_core.cli.train import outlook
+from gp3d_core.config.schema import RunConfig
+from gp3d_core.datasets.dataset import Dataset
 from gp3d_core.networks.generator import Generator
-from gp3d_core.snapshots.run_folder import RunFolder
+from gp3d_core.snapshots.run_folder import RunError
+from gp3d_core.training import start
 from gp3d_core.training.start import (
     Forecast,
     count_parameters,
@@ -25,16 +28,41 @@ from gp3d_core.training.start import (
 from tests.support.micro import MICRO, micro_config, micro_data
 
 
-def test_a_forecast_counts_what_is_left_and_draws_no_random_number(tmp_path: Path) -> None:
-    data, folder = micro_data(tmp_path / "data"), RunFolder(tmp_path / "run")
+def test_a_forecast_draws_no_random_number(tmp_path: Path) -> None:
+    data = micro_data(tmp_path / "data")
     before = torch.get_rng_state()
-    whole = forecast(micro_config(), data, folder)
+    found = forecast(micro_config(), data, 24)
     assert torch.equal(torch.get_rng_state(), before)
-    assert whole.images == 24
-    assert 0 < whole.seconds < 600
-    folder.checkpoints.mkdir(parents=True)
-    folder.checkpoint_path(16).touch()
-    assert forecast(micro_config(), data, folder).images == 8
+    assert found.images == 24
+    assert 0 < found.seconds < 600
+
+
+def test_what_is_left_is_forecast_once_the_folder_is_claimed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing for a folder that is refused, what is left for a run that goes on, and nothing for one that is done."""
+    asked: list[int] = []
+
+    def forecast(_config: RunConfig, _data: Dataset, images: int) -> Forecast:
+        asked.append(images)
+        return Forecast(images, 1.0)
+
+    monkeypatch.setattr(start, "forecast", forecast)
+    data, run = micro_data(tmp_path / "data").path, tmp_path / "run"
+
+    def train(*changes: str) -> None:
+        start.start_training(micro_config(*changes), data, run, device="cpu", announce=lambda _: None)
+
+    run.mkdir()
+    (run / "letter.txt").touch()
+    with pytest.raises(RunError, match="is not a run folder"):
+        train()
+    assert asked == []
+    (run / "letter.txt").unlink()
+    train("training.kimg=0.008")
+    train("training.kimg=0.012")
+    train("training.kimg=0.012")
+    assert asked == [8, 4]
 
 
 def test_a_training_begins_with_its_forecast(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

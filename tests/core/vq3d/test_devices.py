@@ -232,7 +232,7 @@ def test_both_stages_train_resume_and_are_scored_on_a_card(tmp_path, data):
     for looks in (3, 100):
         folder = RunFolder(tmp_path / "run")
         folder.claim(config, data.fingerprint)
-        task = training.open_task(config, data, folder, card, Budget(1000 * config.training.kimg))
+        task = training.open_task(config, data, folder, card, Budget(config.tokenizer_schedule.images))
         state = finish(task, folder, StopAfter(looks))
         del folder, task
     assert state.nimg == 24
@@ -240,7 +240,7 @@ def test_both_stages_train_resume_and_are_scored_on_a_card(tmp_path, data):
     for looks in (3, 100):
         folder = RunFolder(tmp_path / "prior")
         folder.claim(config.prior, data.fingerprint)
-        budget = Budget(1000 * config.prior.kimg)
+        budget = Budget(config.prior_schedule.images)
         task = prior_training.open_task(config, snapshot, data, folder, card, budget)
         learnt = finish(task, folder, StopAfter(looks))
         del folder, task

@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+from gp3d_core.datasets.archive import DatasetError
 from gp3d_core.datasets.dataset import Dataset
 from gp3d_core.datasets.imagenet import UnknownClassError
 from gp3d_core.distributed import World
@@ -24,7 +25,14 @@ from gp3d_core.vq3d.models.prior import Prior, Sampling, choose, dropping, filte
 from gp3d_core.vq3d.models.tokenizer import Tokenizer
 from gp3d_core.vq3d.presets import resolve
 from gp3d_core.vq3d.training import prior as prior_training
-from gp3d_core.vq3d.training.prior import PriorTask, build_state, mean_nll, open_task, train_step
+from gp3d_core.vq3d.training.prior import (
+    PriorTask,
+    build_state,
+    mean_nll,
+    open_task,
+    start_prior_training,
+    train_step,
+)
 from gp3d_core.vq3d.training.tokens import Tokens
 from tests.support.micro import StopAfter, assert_same, finish, moments_of, weights_of
 from tests.support.tiny_dataset import CLASSES, write_dataset
@@ -176,7 +184,7 @@ def test_the_prior_learns_more_than_how_frequent_codes_are():
     )
     tokens, world = toy_language(), World()
     state = build_state(config, 4, world.device)
-    budget = Budget(1000 * config.prior.kimg)
+    budget = Budget(config.prior_schedule.images)
     while budget.share_used(state) < 1:
         _, skipped = train_step(state, tokens, budget.share_used(state), world).read()
         assert not skipped
@@ -212,7 +220,7 @@ def begin(stage_one, folder, *more, minutes=math.inf) -> PriorTask:
     snapshot, dataset = load_tokenizer(stage_one[0]), Dataset(stage_one[1], needs_depth=False)
     config, run_folder = resolve("tiny32", [*MICRO, *more]), RunFolder(folder)
     run_folder.claim(config.prior, dataset.fingerprint)
-    budget = Budget(1000 * config.prior.kimg, minutes)
+    budget = Budget(config.prior_schedule.images, minutes)
     return open_task(config, snapshot, dataset, run_folder, World(), budget)
 
 
@@ -285,6 +293,14 @@ def test_codes_are_computed_once_and_belong_to_their_tokenizer(stage_one, tmp_pa
     save_tokenizer(other, Tokenizer(snapshot.config), snapshot.config, [], 0)
     with pytest.raises(SnapshotError, match="another run folder"):
         begin((other, stage_one[1]), tmp_path / "run")
+
+
+def test_pictures_of_another_size_are_refused_before_anything_is_made(stage_one, tmp_path):
+    snapshot = load_tokenizer(stage_one[0])
+    dataset = Dataset(write_dataset(tmp_path / "data", images=4, resolution=32), needs_depth=False)
+    with pytest.raises(DatasetError, match=r"has 32 px images, the tokenizer takes 16 px"):
+        start_prior_training(snapshot.config, snapshot, dataset, tmp_path / "run", device="cpu")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_prior_goes_with_its_tokenizer_and_its_classes_only(stage_one, tmp_path):

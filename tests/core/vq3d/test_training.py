@@ -71,7 +71,7 @@ def data(tmp_path_factory):
 def run(folder, data, interruption=None, *more):
     config, dataset, run_folder = resolve("tiny32", [*MICRO, *more]), Dataset(data), RunFolder(folder)
     run_folder.claim(config, dataset.fingerprint)
-    budget = Budget(1000 * config.training.kimg)
+    budget = Budget(config.tokenizer_schedule.images)
     return finish(open_task(config, dataset, run_folder, World(), budget), run_folder, interruption)
 
 
