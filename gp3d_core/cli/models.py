@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
-    """Adds the model that a command works with, as `chosen_model` reads it."""
+    """Adds the model that a command works with, as `model_facts` reads it."""
     parser.add_argument(
         "snapshot",
         type=Path,
@@ -50,27 +50,20 @@ def model_facts(named: Path | None) -> SnapshotFacts:
     None is the pretrained model, which is announced on stderr.
     """
     from gp3d_core.snapshots.metadata import read_snapshot_facts
+    from gp3d_core.snapshots.run_folder import find_snapshot
 
-    facts = read_snapshot_facts(_file(named))
+    facts = read_snapshot_facts(find_snapshot(named))
     if named is None:
         print(f"using the pretrained model: {len(facts.classes)} classes; see gp3d classes", file=sys.stderr)
     return facts
 
 
-def _file(named: Path | None) -> Path:
-    """The snapshot file of a path, or of the box."""
-    from gp3d_core.pretrained import pretrained_path
-    from gp3d_core.snapshots.run_folder import newest_snapshot
-
-    path = pretrained_path() if named is None else named
-    return newest_snapshot(path) if path.is_dir() else path
-
-
 def _classes(options: argparse.Namespace) -> int:
     from gp3d_core.datasets.imagenet import classes_by_kind, describe_class
     from gp3d_core.snapshots.metadata import read_snapshot_facts
+    from gp3d_core.snapshots.run_folder import find_snapshot
 
-    path = _file(options.snapshot)
+    path = find_snapshot(options.snapshot)
     records = read_snapshot_facts(path).classes
     entries = [describe_class(record) | {"measures": record.get("measures")} for record in records]
     if options.json:
@@ -90,8 +83,9 @@ def _ship(options: argparse.Namespace) -> int:
     from collections import Counter
 
     from gp3d_core.snapshots.export import ship
+    from gp3d_core.snapshots.run_folder import find_snapshot
 
-    classes = ship(_file(options.snapshot), options.out, options.measures)
+    classes = ship(find_snapshot(options.snapshot), options.out, options.measures)
     badges = Counter(record.get("badge", "not measured") for record in classes)
     found = ", ".join(f"{count} {badge}" for badge, count in badges.items()) or "no classes"
     print(f"{options.out.stat().st_size / 1e6:.1f} MB; {found}", file=sys.stderr)

@@ -46,7 +46,7 @@ from gp3d_core.metrics.features import INCEPTION, check_network, open_network
 from gp3d_core.metrics.pointnet import load_pointnet
 from gp3d_core.metrics.score import Score
 from gp3d_core.ops.backends import announce
-from gp3d_core.snapshots.run_folder import newest_snapshot
+from gp3d_core.snapshots.run_folder import find_snapshot
 from gp3d_core.snapshots.snapshot import Snapshot, load_snapshot
 from gp3d_core.visualization import save_picture
 
@@ -158,8 +158,8 @@ class _Work:
     def open(
         snapshot_path: Path, dataset_path: Path, out: Path, options: EvaluationOptions, here: World
     ) -> _Work:
-        path = newest_snapshot(snapshot_path) if snapshot_path.is_dir() else snapshot_path
-        snapshot, dataset = load_snapshot(path, here.device), Dataset(dataset_path, needs_depth=False)
+        snapshot = load_snapshot(find_snapshot(snapshot_path), here.device)
+        dataset = Dataset(dataset_path, needs_depth=False)
         check_network(options.features)
         check_fit(snapshot, dataset, options)
         labels = labels_in(snapshot, dataset)
@@ -322,7 +322,7 @@ def _angles(snapshot: Snapshot, dataset: Dataset) -> torch.Tensor | None:
 def _about(snapshot: Snapshot, dataset: Dataset, options: EvaluationOptions) -> dict[str, Any]:
     return {
         "snapshot": snapshot.path.name,
-        "snapshot_sha256": digest(snapshot.path),
+        "snapshot_sha256": snapshot.digest,
         "nimg": snapshot.nimg,
         "preset": snapshot.config.preset,
         "dataset": dataset.path.name,

@@ -6,9 +6,9 @@ comes from its seed alone, so a seed means the same noise in every class.
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -23,7 +23,6 @@ from tqdm import tqdm
 from gp3d_core.distributed import pick_device
 from gp3d_core.generation.objects import DEFAULT_TRUNCATION, ObjectSpec, Recipe, check_mesh_files, check_sheet
 from gp3d_core.generation.recipes import option_facts, place_of, versions
-from gp3d_core.hashing import digest
 from gp3d_core.meshing.agreement import Agreement
 from gp3d_core.meshing.level import Level
 from gp3d_core.meshing.mesh_io import Mesh, save_mesh, save_recipe
@@ -31,11 +30,11 @@ from gp3d_core.meshing.options import MeshOptions
 from gp3d_core.meshing.pipeline import Finished, finish_mesh
 from gp3d_core.networks.generator import GeneratorOutput
 from gp3d_core.networks.latents import style_codes
-from gp3d_core.pretrained import name_of, pretrained_path
+from gp3d_core.pretrained import name_of
 from gp3d_core.rendering.cameras import mean_camera, turn_camera
 from gp3d_core.rendering.volume import rays_at_a_time
-from gp3d_core.signals import Progress, no_progress
-from gp3d_core.snapshots.run_folder import newest_snapshot
+from gp3d_core.signals import Progress, counted, no_progress
+from gp3d_core.snapshots.run_folder import find_snapshot
 from gp3d_core.snapshots.snapshot import Snapshot, load_snapshot
 from gp3d_core.visualization import depth_to_uint8, rgb_to_uint8, save_picture, sheet
 
@@ -55,8 +54,7 @@ def open_snapshot(path: Path | None = None, device: str = "auto") -> Snapshot:
 
     None is the pretrained model.
     """
-    path = pretrained_path() if path is None else path
-    return load_snapshot(newest_snapshot(path) if path.is_dir() else path, pick_device(device))
+    return load_snapshot(find_snapshot(path), pick_device(device))
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +108,7 @@ def _recipe(snapshot: Snapshot, obj: Generated, options: MeshOptions, finished: 
         "seed": obj.spec.seed,
         "truncation": obj.truncation,
         "snapshot": name_of(snapshot.path),
-        "snapshot_sha256": digest(snapshot.path),
+        "snapshot_sha256": snapshot.digest,
         "nimg": snapshot.nimg,
         **option_facts(options),
         **finished.facts,
@@ -172,15 +170,38 @@ def save_object(
     `<stem>.compare.png`. All files appear together, or none of them. Raises MeshError for an unknown suffix.
     """
     folder, stem = paths[0].parent, paths[0].stem
+    with written_aside(mesh, paths, recipe, recipe | place_of(model, folder)) as (aside, publish):
+        if agreement is not None:
+            _save_comparison(agreement, aside / f"{stem}.compare.png")
+        publish()
+
+
+@contextmanager
+def written_aside(
+    mesh: Mesh,
+    paths: Sequence[Path],
+    recipe: Mapping[str, Any],
+    beside: Mapping[str, Any],
+    progress: Progress = no_progress,
+) -> Iterator[tuple[Path, Callable[[], None]]]:
+    """Yields a temporary folder with the files of a mesh, and what moves all that lies in it into place.
+
+    `paths` differ in their suffix alone. The files hold `recipe`, and `<stem>.recipe.json` beside them holds `beside`.
+    `progress` hears of the stage write. What is not moved is forgotten. Raises MeshError for an unknown suffix.
+    """
+    folder, stem = paths[0].parent, paths[0].stem
     folder.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=".gp3d-", dir=folder) as name:
-        for path in paths:
-            save_mesh(mesh, Path(name, path.name), recipe)
-        save_recipe(recipe | place_of(model, folder), Path(name, f"{stem}.recipe.json"))
-        if agreement is not None:
-            _save_comparison(agreement, Path(name, f"{stem}.compare.png"))
-        for path in sorted(Path(name).iterdir()):
-            os.replace(path, folder / path.name)
+        aside = Path(name)
+        for path in counted(paths, "write", progress):
+            save_mesh(mesh, aside / path.name, recipe)
+        save_recipe(beside, aside / f"{stem}.recipe.json")
+
+        def publish() -> None:
+            for path in sorted(aside.iterdir()):
+                path.replace(folder / path.name)
+
+        yield aside, publish
 
 
 def _save_comparison(agreement: Agreement, path: Path) -> None:

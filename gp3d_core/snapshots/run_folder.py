@@ -19,6 +19,7 @@ from gp3d_core.atomic import forget_leftovers, is_leftover, write_json, write_te
 from gp3d_core.config.schema import from_dict, to_dict
 from gp3d_core.errors import GP3DError
 from gp3d_core.hashing import digest
+from gp3d_core.pretrained import pretrained_path
 
 _KEPT_CHECKPOINTS = 2
 _LOCK = "lock"
@@ -211,6 +212,15 @@ def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, value in tree.items():
         flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
     return flat
+
+
+def find_snapshot(path: Path | None) -> Path:
+    """The snapshot file that is meant: the newest of the run folder at `path`, else `path` itself; None is pretrained.
+
+    Raises RunError for a folder without snapshots, PretrainedError if nothing came along.
+    """
+    path = pretrained_path() if path is None else path
+    return newest_snapshot(path) if path.is_dir() else path
 
 
 def newest_snapshot(path: Path) -> Path:

@@ -1,7 +1,7 @@
 """Weights on disk: snapshots to generate with, checkpoints to go on training from.
 
 Both are safetensors files whose header carries JSON (docs/snapshot.md); nothing in them can run code, and both appear
-whole or not at all. Only this file and `header`, which reads what they say of themselves, know their layouts.
+whole or not at all. Only this file and `metadata`, which reads what they say of themselves, know their layouts.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from gp3d_core.atomic import replacing
 from gp3d_core.config.schema import RunConfig, to_dict
 from gp3d_core.datasets.imagenet import ClassRecord
+from gp3d_core.hashing import digest
 from gp3d_core.networks.generator import Generator
 from gp3d_core.snapshots.metadata import (
     CHECKPOINT,
@@ -40,6 +41,7 @@ class Snapshot:
     classes: list[ClassRecord]
     nimg: int
     path: Path
+    digest: str  # SHA-256 of the file when it was read
 
 
 def save_snapshot(
@@ -61,7 +63,7 @@ def load_snapshot(path: str | Path, device: torch.device | str = "cpu") -> Snaps
     generator = Generator(facts.config, num_classes=len(facts.classes))
     load_weights(generator, path)
     generator.to(device).eval().requires_grad_(False)
-    return Snapshot(generator, facts.config, facts.classes, facts.nimg, path)
+    return Snapshot(generator, facts.config, facts.classes, facts.nimg, path, digest(path))
 
 
 def load_weights(generator: Generator, path: Path) -> None:

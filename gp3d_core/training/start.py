@@ -17,7 +17,7 @@ from gp3d_core.datasets.dataset import Dataset, batches
 from gp3d_core.distributed import World, place
 from gp3d_core.networks.discriminator import Discriminator
 from gp3d_core.networks.generator import Generator
-from gp3d_core.snapshots.run_folder import RunFolder, newest_snapshot
+from gp3d_core.snapshots.run_folder import RunFolder, find_snapshot
 from gp3d_core.training.gan import GanTask, build_state, check_share, open_task, train_step
 from gp3d_core.training.launch import Plan, launch
 from gp3d_core.training.loop import Budget
@@ -58,7 +58,7 @@ def start_training(
             fit(f"training.micro_batch {asked} → {chosen}: {reason}")
     check_share(config, place()[1])
     if init is not None:
-        init = newest_snapshot(init) if init.is_dir() else init
+        init = find_snapshot(init)
         check_transfer(init, config, dataset.classes)
     settings = config.training
 

@@ -9,7 +9,6 @@ import re
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -20,16 +19,15 @@ from gp3d_core.datasets.imagenet import UnknownClassError, choose_class, describ
 from gp3d_core.distributed import DeviceError, pick_device
 from gp3d_core.generation.objects import FORMATS, ObjectSpec, object_specs, specs_of_labels
 from gp3d_core.generation.recipes import place_of
-from gp3d_core.generation.sampling import Generated, generate, make_mesh, view
-from gp3d_core.hashing import digest
+from gp3d_core.generation.sampling import Generated, generate, make_mesh, view, written_aside
 from gp3d_core.meshing.extraction import EmptyMeshError
 from gp3d_core.meshing.isosurface import MemoryLimitError
-from gp3d_core.meshing.mesh_io import Mesh, MeshError, save_mesh, save_recipe
+from gp3d_core.meshing.mesh_io import Mesh, MeshError
 from gp3d_core.meshing.options import COLORS, MeshOptions
-from gp3d_core.pretrained import PretrainedError, name_of, pretrained_path
+from gp3d_core.pretrained import PretrainedError, name_of
 from gp3d_core.signals import Progress
 from gp3d_core.snapshots.metadata import SnapshotError
-from gp3d_core.snapshots.run_folder import RunError, newest_snapshot
+from gp3d_core.snapshots.run_folder import RunError, find_snapshot
 from gp3d_core.snapshots.snapshot import load_snapshot
 from gp3d_core.visualization import rgb_to_uint8, save_picture
 from gp3d_core.worker.protocol import FileOptions, ObjectMeshOptions, PreviewOptions, Problem
@@ -83,10 +81,9 @@ class ModelSession:
         Raises Problem: E_NO_WEIGHTS, E_BAD_WEIGHTS or E_DEVICE.
         """
         try:
-            path = pretrained_path() if path is None else path
-            file = newest_snapshot(path) if path.is_dir() else path
+            file = find_snapshot(path)
             if not file.is_file():
-                raise RunError(f"no snapshot at {path}")
+                raise RunError(f"no snapshot at {file}")
             self.snapshot = load_snapshot(file, pick_device(device))
         except DeviceError as error:
             raise Problem("E_DEVICE", str(error), "Choose the device cpu or auto.") from error
@@ -95,7 +92,6 @@ class ModelSession:
         except SnapshotError as error:
             raise Problem("E_BAD_WEIGHTS", str(error), "Choose another snapshot.") from error
         self.cache = PlaneCache(cache_bytes)
-        self._digest = digest(file)
         for module in self.snapshot.generator.modules():
             module.register_forward_pre_hook(lambda *_: check())
 
@@ -111,7 +107,7 @@ class ModelSession:
             "snapshot": {
                 "name": name_of(snapshot.path),
                 "path": str(snapshot.path.absolute()),
-                "sha256": self._digest[:12],
+                "sha256": snapshot.digest[:12],
                 "nimg": snapshot.nimg,
             },
             "resolution": snapshot.config.training.resolution,
@@ -190,24 +186,19 @@ def deliver(
     """
     formats = list(dict.fromkeys(options["formats"]))
     folder, stem = options["dir"], options["stem"] or stem
-    folder.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=".gp3d-", dir=folder) as name:
-        for done, suffix in enumerate(formats):
-            progress("write", done, len(formats))
-            save_mesh(mesh, Path(name, f"{stem}.{suffix}"), recipe)
-        save_recipe(beside, Path(name, f"{stem}.recipe.json"))
+    paths = [folder / f"{stem}.{suffix}" for suffix in formats]
+    with written_aside(mesh, paths, recipe, beside, progress) as (aside, move):
         if view is not None:
-            save_picture(view, Path(name, f"{stem}.view.png"))
-        progress("write", len(formats), len(formats))
+            save_picture(view, aside / f"{stem}.view.png")
         result = {
-            "files": {suffix: str(folder / f"{stem}.{suffix}") for suffix in formats},
+            "files": {suffix: str(path) for suffix, path in zip(formats, paths, strict=True)},
             "recipe_path": str(folder / f"{stem}.recipe.json"),
             "recipe": recipe,
             "vertices": len(mesh.vertices),
             "faces": len(mesh.faces),
         }
         shown = {} if view is None else {"view": str(folder / f"{stem}.view.png")}
-        publish(lambda: _move_files(Path(name), folder), result | shown)
+        publish(move, result | shown)
 
 
 def problem_of(error: Exception) -> Problem:
@@ -239,8 +230,3 @@ def problem_of(error: Exception) -> Problem:
 
 _CLASS_ADVICE = "Choose one of the model's classes."
 _OUT_OF_MEMORY = r"out of memory|not enough memory|can't allocate memory"
-
-
-def _move_files(source: Path, target: Path) -> None:
-    for file in sorted(source.iterdir()):
-        file.replace(target / file.name)

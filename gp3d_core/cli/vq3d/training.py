@@ -212,10 +212,10 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 
 def _ship(options: argparse.Namespace) -> int:
-    from gp3d_core.snapshots.run_folder import newest_snapshot
+    from gp3d_core.snapshots.run_folder import find_snapshot
     from gp3d_core.vq3d.files.export import ship
 
-    ship(newest_snapshot(options.model) if options.model.is_dir() else options.model, options.out)
+    ship(find_snapshot(options.model), options.out)
     print(f"{options.out.stat().st_size / 1e6:.1f} MB", file=sys.stderr)
     print(options.out)
     return 0

@@ -22,7 +22,6 @@ from gp3d_core.evaluation.shapes.health import NOTHING, Health, mesh_health
 from gp3d_core.evaluation.shapes.library import cloud_seed
 from gp3d_core.generation.objects import MOST_SEEDS, ObjectSpec
 from gp3d_core.generation.sampling import generate
-from gp3d_core.hashing import digest
 from gp3d_core.meshing.isosurface import field_surface
 from gp3d_core.meshing.level import AUTO, Level
 from gp3d_core.meshing.mesh_io import Mesh
@@ -101,7 +100,7 @@ def object_clouds(
     the work; all have to call it, on one file system.
     """
     world = world or World()
-    identity = f"{digest(snapshot.path)} {surfaces.identity} with health"
+    identity = f"{snapshot.digest} {surfaces.identity} with health"
     own = folder / hashlib.sha256(identity.encode()).hexdigest()[:12]
     own.mkdir(parents=True, exist_ok=True)
     paths = [own / f"{spec.label:04d}-{spec.stem}.npz" for spec in object_specs]

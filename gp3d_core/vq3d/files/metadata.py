@@ -9,7 +9,7 @@ from gp3d_core.datasets.imagenet import ClassRecord, choose_class, class_records
 from gp3d_core.errors import GP3DError
 from gp3d_core.pretrained import NAME, vq3d_prior, vq3d_tokenizer
 from gp3d_core.snapshots.metadata import SnapshotError, read_header
-from gp3d_core.snapshots.run_folder import newest_snapshot
+from gp3d_core.snapshots.run_folder import find_snapshot
 from gp3d_core.vq3d.config import SamplingError
 
 TOKENIZER_FORMAT = "gp3d-vq3d"
@@ -21,16 +21,12 @@ def find_tokenizer(path: Path) -> Path:
 
     Raises RunError for a folder without snapshots, PretrainedError if nothing came along.
     """
-    return vq3d_tokenizer() if path == Path(NAME) else _newest(path)
+    return vq3d_tokenizer() if path == Path(NAME) else find_snapshot(path)
 
 
 def find_prior(path: Path) -> Path:
     """The file that is meant, as for tokenizers: see `find_tokenizer`."""
-    return vq3d_prior() if path == Path(NAME) else _newest(path)
-
-
-def _newest(path: Path) -> Path:
-    return newest_snapshot(path) if path.is_dir() else path
+    return vq3d_prior() if path == Path(NAME) else find_snapshot(path)
 
 
 def prior_classes(path: Path) -> list[ClassRecord]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import math
+import shutil
 from dataclasses import fields
 from pathlib import Path
 from typing import get_type_hints
@@ -21,6 +22,7 @@ from gp3d_core.generation.objects import RequestError
 from gp3d_core.generation.pipeline import GeneratedObject, MeshChoices
 from gp3d_core.generation.recipes import RecipeError, options_of, read_recipe
 from gp3d_core.generation.sampling import view
+from gp3d_core.hashing import digest
 from gp3d_core.meshing.level import Level
 from gp3d_core.meshing.options import MeshOptions, OptionError
 from gp3d_core.networks.generator import Generator
@@ -166,6 +168,15 @@ def test_whole_and_foreign_numbers_make_recipes_that_can_be_read(pipeline, tmp_p
     for wrong in (True, np.bool_(True), 24.5, np.float64(24)):
         with pytest.raises(OptionError, match="`grid`"):
             MeshOptions(grid=wrong)
+
+
+def test_recipes_name_the_file_that_was_loaded(tmp_path):
+    path = tmp_path / "model.safetensors"
+    shutil.copyfile(pretrained_path(), path)
+    pipeline = ObjectPipeline.from_pretrained(path, device="cpu")
+    path.write_text("another one by now")
+    made = pipeline.generate("teapot").mesh(grid=16, faces=100, color="none")
+    assert made.recipe["snapshot_sha256"] == digest(pretrained_path())
 
 
 def test_recipes_may_say_whole_numbers(tmp_path):
