@@ -151,11 +151,10 @@ class ClassMatcher:
             ):
                 return self._found(text, found)
         near, sure = self._corrected(asked, table)
-        found = list(dict.fromkeys(place for word in near for place in self._meant(word, table)))
+        meant = [places for word in near if (places := self._meant(word, table))]
+        found = list(dict.fromkeys(p for places in meant for p in places)) if sure or len(meant) <= 3 else []
         if len(near) == 1 and not found:
             return self._lacking(text, near[0], table)
-        if not sure and len(near) > 3:
-            found = []
         if found and not (sure and len(found) == 1):
             note = f"unknown class '{text.strip()}': did you mean {_either(self._shown(found[:3]))}?"
             return Match("several", tuple(found), note)
@@ -173,12 +172,12 @@ class ClassMatcher:
     @cached_property
     def listed(self) -> str:
         """What the model knows, by kind: "animals (goldfish, snail, king penguin), food (pretzel, ... and 9 more)"."""
-        said = []
+        parts = []
         for label, places in self.kinds:
             names = ", ".join(self.candidates[place].names[0] for place in places[:_OF_A_KIND])
             more = len(places) - _OF_A_KIND
-            said.append(f"{label} ({names}{f' and {more} more' if more > 0 else ''})")
-        return ", ".join(said)
+            parts.append(f"{label} ({names}{f' and {more} more' if more > 0 else ''})")
+        return ", ".join(parts)
 
     def _meant(self, phrase: str, table: WordTable) -> list[int]:
         """All classes that a phrase means as it stands, as one word or as a plural."""
@@ -264,13 +263,13 @@ class ClassMatcher:
 
     def _found(self, text: str, found: Sequence[int]) -> Match:
         """One class is taken, of several the note says which."""
-        said, shown = " ".join(text.split()), self._shown(found)
+        typed, shown = " ".join(text.split()), self._shown(found)
         if len(found) == 1:
-            return Match("taken", tuple(found), f"{said} → {self.candidates[found[0]].names[0]}")
+            return Match("taken", tuple(found), f"{typed} → {self.candidates[found[0]].names[0]}")
         rest = len(shown) - MOST_LISTED
         listed = ", ".join(shown[:MOST_LISTED]) + f" and {rest} more" if rest > 0 else _either(shown)
         count = "" if len(shown) == 2 else f"one of {len(shown)} classes: "
-        return Match("several", tuple(found), f"'{said}' may be {count}{listed}; name one")
+        return Match("several", tuple(found), f"'{typed}' may be {count}{listed}; name one")
 
     def _one_of(self, text: str, matches: Sequence[Match]) -> Match:
         """Of a list with commas the class that all parts mean: ImageNet's lists write "pot, flowerpot"."""

@@ -69,7 +69,7 @@ def imagenet_classes() -> tuple[ImageNetClass, ...]:
     """All 1000 classes in the order of their index."""
     text = files("gp3d_core.datasets").joinpath("imagenet.tsv").read_text(encoding="utf-8")
     rows = [line.split("\t") for line in text.splitlines() if not line.startswith("#")][1:]
-    return tuple(ImageNetClass(int(i), wnid, tuple(names.split(", ")), said) for i, wnid, names, said in rows)
+    return tuple(ImageNetClass(int(i), wnid, tuple(names.split(", ")), text) for i, wnid, names, text in rows)
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ def unrated(record: ClassRecord) -> ClassRecord:
 
 
 def describe_class(record: Mapping[str, Any]) -> dict[str, Any]:
-    """What programs are told of a model's class: label, all names, ImageNet index, WordNet id, definition, badge.
+    """A model's class as JSON for programs: label, all names, ImageNet index, WordNet id, definition, badge.
 
     None where there is nothing to tell: outside ImageNet, or for a model whose classes have not been measured.
     """

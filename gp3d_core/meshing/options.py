@@ -1,4 +1,4 @@
-"""What meshes are made like: every option once, with its range, its default and what is said about it.
+"""What meshes are made like: every option once, with its range, its default and its help.
 
 The command line (`cli.generate`), requests to the worker (`worker.protocol`), recipes and VQ3D's scenes derive
 theirs from the fields of these dataclasses, so that what one of them makes any other can make again. No torch here:
@@ -159,7 +159,7 @@ class MeshOptions:
 
 
 def specs(kind: type[MeshOptions]) -> dict[str, Option]:
-    """The options that a kind of mesh has, by name, in the order in which they are told."""
+    """The options that a kind of mesh has, by name, in their order."""
     return {entry.name: entry.metadata[_SPEC] for entry in fields(kind) if entry.init}
 
 

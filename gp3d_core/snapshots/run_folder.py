@@ -1,4 +1,4 @@
-"""The folder of one training run: what it was told, how it goes, and what it made.
+"""The folder of one training run: its configuration, its progress, and what it made.
 
 config.json      the resolved configuration      stats.jsonl    one line per status, and events
 status.json      rate, ETA, last good state      tensorboard/   the same curves
@@ -56,7 +56,7 @@ class RunFolder:
                 self._compare(known, config)
                 self._compare_data(fingerprint)
                 self._compare_init(begun)
-            else:  # nothing was learnt yet, so that what it was told may still change
+            else:  # nothing was learnt yet, so that its configuration may still change
                 for checkpoint in self.list_checkpoints():
                     checkpoint.unlink()
         write_json(known, to_dict(config))

@@ -243,6 +243,16 @@ def test_two_near_words_are_offered_not_taken() -> None:
         choose_class("goldfisch")
 
 
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [("banan", "'banana' (954)"), ("bananna", "'banana' (954)"), ("chaire", "'throne' (857)")],
+)
+def test_misspellings_near_many_words_hint_at_the_class_among_them(text: str, meant: str) -> None:
+    match = MATCHERS["pretrained"].match(text)
+    assert (match.state, match.place) == ("several", None)
+    assert match.note == f"unknown class '{text}': did you mean {meant}?"
+
+
 def related_nouns() -> dict[str, set[int]]:
     """Nouns, and the indices of the classes that WordNet's own program relates to them (noun_relations.py)."""
     lines = Path(__file__).with_name("nouns.tsv").read_text(encoding="ascii").splitlines()[1:]
