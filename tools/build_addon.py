@@ -38,7 +38,7 @@ def extension_tool() -> Path:
     folder = Path(spec.origin).parent if spec and spec.origin else Path("bpy")
     found = sorted(folder.glob("*/scripts/addons_core/bl_pkg/cli/blender_ext.py"))
     if not found:
-        raise FileNotFoundError("the bpy wheel is missing; type: make setup")
+        raise FileNotFoundError("the bpy wheel is missing; type: make setup-all")
     return found[-1]
 
 

@@ -233,7 +233,7 @@ def check_blender(probe: str = BLENDER_PROBE) -> Check:
     if child.returncode == 0:
         return Check("blender", "ok", f"{found}, as Python packages, for rendering training pictures")
     reason = (child.stderr.strip().splitlines() or [f"ended with code {child.returncode}"])[-1]
-    return _no_blender(f"{found}; {reason}" if found else reason, "make setup")
+    return _no_blender(f"{found}; {reason}" if found else reason, "make setup-all")
 
 
 def _no_blender(found: str, remedy: str) -> Check:

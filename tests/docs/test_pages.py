@@ -13,7 +13,10 @@ import pytest
 
 from gp3d_core.cli.arguments import bound, dataset_path, existing
 from gp3d_core.cli.main import command_line
+from gp3d_core.config.presets import PRESETS as OBJECTS
+from gp3d_core.config.schema import flatten
 from gp3d_core.errors import GP3DError
+from gp3d_core.vq3d.presets import PRESETS as SCENES
 from tests.addon.conftest import load_tool
 from tests.support.pages import ROOT, SHELL, Block, blocks_of, commands_of, pages, run
 
@@ -25,6 +28,9 @@ PYTHON = [
     if block.language == "python" and block.page.parent != TUTORIALS and "import bpy" not in block.text
 ]
 NOT_RUN = [block for block in ALL if block.reason]
+SOURCES = ("gp3d_core", "synthetic", "blender_addon", "benchmarks", "tools")
+FOREIGN = {"--nproc-per-node", "--no-deps", "--logdir", "--durations", "--markers"}  # torchrun's, pip's, …
+FILE = re.compile(r"\.(py|md|txt|jsonl?|png|gif|np[yz]|zip|html|csv|tsv|blend|safetensors|f32)$")
 _LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)|!\[[^\]]*\]\(([^)\s]+)\)")
 
 
@@ -99,6 +105,36 @@ def test_modules_in_pages_exist() -> None:
     assert not missing
 
 
+def test_flags_settings_and_names_in_the_text_exist() -> None:
+    """Between backticks: `--flag`, `section.key=value`, and the parts of dotted names."""
+    files = [path for part in SOURCES for path in (ROOT / part).rglob("*.*") if path.suffix in (".py", ".sh")]
+    source = " ".join(f"{path} {path.read_text(encoding='utf-8')}" for path in files)
+    flags = set(re.findall(r"(--[a-z][a-z0-9-]*)[\"')]", source)) | flags_of(command_line()) | FOREIGN
+    words = set(re.findall(r"\w+", source))
+    settings = {f"{key}." for preset in (OBJECTS["box-64"], SCENES["tiny32"]) for key in flatten(preset)}
+    sections = {key.partition(".")[0] for key in settings}
+    wrong = []
+    for page in pages():
+        text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+        for code in set(re.findall(r"`([^`\n]+)`", text)) if page.name != "CHANGELOG.md" else ():
+            found = [flag for flag in re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*", code) if flag not in flags]
+            name = code.split("=")[0]
+            if re.fullmatch(r"[a-z_0-9]+(\.[A-Za-z_0-9]+)+", name) and not FILE.search(name):
+                parts = name.split(".")
+                setting = parts[0] in sections and len(parts) == 2
+                known = any(key.startswith(f"{name}.") for key in settings) if setting else {*parts} <= words
+                found += [] if known else [name]
+            wrong += [f"{page.relative_to(ROOT)}: {name}" for name in found]
+    assert not wrong
+
+
+def flags_of(parser: argparse.ArgumentParser) -> set[str]:
+    """All flags of the parser and of those below it."""
+    below = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    deeper = [flags_of(child) for action in below for child in action.choices.values()]
+    return {flag for action in parser._actions for flag in action.option_strings}.union(*deeper)
+
+
 def _is_a_file(name: str) -> bool:
     """Whether a path, or its end, names a file of the project; a user's own have no folder and are not ours."""
     places = ("", "gp3d_core/**/", "synthetic/**/", "blender_addon/**/", "tests/**/", "examples/**/")
@@ -146,12 +182,9 @@ def _anchors(page: Path) -> set[str]:
 
 def test_made_pages_say_everything() -> None:
     """Every command and every key of the configurations stands on the pages that the site makes of the code."""
-    from gp3d_core.config.presets import PRESETS
-    from gp3d_core.config.schema import flatten
-
     tool = load_tool("site_pages")
     settings = tool.page_of("reference/settings.md")
-    keys = [key for key in flatten(next(iter(PRESETS.values()))) if key.count(".") == 1]
+    keys = [key for key in flatten(next(iter(OBJECTS.values()))) if key.count(".") == 1]
     assert not [key for key in keys if f"`{key}`" not in settings]
     assert "length of the last interval" in settings, "the comment behind a field"
     names = tool.page_of("reference/names.md")

@@ -112,6 +112,13 @@ def test_library_that_does_not_exist_does_not_load() -> None:
     assert not doctor.can_load("libnonsense.so.99")
 
 
+@pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="Blender's package is for Python 3.11")
+def test_without_blender_the_remedy_is_the_set_up_that_installs_it() -> None:
+    check = doctor.check_blender("import no_such_blender")
+    assert check.found == "ModuleNotFoundError: No module named 'no_such_blender'"
+    assert check.remedy.startswith("make setup-all (")
+
+
 @pytest.mark.blender
 @pytest.mark.slow
 def test_blender_is_tried_without_ending_this_process() -> None:
