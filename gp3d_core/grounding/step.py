@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -27,8 +27,7 @@ from gp3d_core.networks.latents import one_hot
 from gp3d_core.networks.layers import normalise_second_moment
 from gp3d_core.rendering.volume import rays_at_a_time, render_at
 from gp3d_core.rng import generator_for
-from gp3d_core.training.checkpointing import Stateful
-from gp3d_core.training.step import StepLog, average_weights, half_life, mean_log, send_log
+from gp3d_core.training.step import StepLog, TrainableState, average_weights, half_life, mean_log, send_log
 
 _OPAQUE = 0.95  # opacity from which a rendered depth means a surface
 _COLOUR_JITTER = 0.01  # world units along the ray within which a surface's colour is learnt
@@ -38,7 +37,7 @@ _MAPPING_RATE = 10.0  # the mapping's layers carry a multiplier of 0.01, made fo
 
 
 @dataclass(eq=False)
-class GroundState:
+class GroundState(TrainableState):
     """Everything that changes while grounding; a checkpoint holds exactly this."""
 
     config: RunConfig
@@ -47,13 +46,6 @@ class GroundState:
     latents: nn.Embedding  # z of every model [M,z_dim]
     optimizer: torch.optim.Adam
     latent_optimizer: torch.optim.SparseAdam
-    nimg: int = 0
-    rollbacks: int = 0
-    skipped_in_a_row: int = 0
-    seconds: float = 0.0
-    modules: dict[str, nn.Module] = field(init=False)
-    optimizers: dict[str, torch.optim.Optimizer] = field(init=False)
-    controllers: dict[str, Stateful] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Name the parts as checkpoints name them."""

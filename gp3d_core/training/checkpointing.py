@@ -6,21 +6,14 @@ one that never stopped. Only finite numbers are written.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator, Mapping
-from typing import Any, Protocol
-
-import torch
-from torch import Tensor, nn
+from typing import Any
 
 from gp3d_core.distributed import World
 from gp3d_core.errors import GP3DError
 from gp3d_core.snapshots.run_folder import RunFolder
 from gp3d_core.snapshots.snapshot import load_checkpoint, save_checkpoint
-from gp3d_core.training.divergence import DivergenceGuard
-from gp3d_core.training.step import StepLog
-
-Divergence = tuple[str, int]  # what is wrong, in a few words, and after how many images
+from gp3d_core.training.divergence import Divergence, check_finite
+from gp3d_core.training.step import TrainableState
 
 
 class TrainingFailed(GP3DError):
@@ -29,88 +22,8 @@ class TrainingFailed(GP3DError):
     exit_code = 5
 
 
-class Stateful(Protocol):
-    """A part of a run's state that is neither module nor optimiser; its values are JSON's."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint holds of it."""
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restores what `state_dict` returned."""
-
-
-class TrainableState(Protocol):
-    """Everything that changes while a run goes on, by the names that checkpoints use."""
-
-    modules: dict[str, nn.Module]
-    optimizers: dict[str, torch.optim.Optimizer]
-    nimg: int
-    rollbacks: int
-    skipped_in_a_row: int
-    seconds: float
-
-    @property
-    def controllers(self) -> Mapping[str, Stateful]:
-        """What is neither module nor optimiser."""
-
-
-class StepListener(Protocol):
-    """Whoever takes in the numbers of every good step."""
-
-    def add(self, log: dict[str, float], skipped: bool) -> None:
-        """Takes in one step."""
-
-
-def check_steps(
-    state: TrainableState,
-    guard: DivergenceGuard,
-    listener: StepListener,
-    waiting: deque[StepLog],
-    *,
-    keep: int,
-) -> Divergence | None:
-    """The first divergence among the steps that are `waiting`, but for the last `keep`; None if all were good.
-
-    Good ones go to the `listener`. The numbers are means over all processes, so that all answer alike.
-    """
-    while len(waiting) > keep:
-        step = waiting.popleft()
-        log, skipped = step.read()
-        reason = guard.check_step(log, skipped=skipped)
-        state.skipped_in_a_row = guard.skipped_in_a_row
-        if reason is not None:
-            return reason, step.nimg
-        listener.add(log, skipped)
-    return None
-
-
-def check_tensors(state: TrainableState, world: World) -> Divergence | None:
-    """The first weight, buffer or moment that is not finite; None if a checkpoint of `state` may be written.
-
-    Losses tell of broken weights one step later than they break. All processes answer alike.
-    """
-    names, finite = [], []
-    for name, tensor in _tensors(state):
-        if tensor.is_floating_point():
-            names.append(name)
-            finite.append(torch.isfinite(tensor).all().to(world.device))
-    wrong = torch.nonzero(~torch.stack(finite)).flatten().tolist()  # waits for the device once
-    if not world.any(bool(wrong)):
-        return None
-    return f"{names[wrong[0]] if wrong else 'a tensor of another process'} is not finite", state.nimg
-
-
-def _tensors(state: TrainableState) -> Iterator[tuple[str, Tensor]]:
-    for name, module in state.modules.items():
-        yield from ((f"{name}.{key}", value) for key, value in module.state_dict().items())
-    for name, optimizer in state.optimizers.items():
-        for index, moments in optimizer.state_dict()["state"].items():
-            values = ((f"{name}.{index}.{key}", value) for key, value in moments.items())
-            yield from ((key, value) for key, value in values if torch.is_tensor(value))
-
-
 def write_checkpoint(state: TrainableState, folder: RunFolder, world: World) -> None:
-    """Saves all of `state`, which `check_tensors` has passed, then forgets all but the newest checkpoints."""
+    """Saves all of `state`, which `check_finite` has passed, then forgets all but the newest checkpoints."""
     if world.leads:
         facts: dict[str, Any] = {
             "nimg": state.nimg,
@@ -132,7 +45,7 @@ def restore(state: TrainableState, folder: RunFolder, world: World) -> None:
     if folder.list_checkpoints():
         load_newest(state, folder, world)
         return
-    if (divergence := check_tensors(state, world)) is not None:
+    if (divergence := check_finite(state, world)) is not None:
         raise TrainingFailed(f"what the run begins with cannot be trained: {divergence[0]}")
     write_checkpoint(state, folder, world)
 

@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Iterator, Mapping
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from gp3d_core.distributed import World
+from gp3d_core.training.step import LARGEST, StepLog, TrainableState
+
+Divergence = tuple[str, int]  # what is wrong, in a few words, and after how many images
 
 # Healthy logits stay below about 20; at 200 softplus gives one player no gradient any more. A limit close
 # to what is healthy would send runs back that recover by themselves.
@@ -28,9 +38,64 @@ class DivergenceGuard:
         for name, value in log.items():
             if not math.isfinite(value):
                 return f"{name} is {value}"
-        if log.get("scores/largest", 0.0) > SCORE_LIMIT:
-            return f"scores exploded to {log['scores/largest']:.0f}"
+        if log.get(LARGEST, 0.0) > SCORE_LIMIT:
+            return f"scores exploded to {log[LARGEST]:.0f}"
         self.skipped_in_a_row = self.skipped_in_a_row + 1 if skipped else 0
         if self.skipped_in_a_row >= PATIENCE:
             return f"gradients were not finite {PATIENCE} steps in a row"
         return None
+
+
+class StepListener(Protocol):
+    """Whoever takes in the numbers of every good step."""
+
+    def add(self, log: dict[str, float], skipped: bool) -> None:
+        """Takes in one step."""
+
+
+def check_steps(
+    state: TrainableState,
+    guard: DivergenceGuard,
+    listener: StepListener,
+    waiting: deque[StepLog],
+    *,
+    keep: int,
+) -> Divergence | None:
+    """The first divergence among the steps that are `waiting`, but for the last `keep`; None if all were good.
+
+    Good ones go to the `listener`. The numbers are means over all processes, so that all answer alike.
+    """
+    while len(waiting) > keep:
+        step = waiting.popleft()
+        log, skipped = step.read()
+        reason = guard.check_step(log, skipped=skipped)
+        state.skipped_in_a_row = guard.skipped_in_a_row
+        if reason is not None:
+            return reason, step.nimg
+        listener.add(log, skipped)
+    return None
+
+
+def check_finite(state: TrainableState, world: World) -> Divergence | None:
+    """The first weight, buffer or moment that is not finite; None if a checkpoint of `state` may be written.
+
+    Losses tell of broken weights one step later than they break. All processes answer alike.
+    """
+    names, finite = [], []
+    for name, tensor in _tensors(state):
+        if tensor.is_floating_point():
+            names.append(name)
+            finite.append(torch.isfinite(tensor).all().to(world.device))
+    wrong = torch.nonzero(~torch.stack(finite)).flatten().tolist()  # waits for the device once
+    if not world.any(bool(wrong)):
+        return None
+    return f"{names[wrong[0]] if wrong else 'a tensor of another process'} is not finite", state.nimg
+
+
+def _tensors(state: TrainableState) -> Iterator[tuple[str, Tensor]]:
+    for name, module in state.modules.items():
+        yield from ((f"{name}.{key}", value) for key, value in module.state_dict().items())
+    for name, optimizer in state.optimizers.items():
+        for index, moments in optimizer.state_dict()["state"].items():
+            values = ((f"{name}.{index}.{key}", value) for key, value in moments.items())
+            yield from ((key, value) for key, value in values if torch.is_tensor(value))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from gp3d_core.config.schedule import Schedule
 from gp3d_core.config.schema import ConfigError, RunConfig
@@ -25,14 +25,15 @@ from gp3d_core.snapshots.snapshot import save_snapshot
 from gp3d_core.training.augmentation import AugmentationController
 from gp3d_core.training.gan_monitor import GanMonitor
 from gp3d_core.training.phases import (
-    Log,
     StepContext,
     discriminator_phase,
     generator_phase,
     r1_phase,
 )
 from gp3d_core.training.step import (
+    Log,
     StepLog,
+    TrainableState,
     adam,
     average_weights,
     half_life,
@@ -45,7 +46,7 @@ from gp3d_core.training.warm_start import begin_with
 
 
 @dataclass(eq=False)
-class TrainState:
+class TrainState(TrainableState):
     """Everything that changes while training; a checkpoint holds exactly this."""
 
     config: RunConfig
@@ -58,13 +59,6 @@ class TrainState:
     labels: Tensor  # of all training images, from which fakes take their classes
     classes: list[ClassRecord]
     angles: Tensor | None = None  # of all training images, where the prior is custom
-    nimg: int = 0
-    rollbacks: int = 0
-    skipped_in_a_row: int = 0
-    seconds: float = 0.0
-    modules: dict[str, nn.Module] = field(init=False)
-    optimizers: dict[str, torch.optim.Optimizer] = field(init=False)
-    controllers: dict[str, AugmentationController] = field(init=False)
 
     def __post_init__(self) -> None:
         """Name the parts as checkpoints name them."""

@@ -18,7 +18,7 @@ from gp3d_core.networks.latents import one_hot
 from gp3d_core.rendering.cameras import PARAMETERS, Cameras, mean_camera, sample_cameras, turn_camera
 from gp3d_core.rendering.volume import rays_at_a_time
 from gp3d_core.rng import generator_for
-from gp3d_core.training.monitor import RunMonitor
+from gp3d_core.training.monitor import HasClock, RunMonitor
 from gp3d_core.visualization import depth_to_uint8, rgb_to_uint8, save_camera_histograms, save_picture, sheet
 
 SAMPLES = 8  # objects in the pictures
@@ -28,16 +28,13 @@ YAWS = (-0.6, 0.0, 0.6)  # radians from the prior's mean camera
 _TILE = 96
 
 
-class HasGenerators(Protocol):
+class HasGenerators(HasClock, Protocol):
     """The part of the training state that is drawn and measured."""
 
     config: RunConfig
     generator: Generator
     ema: Generator
     classes: list[ClassRecord]
-    nimg: int
-    rollbacks: int
-    seconds: float
 
 
 class GanMonitor(RunMonitor[HasGenerators]):

@@ -19,18 +19,10 @@ from gp3d_core.config.schedule import Schedule
 from gp3d_core.distributed import World
 from gp3d_core.signals import Interruption
 from gp3d_core.snapshots.run_folder import RunFolder
-from gp3d_core.training.checkpointing import (
-    TrainableState,
-    check_steps,
-    check_tensors,
-    load_newest,
-    restore,
-    roll_back,
-    write_checkpoint,
-)
-from gp3d_core.training.divergence import DivergenceGuard
+from gp3d_core.training.checkpointing import load_newest, restore, roll_back, write_checkpoint
+from gp3d_core.training.divergence import DivergenceGuard, check_finite, check_steps
 from gp3d_core.training.monitor import HasClock, RunMonitor
-from gp3d_core.training.step import StepLog, passed_multiple
+from gp3d_core.training.step import StepLog, TrainableState, passed_multiple
 
 End = Literal["done", "interrupted", "time is up"]
 
@@ -141,7 +133,7 @@ def _advance(task: Task, folder: RunFolder, world: World, interruption: Interrup
             if divergence is None and skipping and budget.share_used(state) >= 1:
                 divergence = ("the gradients of the last step were not finite", state.nimg)
             if divergence is None and not skipping and (snapshot or checkpoint or enough):
-                divergence = check_tensors(state, world)
+                divergence = check_finite(state, world)
             if divergence is not None:
                 limit = schedule.max_rollbacks
                 roll_back(state, folder, world, divergence, limit=limit, remedy=task.remedy)

@@ -19,8 +19,7 @@ from gp3d_core.networks.latents import Latents, one_hot
 from gp3d_core.rendering.patches import Patches, extract_patches, sample_patches
 from gp3d_core.training import losses
 from gp3d_core.training.augmentation import augment
-
-Log = dict[str, Tensor]
+from gp3d_core.training.step import Log
 
 
 @dataclass(frozen=True, eq=False)

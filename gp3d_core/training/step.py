@@ -1,4 +1,4 @@
-"""The mechanics of a training step: micro-batches, updates, averaged weights, and numbers that arrive later.
+"""The mechanics of a training step: what it changes, micro-batches, updates, averages, and numbers that arrive later.
 
 Nothing here waits for the device. Whether gradients are finite is decided where they are, and the numbers of a step
 travel to the host while the next one runs.
@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -17,9 +17,35 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from gp3d_core.datasets.dataset import Batch
 from gp3d_core.distributed import World
-from gp3d_core.training.phases import Log
 
 LARGEST = "scores/largest"
+Log = dict[str, Tensor]  # scalars by name
+
+
+class Stateful(Protocol):
+    """A part of a run's state that is neither module nor optimiser; its values are JSON's."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint holds of it."""
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restores what `state_dict` returned."""
+
+
+@dataclass(eq=False, kw_only=True)
+class TrainableState:
+    """Everything that changes while a run goes on, by the names that checkpoints use; trainings add parts of their own.
+
+    nimg: images seen, the clock. seconds: that steps took. controllers: what is neither module nor optimiser.
+    """
+
+    nimg: int = 0
+    rollbacks: int = 0
+    skipped_in_a_row: int = 0
+    seconds: float = 0.0
+    modules: dict[str, nn.Module] = field(init=False)
+    optimizers: dict[str, torch.optim.Optimizer] = field(init=False)
+    controllers: Mapping[str, Stateful] = field(init=False, default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,7 @@ from gp3d_core.config.schedule import Schedule
 from gp3d_core.datasets.dataset import Dataset
 from gp3d_core.distributed import World
 from gp3d_core.snapshots.run_folder import RunFolder
-from gp3d_core.training.monitor import RunMonitor
+from gp3d_core.training.monitor import HasClock, RunMonitor
 from gp3d_core.visualization import depth_to_uint8, rgb_to_uint8, save_picture, sheet
 from gp3d_core.vq3d.models.tokenizer import Tokenizer
 from gp3d_core.vq3d.rendering.depth import DepthSource, DepthSpace
@@ -33,13 +33,10 @@ def look_at(dataset: Dataset, source: DepthSource) -> Pictures:
     return Pictures(load_images(dataset, numbers), source.target(load_depth(dataset, numbers)))
 
 
-class HasTokenizer(Protocol):
+class HasTokenizer(HasClock, Protocol):
     """The part of the training state that is drawn and measured."""
 
     ema: Tokenizer
-    nimg: int
-    rollbacks: int
-    seconds: float
 
 
 class TokenizerMonitor(RunMonitor[HasTokenizer]):

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from gp3d_core.rendering.patches import Patches, extract_patches, full_patch
 from gp3d_core.training import losses
-from gp3d_core.training.phases import Log
+from gp3d_core.training.step import Log
 from gp3d_core.vq3d.config import Vq3dConfig
 from gp3d_core.vq3d.models.critic import Critics
 from gp3d_core.vq3d.models.perception import feature_distance

@@ -10,12 +10,12 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from gp3d_core.config.schedule import Schedule
@@ -25,11 +25,10 @@ from gp3d_core.datasets.imagenet import ClassRecord
 from gp3d_core.distributed import World, place
 from gp3d_core.rng import generator_for
 from gp3d_core.snapshots.run_folder import RunFolder
-from gp3d_core.training.checkpointing import Stateful
 from gp3d_core.training.launch import Ending, Plan, launch
 from gp3d_core.training.loop import Budget
 from gp3d_core.training.monitor import RunMonitor
-from gp3d_core.training.step import StepLog, average_weights, mean_log, send_log, update
+from gp3d_core.training.step import StepLog, TrainableState, average_weights, mean_log, send_log, update
 from gp3d_core.vq3d.config import Vq3dConfig
 from gp3d_core.vq3d.files.prior_file import build_prior, keep_tokenizer, save_prior
 from gp3d_core.vq3d.files.tokenizer_file import TokenizerSnapshot
@@ -44,20 +43,13 @@ _MEMORY = 0.05  # half-life of the averaged weights, as a share of the pictures 
 
 
 @dataclass(eq=False)
-class PriorState:
+class PriorState(TrainableState):
     """Everything that changes while training; a checkpoint holds exactly this."""
 
     config: Vq3dConfig
     prior: Prior
     ema: Prior
     optimizer: torch.optim.AdamW
-    nimg: int = 0
-    rollbacks: int = 0
-    skipped_in_a_row: int = 0
-    seconds: float = 0.0
-    modules: dict[str, nn.Module] = field(init=False)
-    optimizers: dict[str, torch.optim.Optimizer] = field(init=False)
-    controllers: dict[str, Stateful] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Name the parts as checkpoints name them."""

@@ -11,11 +11,11 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from gp3d_core.config.schedule import Schedule
 from gp3d_core.config.schema import ConfigError
@@ -25,10 +25,17 @@ from gp3d_core.datasets.imagenet import ClassRecord
 from gp3d_core.distributed import World, place
 from gp3d_core.rng import generator_for
 from gp3d_core.snapshots.run_folder import RunFolder
-from gp3d_core.training.checkpointing import Stateful
 from gp3d_core.training.launch import Ending, Plan, launch
 from gp3d_core.training.loop import Budget
-from gp3d_core.training.step import StepLog, average_weights, half_life, mean_log, send_log, update
+from gp3d_core.training.step import (
+    StepLog,
+    TrainableState,
+    average_weights,
+    half_life,
+    mean_log,
+    send_log,
+    update,
+)
 from gp3d_core.vq3d.config import Vq3dConfig
 from gp3d_core.vq3d.files.tokenizer_file import save_tokenizer
 from gp3d_core.vq3d.models.critic import Critics
@@ -52,7 +59,7 @@ _BETAS, _CRITIC_BETAS = (0.9, 0.99), (0.0, 0.99)
 
 
 @dataclass(eq=False)
-class TokenizerState:
+class TokenizerState(TrainableState):
     """Everything that changes while training; a checkpoint holds exactly this."""
 
     config: Vq3dConfig
@@ -62,13 +69,6 @@ class TokenizerState:
     optimizer: torch.optim.AdamW
     critic_optimizer: torch.optim.Adam
     classes: list[ClassRecord]
-    nimg: int = 0
-    rollbacks: int = 0
-    skipped_in_a_row: int = 0
-    seconds: float = 0.0
-    modules: dict[str, nn.Module] = field(init=False)
-    optimizers: dict[str, torch.optim.Optimizer] = field(init=False)
-    controllers: dict[str, Stateful] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Name the parts as checkpoints name them."""

@@ -14,9 +14,9 @@ from safetensors.torch import load_file
 
 from gp3d_core.snapshots.run_folder import RunError
 from gp3d_core.training import loop
-from gp3d_core.training.checkpointing import TrainableState, TrainingFailed
+from gp3d_core.training.checkpointing import TrainingFailed
 from gp3d_core.training.monitor import RunMonitor
-from gp3d_core.training.step import StepLog
+from gp3d_core.training.step import StepLog, TrainableState
 from tests.support.micro import StopAfter, assert_same, finish, moments_of, weights_of
 from tests.support.tasks import KINDS, Small
 
