@@ -11,6 +11,6 @@ import torch
 
 
 def generator_for(*key: int | str, device: torch.device | str = "cpu") -> torch.Generator:
-    """Returns a fresh generator on `device` for the `key`, e.g. stream(seed, "latents", nimg, micro_batch)."""
+    """Returns a fresh generator on `device` for the `key`, e.g. generator_for(seed, "latents", nimg, micro_batch)."""
     digest = hashlib.sha256("\0".join(map(str, key)).encode()).digest()
     return torch.Generator(device).manual_seed(int.from_bytes(digest[:8], "little") >> 1)

@@ -8,8 +8,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gp3d_core.cli.arguments import report
+
 if TYPE_CHECKING:
     from gp3d_core.snapshots.metadata import SnapshotFacts
+
+_BARELY = 0.1  # of the planned training, below which objects are expected to be shapeless
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
@@ -47,7 +51,7 @@ def add_ship(parser: argparse.ArgumentParser) -> None:
 def model_facts(named: Path | None) -> SnapshotFacts:
     """What the header of a model says of it, without torch: of a snapshot file, or the newest of a run folder.
 
-    None is the pretrained model, which is announced on stderr.
+    None is the pretrained model, which is announced on stderr; so is a model that has hardly been trained.
     """
     from gp3d_core.snapshots.metadata import read_snapshot_facts
     from gp3d_core.snapshots.run_folder import find_snapshot
@@ -55,6 +59,10 @@ def model_facts(named: Path | None) -> SnapshotFacts:
     facts = read_snapshot_facts(find_snapshot(named))
     if named is None:
         print(f"using the pretrained model: {len(facts.classes)} classes; see gp3d classes", file=sys.stderr)
+    share = facts.nimg / (1000 * facts.config.training.kimg)
+    if share < _BARELY:
+        seen = f"{facts.nimg / 1000:g} of {facts.config.training.kimg:g} kimg"
+        report(f"{facts.path.name} is barely trained: {seen}, {share:.1%} of what was planned")
     return facts
 
 

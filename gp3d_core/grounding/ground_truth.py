@@ -185,7 +185,7 @@ def load_truth(path: Path, resolution: int, *, workers: int = 2) -> Truth:
                 f"{path}: models have {len(loaded[0][0])} and {odd.pop()} points, expected one number"
             )
         pictures = pool.map(dataset.load, range(len(dataset)))
-        images, codes = np.empty((len(dataset), resolution, resolution, 3), np.uint8), None
+        images = np.empty((len(dataset), resolution, resolution, 3), np.uint8)
         codes = np.empty(images.shape[:3], np.int32)
         for k, (image, depth) in enumerate(
             tqdm(pictures, total=len(dataset), desc="reading views", unit="img", leave=False, disable=None)

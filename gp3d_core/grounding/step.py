@@ -276,11 +276,12 @@ def measure(state: GroundState, truth: Truth) -> dict[str, float]:
     config, models = state.config, truth.held_out(state.config.grounding.held_out)
     squared, depth_error, solid, both, either = [], 0.0, 0.0, [], []
     for part in models.split(16):
-        planes = state.ema.planes(codes_of_models(state, truth, part))
+        codes = codes_of_models(state, truth, part)
+        planes = state.ema.planes(codes)
         views = truth.views[part, -1]
         seen = truth.whole_view(views)
         out = state.ema.view(
-            codes_of_models(state, truth, part),
+            codes,
             truth.cameras[views],
             planes=planes,
             chunk=rays_at_a_time(len(part)),

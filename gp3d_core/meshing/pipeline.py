@@ -1,6 +1,6 @@
 """From a trained field to a finished mesh: level, surface, what was seen, colours, and how well it all agrees.
 
-Conventions of `meshing` and `texturing`; the frame is that of docs/conventions.md. "Depth" of a crop is the training
+Conventions of `extraction` and `texture`; the frame is that of docs/conventions.md. "Depth" of a crop is the training
 data's: normalised, -1 at the near plane of the mean camera, +1 at the far plane.
 """
 
@@ -65,7 +65,7 @@ def finish_mesh(
     """
     device = field.planes.device
     quick = _quick(field, config)
-    check_memory(field, options.grid, options.max_bytes)
+    check_memory(field, options.grid, options.max_bytes)  # before seconds go into finding the level
     progress("density", 0, 1)
     level, extraction = _extract(quick, field, config, options, progress)
     mesh = extraction.mesh
@@ -106,7 +106,8 @@ def _extract(
     Raises EmptyMeshError in terms of density after activation.
     """
     survey = density_grid(field, box=field.box, grid=SURVEY_GRID)
-    sigma, raw = _levels(quick, field, survey, config, options.level)
+    named = _named_levels(config, options.level)
+    sigma, raw = _agreed_levels(quick, field, survey, config) if named is None else named
     try:
         return sigma, extract_mesh(
             field,
@@ -136,23 +137,30 @@ def _no_surface(options: MeshOptions, level: float, low: float, high: float) -> 
 
 def surface_levels(field: TriplaneField, config: RunConfig, level: Level) -> tuple[float, float]:
     """The density after activation that `level` means for this object, and the raw density at which it has it."""
-    if level.value is not None:
-        return _levels(field, field, torch.empty(0), config, level)
+    named = _named_levels(config, level)
+    if named is not None:
+        return named
     survey = density_grid(field, box=field.box, grid=SURVEY_GRID)
-    return _levels(_quick(field, config), field, survey, config, level)
+    return _agreed_levels(_quick(field, config), field, survey, config)
 
 
-def _levels(
-    quick: Field, field: TriplaneField, survey: torch.Tensor, config: RunConfig, level: Level
+def _named_levels(config: RunConfig, level: Level) -> tuple[float, float] | None:
+    """As `surface_levels`, for a level that has a value; None for one that is to be found."""
+    if level.value is None:
+        return None
+    activation = DensityActivation.of(config.render)
+    raw = level.to_raw(activation)
+    return (activation.density(raw) if level.raw else level.value), raw
+
+
+def _agreed_levels(
+    quick: Field, field: TriplaneField, survey: torch.Tensor, config: RunConfig
 ) -> tuple[float, float]:
-    """As `surface_levels`; "auto" becomes the level that agrees best with views, or else that of `auto_level`.
+    """As `surface_levels`, the level that agrees best with views, or else that of `auto_level`.
 
     `survey` is the field's raw density on a coarse grid.
     """
     activation = DensityActivation.of(config.render)
-    if level.value is not None:
-        raw = level.to_raw(activation)
-        return (activation.density(raw) if level.raw else level.value), raw
     density = activation(survey).numpy()
     views = sample_cameras(config.camera, _VIEWS, generator_for("views")).to(field.planes.device)
     best = agreeing_level(quick, density, activation, views, config.camera)

@@ -44,7 +44,7 @@ def _vq3d_file(name: str) -> Path:
     file = FOLDER / "vq3d" / f"{name}.safetensors"
     if not file.is_file():
         raise PretrainedError(
-            f"the {name} in the box is not at {file}: install gp3d again, or name a file or run folder"
+            f"the pretrained {name} is not at {file}: install gp3d again, or name a file or run folder"
         )
     return file
 

@@ -16,8 +16,11 @@ from PIL import Image
 
 from gp3d_core.cli.arguments import UsageError, parse_seeds
 from gp3d_core.cli.main import main
+from gp3d_core.cli.models import model_facts
+from gp3d_core.networks.generator import Generator
 from gp3d_core.snapshots.metadata import read_snapshot_facts
-from tests.support.micro import MICRO, micro_data, micro_snapshot
+from gp3d_core.snapshots.snapshot import save_snapshot
+from tests.support.micro import MICRO, micro_config, micro_data, micro_snapshot
 
 
 @pytest.fixture(scope="module")
@@ -144,6 +147,19 @@ def test_run_folder_stands_for_its_newest_snapshot(snapshot, tmp_path):
     assert (
         main(["render", str(run), "--seeds", "0", "--out", str(tmp_path / "s.png"), "--device", "cpu"]) == 0
     )
+
+
+@pytest.mark.parametrize(
+    ("nimg", "said"), [(0, "0 of 8 kimg, 0.0%"), (799, "0.799 of 8 kimg, 10.0%"), (800, "")]
+)
+def test_a_model_that_is_hardly_trained_is_announced(tmp_path, capsys, nimg, said):
+    config = micro_config("training.kimg=8")
+    path = tmp_path / "snapshot.safetensors"
+    save_snapshot(path, Generator(config, num_classes=0), config, [], nimg)
+    facts = model_facts(path)
+    expected = [f"{path.name} is barely trained: {said} of what was planned"] if said else []
+    assert capsys.readouterr() == ("", "".join(f"{line}\n" for line in expected))
+    assert facts.nimg == nimg
 
 
 def test_a_folder_of_runs_names_the_runs_in_it(snapshot, tmp_path, capsys):
