@@ -25,7 +25,7 @@ from gp3d_core.rendering.cameras import Cameras, sample_rays
 from gp3d_core.rendering.volume import Field, rays_at_a_time, render
 
 _LEVELS = 64  # candidates
-_STEPS = 96  # samples of a ray that levels are judged by
+_STEPS = 96  # samples of a ray that levels are compared by
 _THINNEST = 1e-3  # interval after the last sample: light may pass, so that there are silhouettes
 _DEPTH_SHARE = 0.25  # of a difference of depths in a level's score: silhouettes count first
 

@@ -41,9 +41,8 @@ from gp3d_core.signals import Progress, no_progress
 
 _VIEWS = 4  # of a comparison
 _WATCHERS = 12  # cameras that decide what was seen
-_FAINT = (
-    2e-3  # optical depth of a whole ray that is not looked at: it takes half a step of 8 bits from a colour
-)
+# Optical depth of a whole ray, below which density is not looked at: it changes a colour by half a step of 8 bits.
+_FAINT = 2e-3
 
 
 @dataclass(frozen=True, eq=False)

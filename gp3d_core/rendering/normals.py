@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from gp3d_core.rendering.volume import Field
 
-_STEEPEST = (
-    0.5  # least cosine to the reference normal: at a cube's corner, where both are right, it is 0.58 (55°)
-)
+# Least cosine to the reference normal. At a cube's corner it is 0.58 (55°), and both normals are right there; beyond
+# that the differences have stepped over the feature, and their direction says nothing of it.
+_STEEPEST = 0.5
 _POINTS = 2**18  # of the field at a time
 
 
@@ -26,7 +26,7 @@ def gradient_normals(
     chunk: int = _POINTS,
     device: torch.device | str = "cpu",
 ) -> NDArray[Any]:
-    """Unit normals [N,3] at `points` [N,3]: against the gradient of the density, where that can be believed.
+    """Unit normals [N,3] at `points` [N,3]: against the gradient of the density, else the reference.
 
     The gradient is that of central differences over ±`step` world units; the field is asked for at most `chunk` points
     at a time, on `device`. Where the two are more than 60° apart, as on features smaller than the step, or the

@@ -112,7 +112,7 @@ def badge_of(measures: Measures) -> Badge | None:
 
 
 def _check_origin(path: Path, snapshot: Path) -> None:
-    """An evaluation's folder says of which snapshot its measures are; a file that lies alone is believed."""
+    """An evaluation's folder says of which snapshot its measures are; a file that lies alone is taken as it is."""
     record = path.parent / "evaluation.json"
     if not record.is_file():
         return

@@ -162,7 +162,7 @@ class Outbox:
             self._lost()  # with no lock held: it takes others
 
     def _write(self, line: bytes) -> bool:
-        """Whether somebody can read."""
+        """Whether the other end can still read."""
         view = memoryview(line)
         try:
             while view:

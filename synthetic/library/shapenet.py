@@ -322,7 +322,7 @@ def _read_json(path: Path, kind: type[Any]) -> Any:
 
 
 def interleave(models: Sequence[Model]) -> list[Model]:
-    """The same models, the classes taking turns: whoever stops early has seen something of every class."""
+    """The same models, the classes taking turns, so that a run that stops early has models of every class."""
     turns: dict[ObjectClass, int] = {}
     keyed = []
     for model in models:

@@ -29,7 +29,7 @@ class ExecutorError(RuntimeError):
 
 
 class Executor(Protocol):
-    """What runs jobs."""
+    """Runs jobs in several processes."""
 
     def outcomes(self, jobs: Iterator[RenderJob]) -> Iterator[Outcome | None]:
         """Outcomes as they become known, and None now and then in between; raises BlenderError."""

@@ -31,7 +31,7 @@ from synthetic.workers.worker import RenderJob
 from synthetic.workers.worker_process import Outcome, add_seconds
 
 _PLACES = 2**32  # in the lock file; a byte each
-_INDEX_LOCK = _PLACES  # and one more for whoever writes the index
+_INDEX_LOCK = _PLACES  # one more, for writing the index
 _LOCK_FILE = ".lock"
 _FAILURE_LOG = re.compile(r"\.failures-(\d+)-of-(\d+)\.jsonl")
 _VIEWS_PER_JOB = 8  # few enough to share a model among workers, enough to load it rarely

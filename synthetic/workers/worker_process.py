@@ -118,7 +118,7 @@ class WorkerProcess:
     def __init__(
         self, spec: RenderSpec, restart_policy: RestartPolicy, command: Sequence[str] = WORKER_COMMAND
     ) -> None:
-        """The child, which starts with the first job, is `command`: it speaks as synthetic.workers.worker does."""
+        """The child starts with the first job: `command`, whose lines are those of synthetic.workers.worker."""
         self._command = tuple(command)
         self._spec, self._restart_policy = spec, restart_policy
         self._workspace = Path(tempfile.mkdtemp(prefix="gp3d-render-"))

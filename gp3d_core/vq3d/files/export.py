@@ -1,6 +1,6 @@
 """Tokenizers and code priors made ready to travel: half the bytes.
 
-A code prior speaks the codes of one tokenizer file. Ship the tokenizer first, and train the prior on that.
+A code prior is made of the codes of one tokenizer file. Ship the tokenizer first, and train the prior on that.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ TOKENIZER = "tokenizer.safetensors"  # the copy in a prior's run folder
 
 @dataclass(frozen=True)
 class PriorSnapshot:
-    """A code prior ready to use, the tokenizer whose codes it speaks, and the records of the classes that it knows."""
+    """A code prior ready to use, the tokenizer of its codes, and the records of the classes that it knows."""
 
     prior: Prior
     tokenizer: TokenizerSnapshot
@@ -115,7 +115,7 @@ def load_prior(
     facts = read_header(file, PRIOR_FORMAT)
     try:
         config, classes = parse_config(facts["config"]), class_records(facts["classes"])
-        nimg, spoken = int(facts["nimg"]), str(facts["tokenizer"])
+        nimg, named = int(facts["nimg"]), str(facts["tokenizer"])
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise SnapshotError(
             f"{file} was written by another version of gp3d ({error}); use that version"
@@ -123,9 +123,9 @@ def load_prior(
     source = _tokenizer_of(file) if tokenizer is None else tokenizer
     source = find_tokenizer(source)
     snapshot = load_tokenizer(source, device)
-    if (found := snapshot.digest) != spoken:
+    if (found := snapshot.digest) != named:
         raise SnapshotError(
-            f"{file} speaks the codes of tokenizer {spoken[:12]}, {source} is {found[:12]}; "
+            f"{file} predicts the codes of tokenizer {named[:12]}, {source} is {found[:12]}; "
             "name the one that it was trained on"
         )
     tensors = load_tensors(file)

@@ -1,6 +1,6 @@
 """Cameras and rendering of VQ3D: rays sampled uniformly in inverse depth, the last interval opaque.
 
-World: the house's frame, right-handed, y up. The input camera sits at (0, 0, 1) and looks along −z, so that the origin
+World (docs/conventions.md): right-handed, y up. The input camera sits at (0, 0, 1) and looks along −z: the origin
 has depth 1. Poses are cam2world [B,4,4]: columns right, up, backward, position. Rays have unit *z* in the camera's
 frame, so t is z-depth and D = 1/t inverse depth; optical lengths are multiplied by the ray's length.
 Images are in [-1, 1], as everywhere. Colours of fields, and what rays add up of them, are radiance: rgb in [0, 1], 0

@@ -18,9 +18,7 @@ from torch.nn import functional as F
 from gp3d_core.errors import GP3DError
 from gp3d_core.vq3d.rendering.views import RADIUS, Field
 
-_FAINT = (
-    1e-8  # density that the backdrop's colour has everywhere, so that the opaque end of a ray is never black
-)
+_FAINT = 1e-8  # density of the backdrop's colour everywhere, so that the opaque end of a ray is never black
 _EDGE = 0.25  # share of a region's depth over which it fades out
 
 

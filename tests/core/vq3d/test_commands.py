@@ -339,6 +339,6 @@ def test_wrong_requests_are_refused_in_one_line(session, tmp_path, capsys):
 def test_a_prior_of_another_tokenizer_is_refused(session, tmp_path, capsys):
     other = tmp_path / "run"
     assert run("train", session / "toys", other, *settings("training.seed=1")) == 0
-    assert "speaks the codes" in refused(capsys, "sample", session / "prior", "--tokenizer", other)
+    assert "predicts the codes" in refused(capsys, "sample", session / "prior", "--tokenizer", other)
     data = (other, session / "toys", session / "prior")
     assert "another run folder" in refused(capsys, "train-prior", *data)

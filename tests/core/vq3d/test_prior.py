@@ -317,7 +317,7 @@ def test_a_prior_goes_with_its_tokenizer_and_its_classes_only(stage_one, tmp_pat
         prior.sample("goldfish", [0], Sampling())
     other = tmp_path / "other.safetensors"
     save_tokenizer(other, Tokenizer(prior.config), prior.config, [], 0)
-    with pytest.raises(SnapshotError, match="speaks the codes of tokenizer"):
+    with pytest.raises(SnapshotError, match="predicts the codes of tokenizer"):
         load_prior(tmp_path / "run", other)
     with pytest.raises(SnapshotError, match="expected gp3d-vq3d-prior"):
         load_prior(stage_one[0])

@@ -51,7 +51,7 @@ def test_shipped_prior_still_speaks_of_its_tokenizer(tmp_path):
     one, other = (load_prior(path).sample("mug", seeds, Sampling()) for path in (whole, half))
     assert (one == other).float().mean() > 0.9
     save_tokenizer(tmp_path / TOKENIZER, Tokenizer(CONFIG), CONFIG, CLASSES, 8)
-    with pytest.raises(SnapshotError, match="speaks the codes of tokenizer"):
+    with pytest.raises(SnapshotError, match="predicts the codes of tokenizer"):
         ship(whole, tmp_path / "other.safetensors")
     assert not (tmp_path / "other.safetensors").exists()
 
