@@ -51,9 +51,10 @@ class PictureError(GP3DError):
 
 @dataclass(frozen=True)
 class Limits:
-    """What is still decoded: at most `pixels` in all."""
+    """What is still decoded: at most `pixels` in all; `raised_with` names the parameter that allows more, if any."""
 
     pixels: int = 64_000_000
+    raised_with: str | None = None
 
 
 def decode(content: bytes, limits: Limits) -> Image.Image:
@@ -67,8 +68,9 @@ def decode(content: bytes, limits: Limits) -> Image.Image:
             image = Image.open(io.BytesIO(content), formats=FORMATS)
             width, height = image.size
             if width * height > limits.pixels:
+                remedy = "" if limits.raised_with is None else f"; raise `{limits.raised_with}`"
                 raise PictureError(
-                    f"has {width}x{height} pixels, more than {limits.pixels / 1e6:g} million; `max_megapixels`"
+                    f"has {width}x{height} pixels, more than {limits.pixels / 1e6:g} million{remedy}"
                 )
             image.load()
             _turn_upright(image)

@@ -89,7 +89,7 @@ def choose_class(query: str | int, known: Sequence[Mapping[str, Any]] | None = N
     """The class that `query` means: a name, an index or a WordNet id, or a word that fits one class only.
 
     With `known`, the class records of a model or data set, the answer is one of those and carries its
-    `label`; their own names count as well. What fits is told in class_matching. Raises AmbiguousClassError for a
+    `label`; their own names count as well. What fits stands in class_matching. Raises AmbiguousClassError for a
     text that several classes fit, UnknownClassError for one that none fits; the message says what there is.
     """
     classes = imagenet_classes() if known is None else _known_classes(known)

@@ -1,4 +1,4 @@
-"""Depth adaptor (3DGP §3.1, Eq. 3): rendered depth to what a monocular depth estimator would have said.
+"""Depth adaptor (3DGP §3.1, Eq. 3): rendered depth to what a monocular depth estimator would have estimated.
 
 The discriminator compares rendered depth with estimated depth, which is right only up to unknown scale, shift
 and blur. A shallow network learns to imitate those errors; showing the unadapted depth now and then keeps the

@@ -1,4 +1,4 @@
-"""Patch discriminator on colour and depth (3DGP §3.3, §3.4), told where in the image its patch comes from.
+"""Patch discriminator on colour and depth (3DGP §3.3, §3.4), conditioned on where in the image its patch lies.
 
 A residual StyleGAN2 discriminator of the training resolution whose first blocks do not downsample, so that it
 accepts the smaller patches. The patch position steers it twice: it modulates a convolution of every block,

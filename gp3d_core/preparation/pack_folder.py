@@ -126,10 +126,11 @@ def compare(before: Mapping[str, Any], now: Mapping[str, Any], where: Path) -> N
     there, here = ({**facts.get("settings", {}), **facts.get("source", {})} for facts in (before, now))
     for key in here:
         if there.get(key) != here[key]:
-            said = "another source, or it has changed" if key == "listing" else f"{key} = {there.get(key)}"
+            packed = "another source, or it has changed" if key == "listing" else f"{key} = {there.get(key)}"
             wanted = "" if key == "listing" else f", asked for is {here[key]}"
             raise PackError(
-                f"{where} was packed with {said}{wanted}; repeat the command it was begun with, or choose another place"
+                f"{where} was packed with {packed}{wanted}; "
+                "repeat the command it was begun with, or choose another place"
             )
 
 

@@ -254,7 +254,8 @@ def pack_chunk(job: _Job, tasks: Sequence[tuple[str, str, int]]) -> list[dict[st
 
 def _pack_one(job: _Job, key: str, name: str) -> dict[str, Any]:
     settings = job.settings
-    image = decode(_reader(job.source).read(key), Limits(int(settings.megapixels * 1e6)))
+    limits = Limits(int(settings.megapixels * 1e6), raised_with="max_megapixels")
+    image = decode(_reader(job.source).read(key), limits)
     width, height = image.size
     side = min(image.size) if settings.fit == "crop" else max(image.size)
     if side < settings.min_side:

@@ -57,7 +57,7 @@ def _about(about: dict[str, Any]) -> dict[str, Any]:
 
 
 def _shared_facts(scores: list[Score]) -> dict[str, Any]:
-    """Facts that all scores have in common, said once."""
+    """Facts that all scores have in common, written once."""
     if len(scores) < 2:
         return {}
     first, *others = (score.facts for score in scores)

@@ -40,7 +40,8 @@ class Sampling:
         """Checks the ranges."""
         if not (self.temperature >= 0 and self.top_k >= 0 and 0 < self.top_p <= 1 and self.guidance >= 0):
             raise SamplingError(
-                f"expected temperature, top-k and guidance of at least 0 and top-p in (0, 1], found {self}"
+                "expected `temperature`, `top_k` and `guidance` of at least 0 and `top_p` above 0 and at most 1, "
+                f"found {self}"
             )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import fields
 from typing import get_type_hints
 
@@ -12,6 +13,7 @@ from PIL import Image
 
 from gp3d_core import ScenePipeline
 from gp3d_core.cli.main import main
+from gp3d_core.datasets.decoding import PictureError
 from gp3d_core.generation.objects import RequestError
 from gp3d_core.meshing.options import OptionError, SceneMeshOptions
 from gp3d_core.pretrained import vq3d_tokenizer
@@ -93,9 +95,9 @@ def test_a_tokenizer_alone_reconstructs_but_samples_nothing():
         alone.sample("school bus")
 
 
-def test_wrong_requests_name_what_was_expected(pipeline, bus, tmp_path):
+def test_wrong_requests_name_what_was_expected(pipeline, bus, tmp_path, monkeypatch):
     assert len(pipeline.classes) == 48
-    with pytest.raises(SamplingError, match="top-p"):
+    with pytest.raises(SamplingError, match="`top_p` above 0"):
         pipeline.sample("school bus", top_p=0)
     with pytest.raises(RequestError, match="`seed`: expected a whole number of at least 0"):
         pipeline.sample("school bus", seed=-1)
@@ -103,12 +105,19 @@ def test_wrong_requests_name_what_was_expected(pipeline, bus, tmp_path):
     with pytest.raises(OutputError, match=r"bus.png is there, and is no part of bus.obj"):
         bus.mesh(grid=16, color="none", faces=100).save(tmp_path / "bus.obj")
     (tmp_path / "bus.png").unlink()
+    Image.new("1", (9000, 9000)).save(tmp_path / "large.png")
+    with pytest.raises(PictureError, match=r"large.png has 9000x9000 pixels, more than 64 million$"):
+        pipeline.reconstruct(tmp_path / "large.png")  # which takes no other limit
+    (tmp_path / "large.png").unlink()
+    with pytest.raises(OutputError, match=r"in \.gif or \.mp4"):
+        bus.orbit(tmp_path / "bus.avi")
+    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)  # as if it were not installed
+    with pytest.raises(RequestError, match=r"^`path` \.mp4 needs imageio-ffmpeg"):
+        bus.orbit(tmp_path / "bus.mp4", frames=2, resolution=8)
     with pytest.raises(OptionError, match="`crop_depth`"):
         bus.mesh(crop_depth=7)
     with pytest.raises(OutputError, match=r"in \.safetensors"):
         bus.save(tmp_path / "bus.png")
-    with pytest.raises(OutputError, match=r"\.gif or \.mp4"):
-        bus.orbit(tmp_path / "bus.avi")
     with pytest.raises(OutputError, match=r"in \.obj, \.glb"):
         bus.mesh(grid=16, color="none", faces=100).save(tmp_path / "bus.fbx")
     assert not list(tmp_path.iterdir())
