@@ -38,7 +38,8 @@ def _add_pack(verbs: argparse._SubParsersAction[Any]) -> None:
     add("target", type=Path, help="folder, or .zip")
     add("--resolution", type=number(int, 8, 4096), default=256, help="pixels a side (default 256)")
     add("--fit", choices=("crop", "letterbox"), default="crop", help="square in the middle, or all on white")
-    add("--layout", choices=("auto", "classes", "flat"), default="auto", help="what folders mean")
+    add("--layout", choices=("auto", "ids", "classes", "flat"), default="auto", help="what folders mean")
+    add("--labels", type=existing, metavar="FILE", help="table of classes of pictures whose folders say none")
     add("--on-error", choices=("skip", "stop"), default="skip", help="of a picture that cannot be used")
     add("--license", metavar="TEXT", help="of the pictures, in words, for the data set's card")
     side = number(int, 1, 4096)
@@ -102,6 +103,7 @@ def _pack(options: argparse.Namespace) -> int:
             Source(
                 options.source,
                 layout=options.layout,
+                labels=options.labels,
                 follow_links=options.follow_links,
                 split=options.split,
                 image_column=options.image_column,

@@ -119,10 +119,10 @@ def classes_by_kind(known: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[
     return [(label, [known[place] for place in places]) for label, places in kinds]
 
 
-def named_class(text: str) -> ImageNetClass | None:
-    """The ImageNet class of which `text` is a name, the index or the WordNet id; None for no or for several."""
-    places = _names(imagenet_classes()).named(text)
-    return imagenet_classes()[places[0]] if len(places) == 1 else None
+def classes_named(text: str) -> tuple[ImageNetClass, ...]:
+    """The ImageNet classes of which `text` is a name, the index or the WordNet id, in the order of their index."""
+    known = imagenet_classes()
+    return tuple(known[place] for place in sorted(_names(known).named(text)))
 
 
 def _choose(query: str, classes: Sequence[ImageNetClass], matcher: ClassMatcher) -> ChosenClass:

@@ -1,8 +1,8 @@
 """Which files of a source are pictures, and of which class, by its folders or by its metadata file.
 
 Rules, first match counts: a `metadata.csv` or `metadata.jsonl` with a label column (Hugging Face's image folder); a
-WordNet id somewhere in every path (ImageNet, with or without `train/`); the first folder below those that all share
-and below names of splits (`train`, `val`, `test`); no class at all where no picture lies in a folder.
+WordNet id that a part of the path begins with (ImageNet and its relatives); the first folder below those that all
+share and below names of splits (`train`, `val`, `test`); no class at all where no picture lies in a folder.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from typing import Any, Literal
+from typing import Any
 
 from gp3d_core.datasets.decoding import FOREIGN, SUFFIXES
+from gp3d_core.preparation.sources.folders import Layout, label_by_folders
+from gp3d_core.preparation.sources.label_tables import ANNOTATIONS, LabelTable, parse_table
 from gp3d_core.preparation.sources.trees import Files, SourceError
 
-Layout = Literal["auto", "classes", "flat"]
 WNID = re.compile(r"n\d{8}")
 METADATA = ("metadata.csv", "metadata.jsonl")
-_SPLITS = {"train", "training", "val", "valid", "validation", "test"}
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,11 @@ def list_pictures(
     *,
     layout: Layout = "auto",
     label_column: str | None = None,
+    table: LabelTable | None = None,
 ) -> Listing:
     """The pictures among `files`, with classes; `read` gives the content of a metadata file.
+
+    `table` has the classes of pictures whose folders say none; a `val_annotations.txt` among the files is read anyway.
 
     Raises SourceError when there are none, or when their layout contradicts itself.
     """
@@ -73,7 +76,8 @@ def list_pictures(
     )
     if not pictures:
         raise SourceError(f"{where} has no pictures ({', '.join(SUFFIXES)}){_instead(refused)}")
-    other = len(files.sizes) - len(pictures) - len(maps) - len(metadata) - len(foreign)
+    beside = [name for name in files.sizes if PurePosixPath(name).name == ANNOTATIONS]
+    other = len(files.sizes) - len(pictures) - len(maps) - len(metadata) - len(foreign) - len(beside)
     left_out = {k: n for k, n in {"depth maps": len(maps), "other files": other}.items() if n}
     rows = _metadata_labels(metadata, read, where, label_column) if layout == "auto" else None
     if rows is not None:
@@ -85,8 +89,13 @@ def list_pictures(
         labels, names = _numbered(named)
         kind = "image folder with metadata"
     else:
-        kind, labels = _folder_labels(pictures, where, layout)
-        names = {}
+        for name in beside:
+            folder = PurePosixPath(name).parent.as_posix()
+            found = parse_table(read(name), f"{where}/{name}", (folder, f"{folder}/images"))
+            table = found.merged(table) if table else found
+        folders = label_by_folders(pictures, where, layout, table)
+        kind, labels, names = folders.kind, folders.labels, {}
+        left_out |= folders.left_out
     entries = [Entry(name, labels[name], files.sizes[name]) for name in pictures if name in labels]
     return Listing(entries, kind, refused, names, left_out=left_out)
 
@@ -104,33 +113,6 @@ def _depth_maps(pictures: Sequence[str]) -> set[str]:
         if stem.endswith("_depth") and stem.removesuffix("_depth") in stems:
             found.add(name)
     return found
-
-
-def _folder_labels(pictures: Sequence[str], where: str, layout: Layout) -> tuple[str, dict[str, str | None]]:
-    """Kind of the layout and the class of every picture by the folders it lies in."""
-    folders = {name: PurePosixPath(name).parts[:-1] for name in pictures}
-    if layout == "flat":
-        return "flat folder", dict.fromkeys(pictures)
-    wnids = {name: next((p for p in parts if WNID.fullmatch(p)), None) for name, parts in folders.items()}
-    if all(wnids.values()):
-        return "ImageNet", wnids
-    shared = 0
-    first = next(iter(folders.values()))
-    while all(len(parts) > shared + 1 and parts[shared] == first[shared] for parts in folders.values()):
-        shared += 1
-    below = {name: parts[shared:] for name, parts in folders.items()}
-    if all(len(parts) > 1 and parts[0] in _SPLITS for parts in below.values()):
-        below = {name: parts[1:] for name, parts in below.items()}
-    bare = [name for name, parts in below.items() if not parts]
-    if len(bare) == len(pictures) and layout == "auto":
-        return "flat folder", dict.fromkeys(pictures)
-    if bare:
-        housed = next((name for name, parts in below.items() if parts), None)
-        beside = f", {housed} does" if housed else ""
-        raise SourceError(
-            f"{where}: {bare[0]} lies in no class folder{beside}; move it, or `layout` flat takes all without classes"
-        )
-    return "folder per class", {name: parts[0] for name, parts in below.items()}
 
 
 def _metadata_labels(

@@ -13,8 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from gp3d_core.datasets.imagenet import ClassRecord, imagenet_classes, named_class
+from gp3d_core.datasets.imagenet import ClassRecord, classes_named, imagenet_classes
+from gp3d_core.preparation.sources.folders import id_of
 from gp3d_core.preparation.sources.layouts import WNID, Entry, Listing
+from gp3d_core.preparation.sources.trees import SourceError
 
 _LONGEST = 120
 
@@ -28,7 +30,10 @@ class Names:
 
 
 def name_all(listing: Listing, *, imagenet_names: bool = False) -> Names:
-    """Names for everything in `listing`; with `imagenet_names` a class called like one of ImageNet's is that one."""
+    """Names for everything in `listing`; with `imagenet_names` a class called like one of ImageNet's is that one.
+
+    Raises SourceError where such a name is that of several.
+    """
     classes = _classes(listing, imagenet_names)
     taken: dict[str, int] = {}
     images = []
@@ -58,7 +63,8 @@ def safe(text: str) -> str:
 def _stem(entry: Entry) -> str:
     path = PurePosixPath(entry.key)
     parts = path.parts[:-1]
-    parts = parts[parts.index(entry.label) + 1 :] if entry.label in parts else parts
+    housed = [k for k, part in enumerate(parts) if entry.label in (part, id_of(part))] if entry.label else []
+    parts = parts[housed[-1] + 1 :] if housed else parts
     file, row = path.name.rpartition("#")[::2]
     last = f"{PurePosixPath(file).stem}_{row}" if re.fullmatch(r"\d{8,}", row) and file else path.stem
     stem = safe("_".join((*parts, last)))
@@ -105,5 +111,11 @@ def _imagenet_index(label: str, name: str, given: int | None, by_name: bool) -> 
     whole = next((c.index for c in known if name == (", ".join(c.names) if len(c.names) > 1 else "")), None)
     if whole is not None or (wnid is None and (not by_name or name.isdigit())):
         return whole
-    named = named_class(wnid or name)
-    return None if named is None else named.index
+    meant = classes_named(wnid or name)
+    if len(meant) > 1:
+        which = " or ".join(f"{one.wnid} ({one.definition})" for one in meant)
+        raise SourceError(
+            f"the class {name!r} is the name of {len(meant)} classes of ImageNet: {which}; "
+            f"begin its name with the id, such as {meant[0].wnid}-{safe(name)}"
+        )
+    return meant[0].index if meant else None

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gp3d_core.datasets.decoding import PictureError
-from gp3d_core.preparation.sources.layouts import Layout, Listing, list_pictures
+from gp3d_core.preparation.sources.folders import Layout
+from gp3d_core.preparation.sources.label_tables import read_table
+from gp3d_core.preparation.sources.layouts import Listing, list_pictures
 from gp3d_core.preparation.sources.tables import TableReader, is_table, list_tables
 from gp3d_core.preparation.sources.trees import (
     FolderReader,
@@ -23,12 +25,14 @@ from gp3d_core.preparation.sources.trees import (
 class Source:
     """Where pictures come from and how they are found there.
 
-    path: folder, zip, or table. layout: "auto", "classes" or "flat". follow_links: also links that lead out of the
-    folder. split, image_column, label_column: which part and which columns of a Hugging Face data set.
+    path: folder, zip, or table. layout: "auto", "ids", "classes" or "flat". labels: a table with the classes of
+    pictures whose folders say none (label_tables). follow_links: also links that lead out of the folder. split,
+    image_column, label_column: which part and which columns of a Hugging Face data set.
     """
 
     path: Path
     layout: Layout = "auto"
+    labels: Path | None = None
     follow_links: bool = False
     split: str | None = None
     image_column: str | None = None
@@ -41,6 +45,8 @@ class Source:
                 f"no source at {self.path}: expected a folder, a zip, or a Hugging Face data set"
             )
         if is_table(self.path):
+            if self.labels is not None:
+                raise SourceError(f"`labels` is for folders and zips, {self.path} is a table itself")
             return list_tables(
                 self.path, split=self.split, image_column=self.image_column, label_column=self.label_column
             )
@@ -58,7 +64,12 @@ class Source:
                 raise SourceError(f"{self.path}/{name} {error}") from error
 
         return list_pictures(
-            files, metadata, str(self.path), layout=self.layout, label_column=self.label_column
+            files,
+            metadata,
+            str(self.path),
+            layout=self.layout,
+            label_column=self.label_column,
+            table=None if self.labels is None else read_table(self.labels),
         )
 
     def open(self) -> Reader:
