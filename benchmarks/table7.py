@@ -290,7 +290,7 @@ def make_table(options: argparse.Namespace) -> int:
         announce(row, len(results), len(rows), time.monotonic() - start)
         run = options.out / row.key / "run"
         if not is_trained(run, configs[row.key]):
-            code = start_training(configs[row.key], dataset, run, device=device)
+            code = start_training(configs[row.key], dataset, run, device=device).show()
             if code:
                 return code
         results.append(measure(row, run, dataset, request, device))

@@ -76,7 +76,7 @@ def _train(options: argparse.Namespace) -> int:
         init=options.init,
         announce=lambda found: print(outlook(options, found), file=sys.stderr),
         fit=None if any(one.startswith("training.micro_batch=") for one in options.set) else report,
-    )
+    ).show()
 
 
 def outlook(options: argparse.Namespace, found: Forecast) -> str:

@@ -9,6 +9,7 @@ import copy
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -16,12 +17,11 @@ import torch
 from gp3d_core.config.schedule import Schedule
 from gp3d_core.config.schema import ConfigError, RunConfig
 from gp3d_core.datasets.dataset import shuffled
-from gp3d_core.distributed import World, place
+from gp3d_core.distributed import World
 from gp3d_core.grounding.ground_truth import Truth, load_truth
 from gp3d_core.grounding.latent_prior import fit_latents, fit_mapping
 from gp3d_core.grounding.monitor import GroundMonitor, draw_new
 from gp3d_core.grounding.step import GroundState, build_ground_state, ground_step
-from gp3d_core.snapshots.metadata import holds_snapshot
 from gp3d_core.snapshots.run_folder import RunFolder
 from gp3d_core.snapshots.snapshot import save_snapshot
 from gp3d_core.training.launch import Ending, Plan, launch
@@ -53,14 +53,11 @@ class GroundTask:
             models = torch.from_numpy(order).to(truth.labels.device)
             yield ground_step(state, truth, models, self.world)
 
-    def save_snapshot(self, *, final: bool) -> None:
-        """Saves the averaged generator with the prior fitted into its mapping, once the run is over.
-
-        A snapshot of this clock that is there already is the same, and stays.
-        """
-        state, truth, path = self.state, self.truth, self.folder.snapshot_path(self.state.nimg)
-        if not final or holds_snapshot(path, state.nimg):
+    def save_snapshot(self, path: Path, *, final: bool) -> None:
+        """Saves the averaged generator with the prior fitted into its mapping, once the run is over."""
+        if not final:
             return
+        state, truth = self.state, self.truth
         settings, classes = state.config.training, len(truth.classes)
         generator = copy.deepcopy(
             state.ema
@@ -82,13 +79,13 @@ def start_grounding(
     """
     if config.camera_generator.adjust:
         raise ConfigError("grounding knows the cameras: choose a preset with known ones, such as box-64")
-    check_share(config, place()[1])
     truth = load_truth(dataset, config.training.resolution)
     plan = Plan(
         config=config,
         schedule=config.training.schedule,
         fingerprint=truth.fingerprint,
         open_task=lambda folder, here, _budget: open_task(config, truth.to(here.device), folder, here),
+        check_share=partial(check_share, config),
         less_memory=f"choose a `training.batch` below {config.training.batch}, or fewer `grounding.rays` and "
         "`grounding.points`",
         unit="objects",
@@ -106,8 +103,7 @@ def check_share(config: RunConfig, processes: int) -> None:
 
 
 def open_task(config: RunConfig, truth: Truth, folder: RunFolder, world: World) -> GroundTask:
-    """A fresh grounding of the claimed `folder`; ConfigError when processes cannot share the batch."""
-    check_share(config, world.size)
+    """A fresh grounding of the claimed `folder`."""
     state = build_ground_state(config, truth)
     monitor = GroundMonitor(state, config.training.schedule, folder, world, truth)
     return GroundTask(state, truth, folder, world, monitor)

@@ -19,7 +19,6 @@ from gp3d_core.networks.discriminator import Discriminator
 from gp3d_core.networks.generator import Generator
 from gp3d_core.networks.latents import Latents, sample_latents
 from gp3d_core.rng import generator_for
-from gp3d_core.snapshots.metadata import holds_snapshot
 from gp3d_core.snapshots.run_folder import RunFolder
 from gp3d_core.snapshots.snapshot import save_snapshot
 from gp3d_core.training.augmentation import AugmentationController
@@ -76,7 +75,6 @@ class GanTask:
 
     state: TrainState
     dataset: Dataset
-    folder: RunFolder
     world: World
     monitor: GanMonitor
     remedy: str = "try a larger loss.r1_gamma or smaller learning rates in a new run"
@@ -100,25 +98,21 @@ class GanTask:
         ):
             yield train_step(self.state, batch.to(world.device), world)
 
-    def save_snapshot(self, *, final: bool) -> None:
-        """Saves the averaged generator; a snapshot of this clock that is there already is the same, and stays."""
-        state, path = self.state, self.folder.snapshot_path(self.state.nimg)
-        if not holds_snapshot(path, state.nimg):
-            save_snapshot(path, state.ema, state.config, state.classes, state.nimg)
+    def save_snapshot(self, path: Path, *, final: bool) -> None:
+        """Saves the averaged generator."""
+        state = self.state
+        save_snapshot(path, state.ema, state.config, state.classes, state.nimg)
 
 
 def open_task(
     config: RunConfig, dataset: Dataset, folder: RunFolder, world: World, init: Path | None = None
 ) -> GanTask:
-    """A fresh run of the claimed `folder`; without checkpoints there it begins with the snapshot file `init`, if any.
-
-    Raises ConfigError when processes and micro-batches do not divide the batch.
-    """
+    """A fresh run of the claimed `folder`; without checkpoints there it begins with the snapshot `init`, if any."""
     state = build_state(config, dataset, world)
     if init is not None and not folder.list_checkpoints():
         begin_with(init, state.generator, state.ema)
     monitor = GanMonitor(state, config.training.schedule, folder, world)
-    return GanTask(state, dataset, folder, world, monitor)
+    return GanTask(state, dataset, world, monitor)
 
 
 def check_share(config: RunConfig, processes: int) -> None:
@@ -134,12 +128,8 @@ def check_share(config: RunConfig, processes: int) -> None:
 
 
 def build_state(config: RunConfig, dataset: Dataset, world: World) -> TrainState:
-    """A fresh run: the same weights on every process, EMA equal to the generator.
-
-    Raises ConfigError when processes and micro-batches do not divide the batch.
-    """
+    """A fresh run: the same weights on every process, EMA equal to the generator."""
     settings = config.training
-    check_share(config, world.size)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         generator = Generator(config, dataset.num_classes)

@@ -26,6 +26,7 @@ class Plan:
     """What a training needs to begin.
 
     config: the configuration dataclass that decides the run; its folder belongs to no other. fingerprint: of the data.
+    check_share(processes): raises ConfigError when so many cannot share a batch.
     check_data(rank, size): reads this process's share of data that no run of the folder has seen; raises a GP3DError.
     open_task(folder, world, budget): the task, called when the folder is claimed.
     less_memory: what to change when memory runs out. init: the snapshot file that a fresh run begins with.
@@ -36,6 +37,7 @@ class Plan:
     fingerprint: str
     open_task: Callable[[RunFolder, World, Budget], Task]
     less_memory: str
+    check_share: Callable[[int], None]
     check_data: Callable[[int, int], None] = lambda rank, size: None
     unit: str = "images"
     init: Path | None = None
@@ -65,6 +67,7 @@ def launch(plan: Plan, path: Path, *, device: str, max_minutes: float) -> Ending
     `device` is "cpu" or "cuda". Raises a GP3DError for anything wrong with data or folder, before any training.
     """
     folder, budget = RunFolder(path), Budget(plan.schedule.images, max_minutes)
+    plan.check_share(place()[1])
     if folder.data_fingerprint() != plan.fingerprint:  # a run that goes on has checked its data before
         plan.check_data(*place())
     with world(device) as here:

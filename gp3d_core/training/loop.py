@@ -13,11 +13,13 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from gp3d_core.config.schedule import Schedule
 from gp3d_core.distributed import World
 from gp3d_core.signals import Interruption
+from gp3d_core.snapshots.metadata import holds_snapshot
 from gp3d_core.snapshots.run_folder import RunFolder
 from gp3d_core.training.checkpointing import load_newest, restore, roll_back, write_checkpoint
 from gp3d_core.training.divergence import DivergenceGuard, check_finite, check_steps
@@ -62,8 +64,8 @@ class Task(Protocol):
     def steps(self) -> Iterator[StepLog]:
         """Endless steps from the state's clock on; each that is asked for is taken, and advances the clock."""
 
-    def save_snapshot(self, *, final: bool) -> None:
-        """Saves what can be used of the state; only the leading process is asked.
+    def save_snapshot(self, path: Path, *, final: bool) -> None:
+        """Saves what can be used of the state at `path`; only the leading process is asked, once for a clock.
 
         `final` says that the run has used up its budget.
         """
@@ -83,10 +85,16 @@ def run(task: Task, folder: RunFolder, world: World, interruption: Interruption,
         if state.skipped_in_a_row:  # interrupted; whoever goes on meets the skipped steps again
             load_newest(state, folder, world)
         write_checkpoint(state, folder, world)
-        if world.leads:
-            task.save_snapshot(final=end != "interrupted")
+        _save_snapshot(task, folder, world, final=end != "interrupted")
         monitor.finish(end)
     return end
+
+
+def _save_snapshot(task: Task, folder: RunFolder, world: World, *, final: bool) -> None:
+    """Has the leading process save a snapshot; one of this clock that is there already is the same, and stays."""
+    path = folder.snapshot_path(task.state.nimg)
+    if world.leads and not holds_snapshot(path, task.state.nimg):
+        task.save_snapshot(path, final=final)
 
 
 def _agree(state: TrainableState, world: World, interruption: Interruption, seconds: float = 0.0) -> bool:
@@ -142,8 +150,7 @@ def _advance(task: Task, folder: RunFolder, world: World, interruption: Interrup
             if report:
                 monitor.report()
             if snapshot and not skipping:
-                if world.leads:
-                    task.save_snapshot(final=False)
+                _save_snapshot(task, folder, world, final=False)
                 monitor.picture()
                 snapshot = False
             if checkpoint and not skipping:

@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -19,7 +20,7 @@ from gp3d_core.networks.discriminator import Discriminator
 from gp3d_core.networks.generator import Generator
 from gp3d_core.snapshots.run_folder import RunFolder, find_snapshot
 from gp3d_core.training.gan import GanTask, build_state, check_share, open_task, train_step
-from gp3d_core.training.launch import Plan, launch
+from gp3d_core.training.launch import Ending, Plan, launch
 from gp3d_core.training.loop import Budget
 from gp3d_core.training.warm_start import check_transfer
 
@@ -38,8 +39,8 @@ def start_training(
     init: Path | None = None,
     announce: Callable[[Forecast], None] | None = None,
     fit: Callable[[str], object] | None = None,
-) -> int:
-    """Trains on the data set at `dataset_path` in the folder `run`, resuming what is there; returns the exit code.
+) -> Ending:
+    """How the training on the data set at `dataset_path` in the folder `run` ended; it goes on from what is there.
 
     A fresh run begins with the generator of `init`, a snapshot file or the newest of a run folder. `announce` is told,
     before the first step on a CPU, how long the run will take, if it has not ended. With `fit` a fresh run gets a
@@ -56,7 +57,6 @@ def start_training(
         if chosen != asked:
             reason = "more may not fit into memory" if begun is None else "as this run began"
             fit(f"training.micro_batch {asked} → {chosen}: {reason}")
-    check_share(config, place()[1])
     if init is not None:
         init = find_snapshot(init)
         check_transfer(init, config, dataset.classes)
@@ -74,11 +74,12 @@ def start_training(
         fingerprint=dataset.fingerprint,
         check_data=lambda rank, size: dataset.check(settings.resolution, rank=rank, size=size),
         open_task=begin,
+        check_share=partial(check_share, config),
         less_memory=f"choose a `training.micro_batch` below {settings.micro_batch}, gradients stay averages over the "
         "whole batch",
         init=init,
     )
-    return launch(plan, run, device=device, max_minutes=max_minutes).show()
+    return launch(plan, run, device=device, max_minutes=max_minutes)
 
 
 def fitting_micro_batch(config: RunConfig, dataset: Dataset, free: float) -> int:

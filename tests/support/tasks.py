@@ -104,6 +104,18 @@ class Small:
         others = [*VQ3D, *(item for item in changes if "." in item.split("=")[0])]
         return vq3d_presets.resolve("tiny32", [*others, *self.settings(*changes)])
 
+    def command(self, run: Path, *changes: str) -> list[str]:
+        """The words after `gp3d` that train on a CPU in the folder `run`."""
+        data = str(self.folder / "data")
+        words = {
+            "gan": ["train", data, str(run), "--preset", "tiny"],
+            "ground": ["ground", data, str(run), "--preset", "box-64"],
+            "tokenizer": ["vq3d", "train", data, str(run), "--preset", "tiny32"],
+            "prior": ["vq3d", "train-prior", str(self.folder / "tokenizer.safetensors"), data, str(run)],
+        }[self.kind]
+        settings = [word for item in self.settings(*changes) for word in ("--set", item)]
+        return [*words, "--device", "cpu", *settings]
+
     def begin(self, path: Path, *changes: str, world: World | None = None):
         """The task in the run folder `path`, which is claimed."""
         world, folder = world or World(), RunFolder(path)
@@ -130,7 +142,8 @@ class Small:
         if self.kind == "ground":
             return grounding.open_task(config, dataset, folder, world)
         if self.kind == "tokenizer":
-            return tokenizer.open_task(config, dataset, folder, world, self.budget(*changes))
+            others = tokenizer.open_other_views(config, dataset)
+            return tokenizer.open_task(config, dataset, folder, world, self.budget(*changes), others)
         snapshot = load_tokenizer(self.folder / "tokenizer.safetensors")
         return prior.open_task(config, snapshot, dataset, folder, world, self.budget(*changes))
 

@@ -11,6 +11,7 @@ import copy
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
@@ -22,7 +23,7 @@ from gp3d_core.config.schedule import Schedule
 from gp3d_core.config.schema import ConfigError
 from gp3d_core.datasets.dataset import Dataset, shuffled
 from gp3d_core.datasets.imagenet import ClassRecord
-from gp3d_core.distributed import World, place
+from gp3d_core.distributed import World
 from gp3d_core.rng import generator_for
 from gp3d_core.snapshots.run_folder import RunFolder
 from gp3d_core.training.launch import Ending, Plan, launch
@@ -84,7 +85,6 @@ class PriorTask:
     tokens: Tokens
     classes: list[ClassRecord]
     tokenizer: str
-    folder: RunFolder
     world: World
     budget: Budget
     monitor: PriorMonitor
@@ -100,9 +100,9 @@ class PriorTask:
         while True:
             yield train_step(self.state, self.tokens, self.budget.share_used(self.state), self.world)
 
-    def save_snapshot(self, *, final: bool) -> None:
+    def save_snapshot(self, path: Path, *, final: bool) -> None:
         """Saves the averaged prior to sample from."""
-        state, path = self.state, self.folder.snapshot_path(self.state.nimg)
+        state = self.state
         save_prior(path, state.ema, state.config, self.classes, state.nimg, self.tokenizer)
 
 
@@ -120,7 +120,6 @@ def start_prior_training(
     Raises a GP3DError when the folder belongs to another run, another tokenizer or other data, and for pictures of
     another size than the tokenizer takes.
     """
-    check_share(config, place()[1])
     check_tokens(run / _TABLE, snapshot.digest)
     check_size(dataset, config.training.resolution)
     plan = Plan(
@@ -128,6 +127,7 @@ def start_prior_training(
         schedule=config.prior_schedule,
         fingerprint=dataset.fingerprint,
         open_task=lambda folder, here, budget: open_task(config, snapshot, dataset, folder, here, budget),
+        check_share=partial(check_share, config),
         less_memory=f"choose a `prior.batch` below {config.prior.batch}",
     )
     return launch(plan, run, device=device, max_minutes=max_minutes)
@@ -149,21 +149,17 @@ def open_task(
     world: World,
     budget: Budget,
 ) -> PriorTask:
-    """A fresh run of the claimed `folder`; the leading process encodes the data set unless that was done before.
-
-    Raises SnapshotError when the folder holds the codes of another tokenizer.
-    """
-    check_share(config, world.size)
-    hashed, table = snapshot.digest, folder.path / _TABLE
-    check_tokens(table, hashed)
+    """A fresh run of the claimed `folder`; the leading process encodes the data set unless that was done before."""
+    wanted = (snapshot.tokenizer, dataset, folder.path / _TABLE, snapshot.digest)
     if world.leads:
         keep_tokenizer(snapshot.path, folder.path)
-        tokens_of(snapshot.tokenizer, dataset, table, hashed)
+        tokens = tokens_of(*wanted)
     world.barrier()
-    tokens = tokens_of(snapshot.tokenizer, dataset, table, hashed)
+    if not world.leads:
+        tokens = tokens_of(*wanted)
     state = build_state(config, len(dataset.classes), world.device)
     monitor = PriorMonitor(state, config.prior_schedule, folder, world, tokens)
-    return PriorTask(state, tokens, dataset.classes, hashed, folder, world, budget, monitor)
+    return PriorTask(state, tokens, dataset.classes, snapshot.digest, world, budget, monitor)
 
 
 def build_state(config: Vq3dConfig, classes: int, device: torch.device) -> PriorState:

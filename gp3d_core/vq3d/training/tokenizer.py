@@ -12,6 +12,7 @@ import copy
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -22,7 +23,7 @@ from gp3d_core.config.schema import ConfigError
 from gp3d_core.datasets.archive import DatasetError
 from gp3d_core.datasets.dataset import Batch, Dataset, batches
 from gp3d_core.datasets.imagenet import ClassRecord
-from gp3d_core.distributed import World, place
+from gp3d_core.distributed import World
 from gp3d_core.rng import generator_for
 from gp3d_core.snapshots.run_folder import RunFolder
 from gp3d_core.training.launch import Ending, Plan, launch
@@ -83,7 +84,7 @@ class TokenizerTask:
     state: TokenizerState
     dataset: Dataset
     source: DepthSource
-    folder: RunFolder
+    others: OtherViews | None
     world: World
     budget: Budget
     monitor: TokenizerMonitor
@@ -97,13 +98,13 @@ class TokenizerTask:
 
     def steps(self) -> Iterator[StepLog]:
         """A step for each batch of the data set from the clock on."""
-        state = self.state
-        for pictures in training_batches(state.config, self.dataset, self.source, state.nimg, self.world):
+        state, read = self.state, (self.dataset, self.source, self.others)
+        for pictures in training_batches(state.config, *read, state.nimg, self.world):
             yield train_step(state, pictures, self.budget.share_used(state), self.world, self.lpips)
 
-    def save_snapshot(self, *, final: bool) -> None:
+    def save_snapshot(self, path: Path, *, final: bool) -> None:
         """Saves the averaged tokenizer."""
-        state, path = self.state, self.folder.snapshot_path(self.state.nimg)
+        state = self.state
         save_tokenizer(path, state.ema, state.config, state.classes, state.nimg)
 
 
@@ -114,17 +115,16 @@ def start_tokenizer_training(
 
     Raises a GP3DError for anything that is wrong with configuration, data or folder, before any training.
     """
-    check_share(config, place()[1])
     dataset = Dataset(dataset_path)
     DepthSource(config, dataset.t_near, dataset.t_far)
-    open_other_views(config, dataset)
-    settings = config.training
+    others, settings = open_other_views(config, dataset), config.training
     plan = Plan(
         config=config,
         schedule=config.tokenizer_schedule,
         fingerprint=dataset.fingerprint,
         check_data=lambda rank, size: dataset.check(settings.resolution, rank=rank, size=size),
-        open_task=lambda folder, here, budget: open_task(config, dataset, folder, here, budget),
+        open_task=lambda folder, here, budget: open_task(config, dataset, folder, here, budget, others),
+        check_share=partial(check_share, config),
         less_memory=f"choose a `training.batch` below {settings.batch}, or a window with `training.patch`=64",
     )
     return launch(plan, run, device=device, max_minutes=max_minutes)
@@ -141,19 +141,28 @@ def check_share(config: Vq3dConfig, processes: int) -> None:
 
 
 def open_task(
-    config: Vq3dConfig, dataset: Dataset, folder: RunFolder, world: World, budget: Budget
+    config: Vq3dConfig,
+    dataset: Dataset,
+    folder: RunFolder,
+    world: World,
+    budget: Budget,
+    others: OtherViews | None,
 ) -> TokenizerTask:
-    """A fresh run of the claimed `folder`; ConfigError when processes cannot share the batch."""
-    check_share(config, world.size)
+    """A fresh run of the claimed `folder`; `others` are those that `open_other_views` gives."""
     source = DepthSource(config, dataset.t_near, dataset.t_far)
     lpips = open_lpips(world.device) if config.loss.perceptual == "lpips" else None
     state = build_tokenizer_state(config, dataset.classes, world.device)
     monitor = TokenizerMonitor(state, config.tokenizer_schedule, folder, world, look_at(dataset, source))
-    return TokenizerTask(state, dataset, source, folder, world, budget, monitor, lpips)
+    return TokenizerTask(state, dataset, source, others, world, budget, monitor, lpips)
 
 
 def training_batches(
-    config: Vq3dConfig, dataset: Dataset, source: DepthSource, nimg: int, world: World
+    config: Vq3dConfig,
+    dataset: Dataset,
+    source: DepthSource,
+    others: OtherViews | None,
+    nimg: int,
+    world: World,
 ) -> Iterator[Pictures]:
     """This process's part of every batch from `nimg` images seen on; read ahead, and nothing waits for the device."""
     settings, device, part = config.training, world.device, world.part_of(config.training.batch)
@@ -167,7 +176,6 @@ def training_batches(
         mirror=settings.mirror,
         pinned=pinned,
     )
-    others = open_other_views(config, dataset)
     if others is None:
         for batch in read:
             yield as_pictures(batch.to(device), source)

@@ -30,7 +30,7 @@ from gp3d_core.signals import Interruption
 from gp3d_core.snapshots.run_folder import RunFolder
 from gp3d_core.snapshots.snapshot import load_snapshot
 from tests.support.balls import write_balls
-from tests.support.micro import StopAfter, finish
+from tests.support.micro import finish
 from tests.support.waiting import META, Arrivals, MetaStream, Numbers
 
 MICRO = (
@@ -84,18 +84,6 @@ def test_grounding_learns_shape_colour_and_depth_of_views_it_never_saw(truth: Tr
     assert after["held_out/iou"] > 0.85 > before["held_out/iou"] + 0.3
     assert after["held_out/psnr"] > 18 > before["held_out/psnr"] + 5
     assert after["held_out/depth_error"] < 0.03
-
-
-@pytest.mark.slow
-def test_a_resumed_grounding_equals_one_that_never_stopped(truth: Truth, tmp_path: Path) -> None:
-    config = micro("training.kimg=0.06", "grounding.point_share=0.4", "grounding.ray_share=0.3")
-    whole = run(config, truth, tmp_path / "whole")
-    run(config, truth, tmp_path / "parts", StopAfter(4))
-    parts = run(config, truth, tmp_path / "parts")
-    assert parts.nimg == whole.nimg == 60
-    for name, module in whole.modules.items():
-        for key, value in module.state_dict().items():
-            assert torch.equal(value, parts.modules[name].state_dict()[key]), (name, key)
 
 
 def test_the_last_view_of_held_out_models_is_never_trained_on(truth: Truth) -> None:

@@ -1,4 +1,4 @@
-"""Training: exact resume, gradient accumulation, two processes, and that it learns."""
+"""Training: gradient accumulation, two processes, and that it learns."""
 
 import os
 import subprocess
@@ -15,29 +15,13 @@ from gp3d_core.training.gan import build_state, train_step
 from gp3d_core.training.gan_monitor import fixed_latents
 from gp3d_core.training.step import average_weights, half_life, passed_multiple, split
 from tests.support.micro import (
-    CAMERA_GENERATOR,
-    StopAfter,
     assert_same,
     micro_config,
     micro_data,
     micro_state,
-    moments_of,
     run,
     weights_of,
 )
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("looks", [1, 3, 4])
-def test_resumed_run_equals_one_that_never_stopped(tmp_path, looks):
-    dataset, config = micro_data(tmp_path / "data"), micro_config(*CAMERA_GENERATOR)
-    whole = run(tmp_path / "whole", dataset, config)
-    stopped = run(tmp_path / "parts", dataset, config, StopAfter(looks))
-    assert 0 < stopped.nimg < whole.nimg
-    resumed = run(tmp_path / "parts", dataset, config)
-    assert resumed.nimg == whole.nimg == 24
-    assert_same(weights_of(resumed), weights_of(whole))
-    assert_same(moments_of(resumed), moments_of(whole))
 
 
 def test_random_streams_do_not_depend_on_history(tmp_path):
@@ -135,11 +119,6 @@ def test_two_processes_take_the_steps_of_one_with_all_the_micro_batches(tmp_path
     for name in ("generator", "discriminator"):
         for key, value in one["weights"][name].items():
             assert torch.allclose(value, two["weights"][name][key], rtol=1e-3, atol=2e-5), (name, key)
-
-
-def test_batch_that_processes_cannot_share_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match="cannot be shared by 3 processes"):
-        build_state(micro_config("training.batch=8"), micro_data(tmp_path), World(size=3))
 
 
 def test_depth_coded_between_other_distances_is_refused(tmp_path):

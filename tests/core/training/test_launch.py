@@ -60,6 +60,7 @@ def plan_of(small: Small, *changes: str, wrap: Callable[[Task], Task] = lambda t
         fingerprint=small.data().fingerprint,
         open_task=open_task,
         less_memory="a smaller batch",
+        check_share=lambda processes: None,
         unit="objects" if small.kind == "ground" else "images",
     )
 

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load, load_file
 
+from gp3d_core.cli.main import main
 from gp3d_core.snapshots.run_folder import RunError
 from gp3d_core.training import loop
 from gp3d_core.training.checkpointing import TrainingFailed
@@ -105,7 +106,7 @@ def test_resumed_run_equals_one_that_never_stopped(
     def go(path: Path, stop: StopAfter | None = None) -> TrainableState:
         task = small.begin(path)
         task = Faulty(task, in_loss, once_at(12)) if diverges else task
-        return finish(task, task.folder, stop)
+        return finish(task, task.monitor.folder, stop)
 
     whole, stopped = go(tmp_path / "whole"), go(tmp_path / "parts", StopAfter(looks))
     assert 0 < stopped.nimg < whole.nimg
@@ -132,7 +133,7 @@ def test_run_recovers_from_what_breaks_once_and_saves_nothing_broken(
     small: Small, tmp_path: Path, fault: str, every: str
 ) -> None:
     task = small.begin(tmp_path / "run", f"checkpoint_kimg={every}", "snapshot_kimg=0.012")
-    state = finish(Faulty(task, FAULTS[fault], once_at(12)), task.folder)
+    state = finish(Faulty(task, FAULTS[fault], once_at(12)), task.monitor.folder)
     assert (state.nimg, state.rollbacks) == (24, 1)
     lines = [json.loads(line) for line in (tmp_path / "run/stats.jsonl").read_text().splitlines()]
     (event,) = (line for line in lines if line.get("event") == "rollback")
@@ -144,7 +145,7 @@ def test_run_recovers_from_what_breaks_once_and_saves_nothing_broken(
 def test_run_that_breaks_again_and_again_gives_up_in_one_line(small: Small, tmp_path: Path) -> None:
     task = small.begin(tmp_path / "run", "training.max_rollbacks=1", "checkpoint_kimg=0.004")
     with pytest.raises(TrainingFailed, match=r"diverged 2 times, last at \d+ images") as failure:
-        finish(Faulty(task, in_weights(math.nan), lambda state: state.nimg > 4), task.folder)
+        finish(Faulty(task, in_weights(math.nan), lambda state: state.nimg > 4), task.monitor.folder)
     assert "\n" not in str(failure.value)
     assert str(failure.value).endswith(task.remedy)
     assert "the last good state is" in str(failure.value)
@@ -156,20 +157,20 @@ def test_start_that_is_not_finite_is_refused(small: Small, tmp_path: Path) -> No
     task = small.begin(tmp_path / "run")
     in_weights(math.nan)(task.state, None)
     with pytest.raises(TrainingFailed, match=r"begins with cannot be trained: .* is not finite"):
-        finish(task, task.folder)
-    assert not task.folder.list_checkpoints()
+        finish(task, task.monitor.folder)
+    assert not task.monitor.folder.list_checkpoints()
 
 
 def test_divergence_without_a_checkpoint_is_a_failure(small: Small, tmp_path: Path) -> None:
     task = small.begin(tmp_path / "run")
 
     def lost(state: TrainableState, log: StepLog) -> StepLog:
-        for path in task.folder.list_checkpoints():
+        for path in task.monitor.folder.list_checkpoints():
             path.unlink()
         return in_loss(state, log)
 
     with pytest.raises(TrainingFailed, match=r"diverged at 4 images .* is empty"):
-        finish(Faulty(task, lost, once_at(4)), task.folder)
+        finish(Faulty(task, lost, once_at(4)), task.monitor.folder)
 
 
 def test_nothing_is_saved_while_steps_are_skipped(small: Small, tmp_path: Path, monkeypatch) -> None:
@@ -180,7 +181,7 @@ def test_nothing_is_saved_while_steps_are_skipped(small: Small, tmp_path: Path, 
     )
     task = small.begin(tmp_path / "run", "checkpoint_kimg=0.004")
     skips = Faulty(task, as_skipped, lambda state: state.rollbacks == 0 and state.nimg in (8, 12, 24))
-    state = finish(skips, task.folder)
+    state = finish(skips, task.monitor.folder)
     assert (state.nimg, state.rollbacks) == (24, 1)
     assert saved == [4, 16, 20, 24, 24]
 
@@ -188,7 +189,9 @@ def test_nothing_is_saved_while_steps_are_skipped(small: Small, tmp_path: Path, 
 def test_run_interrupted_while_steps_are_skipped_goes_on_from_before(small: Small, tmp_path: Path) -> None:
     def go(path: Path, stop: StopAfter | None = None) -> TrainableState:
         task = small.begin(path, "checkpoint_kimg=0.004")
-        return finish(Faulty(task, as_skipped, lambda state: state.nimg in (8, 12)), task.folder, stop)
+        return finish(
+            Faulty(task, as_skipped, lambda state: state.nimg in (8, 12)), task.monitor.folder, stop
+        )
 
     whole, stopped = go(tmp_path / "whole"), go(tmp_path / "parts", StopAfter(2))
     assert stopped.nimg == 4
@@ -199,7 +202,7 @@ def test_run_interrupted_while_steps_are_skipped_goes_on_from_before(small: Smal
 
 def test_run_leaves_curves_status_and_a_snapshot(small: Small, tmp_path: Path) -> None:
     task = small.begin(tmp_path / "run")
-    finish(task, task.folder)
+    finish(task, task.monitor.folder)
     status = json.loads((tmp_path / "run/status.json").read_text())
     assert (status["phase"], status["nimg"], status["rollbacks"]) == ("done", 24, 0)
     assert status["last_good"] == "checkpoint-0000000024.safetensors"
@@ -207,7 +210,35 @@ def test_run_leaves_curves_status_and_a_snapshot(small: Small, tmp_path: Path) -
     lines = [json.loads(line) for line in (tmp_path / "run/stats.jsonl").read_text().splitlines()]
     reports = [line for line in lines if "skipped_steps" in line]
     assert [line["nimg"] for line in reports] == [8, 16, 24]
-    assert task.folder.snapshot_path(24).exists()
+    assert task.monitor.folder.snapshot_path(24).exists()
+
+
+def test_a_run_that_is_done_leaves_its_snapshot_as_it_is_and_mends_a_broken_one(
+    small: Small, tmp_path: Path
+) -> None:
+    """Scores and recipes name snapshots by their bytes."""
+
+    path = tmp_path / "run/snapshots/snapshot-000000.01.safetensors"
+
+    def again() -> int:
+        task = small.begin(tmp_path / "run", "kimg=0.012")
+        finish(task, task.monitor.folder)
+        return path.stat().st_mtime_ns
+
+    first, tensors = again(), load(path.read_bytes())
+    assert again() == first
+    path.write_bytes(path.read_bytes()[:100])
+    again()
+    assert_same(load(path.read_bytes()), tensors)
+
+
+def test_processes_that_cannot_share_a_batch_are_refused_before_anything_is_made(
+    small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    assert main(small.command(tmp_path / "run")) == 2
+    assert "batch 4 cannot be shared by 3 processes" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
 
 
 def test_second_process_touches_nothing_of_a_run_that_goes_on(small: Small, tmp_path: Path) -> None:

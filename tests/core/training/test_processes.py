@@ -16,7 +16,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from gp3d_core.config.schema import ConfigError
 from gp3d_core.distributed import World
 from gp3d_core.vq3d.training import prior, tokenizer
 from tests.support.tasks import Small
@@ -178,24 +177,9 @@ def test_processes_stay_alike(small: Small, tmp_path: Path) -> None:
 
 
 def test_whole_run_of_two_processes_leaves_one_snapshot(small: Small, tmp_path: Path) -> None:
-    settings = [
-        word
-        for item in small.settings("kimg=0.012", "checkpoint_kimg=0.004", "snapshot_kimg=0.004")
-        for word in ("--set", item)
-    ]
-    data, run = str(small.folder / "data"), tmp_path / "run"
-    command = {
-        "ground": ["ground", data, str(run), "--preset", "box-64"],
-        "tokenizer": ["vq3d", "train", data, str(run), "--preset", "tiny32"],
-        "prior": ["vq3d", "train-prior", str(small.folder / "tokenizer.safetensors"), data, str(run)],
-    }[small.kind]
-    torchrun(2, "-m", "gp3d_core.cli", *command, "--device", "cpu", *settings)
+    run, changes = tmp_path / "run", ("kimg=0.012", "checkpoint_kimg=0.004", "snapshot_kimg=0.004")
+    torchrun(2, "-m", "gp3d_core.cli", *small.command(run, *changes))
     assert (run / "snapshots/snapshot-000000.01.safetensors").exists()
     assert sorted(path.name for path in (run / "checkpoints").iterdir()) == [
         f"checkpoint-{nimg:010d}.safetensors" for nimg in (8, 12)
     ]
-
-
-def test_batch_that_processes_cannot_share_is_refused(small: Small, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"batch 4 cannot be shared by 3 processes"):
-        small.begin(tmp_path / "run", world=Half(size=3))

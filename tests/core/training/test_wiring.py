@@ -24,8 +24,7 @@ from gp3d_core.training.divergence import DivergenceGuard
 from gp3d_core.training.gan import TrainState, train_step
 from gp3d_core.training.gan_monitor import GanMonitor
 from gp3d_core.training.phases import StepContext, discriminator_phase, generator_phase, r1_phase
-from tests.core.training.test_gan import StopAfter, run
-from tests.support.micro import micro_config, micro_data, micro_state
+from tests.support.micro import CAMERA_GENERATOR, StopAfter, micro_config, micro_data, micro_state, run
 from tests.support.tiny_dataset import write_dataset
 
 PAIRS = ("training.micro_batch=2", "patch.group=2", "discriminator.mbstd_group=2")  # two micro-batches of two
@@ -176,6 +175,7 @@ VARIANTS = {
         "camera_generator.regulariser=gradient_penalty",
         "camera_generator.residual=true",
     ),
+    "camera angles": CAMERA_GENERATOR,
     "density_noise": ("render.density_noise.start=2", "render.density_noise.kimg=0.02"),
 }
 

@@ -162,7 +162,8 @@ def test_true_views_are_read_ahead_and_those_of_a_step_depend_on_its_number_alon
     others = training.open_other_views(config, data)
     read = batches(data, nimg=8, batch=4, part=slice(0, 4), seed=seed, mirror=True)
     found = [
-        made for _, made in zip(range(5), training_batches(config, data, source, 8, World()), strict=False)
+        made
+        for _, made in zip(range(5), training_batches(config, data, source, others, 8, World()), strict=False)
     ]
     for k, (made, batch) in enumerate(zip(found, read, strict=False)):
         other, poses = others.beside(
@@ -172,7 +173,7 @@ def test_true_views_are_read_ahead_and_those_of_a_step_depend_on_its_number_alon
         assert torch.equal(made.other.rgb, (other.images + 1) / 2)
         assert torch.equal(made.other.target, source.target(other.depth))
         assert torch.equal(made.other.poses, poses)
-    later = next(training_batches(config, data, source, 16, World()))
+    later = next(training_batches(config, data, source, others, 16, World()))
     assert torch.equal(later.other.rgb, found[2].other.rgb)
     assert not torch.equal(later.other.rgb, found[1].other.rgb)
 
@@ -232,7 +233,8 @@ def test_both_stages_train_resume_and_are_scored_on_a_card(tmp_path, data):
     for looks in (3, 100):
         folder = RunFolder(tmp_path / "run")
         folder.claim(config, data.fingerprint)
-        task = training.open_task(config, data, folder, card, Budget(config.tokenizer_schedule.images))
+        budget, others = Budget(config.tokenizer_schedule.images), training.open_other_views(config, data)
+        task = training.open_task(config, data, folder, card, budget, others)
         state = finish(task, folder, StopAfter(looks))
         del folder, task
     assert state.nimg == 24
