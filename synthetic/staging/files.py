@@ -1,0 +1,127 @@
+"""The files of a foreign model: looked for below its own folder only, of a sane size, remembered by their SHA-256."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import struct
+from collections.abc import Sequence
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from synthetic.library.shapenet import BrokenModelError
+from synthetic.staging.treatment import ModelLimits
+
+_EIGHT_BITS = ("L", "LA", "RGB", "RGBA")
+_DEEP = ("I;16", "I;16B", "I;16L", "I", "F")  # modes whose conversion by Pillow cuts instead of scaling
+
+
+class ModelFiles:
+    """The files that one model may read, and its workspace, where checked copies of its textures go."""
+
+    def __init__(self, path: Path, root: Path, workspace: Path, limits: ModelLimits) -> None:
+        """`path` is the mesh file, `root` the folder below which all files lie, `workspace` an empty folder."""
+        self.path, self.limits = path, limits
+        self.sha256: dict[str, str] = {}
+        self._root, self._workspace = Path(os.path.realpath(root)), workspace
+        self._textures: dict[str, Path] = {}  # by SHA-256
+
+    def read(self, path: Path, most_bytes: int | None = None) -> bytes:
+        """The content of a file, which is remembered. Raises BrokenModelError where it is missing or too large."""
+        if not path.is_file():
+            raise BrokenModelError(f"{path.name} is missing")
+        size, most = path.stat().st_size, most_bytes or self.limits.max_megabytes * 2**20
+        if size > most:
+            raise BrokenModelError(f"{path.name} has {size >> 20} MB, more than the {most >> 20} allowed")
+        content = path.read_bytes()
+        name = os.path.relpath(os.path.realpath(path), self._root) if path != self.path else path.name
+        self.sha256[Path(name).as_posix()] = hashlib.sha256(content).hexdigest()
+        return content
+
+    def find(self, folder: Path, name: str, others: Sequence[Path] = ()) -> Path | None:
+        """The file below the model's folder that is meant by `name`, whatever its slashes and capitals, or None.
+
+        `others` are places to look at after `folder`/`name`.
+        """
+        name = name.strip().strip('"').replace("\\", "/")
+        if "\0" in name or not name:
+            return None
+        for candidate in (folder / name, *others):
+            path = Path(os.path.realpath(candidate))
+            if not path.is_relative_to(self._root):
+                continue
+            if os.path.isfile(path):
+                return path
+            if os.path.isdir(path.parent):
+                for entry in sorted(os.scandir(path.parent), key=lambda entry: entry.name):
+                    if entry.name.lower() == path.name.lower() and entry.is_file(follow_symlinks=False):
+                        return Path(entry.path)
+        return None
+
+    def find_texture(self, folder: Path, name: str) -> Path:
+        """The picture that a material in `folder` names; also looked for where ShapeNet keeps them.
+
+        Raises BrokenModelError where it is missing from the model's folder.
+        """
+        base = name.replace("\\", "/").rpartition("/")[2]
+        others = [self.path.parent / "images" / base, self._root / "images" / base, folder / base]
+        path = self.find(folder, name, others)
+        if path is None:
+            raise BrokenModelError(f"its texture {base or '(no name)'} is missing from the model's folder")
+        return path
+
+    def stage_texture(self, content: bytes, what: str) -> Path:
+        """An 8-bit PNG in the workspace of a picture in any format; the same content gives the same file.
+
+        No pixel is decoded before the size is known to be sane. Raises BrokenModelError, in which `what` names it.
+        """
+        digest = hashlib.sha256(content).hexdigest()
+        if digest not in self._textures:
+            target = self._workspace / f"texture{len(self._textures)}.png"
+            picture = self._decoded(content, what)
+            if picture is None:
+                target.write_bytes(content)
+            else:
+                picture.save(target, compress_level=1)
+            self._textures[digest] = target
+        return self._textures[digest]
+
+    def _decoded(self, content: bytes, what: str) -> Image.Image | None:
+        """The picture in 8 bits, None where the file is as wanted already."""
+        try:
+            with Image.open(BytesIO(content)) as picture:
+                size = picture.size
+                if max(size) > self.limits.max_texture_side:
+                    raise BrokenModelError(
+                        f"{what} has {size[0]} x {size[1]} pixels, "
+                        f"more than {self.limits.max_texture_side} a side"
+                    )
+                picture.load()  # cut or garbled ones show now
+                return None if _is_plain(picture) else _in_eight_bits(picture)
+        except BrokenModelError:
+            raise
+        except (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError):
+            raise BrokenModelError(f"{what} is missing or unreadable") from None
+
+
+def _is_plain(picture: Image.Image) -> bool:
+    """Whether every reader sees the same bytes: no other gamma, profile or transparent colour beside the pixels."""
+    plain = not picture.info.keys() & {"gamma", "icc_profile", "srgb", "transparency", "chromaticity"}
+    return picture.format == "PNG" and picture.mode in _EIGHT_BITS and plain
+
+
+def _in_eight_bits(picture: Image.Image) -> Image.Image:
+    if picture.mode in _DEEP:
+        values = np.asarray(picture, dtype=np.float64)
+        most = 1.0 if picture.mode == "F" else 65535.0
+        return Image.fromarray(np.round(np.clip(values / most, 0, 1) * 255).astype(np.uint8))
+    if picture.mode == "P" or "transparency" in picture.info:
+        return picture.convert("RGBA")
+    if picture.mode in _EIGHT_BITS:
+        plain = picture.copy()
+        plain.info.clear()  # a gamma or a profile would be written along
+        return plain
+    return picture.convert("RGBA" if "A" in picture.mode or "a" in picture.mode else "RGB")

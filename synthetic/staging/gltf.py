@@ -1,0 +1,13 @@
+from __future__ import annotations
+
+from synthetic.staging.files import ModelFiles
+from synthetic.staging.surface import ReadModel
+from synthetic.staging.treatment import Treatment
+
+
+def read_glb(files: ModelFiles, treatment: Treatment) -> ReadModel:
+    raise NotImplementedError
+
+
+def read_gltf(files: ModelFiles, treatment: Treatment) -> ReadModel:
+    raise NotImplementedError

@@ -1,0 +1,119 @@
+"""A model file made ready to be drawn and measured: read, its glass and doubled faces seen to, moved to our world."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from synthetic.library.shapenet import UNIT_BALL, BrokenModelError, Placement
+from synthetic.staging.alpha import settle_alpha
+from synthetic.staging.coplanar import separate_coplanar
+from synthetic.staging.files import ModelFiles
+from synthetic.staging.gltf import read_glb, read_gltf
+from synthetic.staging.obj import read_obj
+from synthetic.staging.ply import read_ply
+from synthetic.staging.stl import read_stl
+from synthetic.staging.surface import Floats, ReadModel, StagedModel, Surface, merge
+from synthetic.staging.treatment import ModelLimits, Treatment
+
+Reader = Callable[[ModelFiles, Treatment], ReadModel]
+READERS: dict[str, Reader] = {
+    ".obj": read_obj,
+    ".glb": read_glb,
+    ".gltf": read_gltf,
+    ".ply": read_ply,
+    ".stl": read_stl,
+}
+_COARSEST = 1e-4  # of the diagonal: steps between a file's numbers that would show as stairs
+
+
+def stage_model(
+    path: Path,
+    root: Path,
+    workspace: Path,
+    limits: ModelLimits,
+    treatment: Treatment,
+    placement: Placement | None = None,
+    reach: float = UNIT_BALL,
+) -> StagedModel:
+    """What a mesh file shows, in our world frame; its textures go to the folder `workspace`, older files there go.
+
+    Files that the model refers to have to lie below `root`. `placement` says how the file stands (as ShapeNetCore.v2
+    does where None), `reach` is the farthest from the origin that a vertex may lie. Raises BrokenModelError with the
+    reason in one sentence.
+    """
+    workspace.mkdir(parents=True, exist_ok=True)
+    for old in workspace.iterdir():
+        old.unlink()
+    files = ModelFiles(path, root, workspace, limits)
+    model = READERS[path.suffix.lower()](files, treatment)
+    notes = Counter(model.notes)
+    if not model.parts or not sum(len(part.triangles) for part in model.parts):
+        raise BrokenModelError(f"{path.name} has no faces")
+    surface = merge(model.parts, model.materials)
+    _check_numbers(surface, path.name)
+    surface = _drop_degenerate(surface, notes)
+    surface = settle_alpha(surface, treatment, notes)
+    to_world = _to_world(surface, placement or Placement(), max(part.step for part in model.parts))
+    positions = surface.positions @ to_world[:3, :3].T + to_world[:3, 3]
+    farthest = float(np.linalg.norm(positions, axis=1).max())
+    if not farthest <= reach:
+        raise BrokenModelError(
+            f"a vertex lies {farthest:.3g} from the origin, expected at most {reach:.3g}: "
+            "normalise the model to a box of diagonal 1"
+        )
+    surface = separate_coplanar(_moved(surface, positions, to_world), notes)
+    return StagedModel(surface, to_world, model.faces, files.sha256, notes)
+
+
+def _check_numbers(surface: Surface, name: str) -> None:
+    count = len(surface.positions)
+    if surface.triangles.min() < 0 or surface.triangles.max() >= count:
+        raise BrokenModelError(f"{name} has a face with a corner that is none of its {count} vertices")
+    if not np.isfinite(surface.positions[surface.triangles.reshape(-1)]).all():
+        raise BrokenModelError(f"{name} has a vertex that is not finite")
+
+
+def _drop_degenerate(surface: Surface, notes: Counter[str]) -> Surface:
+    """The surface without faces that have no area, which no ray hits."""
+    corners = surface.positions[surface.triangles]
+    area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
+    keep = area > 0
+    if not keep.any():
+        raise BrokenModelError("none of its faces has an area")
+    if not keep.all():
+        notes["faces without area dropped"] += int((~keep).sum())
+    return surface.subset(keep)
+
+
+def _to_world(surface: Surface, placement: Placement, step: float) -> Floats:
+    """[4,4] from the file to the world; with `normalise` the box around what is left is centred, its diagonal 1."""
+    matrix = np.eye(4)
+    matrix[:3, :3] = placement.rotation()
+    low, high = surface.positions.min(axis=0), surface.positions.max(axis=0)
+    diagonal = float(np.linalg.norm(high - low))
+    if not (np.isfinite(diagonal) and diagonal > 0):
+        raise BrokenModelError(f"the box around it has a diagonal of {diagonal:g}")
+    if step > _COARSEST * diagonal:
+        raise BrokenModelError(
+            f"it lies {np.abs([low, high]).max() / diagonal:.1g} times its own size from the origin, where the "
+            "numbers of its file have rounded its shape away; move it to the origin where it was made"
+        )
+    if placement.normalise:
+        shift = np.eye(4)
+        shift[:3] = np.column_stack([np.eye(3), -(low + high) / 2]) / diagonal
+        matrix = matrix @ shift
+    return matrix
+
+
+def _moved(surface: Surface, positions: Floats, to_world: Floats) -> Surface:
+    """The surface with its world positions, the normals turned along (`to_world` turns, scales evenly and shifts)."""
+    normals = surface.normals
+    if normals is not None:
+        turn = to_world[:3, :3] / np.cbrt(np.linalg.det(to_world[:3, :3]))
+        normals = (normals @ turn.T).astype(np.float32)
+    return replace(surface, positions=positions, normals=normals)
