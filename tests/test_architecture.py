@@ -29,6 +29,7 @@ FLOORS = {
     ),
     "synthetic": (
         ("atomic", "library", "viewpoints", "shapes"),
+        ("staging",),
         ("dataset", "dataset_index", "blender_scene"),
         ("workers", "checks", "occupancy", "options"),
         ("points", "render", "check", "preview", "contact"),
@@ -85,7 +86,19 @@ ALLOWED = {
         "triton",  # optional
         "xatlas",
     },
-    "synthetic": {"PIL", "numpy", "open3d", "ray", "scipy", "tqdm", "trimesh"},
+    "synthetic": {
+        "DracoPy",
+        "PIL",
+        "mapbox_earcut",
+        "numpy",
+        "open3d",
+        "plyfile",
+        "ray",
+        "scipy",
+        "shapely",
+        "tqdm",
+        "trimesh",
+    },
     "blender_addon": {"bpy", "numpy"},
 }
 BLENDER = {"bmesh", "bpy", "blenderproc", "cv2", "mathutils"}
