@@ -13,7 +13,7 @@ from synthetic.library.shapenet import UNIT_BALL, BrokenModelError, Placement
 from synthetic.staging.alpha import settle_alpha
 from synthetic.staging.coplanar import separate_coplanar
 from synthetic.staging.files import ModelFiles
-from synthetic.staging.gltf import read_glb, read_gltf
+from synthetic.staging.gltf.reader import read_glb, read_gltf
 from synthetic.staging.obj import read_obj
 from synthetic.staging.ply import read_ply
 from synthetic.staging.stl import read_stl
