@@ -93,6 +93,7 @@ ALLOWED = {
         "numpy",
         "open3d",
         "plyfile",
+        "pyarrow",
         "ray",
         "scipy",
         "shapely",

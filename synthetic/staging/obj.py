@@ -1,9 +1,154 @@
+"""OBJ files with their MTL files, read into parts."""
+
 from __future__ import annotations
 
+from collections import Counter
+
+import numpy as np
+import numpy.typing as npt
+
+from synthetic.library.shapenet import BrokenModelError
 from synthetic.staging.files import ModelFiles
-from synthetic.staging.surface import ReadModel
+from synthetic.staging.polygons import smooth_normals, triangulate
+from synthetic.staging.surface import Floats, Material, Part, ReadModel, face_normals
 from synthetic.staging.treatment import Treatment
+from synthetic.staging.vertex_colors import linear_colors, paint
+from synthetic.staging.wavefront.materials import Look, MaterialFiles, decoded
+from synthetic.staging.wavefront.statements import Ints, ObjText, read_statements
+
+_MOST_PARTS = 256  # a file of more objects becomes one part
 
 
 def read_obj(files: ModelFiles, treatment: Treatment) -> ReadModel:
-    raise NotImplementedError
+    """The surface of an OBJ file. Raises BrokenModelError."""
+    name = files.path.name
+    text = read_statements(files.read(files.path), name, files.limits.max_faces)
+    notes = text.notes
+    if text.corners[:, 0].max() >= len(text.positions):
+        raise BrokenModelError(
+            f"{name} has a face with a corner that is none of its {len(text.positions)} vertices"
+        )
+    small = int((text.counts < 3).sum())
+    if small:
+        notes["faces with fewer than 3 corners dropped"] += small
+    chosen, face = triangulate(text.positions[text.corners[:, 0]], text.counts)
+    corners = text.corners[chosen]
+    if not len(corners):
+        raise BrokenModelError(f"{name} has no faces")
+    numbers, names = text.material.by_face(len(text.counts))
+    used, place = np.unique(numbers[face], return_inverse=True)
+    library = MaterialFiles(files, text.libraries, treatment, notes)
+    looks = [library.look(names[number]) for number in used.tolist()]
+    material: npt.NDArray[np.int32] = place.astype(np.int32)
+    uvs = _uvs(text, corners[..., 1], material, looks, treatment, notes)
+    materials: list[Material] = [look.material for look in looks]
+    colors = None
+    if text.colors is not None:
+        raw = linear_colors(text.colors)[corners[..., 0]]
+        materials, material, colors = paint(materials, material, raw, [look.defined for look in looks], notes)
+    normals = _normals(text, corners, face)
+    whole = Part(text.positions, corners[..., 0], material, uvs, colors, normals)
+    return ReadModel(_parts(whole, text, face), tuple(materials), len(text.counts), notes)
+
+
+def _uvs(
+    text: ObjText,
+    texcoords: Ints,
+    material: npt.NDArray[np.int32],
+    looks: list[Look],
+    treatment: Treatment,
+    notes: Counter[str],
+) -> tuple[npt.NDArray[np.float32], ...]:
+    """[T,3,2] for as many layers as a material has, moved as its texture statements say."""
+    textured = np.array([_has_texture(look.material) for look in looks])
+    if not textured.any():
+        return ()
+    known = (texcoords >= 0) & (texcoords < len(text.texcoords))
+    base = np.zeros((*texcoords.shape, 2))
+    base[known] = text.texcoords[texcoords[known]]
+    lost = ~(known & np.isfinite(base).all(axis=-1)).all(axis=1) & textured[material]
+    if lost.any():
+        if treatment.missing_textures == "fail":
+            raise BrokenModelError(f"{int(lost.sum())} of its triangles have a texture but no place in it")
+        notes["faces without texture coordinates"] += int(lost.sum())
+    base = np.nan_to_num(base, nan=0.0, posinf=0.0, neginf=0.0)
+    layers = []
+    for number in range(max(len(look.layers) for look in looks)):
+        moves = np.array([look.layers[min(number, len(look.layers) - 1)] for look in looks])[material]
+        layers.append((base * moves[:, None, :2] + moves[:, None, 2:]).astype(np.float32))
+    return tuple(layers)
+
+
+def _has_texture(material: Material) -> bool:
+    return any(
+        texture is not None
+        for texture in (
+            material.color_texture,
+            material.alpha_texture,
+            material.emission_texture,
+            material.metallic_roughness_texture,
+        )
+    )
+
+
+def _normals(text: ObjText, corners: Ints, face: Ints) -> npt.NDArray[np.float32] | None:
+    """[T,3,3]: those of the file, of its smoothing groups, or of the plane; None where all are those of the plane."""
+    numbers, names = text.smoothing.by_face(len(text.counts))
+    groups = np.array(
+        [0 if name.lower() in (b"", b"0", b"off") else place for place, name in enumerate(names)]
+    )
+    smoothing = groups[numbers[face]].astype(np.int64)
+    given = np.zeros(len(corners), np.bool_)
+    vectors: Floats = np.empty((0, 3))
+    if len(text.normals):
+        known = (corners[..., 2] >= 0) & (corners[..., 2] < len(text.normals))
+        vectors = text.normals[np.where(known, corners[..., 2], 0)]
+        with np.errstate(invalid="ignore", over="ignore"):
+            length = np.linalg.norm(vectors, axis=-1, keepdims=True)
+            vectors = vectors / np.maximum(length, np.finfo(float).tiny)
+        given = (known & np.isfinite(length[..., 0]) & (length[..., 0] > 1e-6)).all(axis=1)
+    if given.all():
+        return vectors.astype(np.float32)
+    if smoothing[~given].any():
+        normals = smooth_normals(text.positions, corners[..., 0], np.where(given, 0, smoothing))
+    elif given.any():
+        flat = face_normals(text.positions, corners[..., 0]).astype(np.float32)
+        normals = np.repeat(flat[:, None], 3, axis=1)
+    else:
+        return None
+    normals[given] = vectors[given]
+    return normals
+
+
+def _parts(whole: Part, text: ObjText, face: Ints) -> tuple[Part, ...]:
+    """A part for every object of the file."""
+    numbers, names = text.object.by_face(len(text.counts))
+    used, place = np.unique(numbers[face], return_inverse=True)
+    if not 1 < len(used) <= _MOST_PARTS:
+        name = decoded(names[used[0]]) if len(used) == 1 else ""
+        return (_part(whole, slice(None), name),)
+    order = np.argsort(place, kind="stable")
+    groups = np.split(order, np.cumsum(np.bincount(place))[:-1])
+    return tuple(
+        _part(whole, those, decoded(names[number])) for those, number in zip(groups, used, strict=True)
+    )
+
+
+def _part(whole: Part, those: Ints | slice, name: str) -> Part:
+    """Some triangles, with the positions that they use."""
+    corners = whole.triangles[those]
+    low, high = int(corners.min()), int(corners.max()) + 1
+    positions = whole.positions[low:high]
+    corners = corners - low
+    if len(positions) > 2 * corners.size:  # positions of other objects lie between
+        used, corners = np.unique(corners, return_inverse=True)
+        positions, corners = positions[used], corners.reshape(-1, 3)
+    return Part(
+        positions,
+        corners,
+        whole.material[those],
+        tuple(layer[those] for layer in whole.uvs),
+        None if whole.colors is None else whole.colors[those],
+        None if whole.normals is None else whole.normals[those],
+        object=name,
+    )

@@ -1,0 +1,113 @@
+"""Polygons cut into triangles, and smooth normals for faces that ask for them."""
+
+from __future__ import annotations
+
+import mapbox_earcut
+import numpy as np
+import numpy.typing as npt
+
+from synthetic.staging.surface import Floats, face_normals
+
+Ints = npt.NDArray[np.int64]
+_QUAD = np.array([[[0, 1, 2], [0, 2, 3]], [[1, 2, 3], [1, 3, 0]]])
+
+
+def triangulate(points: Floats, counts: Ints) -> tuple[Ints, Ints]:
+    """[T,3] corners, and [T] polygons, of the triangles that polygons consist of, in the order of the polygons.
+
+    `points` [C,3] are the corners of all polygons one after the other, `counts` [F] how many each has; those of fewer
+    than three give no triangle. Quads are cut from their first corner to the third or, where that line lies outside,
+    from the second to the fourth. Convex polygons become a fan, others are cut by ears on their best-fit plane.
+    """
+    if len(counts) and counts.min() == counts.max() == 3:
+        return np.arange(3 * len(counts)).reshape(-1, 3), np.arange(len(counts))
+    first = np.cumsum(counts) - counts
+    triangles: list[Ints] = [np.empty((0, 3), np.int64)]
+    polygons: list[Ints] = [np.empty(0, np.int64)]
+    with np.errstate(over="ignore", invalid="ignore"):
+        for size in np.unique(counts[counts >= 3]).tolist():
+            those = np.flatnonzero(counts == size)
+            local, owner = _cut(points, first[those][:, None] + np.arange(size))
+            triangles.append(first[those][owner][:, None] + local)
+            polygons.append(those[owner])
+    order = np.argsort(np.concatenate(polygons), kind="stable")
+    return np.concatenate(triangles)[order], np.concatenate(polygons)[order]
+
+
+def _cut(points: Floats, corners: Ints) -> tuple[Ints, Ints]:
+    """[T,3] corners from 0 and [T] rows of the triangles of polygons [N,K] of one size."""
+    count, size = corners.shape
+    fan = np.stack([np.zeros(size - 2), np.arange(1, size - 1), np.arange(2, size)], axis=1).astype(np.int64)
+    rows = np.arange(count)
+    if size == 3:
+        return np.tile(fan, (count, 1)), rows
+    places = points[corners] - points[corners[:, :1]]
+    if size == 4:
+        one = np.cross(places[:, 1], places[:, 2])
+        two = np.cross(places[:, 2], places[:, 3])
+        outside = np.einsum("ij,ij->i", one, two) < 0
+        return _QUAD[outside.astype(int)].reshape(-1, 3), np.repeat(rows, 2)
+    flat = _flattened(places)
+    as_fan = _is_convex(flat) | ~np.isfinite(flat).all(axis=(1, 2))
+    triangles, owners = [np.tile(fan, (int(as_fan.sum()), 1))], [np.repeat(rows[as_fan], size - 2)]
+    for row in rows[~as_fan].tolist():
+        ears = _by_ears(flat[row])
+        triangles.append(ears if len(ears) else fan)
+        owners.append(np.full(len(triangles[-1]), row))
+    return np.concatenate(triangles), np.concatenate(owners)
+
+
+def _flattened(places: Floats) -> Floats:
+    """[N,K,2] corners [N,K,3] of polygons on their best-fit planes, counter-clockwise, a polygon about 1 in size."""
+    places = places / np.maximum(np.abs(places).max(axis=(1, 2), keepdims=True), np.finfo(float).tiny)
+    normal = np.cross(places, np.roll(places, -1, axis=1)).sum(axis=1)
+    normal = normal / np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), np.finfo(float).tiny)
+    aside = np.eye(3)[np.abs(normal).argmin(axis=1)]
+    right = np.cross(aside, normal)
+    right = right / np.maximum(np.linalg.norm(right, axis=1, keepdims=True), np.finfo(float).tiny)
+    up = np.cross(normal, right)
+    return np.stack([np.einsum("nkc,nc->nk", places, axis) for axis in (right, up)], axis=-1)
+
+
+def _is_convex(flat: Floats) -> npt.NDArray[np.bool_]:
+    """Whether polygons [N,K,2] turn left all the way, and once around only."""
+    edges = np.roll(flat, -1, axis=1) - flat
+    following = np.roll(edges, -1, axis=1)
+    cross = edges[..., 0] * following[..., 1] - edges[..., 1] * following[..., 0]
+    turn = np.arctan2(cross, (edges * following).sum(axis=-1)).sum(axis=1)
+    return np.asarray((cross >= -1e-12).all(axis=1) & (np.abs(turn - 2 * np.pi) < 0.01))
+
+
+def _by_ears(flat: Floats) -> Ints:
+    ears = mapbox_earcut.triangulate_float64(flat, np.array([len(flat)], np.uint32))
+    triangles = ears.reshape(-1, 3).astype(np.int64)
+    one, two, three = flat[triangles].transpose(1, 0, 2)
+    clockwise = (two - one)[:, 0] * (three - one)[:, 1] < (two - one)[:, 1] * (three - one)[:, 0]
+    return np.where(clockwise[:, None], triangles[:, [0, 2, 1]], triangles)
+
+
+def smooth_normals(positions: Floats, triangles: Ints, groups: Ints) -> npt.NDArray[np.float32]:
+    """[T,3,3] unit normals at the corners: the mean of the triangles of one group around a vertex, by their angles.
+
+    `groups` [T] number the smoothing groups; triangles of group 0 are flat.
+    """
+    flat = face_normals(positions, triangles)
+    normals = np.repeat(flat[:, None], 3, axis=1)
+    those = np.flatnonzero(groups)
+    corners = triangles[those]
+    keys = corners + groups[those][:, None] * len(positions)
+    if len(those) and groups[those].min() != groups[those].max():
+        keys = np.unique(keys, return_inverse=True)[1].reshape(-1, 3)
+    else:
+        keys = corners
+    edges = positions[np.roll(corners, -1, axis=1)] - positions[corners]
+    edges = edges / np.maximum(np.linalg.norm(edges, axis=-1, keepdims=True), np.finfo(float).tiny)
+    cosine = -np.einsum("tkc,tkc->tk", edges, np.roll(edges, 1, axis=1))
+    angles = np.arccos(np.clip(cosine, -1, 1))
+    sums = np.stack(
+        [np.bincount(keys.ravel(), (angles * flat[those][:, axis, None]).ravel()) for axis in range(3)],
+        axis=-1,
+    )[keys]
+    length = np.linalg.norm(sums, axis=-1, keepdims=True)
+    normals[those] = np.divide(sums, length, out=normals[those], where=length > 1e-9)
+    return normals.astype(np.float32)
