@@ -25,7 +25,8 @@ from tqdm import tqdm
 from synthetic.atomic import write_whole
 from synthetic.dataset import Settings
 from synthetic.library.shapenet import BrokenModelError, LibraryError, Model, load_library
-from synthetic.library.staging import ModelLimits, Treatment, stage_model
+from synthetic.staging.stage import stage_model
+from synthetic.staging.treatment import ModelLimits, Treatment
 from synthetic.viewpoints import Viewpoint
 from synthetic.workers.blender_process import CapturedOutput, LeaveWithoutDestructors, prepare_blender
 
@@ -55,15 +56,20 @@ def render_meshes(
     ):
         workspace = Path(folder)
         prepare_blender(workspace)
-        from synthetic.blender_scene import BlenderScene
+        from synthetic.blender.scene import BlenderScene
 
         scene = BlenderScene(settings.resolution, settings.samples, workspace)
         for model in tqdm(models, unit="mesh", file=screen, disable=None):
             try:
                 staged = stage_model(
-                    model.path, model.folder, workspace / "model", ModelLimits(), Treatment()
+                    model.path,
+                    model.folder,
+                    workspace / "model",
+                    ModelLimits(),
+                    Treatment(),
+                    model.placement,
                 )
-                scene.load(staged, model.placement)
+                scene.load(staged)
                 picture = scene.render(viewpoint)
                 if picture is None:
                     raise BrokenModelError("nothing of it can be seen")

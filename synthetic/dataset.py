@@ -13,7 +13,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +21,7 @@ from PIL import Image
 
 from synthetic.atomic import write_whole
 from synthetic.library.shapenet import ClassRecord, Model
-from synthetic.library.staging import Treatment
+from synthetic.staging.treatment import Treatment
 from synthetic.viewpoints import ViewDistribution, Viewpoint, intrinsics, ray_lengths
 
 _DEPTH_STEPS = 65536
@@ -51,6 +51,7 @@ class TreatmentRecord(TypedDict):
 
     transparent: Literal["remove", "opaque"]
     missing_textures: Literal["fail", "color"]
+    cutouts: NotRequired[Literal["cut", "solid"]]  # not in data sets of older versions
 
 
 class SettingsRecord(TypedDict):
@@ -60,6 +61,7 @@ class SettingsRecord(TypedDict):
     samples: int
     seed: int
     normals: bool
+    albedo: NotRequired[bool]  # not in data sets of older versions
     stage: Literal["none", "room"]
     treatment: TreatmentRecord
     cameras: CamerasRecord
@@ -73,6 +75,7 @@ class Settings:
     samples: int = 16
     seed: int = 0
     normals: bool = False
+    albedo: bool = False
     stage: Literal["none", "room"] = "none"
     treatment: Treatment = field(default_factory=Treatment)
     cameras: ViewDistribution = field(default_factory=ViewDistribution)
@@ -98,8 +101,9 @@ class Settings:
             samples=content["samples"],
             seed=content["seed"],
             normals=content["normals"],
+            albedo=content.get("albedo", False),
             stage=content["stage"],
-            treatment=Treatment(treatment["transparent"], treatment["missing_textures"]),
+            treatment=Treatment(**treatment),
             cameras=ViewDistribution(
                 kind=cameras["kind"],
                 yaw=(cameras["yaw"][0], cameras["yaw"][1]),
@@ -117,22 +121,16 @@ class Settings:
 class RenderedView:
     """What one camera saw: `color` [H,W,3] RGB on white, `z_depth` [H,W] (inf: nothing hit), `mask` [H,W].
 
-    `normals` [H,W,3], if asked for: unit vectors in the world frame towards the camera's side, 0 off the mask.
+    If asked for, of what the ray through a pixel's centre hits: `normals` [H,W,3], unit vectors in the world frame
+    towards the camera's side, 0 off the mask; `albedo` [H,W,3], its base colour without any light, sRGB, white off the
+    mask.
     """
 
     color: npt.NDArray[np.uint8]
     z_depth: npt.NDArray[np.float32]
     mask: npt.NDArray[np.bool_]
     normals: npt.NDArray[np.float32] | None = None
-
-
-@dataclass(frozen=True)
-class ModelSource:
-    """What a view was made of: SHA-256 by file name, faces, and the [4,4] matrix from the file to the world."""
-
-    sha256: Mapping[str, str]
-    faces: int
-    to_world: npt.NDArray[np.float64]
+    albedo: npt.NDArray[np.uint8] | None = None
 
 
 class SourceRecord(TypedDict):
@@ -141,6 +139,31 @@ class SourceRecord(TypedDict):
     sha256: dict[str, str]
     faces: int
     to_world: list[list[float]]
+    notes: NotRequired[dict[str, int]]  # only if there are any
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """What a view was made of: SHA-256 by file name, faces, the [4,4] matrix from the file to the world, notes.
+
+    `notes` count by phrase what of the model was left out or changed.
+    """
+
+    sha256: Mapping[str, str]
+    faces: int
+    to_world: npt.NDArray[np.float64]
+    notes: Mapping[str, int] = field(default_factory=dict)
+
+    def as_json(self) -> SourceRecord:
+        """The source as it stands in camera records and in manifest.json."""
+        record: SourceRecord = {
+            "sha256": dict(self.sha256),
+            "faces": self.faces,
+            "to_world": self.to_world.tolist(),
+        }
+        if self.notes:
+            record["notes"] = dict(sorted(self.notes.items()))
+        return record
 
 
 class ViewRecord(TypedDict):
@@ -208,19 +231,21 @@ def write_view(
     matrix = intrinsics(viewpoint.fov, settings.resolution)
     distance = (picture.z_depth * ray_lengths(matrix, settings.resolution)).astype(np.float32)
     code = encode_depth(distance, settings.cameras.t_near, settings.cameras.t_far)
-    geometry, depth, mask, normals = io.BytesIO(), picture.z_depth, picture.mask, picture.normals
-    if normals is None:
-        np.savez_compressed(geometry, z_depth=depth, ray_distance=distance, mask=mask)
-    else:
-        np.savez_compressed(geometry, z_depth=depth, ray_distance=distance, mask=mask, normals=normals)
+    arrays: dict[str, npt.NDArray[Any] | None] = {
+        "z_depth": picture.z_depth,
+        "ray_distance": distance,
+        "mask": picture.mask,
+        "normals": picture.normals,
+        "albedo": picture.albedo,
+    }
+    geometry = io.BytesIO()
+    # allow_pickle is named, or a type checker takes it for one of the arrays.
+    given = {key: array for key, array in arrays.items() if array is not None}
+    np.savez_compressed(geometry, allow_pickle=False, **given)
     record: CameraRecord = {
         "class": model.object_class.as_json(),
         "model": model.key,
-        "source": {
-            "sha256": dict(source.sha256),
-            "faces": source.faces,
-            "to_world": source.to_world.tolist(),
-        },
+        "source": source.as_json(),
         "yaw": viewpoint.yaw,
         "pitch": viewpoint.pitch,
         "roll": 0.0,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from synthetic.dataset import Settings
 from synthetic.library.shapenet import PlacementOverrides
-from synthetic.library.staging import ModelLimits, Treatment
+from synthetic.staging.treatment import ModelLimits, Treatment
 from synthetic.viewpoints import ViewDistribution
 from synthetic.workers.run import Shard
 from synthetic.workers.worker_process import RestartPolicy
@@ -74,10 +74,19 @@ def _add_picture_options(parser: argparse.ArgumentParser) -> None:
         "--normals", action="store_true", help="also the surface normal at every pixel's centre"
     )
     group.add_argument(
+        "--albedo", action="store_true", help="also the base colour without light at every pixel's centre"
+    )
+    group.add_argument(
         "--transparent",
         choices=("remove", "opaque"),
         default="remove",
         help="what becomes of transparent parts (default: %(default)s)",
+    )
+    group.add_argument(
+        "--cutouts",
+        choices=("cut", "solid"),
+        default="cut",
+        help="parts that a texture's alpha cuts out, such as leaves, are cut or drawn whole (default: %(default)s)",
     )
     group.add_argument(
         "--missing-textures",
@@ -248,7 +257,8 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
         samples=preset.samples if arguments.samples is None else arguments.samples,
         seed=arguments.seed,
         normals=arguments.normals,
+        albedo=arguments.albedo,
         stage=arguments.stage,
         cameras=cameras,
-        treatment=Treatment(arguments.transparent, arguments.missing_textures),
+        treatment=Treatment(arguments.transparent, arguments.missing_textures, arguments.cutouts),
     )

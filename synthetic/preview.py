@@ -1,7 +1,7 @@
-"""`python -m synthetic.preview MESH.obj ... OUT.png`: a picture of meshes in our world frame, as Blender imports them.
+"""`python -m synthetic.preview MESH.obj ... OUT.png`: a picture of meshes in our world frame, as we read them.
 
-One row a mesh, one column a yaw. Meshes have y up and their front towards +z, as `gp3d mesh` writes them; Blender's
-own OBJ importer reads them, so what is seen here (colours, orientation) is what a Blender user gets.
+One row a mesh, one column a yaw. Meshes have y up and their front towards +z, as `gp3d mesh` writes them; they are
+read as those of a model library are, so what is seen here (colours, orientation) is what a data set would show.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from PIL import Image
 from synthetic.atomic import write_whole
 from synthetic.dataset import Settings
 from synthetic.library.shapenet import BrokenModelError, Placement
-from synthetic.library.staging import ModelLimits, Treatment, stage_model
+from synthetic.staging.stage import stage_model
+from synthetic.staging.treatment import ModelLimits, Treatment
 from synthetic.viewpoints import Viewpoint
 from synthetic.workers.blender_process import CapturedOutput, LeaveWithoutDestructors, prepare_blender
 
@@ -37,14 +38,22 @@ def render_preview(
         workspace = Path(folder)
         with CapturedOutput(workspace / "blender.log"):
             prepare_blender(workspace)
-            from synthetic.blender_scene import BlenderScene
+            from synthetic.blender.scene import BlenderScene
 
             scene = BlenderScene(resolution, samples, workspace)
             rows = []
             for mesh in meshes:
                 try:
-                    staged = stage_model(mesh, mesh.parent, workspace / "model", ModelLimits(), Treatment())
-                    scene.load(staged, Placement(front="+z"), reach=min(view.radius for view in viewpoints))
+                    staged = stage_model(
+                        mesh,
+                        mesh.parent,
+                        workspace / "model",
+                        ModelLimits(),
+                        Treatment(),
+                        Placement(front="+z"),
+                        reach=min(view.radius for view in viewpoints),
+                    )
+                    scene.load(staged)
                     pictures = [scene.render(view) for view in viewpoints]
                 except BrokenModelError as error:
                     raise BrokenModelError(f"{mesh}: {error}") from None

@@ -20,8 +20,8 @@ from importlib.metadata import version
 from synthetic.dataset import DatasetError, Settings, make_folder, views_in
 from synthetic.dataset_index import open_dataset, write_index
 from synthetic.library.shapenet import LibraryError, Model, interleave, load_library, split_of
-from synthetic.library.staging import ModelLimits
 from synthetic.options import VIEWS_PER_WORKER, command_line, placement_of, settings_of
+from synthetic.staging.treatment import ModelLimits
 from synthetic.workers.blender_process import StopRequest
 from synthetic.workers.executors import Executor, ExecutorError, LocalExecutor, connect_ray
 from synthetic.workers.run import (

@@ -30,7 +30,7 @@ FLOORS = {
     "synthetic": (
         ("atomic", "library", "viewpoints", "shapes"),
         ("staging",),
-        ("dataset", "dataset_index", "blender_scene"),
+        ("dataset", "dataset_index", "blender"),
         ("workers", "checks", "occupancy", "options"),
         ("points", "render", "check", "preview", "contact"),
     ),
@@ -103,7 +103,7 @@ ALLOWED = {
     "blender_addon": {"bpy", "numpy"},
 }
 BLENDER = {"bmesh", "bpy", "blenderproc", "cv2", "mathutils"}
-BLENDER_FILES = {"synthetic/blender_scene.py"}
+BLENDER_FILES = {f"synthetic/blender/{name}.py" for name in ("scene", "mesh", "materials", "passes")}
 
 TEXT_SUFFIXES = {".cff", ".md", ".py", ".sh", ".toml", ".txt", ".yaml", ".yml"}
 TEXT_FILES = {"Makefile", "run"}

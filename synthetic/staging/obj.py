@@ -10,10 +10,10 @@ import numpy.typing as npt
 from synthetic.library.shapenet import BrokenModelError
 from synthetic.staging.files import ModelFiles
 from synthetic.staging.polygons import smooth_normals, triangulate
-from synthetic.staging.surface import Material, Part, ReadModel, face_normals
+from synthetic.staging.surface import Floats, Material, Part, ReadModel, face_normals
 from synthetic.staging.treatment import Treatment
 from synthetic.staging.vertex_colors import linear_colors, paint
-from synthetic.staging.wavefront.materials import AS_IT_IS, Look, MaterialFiles, decoded
+from synthetic.staging.wavefront.materials import Look, MaterialFiles, decoded
 from synthetic.staging.wavefront.statements import Ints, ObjText, read_statements
 
 _MOST_PARTS = 256  # a file of more objects becomes one part
@@ -31,7 +31,7 @@ def read_obj(files: ModelFiles, treatment: Treatment) -> ReadModel:
     small = int((text.counts < 3).sum())
     if small:
         notes["faces with fewer than 3 corners dropped"] += small
-    chosen, face = triangulate(text.positions, text.corners[:, 0], text.counts)
+    chosen, face = triangulate(text.positions[text.corners[:, 0]], text.counts)
     corners = text.corners[chosen]
     if not len(corners):
         raise BrokenModelError(f"{name} has no faces")
@@ -64,23 +64,17 @@ def _uvs(
     if not textured.any():
         return ()
     known = (texcoords >= 0) & (texcoords < len(text.texcoords))
-    table = np.concatenate([text.texcoords, np.full((1, 2), np.nan)])
-    base = table[np.where(known, texcoords, -1)]
-    inside = np.isfinite(base).all(axis=-1)
-    if not inside.all():
-        base[~inside] = 0
-    lost = ~inside.all(axis=1) & textured[material]
+    base = np.zeros((*texcoords.shape, 2))
+    base[known] = text.texcoords[texcoords[known]]
+    lost = ~(known & np.isfinite(base).all(axis=-1)).all(axis=1) & textured[material]
     if lost.any():
         if treatment.missing_textures == "fail":
             raise BrokenModelError(f"{int(lost.sum())} of its triangles have a texture but no place in it")
         notes["faces without texture coordinates"] += int(lost.sum())
+    base = np.nan_to_num(base, nan=0.0, posinf=0.0, neginf=0.0)
     layers = []
     for number in range(max(len(look.layers) for look in looks)):
-        transforms = [look.layers[min(number, len(look.layers) - 1)] for look in looks]
-        if set(transforms) == {AS_IT_IS}:
-            layers.append(base.astype(np.float32))
-            continue
-        moves = np.array(transforms)[material]
+        moves = np.array([look.layers[min(number, len(look.layers) - 1)] for look in looks])[material]
         layers.append((base * moves[:, None, :2] + moves[:, None, 2:]).astype(np.float32))
     return tuple(layers)
 
@@ -104,18 +98,17 @@ def _normals(text: ObjText, corners: Ints, face: Ints) -> npt.NDArray[np.float32
         [0 if name.lower() in (b"", b"0", b"off") else place for place, name in enumerate(names)]
     )
     smoothing = groups[numbers[face]].astype(np.int64)
-    given, vectors = np.zeros(len(corners), np.bool_), text.normals
-    if len(vectors):
-        known = (corners[..., 2] >= 0) & (corners[..., 2] < len(vectors))
+    given = np.zeros(len(corners), np.bool_)
+    vectors: Floats = np.empty((0, 3))
+    if len(text.normals):
+        known = (corners[..., 2] >= 0) & (corners[..., 2] < len(text.normals))
+        vectors = text.normals[np.where(known, corners[..., 2], 0)]
         with np.errstate(invalid="ignore", over="ignore"):
-            length = np.sqrt(np.einsum("ni,ni->n", vectors, vectors))
-            sane = (length > 1e-6) & (length < np.inf)
-            vectors = (vectors / np.where(sane, length, 1)[:, None]).astype(np.float32)
-        place = corners[..., 2] if known.all() else np.where(known, corners[..., 2], 0)
-        given = (known & sane[place]).all(axis=1)
-        vectors = vectors[place]
+            length = np.linalg.norm(vectors, axis=-1, keepdims=True)
+            vectors = vectors / np.maximum(length, np.finfo(float).tiny)
+        given = (known & np.isfinite(length[..., 0]) & (length[..., 0] > 1e-6)).all(axis=1)
     if given.all():
-        return np.asarray(vectors, np.float32)
+        return vectors.astype(np.float32)
     if smoothing[~given].any():
         normals = smooth_normals(text.positions, corners[..., 0], np.where(given, 0, smoothing))
     elif given.any():

@@ -12,17 +12,16 @@ Ints = npt.NDArray[np.int64]
 _QUAD = np.array([[[0, 1, 2], [0, 2, 3]], [[1, 2, 3], [1, 3, 0]]])
 
 
-def triangulate(positions: Floats, corners: Ints, counts: Ints) -> tuple[Ints, Ints]:
-    """[T,3] places in `corners`, and [T] polygons, of the triangles of polygons, in the order of the polygons.
+def triangulate(points: Floats, counts: Ints) -> tuple[Ints, Ints]:
+    """[T,3] corners, and [T] polygons, of the triangles that polygons consist of, in the order of the polygons.
 
-    `corners` [C] number the `positions` of all polygons one after the other, `counts` [F] says how many each has; those
-    of fewer than three give no triangle. Quads are cut from their first corner to the third or, where that line lies
-    outside, from the second to the fourth. Convex polygons become a fan, others are cut by ears on their best-fit
-    plane.
+    `points` [C,3] are the corners of all polygons one after the other, `counts` [F] how many each has; those of fewer
+    than three give no triangle. Quads are cut from their first corner to the third or, where that line lies outside,
+    from the second to the fourth. Convex polygons become a fan, others are cut by ears on their best-fit plane.
     """
     if len(counts) and counts.min() == counts.max() == 3:
         return np.arange(3 * len(counts)).reshape(-1, 3), np.arange(len(counts))
-    first, points = np.cumsum(counts) - counts, positions[corners]
+    first = np.cumsum(counts) - counts
     triangles: list[Ints] = [np.empty((0, 3), np.int64)]
     polygons: list[Ints] = [np.empty(0, np.int64)]
     with np.errstate(over="ignore", invalid="ignore"):

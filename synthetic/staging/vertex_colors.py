@@ -55,7 +55,7 @@ def paint(
     vertices of others are white, not as grey as a missing material.
     """
     made, numbers = list(materials), material.copy()
-    colored = np.asarray(np.isfinite(colors[..., 0]).all(axis=1))
+    colored = ~np.isnan(colors[..., 0]).any(axis=1)
     result = np.where(colored[:, None, None], colors, 1.0)
     for number in np.unique(material[colored]).tolist():
         look, those = materials[number], np.flatnonzero(colored & (material == number))

@@ -17,7 +17,7 @@ _LAST_LINES = 20
 
 
 def prepare_blender(workspace: Path) -> None:
-    """Sets the environment in which `import synthetic.blender_scene` works and writes nowhere but into `workspace`.
+    """Sets the environment in which `import synthetic.blender.scene` works and writes nowhere but into `workspace`.
 
     BlenderProc 2.8.0 refuses to be imported outside its own launcher unless one variable is set; with it, its
     modules work as a plain library. Blender takes its temporary and its user folder from the environment, so

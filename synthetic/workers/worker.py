@@ -24,12 +24,13 @@ from typing import IO, TYPE_CHECKING, Literal, NotRequired, TypedDict
 
 from synthetic.dataset import ModelSource, Settings, SettingsRecord, write_view
 from synthetic.library.shapenet import BrokenModelError, Model, ModelRecord
-from synthetic.library.staging import ModelLimits, stage_model
+from synthetic.staging.stage import stage_model
+from synthetic.staging.treatment import ModelLimits
 from synthetic.viewpoints import room_colours, sample_viewpoint
 from synthetic.workers.blender_process import LeaveWithoutDestructors, StopRequest, prepare_blender
 
 if TYPE_CHECKING:
-    from synthetic.blender_scene import BlenderScene
+    from synthetic.blender.scene import BlenderScene
 
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG
 
@@ -131,10 +132,16 @@ class _Worker:
         spec, model = self._spec, job.model
         seconds = {"load": -time.process_time()}
         staged = stage_model(
-            model.path, model.folder, self._workspace / "model", spec.limits, spec.settings.treatment
+            model.path,
+            model.folder,
+            self._workspace / "model",
+            spec.limits,
+            spec.settings.treatment,
+            model.placement,
         )
         scene = self._scene = self._scene or self._open_scene(seconds)
-        source = ModelSource(staged.sha256, staged.faces, scene.load(staged, model.placement))
+        scene.load(staged)
+        source = ModelSource(staged.sha256, staged.faces, staged.to_world, staged.notes)
         if spec.settings.stage == "room":
             scene.build_room(room_colours(spec.settings.seed, model.key))
         seconds["load"] += time.process_time()
@@ -159,11 +166,16 @@ class _Worker:
         start = time.process_time()
         self._emit({"event": "starting"})
         prepare_blender(self._workspace)
-        from synthetic.blender_scene import BlenderScene
+        from synthetic.blender.scene import BlenderScene
 
         settings = self._spec.settings
         scene = BlenderScene(
-            settings.resolution, settings.samples, self._workspace, self._spec.threads, settings.normals
+            settings.resolution,
+            settings.samples,
+            self._workspace,
+            self._spec.threads,
+            normals=settings.normals,
+            albedo=settings.albedo,
         )
         self._emit({"event": "ready"})
         opened = time.process_time() - start

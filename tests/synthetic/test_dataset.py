@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from synthetic import dataset, dataset_index
 from synthetic.atomic import write_whole
 from synthetic.dataset import DatasetError, ModelSource, RenderedView, Settings
 from synthetic.library.shapenet import Model, ObjectClass
+from synthetic.staging.treatment import Treatment
 from synthetic.viewpoints import ViewDistribution, Viewpoint
 
 MUG = ObjectClass("n03063599", "coffee mug", 504, "03797390")
@@ -87,6 +89,31 @@ def test_files_of_a_view_hold_what_was_seen(tmp_path: Path) -> None:
         )
 
 
+def test_geometry_holds_what_was_asked_for_and_nothing_else(tmp_path: Path) -> None:
+    flat, green = np.zeros((8, 8, 3), np.float32), np.full((8, 8, 3), (0, 255, 0), np.uint8)
+    plain = {"z_depth", "ray_distance", "mask"}
+    for more in ({}, {"normals": flat}, {"albedo": green}, {"normals": flat, "albedo": green}):
+        seen = replace(picture(), **more)
+        dataset.write_view(tmp_path, model("a"), 0, FRONT, seen, SETTINGS, SOURCE)
+        with np.load(tmp_path / "n03063599/a_000_geometry.npz", allow_pickle=False) as geometry:
+            assert set(geometry) == plain | set(more)
+            for key, array in more.items():
+                np.testing.assert_array_equal(geometry[key], array)
+                assert geometry[key].dtype == array.dtype
+
+
+def test_notes_stand_in_records_and_manifest_only_where_there_are_any(tmp_path: Path) -> None:
+    noted = replace(SOURCE, notes={"lights ignored": 2, "animations ignored": 1})
+    write(tmp_path, model("a"))
+    dataset.write_view(tmp_path, model("b"), 0, FRONT, picture(), SETTINGS, noted)
+    record = json.loads((tmp_path / "n03063599/b_000_camera.json").read_text())
+    assert record["source"]["notes"] == {"animations ignored": 1, "lights ignored": 2}
+    write_index(tmp_path)
+    manifest = json.loads((tmp_path / "manifest.json").read_text())["models"]
+    assert manifest["03797390/b"]["notes"] == record["source"]["notes"]
+    assert set(manifest["03797390/a"]) == {"sha256", "faces", "to_world", "split"}
+
+
 def test_index_has_contiguous_labels_and_sorted_paths(tmp_path: Path) -> None:
     names = [write(tmp_path, model("b", TABLE)), write(tmp_path, model("z")), write(tmp_path, model("a"), 1)]
     index = write_index(tmp_path, {"03797390/bad": "is empty"})
@@ -159,6 +186,8 @@ def test_dataset_of_the_same_settings_is_continued_and_remembers_failures(tmp_pa
         (Settings(resolution=16), r"resolution 8 \(asked for: 16\)"),
         (Settings(resolution=8, seed=4), "seed 0"),
         (Settings(resolution=8, samples=1), "samples 16"),
+        (Settings(resolution=8, albedo=True), "albedo False"),
+        (Settings(resolution=8, treatment=Treatment(cutouts="solid")), "cutouts cut"),
         (Settings(resolution=8, cameras=ViewDistribution(yaw=(0.5, 0.1))), "yaw"),
     ],
 )
@@ -167,6 +196,22 @@ def test_dataset_of_other_settings_is_refused(tmp_path: Path, other: Settings, m
     write_index(tmp_path)
     with pytest.raises(DatasetError, match=message):
         dataset_index.open_dataset(tmp_path, other)
+
+
+def test_dataset_of_an_older_version_is_continued_with_what_it_did_then(tmp_path: Path) -> None:
+    write(tmp_path, model("a"))
+    write_index(tmp_path)
+    index = json.loads((tmp_path / "dataset.json").read_text())
+    del index["generator"]["settings"]["albedo"], index["generator"]["settings"]["treatment"]["cutouts"]
+    (tmp_path / "dataset.json").write_text(json.dumps(index))
+    assert dataset_index.open_dataset(tmp_path, SETTINGS) == {}
+    with pytest.raises(DatasetError, match="cutouts cut"):
+        dataset_index.open_dataset(tmp_path, replace(SETTINGS, treatment=Treatment(cutouts="solid")))
+
+
+def test_settings_come_back_from_json() -> None:
+    settings = Settings(albedo=True, normals=True, treatment=Treatment("opaque", "color", "solid"))
+    assert Settings.from_json(json.loads(json.dumps(settings.as_json()))) == settings
 
 
 def test_dataset_without_views_takes_other_settings(tmp_path: Path) -> None:

@@ -18,8 +18,8 @@ import pytest
 from synthetic.dataset import Settings
 from synthetic.dataset_index import write_index
 from synthetic.library.shapenet import load_library
-from synthetic.library.staging import ModelLimits
 from synthetic.render import generator_facts, main
+from synthetic.staging.treatment import ModelLimits
 from synthetic.viewpoints import ViewDistribution
 from synthetic.workers.blender_process import StopRequest
 from synthetic.workers.executors import RayExecutor

@@ -14,7 +14,7 @@ import pytest
 
 from synthetic.dataset import Settings
 from synthetic.library.shapenet import Model, ObjectClass
-from synthetic.library.staging import ModelLimits
+from synthetic.staging.treatment import ModelLimits
 from synthetic.workers.blender_process import StopRequest
 from synthetic.workers.executors import LocalExecutor
 from synthetic.workers.run import (

@@ -1,0 +1,189 @@
+"""Node materials of staged materials, as Cycles draws them, with outputs for what a ray through a pixel's centre hits.
+
+Cycles interpolates the bytes of an 8-bit sRGB texture and makes the result linear; all else is float.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import bpy
+
+from synthetic.blender.mesh import COLORS, uv_name
+from synthetic.staging.surface import Material, Texture
+
+ALBEDO, NORMALS = "albedo", "normals"  # names of the outputs
+_PNG_WITH_ALPHA = (4, 6)  # kinds of pixels
+
+Value: TypeAlias = bpy.types.NodeSocket | float | tuple[float, ...]
+ColorSpace = Literal["sRGB", "Non-Color"]
+
+
+class MaterialMaker:
+    """Makes Blender materials of staged ones; `uv_layers` are those that the textures of the ones made so far use."""
+
+    def __init__(self, colored: bool) -> None:
+        """`colored`: the mesh has colours of its own, which multiply those of the materials."""
+        self.uv_layers: set[int] = set()
+        self._colored = colored
+        self._images: dict[tuple[Path, ColorSpace], bpy.types.Image] = {}
+
+    def make(self, material: Material) -> bpy.types.Material:
+        """A material of the same look."""
+        made = bpy.data.materials.new(material.name)
+        made.use_nodes = True
+        made.node_tree.nodes.clear()
+        nodes = _Nodes(made.node_tree)
+        color = self._color(nodes, material)
+        surface = self._shader(nodes, material, color)
+        outputs = {ALBEDO: color, NORMALS: nodes.add("NewGeometry").outputs["True Normal"]}
+        if material.alpha == "mask":
+            cut = nodes.math("LESS_THAN", self._alpha(nodes, material), material.cutoff)
+            gap = nodes.add("BsdfTransparent").outputs["BSDF"]
+            surface = nodes.add("MixShader", {0: cut, 1: surface, 2: gap}).outputs["Shader"]
+            # A ray goes on through what is cut, and the outputs of all that it meets are added up.
+            kept = nodes.math("SUBTRACT", 1.0, cut)
+            outputs = {name: nodes.scaled(socket, kept) for name, socket in outputs.items()}
+        for name, socket in outputs.items():
+            nodes.add("OutputAOV", {"Color": socket}, aov_name=name)
+        nodes.add("OutputMaterial", {"Surface": surface})
+        return made
+
+    def _color(self, nodes: _Nodes, material: Material) -> Value:
+        color: Value = material.color
+        if material.color_texture:
+            color = nodes.product(color, self._picture(nodes, material.color_texture).outputs["Color"])
+        if self._colored:
+            color = nodes.product(color, nodes.attribute(COLORS).outputs["Color"])
+        return color
+
+    def _alpha(self, nodes: _Nodes, material: Material) -> Value:
+        alpha: Value = material.opacity
+        if material.alpha_texture:
+            picture = self._picture(nodes, material.alpha_texture, "Non-Color")
+            own = "Alpha" if _has_alpha(material.alpha_texture.path) else "Color"
+            alpha = nodes.math("MULTIPLY", picture.outputs[own], alpha)
+        elif material.color_texture and _has_alpha(material.color_texture.path):
+            picture = self._picture(nodes, material.color_texture)
+            alpha = nodes.math("MULTIPLY", picture.outputs["Alpha"], alpha)
+        if self._colored:
+            alpha = nodes.math("MULTIPLY", nodes.attribute(COLORS).outputs["Alpha"], alpha)
+        return alpha
+
+    def _shader(self, nodes: _Nodes, material: Material, color: Value) -> bpy.types.NodeSocket:
+        metallic: Value = material.metallic
+        roughness: Value = material.roughness
+        if material.metallic_roughness_texture:
+            picture = self._picture(nodes, material.metallic_roughness_texture, "Non-Color")
+            parts = nodes.add("SeparateColor", {"Color": picture.outputs["Color"]}).outputs
+            roughness = nodes.math("MULTIPLY", parts["Green"], roughness)
+            metallic = nodes.math("MULTIPLY", parts["Blue"], metallic)
+        if material.metallic or material.specular:
+            inputs = {
+                "Base Color": color,
+                "Metallic": metallic,
+                "Roughness": roughness,
+                "Specular IOR Level": material.specular,
+            }
+            shader = nodes.add("BsdfPrincipled", inputs).outputs["BSDF"]
+        else:
+            shader = nodes.add("BsdfDiffuse", {"Color": color}).outputs["BSDF"]
+        if not any(material.emission):
+            return shader
+        emission: Value = material.emission
+        if material.emission_texture:
+            picture = self._picture(nodes, material.emission_texture)
+            emission = nodes.product(emission, picture.outputs["Color"])
+        glow = nodes.add("Emission", {"Color": emission}).outputs["Emission"]
+        return nodes.add("AddShader", {0: shader, 1: glow}).outputs["Shader"]
+
+    def _picture(self, nodes: _Nodes, texture: Texture, space: ColorSpace = "sRGB") -> bpy.types.Node:
+        """A node with the picture of a texture where it lies on the surface."""
+        key = texture.path, space
+        if key not in self._images:
+            image = self._images[key] = bpy.data.images.load(str(texture.path))
+            image.colorspace_settings.name = space
+            image.alpha_mode = (
+                "CHANNEL_PACKED"  # or colours are multiplied by alpha, rounded, and divided again
+            )
+        self.uv_layers.add(texture.uv_layer)
+        extension, place = _wrapped(nodes, texture, nodes.uv(texture.uv_layer))
+        return nodes.add(
+            "TexImage",
+            {"Vector": place},
+            image=self._images[key],
+            interpolation="Closest" if texture.nearest else "Linear",
+            extension=extension,
+        )
+
+
+class _Nodes:
+    """The nodes of a tree; sockets and numbers may stand for each other as inputs."""
+
+    def __init__(self, tree: bpy.types.NodeTree) -> None:
+        self._tree = tree
+
+    def add(
+        self, kind: str, inputs: Mapping[Any, Value] | None = None, **properties: object
+    ) -> bpy.types.Node:
+        """A new node of a kind of ShaderNode with its inputs, by name or number, and properties."""
+        node = self._tree.nodes.new(f"ShaderNode{kind}")
+        for name, value in properties.items():
+            setattr(node, name, value)
+        for place, value in (inputs or {}).items():
+            if isinstance(value, bpy.types.NodeSocket):
+                self._tree.links.new(value, node.inputs[place])
+            elif isinstance(value, tuple) and node.inputs[place].type == "RGBA":
+                node.inputs[place].default_value = (*value, 1.0)
+            else:
+                node.inputs[place].default_value = value
+        return node
+
+    def math(self, operation: str, first: Value, second: Value) -> bpy.types.NodeSocket:
+        """A number of two."""
+        return self.add("Math", {0: first, 1: second}, operation=operation).outputs["Value"]
+
+    def product(self, first: Value, second: Value) -> bpy.types.NodeSocket:
+        """The product of two colours."""
+        return self.add("VectorMath", {0: first, 1: second}, operation="MULTIPLY").outputs["Vector"]
+
+    def scaled(self, color: Value, factor: Value) -> bpy.types.NodeSocket:
+        """A colour times a number."""
+        return self.add("VectorMath", {0: color, "Scale": factor}, operation="SCALE").outputs["Vector"]
+
+    def attribute(self, name: str) -> bpy.types.Node:
+        """An attribute of the mesh."""
+        return self.add("Attribute", attribute_name=name)
+
+    def uv(self, layer: int) -> bpy.types.NodeSocket:
+        """Texture coordinates."""
+        return self.add("UVMap", uv_map=uv_name(layer)).outputs["UV"]
+
+
+def _wrapped(nodes: _Nodes, texture: Texture, place: Value) -> tuple[str, Value]:
+    """Blender's one rule for what is beside a picture, and coordinates with which both axes follow their own."""
+    if texture.wrap[0] == texture.wrap[1]:
+        return {"repeat": "REPEAT", "clamp": "EXTEND", "mirror": "MIRROR"}[texture.wrap[0]], place
+    axes = nodes.add("SeparateXYZ", {"Vector": place}).outputs
+    repeated, inputs = "repeat" in texture.wrap, {}
+    for name, wrap, side in zip("XY", texture.wrap, _png_size(texture.path), strict=True):
+        along: Value = axes[name]
+        if wrap == "mirror":
+            along = nodes.math("PINGPONG", along, 1.0)
+        if wrap != "repeat" and repeated:  # from middle to middle of the outermost pixels
+            along = nodes.math("MINIMUM", nodes.math("MAXIMUM", along, 0.5 / side), 1 - 0.5 / side)
+        inputs[name] = along
+    return "REPEAT" if repeated else "EXTEND", nodes.add("CombineXYZ", inputs).outputs["Vector"]
+
+
+def _png_size(path: Path) -> tuple[int, int]:
+    with path.open("rb") as file:
+        return struct.unpack_from(">II", file.read(24), 16)
+
+
+def _has_alpha(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(26)[25] in _PNG_WITH_ALPHA

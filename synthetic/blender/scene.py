@@ -1,0 +1,165 @@
+"""A Blender scene with light and a camera, in which one staged model after the other is drawn."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import bpy  # the first of them: it brings mathutils along
+
+# isort: split
+import numpy as np
+import numpy.typing as npt
+from blenderproc.python.camera import CameraUtility
+from blenderproc.python.renderer import RendererUtility
+from blenderproc.python.types.LightUtility import Light
+from blenderproc.python.utility.Initializer import _Initializer, clean_up
+from blenderproc.python.utility.Utility import Utility
+from mathutils import Matrix, Vector
+
+from synthetic.blender.materials import ALBEDO, NORMALS, MaterialMaker
+from synthetic.blender.mesh import WORLD_TO_BLENDER, build_mesh
+from synthetic.blender.passes import CentrePass, on_white, srgb_bytes, take
+from synthetic.dataset import RenderedView
+from synthetic.staging.surface import Material, StagedModel
+from synthetic.viewpoints import Viewpoint, intrinsics
+
+_SKY = 0.5  # radiance of the uniform sky
+_SUN = 1.6  # irradiance of the sun: a white face turned to it returns sky + sun/pi, just about 1
+_SUN_FROM = (-0.55, 0.75, 0.6)  # left, above and in front of the object, in our world frame
+_SUN_ANGLE = math.radians(12.0)  # soft enough to hide the edge of shadows in small pictures
+_ROOM, _ROOM_HEIGHT = 3.5, 7.0  # half a side and the height of a room, in world units
+_LAYERS_OF_LEAVES = 256  # a ray passes so many gaps of cut-out faces before it ends
+_FAR_AWAY = 1e9  # Blender says 1e10 where nothing was hit
+
+
+class BlenderScene:
+    """Renders one model after the other."""
+
+    def __init__(
+        self,
+        resolution: int,
+        samples: int,
+        workspace: Path,
+        threads: int = 0,
+        normals: bool = False,
+        albedo: bool = False,
+    ) -> None:
+        """Sets Blender up: `resolution` pixels a side, `samples` a pixel, scratch files in `workspace`.
+
+        `threads` 0 takes as many as there are cores. With `normals` or `albedo` views have them; either, or both
+        together, cost a second rendering of one ray a pixel.
+        """
+        self._resolution = resolution
+        self._workspace = workspace
+        self._lowest = 0.0
+        Utility.temp_dir = str(workspace)
+        clean_up(clean_up_camera=True)
+        RendererUtility.set_render_devices(use_only_cpu=True)
+        _Initializer.set_default_parameters()
+        RendererUtility.set_cpu_threads(threads)
+        RendererUtility.set_denoiser(None)
+        RendererUtility.set_noise_threshold(0)  # the same number of samples everywhere
+        RendererUtility.set_max_amount_of_samples(samples)
+        RendererUtility.set_light_bounces(
+            glossy_bounces=2,  # at 0, samples that go for a reflection come back black
+            transparent_max_bounces=_LAYERS_OF_LEAVES,
+        )
+        RendererUtility.set_output_format("PNG", 8, enable_transparency=True, view_transform="Standard")
+        RendererUtility.enable_depth_output(activate_antialiasing=False)
+        scene = bpy.context.scene
+        scene.render.image_settings.compression = 0  # the files between Blender and us live for a moment
+        scene.render.dither_intensity = 0.0
+        scene.render.use_persistent_data = False  # on, it keeps 0.65 MB of every model for ever
+        scene.frame_set(0)
+        self._light()
+        wanted = [name for name, asked in ((ALBEDO, albedo), (NORMALS, normals)) if asked]
+        self._centre_pass = CentrePass(workspace, wanted) if wanted else None
+
+    def load(self, staged: StagedModel) -> None:
+        """Puts a staged model in the place of whatever object is in the scene."""
+        _remove_models()
+        surface = staged.surface
+        self._lowest = float(surface.positions[surface.triangles.ravel(), 1].min())
+        maker = MaterialMaker(colored=surface.colors is not None)
+        used, slots = np.unique(surface.material, return_inverse=True)
+        materials = [maker.make(surface.materials[number]) for number in used]
+        mesh = build_mesh(surface, slots, maker.uv_layers)
+        for material in materials:
+            mesh.materials.append(material)
+        _put(mesh)
+
+    def build_room(self, colours: Sequence[tuple[float, float, float]]) -> None:
+        """Stands the object loaded last on a ground of the first of `colours`, amid walls of the second.
+
+        The walls take no light from anything.
+        """
+        low = np.array([-_ROOM, self._lowest, -_ROOM])
+        high = np.array([_ROOM, self._lowest + _ROOM_HEIGHT, _ROOM])
+        world = np.array([np.where(bits, high, low) for bits in np.ndindex(2, 2, 2)])  # row 4x + 2y + z
+        corners = (world @ WORLD_TO_BLENDER.T).tolist()
+        ground, walls = [(0, 1, 5, 4)], [(0, 4, 6, 2), (1, 3, 7, 5), (0, 2, 3, 1), (4, 5, 7, 6)]
+        for name, faces, colour in zip(("ground", "walls"), (ground, walls), colours, strict=True):
+            mesh = bpy.data.meshes.new(name)
+            mesh.from_pydata(corners, [], faces)
+            mesh.materials.append(MaterialMaker(colored=False).make(Material(name, colour)))
+            item = _put(mesh)
+            if name == "walls":
+                item.visible_shadow = item.visible_diffuse = item.visible_glossy = False
+
+    def render(self, viewpoint: Viewpoint) -> RenderedView | None:
+        """A view of the object loaded last, None where the camera sees nothing of it."""
+        side = self._resolution
+        CameraUtility.set_intrinsics_from_K_matrix(intrinsics(viewpoint.fov, side), side, side)
+        pose = viewpoint.cam2world()
+        pose[:3] = WORLD_TO_BLENDER @ pose[:3]
+        bpy.context.scene.camera.animation_data_clear()  # or the last pose shows through in the last bit
+        bpy.context.scene.camera.matrix_world = Matrix.Identity(4)
+        CameraUtility.add_camera_pose(pose, frame=0)
+        RendererUtility.render(str(self._workspace), "color_", None, return_data=False, verbose=True)
+        rgba = take(self._workspace / "color_0000.png")[..., [2, 1, 0, 3]]
+        depth = take(self._workspace / "depth_0000.exr")[..., 0].astype(np.float32)
+        outputs: dict[str, npt.NDArray[np.float32]] = {}
+        if self._centre_pass and (depth < _FAR_AWAY).any():
+            depth, outputs = self._centre_pass.render()
+        mask = depth < _FAR_AWAY
+        if not mask.any():
+            return None
+        normals, albedo = outputs.get(NORMALS), outputs.get(ALBEDO)
+        return RenderedView(
+            on_white(rgba),
+            np.where(mask, depth, np.float32(np.inf)),
+            mask,
+            None if normals is None else _unit_normals(normals, mask),
+            None if albedo is None else np.where(mask[..., None], srgb_bytes(albedo), np.uint8(255)),
+        )
+
+    def _light(self) -> None:
+        RendererUtility.set_world_background([1.0, 1.0, 1.0], _SKY)
+        sun = Light("SUN", name="sun")
+        sun.set_energy(_SUN)
+        sun.blender_obj.data.angle = _SUN_ANGLE
+        sun.set_rotation_euler(Vector(WORLD_TO_BLENDER @ _SUN_FROM).to_track_quat("Z", "Y").to_euler())
+
+
+def _put(mesh: bpy.types.Mesh) -> bpy.types.Object:
+    item = bpy.data.objects.new(mesh.name, mesh)
+    bpy.context.scene.collection.objects.link(item)
+    return item
+
+
+def _remove_models() -> None:
+    """Removes every mesh, material and picture: nothing of a model is left for the next one."""
+    data = bpy.data
+    pictures = [image for image in data.images if image.source == "FILE"]
+    shown = [item for item in data.objects if item.type == "MESH"]
+    data.batch_remove([*shown, *data.meshes, *data.materials, *pictures])
+
+
+def _unit_normals(code: npt.NDArray[np.float32], mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
+    """[R,R,3] unit normals in the world frame, 0 off the mask."""
+    normals = code.astype(np.float64) @ WORLD_TO_BLENDER
+    length = np.linalg.norm(normals, axis=-1, keepdims=True)
+    unit = np.divide(normals, length, out=np.zeros_like(normals), where=mask[..., None] & (length > 0.5))
+    return np.asarray(unit, dtype=np.float32)
