@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -93,14 +94,14 @@ class SceneGraph:
         """The matrix to the world of each node, None of those on a cycle."""
         world: list[Floats | None] = [None] * len(self._nodes)
         waiting = [number for number, parent in enumerate(self._parents) if parent is None]
-        while waiting:
-            number = waiting.pop()
-            parent = self._parents[number]
-            above = None if parent is None else world[parent]
-            local = _local_matrix(self._nodes[number])
-            with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is found out in the end
-                world[number] = local if above is None else above @ local
-            waiting += self._children[number]
+        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is found out in the end
+            local = _local_matrices(self._nodes)
+            while waiting:
+                number = waiting.pop()
+                parent = self._parents[number]
+                above = None if parent is None else world[parent]
+                world[number] = local[number] if above is None else above @ local[number]
+                waiting += self._children[number]
         return world
 
     def _matrix(self, number: int) -> Floats:
@@ -218,12 +219,14 @@ def spacing(values: Floats) -> float:
     return float(np.spacing(np.float32(most))) if most < np.finfo(np.float32).max else 0.0
 
 
-def _local_matrix(node: Json) -> Floats:
-    if "matrix" in node:
-        return np.array(numbers(node, "matrix", _UNIT)).reshape(4, 4).T
-    shift = numbers(node, "translation", (0.0, 0.0, 0.0))
-    turn = numbers(node, "rotation", (0.0, 0.0, 0.0, 1.0))
-    scale = numbers(node, "scale", (1.0, 1.0, 1.0))
-    with np.errstate(over="ignore", invalid="ignore"):
-        matrix: Floats = compose(*(np.array([values]) for values in (shift, turn, scale)))[0]
-    return matrix
+def _local_matrices(nodes: Sequence[Json]) -> Floats:
+    """[N,4,4]: how each node stands to its parent."""
+    shift = [numbers(node, "translation", (0.0, 0.0, 0.0)) for node in nodes]
+    turn = [numbers(node, "rotation", (0.0, 0.0, 0.0, 1.0)) for node in nodes]
+    scale = [numbers(node, "scale", (1.0, 1.0, 1.0)) for node in nodes]
+    sizes = ((shift, 3), (turn, 4), (scale, 3))
+    local = compose(*(np.array(values, dtype=np.float64).reshape(-1, size) for values, size in sizes))
+    for number, node in enumerate(nodes):
+        if "matrix" in node:
+            local[number] = np.array(numbers(node, "matrix", _UNIT)).reshape(4, 4).T
+    return local
