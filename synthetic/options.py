@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -213,6 +215,17 @@ def _shard(text: str) -> Shard:
         return Shard.parse(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def with_axes(argv: Sequence[str]) -> list[str]:
+    """The arguments with `--front -z` as `--front=-z`: alone, argparse takes an axis with a minus for an option."""
+    joined: list[str] = []
+    for word in argv:
+        if joined and joined[-1] in ("--front", "--up") and re.fullmatch("[+-][xyz]", word):
+            joined[-1] += f"={word}"
+        else:
+            joined.append(word)
+    return joined
 
 
 def placement_of(arguments: argparse.Namespace) -> PlacementOverrides:

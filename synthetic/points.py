@@ -32,7 +32,7 @@ from synthetic.atomic import write_whole
 from synthetic.dataset import DatasetError, make_folder
 from synthetic.library.shapenet import BrokenModelError, LibraryError, Model, interleave, load_library
 from synthetic.library.staging import ModelLimits, Treatment, stage_model
-from synthetic.options import placement_of
+from synthetic.options import placement_of, with_axes
 from synthetic.workers.blender_process import StopRequest
 
 _FORMAT = "gp3d-points"
@@ -236,7 +236,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line; the exit status."""
-    arguments = _parser().parse_args(argv)
+    arguments = _parser().parse_args(with_axes(sys.argv[1:] if argv is None else argv))
     try:
         return run(arguments)
     except BrokenProcessPool:

@@ -9,6 +9,7 @@ Ctrl-C or SIGTERM.
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import os
 import platform
@@ -16,11 +17,14 @@ import sys
 from collections.abc import Sequence
 from contextlib import closing
 from importlib.metadata import version
+from pathlib import Path
 
+from synthetic.atomic import write_whole
 from synthetic.dataset import DatasetError, Settings, make_folder, views_in
 from synthetic.dataset_index import open_dataset, write_index
+from synthetic.library.plain import unused_meshes
 from synthetic.library.shapenet import LibraryError, Model, interleave, load_library, split_of
-from synthetic.options import VIEWS_PER_WORKER, command_line, placement_of, settings_of
+from synthetic.options import VIEWS_PER_WORKER, command_line, placement_of, settings_of, with_axes
 from synthetic.staging.treatment import ModelLimits
 from synthetic.workers.blender_process import StopRequest
 from synthetic.workers.executors import Executor, ExecutorError, LocalExecutor, connect_ray
@@ -40,13 +44,11 @@ from synthetic.workers.worker_process import BlenderError, RestartPolicy
 _ENDED_EARLY = 3
 
 
-def choose_models(arguments: argparse.Namespace) -> tuple[list[Model], int]:
-    """This shard's of the models asked for, and how many are asked for. Raises LibraryError, ValueError."""
-    models = [
-        model
-        for model in interleave(load_library(arguments.models, **placement_of(arguments)))
-        if arguments.split in ("all", split_of(model.key))
-    ][: arguments.limit]
+def choose_models(arguments: argparse.Namespace, library: Sequence[Model]) -> tuple[list[Model], int]:
+    """This shard's of the models asked for, and how many are asked for. Raises LibraryError."""
+    models = [model for model in interleave(library) if arguments.split in ("all", split_of(model.key))][
+        : arguments.limit
+    ]
     if not models:
         raise LibraryError(f"{arguments.models}: no model belongs to the split {arguments.split!r}")
     return [model for model in models if arguments.shard.holds(model.key)], len(models)
@@ -63,10 +65,13 @@ def render_library(
 
     Raises LibraryError, DatasetError, RunError, ExecutorError, BlenderError, or OSError where the disk refuses.
     """
-    models, asked = choose_models(arguments)
+    library = load_library(arguments.models, **placement_of(arguments))
+    models, asked = choose_models(arguments, library)
+    unused = unused_meshes(arguments.models, {model.path for model in library})
     out, shard = arguments.out, arguments.shard
     make_folder(out)
     with ShardLock(out, shard) as lock, StopRequest() as stop:
+        _tell_unused(out, unused)
         generator = generator_facts()
         failure_log = FailureLog(out, shard)
         with lock.index():
@@ -166,6 +171,19 @@ def _report(
     return 0
 
 
+def _tell_unused(out: Path, unused: dict[str, str]) -> None:
+    """Lists the mesh files of the library that are no model of it in unused.jsonl, and says how many there are."""
+    path = out / "unused.jsonl"
+    text = "".join(json.dumps({"file": file, "reason": reason}) + "\n" for file, reason in unused.items())
+    if text or path.exists():
+        write_whole(path, text.encode())
+    if unused:
+        file, reason = next(iter(unused.items()))
+        sys.stderr.write(
+            f"{len(unused)} mesh files of the library are not used, such as {file} ({reason}); all in {path}\n"
+        )
+
+
 def _commonest(failures: dict[str, str]) -> str:
     reasons = list(failures.values())
     return f"most often: {max(reasons, key=reasons.count)}"
@@ -173,7 +191,7 @@ def _commonest(failures: dict[str, str]) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line; the exit status."""
-    arguments = command_line(__doc__).parse_args(argv)
+    arguments = command_line(__doc__).parse_args(with_axes(sys.argv[1:] if argv is None else argv))
     try:
         settings = settings_of(arguments)
         restart_policy = RestartPolicy(model_seconds=arguments.model_seconds, models=arguments.recycle)

@@ -5,7 +5,7 @@ Four layouts are recognised:
     ShapeNetCore.v2  LIBRARY/<synset>/<id>/models/model_normalized.obj   y up, front -z, box centred with diagonal 1
     ours             the same, with LIBRARY/classes.json
     ShapeNetCore.v1  LIBRARY/<synset>/<id>/model.obj                     y up, front +x
-    plain            LIBRARY/<class>/<model>.obj|.glb|.ply, or one such file in LIBRARY/<class>/<model>/
+    plain            LIBRARY/<class>/<model>.glb|.gltf|.obj|.ply|.stl, or one such file in LIBRARY/<class>/<model>/
                                                                          y up, front +z (as glTF says), any size
 
 LIBRARY/taxonomy.json names the synsets; the categories of ShapeNetCore are known without it. LIBRARY/classes.json maps
@@ -26,6 +26,7 @@ from typing import Any, Literal, TypedDict, Unpack
 import numpy as np
 import numpy.typing as npt
 
+from synthetic.library.plain import MESH_SUFFIXES, folders_in, plain_meshes
 from synthetic.library.taxonomy import SHAPENET_CATEGORIES
 
 Split = Literal["train", "test"]
@@ -35,7 +36,7 @@ _TEST_SHARE = 0.1
 _SYNSET = re.compile(r"\d{8}")
 _WNID = re.compile(r"n\d{8}")
 _PLAIN_NAME = re.compile(r"\w[\w .+-]*")
-_MESH_SUFFIXES = (".obj", ".glb", ".ply")
+_NAMED_WNID = re.compile(r"(n\d{8})(?:[-_ .](.+))?")
 _AXES = {
     "+x": (1, 0, 0),
     "-x": (-1, 0, 0),
@@ -177,14 +178,14 @@ def load_library(root: Path, **placement: Unpack[PlacementOverrides]) -> list[Mo
     """
     if not root.is_dir():
         raise LibraryError(f"{root}: no such folder; expected a model library")
-    synsets = [folder for folder in _folders(root) if _SYNSET.fullmatch(folder.name)]
+    synsets = [folder for folder in folders_in(root) if _SYNSET.fullmatch(folder.name)]
     models = _shapenet_models(root, synsets, placement)
     if not synsets:
         models = _plain_models(root, placement)
         if not models and not (root / "taxonomy.json").exists():
             raise LibraryError(
                 f"{root}: has no taxonomy.json, no folders named by synsets and no folders with "
-                f"{', '.join(_MESH_SUFFIXES)} files; expected ShapeNetCore layout or a folder a class"
+                f"{', '.join(MESH_SUFFIXES)} files; expected ShapeNetCore layout or a folder a class"
             )
     if not models:
         raise LibraryError(
@@ -195,15 +196,11 @@ def load_library(root: Path, **placement: Unpack[PlacementOverrides]) -> list[Mo
     return models
 
 
-def _folders(parent: Path) -> list[Path]:
-    return [path for path in sorted(parent.iterdir()) if path.is_dir() and not path.name.startswith(".")]
-
-
 def _shapenet_models(root: Path, synsets: Sequence[Path], placement: PlacementOverrides) -> list[Model]:
     if not synsets:
         return []
     names, classes = _read_taxonomy(root / "taxonomy.json"), _read_classes(root / "classes.json")
-    folders = [folder for synset in synsets for folder in _folders(synset)]
+    folders = [folder for synset in synsets for folder in folders_in(synset)]
     first_version = _is_first_version(folders)
     usual = Placement(front="+x", normalise=True) if first_version else Placement()
     place = replace(usual, **placement)
@@ -243,30 +240,24 @@ def _plain_models(root: Path, placement: PlacementOverrides) -> list[Model]:
     classes = _read_classes(root / "classes.json")
     place = replace(Placement(front="+z", normalise=True), **placement)
     models = []
-    for folder in _folders(root):
-        for name, path in _plain_meshes(folder):
+    for folder in folders_in(root):
+        for name, path, own_folder in plain_meshes(folder):
             if not (_PLAIN_NAME.fullmatch(name) and _PLAIN_NAME.fullmatch(folder.name)):
                 raise LibraryError(
                     f"{path}: names of classes and models may hold letters, digits, blanks and .+-_"
                 )
             key = f"{folder.name}/{name}"
-            wnid = folder.name if _WNID.fullmatch(folder.name) else folder.name.replace(" ", "_")
-            facts = ObjectClass(wnid, folder.name.replace("_", " "), None, None)
-            models.append(
-                Model(key, path, classes.get(key) or classes.get(folder.name) or facts, path.parent, place)
-            )
+            facts = classes.get(key) or classes.get(folder.name) or _plain_class(folder.name)
+            models.append(Model(key, path, facts, own_folder, place))
     return sorted(models, key=lambda model: model.key)
 
 
-def _plain_meshes(folder: Path) -> Iterator[tuple[str, Path]]:
-    """(name, file) of every mesh directly in a class folder, and of folders in it that hold exactly one."""
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in _MESH_SUFFIXES and path.is_file() and not path.name.startswith("."):
-            yield path.stem, path
-    for inner in _folders(folder):
-        meshes = [path for path in sorted(inner.iterdir()) if path.suffix.lower() in _MESH_SUFFIXES]
-        if len(meshes) == 1:
-            yield inner.name, meshes[0]
+def _plain_class(folder: str) -> ObjectClass:
+    """The class that a folder's name says; a WordNet id at its beginning decides, the rest is what it is called."""
+    match = _NAMED_WNID.fullmatch(folder)
+    if match:
+        return ObjectClass(match[1], (match[2] or match[1]).replace("_", " "), None, None)
+    return ObjectClass(folder.replace(" ", "_"), folder.replace("_", " "), None, None)
 
 
 def _check_agreement(models: Sequence[Model]) -> None:
@@ -284,12 +275,18 @@ def _read_taxonomy(path: Path) -> dict[str, str]:
     """Names of the synsets; a taxonomy.json decides alone, without one ShapeNetCore's categories are known."""
     if not path.exists():
         return {synset: name for synset, (name, _) in SHAPENET_CATEGORIES.items()}
-    try:
-        return {
-            entry["synsetId"]: entry["name"].partition(",")[0].strip() for entry in _read_json(path, list)
-        }
-    except (KeyError, TypeError, AttributeError):
-        raise LibraryError(f"{path}: expected a list of entries with synsetId and name") from None
+    names = {}
+    for number, entry in enumerate(_read_json(path, list), 1):
+        synset, name = (
+            (entry.get(key) for key in ("synsetId", "name")) if isinstance(entry, dict) else ("", "")
+        )
+        if not (isinstance(synset, str) and isinstance(name, str) and synset and name):
+            raise LibraryError(
+                f"{path}: entry {number} lacks synsetId or name, as text; mend it, or remove the file: "
+                "ShapeNetCore's categories are known without it"
+            )
+        names[synset] = name.partition(",")[0].strip()
+    return names
 
 
 def _read_classes(path: Path) -> dict[str, ObjectClass]:
@@ -298,26 +295,39 @@ def _read_classes(path: Path) -> dict[str, ObjectClass]:
     classes = {}
     for key, facts in _read_json(path, dict).items():
         try:
-            classes[key] = ObjectClass(facts["wnid"], facts["name"], facts["imagenet_index"], facts["synset"])
-            known = _WNID.fullmatch(classes[key].wnid)
+            found = ObjectClass(facts["wnid"], facts["name"], facts["imagenet_index"], facts["synset"])
         except (KeyError, TypeError):
             raise LibraryError(f"{path}: {key} lacks wnid, name, imagenet_index or synset") from None
-        if not known:  # it becomes the name of a folder
+        index = found.imagenet_index
+        if not (
+            isinstance(found.wnid, str) and _WNID.fullmatch(found.wnid)
+        ):  # it becomes the name of a folder
+            raise LibraryError(f"{path}: {key}: expected a wnid of n and 8 digits, found {found.wnid!r}")
+        if not isinstance(found.name, str) or not found.name:
+            raise LibraryError(f"{path}: {key}: expected a name, found {found.name!r}")
+        if index is not None and (type(index) is not int or not 0 <= index <= 999):
             raise LibraryError(
-                f"{path}: {key}: expected a wnid of n and 8 digits, found {classes[key].wnid!r}"
+                f"{path}: {key}: expected an imagenet_index of 0 to 999 or null, found {index!r}"
             )
+        if found.synset is not None and not isinstance(found.synset, str):
+            raise LibraryError(f"{path}: {key}: expected a synset as text or null, found {found.synset!r}")
+        classes[key] = found
     return classes
 
 
 def _read_json(path: Path, kind: type[Any]) -> Any:
+    way_on = "mend it, or remove it to go by what is known without it"
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise LibraryError(f"{path}: vanished while it was to be read") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise LibraryError(f"{path}: is not readable as JSON ({error})") from None
+    except OSError as error:
+        raise LibraryError(f"{path}: cannot be read ({error.strerror}); {way_on}") from None
+    except (ValueError, RecursionError) as error:
+        raise LibraryError(f"{path}: is not readable as JSON ({error}); {way_on}") from None
     if not isinstance(content, kind):
-        raise LibraryError(f"{path}: expected a JSON {kind.__name__}, found {type(content).__name__}")
+        expected = {"list": "list", "dict": "mapping"}[kind.__name__]
+        raise LibraryError(f"{path}: expected a JSON {expected}, found {type(content).__name__}; {way_on}")
     return content
 
 
