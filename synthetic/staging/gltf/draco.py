@@ -101,11 +101,14 @@ class _Bytes:
         self._skip_entries()
         inside = self.varint()
         while inside:
-            self._at += self.byte()
+            self._skip(self.byte())
             self._skip_entries()
             inside += self.varint() - 1
 
     def _skip_entries(self) -> None:
         for _ in range(self.varint()):
-            self._at += self.byte()
-            self._at += self.varint()
+            self._skip(self.byte())
+            self._skip(self.varint())
+
+    def _skip(self, count: int) -> None:
+        self._at += count

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+from copy import deepcopy
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -122,7 +123,7 @@ def single(positions: Array = TRIANGLE, material: dict[str, Any] | None = None, 
         )
     primitive: dict[str, Any] = {"attributes": named}
     if material is not None:
-        primitive["material"] = glb.add("materials", **material)
+        primitive["material"] = glb.add("materials", **deepcopy(material))
     glb.node(mesh=glb.mesh([primitive]))
     return glb
 
