@@ -6,22 +6,23 @@ import mapbox_earcut
 import numpy as np
 import numpy.typing as npt
 
+from synthetic.staging.numbers import Ints
 from synthetic.staging.surface import Floats, face_normals
 
-Ints = npt.NDArray[np.int64]
 _QUAD = np.array([[[0, 1, 2], [0, 2, 3]], [[1, 2, 3], [1, 3, 0]]])
 
 
-def triangulate(points: Floats, counts: Ints) -> tuple[Ints, Ints]:
-    """[T,3] corners, and [T] polygons, of the triangles that polygons consist of, in the order of the polygons.
+def triangulate(positions: Floats, corners: Ints, counts: Ints) -> tuple[Ints, Ints]:
+    """[T,3] places in `corners`, and [T] polygons, of the triangles of polygons, in the order of the polygons.
 
-    `points` [C,3] are the corners of all polygons one after the other, `counts` [F] how many each has; those of fewer
-    than three give no triangle. Quads are cut from their first corner to the third or, where that line lies outside,
-    from the second to the fourth. Convex polygons become a fan, others are cut by ears on their best-fit plane.
+    `corners` [C] number the `positions` of all polygons one after the other, `counts` [F] says how many each has; those
+    of fewer than three give no triangle. Quads are cut from their first corner to the third or, where that line lies
+    outside, from the second to the fourth. Convex polygons become a fan, others are cut by ears on their best-fit
+    plane.
     """
     if len(counts) and counts.min() == counts.max() == 3:
         return np.arange(3 * len(counts)).reshape(-1, 3), np.arange(len(counts))
-    first = np.cumsum(counts) - counts
+    first, points = np.cumsum(counts) - counts, positions[corners]
     triangles: list[Ints] = [np.empty((0, 3), np.int64)]
     polygons: list[Ints] = [np.empty(0, np.int64)]
     with np.errstate(over="ignore", invalid="ignore"):
@@ -111,3 +112,31 @@ def smooth_normals(positions: Floats, triangles: Ints, groups: Ints) -> npt.NDAr
     length = np.linalg.norm(sums, axis=-1, keepdims=True)
     normals[those] = np.divide(sums, length, out=normals[those], where=length > 1e-9)
     return normals.astype(np.float32)
+
+
+def with_normals(
+    positions: Floats, triangles: Ints, table: Floats, places: Ints, groups: Ints | None = None
+) -> npt.NDArray[np.float32] | None:
+    """[T,3,3] unit normals at the corners, None where all triangles are flat.
+
+    They are those at rows `places` [T,3] of a table [N,3]; where one of a triangle's is outside or no direction, those
+    of its smoothing group, of `groups` [T]; where it has none (0), that of its plane.
+    """
+    given, vectors = np.zeros(len(triangles), np.bool_), table
+    if len(table):
+        known = (places >= 0) & (places < len(table))
+        with np.errstate(invalid="ignore", over="ignore"):
+            length = np.sqrt(np.einsum("ni,ni->n", table, table))
+            sane = (length > 1e-6) & (length < np.inf)
+            vectors = (table / np.where(sane, length, 1)[:, None]).astype(np.float32)
+        inside = places if known.all() else np.where(known, places, 0)
+        given = (known & sane[inside]).all(axis=1)
+        vectors = vectors[inside]
+    if given.all():
+        return np.asarray(vectors, np.float32)
+    groups = np.zeros(len(triangles), np.int64) if groups is None else np.where(given, 0, groups)
+    if not given.any() and not groups.any():
+        return None
+    normals = smooth_normals(positions, triangles, groups)
+    normals[given] = vectors[given]
+    return normals

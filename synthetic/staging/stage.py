@@ -14,11 +14,11 @@ from synthetic.staging.alpha import settle_alpha
 from synthetic.staging.coplanar import separate_coplanar
 from synthetic.staging.files import ModelFiles
 from synthetic.staging.gltf.reader import read_glb, read_gltf
-from synthetic.staging.obj import read_obj
-from synthetic.staging.ply import read_ply
+from synthetic.staging.ply.reader import read_ply
 from synthetic.staging.stl import read_stl
 from synthetic.staging.surface import Floats, ReadModel, StagedModel, Surface, merge
 from synthetic.staging.treatment import ModelLimits, Treatment
+from synthetic.staging.wavefront.reader import read_obj
 
 Reader = Callable[[ModelFiles, Treatment], ReadModel]
 READERS: dict[str, Reader] = {

@@ -20,26 +20,32 @@ from synthetic.staging.surface import Floats, Material
 Colors = npt.NDArray[np.float32]
 
 
-def linear_colors(raw: Floats) -> Floats:
-    """[V,4] linear RGB and alpha of sRGB colours [V,3] or [V,4] in 0 to 1 or, as their largest shows, 0 to 255.
+def linear_colors(raw: Floats, bytes_only: bool = False) -> Floats:
+    """[V,4] linear RGB and alpha of sRGB colours [V,3] or [V,4].
 
-    NaN in red means that a vertex has no colour, NaN in alpha that it is opaque; so does alpha that is 0 everywhere.
+    They reach from 0 to 1, 255 or 65535, as their largest shows; `bytes_only` says that it is 255. NaN in red means
+    that a vertex has no colour, NaN in alpha that it is opaque; so does alpha that is 0 everywhere.
     """
-    colors = np.ones((len(raw), 4))
-    colors[:, : raw.shape[1]] = raw
     known: npt.NDArray[np.bool_] = np.isfinite(raw[:, 0])
+    alpha = raw[:, 3] if raw.shape[1] > 3 else np.full(len(raw), np.nan)
+    colors = np.column_stack([_in_unit(raw[:, :3], bytes_only), _in_unit(alpha, bytes_only)])
     if not known.any():
         return colors
-    for columns in (slice(0, 3), slice(3, 4)):
-        part = np.nan_to_num(colors[:, columns], nan=1.0 if columns.start else 0.0)
-        most = float(part[known].max(initial=0.0))
-        colors[:, columns] = np.clip(part / (255.0 if most > 1.01 else 1.0), 0, 1)
+    colors[np.isnan(alpha), 3] = 1
     if not colors[known, 3].any():
         colors[:, 3] = 1
     rgb = colors[:, :3]
     colors[:, :3] = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
     colors[~known] = np.nan
     return colors
+
+
+def _in_unit(raw: Floats, bytes_only: bool) -> Floats:
+    """Numbers in [0, 1], 0 for what is none."""
+    values = np.nan_to_num(raw, nan=0.0, posinf=0.0, neginf=0.0)
+    most = values.max(initial=0.0)
+    most = 255 if bytes_only or 1.01 < most < 256 else 65535 if most >= 256 else 1
+    return np.clip(values / most, 0, 1)
 
 
 def paint(
@@ -55,7 +61,7 @@ def paint(
     vertices of others are white, not as grey as a missing material.
     """
     made, numbers = list(materials), material.copy()
-    colored = ~np.isnan(colors[..., 0]).any(axis=1)
+    colored = np.asarray(np.isfinite(colors[..., 0]).all(axis=1))
     result = np.where(colored[:, None, None], colors, 1.0)
     for number in np.unique(material[colored]).tolist():
         look, those = materials[number], np.flatnonzero(colored & (material == number))

@@ -36,6 +36,8 @@ from synthetic.staging.wavefront.statements import plain_text
 Alpha = npt.NDArray[np.uint8]
 Transform = tuple[float, float, float, float]  # scale and offset of u and v
 
+AS_IT_IS: Transform = (1.0, 1.0, 0.0, 0.0)
+
 _MAX_BYTES = 16 * 2**20
 _MAX_WORDS = 64  # of one mtllib that are tried in all combinations of blanks
 _NUMBERS = {
@@ -86,7 +88,7 @@ _NO_MATERIAL = ("", "none", "(null)")
 @dataclass(frozen=True)
 class _Map:
     name: str
-    transform: Transform = (1.0, 1.0, 0.0, 0.0)
+    transform: Transform = AS_IT_IS
     clamp: bool = False
     channel: str = ""
 
@@ -149,7 +151,7 @@ class MaterialFiles:
                 self._promise(
                     f"{which} is missing from the model's folder", "missing materials replaced by grey"
                 )
-            return Look(Material(text), ((1.0, 1.0, 0.0, 0.0),), False)
+            return Look(Material(text), (AS_IT_IS,), False)
         return _Maker(self, entry, text).look()
 
     def _nearly(self, name: str) -> _Entry | None:
@@ -183,7 +185,7 @@ class MaterialFiles:
         """Adds the materials of one file; of materials of one name the first counts."""
         entry = _Entry(folder)
         for line in text.split("\n"):
-            keyword, _, rest = line.replace("\t", " ").partition(" ")
+            keyword, _, rest = line.strip().partition(" ")
             keyword, rest = keyword.lower(), rest.strip()
             if keyword == "newmtl":
                 entry = _Entry(folder)
@@ -242,7 +244,7 @@ class _Maker:
         material = self._with_gloss(self._with_alpha(material))
         for _ in entry.maps.keys() & set(_IGNORED_MAPS):
             self._owner.note("gloss and relief maps ignored")
-        return Look(material, tuple(self._layers) or ((1.0, 1.0, 0.0, 0.0),), True)
+        return Look(material, tuple(self._layers) or (AS_IT_IS,), True)
 
     def _texture(self, key: str, picture: Path | None = None) -> Texture | None:
         wanted = self._entry.maps.get(key)

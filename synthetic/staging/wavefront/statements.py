@@ -10,23 +10,19 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow
 
 from synthetic.library.shapenet import BrokenModelError
+from synthetic.staging.numbers import Bytes, Ints, converted, runs
 
-Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
 
 _CHUNK = 4 * 2**20  # bytes: arrays that stay in the cache
 _CONTINUED = re.compile(rb"\\(?:\r\n|\r|\n)")
 _CONTROLS = bytes(32 if code < 32 and code != 10 else code for code in range(256))
 _V, _VT, _VN, _F, _OTHER = range(5)
-_COLUMNS = {_V: 3, _VT: 1, _VN: 3}
 _NO_COLUMN = np.int64(2**62)
 _IGNORED = {
     b"l": "lines ignored",
@@ -84,23 +80,19 @@ class ObjText:
 def read_statements(content: bytes, name: str, max_faces: int) -> ObjText:
     """The statements of an OBJ file. Raises BrokenModelError where it is none, or has more faces than allowed."""
     text = plain_text(content, name)
-    if not text.strip():
+    if text.isspace():
         raise BrokenModelError(f"{name} is empty")
-    if b"\nv " not in text:
-        raise BrokenModelError(f"{name} has no vertices")
-    faces = text.count(b"\nf ")
-    if not faces:
-        raise BrokenModelError(f"{name} has no faces")
-    if faces > max_faces:
-        raise BrokenModelError(f"{name} has {faces} faces, more than the {max_faces} allowed")
     reader = _Reader(name)
     for chunk in _chunks(text):
         reader.read(chunk)
+        if reader.faces > max_faces:
+            faces = len(re.findall(rb"\n *f ", text))
+            raise BrokenModelError(f"{name} has {faces} faces, more than the {max_faces} allowed")
     return reader.result()
 
 
 def plain_text(content: bytes, name: str) -> bytes:
-    """The text, one statement a line, each right after a line break, blanks and line breaks of one kind.
+    """The text with a statement a line, between line breaks; no byte but these is less than a blank.
 
     Raises BrokenModelError for UTF-16.
     """
@@ -112,8 +104,10 @@ def plain_text(content: bytes, name: str) -> bytes:
         text = _CONTINUED.sub(b" ", text)
     if b"\r" in text:
         text = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-    text = b"\n" + text.translate(_CONTROLS) + b"\n"
-    return re.sub(rb"\n +", b"\n", text) if b"\n " in text else text
+    buffer = np.frombuffer(text, np.uint8)
+    if np.count_nonzero(buffer < 32) > np.count_nonzero(buffer == 10):
+        text = text.translate(_CONTROLS)
+    return b"\n" + text + b"\n"
 
 
 def _chunks(text: bytes) -> Iterator[bytes]:
@@ -137,25 +131,35 @@ class _Reader:
         self._libraries: list[bytes] = []
         self._notes: Counter[str] = Counter()
 
+    @property
+    def faces(self) -> int:
+        """The faces read up to now."""
+        return self._counts[_F]
+
     def read(self, chunk: bytes) -> None:
-        buffer = np.frombuffer(chunk, np.uint8).copy()
-        ends = np.flatnonzero(buffer == 10)
-        starts = np.concatenate([[0], ends[:-1] + 1])
-        kinds = _kinds(buffer, starts)
+        """Adds some lines."""
+        lines = _Lines(chunk)
+        if (lines.buffer[lines.starts] == 32).any():
+            chunk = re.sub(rb"(?:^|(?<=\n)) +", b"", chunk)
+            lines = _Lines(chunk)
+        kinds = lines.kinds
         face_lines = np.flatnonzero(kinds == _F)
-        self._read_others(chunk, starts, ends, np.flatnonzero(kinds == _OTHER), face_lines)
-        buffer[starts[kinds < _OTHER]] = 32
-        buffer[starts[(kinds == _VT) | (kinds == _VN)] + 1] = 32
+        self._read_others(chunk, lines, face_lines)
+        lines.buffer[lines.starts[kinds < _OTHER]] = 32
+        lines.buffer[lines.starts[(kinds == _VT) | (kinds == _VN)] + 1] = 32
         for kind in (_V, _VT, _VN):
-            lines = _lines_of(buffer, starts, ends, kinds == kind)
-            if len(lines):
-                self._read_numbers(lines, kind)
+            if (kinds == kind).any():
+                self._read_numbers(lines.words(kind), kind)
         if len(face_lines):
-            self._read_faces(_lines_of(buffer, starts, ends, kinds == _F), kinds, face_lines)
+            self._read_faces(lines.words(_F), kinds, face_lines)
         for kind in self._counts:
             self._counts[kind] += int(np.count_nonzero(kinds == kind))
 
     def result(self) -> ObjText:
+        """All that was read."""
+        for kind, what in ((_V, "vertices"), (_F, "faces")):
+            if not self._counts[kind]:
+                raise BrokenModelError(f"{self._name} has no {what}")
         positions = np.concatenate(self._numbers[_V])
         if not np.isfinite(positions).all():
             raise BrokenModelError(f"{self._name} has a vertex that is not finite")
@@ -176,17 +180,17 @@ class _Reader:
             self._notes,
         )
 
-    def _read_others(self, chunk: bytes, starts: Ints, ends: Ints, lines: Ints, face_lines: Ints) -> None:
+    def _read_others(self, chunk: bytes, lines: _Lines, face_lines: Ints) -> None:
         """The few statements that are neither vertices nor faces."""
-        before = self._counts[_F] + np.searchsorted(face_lines, lines)
-        for face, start, end in zip(
-            before.tolist(), starts[lines].tolist(), ends[lines].tolist(), strict=True
-        ):
+        others = np.flatnonzero(lines.kinds == _OTHER)
+        before = self._counts[_F] + np.searchsorted(face_lines, others)
+        places = zip(before.tolist(), lines.starts[others].tolist(), lines.ends[others].tolist(), strict=True)
+        for face, start, end in places:
             keyword, _, rest = chunk[start:end].partition(b" ")
             rest = rest.strip()
             if keyword == b"usemtl":
                 self._material.add(face, rest)
-            elif keyword in (b"o", b"g"):
+            elif keyword == b"o":
                 self._object.add(face, rest)
             elif keyword == b"s":
                 self._smoothing.add(face, rest)
@@ -197,39 +201,32 @@ class _Reader:
             elif keyword in _IGNORED:
                 self._notes[_IGNORED[keyword]] += 1
 
-    def _read_numbers(self, lines: Bytes, kind: int) -> None:
-        tokens = _Tokens(lines)
-        wanted = _COLUMNS[kind]
-        values = tokens.floats()
+    def _read_numbers(self, words: _Words, kind: int) -> None:
+        values = words.floats()
         if values is None:
             if kind == _V:
                 raise BrokenModelError(f"{self._name} has a vertex that is not finite or no number")
-            values = tokens.lenient_floats()
-        counts = tokens.per_line
-        if kind == _V and counts.min() < wanted:
+            values = words.lenient_floats()
+        counts = words.per_line
+        if kind == _V and counts.min() < 3:
             raise BrokenModelError(f"{self._name} has a vertex of fewer than three numbers")
-        first = np.cumsum(counts) - counts
-        width = 2 if kind == _VT else 3
-        self._numbers[kind].append(_columns(values, first, counts, 0, width))
+        table = words.columns(values, counts, 0, 2 if kind == _VT else 3)
         if kind == _VT:
-            table = self._numbers[kind][-1]
-            table[:, 1] = np.where(counts == 1, 0.0, table[:, 1])
-        if kind == _V:
-            colored = counts >= 6
-            if colored.any() or self._colors:
-                table = _columns(values, first, np.where(colored, counts, 0), 3, 4)
-                missing = self._counts[_V] - sum(len(part) for part in self._colors)
-                self._colors += [np.full((missing, 4), np.nan), table]
+            table[counts == 1, 1] = 0
+        self._numbers[kind].append(table)
+        if kind == _V and (self._colors or counts.max() >= 6):
+            colors = words.columns(values, np.where(counts >= 6, counts, 0), 3, 4)
+            missing = self._counts[_V] - sum(len(part) for part in self._colors)
+            self._colors += [np.full((missing, 4), np.nan), colors]
 
-    def _read_faces(self, lines: Bytes, kinds: npt.NDArray[np.int8], face_lines: Ints) -> None:
-        tokens = _Tokens(lines)
-        corners = tokens.corners()
+    def _read_faces(self, words: _Words, kinds: npt.NDArray[np.int8], face_lines: Ints) -> None:
+        corners = words.corners()
         if corners is None:
             raise BrokenModelError(f"{self._name} has a face whose corners are no numbers")
         if corners.size and corners.min() < 0:  # counted back from the statement
             for column, kind in enumerate((_V, _VT, _VN)):
                 known = self._counts[kind] + np.cumsum(kinds == kind)[face_lines]
-                behind = np.repeat(known, tokens.per_line) + corners[:, column] + 1
+                behind = np.repeat(known, words.per_line) + corners[:, column] + 1
                 corners[:, column] = np.where(
                     corners[:, column] < 0,
                     np.where(behind > 0, behind, _NO_COLUMN),
@@ -238,7 +235,7 @@ class _Reader:
         if not corners[:, 0].all():
             raise BrokenModelError(f"{self._name} has a face with the corner 0, vertices count from 1")
         self._corners.append(corners - 1)
-        self._face_sizes.append(tokens.per_line)
+        self._face_sizes.append(words.per_line)
 
     def _painted_colors(self, count: int) -> Floats | None:
         try:
@@ -251,21 +248,55 @@ class _Reader:
         return np.column_stack([colors, np.full(count, np.nan)])
 
 
-class _Tokens:
-    """The words between blanks in a buffer of whole lines."""
+class _Lines:
+    """The lines of a chunk; `buffer` may be written to."""
 
-    def __init__(self, lines: Bytes) -> None:
-        if (lines == ord("#")).any():
-            lines = _without_comments(lines)
-        self._lines = lines
-        self._solid = lines > 32
-        self._first = _first_of_runs(self._solid)
-        self._starts = np.flatnonzero(self._first)
-        self.per_line: Ints = np.diff(np.searchsorted(self._starts, np.flatnonzero(lines == 10)), prepend=0)
+    def __init__(self, chunk: bytes) -> None:
+        self.buffer = np.frombuffer(chunk, np.uint8).copy()
+        self.ends = np.flatnonzero(self.buffer == 10)
+        self.starts = np.concatenate([[0], self.ends[:-1] + 1])
+        padded = np.concatenate([self.buffer, np.full(3, 10, np.uint8)])
+        first, second, third = padded[self.starts], padded[self.starts + 1], padded[self.starts + 2]
+        self.kinds = np.full(len(self.starts), _OTHER, np.int8)
+        vertex, blank = first == ord("v"), second == 32
+        self.kinds[vertex & blank] = _V
+        self.kinds[vertex & (second == ord("t")) & (third == 32)] = _VT
+        self.kinds[vertex & (second == ord("n")) & (third == 32)] = _VN
+        self.kinds[(first == ord("f")) & blank] = _F
+
+    def words(self, kind: int) -> _Words:
+        """The words of all lines of a kind, their keywords overwritten by blanks."""
+        chosen = self.kinds == kind
+        lengths = self.ends + 1 - self.starts
+        changes = np.flatnonzero(np.diff(chosen, prepend=False, append=False)).reshape(-1, 2)
+        if len(changes) > 1000:
+            buffer = self.buffer[np.repeat(chosen, lengths)]
+        else:
+            buffer = np.concatenate(
+                [self.buffer[self.starts[low] : self.ends[high - 1] + 1] for low, high in changes.tolist()]
+            )
+        return _Words(buffer, np.cumsum(lengths[chosen]))
+
+
+class _Words:
+    """What stands between blanks in lines that begin with one."""
+
+    def __init__(self, buffer: Bytes, ends: Ints) -> None:
+        """`ends` are the places after the line breaks."""
+        self._buffer = _without_comments(buffer) if (buffer == ord("#")).any() else buffer
+        self._places = runs(self._buffer > 32)
+        starts, lines, count = self._places[0], len(ends), len(self._places[0]) // len(ends)
+        table = starts.reshape(lines, count) if count and len(starts) == lines * count else None
+        if table is not None and (table[:, -1] < ends).all() and (table[1:, 0] >= ends[:-1]).all():
+            self._regular = count  # the number of words that all lines have, else 0
+            self.per_line: Ints = np.full(lines, count)
+        else:
+            self._regular = 0
+            self.per_line = np.diff(np.searchsorted(starts, ends), prepend=0)
 
     def floats(self) -> Floats | None:
         """All words as numbers, None where one is none."""
-        return _converted(self._lines, self._solid, self._first, pyarrow.float64())
+        return converted(self._buffer, self._places, b" \n")
 
     def lenient_floats(self) -> Floats:
         """The same with NaN for what is no number."""
@@ -276,97 +307,48 @@ class _Tokens:
             except ValueError:
                 return float("nan")
 
-        return np.array([number(word) for word in self._lines.tobytes().split()], np.float64)
+        return np.array([number(word) for word in self._buffer.tobytes().split()], np.float64)
+
+    def columns(self, values: Floats, counts: Ints, start: int, width: int) -> Floats:
+        """[L,width] the numbers `start` ... of every line, of which `counts` are there; else NaN."""
+        if self._regular >= start + width and counts.min() >= start + width:
+            return values.reshape(-1, self._regular)[:, start : start + width].copy()
+        first = np.cumsum(self.per_line) - self.per_line
+        place = np.arange(start, start + width)
+        found = np.append(values, np.nan)[np.minimum(first[:, None] + place, len(values))]
+        return np.where(place < counts[:, None], found, np.nan)
 
     def corners(self) -> Ints | None:
         """[C,3] of words such as 7, 7/8, 7//9 or 7/8/9; 0 where a number is left out, None where one is none."""
-        slash = self._lines == ord("/")
-        solid = self._solid & ~slash
-        first = _first_of_runs(solid)
-        values = _converted(self._lines, solid, first, pyarrow.int64())
+        slash = self._buffer == ord("/")
+        slashes, count = int(np.count_nonzero(slash)), len(self._places[0])
+        places = runs((self._buffer > 32) & ~slash) if slashes else self._places
+        values = converted(self._buffer, places, b" \n/", whole=True)
         if values is None:
             return None
-        count, starts = len(self._starts), np.flatnonzero(first)
-        corners = np.zeros((count, 3), np.int64)
-        slashes = int(np.count_nonzero(slash))
-        for columns, each in (([0], 0), ([0, 1], 1), ([0, 1, 2], 2)):  # all words of one form
+        starts = places[0]
+        for columns in (1, 2, 3):  # all words of one form
             if (
-                len(values) == len(columns) * count
-                and slashes == each * count
-                and np.array_equal(starts[:: len(columns)], self._starts)
+                len(values) == columns * count
+                and slashes == (columns - 1) * count
+                and np.array_equal(starts[::columns], self._places[0])
             ):
-                corners[:, columns] = values.reshape(-1, len(columns))
-                return corners
+                table = values.reshape(-1, columns)
+                return table if columns == 3 else np.pad(table, ((0, 0), (0, 3 - columns)))
         where = np.flatnonzero(slash)
-        word = np.searchsorted(self._starts, starts, side="right") - 1
-        column = np.searchsorted(where, starts) - np.searchsorted(where, self._starts)[word]
+        word = np.searchsorted(self._places[0], starts, side="right") - 1
+        column = np.searchsorted(where, starts) - np.searchsorted(where, self._places[0])[word]
         if len(column) and column.max() > 2:
             return None
+        corners = np.zeros((count, 3), np.int64)
         corners[word, column] = values
         return corners
 
 
-def _kinds(buffer: Bytes, starts: Ints) -> npt.NDArray[np.int8]:
-    """[L] what the lines that begin at `starts` are."""
-    padded = np.concatenate([buffer, np.full(3, 10, np.uint8)])
-    first, second, third = padded[starts], padded[starts + 1], padded[starts + 2]
-    kinds = np.full(len(starts), _OTHER, np.int8)
-    blank = second == 32
-    vertex = first == ord("v")
-    kinds[vertex & blank] = _V
-    kinds[vertex & (second == ord("t")) & (third == 32)] = _VT
-    kinds[vertex & (second == ord("n")) & (third == 32)] = _VN
-    kinds[(first == ord("f")) & blank] = _F
-    return kinds
-
-
-def _lines_of(buffer: Bytes, starts: Ints, ends: Ints, chosen: npt.NDArray[np.bool_]) -> Bytes:
-    """The chosen lines one after the other."""
-    changes = np.flatnonzero(np.diff(chosen, prepend=False, append=False)).reshape(-1, 2)
-    if len(changes) > 1000:
-        return buffer[np.repeat(chosen, ends + 1 - starts)]
-    parts = [buffer[starts[low] : ends[high - 1] + 1] for low, high in changes.tolist()]
-    return parts[0] if len(parts) == 1 else np.concatenate([*parts, buffer[:0]])
-
-
-def _first_of_runs(solid: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    first = solid.copy()
-    first[1:] &= ~solid[:-1]
-    return first
-
-
-def _without_comments(lines: Bytes) -> Bytes:
+def _without_comments(buffer: Bytes) -> Bytes:
     """The lines with blanks from any # that follows a blank to the end of its line."""
-    place = np.arange(len(lines))
-    begins = (lines == ord("#")) & (np.concatenate([[32], lines[:-1]]) <= 32)
+    place = np.arange(len(buffer))
+    begins = (buffer == ord("#")) & (np.concatenate([[32], buffer[:-1]]) <= 32)
     comment = np.maximum.accumulate(np.where(begins, place, -1))
-    line = np.maximum.accumulate(np.where(lines == 10, place, -1))
-    return np.where(comment > line, np.uint8(32), lines)
-
-
-def _converted(
-    lines: Bytes, solid: npt.NDArray[np.bool_], first: npt.NDArray[np.bool_], kind: Any
-) -> npt.NDArray[Any] | None:
-    """The words, runs of `solid` that begin at `first`, as numbers of a kind of Arrow's; None where one is none.
-
-    Arrow converts them several times as fast as NumPy does, and rounds as correctly.
-    """
-    letters = lines[solid]
-    offsets = np.append(np.flatnonzero(first[solid]), len(letters)).astype(np.int32)
-    words = pyarrow.StringArray.from_buffers(
-        len(offsets) - 1, pyarrow.py_buffer(offsets), pyarrow.py_buffer(letters)
-    )
-    try:
-        return np.array(words.cast(kind))
-    except pyarrow.ArrowInvalid:
-        return None
-
-
-def _columns(values: Floats, first: Ints, counts: Ints, start: int, width: int) -> Floats:
-    """[L,width] numbers `start` ... of every line, NaN where a line has fewer."""
-    place = np.arange(start, start + width)
-    inside = place < counts[:, None]
-    if inside.all():
-        return np.asarray(values[first[:, None] + place])
-    found = values[np.minimum(first[:, None] + place, max(len(values) - 1, 0))] if len(values) else np.nan
-    return np.where(inside, found, np.nan)
+    line = np.maximum.accumulate(np.where(buffer == 10, place, -1))
+    return np.where(comment > line, np.uint8(32), buffer)

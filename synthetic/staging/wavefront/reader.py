@@ -9,12 +9,13 @@ import numpy.typing as npt
 
 from synthetic.library.shapenet import BrokenModelError
 from synthetic.staging.files import ModelFiles
-from synthetic.staging.polygons import smooth_normals, triangulate
-from synthetic.staging.surface import Floats, Material, Part, ReadModel, face_normals
+from synthetic.staging.numbers import Ints
+from synthetic.staging.polygons import triangulate, with_normals
+from synthetic.staging.surface import Material, Part, ReadModel
 from synthetic.staging.treatment import Treatment
 from synthetic.staging.vertex_colors import linear_colors, paint
-from synthetic.staging.wavefront.materials import Look, MaterialFiles, decoded
-from synthetic.staging.wavefront.statements import Ints, ObjText, read_statements
+from synthetic.staging.wavefront.materials import AS_IT_IS, Look, MaterialFiles, decoded
+from synthetic.staging.wavefront.statements import ObjText, read_statements
 
 _MOST_PARTS = 256  # a file of more objects becomes one part
 
@@ -31,7 +32,7 @@ def read_obj(files: ModelFiles, treatment: Treatment) -> ReadModel:
     small = int((text.counts < 3).sum())
     if small:
         notes["faces with fewer than 3 corners dropped"] += small
-    chosen, face = triangulate(text.positions[text.corners[:, 0]], text.counts)
+    chosen, face = triangulate(text.positions, text.corners[:, 0], text.counts)
     corners = text.corners[chosen]
     if not len(corners):
         raise BrokenModelError(f"{name} has no faces")
@@ -46,7 +47,9 @@ def read_obj(files: ModelFiles, treatment: Treatment) -> ReadModel:
     if text.colors is not None:
         raw = linear_colors(text.colors)[corners[..., 0]]
         materials, material, colors = paint(materials, material, raw, [look.defined for look in looks], notes)
-    normals = _normals(text, corners, face)
+    normals = with_normals(
+        text.positions, corners[..., 0], text.normals, corners[..., 2], _smoothing(text, face)
+    )
     whole = Part(text.positions, corners[..., 0], material, uvs, colors, normals)
     return ReadModel(_parts(whole, text, face), tuple(materials), len(text.counts), notes)
 
@@ -64,17 +67,23 @@ def _uvs(
     if not textured.any():
         return ()
     known = (texcoords >= 0) & (texcoords < len(text.texcoords))
-    base = np.zeros((*texcoords.shape, 2))
-    base[known] = text.texcoords[texcoords[known]]
-    lost = ~(known & np.isfinite(base).all(axis=-1)).all(axis=1) & textured[material]
+    table = np.concatenate([text.texcoords, np.full((1, 2), np.nan)])
+    base = table[np.where(known, texcoords, -1)]
+    inside = np.isfinite(base).all(axis=-1)
+    if not inside.all():
+        base[~inside] = 0
+    lost = ~inside.all(axis=1) & textured[material]
     if lost.any():
         if treatment.missing_textures == "fail":
             raise BrokenModelError(f"{int(lost.sum())} of its triangles have a texture but no place in it")
         notes["faces without texture coordinates"] += int(lost.sum())
-    base = np.nan_to_num(base, nan=0.0, posinf=0.0, neginf=0.0)
     layers = []
     for number in range(max(len(look.layers) for look in looks)):
-        moves = np.array([look.layers[min(number, len(look.layers) - 1)] for look in looks])[material]
+        transforms = [look.layers[min(number, len(look.layers) - 1)] for look in looks]
+        if set(transforms) == {AS_IT_IS}:
+            layers.append(base.astype(np.float32))
+            continue
+        moves = np.array(transforms)[material]
         layers.append((base * moves[:, None, :2] + moves[:, None, 2:]).astype(np.float32))
     return tuple(layers)
 
@@ -91,33 +100,11 @@ def _has_texture(material: Material) -> bool:
     )
 
 
-def _normals(text: ObjText, corners: Ints, face: Ints) -> npt.NDArray[np.float32] | None:
-    """[T,3,3]: those of the file, of its smoothing groups, or of the plane; None where all are those of the plane."""
+def _smoothing(text: ObjText, face: Ints) -> Ints:
+    """[T] smoothing groups of triangles, 0 for none."""
     numbers, names = text.smoothing.by_face(len(text.counts))
-    groups = np.array(
-        [0 if name.lower() in (b"", b"0", b"off") else place for place, name in enumerate(names)]
-    )
-    smoothing = groups[numbers[face]].astype(np.int64)
-    given = np.zeros(len(corners), np.bool_)
-    vectors: Floats = np.empty((0, 3))
-    if len(text.normals):
-        known = (corners[..., 2] >= 0) & (corners[..., 2] < len(text.normals))
-        vectors = text.normals[np.where(known, corners[..., 2], 0)]
-        with np.errstate(invalid="ignore", over="ignore"):
-            length = np.linalg.norm(vectors, axis=-1, keepdims=True)
-            vectors = vectors / np.maximum(length, np.finfo(float).tiny)
-        given = (known & np.isfinite(length[..., 0]) & (length[..., 0] > 1e-6)).all(axis=1)
-    if given.all():
-        return vectors.astype(np.float32)
-    if smoothing[~given].any():
-        normals = smooth_normals(text.positions, corners[..., 0], np.where(given, 0, smoothing))
-    elif given.any():
-        flat = face_normals(text.positions, corners[..., 0]).astype(np.float32)
-        normals = np.repeat(flat[:, None], 3, axis=1)
-    else:
-        return None
-    normals[given] = vectors[given]
-    return normals
+    groups = [0 if name.lower() in (b"", b"0", b"off") else place for place, name in enumerate(names)]
+    return np.array(groups, np.int64)[numbers[face]]
 
 
 def _parts(whole: Part, text: ObjText, face: Ints) -> tuple[Part, ...]:

@@ -1,0 +1,1 @@
+"""PLY files: their elements as arrays, and the surface these make."""
