@@ -1,0 +1,98 @@
+"""Triangles of one plane, part and material that are joined by their edges, and how much such sheets overlap."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from synthetic.staging.overlaps import TOLERANCE, Overlaps
+from synthetic.staging.surface import Floats, Surface
+
+Indices = npt.NDArray[np.int64]
+_MOST_AT_EDGE = 16  # triangles that meet in an edge; beyond, none are joined there
+
+
+@dataclass(frozen=True)
+class Sheets:
+    """`sheet` [F] of every triangle; of each sheet its `first` [S] triangle and its `area` [S].
+
+    `pairs` [2,P] of them overlap, by `common` [P] areas.
+    """
+
+    sheet: Indices
+    first: Indices
+    area: Floats
+    pairs: Indices
+    common: Floats
+
+
+def join_sheets(surface: Surface, corners: Floats, overlaps: Overlaps) -> Sheets:
+    """The sheets of a surface with corners [F,3,3] in a box of diagonal 1; none overlaps with itself."""
+    normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    area = np.linalg.norm(normal, axis=1)
+    first, second = _joined(surface, corners, normal / area[:, None])
+    count = len(corners)
+    graph = coo_array((np.ones(len(first), np.bool_), (first, second)), (count, count))
+    _, sheet = connected_components(graph, directed=False)
+    folded = np.isin(sheet, sheet[overlaps.first][sheet[overlaps.first] == sheet[overlaps.second]])
+    sheet = np.where(folded, count + np.arange(count), sheet)  # each of its triangles for itself
+    _, start, sheet = np.unique(sheet, return_index=True, return_inverse=True)
+    ends = np.sort(sheet[np.stack([overlaps.first, overlaps.second])], axis=0)
+    key, place = np.unique(ends[0] * len(start) + ends[1], return_inverse=True)
+    return Sheets(
+        sheet,
+        start,
+        np.bincount(sheet, area / 2),
+        np.stack(np.divmod(key, len(start))),
+        np.bincount(place, overlaps.area),
+    )
+
+
+def _joined(surface: Surface, corners: Floats, normal: Floats) -> tuple[Indices, Indices]:
+    """Pairs of triangles with a common edge that lie in one plane on its two sides, each at most once an edge.
+
+    Where more than two meet, as in sheets that lie on each other, those are joined that stand nearest in the file.
+    """
+    first, second = _meeting(surface, corners)
+    one, other = first // 3, second // 3
+    foot, edge = corners[one, first % 3], corners[one, (first + 1) % 3] - corners[one, first % 3]
+    tip, far = corners[one, (first + 2) % 3], corners[other, (second + 2) % 3]
+    flat = np.abs(np.einsum("pk,pk->p", far - foot, normal[one])) <= 2 * TOLERANCE
+    flat &= np.abs(np.einsum("pk,pk->p", tip - foot, normal[other])) <= 2 * TOLERANCE
+    inward = np.cross(normal[one], edge)
+    sides = np.einsum("pk,pk->p", inward, tip - foot) * np.einsum("pk,pk->p", inward, far - foot)
+    chosen = np.flatnonzero(flat & (sides < 0))
+    chosen = chosen[np.argsort(np.abs(one - other)[chosen], kind="stable")]
+    ends = np.stack([first[chosen], second[chosen]], axis=1)
+    _, best = np.unique(ends, return_index=True)  # of every slot the first place it stands at
+    leading = np.bincount(best // 2, minlength=len(chosen)) == 2
+    return one[chosen[leading]], other[chosen[leading]]
+
+
+def _meeting(surface: Surface, corners: Floats) -> tuple[Indices, Indices]:
+    """Pairs of slots (3 × triangle + corner at which an edge begins) with the same edge, part and material."""
+    _, place = np.unique(
+        np.rint(corners.reshape(-1, 3) / TOLERANCE).astype(np.int64), axis=0, return_inverse=True
+    )
+    place = place.reshape(-1, 3)
+    ends = np.sort(np.stack([place, np.roll(place, -1, axis=1)], axis=-1).reshape(-1, 2), axis=1)
+    kind = np.repeat(surface.part.astype(np.int64) * len(surface.materials) + surface.material, 3)
+    order = np.lexsort([kind, ends[:, 1], ends[:, 0]])
+    ends, kind = ends[order], kind[order]
+    same = (ends[1:] == ends[:-1]).all(axis=1) & (kind[1:] == kind[:-1])
+    group = np.concatenate([[0], np.cumsum(~same)])
+    small = np.bincount(group)[group] <= _MOST_AT_EDGE
+    firsts, seconds = [], []
+    for step in range(1, _MOST_AT_EDGE):
+        begin = np.flatnonzero((group[step:] == group[:-step]) & small[step:])
+        if not len(begin):
+            break
+        firsts.append(order[begin])
+        seconds.append(order[begin + step])
+    if not firsts:
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    return np.concatenate(firsts), np.concatenate(seconds)
