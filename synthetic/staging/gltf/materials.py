@@ -90,20 +90,23 @@ class Materials:
         if which not in self._drafts:
             self._drafts[which] = self._draft(which)
         draft = self._drafts[which]
-        stored: dict[int, Floats] = {}
-        for layer in {placed.layer.texcoord for placed in draft.maps.values()}:
-            found = primitive.values(f"TEXCOORD_{layer}", weights)
-            if found is None:
-                self.document.miss(f"a texture of it lies by TEXCOORD_{layer}, which its mesh does not have")
-            elif not np.isfinite(found).all():
-                self.document.miss("its texture coordinates are not finite")
+        layers: dict[UvLayer, npt.NDArray[np.float32]] = {}
+        for layer in dict.fromkeys(placed.layer for placed in draft.maps.values()):
+            stored = primitive.values(f"TEXCOORD_{layer.texcoord}", weights)
+            if stored is None:
+                name = f"TEXCOORD_{layer.texcoord}"
+                self.document.miss(f"a texture of it lies by {name}, which its mesh does not have")
+                continue
+            moved = layer.apply(stored).astype(np.float32)
+            if np.isfinite(moved).all():
+                layers[layer] = moved
             else:
-                stored[layer] = found
-        usable = tuple(name for name, placed in draft.maps.items() if placed.layer.texcoord in stored)
+                self.document.miss("its texture coordinates are not finite")
+        usable = tuple(name for name, placed in draft.maps.items() if placed.layer in layers)
         if (which, usable) not in self._made:
             self._made[which, usable] = self._make(draft, usable)
-        number_, layers = self._made[which, usable]
-        return number_, tuple(layer.apply(stored[layer.texcoord]).astype(np.float32) for layer in layers)
+        made, wanted = self._made[which, usable]
+        return made, tuple(layers[layer] for layer in wanted)
 
     def _make(self, draft: _Draft, usable: tuple[str, ...]) -> tuple[int, tuple[UvLayer, ...]]:
         layers = list(dict.fromkeys(draft.maps[name].layer for name in usable))
@@ -220,8 +223,8 @@ def _specular(material: Json) -> float:
 def _from_specular(diffuse: Floats, specular: Floats) -> tuple[Floats, float]:
     """Base colour and metalness whose diffuse and reflected light are the given ones, as nearly as can be.
 
-    With metalness m and base colour c, diffuse = c (1 - m) (1 - 0.04) and specular = 0.04 (1 - m) + c m; m follows
-    from the brightest channels.
+    With metalness m and base colour c, diffuse (1 - specular) = c (1 - m) (1 - 0.04) and specular = 0.04 (1 - m) + c m;
+    m follows from the brightest channels.
     """
     strength, shine = float(diffuse.max()), float(specular.max())
     if shine <= _DIELECTRIC:

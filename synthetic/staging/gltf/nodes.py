@@ -94,14 +94,13 @@ class SceneGraph:
         """The matrix to the world of each node, None of those on a cycle."""
         world: list[Floats | None] = [None] * len(self._nodes)
         waiting = [number for number, parent in enumerate(self._parents) if parent is None]
-        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is found out in the end
-            local = _local_matrices(self._nodes)
-            while waiting:
-                number = waiting.pop()
-                parent = self._parents[number]
-                above = None if parent is None else world[parent]
-                world[number] = local[number] if above is None else above @ local[number]
-                waiting += self._children[number]
+        local = _local_matrices(self._nodes)
+        while waiting:
+            number = waiting.pop()
+            parent = self._parents[number]
+            above = None if parent is None else world[parent]
+            world[number] = local[number] if above is None else above @ local[number]
+            waiting += self._children[number]
         return world
 
     def _matrix(self, number: int) -> Floats:
@@ -142,8 +141,7 @@ class SceneGraph:
         instancing = extension(node, "EXT_mesh_gpu_instancing")
         matrices = self._matrix(number)[None]
         if instancing is not None and skin is None:
-            with np.errstate(over="ignore", invalid="ignore"):
-                matrices = matrices @ self._instances(instancing)
+            matrices = matrices @ self._instances(instancing)
         name = text(node, "name") or text(self._document.at("meshes", mesh), "name") or f"node {number}"
         posed = None if skin is None else self._skin(skin)
         return Drawing(mesh, matrices, posed, any_numbers(node, "weights"), name)
@@ -156,12 +154,11 @@ class SceneGraph:
                 raise BrokenModelError(f"skin {number} of its glTF has no joints")
             world = np.stack([self._matrix(joint) for joint in joints])
             accessor, step = integer(skin, "inverseBindMatrices"), 0.0
-            with np.errstate(over="ignore", invalid="ignore"):
-                if accessor is not None:
-                    bind = read_accessor(self._document, accessor, "inverse bind matrices", (16,))
-                    inverse = bind.rows(np.arange(len(joints))).reshape(-1, 4, 4).transpose(0, 2, 1)
-                    step = float((stretches(world) * spacing(inverse[:, :3, 3])).max())
-                    world = world @ inverse
+            if accessor is not None:
+                bind = read_accessor(self._document, accessor, "inverse bind matrices", (16,))
+                inverse = bind.rows(np.arange(len(joints))).reshape(-1, 4, 4).transpose(0, 2, 1)
+                step = float((stretches(world) * spacing(inverse[:, :3, 3])).max())
+                world = world @ inverse
             self._skins[number] = Skin(world[:, :3], step)
         return self._skins[number]
 

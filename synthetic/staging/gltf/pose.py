@@ -27,10 +27,9 @@ class Posed:
 def place(matrices: Floats, positions: Floats, normals: Floats | None) -> Posed:
     """Vertices [V,3] as matrices [N,4,4] place them."""
     linear = matrices[:, :3, :3]
-    with np.errstate(over="ignore", invalid="ignore"):
-        placed = positions @ linear.transpose(0, 2, 1) + matrices[:, None, :3, 3]
-        turn, mirrored = _normal_matrices(linear)
-        turned = None if normals is None else normals @ turn.transpose(0, 2, 1)
+    placed = positions @ linear.transpose(0, 2, 1) + matrices[:, None, :3, 3]
+    turn, mirrored = _normal_matrices(linear)
+    turned = None if normals is None else normals @ turn.transpose(0, 2, 1)
     return Posed(placed, turned, np.repeat(mirrored[:, None], len(positions), axis=1))
 
 
@@ -45,16 +44,15 @@ def bend(skin: Skin, joints: Rows, shares: Floats, positions: Floats, normals: F
     moved = np.empty_like(positions)
     turned = None if normals is None else np.empty_like(normals)
     mirrored = np.empty(len(positions), dtype=bool)
-    with np.errstate(over="ignore", invalid="ignore"):
-        for start in range(0, len(positions), _CHUNK):
-            some = slice(start, start + _CHUNK)
-            mixed = np.zeros((len(positions[some]), 3, 4))
-            for slot in range(joints.shape[1]):
-                mixed += shares[some, slot, None, None] * skin.matrices[joints[some, slot]]
-            moved[some] = np.einsum("vij,vj->vi", mixed[:, :, :3], positions[some]) + mixed[:, :, 3]
-            turn, mirrored[some] = _normal_matrices(mixed[:, :, :3])
-            if normals is not None and turned is not None:
-                turned[some] = np.einsum("vij,vj->vi", turn, normals[some])
+    for start in range(0, len(positions), _CHUNK):
+        some = slice(start, start + _CHUNK)
+        mixed = np.zeros((len(positions[some]), 3, 4))
+        for slot in range(joints.shape[1]):
+            mixed += shares[some, slot, None, None] * skin.matrices[joints[some, slot]]
+        moved[some] = np.einsum("vij,vj->vi", mixed[:, :, :3], positions[some]) + mixed[:, :, 3]
+        turn, mirrored[some] = _normal_matrices(mixed[:, :, :3])
+        if normals is not None and turned is not None:
+            turned[some] = np.einsum("vij,vj->vi", turn, normals[some])
     return Posed(moved[None], None if turned is None else turned[None], mirrored[None])
 
 

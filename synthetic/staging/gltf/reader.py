@@ -47,6 +47,11 @@ def read_gltf(files: ModelFiles, treatment: Treatment) -> ReadModel:
 
 def _read(document: Document) -> ReadModel:
     _check_extensions(document)
+    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is found out when all is read
+        return _read_scene(document)
+
+
+def _read_scene(document: Document) -> ReadModel:
     drawings = SceneGraph(document).drawings()
     faces = _count_faces(document, drawings)
     if not faces:
@@ -150,12 +155,11 @@ def _unit_normals(
     if posed.normals is None:
         raise ValueError("expected normals")
     normals = posed.normals.reshape(-1, 3)
-    with np.errstate(over="ignore", invalid="ignore"):
-        size = np.abs(normals).max(axis=1, keepdims=True, initial=0.0)
-        normals = np.divide(normals, size, out=np.zeros_like(normals), where=size > 0)
-        length = np.linalg.norm(normals, axis=1, keepdims=True)
-        normals = np.divide(normals, length, out=np.zeros_like(normals), where=length > 0)
-        corners = normals[triangles]
-        usable = (np.abs(np.linalg.norm(corners, axis=2) - 1) < 1e-3)[..., None]
-        flat = face_normals(positions, triangles)[:, None]
+    size = np.abs(normals).max(axis=1, keepdims=True, initial=0.0)
+    normals = np.divide(normals, size, out=np.zeros_like(normals), where=size > 0)
+    length = np.linalg.norm(normals, axis=1, keepdims=True)
+    normals = np.divide(normals, length, out=np.zeros_like(normals), where=length > 0)
+    corners = normals[triangles]
+    usable = (np.abs(np.linalg.norm(corners, axis=2) - 1) < 1e-3)[..., None]
+    flat = face_normals(positions, triangles)[:, None]
     return np.where(usable, corners, flat).astype(np.float32)

@@ -48,9 +48,8 @@ class UvLayer:
         """
         shift_u, shift_v, angle, scale_u, scale_v = self.transform
         cos, sin = math.cos(angle), math.sin(angle)
-        with np.errstate(over="ignore", invalid="ignore"):
-            u, v = uv[:, 0] * scale_u, uv[:, 1] * scale_v
-            return np.stack([cos * u + sin * v + shift_u, 1 - (cos * v - sin * u + shift_v)], axis=1)
+        u, v = uv[:, 0] * scale_u, uv[:, 1] * scale_v
+        return np.stack([cos * u + sin * v + shift_u, 1 - (cos * v - sin * u + shift_v)], axis=1)
 
 
 @dataclass(frozen=True)
