@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from synthetic.checks.surface import Surface, SurfaceError
+from synthetic.checks.rays import RaySurface
+from synthetic.library.shapenet import BrokenModelError
 
 Array = npt.NDArray[np.float64]
 
@@ -26,12 +27,12 @@ _SPARE = 1.1  # rays a point, as a few slip through between triangles
 
 
 def sample_points(
-    surface: Surface, count: int, random: np.random.Generator
+    surface: RaySurface, count: int, random: np.random.Generator
 ) -> tuple[npt.NDArray[np.float16], npt.NDArray[np.bool_]]:
     """[count,3] positions in the world frame and whether they are solid [count].
 
     The first half lies near what can be seen of the surface, the second uniformly in the cube of `HALF_SIDE`.
-    Solidity is that of the rounded positions. Raises SurfaceError where there is no area to sample.
+    Solidity is that of the rounded positions. Raises BrokenModelError where there is no area to sample.
     """
     near = count // 2
     jitter = np.repeat(JITTER, np.diff(np.linspace(0, near, len(JITTER) + 1).astype(int)))
@@ -41,14 +42,14 @@ def sample_points(
     return positions, solid(surface, positions.astype(np.float32), random)
 
 
-def visible_points(surface: Surface, count: int, random: np.random.Generator) -> Array:
+def visible_points(surface: RaySurface, count: int, random: np.random.Generator) -> Array:
     """[count,3] first hits of rays from outside, in all directions, at points uniform on the surface."""
     corners = surface.vertices[surface.triangles]
     edges = corners[:, 1:] - corners[:, :1]
     areas = np.linalg.norm(np.cross(edges[:, 0], edges[:, 1]), axis=1)
     total = float(areas.sum())
     if not (np.isfinite(total) and total > 0):
-        raise SurfaceError(f"its faces have an area of {total / 2:g}")
+        raise BrokenModelError(f"its faces have an area of {total / 2:g}")
     rays = int(count * _SPARE) + 1
     chosen = np.searchsorted(np.cumsum(areas) / total, random.random(rays)).clip(max=len(areas) - 1)
     weights = random.random((rays, 2))
@@ -59,13 +60,13 @@ def visible_points(surface: Surface, count: int, random: np.random.Generator) ->
     distance = surface.first_hits(np.concatenate([origins, directions], axis=1))
     hit = np.isfinite(distance)
     if not hit.any():
-        raise SurfaceError("no ray from outside meets it")
+        raise BrokenModelError("no ray from outside meets it")
     points = (origins + distance[:, None] * directions)[hit]
     return np.asarray(points[np.arange(count) % len(points)])
 
 
 def solid(
-    surface: Surface, points: npt.NDArray[np.float32], random: np.random.Generator
+    surface: RaySurface, points: npt.NDArray[np.float32], random: np.random.Generator
 ) -> npt.NDArray[np.bool_]:
     """Whether points [N,3] belong to the model [N]."""
     sheet = np.zeros(len(points), dtype=bool)
@@ -82,7 +83,7 @@ def solid(
 
 
 def _free_rays(
-    surface: Surface, points: npt.NDArray[np.float32], rays: int, random: np.random.Generator
+    surface: RaySurface, points: npt.NDArray[np.float32], rays: int, random: np.random.Generator
 ) -> npt.NDArray[np.int64]:
     """How many of so many random rays from each of the points [N,3] meet nothing."""
     starts = np.repeat(points, rays, axis=0)
@@ -90,7 +91,7 @@ def _free_rays(
     return np.asarray((~blocked.reshape(-1, rays)).sum(axis=1))
 
 
-def _beside(surface: Surface, points: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+def _beside(surface: RaySurface, points: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
     """Which points lie near enough to the box around the surface for a distance to matter."""
     used = surface.vertices[surface.triangles.reshape(-1)]
     low, high = used.min(axis=0) - SHEET, used.max(axis=0) + SHEET

@@ -15,11 +15,12 @@ import json
 import os
 import signal
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
@@ -31,24 +32,28 @@ from tqdm import tqdm
 from synthetic.atomic import write_whole
 from synthetic.dataset import DatasetError, make_folder
 from synthetic.library.shapenet import BrokenModelError, LibraryError, Model, interleave, load_library
-from synthetic.library.staging import ModelLimits, Treatment, stage_model
 from synthetic.options import placement_of, with_axes
+from synthetic.staging.stage import stage_model
+from synthetic.staging.treatment import ModelLimits, Treatment
 from synthetic.workers.blender_process import StopRequest
 
 _FORMAT = "gp3d-points"
 _VERSION = 1
 _FEWEST, _MOST = 6, 200_000  # the most take a worker about 1 GB
-_UNPAINTED = Treatment(missing_textures="color")  # points have no colour
 _AHEAD = 4  # models a worker that are handed out before the last is done
 
 
 @dataclass(frozen=True, kw_only=True)
 class PointsSpec:
-    """How many `points` are drawn for every model, by which `seed`, into which folder `out`."""
+    """How many `points` are drawn for every model, by which `seed`, into which folder `out`.
+
+    `treatment` says what becomes of transparent parts and cut-outs; points have no colour that could be missing.
+    """
 
     out: Path
     points: int = 8192
     seed: int = 0
+    treatment: Treatment = field(default_factory=lambda: Treatment(missing_textures="color"))
 
     def __post_init__(self) -> None:
         """Checks the numbers once."""
@@ -61,24 +66,45 @@ class PointsSpec:
         """The file of a model's points."""
         return self.out / f"{model.key}.npz"
 
+    def as_json(self) -> dict[str, object]:
+        """What points.json says of the points."""
+        return {
+            "format": _FORMAT,
+            "version": _VERSION,
+            "points": self.points,
+            "seed": self.seed,
+            "transparent": self.treatment.transparent,
+            "cutouts": self.treatment.cutouts,
+        }
 
-def make_points(model: Model, spec: PointsSpec) -> str:
-    """Why a model's points cannot be made, empty after they are written. Raises OSError where the disk refuses."""
-    from synthetic.checks.surface import SurfaceError, place_surface
+
+@dataclass(frozen=True)
+class PointsResult:
+    """Why a model's points could not be made, empty after they were written; by phrase how much was left out of it."""
+
+    reason: str = ""
+    notes: Counter[str] = field(default_factory=Counter)
+
+
+def make_points(model: Model, spec: PointsSpec) -> PointsResult:
+    """Writes a model's points. Raises OSError where the disk refuses."""
+    from synthetic.checks.rays import RaySurface
     from synthetic.occupancy import sample_points
 
     with TemporaryDirectory(prefix="gp3d-points-") as folder:
         try:
-            staged = stage_model(model.path, model.folder, Path(folder), ModelLimits(), _UNPAINTED)
-            surface = place_surface(staged.path, model.placement)
+            staged = stage_model(
+                model.path, model.folder, Path(folder), ModelLimits(), spec.treatment, model.placement
+            )
+            surface = RaySurface.of(staged.surface)
             positions, occupied = sample_points(surface, spec.points, _random(spec.seed, model.key))
-        except (BrokenModelError, SurfaceError) as error:
-            return str(error)
+        except BrokenModelError as error:
+            return PointsResult(str(error))
     content = io.BytesIO()
     np.savez(content, positions=positions, occupied=occupied)
     spec.path(model).parent.mkdir(exist_ok=True)
     write_whole(spec.path(model), content.getvalue())
-    return ""
+    return PointsResult(notes=staged.notes)
 
 
 def _random(seed: int, key: str) -> np.random.Generator:
@@ -90,18 +116,39 @@ def open_points(spec: PointsSpec) -> None:
     """Makes sure that the folder can take these points. Raises DatasetError where it holds others."""
     make_folder(spec.out)
     path = spec.out / "points.json"
-    wanted = {"format": _FORMAT, "version": _VERSION, "points": spec.points, "seed": spec.seed}
+    wanted = spec.as_json()
+    usual = {"transparent": "remove", "cutouts": "cut"}  # for what an older version did not write
     if path.exists():
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise DatasetError(f"{path}: is not readable as JSON ({error}); choose another folder") from None
-        if found != wanted:
+        if not isinstance(found, dict) or {**usual, **found} != wanted:
             raise DatasetError(
                 f"{path}: expected {wanted}, found {found}; ask for the same or choose another folder"
             )
     else:
         write_whole(path, (json.dumps(wanted) + "\n").encode())
+
+
+def check_treatment(dataset: Path, treatment: Treatment) -> None:
+    """Makes sure that renders that are there already show of the models what the points will. Raises DatasetError."""
+    path = dataset / "dataset.json"
+    if not path.exists():
+        return
+    try:
+        index = json.loads(path.read_text(encoding="utf-8"))
+        rendered = Treatment(**index["generator"]["settings"].get("treatment", {}))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DatasetError(
+            f"{path}: is not readable as the index of a data set ({error!r}); render again"
+        ) from None
+    for option in ("transparent", "cutouts"):
+        found, wanted = getattr(rendered, option), getattr(treatment, option)
+        if found != wanted:
+            raise DatasetError(
+                f"{path}: was rendered with --{option} {found} (asked for: {wanted}); ask for the same"
+            )
 
 
 def check_frames(dataset: Path, models: Sequence[Model]) -> None:
@@ -128,29 +175,29 @@ def check_frames(dataset: Path, models: Sequence[Model]) -> None:
 
 def write_points(
     models: Sequence[Model], spec: PointsSpec, workers: int, stop: StopRequest
-) -> dict[str, str]:
-    """The models whose points cannot be made, and why; writes what is missing. Raises OSError, BrokenProcessPool."""
+) -> dict[str, PointsResult]:
+    """What became of the models whose points were missing, by key. Raises OSError, BrokenProcessPool."""
     missing = [model for model in models if not spec.path(model).exists()]
-    failures: dict[str, str] = {}
+    results: dict[str, PointsResult] = {}
     with tqdm(
         total=len(models), initial=len(models) - len(missing), unit="model", smoothing=0.05, disable=None
     ) as bar:
-        for model, reason in _results(missing, spec, workers, stop):
-            if reason:
-                failures[model.key] = reason
-                bar.write(f"{model.key}: {reason}", file=sys.stderr)
+        for model, result in _results(missing, spec, workers, stop):
+            results[model.key] = result
+            if result.reason:
+                bar.write(f"{model.key}: {result.reason}", file=sys.stderr)
             bar.update()
-    return dict(sorted(failures.items()))
+    return dict(sorted(results.items()))
 
 
 def _results(
     models: Iterable[Model], spec: PointsSpec, workers: int, stop: StopRequest
-) -> Iterator[tuple[Model, str]]:
-    """Models and why they failed, in order of their end; few are queued at a time, and none begins after a stop."""
+) -> Iterator[tuple[Model, PointsResult]]:
+    """Models and what became of them, in order of their end; few are queued at a time, and none begins after a stop."""
     left = iter(models)
     context = get_context("spawn")  # Open3D's threads do not survive a fork
     with ProcessPoolExecutor(workers, mp_context=context) as pool:
-        running: dict[Future[str], Model] = {}
+        running: dict[Future[PointsResult], Model] = {}
         while True:
             room = 0 if stop.signal else _AHEAD * workers - len(running)
             with _ctrl_c_blocked():
@@ -178,22 +225,36 @@ def _write_failures(folder: Path, failures: dict[str, str]) -> None:
         write_whole(path, text.encode())
 
 
+def _say_notes(results: Sequence[PointsResult]) -> None:
+    """Prints what was left out of models or changed in them, one line a phrase."""
+    counts = sum((result.notes for result in results), Counter())
+    for phrase, count in sorted(counts.items()):
+        holders = sum(phrase in result.notes for result in results)
+        sys.stderr.write(f"{phrase}: {count}, in {holders} models\n")
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Does what the command line asks; the exit status.
 
     Raises LibraryError, DatasetError, ValueError, OSError, BrokenProcessPool.
     """
-    spec = PointsSpec(out=arguments.dataset / "points", points=arguments.points, seed=arguments.seed)
+    treatment = Treatment(arguments.transparent, "color", arguments.cutouts)
+    spec = PointsSpec(
+        out=arguments.dataset / "points", points=arguments.points, seed=arguments.seed, treatment=treatment
+    )
     if arguments.workers < 1:
         raise ValueError(f"--workers must be 1 or more, found {arguments.workers}")
     models = interleave(load_library(arguments.models, **placement_of(arguments)))
     if (arguments.dataset / "taxonomy.json").exists():
         raise DatasetError(f"{arguments.dataset}: is a model library; choose another folder for the points")
+    check_treatment(arguments.dataset, treatment)
     check_frames(arguments.dataset, models)
     open_points(spec)
     with StopRequest() as stop:
-        failures = write_points(models, spec, arguments.workers, stop)
+        results = write_points(models, spec, arguments.workers, stop)
+    failures = {key: result.reason for key, result in results.items() if result.reason}
     _write_failures(spec.out, failures)
+    _say_notes(list(results.values()))
     there = sum(spec.path(model).exists() for model in models)
     if stop.signal:
         sys.stderr.write(f"stopped; {spec.out} holds {there} models; the same command continues\n")
@@ -231,6 +292,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--front", help="as for synthetic.render, where the renders were made with it")
     parser.add_argument("--up", help="likewise")
     parser.add_argument("--normalise", action=argparse.BooleanOptionalAction, default=None, help="likewise")
+    parser.add_argument(
+        "--transparent",
+        choices=("remove", "opaque"),
+        default="remove",
+        help="likewise (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--cutouts", choices=("cut", "solid"), default="cut", help="likewise (default: %(default)s)"
+    )
     return parser
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +13,15 @@ import numpy.typing as npt
 from PIL import Image
 from tqdm import tqdm
 
+from synthetic.checks.colors import ColorScore, score_colors, shown_base
 from synthetic.checks.fusion import Chamfer, chamfer
-from synthetic.checks.surface import Surface, SurfaceError, read_surface
+from synthetic.checks.models import Rendered, Truth, UncheckedModelError, staged_truth
+from synthetic.checks.pixels import depth_edges, pixel_centres, pixel_rays
+from synthetic.checks.rays import Array, Hits, RaySurface
 from synthetic.dataset import ViewRecord
-from synthetic.dataset_index import ManifestEntry
-from synthetic.library.shapenet import LibraryError, Model
+from synthetic.library.shapenet import Model
 
-Array = npt.NDArray[np.float64]
-_EDGE = 0.02  # neighbours farther apart than this are the two sides of a depth edge
+_GREY = 128  # in the picture of errors, where there is no albedo
 
 
 @dataclass(frozen=True)
@@ -35,153 +35,141 @@ class Score:
     iou: float
     normal_cosine: float | None
     reprojection: float
+    color: ColorScore
 
 
-BOUNDS = {
-    "median": 1e-5,
-    "p999": 1e-4,
-    "iou": 0.999,
-}  # over a whole dataset: medians of median and IoU, all pixels
+@dataclass
+class Comparison:
+    """Scores of the views, all errors off depth edges, and by key the models that could not be checked, and why.
+
+    `moved` are models that stand otherwise than their library says.
+    """
+
+    scores: list[Score] = field(default_factory=list)
+    errors: list[Array] = field(default_factory=list)
+    unchecked: dict[str, str] = field(default_factory=dict)
+    moved: list[str] = field(default_factory=list)
 
 
-def pixel_rays(record: ViewRecord, resolution: int) -> tuple[Array, Array]:
-    """Origin [3] and directions [R,R,3] of z-depth 1 of a view's rays, from its entry in cameras.json."""
-    matrix, pose = np.array(record["intrinsics"]), np.array(record["cam2world"])
-    row, column = np.mgrid[:resolution, :resolution]
-    local = np.stack(
-        [
-            (column - matrix[0, 2]) / matrix[0, 0],
-            -(row - matrix[1, 2]) / matrix[1, 1],
-            -np.ones((resolution, resolution)),
-        ],
-        axis=-1,
-    )
-    return pose[:3, 3], local @ pose[:3, :3].T
-
-
-def depth_edges(depth: Array) -> npt.NDArray[np.bool_]:
-    """[R,R] pixels beside another surface or the background: there a ray may fall to either side."""
-    padded = np.pad(np.where(np.isfinite(depth), depth, 1e3), 1, mode="edge")
-    side = len(depth)
-    steps = [
-        np.abs(padded[1 + y : 1 + y + side, 1 + x : 1 + x + side] - padded[1:-1, 1:-1])
-        for y in (-1, 0, 1)
-        for x in (-1, 0, 1)
-    ]
-    return np.asarray(np.max(steps, axis=0) > _EDGE)
-
-
-def score_view(
-    name: str, record: ViewRecord, arrays: Mapping[str, npt.NDArray[Any]], surface: Surface
-) -> tuple[Score, Array, Array]:
-    """The score, the errors of pixels off depth edges, and the true depth [R,R] (inf: nothing)."""
+def score_depth(
+    record: ViewRecord, arrays: Mapping[str, npt.NDArray[Any]], rays: RaySurface, hits: Hits
+) -> tuple[dict[str, Any], Array]:
+    """The parts of a view's Score that are of shape, and the errors of depth off depth edges."""
     depth, mask = arrays["z_depth"].astype(np.float64), arrays["mask"]
-    origin, directions = pixel_rays(record, len(depth))
-    truth, normals = surface.cast(origin, directions)
+    origin, directions = pixel_rays(record, pixel_centres(len(depth)))
+    truth, normals = hits.distance, hits.normals
     hit, radius = np.isfinite(truth), float(record["radius"])
     both = hit & mask
     error = np.abs(depth[both] - truth[both]) / radius
     clean = np.abs(np.where(both, depth, 0) - np.where(both, truth, 0))[both & ~depth_edges(truth)] / radius
     points = origin + directions[both] * depth[both][:, None]
-    away = surface.distance(points) / radius if len(points) else np.zeros(1)
+    away = rays.distance(points) / radius if len(points) else np.zeros(1)
     cosine = None
     if "normals" in arrays and both.any():
         agreement = np.abs((arrays["normals"][both] * normals[both]).sum(axis=-1))
         cosine = float(np.median(agreement))
-    iou = float(both.sum() / max(1, (hit | mask).sum()))
-    score = Score(
-        name,
-        float(np.median(error)) if error.size else 0.0,
-        float(np.quantile(clean, 0.999)) if clean.size else 0.0,
-        float(error.max(initial=0.0)),
-        iou,
-        cosine,
-        float(np.quantile(away, 0.999)),
-    )
-    return score, clean, truth
+    return {
+        "median": float(np.median(error)) if error.size else 0.0,
+        "p999": float(np.quantile(clean, 0.999)) if clean.size else 0.0,
+        "worst": float(error.max(initial=0.0)),
+        "iou": float(both.sum() / max(1, (hit | mask).sum())),
+        "normal_cosine": cosine,
+        "reprojection": float(np.quantile(away, 0.999)),
+    }, clean
 
 
-def check_dataset(
-    folder: Path, models: Mapping[str, Model], limit: int | None
-) -> tuple[list[Score], Array, list[str]]:
-    """Scores of the views, all errors off depth edges, and the models that could not be checked, with the reason.
-
-    Raises LibraryError where the folder is no dataset.
-    """
-    views, sources = _records(folder)
-    scores: list[Score] = []
-    errors: list[Array] = []
-    unchecked: list[str] = []
-    surface, loaded = None, ""
-    chosen = sorted(views.items(), key=lambda item: (item[1]["model"], item[0]))[:limit]
-    for name, record in tqdm(chosen, unit="view", disable=None):
-        key = record["model"]
-        if key != loaded:
-            surface, loaded = None, key
-            try:
-                surface = _surface(models.get(key), sources.get(key))
-            except SurfaceError as error:
-                unchecked.append(f"{key}: {error}")
-        if surface is not None:
-            with np.load(folder / f"{name.removesuffix('.png')}_geometry.npz", allow_pickle=False) as arrays:
-                score, clean, _ = score_view(name, record, dict(arrays), surface)
-            scores.append(score)
-            errors.append(clean)
-    return scores, np.concatenate(errors) if errors else np.zeros(0), unchecked
+def score_view(folder: Path, name: str, record: ViewRecord, truth: Truth) -> tuple[Score, Array]:
+    """The score of a view of a data set, and the errors of depth off depth edges."""
+    arrays, picture = _read_view(folder, name)
+    hits = truth.rays.cast(*pixel_rays(record, pixel_centres(len(picture))))
+    shape, clean = score_depth(record, arrays, truth.rays, hits)
+    color = score_colors(picture, arrays.get("albedo"), record, truth, hits)
+    return Score(view=name, **shape, color=color), clean
 
 
-def _records(folder: Path) -> tuple[dict[str, ViewRecord], dict[str, ManifestEntry]]:
-    """Views by name and models by key. Raises LibraryError where the folder is no dataset."""
-    try:
-        views = json.loads((folder / "cameras.json").read_text(encoding="utf-8"))["views"]
-        sources = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["models"]
-    except (OSError, KeyError, json.JSONDecodeError) as error:
-        raise LibraryError(f"{folder}: is no dataset with cameras.json and manifest.json ({error})") from None
-    return views, sources
+def _read_view(folder: Path, name: str) -> tuple[dict[str, npt.NDArray[Any]], npt.NDArray[np.uint8]]:
+    with np.load(folder / f"{name.removesuffix('.png')}_geometry.npz", allow_pickle=False) as arrays:
+        content = dict(arrays)
+    with Image.open(folder / name) as picture:
+        return content, np.asarray(picture.convert("RGB"))
 
 
-def _surface(model: Model | None, source: ManifestEntry | None) -> Surface:
-    if model is None or source is None:
-        raise SurfaceError("is not in this library")
-    digest = hashlib.sha256(model.path.read_bytes()).hexdigest() if model.path.is_file() else "no file"
-    if digest != source["sha256"].get(model.path.name):
-        raise SurfaceError("has changed since it was rendered")
-    return read_surface(model.path, np.array(source["to_world"]))
+def check_dataset(folder: Path, models: Mapping[str, Model], limit: int | None) -> Comparison:
+    """The comparison of the first `limit` views, model by model. Raises LibraryError where the folder is no dataset."""
+    rendered, found = Rendered.read(folder), Comparison()
+    chosen = sorted(rendered.views, key=lambda name: (rendered.views[name]["model"], name))[:limit]
+    for name, truth in _with_truth(rendered, chosen, models, found):
+        score, clean = score_view(folder, name, rendered.views[name], truth)
+        found.scores.append(score)
+        found.errors.append(clean)
+    return found
+
+
+def _with_truth(
+    rendered: Rendered, names: Sequence[str], models: Mapping[str, Model], found: Comparison
+) -> Iterator[tuple[str, Truth]]:
+    """The views of models that can be checked, with the truth, which is staged once while a model's views follow."""
+    loaded, truth = "", None
+    with ExitStack() as staged:
+        for name in tqdm(names, unit="view", disable=None):
+            key = rendered.views[name]["model"]
+            if key != loaded:
+                staged.close()
+                loaded, truth = key, None
+                try:
+                    truth = staged.enter_context(staged_truth(rendered, key, models))
+                except UncheckedModelError as error:
+                    found.unchecked[key] = str(error)
+                if truth and truth.moved:
+                    found.moved.append(key)
+            if truth:
+                yield name, truth
 
 
 def picture_of_errors(
     folder: Path, worst: Sequence[Score], models: Mapping[str, Model]
 ) -> npt.NDArray[np.uint8]:
-    """[rows*R, 4*R, 3]: colour, depth, true depth and their difference (white from 1e-3 of the radius on)."""
-    views, sources = _records(folder)
-    rows = []
-    for score in worst:
-        record = views[score.view]
-        with np.load(
-            folder / f"{score.view.removesuffix('.png')}_geometry.npz", allow_pickle=False
-        ) as arrays:
-            depth = arrays["z_depth"].astype(np.float64)
-        surface = _surface(models[record["model"]], sources[record["model"]])
-        truth, _ = surface.cast(*pixel_rays(record, len(depth)))
-        radius = float(record["radius"])
-        both = np.isfinite(depth) & np.isfinite(truth)
-        off = np.abs(np.where(both, depth, 0) - np.where(both, truth, 0)) / radius
-        off[np.isfinite(depth) != np.isfinite(truth)] = 1.0
-        shades = [np.clip((radius + 0.55 - image) / 1.1, 0, 1) for image in (depth, truth)]
-        grey = [*shades, np.clip(off / 1e-3, 0, 1)]
-        color = np.asarray(Image.open(folder / score.view).convert("RGB"))
-        codes = [(image * 255).astype(np.uint8)[..., None] for image in grey]
-        rows.append(np.hstack([color, *(np.repeat(code, 3, axis=-1) for code in codes)]))
-    return np.vstack(rows)
+    """[rows*R, 6*R, 3]: colour, base colour, albedo (grey: none), depth, true depth and their difference.
+
+    The difference is white from 1e-3 of the radius on.
+    """
+    rendered = Rendered.read(folder)
+    by_model = sorted((score.view for score in worst), key=lambda name: (rendered.views[name]["model"], name))
+    rows = {
+        name: _row(folder, name, rendered.views[name], truth)
+        for name, truth in _with_truth(rendered, by_model, models, Comparison())
+    }
+    return np.vstack([rows[score.view] for score in worst])
+
+
+def _row(folder: Path, name: str, record: ViewRecord, truth: Truth) -> npt.NDArray[np.uint8]:
+    arrays, color = _read_view(folder, name)
+    hits = truth.rays.cast(*pixel_rays(record, pixel_centres(len(color))))
+    depth, radius = arrays["z_depth"].astype(np.float64), float(record["radius"])
+    both = np.isfinite(depth) & np.isfinite(hits.distance)
+    off = np.abs(np.where(both, depth, 0) - np.where(both, hits.distance, 0)) / radius
+    off[np.isfinite(depth) != np.isfinite(hits.distance)] = 1.0
+    shades = [np.clip((radius + 0.55 - image) / 1.1, 0, 1) for image in (depth, hits.distance)]
+    grey = [(image * 255).astype(np.uint8) for image in (*shades, np.clip(off / 1e-3, 0, 1))]
+    albedo = arrays.get("albedo", np.full_like(color, _GREY))
+    return np.hstack(
+        [color, shown_base(truth, hits), albedo, *(np.repeat(code[..., None], 3, axis=-1) for code in grey)]
+    )
 
 
 def chamfer_by_class(folder: Path, models: Mapping[str, Model]) -> dict[str, Chamfer]:
     """Mean distances between models and what their views fuse to, by class, where there are enough views to tell."""
-    views, sources = _records(folder)
+    rendered = Rendered.read(folder)
+    views: dict[str, dict[str, ViewRecord]] = {}
+    for name, view in rendered.views.items():
+        views.setdefault(view["model"], {})[name] = view
     by_class: dict[str, list[Chamfer]] = {}
-    for key in tqdm(sorted(sources), unit="model", disable=None):
-        mine = {name: view for name, view in views.items() if view["model"] == key}
-        found = chamfer(folder, mine, _surface(models.get(key), sources[key]))
+    for key in tqdm(sorted(views), unit="model", disable=None):
+        try:
+            with staged_truth(rendered, key, models) as truth:
+                found = chamfer(folder, views[key], truth.rays)
+        except UncheckedModelError:
+            continue  # named by check_dataset
         if found is not None:
             by_class.setdefault(models[key].object_class.name, []).append(found)
     return {
@@ -191,18 +179,3 @@ def chamfer_by_class(folder: Path, models: Mapping[str, Model]) -> dict[str, Cha
         )
         for name, found in sorted(by_class.items())
     }
-
-
-def summarise(scores: Sequence[Score], errors: Array) -> dict[str, float]:
-    """The numbers over a whole dataset."""
-    summary = {
-        "views": float(len(scores)),
-        "median": float(np.median(errors)),
-        "p999": float(np.quantile(errors, 0.999)),
-        "share_below_1e-4": float((errors <= 1e-4).mean()),
-        "iou": float(np.mean([score.iou for score in scores])),
-        "worst_iou": min(score.iou for score in scores),
-        "reprojection_p999": float(np.median([score.reprojection for score in scores])),
-    }
-    cosines = [score.normal_cosine for score in scores if score.normal_cosine is not None]
-    return summary | ({"normal_cosine": float(np.median(cosines))} if cosines else {})

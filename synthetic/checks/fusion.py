@@ -12,7 +12,7 @@ import numpy.typing as npt
 import open3d
 import trimesh
 
-from synthetic.checks.surface import Surface
+from synthetic.checks.rays import RaySurface
 from synthetic.dataset import ViewRecord
 
 _SIDE, _VOXELS = 1.2, 150  # of the cube around the unit-diagonal model
@@ -65,18 +65,18 @@ def fuse_views(folder: Path, views: Mapping[str, ViewRecord]) -> tuple[npt.NDArr
     return np.asarray(mesh.vertices), np.asarray(mesh.triangles)
 
 
-def chamfer(folder: Path, views: Mapping[str, ViewRecord], surface: Surface) -> Chamfer | None:
+def chamfer(folder: Path, views: Mapping[str, ViewRecord], surface: RaySurface) -> Chamfer | None:
     """How far the fused surface and the model are apart; None where the views give no surface."""
     vertices, triangles = fuse_views(folder, views)
     if not len(triangles):
         return None
-    fused, seed = Surface(vertices, triangles.astype(np.int64)), np.random.default_rng(0)
+    fused, seed = RaySurface(vertices, triangles.astype(np.int64)), np.random.default_rng(0)
     there = surface.distance(_points_on(fused, seed))
     back = fused.distance(_points_on(surface, seed))
     return Chamfer(float(there.mean()), float(back.mean()))
 
 
-def _points_on(surface: Surface, seed: np.random.Generator) -> npt.NDArray[np.float64]:
+def _points_on(surface: RaySurface, seed: np.random.Generator) -> npt.NDArray[np.float64]:
     mesh = trimesh.Trimesh(surface.vertices, surface.triangles, process=False)
     points, _ = trimesh.sample.sample_surface(mesh, _POINTS, seed=seed)
     return np.asarray(points)

@@ -14,12 +14,14 @@ import numpy as np
 import pytest
 import trimesh
 
-from synthetic.checks.surface import Surface, SurfaceError, place_surface
-from synthetic.library.shapenet import Placement
+from synthetic.checks.rays import RaySurface
+from synthetic.library.shapenet import BrokenModelError
 from synthetic.occupancy import HALF_SIDE, SHEET, sample_points, solid, visible_points
 from synthetic.points import main
 from synthetic.shapes.library import select_families
 from synthetic.shapes.shapenet_writer import write_library
+from synthetic.staging.stage import stage_model
+from synthetic.staging.treatment import ModelLimits, Treatment
 from tests.synthetic import small_library as library
 
 ROUNDING = {
@@ -29,8 +31,8 @@ ROUNDING = {
 }  # triangles in place of curves; float32; float16 is 1e-4
 
 
-def surface_of(mesh: trimesh.Trimesh) -> Surface:
-    return Surface(np.asarray(mesh.vertices, dtype=np.float64), np.asarray(mesh.faces))
+def surface_of(mesh: trimesh.Trimesh) -> RaySurface:
+    return RaySurface(np.asarray(mesh.vertices, dtype=np.float64), np.asarray(mesh.faces))
 
 
 def random(seed: int = 0) -> np.random.Generator:
@@ -106,7 +108,7 @@ def test_surface_points_are_about_even_and_never_on_hidden_faces() -> None:
     np.testing.assert_allclose(steps, 0.2, atol=0.015)
 
 
-def cup(opening: float) -> Surface:
+def cup(opening: float) -> RaySurface:
     """A thin-walled can, 0.5 high and 0.2 wide in radius, with a hole in its lid."""
     wall = trimesh.creation.cylinder(radius=0.2, height=0.5, sections=64)
     lid = wall.triangles_center[:, 2] > 0.249
@@ -124,7 +126,7 @@ def test_what_is_inside_a_cup_is_outside_and_inside_a_bottle_solid() -> None:
     assert solid(cup(0.01), points[points[:, 2] < 0.1], random()).mean() > 0.995
 
 
-def winding_number(surface: Surface, point: np.ndarray) -> float:
+def winding_number(surface: RaySurface, point: np.ndarray) -> float:
     """How often the surface goes around a point: solid angles of all triangles (van Oosterom and Strackee)."""
     a, b, c = (surface.vertices[surface.triangles] - point).transpose(1, 0, 2)
     x, y, z = (np.linalg.norm(corner, axis=1) for corner in (a, b, c))
@@ -145,19 +147,20 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-def test_labels_agree_with_winding_numbers(models: Path) -> None:
+def test_labels_agree_with_winding_numbers(models: Path, tmp_path: Path) -> None:
     """Parts of the library are closed: a winding number of 0 means outside, or in a gap closed all around."""
     directions = random(1).normal(size=(3000, 3))
     differ = 0
     for path in sorted(models.glob("*/*/models/model_normalized.obj")):
-        surface = place_surface(path, Placement())
+        staged = stage_model(path, path.parent, tmp_path / "staged", ModelLimits(), Treatment())
+        surface = RaySurface.of(staged.surface)
         positions, occupied = sample_points(surface, 900, random())
         for point, mine in list(zip(positions.astype(np.float64), occupied, strict=True))[::4]:
             if surface.distance(point[None])[0] > SHEET:
                 inside = abs(winding_number(surface, point)) > 0.5
                 assert mine or not inside
                 if mine != inside:
-                    assert np.isfinite(surface.cast(point, directions)[0]).all()
+                    assert np.isfinite(surface.cast(point, directions).distance).all()
                     differ += 1
     assert differ < 40  # the air below the coffee of a full mug
 
@@ -228,8 +231,8 @@ def test_broken_models_are_recorded_and_tried_again(
 
 
 def test_surface_without_area_is_refused() -> None:
-    flat = Surface(np.zeros((3, 3)), np.array([[0, 1, 2]]))
-    with pytest.raises(SurfaceError, match="area of 0"):
+    flat = RaySurface(np.zeros((3, 3)), np.array([[0, 1, 2]]))
+    with pytest.raises(BrokenModelError, match="area of 0"):
         sample_points(flat, 12, random())
 
 

@@ -1,0 +1,119 @@
+"""Models staged again, as the data set says that they were rendered, and made sure to be the same files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from synthetic.checks.rays import RaySurface
+from synthetic.dataset import ViewRecord
+from synthetic.dataset_index import ManifestEntry
+from synthetic.library.shapenet import BrokenModelError, LibraryError, Model
+from synthetic.staging.sampling import SurfaceColors
+from synthetic.staging.stage import stage_model
+from synthetic.staging.surface import Floats, Surface
+from synthetic.staging.treatment import ModelLimits, Treatment
+
+# What was rendered is read, whatever limits that run was given.
+_LIMITS = ModelLimits(max_faces=100_000_000, max_megabytes=16_384, max_texture_side=65_536)
+_SAME_PLACE = 1e-6  # world units
+
+
+class UncheckedModelError(ValueError):
+    """A model whose views cannot be compared; the message is the reason."""
+
+
+@dataclass(frozen=True)
+class Truth:
+    """A staged model where it stood for its views, and rays and colours of it.
+
+    `moved` says that the manifest has it stand otherwise than its library does (--front, --up, --normalise).
+    """
+
+    surface: Surface
+    moved: bool = False
+
+    @cached_property
+    def colors(self) -> SurfaceColors:
+        """Colours of places on the surface."""
+        return SurfaceColors(self.surface)
+
+    @cached_property
+    def rays(self) -> RaySurface:
+        """The surface, to cast rays at."""
+        return RaySurface.of(self.surface, self.colors)
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """A data set's own word on what it was made of: views by name, models by key, what became of their parts."""
+
+    views: dict[str, ViewRecord]
+    sources: dict[str, ManifestEntry]
+    treatment: Treatment
+    all_files: bool  # whether the manifest names every file that staging reads today
+
+    @classmethod
+    def read(cls, folder: Path) -> Rendered:
+        """What a folder says. Raises LibraryError where it is no data set."""
+        try:
+            views = json.loads((folder / "cameras.json").read_text(encoding="utf-8"))["views"]
+            sources = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["models"]
+            index = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
+            settings = index["generator"]["settings"]
+            treatment = Treatment(**settings.get("treatment", {}))
+        except (OSError, KeyError, TypeError, ValueError) as error:
+            raise LibraryError(
+                f"{folder}: is no dataset with dataset.json, cameras.json and manifest.json ({error})"
+            ) from None
+        if settings.get("stage", "none") != "none":
+            raise LibraryError(
+                f"{folder}: was rendered with --stage {settings['stage']}; only models that stand alone can be checked"
+            )
+        return cls(views, sources, treatment, "cutouts" in settings.get("treatment", {}))
+
+
+@contextmanager
+def staged_truth(rendered: Rendered, key: str, models: Mapping[str, Model]) -> Iterator[Truth]:
+    """A model staged again for as long as the `with` lasts. Raises UncheckedModelError."""
+    model, source = models.get(key), rendered.sources.get(key)
+    if model is None or source is None:
+        raise UncheckedModelError("is not in this library")
+    with TemporaryDirectory(prefix="gp3d-check-") as folder:
+        workspace = Path(folder)
+        try:
+            staged = stage_model(
+                model.path, model.folder, workspace, _LIMITS, rendered.treatment, model.placement, np.inf
+            )
+        except BrokenModelError as error:
+            raise UncheckedModelError(str(error)) from None
+        _compare_files(staged.sha256, source["sha256"], rendered.all_files)
+        move = np.array(source["to_world"]) @ np.linalg.inv(staged.to_world)
+        moved = not np.allclose(move, np.eye(4), atol=_SAME_PLACE)
+        yield Truth(_moved(staged.surface, move) if moved else staged.surface, moved)
+
+
+def _compare_files(now: Mapping[str, str], then: Mapping[str, str], all_files: bool) -> None:
+    """Raises UncheckedModelError where files of a model are not those of the manifest."""
+    names = now.keys() | then.keys() if all_files else now.keys() & then.keys()
+    changed = sorted(name for name in names if now.get(name) != then.get(name))
+    if changed:
+        raise UncheckedModelError(f"has changed since it was rendered ({', '.join(changed[:3])})")
+    if not names:
+        raise UncheckedModelError("was rendered from other files")
+
+
+def _moved(surface: Surface, move: Floats) -> Surface:
+    normals = surface.normals
+    if normals is not None:
+        turn = move[:3, :3] / np.cbrt(np.linalg.det(move[:3, :3]))
+        normals = (normals @ turn.T).astype(np.float32)
+    positions = surface.positions @ move[:3, :3].T + move[:3, 3]
+    return replace(surface, positions=positions, normals=normals)

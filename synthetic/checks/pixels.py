@@ -1,0 +1,47 @@
+"""The rays of a view's pixels, and the pixels of which two programs may think differently and both be right."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from synthetic.checks.rays import Array
+from synthetic.dataset import ViewRecord
+
+_EDGE = 0.02  # neighbours farther apart than this are the two sides of a depth edge
+
+
+def pixel_rays(record: ViewRecord, places: npt.NDArray[np.floating | np.integer]) -> tuple[Array, Array]:
+    """Origin [3] and directions [...,3] of z-depth 1 of a view's rays, from its entry in cameras.json.
+
+    `places` [...,2] are row and column, pixel centres at integers.
+    """
+    matrix, pose = np.array(record["intrinsics"]), np.array(record["cam2world"])
+    row, column = np.moveaxis(places, -1, 0)
+    local = np.stack(
+        [
+            (column - matrix[0, 2]) / matrix[0, 0],
+            -(row - matrix[1, 2]) / matrix[1, 1],
+            -np.ones(row.shape),
+        ],
+        axis=-1,
+    )
+    return pose[:3, 3], local @ pose[:3, :3].T
+
+
+def pixel_centres(resolution: int) -> npt.NDArray[np.int64]:
+    """[R,R,2] row and column of every pixel."""
+    row, column = np.indices((resolution, resolution))
+    return np.stack([row, column], axis=-1)
+
+
+def depth_edges(depth: Array) -> npt.NDArray[np.bool_]:
+    """[R,R] pixels beside another surface or the background: there a ray may fall to either side."""
+    padded = np.pad(np.where(np.isfinite(depth), depth, 1e3), 1, mode="edge")
+    side = len(depth)
+    steps = [
+        np.abs(padded[1 + y : 1 + y + side, 1 + x : 1 + x + side] - padded[1:-1, 1:-1])
+        for y in (-1, 0, 1)
+        for x in (-1, 0, 1)
+    ]
+    return np.asarray(np.max(steps, axis=0) > _EDGE)
