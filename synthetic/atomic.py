@@ -29,3 +29,9 @@ def writing_whole(path: Path) -> Iterator[IO[bytes]]:
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def remove_parts(folder: Path) -> None:
+    """Removes what killed processes left half-written in a folder and right below it; nobody else may write there."""
+    for path in (*folder.glob(".*.part"), *folder.glob("*/.*.part")):
+        path.unlink(missing_ok=True)

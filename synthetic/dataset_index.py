@@ -18,6 +18,7 @@ from synthetic.dataset import (
     Settings,
     SettingsRecord,
     SourceRecord,
+    ViewRecord,
     as_bytes,
     make_folder,
     views_in,
@@ -27,6 +28,7 @@ from synthetic.library.shapenet import ObjectClass, Split, split_of
 FORMAT = "gp3d-dataset"
 VERSION = 1
 CAMERA_CONVENTION = "gp3d-1"
+_VIEW_KEYS = {"class", "model", *ViewRecord.__required_keys__}
 
 
 class FailureRecord(TypedDict):
@@ -67,26 +69,32 @@ def open_dataset(folder: Path, settings: Settings, shared: bool = False) -> dict
     make_folder(folder)
     index_path = folder / "dataset.json"
     if not index_path.exists():
-        return read_failures(folder)
+        return read_failures(folder / "failures.jsonl")
     index = _read_index(index_path)
     if shared or index["labels"] or views_in(folder):
         _compare_settings(folder, index["generator"]["settings"], settings.as_json())
-    return read_failures(folder) or {failure["model"]: failure["reason"] for failure in index["failures"]}
+    known = read_failures(folder / "failures.jsonl")
+    return known or {failure["model"]: failure["reason"] for failure in index["failures"]}
 
 
 def _read_index(path: Path) -> IndexRecord:
     try:
         index = json.loads(path.read_text(encoding="utf-8"))
         found = index["format"], index["version"]
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError):
+    except (ValueError, RecursionError):
+        raise DatasetError(
+            f"{path}: is damaged; restore it, or remove it: the same command writes it again, from the views"
+        ) from None
+    except (KeyError, TypeError):
         raise DatasetError(f"{path}: is not the index of a {FORMAT}; choose another folder") from None
     if found != (FORMAT, VERSION):
         raise DatasetError(
             f"{path}: expected {FORMAT} version {VERSION}, "
             f"found {found[0]} version {found[1]}; choose another folder"
         )
-    settings = index.get("generator", {}).get("settings", {})
-    if not ({"labels", "failures"} <= index.keys() and "cameras" in settings):
+    generator = index.get("generator")
+    settings = generator.get("settings") if isinstance(generator, dict) else None
+    if not ({"labels", "failures"} <= index.keys() and isinstance(settings, dict) and "cameras" in settings):
         raise DatasetError(f"{path}: was not made by this program; choose another folder")
     record: IndexRecord = index
     return record
@@ -108,11 +116,52 @@ def _flat(settings: SettingsRecord) -> dict[str, object]:
     return {**single, **settings.get("treatment", {}), **settings["cameras"]}
 
 
-def read_failures(folder: Path) -> dict[str, str]:
-    """The failures that a dataset folder remembers, model to reason, sorted."""
+def read_failures(path: Path) -> dict[str, str]:
+    """The failures in a file of JSON lines, model to reason, sorted; a damaged line, or no file, says nothing."""
+    lines = path.read_bytes().splitlines() if path.exists() else []
+    found = (_failure(line) for line in lines)
+    return dict(sorted((entry["model"], entry["reason"]) for entry in found if entry))
+
+
+def _failure(line: bytes) -> FailureRecord | None:
+    try:
+        entry = json.loads(line)
+        model, reason = entry["model"], entry["reason"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return {"model": model, "reason": reason} if isinstance(model, str) and isinstance(reason, str) else None
+
+
+def remove_damaged(folder: Path) -> list[str]:
+    """What was damaged in a dataset folder, by name and with what becomes of it; it is out of the way now.
+
+    A camera record that is cut off goes, so that its view is rendered again; a torn line of failures.jsonl goes, so
+    that its model is tried again.
+    """
+    damaged = []
+    for name in sorted(views_in(folder)):
+        path = folder / f"{name}{CAMERA_RECORD}"
+        if not _is_whole(path):
+            path.unlink()
+            damaged.append(f"{path.relative_to(folder)} (its view is rendered again)")
     path = folder / "failures.jsonl"
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    return dict(sorted((entry["model"], entry["reason"]) for entry in map(json.loads, lines)))
+    lines = path.read_bytes().splitlines() if path.exists() else []
+    torn = sum(_failure(line) is None for line in lines)
+    if torn:
+        _write_failures(
+            folder, [{"model": key, "reason": reason} for key, reason in read_failures(path).items()]
+        )
+        damaged.append(f"{torn} lines of failures.jsonl (their models are tried again)")
+    return damaged
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        record = json.loads(path.read_bytes())
+        ObjectClass(**record["class"])
+        return bool(record.keys() >= _VIEW_KEYS)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return False
 
 
 def write_index(

@@ -2,8 +2,8 @@
 
 Colour on white, exact depth and camera of every view, as docs/dataset.md describes them. What is there already
 is kept, so the same command finishes an interrupted run; docs/rendering.md says more.
-Exit status: 0, 2 for bad input, 3 when the time limit or too many broken models ended the run, 130 or 143 if stopped by
-Ctrl-C or SIGTERM.
+Exit status: 0, 2 for bad input, 3 when the time limit or too many broken models ended the run or views are missing by
+no fault of their model, 130 or 143 if stopped by Ctrl-C or SIGTERM.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from contextlib import closing
 from importlib.metadata import version
 from pathlib import Path
 
-from synthetic.atomic import write_whole
+from synthetic.atomic import remove_parts, write_whole
 from synthetic.dataset import DatasetError, Settings, make_folder, views_in
-from synthetic.dataset_index import open_dataset, write_index
+from synthetic.dataset_index import open_dataset, remove_damaged, write_index
 from synthetic.library.plain import unused_meshes
 from synthetic.library.shapenet import LibraryError, Model, interleave, load_library, split_of
 from synthetic.options import VIEWS_PER_WORKER, command_line, placement_of, settings_of, with_axes
@@ -38,6 +38,7 @@ from synthetic.workers.run import (
     plan,
     run_jobs,
 )
+from synthetic.workers.scratch import remove_leftovers
 from synthetic.workers.worker import RenderJob, RenderSpec
 from synthetic.workers.worker_process import BlenderError, RestartPolicy
 
@@ -74,7 +75,13 @@ def render_library(
         _tell_unused(out, unused)
         generator = generator_facts()
         failure_log = FailureLog(out, shard)
+        remove_leftovers()
+        if shard.count == 1:  # others may be writing
+            remove_parts(out)
         with lock.index():
+            damaged = remove_damaged(out)
+            if damaged:
+                sys.stderr.write(f"{out}: {len(damaged)} damaged: {', '.join(damaged[:3])}\n")
             known = {**open_dataset(out, settings, shared=shard.count > 1), **failure_log.unindexed()}
             there = views_in(out)
             if there and not arguments.resume:
@@ -167,6 +174,13 @@ def _report(
         sys.stderr.write(f"error: {arguments.models}: none of its {asked} models could be rendered\n")
         return 2
     failed = f"; {len(broken)} broken models, listed in failures.jsonl" if broken else ""
+    if result.killed:
+        key, reason = next(iter(result.killed.items()))
+        sys.stderr.write(
+            f"{out} holds {total} views{failed}; views of {len(result.killed)} models are missing, as with {key}: "
+            f"{reason}, again and again; the same command tries them again, with fewer --workers if memory is short\n"
+        )
+        return _ENDED_EARLY
     sys.stderr.write(f"{out} holds {total} views{failed}\n")
     return 0
 

@@ -7,6 +7,7 @@ a process is free, so that the iterator may still leave out what is not worth wh
 from __future__ import annotations
 
 import queue
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
@@ -55,26 +56,35 @@ class LocalExecutor:
         self._processes = [WorkerProcess(spec, restart_policy, command) for _ in range(workers)]
         self._queue: queue.SimpleQueue[Outcome | Exception | None] = queue.SimpleQueue()
         self._stopping = threading.Event()
-        self._choice = threading.Lock()
 
     def outcomes(self, jobs: Iterator[RenderJob]) -> Iterator[Outcome | None]:
-        """Outcomes as they become known, and None now and then in between; raises BlenderError."""
+        """Outcomes as they become known, and None now and then in between.
+
+        A process whose Blender does not start is done without, and its job goes to another. Raises BlenderError where
+        none is left.
+        """
+        waiting = _Jobs(jobs)
         threads = [
-            threading.Thread(target=self._work, args=(process, jobs), daemon=True)
+            threading.Thread(target=self._work, args=(process, waiting), daemon=True)
             for process in self._processes
         ]
         for thread in threads:
             thread.start()
-        working = len(threads)
+        working, lost = len(threads), 0
         while working:
             try:
                 found = self._queue.get(timeout=_POLL_SECONDS)
             except queue.Empty:
                 yield None
                 continue
-            if isinstance(found, Exception):
+            if isinstance(found, BlenderError):
+                working, lost = working - 1, lost + 1
+                if lost == len(threads):
+                    raise found
+                sys.stderr.write(f"one of {len(threads)} workers is lost, the others go on: {found}\n")
+            elif isinstance(found, Exception):
                 raise found
-            if found is None:
+            elif found is None:
                 working -= 1
             else:
                 yield found
@@ -91,21 +101,56 @@ class LocalExecutor:
         for process in self._processes:
             process.close()
 
-    def _work(self, process: WorkerProcess, jobs: Iterator[RenderJob]) -> None:
+    def _work(self, process: WorkerProcess, jobs: _Jobs) -> None:
         """Runs jobs in one process until there are no more; puts their outcomes into the queue, then None."""
         try:
-            while not self._stopping.is_set():
-                with self._choice:
-                    job = next(jobs, None)
-                if job is None:
-                    break
-                self._queue.put(process.run(job))
-        except BlenderError as error:  # says all itself; raised here, the thread would print a traceback, too
+            while not self._stopping.is_set() and (job := jobs.take()) is not None:
+                try:
+                    outcome = process.run(job)
+                except BlenderError:
+                    jobs.give_back(job)
+                    raise
+                self._queue.put(outcome)
+                jobs.done()
+        except Exception as error:  # `outcomes` raises it; otherwise that would wait for ever
             self._queue.put(error)
-        except Exception as error:  # otherwise `outcomes` would wait for ever
-            self._queue.put(error)
-            raise
-        self._queue.put(None)
+        else:
+            self._queue.put(None)
+
+
+class _Jobs:
+    """Jobs for several threads, to which a job may be given back: they wait for one another's before they end."""
+
+    def __init__(self, jobs: Iterator[RenderJob]) -> None:
+        self._jobs = jobs
+        self._returned: list[RenderJob] = []
+        self._at_work = 0
+        self._change = threading.Condition()
+
+    def take(self) -> RenderJob | None:
+        """A job, None when all are done."""
+        with self._change:
+            while True:
+                job = self._returned.pop() if self._returned else next(self._jobs, None)
+                if job is not None:
+                    self._at_work += 1
+                    return job
+                if not self._at_work:
+                    return None
+                self._change.wait()
+
+    def done(self) -> None:
+        """Notes that a job that was taken is done."""
+        with self._change:
+            self._at_work -= 1
+            self._change.notify_all()
+
+    def give_back(self, job: RenderJob) -> None:
+        """Lets somebody else do a job that was taken."""
+        with self._change:
+            self._returned.append(job)
+            self._at_work -= 1
+            self._change.notify_all()
 
 
 class RayExecutor:
@@ -139,24 +184,40 @@ class RayExecutor:
         self._stopping = False
 
     def outcomes(self, jobs: Iterator[RenderJob]) -> Iterator[Outcome | None]:
-        """Outcomes as they become known, and None now and then in between; raises BlenderError."""
-        at_work: dict[Any, Any] = {}
-        idle = list(self._actors)
+        """Outcomes as they become known, and None now and then in between.
+
+        An actor that dies, or whose Blender does not start, is done without, and its job goes to another. Raises
+        BlenderError where none is left.
+        """
+        at_work: dict[Any, tuple[Any, RenderJob]] = {}
+        idle, returned, alive = list(self._actors), list[RenderJob](), len(self._actors)
         while True:
-            while idle and not self._stopping and (job := next(jobs, None)) is not None:
+            while idle and not self._stopping:
+                job = returned.pop() if returned else next(jobs, None)
+                if job is None:
+                    break
                 actor = idle.pop()
-                at_work[actor.run.remote(job.as_json())] = actor
+                at_work[actor.run.remote(job.as_json())] = actor, job
             if not at_work:
                 return
             done, _ = self._ray.wait(list(at_work), num_returns=1, timeout=_POLL_SECONDS)
             if not done:
                 yield None
             for future in done:
-                idle.append(at_work.pop(future))
-                found: OutcomeRecord | str = self._ray.get(future)
+                actor, job = at_work.pop(future)
+                try:
+                    found: OutcomeRecord | str = self._ray.get(future)
+                except self._ray.exceptions.RayActorError as error:
+                    found = f"an actor of the cluster died ({type(error).__name__})"
                 if isinstance(found, str):
-                    raise BlenderError(found)
-                yield Outcome(**found)
+                    returned.append(job)
+                    alive -= 1
+                    if not alive:
+                        raise BlenderError(found)
+                    sys.stderr.write(f"a worker is lost, {alive} go on: {found}\n")
+                else:
+                    idle.append(actor)
+                    yield Outcome(**found)
 
     def stop(self) -> None:
         """Begins no further job and lets those at work end after their present view."""

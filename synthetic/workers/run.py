@@ -24,6 +24,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from synthetic.dataset import view_name
+from synthetic.dataset_index import read_failures
 from synthetic.library.shapenet import Model
 from synthetic.workers.blender_process import StopRequest
 from synthetic.workers.executors import Executor
@@ -139,16 +140,15 @@ class FailureLog:
 
     def add(self, model: str, reason: str) -> None:
         """Notes a failure."""
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"model": model, "reason": reason}) + "\n")
+        with self._path.open("a+b") as file:
+            torn = file.tell() and not self._path.read_bytes().endswith(b"\n")
+            file.write(b"\n" * bool(torn) + json.dumps({"model": model, "reason": reason}).encode() + b"\n")
 
     def unindexed(self) -> dict[str, str]:
-        """Failures of killed runs whose models are now this shard's; a last line that is cut is left out."""
+        """Failures of killed runs whose models are now this shard's; a line that was cut is left out."""
         found: dict[str, str] = {}
         for path in self._mine():
-            lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-            entries = [json.loads(line) for line in lines if line.endswith("\n")]
-            found.update({entry["model"]: entry["reason"] for entry in entries})
+            found.update(read_failures(path))
         return found
 
     def clear(self) -> None:
@@ -177,10 +177,14 @@ def plan(models: Sequence[Model], views: int, there: set[str]) -> list[RenderJob
 
 @dataclass
 class RunResult:
-    """What a run has done so far: views, failures by model, seconds by stage, and why it ended early."""
+    """What a run has done so far: views, failures by model, seconds by stage, and why it ended early.
+
+    `killed` are models of which views are missing by no fault of theirs, and how.
+    """
 
     views: int = 0
     failures: dict[str, str] = field(default_factory=dict)
+    killed: dict[str, str] = field(default_factory=dict)
     tried: set[str] = field(default_factory=set)
     given_up: set[str] = field(default_factory=set)  # of which no further view needs to be tried
     seconds: dict[str, float] = field(default_factory=dict)
@@ -190,6 +194,9 @@ class RunResult:
         """Whether an outcome, which is added, is the first failure of its model."""
         self.views += outcome.views
         add_seconds(self.seconds, outcome.seconds)
+        if outcome.end == "killed":
+            self.killed[outcome.model] = outcome.reason
+            return False
         if outcome.end != "stopped":
             self.tried.add(outcome.model)
         if outcome.end == "failed":

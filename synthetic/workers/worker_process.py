@@ -8,11 +8,9 @@ from __future__ import annotations
 import json
 import os
 import select
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -20,12 +18,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypedDict
 
+from synthetic.workers.scratch import Scratch
 from synthetic.workers.worker import RenderJob, RenderSpec, WorkerEvent
 
 WORKER_COMMAND = (sys.executable, "-m", "synthetic.workers.worker")
 _START_SECONDS = 300.0  # for Blender itself, on top of a model's own time
 _EXIT_SECONDS = 10.0
 _LAST_LINES = 20
+_KILLS_IN_A_ROW = 3  # from outside, without a view in between, before a job is left for another run
+_FROM_OUTSIDE = {signal.SIGHUP, signal.SIGINT, signal.SIGKILL, signal.SIGQUIT, signal.SIGTERM, signal.SIGXCPU}
+_NO_MEMORY = ("MemoryError", "bad_alloc", "alloc returns null", "Cannot allocate memory", "out of memory")
 
 
 class BlenderError(RuntimeError):
@@ -46,7 +48,7 @@ class RestartPolicy:
             raise ValueError("a model's time and the life of a Blender must be more than 0")
 
 
-End = Literal["done", "failed", "stopped"]
+End = Literal["done", "failed", "stopped", "killed"]
 
 
 class OutcomeRecord(TypedDict):
@@ -63,7 +65,8 @@ class OutcomeRecord(TypedDict):
 class Outcome:
     """How a job ended, the views it wrote, and the processor's seconds by stage.
 
-    A job that is done may have a `reason` as well: a view that shows nothing.
+    A job that is done may have a `reason` as well: a view that shows nothing. "killed" says nothing of the model: its
+    Blender was ended from outside, or for want of memory, again and again.
     """
 
     model: str
@@ -109,7 +112,11 @@ class _Progress:
 
 
 class _ProcessEndedError(Exception):
-    """The child has ended, or had to be killed; the message says how."""
+    """The child has ended, or had to be killed; the message says how. `outside`: by no fault of what it was doing."""
+
+    def __init__(self, reason: str, outside: bool) -> None:
+        super().__init__(reason)
+        self.outside = outside
 
 
 class WorkerProcess:
@@ -121,7 +128,8 @@ class WorkerProcess:
         """The child starts with the first job: `command`, whose lines are those of synthetic.workers.worker."""
         self._command = tuple(command)
         self._spec, self._restart_policy = spec, restart_policy
-        self._workspace = Path(tempfile.mkdtemp(prefix="gp3d-render-"))
+        self._scratch = Scratch()
+        self._workspace = self._scratch.path
         self._log = self._workspace / "blender.log"
         self._child: subprocess.Popen[bytes] | None = None
         self._ready = False
@@ -131,19 +139,24 @@ class WorkerProcess:
         self._busy = threading.Lock()
 
     def run(self, job: RenderJob) -> Outcome:
-        """The outcome of a job. Where Blender dies, the rest is tried once in a fresh one; where it hangs, it is not.
+        """The outcome of a job. Where Blender dies of it, the rest is tried once in a fresh one; where it hangs, not.
 
+        A Blender that is killed from outside is replaced for as long as that leaves time for a view now and then.
         Raises BlenderError where Blender does not even start.
         """
         with self._busy:
-            if self._stopping:
-                return Outcome(job.model.key, "stopped", 0)
-            progress = _Progress()
-            outcome, crashed = self._attempt(job, progress)
-            if crashed and not self._stopping:
-                rest = RenderJob(job.model, job.views[progress.attempted :])
-                outcome, _ = self._attempt(rest, progress)
-            return outcome
+            progress, deaths, kills = _Progress(), 0, 0
+            while not self._stopping:
+                before = progress.attempted
+                rest = RenderJob(job.model, job.views[before:])
+                outcome, ended = self._attempt(rest, progress)
+                if ended == "died":
+                    deaths += 1
+                elif ended == "killed":
+                    kills = 1 if progress.attempted > before else kills + 1
+                if not ended or deaths > 1 or kills >= _KILLS_IN_A_ROW:
+                    return outcome
+            return Outcome(job.model.key, "stopped", progress.written, "", progress.seconds)
 
     def stop(self, at_once: bool = False) -> None:
         """Lets the job at work end after the present view, or now; no other begins. For use from any thread."""
@@ -159,10 +172,13 @@ class WorkerProcess:
         with self._busy:
             self._stopping = True
             self._end_child()
-            shutil.rmtree(self._workspace, ignore_errors=True)
+            self._scratch.close()
 
-    def _attempt(self, job: RenderJob, progress: _Progress) -> tuple[Outcome, bool]:
-        """The outcome of the job with all that `progress`, which goes on, counts; and whether Blender crashed."""
+    def _attempt(self, job: RenderJob, progress: _Progress) -> tuple[Outcome, Literal["", "died", "killed"]]:
+        """The outcome of the job, with all that `progress` counts, and whether Blender is gone, and why.
+
+        It "died" of the model, or was "killed" from outside.
+        """
 
         def outcome(end: End, reason: str = "") -> Outcome:
             return Outcome(job.model.key, end, progress.written, reason or progress.blank, progress.seconds)
@@ -173,18 +189,22 @@ class WorkerProcess:
                 event = self._next_event()
                 progress.add(event)
                 kind = event["event"]
+                if kind == "stopped" and not self._stopping:  # somebody else's SIGTERM
+                    raise _ProcessEndedError(f"signal {signal.SIGTERM:d}", True)
                 if kind == "done" or kind == "failed" or kind == "stopped":
                     self._renew_if_due(event.get("megabytes", 0))
-                    return outcome(kind, event.get("reason", "")), False
+                    return outcome(kind, event.get("reason", "")), ""
         except TimeoutError:
             self._end_child(at_once=True)
             seconds = self._restart_policy.model_seconds
-            return outcome("failed", f"took longer than {seconds:g} s to load or to draw one view"), False
+            return outcome("failed", f"took longer than {seconds:g} s to load or to draw one view"), ""
         except _ProcessEndedError as ended:
             self._end_child(at_once=True)
             if self._stopping:
-                return outcome("stopped"), False
-            return outcome("failed", f"Blender died of it ({ended})"), True
+                return outcome("stopped"), ""
+            if ended.outside:
+                return outcome("killed", f"Blender was ended from outside ({ended})"), "killed"
+            return outcome("failed", f"Blender died of it ({ended})"), "died"
 
     def _send(self, job: RenderJob) -> None:
         if self._child is None:
@@ -216,19 +236,25 @@ class WorkerProcess:
             child.stdin.write(json.dumps(content).encode() + b"\n")
             child.stdin.flush()
         except BrokenPipeError:
-            raise _ProcessEndedError(self._exit_reason()) from None
+            raise self._ended() from None
 
     def _next_event(self) -> WorkerEvent:
-        """The next event of the child; raises TimeoutError and _ProcessEndedError."""
+        """The next event of the child; raises TimeoutError, _ProcessEndedError and, of its start, BlenderError."""
         limit = self._restart_policy.model_seconds + (0.0 if self._ready else _START_SECONDS)
         event: WorkerEvent = json.loads(self._next_line(time.monotonic() + limit))
         if event["event"] == "starting":
             try:
                 event = json.loads(self._next_line(time.monotonic() + _START_SECONDS))
-            except (_ProcessEndedError, TimeoutError):
+            except TimeoutError:
                 if self._stopping:
                     raise
-                raise BlenderError(f"Blender cannot be started:\n{self._last_lines()}") from None
+                raise BlenderError(f"Blender did not start within {_START_SECONDS:g} s") from None
+            except _ProcessEndedError as ended:
+                if self._stopping or ended.outside:
+                    raise
+                raise BlenderError(
+                    f"Blender cannot be started ({ended}):\n{self._last_lines()}".rstrip(":\n")
+                ) from None
             self._ready = True
         return event
 
@@ -241,15 +267,22 @@ class WorkerProcess:
                 raise TimeoutError
             chunk = os.read(child.stdout.fileno(), 65536)
             if not chunk:
-                raise _ProcessEndedError(self._exit_reason())
+                raise self._ended()
             self._buffer += chunk
         line, _, self._buffer = self._buffer.partition(b"\n")
         return line
 
-    def _exit_reason(self) -> str:
+    def _ended(self) -> _ProcessEndedError:
+        """How the child ended, and whether that was its own fault."""
         status = self._child.wait() if self._child else 0
-        last = self._last_lines().strip().rpartition("\n")[2]
-        return f"signal {-status}" if status < 0 else f"exit status {status}: {last}"
+        lines = self._last_lines()
+        starved = any(sign in lines for sign in _NO_MEMORY)
+        if status < 0:
+            return _ProcessEndedError(
+                f"signal {-status}" + ", out of memory" * starved, -status in _FROM_OUTSIDE or starved
+            )
+        last = lines.strip().rpartition("\n")[2]
+        return _ProcessEndedError(f"exit status {status}" + f": {last}" * bool(last), starved)
 
     def _last_lines(self) -> str:
         lines = self._log.read_text(errors="replace").splitlines() if self._log.exists() else []

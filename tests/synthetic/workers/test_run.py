@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +29,7 @@ from synthetic.workers.run import (
     plan,
     run_jobs,
 )
+from synthetic.workers.scratch import Scratch, remove_leftovers
 from synthetic.workers.worker import RenderJob, RenderSpec
 from synthetic.workers.worker_process import BlenderError, Outcome, RestartPolicy, WorkerProcess
 from tests.synthetic.small_library import REPOSITORY
@@ -46,6 +48,14 @@ for line in sys.stdin:
         tell("starting")
         if name == "unusable":
             sys.exit("no Blender here")
+        once = os.path.join(order["out"], name)
+        if name in ("unlucky", "choosy") and not os.path.exists(once):
+            open(once, "w").close()
+            if name == "choosy":
+                sys.exit("not this one")
+            os.kill(os.getpid(), signal.SIGKILL)  # somebody kills the worker while it starts
+        if name == "doomed":
+            os.kill(os.getpid(), signal.SIGKILL)
         tell("ready")
         started = True
     if name == "hangs":
@@ -60,6 +70,18 @@ for line in sys.stdin:
         if name == "crashes" or (name, view) in ONCE and not os.path.exists(once):
             open(once, "w").close()
             os.kill(os.getpid(), signal.SIGSEGV)
+        if name.startswith("shot") and not os.path.exists(once + str(view)):
+            open(once + str(view), "w").close()
+            os.kill(os.getpid(), signal.SIGKILL)
+        if name == "hunted":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if name == "starved" and not os.path.exists(once):
+            open(once, "w").close()
+            raise MemoryError
+        if name == "asked" and view == 1 and not os.path.exists(once):
+            open(once, "w").close()  # as the worker does when somebody sends it SIGTERM
+            tell("stopped")
+            sys.exit()
         time.sleep(0.3 if name == "slow" else 0)
     tell("failed", reason="ugly") if name.startswith("ugly") else tell("done", megabytes=9000 * (name == "greedy"))
 """
@@ -156,6 +178,43 @@ def test_journal_survives_a_kill_and_is_taken_over_by_whom_it_concerns(tmp_path:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_journal_goes_on_after_a_torn_line(tmp_path: Path) -> None:
+    (tmp_path / ".failures-1-of-1.jsonl").write_bytes(b'{"model": "03797390/a", "rea')
+    FailureLog(tmp_path, Shard()).add("03797390/b", "is empty")
+    assert FailureLog(tmp_path, Shard()).unindexed() == {"03797390/b": "is empty"}
+
+
+def test_scratch_of_the_dead_goes_and_that_of_the_living_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    program = "from synthetic.workers.scratch import Scratch; print(Scratch().path, flush=True); input()"
+    command = [sys.executable, "-c", program]
+    owner = subprocess.Popen(
+        command,
+        cwd=REPOSITORY,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert owner.stdout is not None
+    path = Path(owner.stdout.readline().strip())
+    (path / "texture0.png").write_bytes(b"x")
+    stranger = tmp_path / "gp3d-render-other"
+    stranger.mkdir()
+    mine = Scratch()
+    assert remove_leftovers() == 0
+    owner.kill()
+    owner.wait()
+    assert remove_leftovers() == 1
+    assert not path.exists()
+    assert stranger.exists()
+    assert mine.path.exists()
+    mine.close()
+    assert not mine.path.exists()
+
+
 def test_plan_leaves_out_what_is_there_and_deals_few_views_at_a_time() -> None:
     models = [job("a").model, job("b").model]
     jobs = plan(models, 20, {"n03797390/a_003", *(f"n03797390/b_{view:03d}" for view in range(20))})
@@ -204,6 +263,31 @@ def test_model_that_hangs_fails_after_its_time(spec: RenderSpec, place: WorkerPr
         os.kill(hung, 0)
     assert place.run(job("a")).end == "done"
     assert [name for name, _ in log(spec)] == ["hangs", "a"]
+
+
+@pytest.mark.parametrize("name", ["shot", "unlucky", "starved", "asked"])
+def test_kill_from_outside_is_tried_again_and_is_nobodys_fault(
+    spec: RenderSpec, place: WorkerProcess, name: str
+) -> None:
+    assert place.run(job(name, 5)) == Outcome(f"03797390/{name}", "done", 5, "", {"render": 5.0})
+    assert (spec.out / "views").read_text().split() == ["0", "1", "2", "3", "4"]
+
+
+def test_job_whose_blender_is_killed_again_and_again_is_left_for_another_run(
+    spec: RenderSpec, place: WorkerProcess
+) -> None:
+    outcome = place.run(job("doomed"))
+    assert (outcome.end, outcome.views) == ("killed", 0)
+    assert outcome.reason == "Blender was ended from outside (signal 9)"
+    assert [name for name, _ in log(spec)] == ["doomed"] * 3
+    assert place.run(job("hunted", 9)).end == "done"  # every time it gets a view further
+
+
+def test_models_whose_blender_was_killed_are_not_remembered_as_broken(spec: RenderSpec) -> None:
+    result, told = run(spec, ["doomed", "a", "shot"], workers=1)
+    assert (told, result.failures) == ([], {})
+    assert result.killed == {"03797390/doomed": "Blender was ended from outside (signal 9)"}
+    assert result.views == 4
 
 
 def test_missing_blender_is_nobodys_fault(spec: RenderSpec, place: WorkerProcess) -> None:
@@ -256,9 +340,19 @@ def test_time_limit_ends_the_run_after_the_views_at_work(spec: RenderSpec) -> No
     assert 0 < result.views < 60  # of 200
 
 
-def test_error_of_a_slot_reaches_the_one_who_waits(spec: RenderSpec) -> None:
-    with pytest.raises(BlenderError, match="cannot be started"):
-        run(spec, ["unusable", "a", "b"])
+def test_worker_that_cannot_start_costs_that_worker_and_its_job_goes_to_another(
+    spec: RenderSpec, capfd: pytest.CaptureFixture[str]
+) -> None:
+    result, told = run(spec, ["choosy", "slow", "a", "b"])
+    assert (result.views, told, result.failures) == (8, [], {})
+    assert "one of 2 workers is lost, the others go on: Blender cannot be started (exit status 1" in (
+        capfd.readouterr().err
+    )
+
+
+def test_run_ends_when_no_worker_can_start(spec: RenderSpec) -> None:
+    with pytest.raises(BlenderError, match=r"(?s)cannot be started.*no Blender here"):
+        run(spec, ["unusable", "unusable", "unusable"])
 
 
 @pytest.mark.parametrize("numbers", [{"max_failures": 0.0}, {"max_failures": 1.5}, {"seconds": 0.0}])
