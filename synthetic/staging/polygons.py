@@ -138,5 +138,6 @@ def with_normals(
     if not given.any() and not groups.any():
         return None
     normals = smooth_normals(positions, triangles, groups)
-    normals[given] = vectors[given]
+    if given.any():
+        normals[given] = vectors[given]
     return normals

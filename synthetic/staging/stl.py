@@ -83,7 +83,9 @@ def _text_corners(content: bytes, name: str, most: int) -> Floats:
 def _merged(corners: Floats) -> tuple[Floats, Ints]:
     """Different positions [V,3], and [F,3] triangles of them; equal are those that are so to the last bit."""
     corners = corners + 0.0  # no -0
-    keys = (corners.view(np.uint64) * _ODD).sum(axis=1, dtype=np.uint64)
+    keys = corners.view(np.uint64) * _ODD
+    keys ^= keys >> np.uint64(32)  # the low bits of numbers that were float32 are all 0
+    keys = (keys * _ODD[::-1]).sum(axis=1, dtype=np.uint64)
     place = np.asarray(pyarrow.array(keys).dictionary_encode().indices).astype(
         np.int64
     )  # hashed, in a tenth of the time
