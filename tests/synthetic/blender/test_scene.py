@@ -57,11 +57,13 @@ def holed(folder: Path) -> Texture:
 
 
 def ball(normals: str) -> Part:
-    """A coarse ball whose normals are flat, smooth or smooth but pointing inwards; or a fine one."""
+    """A coarse ball whose normals are flat, smooth, smooth but pointing inwards, or half and half; or a fine one."""
     mesh = trimesh.creation.icosphere(subdivisions=4 if normals == "fine" else 1, radius=HALF)
     triangles, positions = np.asarray(mesh.faces, np.int64), np.asarray(mesh.vertices)
     smooth = (positions / HALF)[triangles].astype(np.float32)
-    own = {"smooth": smooth, "inward": -smooth}.get(normals)
+    left = (positions[triangles].mean(axis=1)[:, 0] < 0)[:, None, None]
+    mixed = np.where(left, mesh.face_normals[:, None], smooth).astype(np.float32)
+    own = {"smooth": smooth, "inward": -smooth, "left flat": mixed}.get(normals)
     return Part(positions, triangles, np.zeros(len(triangles), np.int32), normals=own)
 
 
@@ -98,7 +100,10 @@ def drawings(folder: Path) -> dict[str, Drawing]:
         ),
         "ground": Drawing(staged([ground], [solid, WHITE]), (ABOVE,)),
         "ground under nothing": Drawing(staged([laid(square(0.3, 0.45)), ground], [gone, WHITE]), (ABOVE,)),
-        **{name: Drawing(staged([ball(name)], [WHITE])) for name in ("fine", "flat", "smooth", "inward")},
+        **{
+            name: Drawing(staged([ball(name)], [WHITE]))
+            for name in ("fine", "flat", "smooth", "inward", "left flat")
+        },
         "room": Drawing(staged([square(0.0, HALF)], [BLUE]), room=ROOM),
         "again": textured(noise(folder, "RGBA"), ("repeat", "repeat"), False),
     }
@@ -206,6 +211,17 @@ def test_smooth_shading_is_smooth_whichever_way_its_normals_point(seen: Views) -
     }
     assert max(off["smooth"], off["inward"]) < 0.5 * off["flat"], off
     assert (seen["smooth"].z_depth == seen["flat"].z_depth).all()
+
+
+def test_flat_faces_stay_flat_beside_smooth_ones(seen: Views) -> None:
+    halves = places(0.0, HALF)[..., 0]
+    for side, like, unlike in ((halves < 0.4, "flat", "smooth"), (halves > 0.6, "smooth", "flat")):
+        inside = side & seen["flat"].mask
+        near, far = (
+            np.abs(seen["left flat"].color.astype(float) - seen[name].color)[inside].mean()
+            for name in (like, unlike)
+        )
+        assert near < 0.2 * far, (near, far)
 
 
 def test_rooms_have_base_colours_and_normals(seen: Views) -> None:
