@@ -24,7 +24,6 @@ from typing import IO, TYPE_CHECKING, Literal, NotRequired, TypedDict
 
 from synthetic.dataset import ModelSource, Settings, SettingsRecord, write_view
 from synthetic.library.shapenet import BrokenModelError, Model, ModelRecord
-from synthetic.staging.stage import stage_model
 from synthetic.staging.treatment import ModelLimits
 from synthetic.viewpoints import room_colours, sample_viewpoint
 from synthetic.workers.blender_process import LeaveWithoutDestructors, StopRequest, prepare_blender
@@ -129,6 +128,8 @@ class _Worker:
 
     def _render(self, job: RenderJob) -> None:
         """Renders the views of a job until they are done or a stop is requested."""
+        from synthetic.staging.stage import stage_model  # whoever sends jobs needs none of its libraries
+
         spec, model = self._spec, job.model
         seconds = {"load": -time.process_time()}
         staged = stage_model(
