@@ -135,11 +135,21 @@ def read_primitive(document: Document, primitive: Json) -> Primitive:
         raise BrokenModelError(
             f"its glTF has a face with vertex {int(triangles.max())} of {position.count} vertices"
         )
-    rows, corners = np.unique(triangles, return_inverse=True)
+    rows, corners = _used(triangles, position.count)
     targets = tuple(_columns(document, target, None) for target in entries(primitive, "targets"))
     if any(name.startswith("COLOR_") and name != "COLOR_0" for name in columns):
         document.notes["further vertex colours ignored"] += 1
     return Primitive(document, corners.reshape(-1, 3), rows, columns, targets, integer(primitive, "material"))
+
+
+def _used(triangles: Rows, vertices: int) -> tuple[Rows, Rows]:
+    """The vertices that triangles use, in their order, and the triangles [F,3] by number among these."""
+    if vertices > 2 * triangles.size:  # a file may claim any number of vertices that it does not use
+        rows, corners = np.unique(triangles, return_inverse=True)
+        return rows, corners.reshape(-1, 3)
+    used = np.zeros(vertices, dtype=bool)
+    used[triangles] = True
+    return np.flatnonzero(used), (np.cumsum(used) - 1)[triangles]
 
 
 def _mode(primitive: Json) -> int:

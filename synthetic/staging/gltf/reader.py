@@ -144,6 +144,8 @@ def _part(stored: Primitive, drawing: Drawing, weights: Sequence[float], materia
 
 def _wound(triangles: npt.NDArray[np.int64], mirrored: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
     """[N,F,3]: triangles whose outer side is kept where N placements mirror most of their corners."""
+    if not mirrored.any():
+        return np.broadcast_to(triangles, (len(mirrored), *triangles.shape))
     turned = mirrored[:, triangles].sum(axis=2) > 1
     return np.where(turned[..., None], triangles[:, [0, 2, 1]], triangles)
 
@@ -157,9 +159,12 @@ def _unit_normals(
     normals = posed.normals.reshape(-1, 3)
     size = np.abs(normals).max(axis=1, keepdims=True, initial=0.0)
     normals = np.divide(normals, size, out=np.zeros_like(normals), where=size > 0)
-    length = np.linalg.norm(normals, axis=1, keepdims=True)
-    normals = np.divide(normals, length, out=np.zeros_like(normals), where=length > 0)
-    corners = normals[triangles]
-    usable = (np.abs(np.linalg.norm(corners, axis=2) - 1) < 1e-3)[..., None]
-    flat = face_normals(positions, triangles)[:, None]
-    return np.where(usable, corners, flat).astype(np.float32)
+    length = np.sqrt(np.einsum("vi,vi->v", normals, normals))[:, None]
+    usable = np.isfinite(length) & (length > 0)
+    normals = np.divide(normals, length, out=np.zeros_like(normals), where=usable).astype(np.float32)
+    corners: npt.NDArray[np.float32] = normals[triangles]
+    if not usable.all():
+        faces = (~usable[triangles, 0]).any(axis=1)
+        flat = face_normals(positions, triangles[faces])[:, None]
+        corners[faces] = np.where(usable[triangles[faces]], corners[faces], flat)
+    return corners
