@@ -83,7 +83,8 @@ def _read_index(path: Path) -> IndexRecord:
         found = index["format"], index["version"]
     except (ValueError, RecursionError):
         raise DatasetError(
-            f"{path}: is damaged; restore it, or remove it: the same command writes it again, from the views"
+            f"{path}: is damaged, or not the index of a {FORMAT}; choose another folder, or remove the file if the "
+            "views are this program's: the same command writes it again"
         ) from None
     except (KeyError, TypeError):
         raise DatasetError(f"{path}: is not the index of a {FORMAT}; choose another folder") from None

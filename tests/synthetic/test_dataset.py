@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from PIL import Image
 
 from synthetic import dataset, dataset_index
-from synthetic.atomic import write_whole
+from synthetic.atomic import remove_parts, write_whole
 from synthetic.dataset import DatasetError, ModelSource, RenderedView, Settings
 from synthetic.library.shapenet import Model, ObjectClass
 from synthetic.staging.treatment import Treatment
@@ -239,6 +240,64 @@ def test_folder_with_a_foreign_index_is_refused_and_kept(tmp_path: Path, content
         dataset_index.open_dataset(tmp_path, SETTINGS)
     assert [path.name for path in tmp_path.iterdir()] == ["dataset.json"]
     assert (tmp_path / "dataset.json").read_text() == content
+
+
+@pytest.mark.parametrize(
+    "cut",
+    [
+        lambda whole: whole[: len(whole) // 2],
+        lambda whole: b"",
+        lambda whole: b"[1, 2]",
+        lambda whole: whole.replace(b'"yaw"', b'"way"'),
+        lambda whole: whole.replace(b'"wnid"', b'"dinw"'),
+        lambda whole: b"\xff" + whole,
+    ],
+)
+def test_damaged_camera_record_goes_so_that_its_view_is_rendered_again(
+    tmp_path: Path, cut: Callable[[bytes], bytes]
+) -> None:
+    names = [write(tmp_path, model("a")), write(tmp_path, model("b"))]
+    record = tmp_path / f"{names[0]}_camera.json"
+    record.write_bytes(cut(record.read_bytes()))
+    assert dataset_index.remove_damaged(tmp_path) == [f"{names[0]}_camera.json (its view is rendered again)"]
+    assert dataset.views_in(tmp_path) == {names[1]}
+    assert dataset_index.write_index(tmp_path, SETTINGS, {}, {}, "") == 1
+    assert dataset_index.remove_damaged(tmp_path) == []
+
+
+def test_torn_line_of_the_failures_goes_and_the_others_stay(tmp_path: Path) -> None:
+    lines = [
+        '{"model": "03797390/a", "reason": "is empty"}',
+        '{"model": "03797390/b", "rea',
+        "7",
+        '{"model": 1}',
+    ]
+    (tmp_path / "failures.jsonl").write_text("\n".join(lines))
+    (damaged,) = dataset_index.remove_damaged(tmp_path)
+    assert damaged == "3 lines of failures.jsonl (their models are tried again)"
+    assert (tmp_path / "failures.jsonl").read_text() == lines[0] + "\n"
+    assert dataset_index.open_dataset(tmp_path, SETTINGS) == {"03797390/a": "is empty"}
+
+
+def test_damaged_index_says_the_way_on(tmp_path: Path) -> None:
+    write(tmp_path, model("a"))
+    dataset_index.write_index(tmp_path, SETTINGS, {}, {}, "")
+    index = tmp_path / "dataset.json"
+    index.write_bytes(index.read_bytes()[:99])
+    with pytest.raises(DatasetError, match=r"is damaged.*remove the file.*the same command writes it again"):
+        dataset_index.open_dataset(tmp_path, SETTINGS)
+    index.unlink()
+    assert dataset_index.open_dataset(tmp_path, SETTINGS) == {}
+    assert dataset_index.write_index(tmp_path, SETTINGS, {}, {}, "") == 1
+
+
+def test_half_written_files_of_killed_runs_go(tmp_path: Path) -> None:
+    name = write(tmp_path, model("a"))
+    for part in (tmp_path / ".dataset.json.part", (tmp_path / name).with_name(".a_000.png.part")):
+        part.write_bytes(b"x")
+    remove_parts(tmp_path)
+    assert not list(tmp_path.rglob("*.part"))
+    assert dataset.views_in(tmp_path) == {name}
 
 
 @pytest.mark.parametrize("numbers", [{"resolution": 3}, {"resolution": 5000}, {"samples": 0}])

@@ -25,8 +25,9 @@ from synthetic.workers.blender_process import StopRequest
 from synthetic.workers.executors import RayExecutor
 from synthetic.workers.run import RunResult, StopPolicy, plan, run_jobs
 from synthetic.workers.worker import RenderSpec
-from synthetic.workers.worker_process import RestartPolicy
+from synthetic.workers.worker_process import BlenderError, Outcome, RestartPolicy
 from tests.synthetic import small_library as library
+from tests.synthetic.workers.test_run import job
 
 VIEWS = 10  # more than one job a model
 OPTIONS = ("--resolution", 16, "--samples", 2, "--preset", "sphere", "--views", VIEWS, "--seed", 5)
@@ -184,6 +185,9 @@ def run_with_ray(ray: Any, models: Path, out: Path) -> None:
 class StandInRay:
     """What RayEngine uses of the module `ray`, done at once in this process."""
 
+    class exceptions:  # as the module's own
+        class RayActorError(Exception): ...
+
     def init(self, **options: Any) -> None:
         self.options, self.killed = options, 0
 
@@ -221,6 +225,54 @@ class Future(tuple):  # type: ignore[type-arg]
     """A result that can be a key."""
 
     __hash__ = object.__hash__
+
+
+class MortalRay(StandInRay):
+    """The same, whose actors do nothing, and of which `lives` tells after how many jobs each is dead."""
+
+    def __init__(self, *lives: int) -> None:
+        self._lives = list(lives)
+
+    def _actor(self, actor: Any) -> Any:
+        left = [self._lives.pop()]
+
+        def run(job: Any) -> Future:
+            left[0] -= 1
+            if left[0] < 0:
+                return Future((object(), None))
+            key, views = job["model"]["key"], len(job["views"])
+            return Future((object(), Outcome(key, "done", views).as_json()))
+
+        def close() -> Future:
+            return Future((object(), actor.close()))
+
+        return SimpleNamespace(run=SimpleNamespace(remote=run), close=SimpleNamespace(remote=close))
+
+    def get(self, future: Any) -> Any:
+        if future[1] is None:
+            raise self.exceptions.RayActorError
+        return future[1]
+
+
+def test_dead_actor_costs_that_actor_and_its_job_goes_to_another(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def outcomes(*lives: int) -> list[str]:
+        executor = RayExecutor(
+            RenderSpec(tmp_path, SETTINGS, ModelLimits(), 1), RestartPolicy(), 2, MortalRay(*lives)
+        )
+        jobs = [job(name) for name in "abcd"]
+        try:
+            return sorted(found.model for found in executor.outcomes(iter(jobs)) if found)
+        finally:
+            executor.close()
+
+    assert outcomes(1, 9) == [f"03797390/{name}" for name in "abcd"]
+    assert (
+        "a worker is lost, 1 go on: an actor of the cluster died (RayActorError)" in capsys.readouterr().err
+    )
+    with pytest.raises(BlenderError, match="an actor of the cluster died"):
+        outcomes(1, 2)
 
 
 @pytest.mark.blender

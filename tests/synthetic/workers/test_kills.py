@@ -118,8 +118,8 @@ def test_kills_at_any_moment_change_no_byte_and_leave_nothing(
     models: Path, reference: dict[str, bytes], tmp_path: Path, victim: str
 ) -> None:
     chance = random.Random(f"{victim} {KILLS}")
-    kills, finished, out = 0, 0, tmp_path / "out0"
-    while kills < KILLS or not finished:
+    kills, finished, out, whole = 0, 0, tmp_path / "out0", False
+    while kills < KILLS or not whole:
         process = start(models, out)
         if kills < KILLS:
             wait_for_a_moment(out, process, chance)
@@ -131,7 +131,8 @@ def test_kills_at_any_moment_change_no_byte_and_leave_nothing(
         _, errors = process.communicate(timeout=240)
         assert "Traceback" not in errors
         assert process.returncode in (0, -signal.SIGKILL), errors
-        if process.returncode == 0:
+        whole = process.returncode == 0
+        if whole:
             assert_same(out, reference)
             finished += 1
             out = tmp_path / f"out{finished}"
