@@ -15,6 +15,9 @@ from PIL import Image
 from synthetic.library.shapenet import BrokenModelError
 from synthetic.staging.treatment import ModelLimits
 
+# All decoded by Pillow itself: others, such as EPS, are programs, which another program would run.
+_FORMATS = {"AVIF", "BMP", "DDS", "DIB", "GIF", "ICO", "JPEG", "JPEG2000"}
+_FORMATS |= {"PCX", "PNG", "PPM", "PSD", "QOI", "SGI", "TGA", "TIFF", "WEBP"}
 _EIGHT_BITS = ("L", "LA", "RGB", "RGBA")
 _DEEP = ("I;16", "I;16B", "I;16L", "I", "F")  # modes whose conversion by Pillow cuts instead of scaling
 
@@ -92,7 +95,8 @@ class ModelFiles:
     def _decoded(self, content: bytes, what: str) -> Image.Image | None:
         """The picture in 8 bits, None where the file is as wanted already."""
         try:
-            with Image.open(BytesIO(content)) as picture:
+            Image.init()
+            with Image.open(BytesIO(content), formats=[*_FORMATS & Image.OPEN.keys()]) as picture:
                 size = picture.size
                 if max(size) > self.limits.max_texture_side:
                     raise BrokenModelError(

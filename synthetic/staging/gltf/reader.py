@@ -26,9 +26,10 @@ _DONE = {  # extensions that change where a surface lies or how it is stored
     "KHR_mesh_quantization",
     "KHR_node_visibility",
     "KHR_texture_transform",
+    "MSFT_texture_dds",
 }
 _HARMLESS = ("KHR_materials_", "KHR_lights_", "KHR_xmp", "KHR_animation", "KHR_audio", "EXT_lights_")
-_BY_TEXTURE = {"KHR_texture_basisu", "MSFT_texture_dds"}  # each texture says what becomes of it
+_BY_TEXTURE = "KHR_texture_basisu"  # each texture says what becomes of it
 
 
 def read_glb(files: ModelFiles, treatment: Treatment) -> ReadModel:
@@ -55,7 +56,8 @@ def _read_scene(document: Document) -> ReadModel:
     drawings = SceneGraph(document).drawings()
     faces = _count_faces(document, drawings)
     if not faces:
-        raise BrokenModelError(f"{document.files.path.name} has no faces")
+        where = " in its default scene" if document.every("meshes") else ""
+        raise BrokenModelError(f"{document.files.path.name} has no faces{where}")
     materials = Materials(document)
     parts: list[Part] = []
     by_mesh: dict[int, list[Drawing]] = {}
@@ -78,7 +80,7 @@ def _check_extensions(document: Document) -> None:
     unknown = [
         name
         for name in required
-        if name not in _DONE and name not in _BY_TEXTURE and not name.startswith(_HARMLESS)
+        if name not in _DONE and name != _BY_TEXTURE and not name.startswith(_HARMLESS)
     ]
     if unknown:
         names = ", ".join(name[:60] for name in unknown[:3])

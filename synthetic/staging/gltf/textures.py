@@ -26,11 +26,7 @@ from synthetic.staging.surface import Floats, Wrap
 
 _WRAPS: dict[int | None, Wrap] = {None: "repeat", 10497: "repeat", 33071: "clamp", 33648: "mirror"}
 _NEAREST = 9728
-_READABLE = ("EXT_texture_webp", "EXT_texture_avif")  # pictures in formats that the decoder knows
-_UNREADABLE = {
-    "KHR_texture_basisu": "a KTX2 file (KHR_texture_basisu)",
-    "MSFT_texture_dds": "a DDS file (MSFT_texture_dds)",
-}
+_READABLE = ("EXT_texture_webp", "EXT_texture_avif", "MSFT_texture_dds")  # formats that the decoder knows
 
 
 @dataclass(frozen=True)
@@ -95,16 +91,15 @@ class Textures:
             return float(np.asarray(picture.convert("RGB"))[..., 0].mean() / 255)
 
     def _picture(self, texture: Json) -> Path:
-        source = None
+        source = integer(texture, "source")  # what a file gives who doesn't know the extensions
         for name in _READABLE:
             source = integer(extension(texture, name) or {}, "source") if source is None else source
-        source = integer(texture, "source") if source is None else source
         if source is None:
-            for name, what in _UNREADABLE.items():
-                if extension(texture, name) is not None:
-                    raise BrokenModelError(
-                        f"a texture of it is {what}, which is not read here: export it again with PNG or JPEG"
-                    )
+            if extension(texture, "KHR_texture_basisu") is not None:
+                raise BrokenModelError(
+                    "a texture of it is a KTX2 file (KHR_texture_basisu), which is not read here: "
+                    "export it again with PNG or JPEG"
+                )
             raise BrokenModelError("a texture of it names no picture")
         if source not in self._pictures:
             self._pictures[source] = self._stage(self._document.at("images", source))

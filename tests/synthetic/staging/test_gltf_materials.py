@@ -159,10 +159,11 @@ def textured(kind: str = "PNG") -> Glb:
     return glb
 
 
-def test_webp(tmp_path: Path) -> None:
-    glb = textured("WEBP")
-    glb.json["textures"][0] = {"extensions": {"EXT_texture_webp": {"source": 0}}}
-    glb.json["extensionsRequired"] = ["EXT_texture_webp"]
+@pytest.mark.parametrize(("kind", "name"), [("WEBP", "EXT_texture_webp"), ("DDS", "MSFT_texture_dds")])
+def test_pictures_in_other_formats(kind: str, name: str, tmp_path: Path) -> None:
+    glb = textured(kind)
+    glb.json["textures"][0] = {"extensions": {name: {"source": 0}}}
+    glb.json["extensionsRequired"] = [name]
     np.testing.assert_array_equal(pixels(glb.read(tmp_path / "model").materials[0].color_texture), QUARTERS)
 
 
@@ -188,6 +189,18 @@ def test_garbled_pictures_are_promises_not_kept(picture: bytes, tmp_path: Path) 
     model = glb.read(tmp_path / "model", missing_textures="color")
     assert model.notes == {"a texture of it is missing or unreadable": 1}
     assert model.materials[0].color_texture is None
+
+
+def test_no_picture_starts_a_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PostScript is a picture to Pillow, which has another program run it."""
+    started: list[object] = []
+    monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", lambda *arguments, **_: started.append(arguments))
+    glb = textured()
+    content = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 4 4\n%%EndComments\nshowpage\n"
+    glb.json["images"][0] = {"bufferView": glb.view(content)}
+    with pytest.raises(BrokenModelError, match="a texture of it is missing or unreadable"):
+        glb.read(tmp_path / "model")
+    assert not started
 
 
 def test_coordinates_that_are_missing_are_a_promise_not_kept(tmp_path: Path) -> None:
