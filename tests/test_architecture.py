@@ -92,7 +92,6 @@ ALLOWED = {
         "mapbox_earcut",
         "numpy",
         "open3d",
-        "plyfile",
         "pyarrow",
         "ray",
         "scipy",

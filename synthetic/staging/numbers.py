@@ -8,8 +8,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow
 
+from synthetic.library.shapenet import BrokenModelError
+
 Bytes = npt.NDArray[np.uint8]
 Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+_FARTHEST = 1e50  # products of four such numbers, as areas squared, are finite still
 
 
 def runs(solid: npt.NDArray[np.bool_]) -> tuple[Ints, Ints]:
@@ -36,3 +41,9 @@ def converted(
         return np.array(words.cast(pyarrow.int64() if whole else pyarrow.float64()))
     except pyarrow.ArrowInvalid:
         return None
+
+
+def check_positions(positions: Floats, name: str) -> None:
+    """Raises BrokenModelError where a vertex of a file is not finite, or too far away to be reckoned with."""
+    if not (np.abs(positions) < _FARTHEST).all():
+        raise BrokenModelError(f"{name} has a vertex that is not finite")

@@ -11,7 +11,7 @@ import pyarrow
 
 from synthetic.library.shapenet import BrokenModelError
 from synthetic.staging.files import ModelFiles
-from synthetic.staging.numbers import Ints, converted, runs
+from synthetic.staging.numbers import Ints, check_positions, converted, runs
 from synthetic.staging.surface import Floats, Material, Part, ReadModel
 from synthetic.staging.treatment import Treatment
 from synthetic.staging.vertex_colors import linear_colors
@@ -41,8 +41,7 @@ def read_stl(files: ModelFiles, treatment: Treatment) -> ReadModel:
     else:
         corners = _text_corners(content, name, most)
         title = content.lstrip().splitlines()[0][5:].strip().decode("utf-8", "replace")[:80]
-    if not np.isfinite(corners).all():
-        raise BrokenModelError(f"{name} has a vertex that is not finite")
+    check_positions(corners, name)
     if binary:
         step = float(np.spacing(np.float32(np.abs(corners).max())))
     positions, triangles = _merged(corners)

@@ -18,7 +18,7 @@ from synthetic.staging.numbers import Ints, converted, runs
 
 Values = npt.NDArray[Any]
 
-_HEADER_BYTES = 2**20
+_HEADER_BYTES, _MOST_ELEMENTS = 2**20, 1000
 _CHUNK = 4 * 2**20
 _FORMATS = {"ascii": "", "binary_little_endian": "<", "binary_big_endian": ">"}
 _TYPES = {
@@ -97,9 +97,10 @@ def read_header(content: bytes, name: str) -> tuple[PlyFile, str, int]:
         elif words[:1] == ["format"] and len(words) > 1:
             order = _FORMATS.get(words[1])
         elif words[:1] == ["element"] and len(words) == 3 and words[2].isdecimal() and len(words[2]) < 16:
-            elements.setdefault(words[1].lower(), Element(words[1].lower(), int(words[2])))
-            if len(elements) > 1000 or list(elements)[-1] != words[1].lower():
+            kind = words[1].lower()
+            if kind in elements or len(elements) == _MOST_ELEMENTS:
                 raise BrokenModelError(f"{name} has a header that names an element twice, or too many")
+            elements[kind] = Element(kind, int(words[2]))
         elif words[:1] == ["property"] and elements:
             list(elements.values())[-1].properties.append(_property(words, name))
         elif words and words[0] != "obj_info":

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from synthetic.library.shapenet import BrokenModelError
 from synthetic.staging.files import ModelFiles
-from synthetic.staging.numbers import Ints
+from synthetic.staging.numbers import Ints, check_positions
 from synthetic.staging.ply.elements import Element, PlyFile, read_header, read_rows
 from synthetic.staging.polygons import triangulate, with_normals
 from synthetic.staging.surface import Floats, Material, Part, ReadModel, Texture
@@ -50,8 +50,7 @@ def read_ply(files: ModelFiles, treatment: Treatment) -> ReadModel:
     positions = _table(vertex, ("x", "y", "z"))
     if positions is None:
         raise BrokenModelError(f"{name} has vertices without x, y and z")
-    if not np.isfinite(positions).all():
-        raise BrokenModelError(f"{name} has a vertex that is not finite")
+    check_positions(positions, name)
     polygons = _polygons(file, files.limits.max_faces, name)
     if len(polygons.corners) and not 0 <= polygons.corners.min() <= polygons.corners.max() < len(positions):
         raise BrokenModelError(
@@ -113,6 +112,12 @@ def _whole(values: npt.NDArray[np.generic], name: str) -> Ints:
     if not (np.abs(numbers) < 2**53).all() or (numbers != np.floor(numbers)).any():
         raise BrokenModelError(f"{name} has a face whose corners are no whole numbers")
     return numbers.astype(np.int64)
+
+
+def _indices(values: npt.NDArray[np.generic]) -> Ints:
+    """Numbers that should be whole, -1 for others."""
+    numbers = values.astype(np.float64)
+    return np.where((numbers >= 0) & (numbers < 2**31), numbers, -1).astype(np.int64)
 
 
 def _polygons(file: PlyFile, max_faces: int, name: str) -> _Polygons:
@@ -197,7 +202,7 @@ def _textures(
             continue
         material[inside & (texture == number)] = len(materials)
         materials.append(Material(names[number], (1.0, 1.0, 1.0), Texture(picture)))
-    return materials, material, np.where(np.isfinite(uvs), uvs, 0).astype(np.float32)
+    return materials, material, np.clip(np.where(np.isfinite(uvs), uvs, 0), -1e9, 1e9).astype(np.float32)
 
 
 def _promise(treatment: Treatment, notes: Counter[str], reason: str, phrase: str) -> None:
@@ -213,7 +218,7 @@ def _coordinates(
     face, number = file.elements.get("face"), np.asarray(np.zeros(len(chosen), np.int64))
     rows = polygons.rows[polygon]
     if face is not None and "texnumber" in face.scalars:
-        number = np.asarray(np.where(rows >= 0, face.scalars["texnumber"].astype(np.int64)[rows], -1))
+        number = np.asarray(np.where(rows >= 0, _indices(face.scalars["texnumber"])[rows], -1))
     if face is not None and "texcoord" in face.lists:
         lengths, values = face.lists["texcoord"]
         first = np.cumsum(polygons.counts) - polygons.counts
@@ -238,7 +243,7 @@ def _corner_colors(file: PlyFile, triangles: Ints, rows: Ints) -> Floats | None:
     of_faces = _colors(face) if face is not None else None
     listed = file.elements.get("material")
     if of_faces is None and face is not None and listed is not None and "material_index" in face.scalars:
-        table, index = _colors(listed), face.scalars["material_index"].astype(np.int64)
+        table, index = _colors(listed), _indices(face.scalars["material_index"])
         if table is not None and len(table) and ((index >= 0) & (index < len(table))).all():
             of_faces = table[index]
     if of_faces is not None and (of_vertices is None or (of_vertices == of_vertices[:1]).all()):

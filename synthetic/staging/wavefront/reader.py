@@ -17,6 +17,7 @@ from synthetic.staging.vertex_colors import linear_colors, paint
 from synthetic.staging.wavefront.materials import AS_IT_IS, Look, MaterialFiles, decoded
 from synthetic.staging.wavefront.statements import ObjText, read_statements
 
+_FARTHEST = 1e9  # texture coordinates beyond mean nothing, and would not fit into 32 bits
 _MOST_PARTS = 256  # a file of more objects becomes one part
 
 
@@ -72,6 +73,7 @@ def _uvs(
     inside = np.isfinite(base).all(axis=-1)
     if not inside.all():
         base[~inside] = 0
+    base = np.clip(base, -_FARTHEST, _FARTHEST)
     lost = ~inside.all(axis=1) & textured[material]
     if lost.any():
         if treatment.missing_textures == "fail":
@@ -84,7 +86,8 @@ def _uvs(
             layers.append(base.astype(np.float32))
             continue
         moves = np.array(transforms)[material]
-        layers.append((base * moves[:, None, :2] + moves[:, None, 2:]).astype(np.float32))
+        moved = base * moves[:, None, :2] + moves[:, None, 2:]
+        layers.append(np.clip(moved, -_FARTHEST, _FARTHEST).astype(np.float32))
     return tuple(layers)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from synthetic.library.shapenet import BrokenModelError
-from synthetic.staging.numbers import Bytes, Ints, converted, runs
+from synthetic.staging.numbers import Bytes, Ints, check_positions, converted, runs
 
 Floats = npt.NDArray[np.float64]
 
@@ -161,8 +161,7 @@ class _Reader:
             if not self._counts[kind]:
                 raise BrokenModelError(f"{self._name} has no {what}")
         positions = np.concatenate(self._numbers[_V])
-        if not np.isfinite(positions).all():
-            raise BrokenModelError(f"{self._name} has a vertex that is not finite")
+        check_positions(positions, self._name)
         colors = np.concatenate(self._colors) if any(len(part) for part in self._colors) else None
         if colors is None or np.isnan(colors[:, 0]).all():
             colors = self._painted_colors(len(positions))

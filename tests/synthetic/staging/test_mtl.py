@@ -194,7 +194,7 @@ def test_options_move_the_picture(tmp_path: Path) -> None:
     layers = only(model).uvs
     np.testing.assert_allclose(layers[one.color_texture.uv_layer][0], base * [2, 3] + [0.25, 0.5])
     np.testing.assert_allclose(layers[one.emission_texture.uv_layer][0], base)
-    np.testing.assert_allclose(layers[two.color_texture.uv_layer][1], base + (0.5, 0))
+    np.testing.assert_allclose(layers[two.color_texture.uv_layer][1], np.add(base, (0.5, 0)))
 
 
 @pytest.mark.parametrize(
