@@ -137,7 +137,8 @@ def test_glass_is_removed_or_drawn_opaque_and_counted(paint: Paint, glass: Mater
     assert (solid.alpha, solid.opacity, solid.transmission) == ("opaque", 1.0, 0.0)
 
 
-def test_one_pane_of_an_atlas_goes_alone(paint: Paint) -> None:
+@pytest.mark.parametrize(("seam", "cut"), [(0.505, 0), (0.53, 1)])
+def test_one_pane_of_an_atlas_goes_alone(paint: Paint, seam: float, cut: int) -> None:
     alpha = np.ones((SIDE, SIDE))
     alpha[:, SIDE // 2 :] = 0.4
     material = Material("atlas", color_texture=paint(alpha), alpha="blend")
@@ -148,12 +149,12 @@ def test_one_pane_of_an_atlas_goes_alone(paint: Paint) -> None:
     assert (got.part == 0).all()
     assert got.materials[0].alpha == "opaque"
     # The pane's neighbour, joined to it by vertices, stays though the texture's seam runs a little into it.
-    corners = np.array([[0, 0, 0], [0.505, 0, 0], [0.505, 1, 0], [0, 1, 0], [1, 0, 0], [1, 1, 0]])
+    corners = np.array([[0, 0, 0], [seam, 0, 0], [seam, 1, 0], [0, 1, 0], [1, 0, 0], [1, 1, 0]])
     triangles = np.array([[0, 1, 2], [0, 2, 3], [1, 4, 5], [1, 5, 2]])
     uvs = (corners[triangles][..., :2].astype(np.float32),)
     one = Part(corners, triangles, np.zeros(4, np.int32), uvs)
     got, notes = settled(merge([one], (material,)))
-    assert notes == {"transparent faces removed": 2}
+    assert notes == {"transparent faces removed": 2} | ({"faces cut out by their alpha": cut} if cut else {})
     np.testing.assert_array_equal(got.triangles, triangles[:2])
 
 

@@ -203,6 +203,12 @@ def test_faces_that_only_touch_or_cross_or_lie_behind_each_other_stay() -> None:
         assert not separated(flat, other)[1]
 
 
+def test_small_triangles_in_all_directions_stay() -> None:
+    random = np.random.default_rng(0)
+    corners = random.random((20_000, 1, 3)) + 0.01 * random.normal(size=(20_000, 3, 3))
+    assert not separated(part(corners.reshape(-1, 3), np.arange(60_000).reshape(-1, 3)))[1]
+
+
 def random_parts(random: np.random.Generator) -> list[Part]:
     """Sheets of one plane: doubled, cut up otherwise, on each other, beside each other, in any winding."""
     parts = []
