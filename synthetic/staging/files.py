@@ -18,6 +18,10 @@ from synthetic.staging.treatment import ModelLimits
 # All decoded by Pillow itself: others, such as EPS, are programs, which another program would run.
 _FORMATS = {"AVIF", "BMP", "DDS", "DIB", "GIF", "ICO", "JPEG", "JPEG2000"}
 _FORMATS |= {"PCX", "PNG", "PPM", "PSD", "QOI", "SGI", "TGA", "TIFF", "WEBP"}
+_GARBLED = (  # what decoders raise on content that contradicts itself
+    *(OSError, SyntaxError, ValueError, TypeError, EOFError, RuntimeError, LookupError, ArithmeticError),
+    *(struct.error, Image.DecompressionBombError),
+)
 _EIGHT_BITS = ("L", "LA", "RGB", "RGBA")
 _DEEP = ("I;16", "I;16B", "I;16L", "I", "F")  # modes whose conversion by Pillow cuts instead of scaling
 
@@ -107,7 +111,7 @@ class ModelFiles:
                 return None if _is_plain(picture) else _in_eight_bits(picture)
         except BrokenModelError:
             raise
-        except (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError):
+        except _GARBLED:
             raise BrokenModelError(f"{what} is missing or unreadable") from None
 
 

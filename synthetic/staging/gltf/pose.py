@@ -65,7 +65,8 @@ def _normal_matrices(linear: Floats) -> tuple[Floats, npt.NDArray[np.bool_]]:
     unit = np.divide(
         linear, size, out=np.zeros_like(linear), where=size > 0
     )  # else products of small scales are 0
-    first, second, third = unit[:, 0], unit[:, 1], unit[:, 2]
-    cofactors = np.stack([np.cross(second, third), np.cross(third, first), np.cross(first, second)], axis=1)
-    mirrored = (first * cofactors[:, 0]).sum(axis=1) < 0
+    after, before = [1, 2, 0], [2, 0, 1]  # the rows and columns beside each
+    upper, lower = unit[:, after], unit[:, before]
+    cofactors = upper[..., after] * lower[..., before] - upper[..., before] * lower[..., after]
+    mirrored = (unit[:, 0] * cofactors[:, 0]).sum(axis=1) < 0
     return np.where(mirrored[:, None, None], -cofactors, cofactors), mirrored

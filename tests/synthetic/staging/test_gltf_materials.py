@@ -12,7 +12,7 @@ from PIL import Image
 
 from synthetic.library.shapenet import BrokenModelError
 from synthetic.staging.surface import Material, Texture, merge
-from tests.synthetic.staging.glb_writer import CORNER_UV, TRIANGLE, Glb, primitive_of, single
+from tests.synthetic.staging.glb_writer import CORNER_UV, TRIANGLE, Glb, picture, primitive_of, single
 
 QUARTERS = np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [255, 255, 0]]])
 FIRST = {"index": 0}
@@ -180,10 +180,19 @@ def test_ktx2_is_a_colour_that_cannot_be_given(tmp_path: Path) -> None:
     assert sum(model.notes.values()) == 1
 
 
-@pytest.mark.parametrize("picture", [b"", b"no picture", b"\x89PNG\r\n\x1a\n"])
-def test_garbled_pictures_are_promises_not_kept(picture: bytes, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"no picture",
+        b"\x89PNG\r\n\x1a\n",
+        picture(QUARTERS)[:45],
+        picture(QUARTERS, "AVIF").replace(b"av01", b"av00"),
+    ],
+)
+def test_garbled_pictures_are_promises_not_kept(content: bytes, tmp_path: Path) -> None:
     glb = textured()
-    glb.json["images"][0] = {"bufferView": glb.view(picture)}
+    glb.json["images"][0] = {"bufferView": glb.view(content)}
     with pytest.raises(BrokenModelError, match="a texture of it is missing or unreadable"):
         glb.read(tmp_path / "model")
     model = glb.read(tmp_path / "model", missing_textures="color")
