@@ -112,8 +112,11 @@ class LocalExecutor:
                     raise
                 self._queue.put(outcome)
                 jobs.done()
-        except Exception as error:  # `outcomes` raises it; otherwise that would wait for ever
+        except BlenderError as error:  # says all itself; raised here, the thread would print a traceback, too
             self._queue.put(error)
+        except Exception as error:  # otherwise `outcomes` would wait for ever
+            self._queue.put(error)
+            raise
         else:
             self._queue.put(None)
 

@@ -156,6 +156,8 @@ class WorkerProcess:
                     kills = 1 if progress.attempted > before else kills + 1
                 if not ended or deaths > 1 or kills >= _KILLS_IN_A_ROW:
                     return outcome
+                if progress.attempted == len(job.views):  # it went after its work was done
+                    return Outcome(job.model.key, "done", progress.written, progress.blank, progress.seconds)
             return Outcome(job.model.key, "stopped", progress.written, "", progress.seconds)
 
     def stop(self, at_once: bool = False) -> None:
