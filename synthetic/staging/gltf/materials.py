@@ -1,8 +1,7 @@
 """Materials of a glTF file, and the layers of texture coordinates that each wants of the triangles it is on.
 
 An unlit material is drawn matte and lit like all others: it names its colour, and a picture in which it alone shone
-would show no shape. Metal and gloss of KHR_materials_pbrSpecularGlossiness are converted where they are numbers; where
-they are pictures, the diffuse colour is drawn as it is, not metallic.
+would show no shape. KHR_materials_pbrSpecularGlossiness counts where it is given, whatever else is said beside it.
 """
 
 from __future__ import annotations
@@ -17,10 +16,10 @@ import numpy.typing as npt
 from synthetic.staging.gltf.document import Document
 from synthetic.staging.gltf.fields import Json, entry, extension, garbled, number, numbers, text
 from synthetic.staging.gltf.primitives import Primitive
+from synthetic.staging.gltf.specular_gloss import DIELECTRIC, SpecularGloss, convert, convert_textures
 from synthetic.staging.gltf.textures import Placed, Textures, UvLayer
-from synthetic.staging.surface import Floats, Material, Texture
+from synthetic.staging.surface import Material, Texture
 
-_DIELECTRIC = 0.04  # light that an index of refraction of 1.5 reflects head-on: level 0.5 of Blender's
 _BLACK, _WHITE = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
 _MODES: dict[str, Literal["opaque", "mask", "blend"]] = {
     "OPAQUE": "opaque",
@@ -170,18 +169,23 @@ class Materials:
             self._textures.find(pbr, "metallicRoughnessTexture"),
         )
 
-    def _specular_gloss(self, old: Json) -> _Colors:
-        color = numbers(old, "diffuseFactor", (1.0, 1.0, 1.0, 1.0))
-        specular = numbers(old, "specularFactor", _WHITE)
-        color_map = self._textures.find(old, "diffuseTexture")
-        roughness = 1 - number(old, "glossinessFactor", 1.0)
-        if entry(old, "specularGlossinessTexture") is not None:
+    def _specular_gloss(self, block: Json) -> _Colors:
+        color = numbers(block, "diffuseFactor", (1.0, 1.0, 1.0, 1.0))
+        old = SpecularGloss(
+            color,
+            self._textures.find(block, "diffuseTexture"),
+            numbers(block, "specularFactor", _WHITE),
+            _unit(number(block, "glossinessFactor", 1.0)),
+            self._textures.find(block, "specularGlossinessTexture"),
+        )
+        if not old.convertible:
             self.document.notes["specular-glossiness maps ignored"] += 1
-            return _Colors(color, color_map, 0.0, max(roughness, 0.5), 0.5)
-        if color_map is not None:
-            return _Colors(color, color_map, 0.0, roughness, max(specular) / (2 * _DIELECTRIC))
-        base, metallic = _from_specular(np.array(color[:3]), np.array(specular))
-        return _Colors((*base, color[3]), None, metallic, roughness, 0.5)
+            return _Colors(color, old.diffuse_map, 0.0, max(1 - old.gloss, 0.5), 0.5)
+        if old.diffuse_map is None and old.gloss_map is None:
+            base, metallic = convert(np.clip(color[:3], 0, 1), np.clip(old.specular, 0, 1))
+            return _Colors((*base.tolist(), color[3]), None, float(metallic), 1 - old.gloss, 0.5)
+        base_map, gloss_map = convert_textures(old, self.document.files)
+        return _Colors((*_WHITE, color[3]), base_map, 1.0, 1.0, 0.5, gloss_map)
 
     def _emission(self, material: Json) -> tuple[float, float, float]:
         strength = extension(material, "KHR_materials_emissive_strength") or {}
@@ -217,26 +221,7 @@ def _specular(material: Json) -> float:
     """Blender's level of the light that a dielectric reflects head-on."""
     index = number(extension(material, "KHR_materials_ior") or {}, "ior", 1.5)
     factor = number(extension(material, "KHR_materials_specular") or {}, "specularFactor", 1.0)
-    return round(factor * ((index - 1) / (index + 1)) ** 2 / (2 * _DIELECTRIC), 9) if index > 0 else 0.5
-
-
-def _from_specular(diffuse: Floats, specular: Floats) -> tuple[Floats, float]:
-    """Base colour and metalness whose diffuse and reflected light are the given ones, as nearly as can be.
-
-    With metalness m and base colour c, diffuse (1 - specular) = c (1 - m) (1 - 0.04) and specular = 0.04 (1 - m) + c m;
-    m follows from the brightest channels.
-    """
-    strength, shine = float(diffuse.max()), float(specular.max())
-    if shine <= _DIELECTRIC:
-        return diffuse, 0.0
-    room = (1 - shine) / (1 - _DIELECTRIC)
-    b = strength * room + shine - 2 * _DIELECTRIC
-    root = max(b * b - 4 * _DIELECTRIC * (_DIELECTRIC - shine), 0.0) ** 0.5
-    metallic = min(max((-b + root) / (2 * _DIELECTRIC), 0.0), 1.0)
-    from_diffuse = diffuse * room / max(1 - metallic, 1e-6)
-    from_specular = (specular - _DIELECTRIC * (1 - metallic)) / max(metallic, 1e-6)
-    share = metallic * metallic
-    return np.clip(from_diffuse * (1 - share) + from_specular * share, 0, 1), metallic
+    return round(factor * ((index - 1) / (index + 1)) ** 2 / (2 * DIELECTRIC), 9) if index > 0 else 0.5
 
 
 def _unit(value: float) -> float:

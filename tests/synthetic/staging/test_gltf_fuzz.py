@@ -75,7 +75,16 @@ def rich() -> Glb:
 def old_looks() -> Glb:
     """A morphed mesh in specular and glossy colours."""
     glb = morphed(False)
-    looks = {"diffuseFactor": [0.1, 0.2, 0.3, 1], "specularFactor": [0.5, 0.4, 0.3], "glossinessFactor": 0.4}
+    vertices, _, _ = tube()
+    primitive_of(glb)["attributes"]["TEXCOORD_0"] = glb.accessor(vertices[:, :2])
+    glb.texture(np.arange(48).reshape(4, 4, 3))
+    looks = {
+        "diffuseFactor": [0.1, 0.2, 0.3, 1],
+        "specularFactor": [0.5, 0.4, 0.3],
+        "glossinessFactor": 0.4,
+        "diffuseTexture": {"index": 0},
+        "specularGlossinessTexture": {"index": 0},
+    }
     primitive_of(glb)["material"] = glb.add(
         "materials", extensions={"KHR_materials_pbrSpecularGlossiness": looks}, name="old"
     )

@@ -326,16 +326,37 @@ def test_specular_and_glossy_numbers(base: tuple[float, ...], metallic: float, t
 
 
 def test_specular_and_glossy_textures(tmp_path: Path) -> None:
-    old = {"diffuseTexture": FIRST, "specularFactor": [0.04] * 3}
+    """A texture of paint and gold, each a flat colour: diffuse in one picture, specular and gloss in the other."""
+    paint, gold = np.array([0.6, 0.1, 0.3]), np.array([1.0, 0.7, 0.3])
+    diffuse = np.array([[paint * 0.96 / 0.96, gold * 0]])
+    specular = np.array([[[0.04] * 3, gold]])
+    old = {"diffuseTexture": {"index": 1}, "specularGlossinessTexture": {"index": 2}, "glossinessFactor": 0.5}
     material = {
         "pbrMetallicRoughness": {"baseColorFactor": [1, 0, 0, 1]},  # for who doesn't know the extension
         "extensions": {"KHR_materials_pbrSpecularGlossiness": old},
     }
-    found, notes = material_of(material, tmp_path)
-    np.testing.assert_array_equal(pixels(found.color_texture), QUARTERS)
-    assert (found.color, found.metallic, found.specular, notes) == ((1, 1, 1), 0, 0.5, {})
-    old["specularGlossinessTexture"] = FIRST
-    assert material_of(material, tmp_path)[1] == {"specular-glossiness maps ignored": 1}
+    glb = single(material=material, TEXCOORD_0=CORNER_UV, TEXCOORD_1=CORNER_UV)
+    glb.texture(QUARTERS)
+    glb.texture(np.concatenate([encoded(diffuse), [[[255], [51]]]], axis=-1))
+    glb.texture(np.concatenate([encoded(specular), [[[255], [102]]]], axis=-1).repeat(3, axis=0))  # larger
+    model = glb.read(tmp_path / "model")
+    (found,) = model.materials
+    assert (found.color, found.metallic, found.roughness, model.notes) == ((1, 1, 1), 1, 1, {})
+    base, surface = pixels(found.color_texture), pixels(found.metallic_roughness_texture)
+    np.testing.assert_allclose(
+        base[1], np.concatenate([encoded(np.array([paint, gold])), [[255], [51]]], axis=1), atol=2
+    )
+    np.testing.assert_allclose(surface[1, :, 1:], [[128, 0], [204, 255]], atol=3)
+    old["specularGlossinessTexture"] = {"index": 2, "texCoord": 1}
+    glb.json["materials"][0] = material
+    model = glb.read(tmp_path / "model")
+    assert model.notes == {"specular-glossiness maps ignored": 1}
+    assert pixels(model.materials[0].color_texture).shape == (1, 2, 4)
+
+
+def encoded(light: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """sRGB bytes of linear light."""
+    return np.where(light <= 0.0031308, light * 12.92, 1.055 * light ** (1 / 2.4) - 0.055) * 255
 
 
 def test_what_is_ignored_is_counted(tmp_path: Path) -> None:
