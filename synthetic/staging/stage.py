@@ -16,7 +16,7 @@ from synthetic.staging.files import ModelFiles
 from synthetic.staging.gltf.reader import read_glb, read_gltf
 from synthetic.staging.ply.reader import read_ply
 from synthetic.staging.stl import read_stl
-from synthetic.staging.surface import Floats, ReadModel, StagedModel, Surface, merge
+from synthetic.staging.surface import Floats, Part, ReadModel, StagedModel, Surface, merge
 from synthetic.staging.treatment import ModelLimits, Treatment
 from synthetic.staging.wavefront.reader import read_obj
 
@@ -28,6 +28,7 @@ READERS: dict[str, Reader] = {
     ".ply": read_ply,
     ".stl": read_stl,
 }
+_NO_AREA = 1e-15  # of the diagonal squared: triangles whose area is but rounding
 _COARSEST = 1e-4  # of the diagonal: steps between a file's numbers that would show as stairs
 
 
@@ -54,48 +55,63 @@ def stage_model(
     notes = Counter(model.notes)
     if not model.parts or not sum(len(part.triangles) for part in model.parts):
         raise BrokenModelError(f"{path.name} has no faces")
-    surface = merge(model.parts, model.materials)
-    _check_numbers(surface, path.name)
-    surface = _drop_degenerate(surface, notes)
+    for part in model.parts:
+        _check_numbers(part, path.name)
+    surface = _drop_degenerate(merge(model.parts, model.materials), 0.0, notes)
     surface = settle_alpha(surface, treatment, notes)
     to_world = _to_world(surface, placement or Placement(), max(part.step for part in model.parts))
-    positions = surface.positions @ to_world[:3, :3].T + to_world[:3, 3]
-    farthest = float(np.linalg.norm(positions, axis=1).max())
+    surface = _moved(surface, to_world)
+    surface = _drop_degenerate(surface, _NO_AREA * _box(surface)[2] ** 2, notes)
+    farthest = float(np.linalg.norm(surface.positions, axis=1).max())
     if not farthest <= reach:
         raise BrokenModelError(
             f"a vertex lies {farthest:.3g} from the origin, expected at most {reach:.3g}: "
             "normalise the model to a box of diagonal 1"
         )
-    surface = separate_coplanar(_moved(surface, positions, to_world), notes)
-    return StagedModel(surface, to_world, model.faces, files.sha256, notes)
+    return StagedModel(separate_coplanar(surface, notes), to_world, model.faces, files.sha256, notes)
 
 
-def _check_numbers(surface: Surface, name: str) -> None:
-    count = len(surface.positions)
-    if surface.triangles.min() < 0 or surface.triangles.max() >= count:
+def _check_numbers(part: Part, name: str) -> None:
+    """Raises BrokenModelError where a part's arrays do not make a surface."""
+    if not len(part.triangles):
+        return
+    count = len(part.positions)
+    if part.triangles.min() < 0 or part.triangles.max() >= count:
         raise BrokenModelError(f"{name} has a face with a corner that is none of its {count} vertices")
-    if not np.isfinite(surface.positions[surface.triangles.reshape(-1)]).all():
+    if not np.isfinite(part.positions[np.unique(part.triangles)]).all():
         raise BrokenModelError(f"{name} has a vertex that is not finite")
+    for values in (part.colors, part.normals, *part.uvs):
+        if values is not None and not np.isfinite(values).all():
+            raise BrokenModelError(f"{name} has a colour, normal or texture coordinate that is not finite")
 
 
-def _drop_degenerate(surface: Surface, notes: Counter[str]) -> Surface:
-    """The surface without faces that have no area, which no ray hits."""
+def _drop_degenerate(surface: Surface, least: float, notes: Counter[str]) -> Surface:
+    """The surface without faces that have no area (at most `least`), which no ray hits."""
     corners = surface.positions[surface.triangles]
-    area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
-    keep = area > 0
+    with np.errstate(over="ignore", invalid="ignore"):
+        area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
+    keep = area > least
     if not keep.any():
         raise BrokenModelError("none of its faces has an area")
+    if keep.all() and least:
+        return surface
     if not keep.all():
         notes["faces without area dropped"] += int((~keep).sum())
     return surface.subset(keep)
+
+
+def _box(surface: Surface) -> tuple[Floats, Floats, float]:
+    """The lowest and highest corner of the box around a surface, and its diagonal."""
+    low, high = surface.positions.min(axis=0), surface.positions.max(axis=0)
+    with np.errstate(over="ignore"):
+        return low, high, float(np.linalg.norm(high - low))
 
 
 def _to_world(surface: Surface, placement: Placement, step: float) -> Floats:
     """[4,4] from the file to the world; with `normalise` the box around what is left is centred, its diagonal 1."""
     matrix = np.eye(4)
     matrix[:3, :3] = placement.rotation()
-    low, high = surface.positions.min(axis=0), surface.positions.max(axis=0)
-    diagonal = float(np.linalg.norm(high - low))
+    low, high, diagonal = _box(surface)
     if not (np.isfinite(diagonal) and diagonal > 0):
         raise BrokenModelError(f"the box around it has a diagonal of {diagonal:g}")
     if step > _COARSEST * diagonal:
@@ -110,9 +126,9 @@ def _to_world(surface: Surface, placement: Placement, step: float) -> Floats:
     return matrix
 
 
-def _moved(surface: Surface, positions: Floats, to_world: Floats) -> Surface:
-    """The surface with its world positions, the normals turned along (`to_world` turns, scales evenly and shifts)."""
-    normals = surface.normals
+def _moved(surface: Surface, to_world: Floats) -> Surface:
+    """The surface in the world frame; `to_world` turns, scales evenly and shifts."""
+    positions, normals = surface.positions @ to_world[:3, :3].T + to_world[:3, 3], surface.normals
     if normals is not None:
         turn = to_world[:3, :3] / np.cbrt(np.linalg.det(to_world[:3, :3]))
         normals = (normals @ turn.T).astype(np.float32)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
+from shutil import rmtree
+from tempfile import mkdtemp
 from typing import Any
 
 import numpy as np
@@ -37,13 +40,11 @@ def read_file(
     limits: ModelLimits | None = None,
     root: Path | None = None,
 ) -> ReadModel:
-    """What the reader of a file makes of it; its textures lie in a new folder beside the root."""
-    root = root or path.parent
-    workspace = root.parent / f"{root.name}.textures"
-    workspace.mkdir(exist_ok=True)
-    for old in workspace.iterdir():
-        old.unlink()
-    return READERS[path.suffix](ModelFiles(path, root, workspace, limits or ModelLimits()), treatment)
+    """What the reader of a file makes of it; its textures lie in a new folder until the tests end."""
+    workspace = Path(mkdtemp(prefix="textures-"))  # not beside the file, which may be a shared one
+    atexit.register(rmtree, workspace)
+    files = ModelFiles(path, root or path.parent, workspace, limits or ModelLimits())
+    return READERS[path.suffix](files, treatment)
 
 
 def read(
