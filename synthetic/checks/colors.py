@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from synthetic.checks.light import SKY, SUN, SUN_FROM, light_at
+from synthetic.checks.light import SKY, SUN, SUN_FROM, Light, light_at
 from synthetic.checks.models import Truth
 from synthetic.checks.pixels import depth_edges, pixel_centres, pixel_rays
 from synthetic.checks.rays import Array, Hits, Indices
@@ -32,6 +32,9 @@ _DARKER, _BRIGHTER = 0.5, 1.3  # times the least and the most light that can be
 _BLACK, _NOT_BLACK = 2 * _CODE, 16 * _CODE  # sRGB values
 _SUBPIXELS = 4  # a side, over the filter of a pixel
 _METAL = 0.05
+_DEVIATIONS = 2  # standard ones, of what chance may do to a pixel
+_INNER = 1e-3  # weight of every corner, off the edges of a triangle
+_ROUNDED = 2  # bytes that float32 may make of a sum of four texels
 
 
 @dataclass(frozen=True)
@@ -41,8 +44,8 @@ class ColorScore:
     `chroma`: of another colour, whatever the light; `darker` and `brighter` than any light explains; `black` where
     they must not be; `light` the median of light to what it should be (1). All are None where too few could be
     checked. `pixels` were drawn, of which `unchecked` says by reason how many could not be checked. `albedo_equal` is
-    the share of pixels off edges whose albedo is the truth to the last byte, `albedo_worst` the largest difference in
-    bytes; None where the view has no albedo.
+    the share of pixels off edges whose albedo is the truth to the last byte, `albedo_off` of those that are more than
+    2 away, `albedo_worst` the largest difference; None where the view has no albedo.
     """
 
     pixels: int
@@ -54,6 +57,7 @@ class ColorScore:
     brighter: float | None = None
     light: float | None = None
     albedo_equal: float | None = None
+    albedo_off: float | None = None
     albedo_worst: int | None = None
 
 
@@ -74,11 +78,14 @@ def score_colors(
     record: ViewRecord,
     truth: Truth,
     hits: Hits,
+    samples: int,
 ) -> ColorScore:
-    """The score of a view: its `picture` [R,R,3], perhaps its `albedo` [R,R,3], and the `hits` of its pixels' rays."""
+    """The score of a view: its `picture` [R,R,3], perhaps its `albedo` [R,R,3], and the `hits` of its pixels' rays.
+
+    `samples` are those of a pixel of the picture.
+    """
     random = np.random.default_rng(0)
     sure = np.isfinite(hits.distance) & ~depth_edges(hits.distance)
-    equal, worst = _albedo(albedo, truth, hits, sure)
     unchecked: Counter[str] = Counter()
     places = _places(record, truth, hits, sure, random, unchecked)
     drawn = len(places.at) + unchecked["edge"]
@@ -86,16 +93,15 @@ def score_colors(
     unchecked["emissive"] += int(glowing.sum())
     unchecked["metal, light"] += int((metal & ~glowing).sum())
     shown = linear_of_srgb(picture[tuple(places.at.T)] / 255)
-    light, most, shine = _light(truth, record, places, random)
-    measures = _measures(shown, places, light, most, shine, ~metal)
+    light, shine = _light(truth, record, places, random)
+    measures = _measures(shown, places, light, shine, ~metal, samples)
     kept = {name: values[~glowing] for name, values in measures.items()}
     unchecked["too dark for a colour"] += int((~kept["coloured"]).sum())
     score = ColorScore(
         drawn,
         len(kept["chroma"]),
         {reason: count for reason, count in unchecked.items() if count},
-        albedo_equal=equal,
-        albedo_worst=worst,
+        **_albedo(albedo, truth, hits, sure),
     )
     if score.checked < FEWEST_PIXELS:
         return score
@@ -108,13 +114,19 @@ def score_colors(
 
 def _albedo(
     albedo: npt.NDArray[np.uint8] | None, truth: Truth, hits: Hits, sure: npt.NDArray[np.bool_]
-) -> tuple[float | None, int | None]:
-    """The share of pixels whose albedo is the truth to the last byte, and the largest difference in bytes."""
-    if albedo is None or not sure.any():
-        return None, None
+) -> dict[str, Any]:
+    """What ColorScore says of albedo. Two programs may see either of two triangles where they meet."""
+    inner = np.minimum(hits.barycentric.min(axis=-1), 1 - hits.barycentric.sum(axis=-1)) > _INNER
+    sure = sure & inner
+    if albedo is None or sure.sum() < FEWEST_PIXELS:
+        return {}
     expected = srgb_bytes(truth.colors.at(hits.triangle[sure], hits.barycentric[sure])[:, :3])
     off = np.abs(albedo[sure].astype(int) - expected).max(axis=1)
-    return float((off == 0).mean()), int(off.max())
+    return {
+        "albedo_equal": float((off == 0).mean()),
+        "albedo_off": float((off > _ROUNDED).mean()),
+        "albedo_worst": int(off.max()),
+    }
 
 
 def shown_base(truth: Truth, hits: Hits) -> npt.NDArray[np.uint8]:
@@ -161,9 +173,9 @@ def _places(
 
 
 def _filter(count: int) -> Array:
-    """[count²,2] places in a pixel of equal weight to its filter (Blackman-Harris, 1.5 pixels wide), in pixels."""
-    x = np.linspace(-0.75, 0.75, 2001)
-    turns = 2 * np.pi * np.outer(np.arange(4), x / 1.5 + 0.5)
+    """[count²,2] places in a pixel of equal weight to its filter (Blackman-Harris, 3 pixels wide), in pixels."""
+    x = np.linspace(-1.5, 1.5, 2001)
+    turns = 2 * np.pi * np.outer(np.arange(4), x / 3 + 0.5)
     window = np.array([0.35875, -0.48829, 0.14128, -0.01168]) @ np.cos(turns)
     share = np.cumsum(window) / window.sum()
     places = np.interp((np.arange(count) + 0.5) / count, share, x)
@@ -181,8 +193,8 @@ def _kinds(truth: Truth, triangle: Indices) -> tuple[npt.NDArray[np.bool_], npt.
 
 def _light(
     truth: Truth, record: ViewRecord, places: _Places, random: np.random.Generator
-) -> tuple[Array, Array, Array]:
-    """[N] the light that comes straight, the most there can be, and the most that a surface may shine besides."""
+) -> tuple[Light, Array]:
+    """The light at the places, and the most [N] that a surface may shine besides."""
     surface, hits, directions = truth.surface, places.hits, places.directions
     towards = -directions / np.linalg.norm(directions, axis=1, keepdims=True)
     flat = hits.normals * np.where((hits.normals * towards).sum(axis=1, keepdims=True) < 0, -1, 1)
@@ -193,7 +205,7 @@ def _light(
         smooth /= np.linalg.norm(smooth, axis=1, keepdims=True).clip(1e-12)
         normals = smooth * np.where((smooth * flat).sum(axis=1, keepdims=True) < 0, -1, 1)
     points = np.array(record["cam2world"])[:3, 3] + directions * hits.distance[:, None]
-    light, open_sky = light_at(truth.rays, points, normals, flat, random)
+    light = light_at(truth.rays, points, normals, flat, random)
     used = surface.material[hits.triangle]
     level = np.array(
         [max(material.specular, float(material.metallic > _METAL)) for material in surface.materials]
@@ -201,7 +213,7 @@ def _light(
     rough = np.array([max(material.roughness, 0.05) for material in surface.materials])
     textured = np.array([material.metallic_roughness_texture is not None for material in surface.materials])
     rough = np.where(textured, 0.05, rough)
-    return light, light + 1 - open_sky, _shine(normals, towards, level[used], rough[used])
+    return light, _shine(normals, towards, level[used], rough[used])
 
 
 def _shine(normals: Array, towards: Array, level: Array, roughness: Array) -> Array:
@@ -217,36 +229,29 @@ def _shine(normals: Array, towards: Array, level: Array, roughness: Array) -> Ar
 
 
 def _measures(
-    shown: Array, places: _Places, light: Array, most: Array, shine: Array, matte: npt.NDArray[np.bool_]
+    shown: Array, places: _Places, light: Light, shine: Array, matte: npt.NDArray[np.bool_], samples: int
 ) -> dict[str, npt.NDArray[Any]]:
     """Of pixels [N] what ColorScore tells of, with "light" as a ratio, and which have a colour and are lit."""
-    base, noise = places.base, places.spread * 2 / _SUBPIXELS
+    base, grey, bright = places.base, places.base @ _LUMINANCE, shown @ _LUMINANCE
+    noise = _DEVIATIONS * places.spread / np.sqrt(min(samples, _SUBPIXELS**2))
     step = linear_of_srgb(_srgb(shown) + _CODE) - shown
     lengths = np.linalg.norm(base, axis=1), np.linalg.norm(shown, axis=1)
     coloured = (lengths[0] > 0.01) & (lengths[1] > 0.003)
     angle = _least_angle(shown, base, shine)
     doubt = np.linalg.norm(step, axis=1) / lengths[1].clip(1e-6)
     doubt += np.linalg.norm(noise, axis=1) / lengths[0].clip(1e-6)
-    doubt += _BOUNCED * (most - light) / most.clip(1e-6)
-    wrong = coloured & (angle - doubt > _ANGLE)
-    bright, grey = shown @ _LUMINANCE, base @ _LUMINANCE
-    least, limit = grey * light, grey * most + shine
+    doubt += _BOUNCED * (light.most - light.direct) / light.most.clip(1e-6)
+    surely = (light.direct - _DEVIATIONS * np.sqrt(light.variance / samples)).clip(0)
+    least, limit = grey * light.direct, grey * light.most + shine
     slack = step @ _LUMINANCE + noise @ _LUMINANCE + 0.002
-    darker = matte & (bright + slack < _DARKER * least)
-    black = (
-        matte
-        & (_srgb(shown).max(axis=1) <= _BLACK)
-        & (_srgb(base * light[:, None]).max(axis=1) >= _NOT_BLACK)
-    )
-    brighter = matte & (bright - slack > _BRIGHTER * limit)
-    ratio = bright / bright.clip(least, limit).clip(1e-6)
+    seen, expected = _srgb(shown).max(axis=1), _srgb(base * surely[:, None]).max(axis=1)
     return {
-        "chroma": wrong,
+        "chroma": coloured & (angle - doubt > _ANGLE),
         "coloured": coloured,
-        "darker": darker,
-        "black": black,
-        "brighter": brighter,
-        "light": ratio,
+        "darker": matte & (bright + slack < _DARKER * grey * surely),
+        "black": matte & (seen <= _BLACK) & (expected >= _NOT_BLACK),
+        "brighter": matte & (bright - slack > _BRIGHTER * limit),
+        "light": bright / bright.clip(least, limit).clip(1e-6),
         "lit": matte & (least > 0.02),
     }
 

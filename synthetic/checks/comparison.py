@@ -26,9 +26,13 @@ _GREY = 128  # in the picture of errors, where there is no albedo
 
 @dataclass(frozen=True)
 class Score:
-    """How far one view is from the truth; depths and distances as shares of the camera's radius."""
+    """How far one view is from the truth; depths and distances as shares of the camera's radius.
+
+    `pixels` are those of the model or of the view's mask.
+    """
 
     view: str
+    pixels: int
     median: float
     p999: float
     worst: float
@@ -69,6 +73,7 @@ def score_depth(
         agreement = np.abs((arrays["normals"][both] * normals[both]).sum(axis=-1))
         cosine = float(np.median(agreement))
     return {
+        "pixels": int((hit | mask).sum()),
         "median": float(np.median(error)) if error.size else 0.0,
         "p999": float(np.quantile(clean, 0.999)) if clean.size else 0.0,
         "worst": float(error.max(initial=0.0)),
@@ -78,12 +83,14 @@ def score_depth(
     }, clean
 
 
-def score_view(folder: Path, name: str, record: ViewRecord, truth: Truth) -> tuple[Score, Array]:
-    """The score of a view of a data set, and the errors of depth off depth edges."""
+def score_view(
+    folder: Path, name: str, record: ViewRecord, truth: Truth, samples: int
+) -> tuple[Score, Array]:
+    """The score of a view of a data set of so many samples a pixel, and the errors of depth off depth edges."""
     arrays, picture = _read_view(folder, name)
     hits = truth.rays.cast(*pixel_rays(record, pixel_centres(len(picture))))
     shape, clean = score_depth(record, arrays, truth.rays, hits)
-    color = score_colors(picture, arrays.get("albedo"), record, truth, hits)
+    color = score_colors(picture, arrays.get("albedo"), record, truth, hits, samples)
     return Score(view=name, **shape, color=color), clean
 
 
@@ -99,7 +106,7 @@ def check_dataset(folder: Path, models: Mapping[str, Model], limit: int | None) 
     rendered, found = Rendered.read(folder), Comparison()
     chosen = sorted(rendered.views, key=lambda name: (rendered.views[name]["model"], name))[:limit]
     for name, truth in _with_truth(rendered, chosen, models, found):
-        score, clean = score_view(folder, name, rendered.views[name], truth)
+        score, clean = score_view(folder, name, rendered.views[name], truth, rendered.samples)
         found.scores.append(score)
         found.errors.append(clean)
     return found

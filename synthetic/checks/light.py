@@ -5,6 +5,8 @@ The numbers of the light are said here again, so that a renderer that lights oth
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from synthetic.checks.rays import Array, RaySurface
@@ -17,20 +19,34 @@ _SKY_RAYS, _SUN_RAYS = 24, 6  # a place
 _OFF = 1e-4  # from the surface, where rays begin
 
 
+@dataclass(frozen=True)
+class Light:
+    """What a white matte surface returns at points [N], as a radiance: 1 is white in the picture.
+
+    `direct` is of what comes straight from sky and sun, `variance` that of one sample of it, by what is in the way.
+    `most` adds all that may come from other surfaces, which return at most about 1 where no sky is seen.
+    """
+
+    direct: Array
+    variance: Array
+    most: Array
+
+
 def light_at(
     surface: RaySurface, points: Array, normals: Array, flat: Array, random: np.random.Generator
-) -> tuple[Array, Array]:
-    """What a white matte surface returns at points [N,3] of the light that comes straight to it, and how open it is.
+) -> Light:
+    """The light at points [N,3]; `normals` [N,3] are those of shading, `flat` [N,3] those of the triangles.
 
-    `normals` [N,3] are those of shading, `flat` [N,3] those of the triangles, both on the camera's side. The first
-    [N] is a radiance: 1 is white in the picture. The second [N] is the share of the sky that is seen; what is not
-    seen of it returns light of other surfaces, at most about 1.
+    Both have to be on the camera's side.
     """
     start = points + _OFF * flat
     open_sky = _free(surface, start, _around(normals, random)).mean(axis=1)
     suns = _disc(len(points), random)
     cosine = np.einsum("nkd,nd->nk", suns, normals).clip(0)
-    return SKY * open_sky + SUN / np.pi * (cosine * _free(surface, start, suns)).mean(axis=1), open_sky
+    sun = SUN / np.pi * cosine * _free(surface, start, suns)
+    direct = SKY * open_sky + sun.mean(axis=1)
+    variance = SKY**2 * open_sky * (1 - open_sky) + sun.var(axis=1)
+    return Light(direct, variance, direct + 1 - open_sky)
 
 
 def _free(surface: RaySurface, start: Array, directions: Array) -> Array:

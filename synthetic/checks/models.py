@@ -58,6 +58,7 @@ class Rendered:
     views: dict[str, ViewRecord]
     sources: dict[str, ManifestEntry]
     treatment: Treatment
+    samples: int  # a pixel
     all_files: bool  # whether the manifest names every file that staging reads today
 
     @classmethod
@@ -69,6 +70,7 @@ class Rendered:
             index = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
             settings = index["generator"]["settings"]
             treatment = Treatment(**settings.get("treatment", {}))
+            samples = int(settings["samples"])
         except (OSError, KeyError, TypeError, ValueError) as error:
             raise LibraryError(
                 f"{folder}: is no dataset with dataset.json, cameras.json and manifest.json ({error})"
@@ -77,7 +79,7 @@ class Rendered:
             raise LibraryError(
                 f"{folder}: was rendered with --stage {settings['stage']}; only models that stand alone can be checked"
             )
-        return cls(views, sources, treatment, "cutouts" in settings.get("treatment", {}))
+        return cls(views, sources, treatment, samples, "cutouts" in settings.get("treatment", {}))
 
 
 @contextmanager

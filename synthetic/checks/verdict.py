@@ -7,22 +7,32 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from synthetic.checks.colors import ColorScore
+from synthetic.checks.colors import FEWEST_PIXELS, ColorScore
 from synthetic.checks.comparison import Comparison, Score
 
 # Over a whole dataset: median error of all pixels off depth edges, its last thousandth, mean of the masks.
 MOST = {"median": 1e-5, "p999": 1e-4}
 LEAST = {"iou": 0.999}
 # Of every view; docs/rendering.md says what was measured.
-MOST_OF_A_VIEW = {"chroma": 0.15, "darker": 0.06, "black": 0.02, "brighter": 0.15}
-LIGHT = (0.85, 1.2)
-BOUNDS: dict[str, float | tuple[float, float]] = {**MOST, **LEAST, **MOST_OF_A_VIEW, "light": LIGHT}
+MOST_OF_A_VIEW = {"chroma": 0.08, "darker": 0.02, "black": 0.01, "brighter": 0.12, "albedo_off": 0.01}
+LEAST_EQUAL = 0.95
+LEAST_OF_A_MASK = 0.9
+LIGHT = (0.9, 1.1)
+BOUNDS: dict[str, float | tuple[float, float]] = {
+    **MOST,
+    **LEAST,
+    **MOST_OF_A_VIEW,
+    "albedo_equal": LEAST_EQUAL,
+    "light": LIGHT,
+    "worst_iou": LEAST_OF_A_MASK,
+}
 
 _WORDS = {
     "chroma": "of another colour than the model",
     "darker": "darker than its light explains",
     "black": "black",
     "brighter": "brighter than its light explains",
+    "albedo_off": "of another albedo than the model",
 }
 
 
@@ -45,7 +55,8 @@ def summarise(found: Comparison) -> dict[str, float]:
         ("black", lambda score: score.color.black, max),
         ("brighter", lambda score: score.color.brighter, max),
         ("light", lambda score: score.color.light, _farthest_from_one),
-        ("albedo_equal", lambda score: score.color.albedo_equal, lambda values: float(np.mean(values))),
+        ("albedo_equal", lambda score: score.color.albedo_equal, min),
+        ("albedo_off", lambda score: score.color.albedo_off, max),
         ("albedo_worst", lambda score: score.color.albedo_worst, max),
     )
     for name, value_of, together in optional:
@@ -83,6 +94,8 @@ def broken_bounds(found: Comparison, summary: dict[str, float]) -> list[str]:
     ]
     for score in found.scores:
         wrong = wrong_colors(score.color)
+        if score.iou < LEAST_OF_A_MASK and score.pixels >= FEWEST_PIXELS:
+            wrong.insert(0, f"its mask has an IoU of {score.iou:.2f} with the model's")
         if wrong:
             lines.append(f"{score.view}: {'; '.join(wrong)}")
     return lines
@@ -97,6 +110,8 @@ def wrong_colors(color: ColorScore) -> list[str]:
             wrong.append(f"{100 * share:.0f} % of its pixels are {_WORDS[name]}")
     if color.light is not None and not LIGHT[0] <= color.light <= LIGHT[1]:
         wrong.append(f"it is lit {color.light:.2f} times as brightly as it should be")
+    if color.albedo_equal is not None and color.albedo_equal < LEAST_EQUAL:
+        wrong.append(f"its albedo is exact in {100 * color.albedo_equal:.0f} % of its pixels alone")
     return wrong
 
 
@@ -105,4 +120,5 @@ def badness(score: Score) -> float:
     color = score.color
     shares = [(getattr(color, name) or 0.0) / bound for name, bound in MOST_OF_A_VIEW.items()]
     light = 0.0 if color.light is None else abs(float(np.log(max(color.light, 1e-6)))) / np.log(LIGHT[1])
-    return max(score.median / MOST["median"], (1 - score.iou) / (1 - LEAST["iou"]), *shares, light)
+    equal = 0.0 if color.albedo_equal is None else (1 - color.albedo_equal) / (1 - LEAST_EQUAL)
+    return max(equal, score.median / MOST["median"], (1 - score.iou) / (1 - LEAST["iou"]), *shares, light)

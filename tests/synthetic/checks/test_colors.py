@@ -64,7 +64,7 @@ def score(
     painted = material or Material("tiles", (1, 1, 1), texture(folder / "tiles.png", PIXELS))
     truth = truth_of(squares([1.0], [0.0], [painted], smooth))
     hits = truth.rays.cast(*pixel_rays(record(), pixel_centres(SIDE)))
-    return score_colors(shown, albedo, record(), truth, hits)
+    return score_colors(shown, albedo, record(), truth, hits, samples=16)
 
 
 @pytest.mark.parametrize("smooth", [False, True])
