@@ -6,9 +6,11 @@ import mapbox_earcut
 import numpy as np
 import numpy.typing as npt
 
+from synthetic.library.shapenet import BrokenModelError
 from synthetic.staging.numbers import Ints
 from synthetic.staging.surface import Floats, face_normals
 
+_MOST_WORK = 4e9  # squared corners, in which the time of cutting is linear at worst: about ten seconds
 _QUAD = np.array([[[0, 1, 2], [0, 2, 3]], [[1, 2, 3], [1, 3, 0]]])
 
 
@@ -18,7 +20,7 @@ def triangulate(positions: Floats, corners: Ints, counts: Ints) -> tuple[Ints, I
     `corners` [C] number the `positions` of all polygons one after the other, `counts` [F] says how many each has; those
     of fewer than three give no triangle. Quads are cut from their first corner to the third or, where that line lies
     outside, from the second to the fourth. Convex polygons become a fan, others are cut by ears on their best-fit
-    plane.
+    plane. Raises BrokenModelError where that would take for ever.
     """
     if len(counts) and counts.min() == counts.max() == 3:
         return np.arange(3 * len(counts)).reshape(-1, 3), np.arange(len(counts))
@@ -51,7 +53,10 @@ def _cut(points: Floats, corners: Ints) -> tuple[Ints, Ints]:
     flat = _flattened(places)
     as_fan = _is_convex(flat) | ~np.isfinite(flat).all(axis=(1, 2))
     triangles, owners = [np.tile(fan, (int(as_fan.sum()), 1))], [np.repeat(rows[as_fan], size - 2)]
-    for row in rows[~as_fan].tolist():
+    intricate = rows[~as_fan]
+    if len(intricate) * size**2 > _MOST_WORK:
+        raise BrokenModelError(f"it has faces of {size} corners that are too intricate to be cut into triangles")
+    for row in intricate.tolist():
         ears = _by_ears(flat[row])
         triangles.append(ears if len(ears) else fan)
         owners.append(np.full(len(triangles[-1]), row))

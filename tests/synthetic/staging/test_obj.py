@@ -134,6 +134,15 @@ def test_convex_polygons_become_fans_and_quads_are_cut_from_the_first_corner(tmp
     assert only(obj(tmp_path, text + "f 1 2 3 4 5 6 7\n")).triangles.tolist() == fan
 
 
+def test_polygons_that_would_take_for_ever_are_refused(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    text = "".join(f"v {x:.6f} {y:.6f} 0\n" for x, y in rng.normal(size=(70000, 2)).tolist())
+    with pytest.raises(BrokenModelError, match="70000 corners that are too intricate"):
+        obj(tmp_path, f"{text}f {' '.join(map(str, range(1, 70001)))}\n")
+    circle = "".join(f"v {np.cos(a)} {np.sin(a)} 0\n" for a in np.arange(70000) * 2 * np.pi / 70000)
+    assert len(corners(obj(tmp_path, f"{circle}f {' '.join(map(str, range(1, 70001)))}\n"))) == 69998
+
+
 def test_files_of_other_programs(tmp_path: Path) -> None:
     """Line breaks, blanks, comments, byte order mark, continued lines, fourth coordinates: the same triangle."""
     plain = obj(tmp_path, TRIANGLE + "f 1 2 3\n")
