@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import struct
+import unicodedata
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
@@ -39,13 +40,17 @@ class ModelFiles:
     def read(self, path: Path, most_bytes: int | None = None) -> bytes:
         """The content of a file, which is remembered. Raises BrokenModelError where it is missing or too large."""
         if not path.is_file():
-            raise BrokenModelError(f"{path.name} is missing")
+            raise BrokenModelError(f"{shown_name(path)} is missing")
         size, most = path.stat().st_size, most_bytes or self.limits.max_megabytes * 2**20
         if size > most:
-            raise BrokenModelError(f"{path.name} has {size >> 20} MB, more than the {most >> 20} allowed")
+            raise BrokenModelError(
+                f"{shown_name(path)} has {size >> 20} MB, more than the {most >> 20} allowed"
+            )
         content = path.read_bytes()
         name = os.path.relpath(os.path.realpath(path), self._root) if path != self.path else path.name
-        self.sha256[Path(name).as_posix()] = hashlib.sha256(content).hexdigest()
+        self.sha256[os.fsencode(Path(name).as_posix()).decode("utf-8", "replace")] = hashlib.sha256(
+            content
+        ).hexdigest()
         return content
 
     def find(self, folder: Path, name: str, others: Sequence[Path] = ()) -> Path | None:
@@ -63,8 +68,11 @@ class ModelFiles:
             if os.path.isfile(path):
                 return path
             if os.path.isdir(path.parent):
+                meant = shown_name(path).casefold()
                 for entry in sorted(os.scandir(path.parent), key=lambda entry: entry.name):
-                    if entry.name.lower() == path.name.lower() and entry.is_file(follow_symlinks=False):
+                    if shown_name(Path(entry.path)).casefold() == meant and entry.is_file(
+                        follow_symlinks=False
+                    ):
                         return Path(entry.path)
         return None
 
@@ -113,6 +121,16 @@ class ModelFiles:
             raise
         except _GARBLED:
             raise BrokenModelError(f"{what} is missing or unreadable") from None
+
+
+def shown_name(path: Path) -> str:
+    """The name of a file as one reads it, whether its bytes are UTF-8 or, as from old archives, latin-1."""
+    raw = os.fsencode(path.name)
+    try:
+        name = raw.decode("utf-8")
+    except UnicodeDecodeError:
+        name = raw.decode("cp1252", "replace")
+    return unicodedata.normalize("NFC", name)  # macOS takes é apart
 
 
 def _is_plain(picture: Image.Image) -> bool:

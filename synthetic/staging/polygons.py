@@ -27,40 +27,44 @@ def triangulate(positions: Floats, corners: Ints, counts: Ints) -> tuple[Ints, I
     first, points = np.cumsum(counts) - counts, positions[corners]
     triangles: list[Ints] = [np.empty((0, 3), np.int64)]
     polygons: list[Ints] = [np.empty(0, np.int64)]
+    work = 0.0
     with np.errstate(over="ignore", invalid="ignore"):
         for size in np.unique(counts[counts >= 3]).tolist():
             those = np.flatnonzero(counts == size)
-            local, owner = _cut(points, first[those][:, None] + np.arange(size))
+            local, owner, work = _cut(points, first[those][:, None] + np.arange(size), work)
             triangles.append(first[those][owner][:, None] + local)
             polygons.append(those[owner])
     order = np.argsort(np.concatenate(polygons), kind="stable")
     return np.concatenate(triangles)[order], np.concatenate(polygons)[order]
 
 
-def _cut(points: Floats, corners: Ints) -> tuple[Ints, Ints]:
-    """[T,3] corners from 0 and [T] rows of the triangles of polygons [N,K] of one size."""
+def _cut(points: Floats, corners: Ints, work: float) -> tuple[Ints, Ints, float]:
+    """[T,3] corners from 0 and [T] rows of the triangles of polygons [N,K] of one size, and the work up to now."""
     count, size = corners.shape
     fan = np.stack([np.zeros(size - 2), np.arange(1, size - 1), np.arange(2, size)], axis=1).astype(np.int64)
     rows = np.arange(count)
     if size == 3:
-        return np.tile(fan, (count, 1)), rows
+        return np.tile(fan, (count, 1)), rows, work
     places = points[corners] - points[corners[:, :1]]
     if size == 4:
         one = np.cross(places[:, 1], places[:, 2])
         two = np.cross(places[:, 2], places[:, 3])
         outside = np.einsum("ij,ij->i", one, two) < 0
-        return _QUAD[outside.astype(int)].reshape(-1, 3), np.repeat(rows, 2)
+        return _QUAD[outside.astype(int)].reshape(-1, 3), np.repeat(rows, 2), work
     flat = _flattened(places)
     as_fan = _is_convex(flat) | ~np.isfinite(flat).all(axis=(1, 2))
     triangles, owners = [np.tile(fan, (int(as_fan.sum()), 1))], [np.repeat(rows[as_fan], size - 2)]
     intricate = rows[~as_fan]
-    if len(intricate) * size**2 > _MOST_WORK:
-        raise BrokenModelError(f"it has faces of {size} corners that are too intricate to be cut into triangles")
+    work += len(intricate) * size**2
+    if work > _MOST_WORK:
+        raise BrokenModelError(
+            f"it has faces of {size} corners that are too intricate to be cut into triangles"
+        )
     for row in intricate.tolist():
         ears = _by_ears(flat[row])
         triangles.append(ears if len(ears) else fan)
         owners.append(np.full(len(triangles[-1]), row))
-    return np.concatenate(triangles), np.concatenate(owners)
+    return np.concatenate(triangles), np.concatenate(owners), work
 
 
 def _flattened(places: Floats) -> Floats:

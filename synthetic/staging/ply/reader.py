@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from synthetic.library.shapenet import BrokenModelError
-from synthetic.staging.files import ModelFiles
+from synthetic.staging.files import ModelFiles, shown_name
 from synthetic.staging.numbers import Ints, check_positions
 from synthetic.staging.ply.elements import Element, PlyFile, read_header, read_rows
 from synthetic.staging.polygons import triangulate, with_normals
@@ -196,7 +196,7 @@ def _textures(
     for number in np.unique(texture[inside]).tolist():
         try:
             path = files.find_texture(files.path.parent, names[number])
-            picture = files.stage_texture(files.read(path), f"its texture {path.name}")
+            picture = files.stage_texture(files.read(path), f"its texture {shown_name(path)}")
         except BrokenModelError as error:
             _promise(treatment, notes, str(error), "missing textures replaced by the plain colour")
             continue

@@ -28,7 +28,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from synthetic.library.shapenet import BrokenModelError
-from synthetic.staging.files import ModelFiles
+from synthetic.staging.files import ModelFiles, shown_name
 from synthetic.staging.surface import Material, Texture
 from synthetic.staging.treatment import Treatment
 from synthetic.staging.wavefront.statements import plain_text
@@ -203,7 +203,7 @@ class MaterialFiles:
             path = self._files.find_texture(entry.folder, wanted.name)
             if path not in self._pictures:
                 content = self._files.read(path)
-                self._pictures[path] = self._files.stage_texture(content, f"its texture {path.name}")
+                self._pictures[path] = self._files.stage_texture(content, f"its texture {shown_name(path)}")
             return self._pictures[path]
         except BrokenModelError as error:
             self._promise(str(error), "missing textures replaced by the plain colour")

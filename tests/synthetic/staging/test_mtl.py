@@ -225,6 +225,20 @@ def test_names_of_pictures(tmp_path: Path, name: str, encoding: str) -> None:
     assert made.materials[0].color_texture is not None
 
 
+@pytest.mark.parametrize("disk", [b"t\xe9.png", b"t\xc3\xa9.png", b"te\xcc\x81.png", b"T\xc3\x89.PNG"])
+def test_names_of_pictures_in_old_archives_and_from_macos(tmp_path: Path, disk: bytes) -> None:
+    """The same é in latin-1, in UTF-8, taken apart, and as a capital."""
+    path = tmp_path / "model" / os.fsdecode(disk)
+    path.parent.mkdir()
+    path.write_bytes(PICTURE)
+    for encoding in ("utf-8", "latin-1"):
+        files = {"m.obj": f"mtllib m.mtl\n{FACE}", "m.mtl": "newmtl m\nmap_Kd té.png\n".encode(encoding)}
+        assert read(tmp_path, files).materials[0].color_texture is not None
+    path.write_bytes(b"no picture")
+    with pytest.raises(BrokenModelError, match=r"(?i)texture té\.png is missing or unreadable"):
+        read(tmp_path, files)
+
+
 @pytest.mark.parametrize(
     ("statement", "files"),
     [
