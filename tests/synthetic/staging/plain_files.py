@@ -86,9 +86,9 @@ def corners(model: ReadModel) -> Array:
     return surface.positions[surface.triangles]
 
 
-def seen(model: ReadModel) -> tuple[Array, Array]:
+def seen(model: ReadModel | Surface) -> tuple[Array, Array]:
     """Depth [N] and linear base colour and alpha [N,4] along rays from six sides around the box of a model."""
-    surface = merge(model.parts, model.materials)
+    surface = merge(model.parts, model.materials) if isinstance(model, ReadModel) else model
     scene = open3d.t.geometry.RaycastingScene()
     scene.add_triangles(surface.positions.astype(np.float32), surface.triangles.astype(np.uint32))
     low, high = surface.positions.min(axis=0), surface.positions.max(axis=0)
@@ -109,7 +109,7 @@ def _rays(low: Array, high: Array, axis: int, side: int) -> Array:
     return np.concatenate([origins, np.broadcast_to(direction, origins.shape)], axis=1)
 
 
-def assert_seen_alike(model: ReadModel, truth: ReadModel) -> None:
+def assert_seen_alike(model: ReadModel | Surface, truth: ReadModel | Surface) -> None:
     """The same depth and the same colour along all rays."""
     depth, colors = seen(model)
     true_depth, true_colors = seen(truth)

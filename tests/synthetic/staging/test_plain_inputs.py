@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from synthetic.staging.surface import ReadModel
+from synthetic.library.shapenet import Placement
+from synthetic.staging.stage import stage_model
+from synthetic.staging.surface import ReadModel, StagedModel
+from synthetic.staging.treatment import ModelLimits, Treatment
 from tests.synthetic.small_library import REPOSITORY
 from tests.synthetic.staging.plain_files import assert_seen_alike, read_file, seen
 
@@ -23,11 +28,20 @@ SEEN_AS = {
 }
 
 
-def case(name: str) -> ReadModel:
+def path_of(name: str) -> Path:
     paths = [*INPUTS.glob(f"{name}/model/model.obj"), *INPUTS.glob(f"{name}/model.ply")]
     if not paths:
         pytest.skip("the shared inputs are not at hand")
-    return read_file(paths[0])
+    return paths[0]
+
+
+def case(name: str) -> ReadModel:
+    return read_file(path_of(name))
+
+
+def staged(name: str, folder: Path) -> StagedModel:
+    path, placement = path_of(name), Placement("+z", "+y", True)
+    return stage_model(path, path.parent, folder / name, ModelLimits(), Treatment(), placement)
 
 
 @pytest.mark.parametrize("name", SEEN_AS)
@@ -36,6 +50,12 @@ def test_what_is_special_does_not_show(name: str) -> None:
     assert_seen_alike(model, case(SEEN_AS[name]))
     assert not model.notes
     assert {material.alpha for material in model.materials} == {"opaque"}
+
+
+@pytest.mark.parametrize("name", [*SEEN_AS, "B19_doubleface"])
+def test_after_staging_neither(tmp_path: Path, name: str) -> None:
+    truth = SEEN_AS.get(name, "A0_base")
+    assert_seen_alike(staged(name, tmp_path).surface, staged(truth, tmp_path).surface)
 
 
 def test_the_base_has_four_coloured_quarters() -> None:
