@@ -127,7 +127,7 @@ def split_glb(content: bytes, name: str) -> tuple[bytes, bytes | None]:
             raise BrokenModelError(f"{name} is no GLB file: its first chunk is not JSON")
         if kind in (_JSON, _BIN):
             chunks.setdefault(kind, content[start + 8 : start + 8 + size])
-        start += 8 + size + -size % 4
+        start += 8 + size
     if _JSON not in chunks:
         raise BrokenModelError(f"{name} is cut short or garbled")
     return chunks[_JSON], chunks.get(_BIN)

@@ -359,6 +359,15 @@ def test_unknown_chunks_are_passed_over(tmp_path: Path) -> None:
     assert read(more + b"behind the end", tmp_path / "model").faces == 1
 
 
+def test_chunks_of_odd_length_are_read(tmp_path: Path) -> None:
+    """As other readers do: the next chunk begins where the length says, whatever the format says of multiples of 4."""
+    content = single().content()
+    size = int.from_bytes(content[12:16], "little")
+    odd = content[:8] + (len(content) + 1).to_bytes(4, "little") + (size + 1).to_bytes(4, "little")
+    odd += content[16 : 20 + size] + b" " + content[20 + size :]
+    assert read(odd, tmp_path / "model").faces == 1
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
