@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from synthetic.library.shapenet import BrokenModelError
+from synthetic.staging.surface import merge
 from tests.synthetic.small_library import REPOSITORY
 from tests.synthetic.staging.glb_writer import read
 from tests.synthetic.staging.ray_comparison import assert_same_shape
@@ -54,3 +56,28 @@ def test_a_real_model_is_what_a_second_reader_sees(tmp_path: Path) -> None:
         pytest.skip("the shared models are not at hand")
     content = COW.read_bytes()
     assert_same_shape(read(content, tmp_path / "model"), content)
+
+
+def test_shared_case_of_a_compression_that_is_not_read(tmp_path: Path) -> None:
+    path = INPUTS / "G16_meshopt/model.glb"
+    if not path.is_file():
+        pytest.skip("the shared inputs are not at hand")
+    with pytest.raises(
+        BrokenModelError, match=r"EXT_meshopt_compression.*gltfpack -noq -i IN\.glb -o OUT\.glb"
+    ):
+        read(path.read_bytes(), tmp_path / "model")
+
+
+@pytest.mark.parametrize("name", ["C2_first", "C5_both"])
+def test_shared_case_of_vertex_colours(name: str, tmp_path: Path) -> None:
+    """On the first of two objects, and on both: white on the other one either way."""
+    path = INPUTS / name / "model.glb"
+    if not path.is_file():
+        pytest.skip("the shared inputs are not at hand")
+    model = read(path.read_bytes(), tmp_path / "model")
+    surface = merge(model.parts, model.materials)
+    assert surface.colors is not None
+    means = [
+        surface.colors[surface.part == number].mean(axis=(0, 1)).round(3).tolist() for number in range(2)
+    ]
+    assert sorted(means) == [[0.5, 0, 0.5, 1], [1, 1, 1, 1]]
