@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import trimesh
+from PIL import Image
 
 from synthetic.checks.rays import RaySurface
 from synthetic.library.shapenet import BrokenModelError
@@ -126,9 +127,9 @@ def test_what_is_inside_a_cup_is_outside_and_inside_a_bottle_solid() -> None:
     assert solid(cup(0.01), points[points[:, 2] < 0.1], random()).mean() > 0.995
 
 
-def winding_number(surface: RaySurface, point: np.ndarray) -> float:
-    """How often the surface goes around a point: solid angles of all triangles (van Oosterom and Strackee)."""
-    a, b, c = (surface.vertices[surface.triangles] - point).transpose(1, 0, 2)
+def winding_number(triangles: np.ndarray, point: np.ndarray) -> float:
+    """How often triangles [F,3,3] go around a point: solid angles of all triangles (van Oosterom and Strackee)."""
+    a, b, c = (triangles - point).transpose(1, 0, 2)
     x, y, z = (np.linalg.norm(corner, axis=1) for corner in (a, b, c))
     above = (a * np.cross(b, c)).sum(axis=1)
     below = x * y * z + (a * b).sum(axis=1) * z + (b * c).sum(axis=1) * x + (c * a).sum(axis=1) * y
@@ -152,12 +153,12 @@ def test_labels_agree_with_winding_numbers(models: Path, tmp_path: Path) -> None
     directions = random(1).normal(size=(3000, 3))
     differ = 0
     for path in sorted(models.glob("*/*/models/model_normalized.obj")):
-        staged = stage_model(path, path.parent, tmp_path / "staged", ModelLimits(), Treatment())
-        surface = RaySurface.of(staged.surface)
+        staged = stage_model(path, path.parents[1], tmp_path / "staged", ModelLimits(), Treatment())
+        surface, file = RaySurface.of(staged.surface), trimesh.load(path, force="mesh", process=False)
         positions, occupied = sample_points(surface, 900, random())
         for point, mine in list(zip(positions.astype(np.float64), occupied, strict=True))[::4]:
             if surface.distance(point[None])[0] > SHEET:
-                inside = abs(winding_number(surface, point)) > 0.5
+                inside = abs(winding_number(file.triangles * [-1, 1, -1], point)) > 0.5
                 assert mine or not inside
                 if mine != inside:
                     assert np.isfinite(surface.cast(point, directions).distance).all()
@@ -194,6 +195,83 @@ def test_command_writes_continues_and_depends_on_seed_and_model_alone(
     assert read(files[3])["positions"].shape == (512, 3)
 
 
+def write_leaf(root: Path) -> None:
+    """A plate of which a texture cuts away all but a quarter, between two small balls."""
+    folder = root / "leaves/leaf"
+    folder.mkdir(parents=True)
+    pixels = np.full((32, 32, 4), 255, np.uint8)
+    pixels[:, 16:, 3] = pixels[:16, :, 3] = 0
+    Image.fromarray(pixels).save(folder / "leaf.png")
+    (folder / "leaf.mtl").write_text("newmtl leaf\nmap_Kd leaf.png\nmap_d leaf.png\nnewmtl ball\nKd 1 0 0\n")
+    text = ["mtllib leaf.mtl", "usemtl leaf", "vt 0 0", "vt 1 0", "vt 1 1", "vt 0 1"]
+    text += [
+        "v -0.3 -0.3 0",
+        "v 0.3 -0.3 0",
+        "v 0.3 0.3 0",
+        "v -0.3 0.3 0",
+        "f 1/1 2/2 3/3 4/4",
+        "usemtl ball",
+    ]
+    base = 5
+    for centre in ((-0.35, -0.35, 0), (0.35, 0.35, 0)):
+        mesh = library.ball(centre, 0.003)
+        text += ["v {:.5f} {:.5f} {:.5f}".format(*vertex) for vertex in mesh.vertices]
+        text += ["f {}/1 {}/1 {}/1".format(*face + base) for face in mesh.faces]
+        base += len(mesh.vertices)
+    (folder / "leaf.obj").write_text("\n".join(text) + "\n")
+
+
+@pytest.mark.slow
+def test_cut_away_leaf_is_no_solid(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_leaf(tmp_path / "models")
+    kept = {}
+    for option in ("cut", "solid"):
+        out = tmp_path / option
+        arguments = [str(tmp_path / "models"), str(out), "--points", "20000", "--workers", "1"]
+        assert main([*arguments, "--cutouts", option]) == 0
+        points = read(out / "points/leaves/leaf.npz")
+        at = points["positions"][points["occupied"]].astype(np.float64)
+        on_plate = (np.abs(at[:, :2]).max(axis=1) < 0.28) & (np.abs(at[:, 2]) < 0.008)
+        kept[option] = at[on_plate]
+        assert json.loads((out / "points/points.json").read_text())["cutouts"] == option
+    assert main([*arguments, "--cutouts", "cut"]) == 2
+    assert "ask for the same or choose another folder" in capsys.readouterr().err
+    left, below = kept["cut"][:, 0] < 0.02, kept["cut"][:, 1] < 0.02
+    assert len(kept["cut"]) > 300
+    assert (left & below).all()
+    quarter = (kept["solid"][:, 0] < 0) & (kept["solid"][:, 1] < 0)
+    assert 0.15 < quarter.mean() < 0.35
+
+
+@pytest.mark.slow
+def test_what_was_left_out_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    library.write_facts(tmp_path / "models")
+    library.write_model(tmp_path / "models", "04379243/pane", library.SHAPES["04379243/pane"])
+    arguments = [str(tmp_path / "models"), "--points", "64", "--workers", "1"]
+    assert main([arguments[0], str(tmp_path / "out"), *arguments[1:]]) == 0
+    assert "transparent faces removed: 12, in 1 models\n" in capsys.readouterr().err
+    opaque = [arguments[0], str(tmp_path / "opaque"), *arguments[1:], "--transparent", "opaque"]
+    assert main(opaque) == 0
+    assert "transparent faces drawn opaque: 12, in 1 models\n" in capsys.readouterr().err
+    inside = read(tmp_path / "opaque/points/04379243/pane.npz")
+    assert inside["occupied"].sum() > read(tmp_path / "out/points/04379243/pane.npz")["occupied"].sum()
+
+
+@pytest.mark.slow
+def test_points_of_an_older_version_are_gone_on_with(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    library.write_facts(tmp_path / "models")
+    library.write_model(tmp_path / "models", "04379243/pane", library.SHAPES["04379243/pane"])
+    (tmp_path / "out/points").mkdir(parents=True)
+    old = {"format": "gp3d-points", "version": 1, "points": 64, "seed": 0}
+    (tmp_path / "out/points/points.json").write_text(json.dumps(old))
+    arguments = [str(tmp_path / "models"), str(tmp_path / "out"), "--points", "64", "--workers", "1"]
+    assert main([*arguments, "--cutouts", "solid"]) == 2
+    assert "choose another folder" in capsys.readouterr().err
+    assert main(arguments) == 0
+
+
 @pytest.mark.slow
 def test_broken_models_are_recorded_and_tried_again(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -212,13 +290,13 @@ def test_broken_models_are_recorded_and_tried_again(
     expected = {
         "cut": "corner that is none of its",
         "empty": "is empty",
-        "glass": "no opaque faces",
+        "glass": "all of its faces are transparent",
         "huge": "normalise the model",
         "missing": "is missing",
         "nan": "not finite",
         "points": "no faces",
         "beyond": "corner that is none of its",
-        "garbled": "cannot be read",
+        "garbled": "corners are no numbers",
     }
     assert set(reasons) == set(expected)  # without its texture a model has points all the same
     assert all(expected[name] in reason for name, reason in reasons.items())
@@ -246,6 +324,12 @@ def test_surface_without_area_is_refused() -> None:
         (["models", "out", "--workers", "0"], "--workers must be 1 or more"),
         (["models", "out", "--front", "up"], "front and up must be two of"),
         (["models", "turned"], "rendered with another --front"),
+        (["models", "solid"], "was rendered with --transparent opaque (asked for: remove)"),
+        (
+            ["models", "solid", "--transparent", "opaque"],
+            "was rendered with --cutouts solid (asked for: cut)",
+        ),
+        (["models", "index"], "not readable as the index"),
         (["models", "torn"], "not readable as a manifest"),
         (["models", "other"], "not readable as JSON"),
     ],
@@ -258,6 +342,10 @@ def test_bad_input_is_refused_in_one_line(
         "turned/manifest.json": json.dumps({"models": {key: {"to_world": np.eye(4).tolist()}}}),
         "torn/manifest.json": "{",
         "other/points/points.json": "{",
+        "index/dataset.json": json.dumps({"generator": {"settings": []}}),
+        "solid/dataset.json": json.dumps(
+            {"generator": {"settings": {"treatment": {"transparent": "opaque", "cutouts": "solid"}}}}
+        ),
     }.items():
         (tmp_path / name).parent.mkdir(parents=True)
         (tmp_path / name).write_text(text)
