@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
+import subprocess
+import sys
 import time
 from collections import Counter
 from dataclasses import replace
@@ -18,6 +22,7 @@ from synthetic.shapes.library import FAMILIES
 from synthetic.staging.coplanar import LIFT, separate_coplanar
 from synthetic.staging.overlaps import NARROWEST
 from synthetic.staging.surface import Material, Part, Surface, Texture, face_normals, merge
+from tests.synthetic.small_library import environment
 
 PLAIN, OTHER = Material("plain"), Material("other", (1, 0, 0))
 WOOD = Material("wood", color_texture=Texture(Path("wood.png")))
@@ -184,6 +189,45 @@ def test_labels_on_labels_lie_in_layers_and_neighbours_share_one() -> None:
     assert [set(layer[surface.part == number]) for number in range(4)] == [{2}, {0}, {1}, {1}]
 
 
+def test_a_label_lies_above_the_label_that_bears_it_wherever_that_ends() -> None:
+    base, above = part(*sheet(0, 0, 10, 10)), part(*sheet(8, 2, 6, 6), WOOD)
+    top = part(*sheet(10.5, 3, 3, 3), OTHER)  # beside the base
+    aside = part(*sheet(13.5, 3, 3, 3), OTHER)
+    surface, _ = separated(base, above, top, aside)
+    height = np.abs(surface.positions[surface.triangles][:, 0, 2])
+    unit = height[surface.part == 1][0]
+    assert [set(np.rint(height[surface.part == k] / unit)) for k in range(4)] == [{0}, {1}, {2}, {0}]
+
+
+def test_a_sheet_that_overlaps_itself_is_taken_apart() -> None:
+    turns = np.arange(14) * np.pi / 4
+    rim = np.column_stack([np.cos(turns), np.sin(turns), 0 * turns]) * np.linspace(1, 1.3, 14)[:, None]
+    spiral = part(np.concatenate([[[0, 0, 0]], rim]), [[0, k, k + 1] for k in range(1, 14)])
+    before = merge([spiral], MATERIALS)
+    assert overlapping(before)
+    surface, _ = separated(spiral)
+    assert not overlapping(surface)
+    assert covered(surface) == pytest.approx(covered(before))
+
+
+@pytest.mark.parametrize("normal", [(1, 1, 0), (1, 0, -1), (1, 1, 1), (0, 0, 1), (-1, 1, 1)])
+def test_small_labels_are_found_anywhere_on_a_plane_that_faces_several_axes(normal: tuple[int, ...]) -> None:
+    random = np.random.default_rng(0)
+    across = np.cross(normal, random.normal(size=3))
+    axes = np.stack([across, np.cross(normal, across), normal])
+    axes /= np.linalg.norm(axes, axis=1, keepdims=True)
+    parts = []
+    for z in random.random(40):
+        labels = [
+            part(*sheet(x, y, 0.006, 0.006), WOOD) for x, y in random.integers(0, 2, (3, 2)) * 0.9 + 0.05
+        ]
+        for one in (part(*sheet(0, 0, 1, 1)), *labels[: 1 + int(40 * z) % 3]):
+            noise = random.uniform(-2e-7, 2e-7, one.positions.shape)
+            parts.append(replace(one, positions=(one.positions + np.array([0, 0, z])) @ axes + noise))
+    _, notes = separated(*parts)
+    assert notes["faces lying in others raised"] + notes["doubled faces dropped"] == 2 * len(parts) - 80
+
+
 def test_cut_faces_hide_nothing_and_lie_above_what_shows_through() -> None:
     leaf = part(*sheet(0, 0, 1, 1), LEAF)
     surface, notes = separated(leaf, part(*sheet(0, 0, 1, 1)))
@@ -283,6 +327,22 @@ def test_large_grids_take_seconds() -> None:
     assert time.process_time() - begin < 10
     _, notes = separated(grid, part(*sheet(0.2, 0.2, 0.1, 0.1), WOOD))
     assert notes == {"faces lying in others raised": 2}
+
+
+@pytest.mark.blender
+@pytest.mark.slow
+def test_cycles_draws_black_what_lies_on_each_other_and_white_what_is_made_separate(tmp_path: Path) -> None:
+    if importlib.util.find_spec("bpy") is None:
+        pytest.skip("Blender as a module, bpy, is not installed")
+    script = [sys.executable, "-m", "tests.synthetic.staging.coplanar_render", tmp_path]
+    subprocess.run(
+        script, env=environment(tmp_path / "scratch"), check=True, capture_output=True, timeout=300
+    )
+    shares = json.loads((tmp_path / "dark.json").read_text())
+    assert len(shares) == 6
+    for name, (before, after) in shares.items():
+        assert before > 0.04, name
+        assert after == 0, name
 
 
 @pytest.mark.timing

@@ -108,7 +108,14 @@ def test_sizes_do_not_matter(staged: Any, scale: float) -> None:
 
 def test_faces_without_area_are_dropped_and_make_no_box_larger(staged: Any) -> None:
     bad = part(
-        [[0, 0, 0], [9e9, 0, 0], [9e9, 0, 0], [0.1, 0.1, 0.1], [0.3, 0.3, 0.3], [0.2, 0.2, 0.2 + 1e-17]],
+        [
+            [0, 0, 0],
+            [9e9, 0, 0],
+            [9e9, 0, 0],
+            [0.1, 0.1, 0.1],
+            [0.3, 0.3, 0.3],
+            [0.2, 0.2, np.nextafter(0.2, 1)],
+        ],
         [[0, 1, 2], [1, 1, 1], [3, 4, 5]],
     )
     model = staged(BOX, bad)
@@ -123,8 +130,8 @@ def test_faces_without_area_are_dropped_and_make_no_box_larger(staged: Any) -> N
     [
         (replace(BOX, triangles=BOX.triangles + 1), "corner that is none of its 8 vertices"),
         (replace(BOX, triangles=BOX.triangles - 1), "corner that is none of its 8 vertices"),
-        (replace(BOX, positions=CUBE + [0, np.nan, 0]), "vertex that is not finite"),
-        (replace(BOX, positions=CUBE + [0, np.inf, 0]), "vertex that is not finite"),
+        (replace(BOX, positions=CUBE + np.array([0, np.nan, 0])), "vertex that is not finite"),
+        (replace(BOX, positions=CUBE + np.array([0, np.inf, 0])), "vertex that is not finite"),
         (
             replace(BOX, uvs=(np.full((12, 3, 2), np.nan, np.float32),)),
             "texture coordinate that is not finite",
