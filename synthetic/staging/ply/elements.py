@@ -147,19 +147,14 @@ class _Source:
 
     def read(self, element: Element) -> None:
         """Fills an element."""
-        least = sum(self.size(item.length_type or item.type) for item in element.properties)
-        if element.count * least > self._length - self._place:
-            raise self._too_short(element)
-        if not element.count:
-            lengths, kinds = [[0] for _ in element.properties], True
-        else:
-            lengths, kinds = self._lengths(element, self._place), False
-        if kinds or not self._read_regular(element, [row[0] for row in lengths]):
+        empty = not element.count
+        lengths = [0] * len(element.properties) if empty else self._first_lengths(element)
+        if not self._read_regular(element, lengths):
             self._read_irregular(element)
 
-    def _lengths(self, element: Element, place: int) -> list[list[int]]:
-        """How many values the properties of the row at `place` have."""
-        found = []
+    def _first_lengths(self, element: Element) -> list[int]:
+        """How many values the properties of the next row have."""
+        found, place = list[int](), self._place
         for item in element.properties:
             count = 1
             if item.length_type:
@@ -168,9 +163,9 @@ class _Source:
                 count = self.number(place, item.length_type)
                 place += self.size(item.length_type)
             place += count * self.size(item.type)
-            if count < 0 or place > self._length:
+            if count < 0:
                 raise self._too_short(element)
-            found.append([count])
+            found.append(count)
         return found
 
     def _read_regular(self, element: Element, lengths: list[int]) -> bool:

@@ -126,6 +126,14 @@ def test_concave_polygons_are_cut_inside(tmp_path: Path) -> None:
             assert found.sum(axis=0) @ whole > 0  # that of the polygon
 
 
+def test_a_corner_written_twice_hides_no_bend(tmp_path: Path) -> None:
+    shape = [(0, 0), (2, 0), (2, 1), (1, 1), (1, 1), (1, 3), (0, 3)]
+    for first in range(len(shape)):
+        order = shape[first:] + shape[:first]
+        text = "".join(f"v {x} {y} 0\n" for x, y in order)
+        assert area(obj(tmp_path, f"{text}f 1 2 3 4 5 6 7\n")) == pytest.approx(4)
+
+
 def test_convex_polygons_become_fans_and_quads_are_cut_from_the_first_corner(tmp_path: Path) -> None:
     assert only(obj(tmp_path, SQUARE + "f 1 2 3 4\n")).triangles.tolist() == [[0, 1, 2], [0, 2, 3]]
     angles = np.arange(7) * 2 * np.pi / 7
@@ -252,7 +260,7 @@ def test_smoothing_groups_have_the_normals_between_their_faces(tmp_path: Path) -
 def test_smooth_normals_weigh_faces_by_their_angles_however_they_are_cut(tmp_path: Path) -> None:
     """The corner of a cube has the same normal whether its sides are squares or some are cut in two."""
     text = "v 0 0 0\nv 1 0 0\nv 1 1 0\nv 0 1 0\nv 0 0 1\nv 1 0 1\nv 0 1 1\ns 1\n"
-    normals = only(obj(tmp_path, text + "f 1 4 3 2\nf 1 2 6 5\nf 1 5 7 4\n")).normals
+    normals = only(obj(tmp_path, text + "f 1 4 3 2\nf 2 6 5 1\nf 5 7 4 1\n")).normals
     assert normals is not None
     np.testing.assert_allclose(normals[0, 0], [-(3**-0.5)] * 3, atol=1e-6)
 

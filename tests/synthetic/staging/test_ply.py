@@ -347,6 +347,16 @@ def test_corners_and_lists_that_lie_are_refused(tmp_path: Path, form: str) -> No
             tmp_path,
             {"m.ply": ply(form, ("vertex", XYZ, [(0, float("nan"), 0), *SQUARE]), ("face", FACE, QUAD))},
         )
+    later = ply(form, ("vertex", XYZ, SQUARE), ("face", FACE, [([0, 1, 2],), ([0, 1, 2, 3],)]))
+    later = later[:-17] + b"\x05" + later[-16:] if form != "ascii" else later.replace(b"\n4 0", b"\n5 0")
+    with pytest.raises(BrokenModelError, match="too short"):
+        read(tmp_path, {"m.ply": later})
+    edges = ("edge", ("int a", "list uchar int b"), [(1, [2])])
+    many = ply(form, ("vertex", XYZ, SQUARE), ("face", FACE, QUAD), edges).replace(
+        b"edge 1", b"edge 999999999999"
+    )
+    with pytest.raises(BrokenModelError, match="claims 999999999999 rows of the element edge"):
+        read(tmp_path, {"m.ply": many})
     content = ply(form, ("vertex", XYZ, SQUARE), ("face", ("list int int vertex_indices",), QUAD))
     huge = (
         content.replace(b"\n4 0 1", b"\n2000000000 0 1")
