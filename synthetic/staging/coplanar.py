@@ -17,8 +17,8 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from synthetic.staging.overlaps import TOLERANCE, Overlaps, find_overlaps
-from synthetic.staging.sheets import Sheets, join_sheets
+from synthetic.staging.overlaps import Overlaps, find_overlaps
+from synthetic.staging.sheets import Sheets, join_sheets, mixed, place_codes
 from synthetic.staging.surface import Floats, Surface, face_normals
 
 Indices = npt.NDArray[np.int64]
@@ -36,7 +36,10 @@ def separate_coplanar(surface: Surface, notes: Counter[str]) -> Surface:
     Where none do it is the same. Raises BrokenModelError where there are more than can be sorted out.
     """
     corners = surface.positions[surface.triangles]
-    low, high = corners.min(axis=(0, 1)), corners.max(axis=(0, 1))
+    along = np.ascontiguousarray(
+        corners.reshape(-1, 3).T
+    )  # many times as fast as along the last axis but one
+    low, high = along.min(axis=1), along.max(axis=1)
     diagonal = float(np.linalg.norm(high - low))
     corners = (corners - (low + high) / 2) / diagonal
     whole, kept = surface, _first_of_doubles(surface, corners)
@@ -86,9 +89,8 @@ def _plain(surface: Surface) -> Mask:
 
 def _first_of_doubles(surface: Surface, corners: Floats) -> Indices:
     """Triangles without those whose corners are those of another one of their kind, in whatever order."""
-    places = np.rint(corners / TOLERANCE).astype(np.int64).view(np.uint64)
-    key = _mixed(_mixed(_mixed(places[..., 0]) + places[..., 1]) + places[..., 2]).sum(axis=1)
-    key += _mixed(_kinds(surface).view(np.uint64))
+    key = place_codes(corners).sum(axis=1)
+    key += mixed(_kinds(surface).view(np.uint64))
     in_order = np.sort(key)
     if (in_order[1:] != in_order[:-1]).all():
         return np.arange(len(surface))
@@ -105,13 +107,6 @@ def _doubles(surface: Surface, corners: Floats, overlaps: Overlaps) -> Indices:
     same = (overlaps.area >= _COVERS * area[ends].max(axis=0)) & (kinds[ends[0]] == kinds[ends[1]])
     later = (ends + _plain(surface)[ends] * len(surface)).argmax(axis=0)
     return np.asarray(ends[later, np.arange(len(later))][same])
-
-
-def _mixed(bits: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    """64 bits that all depend on all bits given (the last steps of SplitMix64)."""
-    bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return np.asarray(bits ^ (bits >> np.uint64(31)))
 
 
 def _layers(surface: Surface, sheets: Sheets) -> Indices:

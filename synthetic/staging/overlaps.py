@@ -26,7 +26,7 @@ NARROWEST = 1e-5  # overlaps that are narrower do not show
 
 _NOISE = 5e-7  # of a corner's position
 _STEEPEST = 1 / 64  # by so much slopes are taken to be wrong at most
-_SMALLEST_CELL, _CELL_SLACKS = 1 / 512, 4  # cells so wide that few triangles are in several
+_SMALLEST_CELL, _MOST_COPIES = 1 / 512, 3  # cells so wide that a triangle is in not more than 3 on average
 _TABLE = 2**22
 _LEVER = 0.75  # u + v is at most so far from the middle of a box with diagonal 1
 _AXES = np.array([[1, 2, 0], [2, 0, 1], [0, 1, 2]])  # u, v, w where w is the axis that a triangle faces most
@@ -142,7 +142,9 @@ def _following(corner: Floats) -> Floats:
 def _cells(rows: _Rows) -> tuple[Indices, Indices]:
     """Rows, and numbers of their cells, few others with the same; a row near a border is in the cell beyond, too."""
     slack = np.column_stack([rows.slack, rows.slack, _LEVER * rows.slack + TOLERANCE * rows.stretch])
-    size = max(_CELL_SLACKS * float(np.median(rows.slack)), _SMALLEST_CELL)
+    size = _SMALLEST_CELL
+    while (widened := 1 + 2 * rows.slack / size) @ (widened * widened) > _MOST_COPIES * len(widened):
+        size *= 2
     plane = rows.plane + size / 2  # slopes of 0 and 1 are common, and in the middle of a cell
     low = np.floor((plane - slack) / size).astype(np.int64)
     count = np.floor((plane + slack) / size).astype(np.int64) - low + 1

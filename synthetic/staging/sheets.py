@@ -13,6 +13,7 @@ from synthetic.staging.overlaps import TOLERANCE, Overlaps
 from synthetic.staging.surface import Floats, Surface
 
 Indices = npt.NDArray[np.int64]
+Codes = npt.NDArray[np.uint64]
 _MOST_AT_EDGE = 16  # triangles that meet in an edge; beyond, none are joined there
 
 
@@ -28,6 +29,19 @@ class Sheets:
     area: Floats
     pairs: Indices
     common: Floats
+
+
+def place_codes(corners: Floats) -> Codes:
+    """[F,3] a number for every corner [F,3,3], the same for those at one place."""
+    places = np.rint(corners / TOLERANCE).astype(np.int64).view(np.uint64)
+    return mixed(mixed(mixed(places[..., 0]) + places[..., 1]) + places[..., 2])
+
+
+def mixed(bits: Codes) -> Codes:
+    """64 bits that all depend on all bits given (the last steps of SplitMix64)."""
+    bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return np.asarray(bits ^ (bits >> np.uint64(31)))
 
 
 def join_sheets(surface: Surface, corners: Floats, overlaps: Overlaps) -> Sheets:
@@ -75,15 +89,11 @@ def _joined(surface: Surface, corners: Floats, normal: Floats) -> tuple[Indices,
 
 def _meeting(surface: Surface, corners: Floats) -> tuple[Indices, Indices]:
     """Pairs of slots (3 × triangle + corner at which an edge begins) with the same edge, part and material."""
-    _, place = np.unique(
-        np.rint(corners.reshape(-1, 3) / TOLERANCE).astype(np.int64), axis=0, return_inverse=True
-    )
-    place = place.reshape(-1, 3)
-    ends = np.sort(np.stack([place, np.roll(place, -1, axis=1)], axis=-1).reshape(-1, 2), axis=1)
-    kind = np.repeat(surface.part.astype(np.int64) * len(surface.materials) + surface.material, 3)
-    order = np.lexsort([kind, ends[:, 1], ends[:, 0]])
-    ends, kind = ends[order], kind[order]
-    same = (ends[1:] == ends[:-1]).all(axis=1) & (kind[1:] == kind[:-1])
+    place = place_codes(corners)
+    kind = (surface.part.astype(np.uint64) << np.uint64(32)) + surface.material.astype(np.uint64)
+    edge = (mixed(place + place[:, [1, 2, 0]]) + mixed(kind)[:, None]).reshape(-1)
+    order = np.argsort(edge, kind="stable")
+    same = edge[order[1:]] == edge[order[:-1]]
     group = np.concatenate([[0], np.cumsum(~same)])
     small = np.bincount(group)[group] <= _MOST_AT_EDGE
     firsts, seconds = [], []
