@@ -19,7 +19,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 
@@ -31,78 +31,24 @@ from synthetic.library.shapenet import BrokenModelError
 from synthetic.staging.files import ModelFiles, shown_name
 from synthetic.staging.surface import Material, Texture
 from synthetic.staging.treatment import Treatment
+from synthetic.staging.wavefront.mtl import (
+    AS_IT_IS,
+    IGNORED_MAPS,
+    Entry,
+    TextureMap,
+    Transform,
+    decoded,
+    read_entries,
+    unquoted,
+)
 from synthetic.staging.wavefront.statements import plain_text
 
 Alpha = npt.NDArray[np.uint8]
-Transform = tuple[float, float, float, float]  # scale and offset of u and v
-
-AS_IT_IS: Transform = (1.0, 1.0, 0.0, 0.0)
 
 _MAX_BYTES = 16 * 2**20
 _MAX_WORDS = 64  # of one mtllib that are tried in all combinations of blanks
-_NUMBERS = {
-    "ka": 3,
-    "kd": 3,
-    "ks": 3,
-    "ke": 3,
-    "ns": 1,
-    "ni": 1,
-    "d": 1,
-    "tr": 1,
-    "illum": 1,
-    "pr": 1,
-    "pm": 1,
-}
-_MAPS = ("map_kd", "map_ke", "map_d", "map_pr", "map_pm")
-_IGNORED_MAPS = (
-    "map_ns",
-    "map_ks",
-    "map_bump",
-    "bump",
-    "norm",
-    "disp",
-    "map_disp",
-    "refl",
-    "map_refl",
-    "decal",
-)
-_OPTIONS = {
-    "-bm": 1,
-    "-blendu": 1,
-    "-blendv": 1,
-    "-boost": 1,
-    "-cc": 1,
-    "-clamp": 1,
-    "-imfchan": 1,
-    "-mm": 2,
-    "-texres": 1,
-    "-type": 1,
-    "-s": 3,
-    "-o": 3,
-    "-t": 3,
-}
 _GLASS = 0.04  # what glass of refractive index 1.5 reflects, on which Blender's specular level is based
 _NO_MATERIAL = ("", "none", "(null)")
-
-
-@dataclass(frozen=True)
-class _Map:
-    name: str
-    transform: Transform = AS_IT_IS
-    clamp: bool = False
-    channel: str = ""
-
-
-@dataclass
-class _Entry:
-    """What an MTL file says of a material."""
-
-    folder: Path
-    numbers: dict[str, tuple[float, ...]] = field(default_factory=dict)
-    maps: dict[str, _Map] = field(default_factory=dict)
-
-    def number(self, key: str) -> float | None:
-        return self.numbers[key][0] if key in self.numbers else None
 
 
 @dataclass(frozen=True)
@@ -122,7 +68,7 @@ class MaterialFiles:
     ) -> None:
         """Reads the files named in `libraries`, the rests of mtllib statements."""
         self._files, self._treatment, self._notes = files, treatment, notes
-        self._entries: dict[str, _Entry] = {}
+        self._entries: dict[str, Entry] = {}
         self._missing: list[str] = []
         self._pictures: dict[Path, Path] = {}
         beside = files.path.with_suffix(".mtl")
@@ -134,7 +80,8 @@ class MaterialFiles:
             paths += [found] if found else []
         for path in dict.fromkeys(paths):
             content = plain_text(files.read(path, _MAX_BYTES), path.name)
-            self._read(decoded(content), path.parent)
+            for name, entry in read_entries(decoded(content), path.parent).items():
+                self._entries.setdefault(name, entry)
 
     def look(self, name: bytes) -> Look:
         """How the material that a usemtl statement names looks.
@@ -142,7 +89,7 @@ class MaterialFiles:
         Raises BrokenModelError where it or one of its textures is missing and the treatment does not allow for that.
         """
         text = decoded(name)
-        entry = self._entries.get(text) or self._entries.get(_unquoted(text)) or self._nearly(text)
+        entry = self._entries.get(text) or self._entries.get(unquoted(text)) or self._nearly(text)
         if entry is None:
             if text.lower() not in _NO_MATERIAL:
                 which = (
@@ -154,7 +101,7 @@ class MaterialFiles:
             return Look(Material(text), (AS_IT_IS,), False)
         return _Maker(self, entry, text).look()
 
-    def _nearly(self, name: str) -> _Entry | None:
+    def _nearly(self, name: str) -> Entry | None:
         """The material whose name is the same but for capitals, where there is only one."""
         found = [entry for other, entry in self._entries.items() if other.lower() == name.lower()]
         return found[0] if len(found) == 1 else None
@@ -181,23 +128,7 @@ class MaterialFiles:
             paths += [found] if found else []
         return paths
 
-    def _read(self, text: str, folder: Path) -> None:
-        """Adds the materials of one file; of materials of one name the first counts."""
-        entry = _Entry(folder)
-        for line in text.split("\n"):
-            keyword, _, rest = line.strip().partition(" ")
-            keyword, rest = keyword.lower(), rest.strip()
-            if keyword == "newmtl":
-                entry = _Entry(folder)
-                self._entries.setdefault(rest, entry)
-            elif keyword in _NUMBERS and keyword not in entry.numbers:
-                numbers = _numbers(rest.split(), _NUMBERS[keyword])
-                if numbers:
-                    entry.numbers[keyword] = numbers
-            elif keyword in _MAPS or keyword in _IGNORED_MAPS:
-                entry.maps.setdefault(keyword, _map(rest))
-
-    def picture(self, entry: _Entry, wanted: _Map) -> Path | None:
+    def picture(self, entry: Entry, wanted: TextureMap) -> Path | None:
         """A checked copy of a picture, None where it is to be done without."""
         try:
             path = self._files.find_texture(entry.folder, wanted.name)
@@ -228,7 +159,7 @@ class MaterialFiles:
 class _Maker:
     """Makes one material of what its file says."""
 
-    def __init__(self, owner: MaterialFiles, entry: _Entry, name: str) -> None:
+    def __init__(self, owner: MaterialFiles, entry: Entry, name: str) -> None:
         self._owner, self._entry, self._name = owner, entry, name
         self._layers: list[Transform] = []
 
@@ -242,7 +173,7 @@ class _Maker:
         if emission is not None:
             material = replace(material, emission=(1.0, 1.0, 1.0), emission_texture=emission)
         material = self._with_gloss(self._with_alpha(material))
-        for _ in entry.maps.keys() & set(_IGNORED_MAPS):
+        for _ in entry.maps.keys() & set(IGNORED_MAPS):
             self._owner.note("gloss and relief maps ignored")
         return Look(material, tuple(self._layers) or (AS_IT_IS,), True)
 
@@ -315,15 +246,7 @@ class _Maker:
         )
 
 
-def decoded(text: bytes) -> str:
-    """Text in UTF-8 or, where it is none, in the Windows code page of Western Europe."""
-    try:
-        return text.decode("utf-8")
-    except UnicodeDecodeError:
-        return text.decode("cp1252", "replace")
-
-
-def _plain(entry: _Entry, name: str) -> Material:
+def _plain(entry: Entry, name: str) -> Material:
     """The material without its pictures."""
     illum = int(entry.number("illum") or 0)
     highlight, reflective = illum == 2, 3 <= illum <= 8
@@ -361,53 +284,6 @@ def _plain(entry: _Entry, name: str) -> Material:
 
 def _unit(value: float) -> float:
     return min(max(value, 0.0), 1.0)
-
-
-def _numbers(words: list[str], count: int) -> tuple[float, ...] | None:
-    """The first numbers of a statement, None where they are none; one grey value stands for three equal ones."""
-    if words[:1] == ["-halo"]:
-        words = words[1:]
-    numbers = []
-    for word in words[:count]:
-        if not _is_number(word):
-            break
-        numbers.append(float(word))
-    if count == 3 and len(numbers) == 1 and len(words) == 1:
-        numbers *= 3
-    return tuple(numbers) if len(numbers) == count else None
-
-
-def _is_number(text: str) -> bool:
-    try:
-        return math.isfinite(float(text))
-    except ValueError:
-        return False
-
-
-def _map(rest: str) -> _Map:
-    """A texture statement: options that matter, and the name of the file, which may have blanks."""
-    words = re.findall(r"\S+\s*", rest)
-    scale, offset, clamp, channel = [1.0, 1.0], [0.0, 0.0], False, ""
-    while words and (option := words[0].strip().lower()) in _OPTIONS:
-        wanted, values = _OPTIONS[option], list[str]()
-        for word in words[1 : 1 + wanted]:
-            if wanted == 3 and not _is_number(word):
-                break
-            values.append(word.strip().lower())
-        if option in ("-s", "-o"):
-            for place, value in enumerate(values[:2]):
-                (scale if option == "-s" else offset)[place] = float(value)
-        elif option == "-clamp":
-            clamp = values == ["on"]
-        elif option == "-imfchan":
-            channel = "".join(values)
-        words = words[1 + len(values) :]
-    return _Map(_unquoted("".join(words)), (scale[0], scale[1], offset[0], offset[1]), clamp, channel)
-
-
-def _unquoted(name: str) -> str:
-    name = name.strip()
-    return name[1:-1] if len(name) > 1 and name[0] == name[-1] == '"' else name
 
 
 def _channel(picture: Image.Image, name: str) -> Alpha:

@@ -14,7 +14,8 @@ from synthetic.staging.polygons import triangulate, with_normals
 from synthetic.staging.surface import Material, Part, ReadModel
 from synthetic.staging.treatment import Treatment
 from synthetic.staging.vertex_colors import linear_colors, paint
-from synthetic.staging.wavefront.materials import AS_IT_IS, Look, MaterialFiles, decoded
+from synthetic.staging.wavefront.materials import Look, MaterialFiles
+from synthetic.staging.wavefront.mtl import AS_IT_IS, decoded
 from synthetic.staging.wavefront.statements import ObjText, read_statements
 
 _FARTHEST = 1e9  # texture coordinates beyond mean nothing, and would not fit into 32 bits
