@@ -16,7 +16,8 @@ from synthetic.library.shapenet import (
     load_library,
     split_of,
 )
-from synthetic.library.staging import ModelLimits, Treatment, stage_model
+from synthetic.staging.stage import stage_model
+from synthetic.staging.treatment import ModelLimits, Treatment
 from tests.synthetic import small_library as library
 
 
