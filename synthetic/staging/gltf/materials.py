@@ -118,8 +118,8 @@ class Materials:
         return len(self._list) - 1, tuple(layers)
 
     def _draft(self, which: int | None) -> _Draft:
-        if which is None:  # glTF's own: white, all metal
-            return _Draft(Material("default", _WHITE, metallic=1.0, roughness=1.0, specular=0.5), {})
+        if which is None:  # glTF's own is all metal; a file without a material says nothing of metal, though
+            return _Draft(Material("default", _WHITE), {})
         material = self.document.at("materials", which)
         looks = self._looks(material)
         emission = self._emission(material)

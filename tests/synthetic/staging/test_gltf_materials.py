@@ -35,12 +35,12 @@ def pixels(texture: Texture | None) -> npt.NDArray[Any]:
         return np.asarray(image)
 
 
-def test_no_material_is_the_format_s_own(tmp_path: Path) -> None:
+def test_no_material_is_white_and_matte(tmp_path: Path) -> None:
     found, _ = material_of(None, tmp_path)
-    assert (found.color, found.metallic, found.roughness, found.alpha) == ((1, 1, 1), 1, 1, "opaque")
+    assert (found.color, found.metallic, found.roughness, found.alpha) == ((1, 1, 1), 0, 1, "opaque")
 
 
-def test_an_empty_material_is_like_none(tmp_path: Path) -> None:
+def test_an_empty_material_is_the_format_s_own(tmp_path: Path) -> None:
     found, notes = material_of({}, tmp_path)
     assert (found.color, found.metallic, found.roughness, found.specular) == ((1, 1, 1), 1, 1, 0.5)
     assert (found.opacity, found.alpha, found.cutoff, found.transmission) == (1, "opaque", 0.5, 0)
