@@ -18,6 +18,8 @@ from synthetic.checks.fusion import chamfer
 from synthetic.checks.models import Rendered, staged_truth
 from synthetic.checks.rays import RaySurface
 from synthetic.library.shapenet import load_library
+from synthetic.staging.stage import stage_model
+from synthetic.staging.surface import StagedModel
 from tests.synthetic import small_library as library
 
 SIDE = 96
@@ -57,10 +59,20 @@ def check(models: Path, out: Path, report: Path) -> tuple[int, dict[str, Any]]:
 
 @pytest.mark.blender
 @pytest.mark.slow
-def test_truth_is_found_true(made: tuple[Path, Path], tmp_path: Path) -> None:
+def test_truth_is_found_true(
+    made: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    staged: list[Path] = []
+
+    def counting(path: Path, *arguments: Any) -> StagedModel:
+        staged.append(path)
+        return stage_model(path, *arguments)
+
+    monkeypatch.setattr("synthetic.checks.models.stage_model", counting)
     status, report = check(*made, tmp_path)
     summary = report["summary"]
     assert status == 0
+    assert len(staged) == 2  # for the scores and for the picture, however many views there are
     assert summary["views"] == 24
     assert summary["median"] <= 1e-5
     assert summary["p999"] <= 1e-4
