@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from synthetic.checks.light import SKY, SUN, SUN_FROM, Light, light_at
+from synthetic.checks.light import SKY, SUN, SUN_FROM, SUN_RADIUS, Light, light_at
 from synthetic.checks.models import Truth
 from synthetic.checks.pixels import depth_edges, pixel_centres, pixel_rays
 from synthetic.checks.rays import Array, Hits, Indices
@@ -34,7 +34,7 @@ _SUBPIXELS = 4  # a side, over the filter of a pixel
 _METAL = 0.05
 _DEVIATIONS = 2  # standard ones, of what chance may do to a pixel
 _INNER = 1e-3  # weight of every corner, off the edges of a triangle
-_ROUNDED = 2  # bytes that float32 may make of a sum of four texels
+_ROUNDED = 1  # bytes, of colours that lie just between two
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class ColorScore:
     they must not be; `light` the median of light to what it should be (1). All are None where too few could be
     checked. `pixels` were drawn, of which `unchecked` says by reason how many could not be checked. `albedo_equal` is
     the share of pixels off edges whose albedo is the truth to the last byte, `albedo_off` of those that are more than
-    2 away, `albedo_worst` the largest difference; None where the view has no albedo.
+    1 away, `albedo_worst` the largest difference; None where the view has no albedo.
     """
 
     pixels: int
@@ -223,9 +223,12 @@ def _shine(normals: Array, towards: Array, level: Array, roughness: Array) -> Ar
     fresnel = np.where(level > 0, straight + (1 - straight) * (1 - facing) ** 5, 0)
     half = towards + SUN_FROM
     half /= np.linalg.norm(half, axis=1, keepdims=True)
+    # the sun is a disc: the part of it that shines the most counts
+    off = np.arccos((normals * half).sum(axis=1).clip(-1, 1)) - SUN_RADIUS / 2
     squared = roughness**4
-    lobe = squared / (np.pi * ((normals * half).sum(axis=1).clip(0) ** 2 * (squared - 1) + 1) ** 2)
-    return np.asarray(fresnel * (2 * SKY + SUN * lobe.clip(0, 30) / (4 * facing.clip(0.1))))
+    lobe = squared / (np.pi * (np.cos(off.clip(0)) ** 2 * (squared - 1) + 1) ** 2)
+    disc = SUN / (np.pi * np.sin(SUN_RADIUS) ** 2)
+    return np.asarray(fresnel * (2 * SKY + np.minimum(SUN * lobe / (4 * facing.clip(0.1)), disc)))
 
 
 def _measures(

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from synthetic.checks.colors import ColorScore, score_colors, shown_base, srgb_bytes
-from synthetic.checks.light import SKY, SUN, SUN_FROM
 from synthetic.checks.pixels import pixel_centres, pixel_rays
 from synthetic.checks.verdict import wrong_colors
 from synthetic.dataset import ViewRecord
@@ -21,7 +20,9 @@ from tests.synthetic.checks.made_surfaces import squares, texture, truth_of
 
 SIDE = 64
 AWAY = 2.0
-LIGHT = SKY + SUN / np.pi * SUN_FROM[2]  # on what faces the camera and is not in a shadow
+LIGHT = 0.5 + 1.6 / np.pi * 0.6 / np.linalg.norm(
+    [0.55, 0.75, 0.6]
+)  # on what faces the camera and is not in a shadow
 PIXELS = np.array(  # sRGB, the first row on top
     [
         [[200, 40, 30], [40, 180, 60], [230, 220, 60], [30, 60, 190]],

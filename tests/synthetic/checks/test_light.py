@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from synthetic.checks.light import SKY, SUN, SUN_FROM, Light, light_at
+from synthetic.checks.light import Light, light_at
 from synthetic.checks.rays import RaySurface
 
 GROUND = np.array([[-1, 0, -1], [-1, 0, 1], [1, 0, 1], [1, 0, -1]], dtype=np.float64)
 UP = np.array([0.0, 1.0, 0.0])
+SKY, SUN = 0.5, 1.6  # docs/dataset.md
+SUN_FROM = np.array([-0.55, 0.75, 0.6]) / np.linalg.norm([-0.55, 0.75, 0.6])
 
 
 def lit(surface: RaySurface, points: np.ndarray, normal: np.ndarray) -> Light:

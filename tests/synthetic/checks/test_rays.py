@@ -22,12 +22,16 @@ def grid(side: float, count: int = 41) -> np.ndarray:
 
 
 def with_hole(folder: Path, layers: int = 1, opacity: float = 1.0) -> Surface:
-    """Squares of side 2 whose middle half is cut away, at heights 1, 0.99, ..., above a whole one of side 4 at 0."""
+    """Squares of side 2 without their middle half, at heights 1, 0.99, ..., above whole ones of side 4 at 0 and -1."""
     pixels = np.full((4, 4, 4), 255)
     pixels[1:3, 1:3, 3] = 0
     leaf = Material("leaf", color_texture=texture(folder / "leaf.png", pixels), alpha="mask", opacity=opacity)
     heights = [1 - 0.01 * layer for layer in range(layers)]
-    return squares([2.0] * layers + [4.0], [*heights, 0.0], [leaf] * layers + [Material("ground")])
+    return squares(
+        [2.0] * layers + [4.0, 4.0],
+        [*heights, 0.0, -1.0],
+        [leaf] * layers + [Material("ground"), Material("below")],
+    )
 
 
 def in_hole(origins: np.ndarray) -> np.ndarray:
@@ -49,7 +53,7 @@ def test_first_hit_is_the_first_that_is_not_cut_away(tmp_path: Path, layers: int
 
 
 def test_nothing_is_in_the_way_in_a_hole(tmp_path: Path) -> None:
-    leaf = with_hole(tmp_path, 5).subset(np.arange(12) < 10)
+    leaf = with_hole(tmp_path, 5).subset(np.arange(14) < 10)
     rays, origins = RaySurface.of(leaf), grid(3.8)
     query = np.concatenate([origins, np.broadcast_to(DOWN, origins.shape)], axis=1)
     there = (np.abs(origins[:, :2]).max(axis=1) < 1) & ~in_hole(origins)
@@ -74,10 +78,10 @@ def test_alpha_of_an_opaque_material_is_not_looked_at(tmp_path: Path) -> None:
 
 
 def test_distance_is_that_of_what_is_left(tmp_path: Path) -> None:
-    leaf = RaySurface.of(with_hole(tmp_path).subset(np.arange(4) < 2))
+    leaf = RaySurface.of(with_hole(tmp_path).subset(np.arange(6) < 2))
     points = np.array([[0.8, 0.2, 1.3], [0, 0, 1.0], [0, 0, 0.7], [0.4, 0.1, 1.0], [2.0, 0, 1.0]])
     expected = [0.3, 0.5, np.hypot(0.5, 0.3), 0.1, 1.0]
     np.testing.assert_allclose(leaf.distance(points), expected, atol=0.01)
     np.testing.assert_allclose(leaf.distance(points)[[0, 4]], [0.3, 1.0], atol=1e-6)
-    gone = RaySurface.of(with_hole(tmp_path, opacity=0.1).subset(np.arange(4) < 2))
+    gone = RaySurface.of(with_hole(tmp_path, opacity=0.1).subset(np.arange(6) < 2))
     assert np.isinf(gone.distance(points)).all()
