@@ -27,7 +27,7 @@ def read_obj(files: ModelFiles, treatment: Treatment) -> ReadModel:
     name = files.path.name
     text = read_statements(files.read(files.path), name, files.limits.max_faces)
     notes = text.notes
-    if text.corners[:, 0].max() >= len(text.positions):
+    if text.corners[:, 0].max(initial=0) >= len(text.positions):
         raise BrokenModelError(
             f"{name} has a face with a corner that is none of its {len(text.positions)} vertices"
         )

@@ -189,6 +189,7 @@ def test_what_is_no_surface_is_counted(tmp_path: Path) -> None:
         ("f 1 2 3\n", "no vertices"),
         (TRIANGLE, "no faces"),
         (TRIANGLE + "f 1 2\nf 1\n", "no faces"),
+        (TRIANGLE + "f \nf  # 1 2 3\n", "no faces"),
         (TRIANGLE + "f 1 2 4\n", "none of its 3 vertices"),
         (TRIANGLE + "f 1 2 -4\n", "none of its 3 vertices"),
         (TRIANGLE + "f 0 1 2\n", "count from 1"),
