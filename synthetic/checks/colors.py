@@ -96,7 +96,8 @@ def score_colors(
     light, shine = _light(truth, record, places, random)
     measures = _measures(shown, places, light, shine, ~metal, samples)
     kept = {name: values[~glowing] for name, values in measures.items()}
-    unchecked["too dark for a colour"] += int((~kept["coloured"]).sum())
+    unchecked["highlight, colour"] += int(kept["highlight"].sum())
+    unchecked["too dark for a colour"] += int((~kept["coloured"] & ~kept["highlight"]).sum())
     score = ColorScore(
         drawn,
         len(kept["chroma"]),
@@ -234,12 +235,11 @@ def _shine(normals: Array, towards: Array, level: Array, roughness: Array) -> Ar
 def _measures(
     shown: Array, places: _Places, light: Light, shine: Array, matte: npt.NDArray[np.bool_], samples: int
 ) -> dict[str, npt.NDArray[Any]]:
-    """Of pixels [N] what ColorScore tells of, with "light" as a ratio, and which have a colour and are lit."""
+    """Of pixels [N] what ColorScore tells of, with "light" as a ratio, which have a colour, shine or are lit."""
     base, grey, bright = places.base, places.base @ _LUMINANCE, shown @ _LUMINANCE
     noise = _DEVIATIONS * places.spread / np.sqrt(min(samples, _SUBPIXELS**2))
     step = linear_of_srgb(_srgb(shown) + _CODE) - shown
     lengths = np.linalg.norm(base, axis=1), np.linalg.norm(shown, axis=1)
-    coloured = (lengths[0] > 0.01) & (lengths[1] > 0.003)
     angle = _least_angle(shown, base, shine)
     doubt = np.linalg.norm(step, axis=1) / lengths[1].clip(1e-6)
     doubt += np.linalg.norm(noise, axis=1) / lengths[0].clip(1e-6)
@@ -247,10 +247,13 @@ def _measures(
     surely = (light.direct - _DEVIATIONS * np.sqrt(light.variance / samples)).clip(0)
     least, limit = grey * light.direct, grey * light.most + shine
     slack = step @ _LUMINANCE + noise @ _LUMINANCE + 0.002
+    highlight = (shine > 0) & (bright - slack > _BRIGHTER * grey * light.most)
+    coloured = (lengths[0] > 0.01) & (lengths[1] > 0.003) & ~highlight
     seen, expected = _srgb(shown).max(axis=1), _srgb(base * surely[:, None]).max(axis=1)
     return {
         "chroma": coloured & (angle - doubt > _ANGLE),
         "coloured": coloured,
+        "highlight": highlight,
         "darker": matte & (bright + slack < _DARKER * grey * surely),
         "black": matte & (seen <= _BLACK) & (expected >= _NOT_BLACK),
         "brighter": matte & (bright - slack > _BRIGHTER * limit),
@@ -261,9 +264,9 @@ def _measures(
 
 def _least_angle(shown: Array, base: Array, shine: Array) -> Array:
     """[N] angles between colours, the least there is when up to `shine` of white is taken away from what is shown."""
-    angles = []
-    for share in np.linspace(0, 1, 5 if (shine > 0).any() else 1):
-        left = (shown - share * shine[:, None]).clip(0)
+    angles, most = [], np.minimum(shine, shown.min(axis=1))
+    for share in np.linspace(0, 1, 17 if (shine > 0).any() else 1):
+        left = shown - share * most[:, None]
         product = np.linalg.norm(left, axis=1) * np.linalg.norm(base, axis=1)
         cosine = np.divide((left * base).sum(axis=1), product, out=np.zeros(len(base)), where=product > 1e-9)
         angles.append(np.arccos(cosine.clip(-1, 1)))

@@ -145,7 +145,9 @@ def test_gloss_may_add_white_but_not_any_other_colour(tmp_path: Path) -> None:
     assert "another colour" in "; ".join(
         wrong_colors(score(tmp_path, glossy, Material("matte", lacquer.color)))
     )
-    green = picture(np.where(inside, [0.02, 0.3, 0.02], -1))
+    sparkling = picture(np.where(inside, 1.0, -1))
+    assert score(tmp_path, sparkling, lacquer).unchecked["highlight, colour"] > 1000
+    green = picture(np.where(inside, [0.02, 0.08, 0.02], -1))
     assert "another colour" in "; ".join(wrong_colors(score(tmp_path, green, lacquer)))
 
 
