@@ -57,7 +57,7 @@ def test_folders_that_are_no_models_are_left_alone(models: Path) -> None:
     [
         ("taxonomy.json", "{", "not readable as JSON"),
         ("taxonomy.json", "{}", "expected a JSON list"),
-        ("taxonomy.json", '[{"name": "mug"}]', "synsetId and name"),
+        ("taxonomy.json", '[{"name": "mug"}]', "lacks synsetId or name"),
         ("taxonomy.json", "[]", "knows this class"),
         ("classes.json", "[]", "expected a JSON mapping"),
         ("classes.json", '{"03797390/ball": {"wnid": "n03797390"}}', "lacks"),
