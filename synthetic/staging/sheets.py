@@ -60,9 +60,9 @@ def join_sheets(surface: Surface, corners: Floats, overlaps: Overlaps) -> Sheets
     return Sheets(
         sheet,
         start,
-        np.bincount(sheet, area / 2),
+        np.bincount(sheet, area / 2).astype(np.float64),
         np.stack(np.divmod(key, len(start))),
-        np.bincount(place, overlaps.area),
+        np.bincount(place, overlaps.area).astype(np.float64),
     )
 
 
