@@ -16,7 +16,7 @@ from synthetic.staging.files import ModelFiles
 from synthetic.staging.gltf.reader import read_glb, read_gltf
 from synthetic.staging.ply.reader import read_ply
 from synthetic.staging.stl import read_stl
-from synthetic.staging.surface import Floats, Part, ReadModel, StagedModel, Surface, merge
+from synthetic.staging.surface import Floats, Part, ReadModel, StagedModel, Surface, area_vectors, merge
 from synthetic.staging.treatment import ModelLimits, Treatment
 from synthetic.staging.wavefront.reader import read_obj
 
@@ -78,7 +78,7 @@ def _check_numbers(part: Part, name: str) -> None:
     count = len(part.positions)
     if part.triangles.min() < 0 or part.triangles.max() >= count:
         raise BrokenModelError(f"{name} has a face with a corner that is none of its {count} vertices")
-    if not np.isfinite(part.positions[np.unique(part.triangles)]).all():
+    if not np.isfinite(part.positions).all() and not np.isfinite(part.positions[part.triangles]).all():
         raise BrokenModelError(f"{name} has a vertex that is not finite")
     for values in (part.colors, part.normals, *part.uvs):
         if values is not None and not np.isfinite(values).all():
@@ -87,14 +87,12 @@ def _check_numbers(part: Part, name: str) -> None:
 
 def _drop_degenerate(surface: Surface, least: float, notes: Counter[str]) -> Surface:
     """The surface without faces that have no area (at most `least`), which no ray hits."""
-    corners = surface.positions[surface.triangles]
     with np.errstate(over="ignore", invalid="ignore"):
-        area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
+        vectors = area_vectors(surface.positions, surface.triangles)
+        area = np.sqrt((vectors * vectors).sum(axis=1))
     keep = area > least
     if not keep.any():
         raise BrokenModelError("none of its faces has an area")
-    if keep.all() and least:
-        return surface
     if not keep.all():
         notes["faces without area dropped"] += int((~keep).sum())
     return surface.subset(keep)
@@ -131,5 +129,5 @@ def _moved(surface: Surface, to_world: Floats) -> Surface:
     positions, normals = surface.positions @ to_world[:3, :3].T + to_world[:3, 3], surface.normals
     if normals is not None:
         turn = to_world[:3, :3] / np.cbrt(np.linalg.det(to_world[:3, :3]))
-        normals = (normals @ turn.T).astype(np.float32)
+        normals = normals @ turn.T.astype(np.float32)
     return replace(surface, positions=positions, normals=normals)

@@ -104,10 +104,14 @@ class Surface:
 
     def subset(self, keep: npt.NDArray[np.bool_]) -> Surface:
         """The same with the triangles of a mask [F] only; positions that none uses any more go, too."""
-        used, triangles = np.unique(self.triangles[keep], return_inverse=True)
+        triangles = self.triangles[keep]
+        used: npt.NDArray[np.bool_] = np.zeros(len(self.positions), np.bool_)
+        used[triangles] = True
+        if keep.all() and used.all():
+            return self
         return Surface(
             self.positions[used],
-            triangles.reshape(-1, 3),
+            (np.cumsum(used) - 1)[triangles],
             self.material[keep],
             self.materials,
             self.part[keep],
@@ -142,11 +146,19 @@ class StagedModel:
     notes: Counter[str]
 
 
+def area_vectors(positions: Floats, triangles: npt.NDArray[np.int64]) -> Floats:
+    """[F,3] normals by the order of the corners, each as long as twice the area of its triangle."""
+    x, y, z = np.ascontiguousarray(positions.T)
+    a, b, c = np.ascontiguousarray(triangles.T)
+    dx, dy, dz = x[b] - x[a], y[b] - y[a], z[b] - z[a]
+    ex, ey, ez = x[c] - x[a], y[c] - y[a], z[c] - z[a]
+    return np.stack([dy * ez - dz * ey, dz * ex - dx * ez, dx * ey - dy * ex], axis=1)  # np.cross is slow
+
+
 def face_normals(positions: Floats, triangles: npt.NDArray[np.int64]) -> Floats:
     """[F,3] unit normals by the order of the corners, 0 where a triangle has no area."""
-    corners = positions[triangles]
-    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    length = np.linalg.norm(normals, axis=1, keepdims=True)
+    normals = area_vectors(positions, triangles)
+    length = np.sqrt((normals * normals).sum(axis=1, keepdims=True))
     return np.asarray(np.divide(normals, length, out=np.zeros_like(normals), where=length > 0))
 
 
