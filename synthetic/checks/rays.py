@@ -54,7 +54,8 @@ class RaySurface:
         `cutouts` [F] are the triangles of which `alpha` says where they are: where it is below 0 there is nothing.
         """
         self.vertices, self.triangles = vertices, triangles
-        self._cutouts, self._alpha = cutouts, alpha if cutouts is not None and cutouts.any() else None
+        self._cutouts = np.zeros(len(triangles), dtype=bool) if cutouts is None else cutouts
+        self._alpha = alpha if self._cutouts.any() else None
         self._scene = _scene(vertices, triangles)
 
     @classmethod
@@ -146,7 +147,7 @@ class RaySurface:
     def _cut(self, triangle: Indices, barycentric: Array) -> npt.NDArray[np.bool_]:
         """Whether there is no surface at places [N] of triangles (-1: none, not cut)."""
         cut = np.zeros(len(triangle), dtype=bool)
-        if self._alpha is None or self._cutouts is None:
+        if self._alpha is None:
             return cut
         rows = np.flatnonzero((triangle >= 0) & self._cutouts[triangle])
         cut[rows] = self._alpha(triangle[rows], barycentric[rows]) < 0
@@ -155,8 +156,8 @@ class RaySurface:
     @cached_property
     def _pieces(self) -> open3d.t.geometry.RaycastingScene | None:
         """The whole triangles and, divided small, of the others what is not cut away; None where nothing is."""
-        assert self._cutouts is not None
-        assert self._alpha is not None
+        if self._alpha is None:
+            return self._scene
         whole = np.flatnonzero(~self._cutouts)
         kept = [self.vertices[self.triangles[whole]]]
         rows = np.flatnonzero(self._cutouts)
