@@ -16,7 +16,7 @@ import platform
 import sys
 from collections.abc import Sequence
 from contextlib import closing
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from synthetic.atomic import remove_parts, write_whole
@@ -135,8 +135,16 @@ def _threads(arguments: argparse.Namespace, jobs: Sequence[RenderJob]) -> int:
 
 
 def generator_facts() -> dict[str, str]:
-    """The program and the versions that decide what a view looks like, for the data set's index."""
-    versions = {"blender": version("bpy"), "blenderproc": version("blenderproc")}
+    """The program and the versions that decide what a view looks like, for the data set's index.
+
+    Raises BlenderError where Blender is not installed.
+    """
+    try:
+        versions = {"blender": version("bpy"), "blenderproc": version("blenderproc")}
+    except PackageNotFoundError as error:
+        raise BlenderError(
+            f"rendering needs the package {error.name}, which is for Python 3.11; `make setup-all` installs it there"
+        ) from None
     return {
         "name": "synthetic.render",
         **versions,

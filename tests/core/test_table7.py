@@ -35,6 +35,7 @@ def lines_of(table: Path) -> list[dict[str, str]]:
 
 
 @pytest.mark.slow
+@pytest.mark.blender
 def test_every_row_has_its_scores_and_stands_beside_the_paper(table) -> None:
     lines = lines_of(table)
     assert [line["row"] for line in lines] == ["EpiGRAF", "3DGP", "3DGP, depth blurred, sigma 10 px"]
@@ -51,6 +52,7 @@ def test_every_row_has_its_scores_and_stands_beside_the_paper(table) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.blender
 def test_rows_differ_in_depth_alone(table) -> None:
     found = [
         json.loads((table / "out" / row.key / "run" / "config.json").read_text()) for row in rows_of([10.0])
@@ -64,6 +66,7 @@ def test_rows_differ_in_depth_alone(table) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.blender
 def test_the_picture_has_a_line_for_the_data_and_each_row(table) -> None:
     with Image.open(table / "out" / "table7.png") as picture:
         assert picture.width > 12 * 64
@@ -71,6 +74,7 @@ def test_the_picture_has_a_line_for_the_data_and_each_row(table) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.blender
 def test_the_same_command_goes_on_and_computes_nothing_twice(table, monkeypatch, capsys) -> None:
     before = lines_of(table)
     dates = {path: path.stat().st_mtime_ns for path in (table / "out").rglob("snapshot-*.safetensors")}

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from synthetic import render
 from synthetic.dataset import Settings
 from synthetic.library.shapenet import Model, ObjectClass
 from synthetic.staging.treatment import ModelLimits
@@ -359,3 +360,14 @@ def test_run_ends_when_no_worker_can_start(spec: RenderSpec) -> None:
 def test_impossible_patience_raises(numbers: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="must lie"):
         StopPolicy(**numbers)
+
+
+def test_rendering_without_blender_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def version(package: str) -> str:
+        raise importlib.metadata.PackageNotFoundError(package)
+
+    monkeypatch.setattr(render, "version", version)
+    with pytest.raises(
+        BlenderError, match="needs the package bpy, which is for Python 3.11; `make setup-all`"
+    ):
+        render.generator_facts()
