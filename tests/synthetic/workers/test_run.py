@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import signal
 import subprocess
@@ -368,6 +369,6 @@ def test_rendering_without_blender_is_one_line(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(render, "version", version)
     with pytest.raises(
-        BlenderError, match="needs the package bpy, which is for Python 3.11; `make setup-all`"
+        BlenderError, match=r"needs the package bpy, which is for Python 3\.11; `make setup-all`"
     ):
         render.generator_facts()
