@@ -9,9 +9,14 @@ from pathlib import Path
 from typing import IO
 
 
+def _part(path: Path) -> Path:
+    """Where a file is written before it is whole: its own for every process, as a killed one's child may live on."""
+    return path.with_name(f".{path.name}.{os.getpid()}.part")
+
+
 def write_whole(path: Path, content: bytes) -> None:
     """Writes a file beside its place and moves it there."""
-    part = path.with_name(f".{path.name}.part")
+    part = _part(path)
     try:
         part.write_bytes(content)
         os.replace(part, path)
@@ -22,7 +27,7 @@ def write_whole(path: Path, content: bytes) -> None:
 @contextmanager
 def writing_whole(path: Path) -> Iterator[IO[bytes]]:
     """The same for a file that is written piece by piece inside `with`."""
-    part = path.with_name(f".{path.name}.part")
+    part = _part(path)
     try:
         with part.open("wb") as file:
             yield file

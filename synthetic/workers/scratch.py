@@ -9,24 +9,27 @@ import tempfile
 from pathlib import Path
 
 _PREFIX = "gp3d-render-"
-_LOCK = ".lock"  # its lock is the system's: it is free as soon as the owner is dead
+_LOCK = ".lock"  # its lock is the system's: it is free as soon as the owner and its children are dead
 
 
 class Scratch:
-    """A new folder at `path`, its owner's as long as the process lives or until it is closed."""
+    """A new folder at `path`, its owner's until it is closed, or until all processes that hold `lock` are dead.
+
+    A child process that uses the folder has to inherit the file descriptor `lock`.
+    """
 
     def __init__(self) -> None:
         """Makes the folder where temporary files go."""
         self.path = Path(tempfile.mkdtemp(prefix=_PREFIX))
-        self._lock = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        self.lock = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(self.lock, fcntl.LOCK_EX)
 
     def close(self) -> None:
         """Removes the folder."""
-        if self._lock >= 0:
+        if self.lock >= 0:
             shutil.rmtree(self.path, ignore_errors=True)
-            os.close(self._lock)
-            self._lock = -1
+            os.close(self.lock)
+            self.lock = -1
 
 
 def remove_leftovers() -> int:

@@ -225,7 +225,12 @@ class WorkerProcess:
         }
         with self._log.open("ab") as log:
             self._child = subprocess.Popen(
-                self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, env=environment
+                self._command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env=environment,
+                pass_fds=(self._scratch.lock,),
             )
         self._ready, self._models, self._buffer = False, 0, b""
         self._send_line(self._spec.as_json())

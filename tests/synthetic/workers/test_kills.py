@@ -136,5 +136,9 @@ def test_kills_at_any_moment_change_no_byte_and_leave_nothing(
             assert_same(out, reference)
             finished += 1
             out = tmp_path / f"out{finished}"
+    time.sleep(_SOON)  # a worker whose parent died while it started ends when it has started
+    process = start(models, tmp_path / "out0")  # has nothing to render
+    assert process.wait(60) == 0
+    assert_same(tmp_path / "out0", reference)
     scratch = tmp_path / "scratch"
     assert not list(scratch.rglob("gp3d-render-*")), "scratch folders of killed runs are left"

@@ -207,13 +207,18 @@ def test_scratch_of_the_dead_goes_and_that_of_the_living_stays(
     stranger.mkdir()
     mine = Scratch()
     assert remove_leftovers() == 0
+    child = subprocess.Popen(["sleep", "60"], pass_fds=(mine.lock,))
     owner.kill()
     owner.wait()
     assert remove_leftovers() == 1
     assert not path.exists()
     assert stranger.exists()
     assert mine.path.exists()
-    mine.close()
+    os.close(mine.lock)  # as if its owner had been killed, and its child were still at work
+    assert remove_leftovers() == 0
+    child.kill()
+    child.wait()
+    assert remove_leftovers() == 1
     assert not mine.path.exists()
 
 
