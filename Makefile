@@ -31,7 +31,7 @@ help:
 	@echo "make setup-all   the same with Blender, to render with, and what the tests need (4.5 GB); demo and test do it"
 	@echo "make check       lint and types only        make format       lay out the code"
 	@echo "make docs        the documentation site in build/site, strictly; without a network once its packages are there"
-	@echo "make addon       build and validate the Blender extension in dist/"
+	@echo "make addon       build the Blender extension in dist/; validated, too, after make setup-all"
 	@echo "make addon-gui   draw docs/addon-*.png in a real Blender window (Debian's blender, Xvfb, xdotool)"
 	@echo "make clean       remove .venv and caches    make clean-runs   remove results"
 
@@ -69,7 +69,7 @@ docs: setup-all
 	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict
 	@echo "build/site/index.html"
 
-addon: setup-all
+addon: setup
 	.venv/bin/python tools/build_addon.py
 
 addon-gui: setup-all

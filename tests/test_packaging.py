@@ -142,9 +142,14 @@ def test_hooks_and_the_workflow_run_what_make_runs() -> None:
     jobs = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text(encoding="utf-8"))["jobs"]
     commands = [step["run"] for job in jobs.values() for step in job["steps"] if "run" in step]
     made = {name for command in commands for name in re.findall(r"^make ([\w-]+)$", command, re.MULTILINE)}
-    assert {"test", "docs", "addon"} == made
+    assert {"test", "docs", "setup-all", "addon"} == made
     assert made <= targets
     assert set(jobs["build"]["needs"]) == {"test", "python312", "docs"}
+
+
+def test_the_add_on_is_built_with_what_generates() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert re.findall(r"^addon:(.*)$", makefile, re.MULTILINE) == [" setup"]
 
 
 def test_the_citation_names_the_papers() -> None:

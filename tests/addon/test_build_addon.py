@@ -41,6 +41,23 @@ def test_broken_manifest_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     assert not list((tmp_path / "out").glob("*.zip"))
 
 
+def test_without_blenders_tool_the_same_zips_are_built_and_one_line_says_so(
+    addon_zips: list[Path],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    tool = load_tool("build_addon")
+    monkeypatch.setattr(tool.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr("sys.argv", ["build_addon", "--out", str(tmp_path)])
+    assert tool.main() == 0
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("not validated: ")
+    assert [path.read_bytes() for path in sorted(tmp_path.iterdir())] == [
+        path.read_bytes() for path in sorted(addon_zips)
+    ]
+
+
 def test_another_version_than_the_core_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     tool = load_tool("build_addon")
     for name in ("blender_manifest.toml", "__init__.py", "classes.json"):
