@@ -83,7 +83,10 @@ class ModelFiles:
         """
         base = name.replace("\\", "/").rpartition("/")[2]
         others = [self.path.parent / "images" / base, self._root / "images" / base, folder / base]
+        others += [self.path.parent / name.replace("\\", "/"), self.path.parent / base]
         path = self.find(folder, name, others)
+        if path is None and without_comment(name) != name:
+            return self.find_texture(folder, without_comment(name))
         if path is None:
             raise BrokenModelError(f"its texture {base or '(no name)'} is missing from the model's folder")
         return path
@@ -121,6 +124,11 @@ class ModelFiles:
             raise
         except _GARBLED:
             raise BrokenModelError(f"{what} is missing or unreadable") from None
+
+
+def without_comment(name: str) -> str:
+    """A name without the comment behind it; the blank after the # tells it from names such as `Material #25`."""
+    return name.partition(" # ")[0].rstrip()
 
 
 def shown_name(path: Path) -> str:

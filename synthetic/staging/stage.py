@@ -112,6 +112,7 @@ def _to_world(surface: Surface, placement: Placement, step: float) -> Floats:
     low, high, diagonal = _box(surface)
     if not (np.isfinite(diagonal) and diagonal > 0):
         raise BrokenModelError(f"the box around it has a diagonal of {diagonal:g}")
+    step = max(step, float(np.spacing(np.abs([low, high]).max())))
     if step > _COARSEST * diagonal:
         raise BrokenModelError(
             f"it lies {np.abs([low, high]).max() / diagonal:.1g} times its own size from the origin, where the "

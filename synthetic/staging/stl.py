@@ -28,7 +28,8 @@ def read_stl(files: ModelFiles, treatment: Treatment) -> ReadModel:
     content, name, most = files.read(files.path), files.path.name, files.limits.max_faces
     count = int.from_bytes(content[80:_HEADER], "little") if len(content) >= _HEADER else 0
     is_text = content.lstrip(b"\xef\xbb\xbf \t\r\n")[:5].lower() == b"solid"
-    binary = len(content) == _HEADER + _FACE.itemsize * count if is_text else True
+    whole = len(content) == _HEADER + _FACE.itemsize * count
+    binary = not is_text or whole or (b"\0" in content and not _FACET.search(content.lower()))
     colors, step, title = None, 0.0, ""
     corners: Floats
     if binary:

@@ -23,8 +23,9 @@ Colors = npt.NDArray[np.float32]
 def linear_colors(raw: Floats, bytes_only: bool = False) -> Floats:
     """[V,4] linear RGB and alpha of sRGB colours [V,3] or [V,4].
 
-    They reach from 0 to 1, 255 or 65535, as their largest shows; `bytes_only` says that it is 255. NaN in red means
-    that a vertex has no colour, NaN in alpha that it is opaque; so does alpha that is 0 everywhere.
+    They reach from 0 to 1, 255 or 65535, as their largest shows; `bytes_only` says that it is 255. Fractions of which
+    none is above 2 reach from 0 to 1, and what is more is cut. NaN in red means that a vertex has no colour, NaN in
+    alpha that it is opaque; so does alpha that is 0 everywhere.
     """
     known: npt.NDArray[np.bool_] = np.isfinite(raw[:, 0])
     alpha = raw[:, 3] if raw.shape[1] > 3 else np.full(len(raw), np.nan)
@@ -44,8 +45,12 @@ def _in_unit(raw: Floats, bytes_only: bool) -> Floats:
     """Numbers in [0, 1], 0 for what is none."""
     values = np.nan_to_num(raw, nan=0.0, posinf=0.0, neginf=0.0)
     most = values.max(initial=0.0)
-    most = 255 if bytes_only or 1.01 < most < 256 else 65535 if most >= 256 else 1
-    return np.clip(values / most, 0, 1)
+    brighter = (
+        1.01 < most <= 2 and not (values == np.floor(values)).all()
+    )  # as smoothing and baking make them
+    if bytes_only or (1.01 < most < 256 and not brighter):
+        return np.clip(values / 255, 0, 1)
+    return np.clip(values / (65535 if most >= 256 else 1), 0, 1)
 
 
 def paint(

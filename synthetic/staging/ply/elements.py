@@ -6,6 +6,7 @@ Nothing is allocated for what a header claims before the file has been found to 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +21,7 @@ Values = npt.NDArray[Any]
 
 _HEADER_BYTES, _MOST_ELEMENTS = 2**20, 1000
 _CHUNK = 4 * 2**20
+_END = re.compile(rb"[\r\n][ \t]*(end_header)")
 _FORMATS = {"ascii": "", "binary_little_endian": "<", "binary_big_endian": ">"}
 _TYPES = {
     "char": "i1",
@@ -80,7 +82,8 @@ class PlyFile:
 def read_header(content: bytes, name: str) -> tuple[PlyFile, str, int]:
     """What the header says, without any rows; the byte order ("" for text), and where the rows begin."""
     start = content[:_HEADER_BYTES]
-    head, found, rest = start.partition(b"end_header")
+    end = _END.search(start)
+    head, found, rest = (start[: end.start(1)], end[1], start[end.end() :]) if end else (start, b"", b"")
     lines = head.decode("latin-1").replace("\r\n", "\n").replace("\r", "\n").split("\n")
     if lines[0].strip() != "ply" or not found:
         raise BrokenModelError(f"{name} is no PLY file")

@@ -42,7 +42,7 @@ class _Polygons:
 
 def read_ply(files: ModelFiles, treatment: Treatment) -> ReadModel:
     """The surface of a PLY file. Raises BrokenModelError."""
-    content, name = files.read(files.path), files.path.name
+    content, name = files.read(files.path).removeprefix(b"\xef\xbb\xbf"), files.path.name
     file, order, start = read_header(content, name)
     _check_claims(file, len(content), files.limits.max_faces, name)
     read_rows(file, content, order, start, name)

@@ -7,6 +7,7 @@ One meaning for all of GP3D, chosen so that models look as they do in Blender, w
                   meant as 1 - d or, as some programs write it, as d. Tr 1 alone is opaque: nobody writes a material
                   that cannot be seen, and those programs write Tr 1 for all that is solid.
     map_d         replaces d: the alpha of a picture that has one, else its brightness, or the channel of -imfchan.
+                  The picture of map_Kd named once more means its alpha alone; without one all is opaque.
     map_Kd        its alpha cuts where it is nearly everywhere 0 or 1, as of leaves; other alpha is ignored.
     Ke, map_Ke    emission; the picture replaces the number.
     Ns, Pr        roughness is 1 - sqrt(Ns / 1000); Pr says it itself, and map_Pr replaces both.
@@ -28,7 +29,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from synthetic.library.shapenet import BrokenModelError
-from synthetic.staging.files import ModelFiles, shown_name
+from synthetic.staging.files import ModelFiles, shown_name, without_comment
 from synthetic.staging.surface import Material, Texture
 from synthetic.staging.treatment import Treatment
 from synthetic.staging.wavefront.mtl import (
@@ -102,8 +103,9 @@ class MaterialFiles:
         return _Maker(self, entry, text).look()
 
     def _nearly(self, name: str) -> Entry | None:
-        """The material whose name is the same but for capitals, where there is only one."""
-        found = [entry for other, entry in self._entries.items() if other.lower() == name.lower()]
+        """The material whose name is the same but for capitals and a comment after it, where there is only one."""
+        wanted = without_comment(name).lower()
+        found = [entry for other, entry in self._entries.items() if without_comment(other).lower() == wanted]
         return found[0] if len(found) == 1 else None
 
     def _paths(self, library: str, beside: Path) -> list[Path]:
@@ -194,8 +196,12 @@ class _Maker:
         path = self._owner.picture(self._entry, wanted) if wanted else None
         if wanted is None or path is None:
             return self._with_alpha_of_color(material)
+        again = material.color_texture is not None and material.color_texture.path == path
         with Image.open(path) as picture:
-            alpha = _channel(picture, wanted.channel)
+            if again and wanted.channel in ("", "m"):
+                alpha = np.asarray(picture.convert("RGBA").getchannel("A"))
+            else:
+                alpha = _channel(picture, wanted.channel)
         if alpha.min() == 255:
             return replace(material, opacity=1.0, alpha="opaque")
         texture = self._texture("map_d", self._owner.stage(Image.merge("LA", [Image.fromarray(alpha)] * 2)))

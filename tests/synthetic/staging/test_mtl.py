@@ -151,6 +151,15 @@ def test_a_map_of_transparency(
             assert np.asarray(picture)[0, :, 1].tolist() == expected
 
 
+@pytest.mark.parametrize("kept", [png([RED, RED]), png([(*RED, 255)] * 2), png([9, 200])])
+def test_the_colours_named_again_for_their_alpha_are_opaque_without_one(tmp_path: Path, kept: bytes) -> None:
+    made = material(tmp_path, "map_Kd t.png\nmap_d t.png", t=kept)
+    assert (made.alpha, made.alpha_texture) == ("opaque", None)
+    assert material(tmp_path, "map_Kd t.png\nmap_d copy.png", t=kept, copy=kept).alpha == "opaque"
+    assert material(tmp_path, "map_Kd t.png\nmap_d -imfchan l t.png", t=kept).alpha == "blend"
+    assert material(tmp_path, "map_Kd t.png\nmap_d t.png", t=LEAF).alpha == "mask"
+
+
 def test_alpha_of_the_colour_cuts_only_what_it_cuts_out(tmp_path: Path) -> None:
     made = material(tmp_path, "map_Kd t.png", t=LEAF)
     assert (made.alpha, made.alpha_texture, made.opacity) == ("mask", None, 1)
@@ -208,11 +217,22 @@ def test_options_move_the_picture(tmp_path: Path) -> None:
         "map_Kd ../../somebody/images/t.png",
         "map_Kd C:\\art\\t.png",
         'map_Kd "../images/t.png"',
+        "map_Kd t.png # bark",
     ],
 )
 def test_textures_are_found_whatever_their_spelling(tmp_path: Path, statement: str) -> None:
     files = {"m.obj": f"mtllib m.mtl\n{FACE}", "m.mtl": f"newmtl m\n{statement}\n", "images/t.png": PICTURE}
     assert read(tmp_path, files).materials[0].color_texture is not None
+
+
+def test_textures_may_lie_beside_the_model_and_materials_below_it(tmp_path: Path) -> None:
+    for place, name in (("t.png", "t.png"), ("art/t.png", "art\\t.png"), ("mtl/t.png", "t.png")):
+        files = {
+            "m.obj": f"mtllib mtl/m.mtl\n{FACE}",
+            "mtl/m.mtl": f"newmtl m\nmap_Kd {name}\n",
+            place: PICTURE,
+        }
+        assert read(tmp_path / place, files).materials[0].color_texture is not None
 
 
 @pytest.mark.parametrize(
@@ -271,6 +291,9 @@ def test_names_of_material_files(tmp_path: Path, statement: str, files: list[str
         ('"m"', "m"),
         ("m\t", "m"),
         ("None", "None"),
+        ("m # the bark", "m"),
+        ("m", "m # the bark"),
+        ("Material #25", "Material #25"),
     ],
 )
 def test_names_of_materials(tmp_path: Path, used: str, defined: str) -> None:
@@ -291,6 +314,7 @@ def test_names_that_differ_by_capitals_only_are_two(tmp_path: Path) -> None:
     [
         ("mtllib gone.mtl\nusemtl m\n", {}, r"material file gone\.mtl is missing"),
         ("usemtl m\n", {}, "material m is missing"),
+        ("mtllib a.mtl\nusemtl M #2\n", {"a.mtl": "newmtl M #1\n"}, "material M #2 is missing"),
         ("mtllib a.mtl\nusemtl n\n", {"a.mtl": "newmtl m\n"}, "material n is missing"),
         ("mtllib a.mtl b.mtl\nusemtl n\n", {"a.mtl": "newmtl m\n"}, r"material file b\.mtl is missing"),
         ("mtllib a.mtl\nusemtl m\n", {"a.mtl": "newmtl m\nmap_Kd\n"}, r"texture \(no name\) is missing"),

@@ -128,6 +128,17 @@ def test_formats_and_line_endings(tmp_path: Path, form: str, ending: str) -> Non
     assert only(model).step == (0 if form == "ascii" else np.spacing(np.float32(1)))
 
 
+@pytest.mark.parametrize("form", FORMATS)
+def test_headers_may_begin_with_a_byte_order_mark_and_comments_may_say_anything(
+    tmp_path: Path, form: str
+) -> None:
+    content = ply(form, ("vertex", XYZ, SQUARE), ("face", FACE, QUAD))
+    comments = b"comment the end_header is not here\nobj_info end_header\nelement vertex"
+    content = b"\xef\xbb\xbf" + content.replace(b"element vertex", comments, 1)
+    model = read(tmp_path, {"m.ply": content})
+    np.testing.assert_array_equal(corners(model), np.array(SQUARE, float)[[[0, 1, 2], [0, 2, 3]]])
+
+
 def test_a_body_that_begins_with_a_line_break_is_read_right(tmp_path: Path) -> None:
     """The first byte of a binary coordinate may be one."""
     first = struct.unpack("<f", b"\n\x00\x80\x3f")[0]

@@ -100,6 +100,18 @@ def test_shapes_rounded_away_in_single_precision_are_refused(staged: Any, far: f
             staged(box)
 
 
+@pytest.mark.parametrize(("far", "kept"), [(1e11, True), (1e13, False), (1e15, False)])
+def test_so_are_those_rounded_away_in_double_precision(staged: Any, far: float, kept: bool) -> None:
+    box = moved(BOX, 1.0, (far, 0, 0))
+    if kept:
+        np.testing.assert_allclose(
+            corners(staged(box)), ((CUBE - 0.5) / np.sqrt(3))[BOX.triangles], atol=1e-4
+        )
+    else:
+        with pytest.raises(BrokenModelError, match="times its own size from the origin"):
+            staged(box)
+
+
 @pytest.mark.parametrize("scale", [1e-12, 1e-3, 1e6, 1e20])
 def test_sizes_do_not_matter(staged: Any, scale: float) -> None:
     model = staged(moved(BOX, scale))

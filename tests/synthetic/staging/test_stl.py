@@ -65,6 +65,7 @@ def test_triangles_are_those_of_a_second_reader_and_of_the_mesh(tmp_path: Path, 
         binary(),
         binary(header=b"solid as some programs begin binary files, too"),
         binary(header=b"made by hand") + b"more",
+        binary(header=b"solid as some programs begin binary files, too") + b"more",
     ],
 )
 def test_files_of_other_programs(tmp_path: Path, content: str | bytes) -> None:
@@ -103,6 +104,7 @@ def test_colours_of_viscam_and_magics(tmp_path: Path) -> None:
         (b"", "claims 0 faces in 0 bytes"),
         (b"x" * 83, "claims 0 faces in 83 bytes"),
         (binary(count=3), "claims 3 faces in 184 bytes"),
+        (binary(count=3, header=b"solid part"), "claims 3 faces in 184 bytes"),
         (binary(count=2**32 - 1), "claims 4294967295 faces"),
         (binary(np.empty((0, 3, 3)), ()), "no faces"),
         ("solid\nendsolid\n", "no faces"),

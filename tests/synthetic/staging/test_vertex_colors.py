@@ -39,6 +39,16 @@ def test_colours_are_made_linear_whatever_their_range(tmp_path: Path, most: int)
     np.testing.assert_allclose(colors[1, 2, :3], [10 / 255 / 12.92, 5 / 255 / 12.92, 0], rtol=1e-5)
 
 
+@pytest.mark.parametrize("most", [1.02, 1.2, 2])
+def test_fractions_a_little_above_one_are_not_taken_for_bytes(tmp_path: Path, most: float) -> None:
+    colors = only(obj(tmp_path, plain(f"{most} 0 0", ".5 .5 .5", "0 1 0", "0 0 1"))).colors
+    assert colors is not None
+    np.testing.assert_allclose(colors[0, :2], [[1, 0, 0, 1], [0.214041] * 3 + [1]], rtol=1e-5)
+    dark = only(obj(tmp_path, plain("2 0 0", "1 0 0", "0 1 0", "0 0 1"))).colors
+    assert dark is not None
+    np.testing.assert_allclose(dark[0, 0], [2 / 255 / 12.92, 0, 0, 1], rtol=1e-5)
+
+
 @pytest.mark.parametrize("mtl", ["Kd 1 1 1", "Kd .8 .8 .8", "Kd 0 0 0", "Ns 10", "Kd .5 .5 .5\nKa 1 1 1"])
 def test_a_grey_material_says_nothing_beside_them(tmp_path: Path, mtl: str) -> None:
     beside = obj(tmp_path, painted(*PAINT, head="mtllib m.mtl\n"), f"newmtl m\n{mtl}\n")
