@@ -70,6 +70,11 @@ class RunFolder:
             forget_leftovers(folder)
         forget_leftovers(self.path)
 
+    def check_config(self, config: Any) -> None:
+        """Raises RunError when a run that has learnt something in this folder has another configuration."""
+        if self._started():
+            self._compare(self.path / "config.json", config)
+
     def list_checkpoints(self) -> list[Path]:
         """Checkpoints, newest first."""
         return sorted(self.checkpoints.glob("checkpoint-*.safetensors"), reverse=True)
@@ -165,6 +170,11 @@ class RunFolder:
             raise RunError(f"{known} cannot be read ({error}); choose another run folder") from error
         if odd := _difference(to_dict(before), to_dict(config)):
             key, there, here = odd
+            if key == "preset":
+                raise RunError(
+                    f"{self.path} was begun with `preset` {there}, asked for is {here}; "
+                    f"go on with `preset` {there}, or choose another folder"
+                )
             raise RunError(
                 f"{self.path} holds a run with {key} = {there}, asked for is {here}; "
                 "repeat the command it was started with, or choose another folder"

@@ -67,6 +67,9 @@ def launch(plan: Plan, path: Path, *, device: str, max_minutes: float) -> Ending
     `device` is "cpu" or "cuda". Raises a GP3DError for anything wrong with data or folder, before any training.
     """
     folder, budget = RunFolder(path), Budget(plan.schedule.images, max_minutes)
+    folder.check_config(
+        plan.config
+    )  # first: what else is wrong may only be so because the folder is another run's
     plan.check_share(place()[1])
     if folder.data_fingerprint() != plan.fingerprint:  # a run that goes on has checked its data before
         plan.check_data(*place())

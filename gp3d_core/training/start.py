@@ -48,13 +48,18 @@ def start_training(
     told of either (of one process only).
     Raises a GP3DError for anything that is wrong with configuration, data or folder, before any training.
     """
+    if place()[1] > 1:
+        fit = None  # several processes might not agree
+    begun, asked = None if fit is None else RunFolder(run).micro_batch(), config.training.micro_batch
+    if begun is not None:
+        config = _in_micro_batches(config, begun)
+    RunFolder(run).check_config(config)
     dataset = open_dataset(dataset_path, features, overfit)
     check_depth_range(config, dataset)
-    if fit is not None and place()[1] == 1:  # several processes might not agree
-        begun, asked = RunFolder(run).micro_batch(), config.training.micro_batch
-        chosen = fitting_micro_batch(config, dataset, free_memory(device)) if begun is None else begun
-        config = replace(config, training=replace(config.training, micro_batch=chosen))
-        if chosen != asked:
+    if fit is not None:
+        if begun is None:
+            config = _in_micro_batches(config, fitting_micro_batch(config, dataset, free_memory(device)))
+        if (chosen := config.training.micro_batch) != asked:
             reason = "more may not fit into memory" if begun is None else "as this run began"
             fit(f"training.micro_batch {asked} → {chosen}: {reason}")
     if init is not None:
@@ -93,11 +98,14 @@ def fitting_micro_batch(config: RunConfig, dataset: Dataset, free: float) -> int
     )
     micro = config.training.micro_batch
     while micro % (2 * smallest) == 0:
-        training = replace(config.training, micro_batch=micro)
-        if estimate_memory(replace(config, training=training), sizes) <= _SHARE_OF_MEMORY * free:
+        if estimate_memory(_in_micro_batches(config, micro), sizes) <= _SHARE_OF_MEMORY * free:
             break
         micro //= 2
     return micro
+
+
+def _in_micro_batches(config: RunConfig, size: int) -> RunConfig:
+    return replace(config, training=replace(config.training, micro_batch=size))
 
 
 def free_memory(device: str) -> float:

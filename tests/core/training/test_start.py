@@ -132,5 +132,21 @@ def test_a_run_goes_on_with_the_micro_batch_that_it_began_with(
     assert json.loads((tmp_path / "run/config.json").read_text())["training"]["micro_batch"] == 4
 
 
+def test_another_preset_than_the_run_began_with_is_what_is_said_first(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    micro_data(tmp_path / "data")
+    settings = [word for item in MICRO for word in ("--set", item)]
+    command = ["train", str(tmp_path / "data"), str(tmp_path / "run"), "--device", "cpu"]
+    assert main([*command, "--preset", "tiny", *settings, "--set", "training.kimg=0.008"]) == 0
+    capsys.readouterr()
+    assert main([*command, "--preset", "shapenet-64"]) == 2  # of a batch that its micro-batch does not divide
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == (
+        f"gp3d: {tmp_path}/run was begun with --preset tiny, asked for is shapenet-64; go on with --preset tiny, or "
+        "choose another folder"
+    )
+
+
 def test_free_memory_of_this_machine_is_known() -> None:
     assert 2**20 < free_memory("cpu") < 2**50
