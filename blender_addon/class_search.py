@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import NamedTuple, TypedDict
 
 from .words import class_matching
-from .words.class_matching import Candidate, ClassMatcher, ClassNames, plain
+from .words.class_matching import ClassMatcher
+from .words.class_names import Candidate, ClassNames, plain
 
 MOST_SHOWN = 64
 

@@ -58,7 +58,7 @@ def copies() -> dict[Path, bytes]:
     """Files of the add-on that are the core's, because packages never import one another: how a class is found."""
     source = ROOT / "gp3d_core/datasets"
     found = {SOURCE / "words/words.tsv.gz": (source / "words.tsv.gz").read_bytes()}
-    for name in ("class_matching.py", "word_table.py"):
+    for name in ("class_matching.py", "class_names.py", "misspellings.py", "word_table.py"):
         text = (source / name).read_text(encoding="utf-8").replace("from gp3d_core.datasets.", "from .")
         found[SOURCE / "words" / name] = text.encode("utf-8")
     return found

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
-from gp3d_core.datasets.class_matching import plain
+from gp3d_core.datasets.class_names import plain
 from gp3d_core.datasets.imagenet import imagenet_classes
 from synthetic.library.taxonomy import SHAPENET_CATEGORIES
 

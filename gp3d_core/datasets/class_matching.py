@@ -5,8 +5,9 @@ A text means a class in one of these ways, the first that fits:
 2. it is an everyday word for it ("tv");
 3. it names a kind of which the class is ("lamp", "bird"), or the class is of a kind of the text's ("navel orange");
 4. its end does so ("red coffee mug"), if the whole is no word of its own;
-5. it is a misspelling of a word of 1 to 3, has five letters or more, and exists nowhere else.
-A class is taken when it is the only one that fits; the note then says so. Names that merely look alike never count.
+5. it is no word, has five letters or more, and is a slip of one of 1 to 3, a likelier one than of any other word.
+A class is taken when it is the only one that fits; the note then says so. Names that merely look alike never count,
+and of several classes in a text none is taken: one is wanted.
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Literal
 
+from gp3d_core.datasets.class_names import Candidate, ClassNames, plain
+from gp3d_core.datasets.misspellings import slips, within
 from gp3d_core.datasets.word_table import WordTable, word_table
 
 MOST_LISTED = 12  # classes that a note lists before it counts the rest
@@ -24,7 +27,8 @@ _OF_A_KIND = 3  # classes of each kind that a note names
 _FARTHER = 4  # how much larger a group that the nearest class shares may be for the next ones
 _SHORTEST = 5  # letters of a word that may be a misspelling
 _LONG = 9  # letters from which on two mistakes are allowed
-_LETTERS = "abcdefghijklmnopqrstuvwxyz"
+_ABSTRACT = "n00002137"  # what cannot be seen: a crown is a symbol before it is a hat, but no traffic light
+_CLEAR = 3  # of the four sorts of slips, those that are clear enough for a word that could be another's
 _KINDS = (
     ("animals", ("n00015388",)),
     (
@@ -50,21 +54,6 @@ _KINDS = (
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """A class that may be meant: names with the usual one first, WordNet id and index (-1) if it has them."""
-
-    names: tuple[str, ...]
-    wnid: str = ""
-    index: int = -1
-    definition: str = ""
-
-    @property
-    def shown(self) -> str:
-        """The usual name with what tells it from others of that name: 'coffee mug' (504)."""
-        return f"'{self.names[0]}'" + (f" ({self.index})" if self.index >= 0 else "")
-
-
-@dataclass(frozen=True)
 class Match:
     """What a text means: `found` are places in the list of candidates.
 
@@ -80,43 +69,6 @@ class Match:
     def place(self) -> int | None:
         """The one class that is meant, or None."""
         return self.found[0] if self.state in ("named", "taken") else None
-
-
-class ClassNames:
-    """Classes by all that they are called."""
-
-    def __init__(self, candidates: Iterable[Candidate]) -> None:
-        """Reads all names once."""
-        self.candidates = tuple(candidates)
-        self._ids: dict[str, list[int]] = {}
-        self._usual: dict[str, list[int]] = {}
-        self._other: dict[str, list[int]] = {}
-        self.joined: dict[str, list[int]] = {}
-        for place, one in enumerate(self.candidates):
-            for text in filter(None, {one.wnid, str(one.index) if one.index >= 0 else ""}):
-                self._ids.setdefault(text, []).append(place)
-            names = list(dict.fromkeys(map(plain, one.names)))
-            self._usual.setdefault(names[0], []).append(place)
-            for name in names:
-                self._other.setdefault(name, []).append(place)
-            for name in dict.fromkeys(name.replace(" ", "") for name in names):
-                self.joined.setdefault(name, []).append(place)
-
-    def named(self, text: str) -> list[int]:
-        """Places of those that `text` names: by index or WordNet id, usual name, other name, or name without spaces."""
-        whole = plain(text)
-        found = self._ids.get(text.strip()) or self._usual.get(whole) or self._other.get(whole)
-        return found or self.joined.get(whole.replace(" ", ""), []) if whole else []
-
-    def split(self, text: str) -> list[str]:
-        """The parts of a list with commas, without empty ones; a name that has commas itself is one part."""
-        parts, found = text.split(","), []
-        while parts:
-            ends = range(len(parts), 1, -1)
-            end = next((end for end in ends if self.named(",".join(parts[:end]))), 1)
-            found.append(",".join(parts[:end]).strip())
-            del parts[:end]
-        return [part for part in found if part] or [text]
 
 
 class ClassMatcher:
@@ -142,6 +94,10 @@ class ClassMatcher:
                 return self._found(text, found)
             if any(form in table for form in _forms(phrase, table)):
                 return self._lacking(text, phrase, table)
+            if phrase == asked and (found := self._listed(asked, table)):
+                return self._one_of_these(text, found)
+            if phrase == asked and (found := self._run_together(asked, table)):
+                return self._perhaps(text, found)
             like = []
             if " " in phrase and _misspelt(phrase, table):
                 like = self._names_like(phrase, 1) or self._names_like(phrase, 2)
@@ -154,10 +110,15 @@ class ClassMatcher:
         meant = [places for word in near if (places := self._meant(word, table))]
         found = list(dict.fromkeys(p for places in meant for p in places)) if sure or len(meant) <= 3 else []
         if len(near) == 1 and not found:
-            return self._lacking(text, near[0], table)
+            begun = [
+                p for p, one in enumerate(self.candidates) if plain(one.names[0]).startswith(f"{near[0]} ")
+            ]
+            likely = begun and table.senses(
+                near[0]
+            )  # a thing, with a class that has to do with it: coffee, coffee mug
+            return self._perhaps(text, begun) if likely else self._lacking(text, near[0], table)
         if found and not (sure and len(found) == 1):
-            note = f"unknown class '{text.strip()}': did you mean {_either(self._shown(found[:3]))}?"
-            return Match("several", tuple(found), note)
+            return self._perhaps(text, found)
         return self._found(text, found) if found else self._lacking(text, asked, table)
 
     @cached_property
@@ -168,16 +129,6 @@ class ClassMatcher:
             fits = (label for label, ids in _KINDS if any(table.number[wnid] in above for wnid in ids))
             grouped.setdefault(next(fits, "others"), []).append(place)
         return [(label, places) for label, places in grouped.items() if places]
-
-    @cached_property
-    def listed(self) -> str:
-        """What the model knows, by kind: "animals (goldfish, snail, king penguin), food (pretzel, ... and 9 more)"."""
-        parts = []
-        for label, places in self.kinds:
-            names = ", ".join(self.candidates[place].names[0] for place in places[:_OF_A_KIND])
-            more = len(places) - _OF_A_KIND
-            parts.append(f"{label} ({names}{f' and {more} more' if more > 0 else ''})")
-        return ", ".join(parts)
 
     def _meant(self, phrase: str, table: WordTable) -> list[int]:
         """All classes that a phrase means as it stands, as one word or as a plural."""
@@ -236,21 +187,64 @@ class ClassMatcher:
         table = word_table()
         return [{kind for own in kinds for kind in table.above(own)} for kinds in self._own]
 
+    def _listed(self, asked: str, table: WordTable) -> list[int]:
+        """Of a list without commas, "mug and teapot" or "mug teapot", the classes; of a phrase that is none, none."""
+        parts = re.split(r" and ", asked)
+        if len(parts) == 1:
+            parts, words = [], asked.split(" ")
+            while words:
+                ends = range(len(words), 0, -1)
+                end = next((end for end in ends if self._called(" ".join(words[:end]), table)), 0)
+                if not end:
+                    return []
+                parts.append(" ".join(words[:end]))
+                del words[:end]
+        found = dict.fromkeys(place for part in parts for place in self._called(part, table))
+        return list(found) if len(found) > 1 else []
+
+    def _called(self, phrase: str, table: WordTable) -> list[int]:
+        """The one class that is called so, in whole or by the end of its name, or [] if there is none or several."""
+        found = self._meant(phrase, table)
+        if len(found) != 1 or self.names.named(phrase) or self._everyday(phrase, table):
+            return found if len(found) == 1 else []
+        return found if any(_head(name) == phrase for name in self.candidates[found[0]].names) else []
+
+    def _run_together(self, asked: str, table: WordTable) -> list[int]:
+        """Classes of whose name words that exist are a clear slip: "tee pot" is hardly a pot."""
+        if " " not in asked or _misspelt(asked, table) or len(joined := asked.replace(" ", "")) < _SHORTEST:
+            return []
+        like = [sorted(texts & self.names.joined.keys()) for texts in slips(joined)[:_CLEAR]]
+        return [place for name in next(filter(None, like), []) for place in self.names.joined[name]]
+
     def _corrected(self, asked: str, table: WordTable) -> tuple[list[str], bool]:
-        """Names and words of which `asked` is a misspelling, and whether all of them mean classes of the model."""
+        """Names and words of which `asked` is the likeliest slip, and whether all of them mean classes of the model.
+
+        Words that name no thing do not count beside those that a clear slip gives.
+        """
         if len(asked.replace(" ", "")) < _SHORTEST or not _is_text(asked):
             return [], False
         if " " in asked and not _misspelt(asked, table):
             return [], False
         for form in (asked, *table.singulars(asked)):
-            swapped, others = _edits(form)
-            near = sorted(word for word in swapped if word in table or word in self.names.joined)
-            if not near:
-                words = sorted(word for word in others if word in table)
-                near = list(dict.fromkeys([*self._names_like(form, 1), *words])) or self._names_like(form, 2)
-            if near:
+            aside: list[str] = []
+            for rank, (texts, joined) in enumerate(
+                zip(slips(form), slips(form.replace(" ", "")), strict=True)
+            ):
+                names = sorted(joined & self.names.joined.keys())
+                near = list(dict.fromkeys([*names, *sorted(word for word in texts if word in table)]))
+                things = [word for word in near if word in names or self._names_a_thing(word, table)]
+                if things:
+                    near = things if rank < _CLEAR else near
+                    return near, all(self._meant(word, table) for word in near)
+                aside += near
+            if near := self._names_like(form, 2) or aside:
                 return near, all(self._meant(word, table) for word in near)
         return [], False
+
+    def _names_a_thing(self, word: str, table: WordTable) -> bool:
+        return bool(
+            table.senses(word) or table.everyday(word) or table.stands_for(word) or self._elsewhere(word)
+        )
 
     def _names_like(self, phrase: str, mistakes: int) -> list[str]:
         """Names that differ from `phrase`, as one word, in a mistake, or in two if it is long enough for that."""
@@ -258,7 +252,7 @@ class ClassMatcher:
         if len(joined) < (_SHORTEST if mistakes == 1 else _LONG):
             return []
         if mistakes == 1:
-            return sorted(set().union(*_edits(joined)) & self.names.joined.keys())
+            return sorted(set().union(*slips(joined)) & self.names.joined.keys())
         return [name for name in self.names.joined if within(joined, name, mistakes)]
 
     def _found(self, text: str, found: Sequence[int]) -> Match:
@@ -278,6 +272,16 @@ class ClassMatcher:
             return matches[0]
         return Match("none", (), f"'{text.strip()}' names several things; one class is expected here")
 
+    def _one_of_these(self, text: str, found: Sequence[int]) -> Match:
+        """Of several classes named in one breath none is dropped."""
+        shown = ", ".join(self._shown(found[:MOST_LISTED]))
+        note = f"'{text.strip()}' names several things: {shown}; expected one, or commas between them"
+        return Match("several", tuple(found), note)
+
+    def _perhaps(self, text: str, found: Sequence[int]) -> Match:
+        note = f"unknown class '{text.strip()}': did you mean {_either(self._shown(found[:_OF_A_KIND]))}?"
+        return Match("several", tuple(found), note)
+
     def _shared(self, text: str, named: Sequence[int]) -> Match:
         each = "; ".join(
             ", ".join(filter(None, (f"{one.index} = {one.wnid}", one.definition)))
@@ -291,11 +295,22 @@ class ClassMatcher:
 
     def _lacking(self, text: str, phrase: str, table: WordTable) -> Match:
         """Nothing fits: what is nearest in kind, or all that is known if the text has no kind near any class."""
-        elsewhere = self._elsewhere(text) or (self._elsewhere(phrase) if _is_text(phrase) else [])
-        kinds: Sequence[int] = [table.number[one.wnid] for one in elsewhere]
-        if not kinds:  # the usual meaning alone: others would surprise
+        if text.strip().lstrip("+-").isdecimal() and not self._elsewhere(text):
+            start = f"unknown class '{text.strip()}': an ImageNet index is 0 to 999"
+            return Match("none", (), f"{start}; {self._listing(self.owner)}")
+        usual = [wnid for level in table.everyday(phrase) for wnid in level]
+        elsewhere = (
+            [] if usual else self._elsewhere(text) or self._elsewhere(phrase if _is_text(phrase) else "")
+        )
+        kinds: Sequence[int] = [table.number[wnid] for wnid in usual or [one.wnid for one in elsewhere]]
+        if not kinds:  # the usual meaning of what can be seen alone: others would surprise
             meanings = [sense.kinds for form in _forms(phrase, table) for sense in table.senses(form)]
-            kinds = meanings[0] if meanings else ()
+            seen = (
+                kinds
+                for kinds in meanings
+                if not any(table.number[_ABSTRACT] in table.above(kind) for kind in kinds)
+            )
+            kinds = next(seen, ())
         near = self._nearest(kinds, table)
         start = f"{self.owner} knows no '{phrase}'"
         if elsewhere:
@@ -306,7 +321,12 @@ class ClassMatcher:
         if near:
             return Match("none", tuple(near), f"{start}; nearest in kind: {_either(self._shown(near))}")
         who = "it" if start.startswith(self.owner) else self.owner
-        return Match("none", (), f"{start}; {who} knows {self.listed}")
+        return Match("none", (), f"{start}; {self._listing(who)}")
+
+    def _listing(self, who: str) -> str:
+        """Where all that the model knows is listed."""
+        where = "by gp3d classes" if self._everything.candidates else "in gp3d_core/datasets/imagenet.tsv"
+        return f"{who} knows {len(self.candidates)} classes, listed {where}"
 
     def _elsewhere(self, text: str) -> list[Candidate]:
         """Classes called so that this model does not know."""
@@ -321,12 +341,6 @@ class ClassMatcher:
             ranked += [(*min(gaps), place)] if gaps else []
         ranked.sort()
         return [place for size, _, place in ranked if size <= _FARTHER * ranked[0][0]][:_OF_A_KIND]
-
-
-@lru_cache(maxsize=16384)
-def plain(name: str) -> str:
-    """`name` in the form in which names are compared: lower case, words separated by single spaces."""
-    return re.sub(r"[\W_]+", " ", re.sub(r"['’]", "", name.casefold())).strip()
 
 
 def _is_text(phrase: str) -> bool:
@@ -356,31 +370,6 @@ def _readings(asked: str, table: WordTable) -> Iterator[str]:
     for start in range(1 if core == asked else 0, len(words)):
         if _is_text(rest := " ".join(words[start:])):
             yield rest
-
-
-def within(one: str, other: str, most: int) -> bool:
-    """Whether `other` is at most `most` letters away: left out, added, exchanged, or swapped with the next."""
-    if abs(len(one) - len(other)) > most:
-        return False
-    before, row = [0] * (len(other) + 1), list(range(len(other) + 1))
-    for i, letter in enumerate(one, 1):
-        now = [i, *[0] * len(other)]
-        for j, wanted in enumerate(other, 1):
-            now[j] = min(row[j] + 1, now[j - 1] + 1, row[j - 1] + (letter != wanted))
-            if i > 1 and j > 1 and letter == other[j - 2] and one[i - 2] == wanted:
-                now[j] = min(now[j], before[j - 2] + 1)
-        before, row = row, now
-    return row[-1] <= most
-
-
-def _edits(word: str) -> tuple[set[str], set[str]]:
-    """All texts that differ from `word` in one pair of neighbours swapped, and all that differ in one letter."""
-    halves = [(word[:place], word[place:]) for place in range(len(word) + 1)]
-    swapped = {left + right[1] + right[0] + right[2:] for left, right in halves if len(right) > 1}
-    left_out = {left + right[1:] for left, right in halves if right}
-    exchanged = {left + letter + right[1:] for left, right in halves if right for letter in _LETTERS}
-    added = {left + letter + right for left, right in halves for letter in _LETTERS}
-    return swapped, left_out | exchanged | added
 
 
 def _kinds_of(name: str, table: WordTable) -> tuple[int, ...]:

@@ -15,7 +15,8 @@ from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Any, Required, TypedDict, cast
 
-from gp3d_core.datasets.class_matching import Candidate, ClassMatcher, ClassNames
+from gp3d_core.datasets.class_matching import ClassMatcher
+from gp3d_core.datasets.class_names import Candidate, ClassNames
 from gp3d_core.errors import GP3DError
 
 _RATINGS = ("badge", "measures")  # of a record: how good a model is at the class
