@@ -6,7 +6,7 @@ Cycles interpolates the bytes of an 8-bit sRGB texture and makes the result line
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -25,10 +25,13 @@ ColorSpace = Literal["sRGB", "Non-Color"]
 class MaterialMaker:
     """Makes Blender materials of staged ones; `uv_layers` are those that the textures of the ones made so far use."""
 
-    def __init__(self, colored: bool) -> None:
-        """`colored`: the mesh has colours of its own, which multiply those of the materials."""
+    def __init__(self, colored: bool, outputs: Collection[str] = ()) -> None:
+        """`colored`: the mesh has colours of its own, which multiply those of the materials.
+
+        `outputs` are those of ALBEDO and NORMALS that are wanted besides the picture; each takes time.
+        """
         self.uv_layers: set[int] = set()
-        self._colored = colored
+        self._colored, self._outputs = colored, outputs
         self._images: dict[tuple[Path, ColorSpace], bpy.types.Image] = {}
 
     def make(self, material: Material) -> bpy.types.Material:
@@ -39,7 +42,11 @@ class MaterialMaker:
         nodes = _Nodes(made.node_tree)
         color = self._color(nodes, material)
         surface = self._shader(nodes, material, color)
-        outputs = {ALBEDO: color, NORMALS: nodes.add("NewGeometry").outputs["True Normal"]}
+        outputs: dict[str, Value] = {}
+        if ALBEDO in self._outputs:
+            outputs[ALBEDO] = color
+        if NORMALS in self._outputs:
+            outputs[NORMALS] = nodes.add("NewGeometry").outputs["True Normal"]
         if material.alpha == "mask":
             cut = nodes.math("LESS_THAN", self._alpha(nodes, material), material.cutoff)
             gap = nodes.add("BsdfTransparent").outputs["BSDF"]

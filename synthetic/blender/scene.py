@@ -75,8 +75,8 @@ class BlenderScene:
         scene.render.use_persistent_data = False  # on, it keeps 0.65 MB of every model for ever
         scene.frame_set(0)
         self._light()
-        wanted = [name for name, asked in ((ALBEDO, albedo), (NORMALS, normals)) if asked]
-        self._centre_pass = CentrePass(workspace, wanted) if wanted else None
+        self._outputs = [name for name, asked in ((ALBEDO, albedo), (NORMALS, normals)) if asked]
+        self._centre_pass = CentrePass(workspace, self._outputs) if self._outputs else None
         gc.freeze()  # what the libraries hold stays; looking it through again and again costs 2 ms a model
 
     def load(self, staged: StagedModel) -> None:
@@ -84,7 +84,7 @@ class BlenderScene:
         _remove_models()
         surface = staged.surface
         self._lowest = float(surface.positions[surface.triangles.ravel(), 1].min())
-        maker = MaterialMaker(colored=surface.colors is not None)
+        maker = MaterialMaker(surface.colors is not None, self._outputs)
         used, slots = np.unique(surface.material, return_inverse=True)
         materials = [maker.make(surface.materials[number]) for number in used]
         mesh = build_mesh(surface, slots, maker.uv_layers)
@@ -105,7 +105,7 @@ class BlenderScene:
         for name, faces, colour in zip(("ground", "walls"), (ground, walls), colours, strict=True):
             mesh = bpy.data.meshes.new(name)
             mesh.from_pydata(corners, [], faces)
-            mesh.materials.append(MaterialMaker(colored=False).make(Material(name, colour)))
+            mesh.materials.append(MaterialMaker(False, self._outputs).make(Material(name, colour)))
             item = _put(mesh)
             if name == "walls":
                 item.visible_shadow = item.visible_diffuse = item.visible_glossy = False
