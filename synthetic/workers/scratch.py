@@ -20,7 +20,7 @@ class Scratch:
 
     def __init__(self) -> None:
         """Makes the folder where temporary files go."""
-        self.path = Path(tempfile.mkdtemp(prefix=_PREFIX))
+        self.path = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
         self.lock = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(self.lock, fcntl.LOCK_EX)
 
@@ -36,19 +36,36 @@ def remove_leftovers() -> int:
     """How many folders of this user's dead processes were there; they are removed."""
     removed = 0
     for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
-        try:
-            if path.is_symlink() or path.stat().st_uid != os.getuid():
-                continue
-            lock = os.open(path / _LOCK, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
-        except OSError:  # not made to its end yet, or gone meanwhile
-            continue
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            continue
-        else:
+        if not path.is_symlink() and _is_left(path):
             shutil.rmtree(path, ignore_errors=True)
             removed += 1
-        finally:
-            os.close(lock)
     return removed
+
+
+def _is_left(path: Path) -> bool:
+    try:
+        if path.stat().st_uid != os.getuid():
+            return False
+        lock = os.open(path / _LOCK, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:  # its owner is about to make the lock, or died before
+        return path.is_dir() and not _lives(path.name.removeprefix(_PREFIX).partition("-")[0])
+    except OSError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(lock)
+    return True
+
+
+def _lives(process: str) -> bool:
+    """Whether a process of this number runs; True for what is no number."""
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return False
+    except (ValueError, OverflowError, PermissionError):
+        return True
+    return True

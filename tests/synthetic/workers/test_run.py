@@ -205,13 +205,17 @@ def test_scratch_of_the_dead_goes_and_that_of_the_living_stays(
     (path / "texture0.png").write_bytes(b"x")
     stranger = tmp_path / "gp3d-render-other"
     stranger.mkdir()
+    (tmp_path / f"gp3d-render-{os.getpid()}-x").mkdir()  # its owner lives, and is about to make the lock
     mine = Scratch()
     assert remove_leftovers() == 0
     child = subprocess.Popen(["sleep", "60"], pass_fds=(mine.lock,))
     owner.kill()
     owner.wait()
-    assert remove_leftovers() == 1
+    early = tmp_path / f"gp3d-render-{owner.pid}-x"  # as if it had died before it made the lock
+    early.mkdir()
+    assert remove_leftovers() == 2
     assert not path.exists()
+    assert not early.exists()
     assert stranger.exists()
     assert mine.path.exists()
     os.close(mine.lock)  # as if its owner had been killed, and its child were still at work
