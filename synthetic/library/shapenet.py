@@ -266,9 +266,17 @@ def _check_agreement(models: Sequence[Model]) -> None:
     for model in models:
         wnid = model.object_class.wnid
         if facts.setdefault(wnid, model.object_class) != model.object_class:
-            raise LibraryError(f"{model.key}: says {model.object_class} while other models say {facts[wnid]}")
+            raise LibraryError(
+                f"{model.key}: says {_shown(model.object_class)} while other models say {_shown(facts[wnid])}; "
+                "make classes.json and the names of folders agree"
+            )
         if keys.setdefault((wnid, model.identifier), model.key) != model.key:
             raise LibraryError(f"{model.key}: has class and id of {keys[wnid, model.identifier]}; rename one")
+
+
+def _shown(facts: ObjectClass) -> str:
+    """A class in words."""
+    return f"{facts.wnid} is {facts.name!r} (ImageNet class {facts.imagenet_index}, synset {facts.synset})"
 
 
 def _read_taxonomy(path: Path) -> dict[str, str]:

@@ -77,12 +77,14 @@ class ModelFiles:
         return None
 
     def find_texture(self, folder: Path, name: str) -> Path:
-        """The picture that a material in `folder` names; also looked for where ShapeNet keeps them.
+        """The picture that a material in `folder` names; also looked for where ShapeNet and Sketchfab keep them.
 
         Raises BrokenModelError where it is missing from the model's folder.
         """
         base = name.replace("\\", "/").rpartition("/")[2]
-        others = [self.path.parent / "images" / base, self._root / "images" / base, folder / base]
+        tops = (self.path.parent, self._root)
+        others = [top / place / base for place in ("images", "textures") for top in tops]
+        others.append(folder / base)
         others += [self.path.parent / name.replace("\\", "/"), self.path.parent / base]
         path = self.find(folder, name, others)
         if path is None and without_comment(name) != name:

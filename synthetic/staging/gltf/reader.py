@@ -34,7 +34,10 @@ _BY_TEXTURE = "KHR_texture_basisu"  # each texture says what becomes of it
 
 def read_glb(files: ModelFiles, treatment: Treatment) -> ReadModel:
     """What a .glb shows. Raises BrokenModelError."""
-    text, binary = split_glb(files.read(files.path), files.path.name)
+    content = files.read(files.path)
+    if content.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"{":  # a .gltf by another name
+        return read_gltf(files, treatment)
+    text, binary = split_glb(content, files.path.name)
     return _read(Document(files, treatment, parse(text, files.path.name), binary))
 
 

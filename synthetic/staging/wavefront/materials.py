@@ -35,6 +35,7 @@ from synthetic.staging.treatment import Treatment
 from synthetic.staging.wavefront.mtl import (
     AS_IT_IS,
     IGNORED_MAPS,
+    USED_MAPS,
     Entry,
     TextureMap,
     Transform,
@@ -175,8 +176,11 @@ class _Maker:
         if emission is not None:
             material = replace(material, emission=(1.0, 1.0, 1.0), emission_texture=emission)
         material = self._with_gloss(self._with_alpha(material))
-        for _ in entry.maps.keys() & set(IGNORED_MAPS):
-            self._owner.note("gloss and relief maps ignored")
+        for key in entry.maps.keys() - set(USED_MAPS):
+            known = key in IGNORED_MAPS
+            self._owner.note("gloss and relief maps ignored" if known else "maps of unknown kinds ignored")
+        for _ in entry.unread - entry.numbers.keys():
+            self._owner.note("material values that are no numbers ignored")
         return Look(material, tuple(self._layers) or (AS_IT_IS,), True)
 
     def _texture(self, key: str, picture: Path | None = None) -> Texture | None:

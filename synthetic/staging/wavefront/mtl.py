@@ -23,7 +23,8 @@ _NUMBERS = {
     "pr": 1,
     "pm": 1,
 }
-_MAPS = ("map_kd", "map_ke", "map_d", "map_pr", "map_pm")
+USED_MAPS = ("map_kd", "map_ke", "map_d", "map_pr", "map_pm")
+_SILENT_MAPS = ("map_ka", "map_aat")  # of light from all around, and a switch
 IGNORED_MAPS = (
     "map_ns",
     "map_ks",
@@ -65,11 +66,12 @@ class TextureMap:
 
 @dataclass
 class Entry:
-    """What an MTL file says of a material."""
+    """What an MTL file says of a material; `unread` are statements of numbers that could not be made out."""
 
     folder: Path
     numbers: dict[str, tuple[float, ...]] = field(default_factory=dict)
     maps: dict[str, TextureMap] = field(default_factory=dict)
+    unread: set[str] = field(default_factory=set)
 
     def number(self, key: str) -> float | None:
         """The first number of a statement, None where there is none."""
@@ -90,7 +92,9 @@ def read_entries(text: str, folder: Path) -> dict[str, Entry]:
             numbers = _numbers(rest.split(), _NUMBERS[keyword])
             if numbers:
                 entry.numbers[keyword] = numbers
-        elif keyword in _MAPS or keyword in IGNORED_MAPS:
+            else:
+                entry.unread.add(keyword)
+        elif keyword in IGNORED_MAPS or (keyword.startswith("map_") and keyword not in _SILENT_MAPS):
             entry.maps.setdefault(keyword, _map(rest))
     return entries
 
@@ -109,6 +113,7 @@ def _numbers(words: list[str], count: int) -> tuple[float, ...] | None:
         words = words[1:]
     numbers = []
     for word in words[:count]:
+        word = word.rstrip(",").replace(",", ".")  # between numbers, or before decimals as in half of Europe
         if not _is_number(word):
             break
         numbers.append(float(word))

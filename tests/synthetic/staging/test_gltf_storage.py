@@ -353,6 +353,10 @@ def test_a_glb_by_the_name_of_gltf_is_read(tmp_path: Path) -> None:
     assert read(single().content(), tmp_path / "model", suffix=".gltf").faces == 1
 
 
+def test_a_gltf_by_the_name_of_glb_is_read(tmp_path: Path) -> None:
+    assert read(as_gltf(single(), None), tmp_path / "model").faces == 1
+
+
 def test_unknown_chunks_are_passed_over(tmp_path: Path) -> None:
     content = single().content()
     more = content[:8] + (len(content) + 12).to_bytes(4, "little") + content[12:] + b"\4\0\0\0MOREmore"
