@@ -283,17 +283,21 @@ def _read_taxonomy(path: Path) -> dict[str, str]:
     """Names of the synsets; a taxonomy.json decides alone, without one ShapeNetCore's categories are known."""
     if not path.exists():
         return {synset: name for synset, (name, _) in SHAPENET_CATEGORIES.items()}
-    names = {}
+    names: dict[str, str] = {}
     for number, entry in enumerate(_read_json(path, list), 1):
         synset, name = (
             (entry.get(key) for key in ("synsetId", "name")) if isinstance(entry, dict) else ("", "")
         )
-        if not (isinstance(synset, str) and isinstance(name, str) and synset and name):
+        name = " ".join(name.partition(",")[0].split()) if isinstance(name, str) else ""
+        if not (isinstance(synset, str) and synset and name):
             raise LibraryError(
                 f"{path}: entry {number} lacks synsetId or name, as text; mend it, or remove the file: "
                 "ShapeNetCore's categories are known without it"
             )
-        names[synset] = name.partition(",")[0].strip()
+        if names.setdefault(synset, name) != name:
+            raise LibraryError(
+                f"{path}: entry {number} calls {synset} {name!r}, an earlier one {names[synset]!r}; remove one"
+            )
     return names
 
 

@@ -186,7 +186,7 @@ class _Reader:
         places = zip(before.tolist(), lines.starts[others].tolist(), lines.ends[others].tolist(), strict=True)
         for face, start, end in places:
             keyword, _, rest = chunk[start:end].partition(b" ")
-            rest = rest.strip()
+            keyword, rest = keyword.lower(), rest.strip()
             if keyword == b"usemtl":
                 self._material.add(face, rest)
             elif keyword == b"o":
@@ -195,7 +195,7 @@ class _Reader:
                 self._smoothing.add(face, rest)
             elif keyword == b"mtllib":
                 self._libraries.append(rest)
-            elif keyword == b"#MRGB":
+            elif keyword == b"#mrgb":
                 self._painted.append(rest.decode("latin-1"))
             elif keyword in _IGNORED:
                 self._notes[_IGNORED[keyword]] += 1

@@ -58,6 +58,12 @@ def test_folders_that_are_no_models_are_left_alone(models: Path) -> None:
         ("taxonomy.json", "{", "not readable as JSON"),
         ("taxonomy.json", "{}", "expected a JSON list"),
         ("taxonomy.json", '[{"name": "mug"}]', "lacks synsetId or name"),
+        ("taxonomy.json", '[{"synsetId": "03797390", "name": " ,cup"}]', "lacks synsetId or name"),
+        (
+            "taxonomy.json",
+            '[{"synsetId": "03797390", "name": "mug"}, {"synsetId": "03797390", "name": "cup"}]',
+            "entry 2 calls 03797390 'cup', an earlier one 'mug'",
+        ),
         ("taxonomy.json", "[]", "knows this class"),
         ("classes.json", "[]", "expected a JSON mapping"),
         ("classes.json", '{"03797390/ball": {"wnid": "n03797390"}}', "lacks"),

@@ -185,6 +185,12 @@ def test_a_texture_without_coordinates_is_a_promise_not_kept(tmp_path: Path) -> 
         assert not obj(tmp_path, text, "newmtl m\nKd 1 0 0\n").notes
 
 
+def test_keywords_may_be_capitals(tmp_path: Path) -> None:
+    mtl = "newmtl m\nKd 1 0 0\n"
+    model = obj(tmp_path, f"MTLLIB m.mtl\n{TRIANGLE}Usemtl m\nf 1 2 3\n", mtl)
+    assert model.materials[0].color == (1, 0, 0)
+
+
 def test_the_order_of_statements_does_not_matter(tmp_path: Path) -> None:
     mtl = "newmtl m\nmap_Kd t.png\n"
     first = obj(tmp_path, f"mtllib m.mtl\n{FACE}", mtl, t=PICTURE)
