@@ -5,12 +5,39 @@ from __future__ import annotations
 import json
 import os
 import re
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from gp3d_core.errors import GP3DError
+
 _TEMPORARY = re.compile(r"\..+\.\d+\.tmp(\.\w+)?")
+
+
+class PlaceError(GP3DError):
+    """A folder into which nothing can be written; the message says why."""
+
+
+def check_writable(path: Path) -> None:
+    """Raises PlaceError unless files can be written into the folder `path`, or where it would have to be made.
+
+    Tried with a file that never gets a name, because rights alone do not tell: /proc lets nobody write.
+    """
+    place = path
+    while not place.exists():
+        place = place.parent
+    if not place.is_dir():
+        where = "" if place == path else f" at {place}"
+        raise PlaceError(f"{path}: expected a folder, found a file{where}")
+    try:
+        with tempfile.TemporaryFile(dir=place):
+            pass
+    except OSError as error:
+        raise PlaceError(
+            f"{path}: nothing can be written in {place} ({error.strerror}); choose another place"
+        ) from error
 
 
 @contextmanager

@@ -16,13 +16,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from gp3d_core.errors import GP3DError
+from gp3d_core.errors import no_cuda
 
 _PATIENCE = timedelta(hours=1)  # one process may read a large data set while the others wait
-
-
-class DeviceError(GP3DError):
-    """A device that this machine does not have."""
 
 
 def pick_device(wanted: str) -> torch.device:
@@ -30,9 +26,7 @@ def pick_device(wanted: str) -> torch.device:
     if wanted == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if wanted == "cuda" and not torch.cuda.is_available():
-        raise DeviceError(
-            "`device` cuda: this machine has no CUDA device that torch can use; use `device` cpu"
-        )
+        raise no_cuda()
     return torch.device(wanted)
 
 

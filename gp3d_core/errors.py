@@ -20,6 +20,15 @@ class GP3DError(ValueError):
     exit_code = 2
 
 
+class DeviceError(GP3DError):
+    """A device that this machine does not have."""
+
+
+def no_cuda() -> DeviceError:
+    """What is said of CUDA where there is none, by the driver or by torch."""
+    return DeviceError("`device` cuda: this machine has no CUDA device that torch can use; use `device` cpu")
+
+
 def spell(message: str, name_of: Callable[[str], str]) -> str:
     """`message` with every parameter that it names in backticks called as `name_of` calls it."""
     return _PARAMETER.sub(lambda found: name_of(found[1]), message)

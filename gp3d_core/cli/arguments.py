@@ -6,6 +6,7 @@ Also how the command line calls the parameters that messages name (gp3d_core.err
 from __future__ import annotations
 
 import argparse
+import ctypes
 import math
 import os
 import re
@@ -14,11 +15,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from gp3d_core.errors import GP3DError
+from gp3d_core.errors import GP3DError, no_cuda
 from gp3d_core.generation.objects import MOST_SEEDS
 from gp3d_core.meshing.option_values import Number, Values, expected
 
 _NEGATIVE = re.compile(r"-[\d.][\d.,eE+-]*")  # numbers, not an option: none begins with a digit
+_DRIVER = "libcuda.so.1"
+_AMD = Path("/dev/kfd")  # builds of torch for AMD's cards call those cuda, too
 _OPTION = re.compile(r"--[a-z][a-z0-9-]*")
 
 
@@ -82,6 +85,30 @@ def dataset_path(text: str) -> Path:
     except DatasetError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
     return Path(text)
+
+
+def check_run(run: Path) -> None:
+    """Raises a GP3DError unless `run` can be the folder of a run; found out before anything heavy is imported."""
+    from gp3d_core.snapshots.run_folder import RunFolder
+
+    RunFolder(run).check_place()
+
+
+def has_driver() -> bool:
+    """Whether a driver of cards is there that torch may use; on Linux, elsewhere only torch can tell."""
+    if sys.platform != "linux" or _AMD.exists():
+        return True
+    try:
+        ctypes.CDLL(_DRIVER)
+    except OSError:
+        return False
+    return True
+
+
+def check_driver(wanted: str) -> None:
+    """Raises DeviceError for "cuda" where no driver is: no reason to load torch and a model first."""
+    if wanted == "cuda" and not has_driver():
+        raise no_cuda()
 
 
 def share_cores() -> None:

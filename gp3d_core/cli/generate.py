@@ -126,15 +126,14 @@ def _mesh(options: argparse.Namespace) -> int:
         if options.classes:
             raise UsageError("--class does not go with --recipe, which names its class and seed")
         from gp3d_core.generation.recipes import UnknownPlaceError, options_of, read_recipe, snapshot_of
-        from gp3d_core.generation.sampling import open_snapshot, write_meshes
+        from gp3d_core.snapshots.metadata import read_snapshot_facts
 
         recipe = read_recipe(options.recipe)
         try:
             path = snapshot_of(recipe, options.recipe, options.snapshot)
         except UnknownPlaceError as error:
             raise UsageError(f"{error}: gp3d mesh MODEL_FILE --recipe {options.recipe}") from error
-        snapshot = open_snapshot(path, options.device)
-        objects, truncation = [spec_of_recipe(snapshot, recipe)], recipe["truncation"]
+        objects, truncation = [spec_of_recipe(read_snapshot_facts(path), recipe)], recipe["truncation"]
         chosen = replace(options_of(recipe), max_bytes=options.max_bytes)
     else:
         if options.snapshot is None and not options.classes:
@@ -142,10 +141,10 @@ def _mesh(options: argparse.Namespace) -> int:
         seeds, truncation = parse_seeds(options.seeds), options.truncation
         chosen = mesh_options(options, MeshOptions)
         facts = model_facts(options.snapshot)
-        objects = object_specs(facts, options.classes, seeds, report)
-        from gp3d_core.generation.sampling import open_snapshot, write_meshes
+        objects, path = object_specs(facts, options.classes, seeds, report), facts.path
+    from gp3d_core.generation.sampling import open_snapshot, write_meshes
 
-        snapshot = open_snapshot(facts.path, options.device)
+    snapshot = open_snapshot(path, options.device)
     for file in write_meshes(
         snapshot,
         objects,
@@ -168,28 +167,30 @@ def _render(options: argparse.Namespace) -> int:
     if options.normals and options.kind == "sheet":
         raise UsageError("--normals is for stills and films: choose another --kind")
     from gp3d_core.generation.objects import check_sheet, object_specs
+    from gp3d_core.generation.outputs import FRAMES, check_stills, film_paths
 
     seeds = parse_seeds(options.seeds)
-    if options.kind == "sheet":
-        check_sheet(options.out or Path("sheet.png"))
+    out = options.out or Path("sheet.png" if options.kind == "sheet" else "stills" if still else "films")
+    if still:
+        check_sheet(out) if options.kind == "sheet" else check_stills(out, options.kind)
     facts = model_facts(options.snapshot)
     objects = object_specs(facts, options.classes, seeds, report)
+    if not still:
+        film_paths(objects, out, options.kind)
     from gp3d_core.generation.sampling import open_snapshot, write_sheet
-    from gp3d_core.generation.video import FRAMES, write_films, write_stills
+    from gp3d_core.generation.video import write_films, write_stills
 
     snapshot = open_snapshot(facts.path, options.device)
     seen = {"truncation": options.truncation, "resolution": options.resolution}
     if options.kind == "sheet":
-        out = options.out or Path("sheet.png")
         write_sheet(snapshot, objects, out, views=options.views or 1, depth=options.depth, **seen)
         print(out)
         return 0
     seen |= {"kind": options.kind, "depth": options.depth, "normals": options.normals}
     if still:
-        paths = write_stills(snapshot, objects, options.out or Path("stills"), **seen)
+        paths = write_stills(snapshot, objects, out, **seen)
     else:
-        frames = options.frames or FRAMES
-        paths = write_films(snapshot, objects, options.out or Path("films"), frames=frames, **seen)
+        paths = write_films(snapshot, objects, out, frames=options.frames or FRAMES, **seen)
     for path in paths:
         print(path)
     return 0

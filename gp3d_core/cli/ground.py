@@ -6,7 +6,7 @@ import argparse
 import math
 from pathlib import Path
 
-from gp3d_core.cli.arguments import dataset_path, number
+from gp3d_core.cli.arguments import check_run, dataset_path, number
 
 
 def add_ground(parser: argparse.ArgumentParser) -> None:
@@ -29,11 +29,14 @@ def add_ground(parser: argparse.ArgumentParser) -> None:
 
 def _ground(options: argparse.Namespace) -> int:
     from gp3d_core.config.presets import resolve
+
+    config = resolve(options.preset, options.set)
+    check_run(options.run)
     from gp3d_core.distributed import pick_device
     from gp3d_core.grounding.train import start_grounding
 
     return start_grounding(
-        resolve(options.preset, options.set),
+        config,
         options.dataset,
         options.run,
         device=pick_device(options.device).type,

@@ -16,7 +16,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
 
-from gp3d_core.cli.arguments import Parser, bound, number, spelling
+from gp3d_core.cli.arguments import Parser, bound, check_driver, number, spelling
 from gp3d_core.errors import GP3DError, spell
 
 
@@ -63,6 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options = parser.parse_args(bound(words))
         command: Callable[[argparse.Namespace], int] = options.command
+        check_driver(getattr(options, "device", None) or "auto")
         code = command(options)
         sys.stdout.flush()  # here, where a reader that has gone is no error
         return code
@@ -135,6 +136,9 @@ def add_doctor(parser: argparse.ArgumentParser) -> None:
 
 
 def _demo(options: argparse.Namespace) -> int:
+    from gp3d_core.atomic import check_writable
+
+    check_writable(options.out)
     from gp3d_core.cli.demo import Budget, run_demo
 
     return run_demo(options.out, Budget(options.objects, options.images, options.minutes))

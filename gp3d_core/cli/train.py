@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gp3d_core.cli.arguments import dataset_path, existing, number, report
+from gp3d_core.cli.arguments import check_run, dataset_path, existing, number, report
 
 if TYPE_CHECKING:
     from gp3d_core.training.start import Forecast
@@ -59,6 +59,8 @@ def _train(options: argparse.Namespace) -> int:
     from gp3d_core.config.presets import resolve
 
     config = resolve(options.preset, options.set)
+    if not options.dry_run:
+        check_run(options.run)
     from gp3d_core.distributed import pick_device
     from gp3d_core.training.start import describe, start_training
 

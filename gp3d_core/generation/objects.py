@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypedDict
 
+from gp3d_core.atomic import check_writable
 from gp3d_core.errors import GP3DError
 
 if TYPE_CHECKING:
@@ -157,9 +158,13 @@ def check_mesh_files(out: Path, formats: Sequence[str]) -> None:
         raise RequestError(
             f"`out` {out}: expected a folder, found the name of a file; choose files with `formats`"
         )
+    check_writable(out)
 
 
 def check_sheet(out: Path) -> None:
     """Raises RequestError unless `out` is the name of a picture that a sheet can be."""
     if out.suffix.lower() != ".png":
         raise RequestError(f"`out` {out}: a sheet is a .png; films are made with `kind` turntable and others")
+    if out.is_dir():
+        raise RequestError(f"`out` {out}: expected the name of a picture, found a folder")
+    check_writable(out.parent)

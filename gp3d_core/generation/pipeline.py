@@ -34,8 +34,9 @@ from gp3d_core.generation.objects import (
     specs_of_labels,
     whole_seed,
 )
+from gp3d_core.generation.outputs import FRAMES
 from gp3d_core.generation.sampling import Generated, generate, make_mesh, open_snapshot, save_object, view
-from gp3d_core.generation.video import FRAMES, film_frames, save_film
+from gp3d_core.generation.video import film_frames, save_film
 from gp3d_core.meshing.level import Level
 from gp3d_core.meshing.mesh_io import Mesh
 from gp3d_core.meshing.option_values import Corners

@@ -17,8 +17,7 @@ from gp3d_core.errors import GP3DError
 from gp3d_core.generation.objects import Recipe
 from gp3d_core.hashing import digest
 from gp3d_core.meshing.level import Level
-from gp3d_core.meshing.mesh_io import VERSION
-from gp3d_core.meshing.options import MeshOptions
+from gp3d_core.meshing.options import VERSION, MeshOptions
 from gp3d_core.pretrained import NAME, name_of, pretrained_path
 from gp3d_core.snapshots.run_folder import runs_below
 

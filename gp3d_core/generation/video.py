@@ -27,6 +27,7 @@ from tqdm import tqdm
 
 from gp3d_core.atomic import replacing
 from gp3d_core.generation.objects import DEFAULT_TRUNCATION, ObjectSpec, RequestError
+from gp3d_core.generation.outputs import FILMS, FRAMES, check_film, check_stills, encoder, film_paths
 from gp3d_core.generation.sampling import Generated, generate
 from gp3d_core.ops.checks import check_shape
 from gp3d_core.rendering.cameras import Cameras, mean_camera, sample_rays
@@ -36,11 +37,7 @@ from gp3d_core.rendering.volume import Field, rays_at_a_time
 from gp3d_core.snapshots.snapshot import Snapshot
 from gp3d_core.visualization import depth_to_uint8, rgb_to_uint8, save_picture
 
-STILLS = ("stills", "points")
 _WAYS = {"turntable": turntable, "front-circle": front_circle, "line": line, "wiggle": wiggle}
-FILMS = tuple(_WAYS)
-FRAMES = 64
-_SUFFIXES = (".gif", ".mp4")
 _FPS = 30
 _GIF_DELAY = 30  # milliseconds; the format counts in tens
 _SURFACE = 0.5  # opacity from which a pixel counts as surface
@@ -112,10 +109,7 @@ def write_stills(
     `kind` "stills" takes the mean camera, "points" three views of each object, numbered `<stem>-0` to `<stem>-2` by
     growing yaw. Raises RequestError for another kind, or when `out` has the name of a picture.
     """
-    if kind not in STILLS:
-        raise RequestError(f"`kind` {kind}: expected {' or '.join(STILLS)}")
-    if out.suffix and not out.is_dir():
-        raise RequestError(f"`kind` {kind}: `out` expects a folder, found {out}")
+    check_stills(out, kind)
     centre = mean_camera(snapshot.config.camera)
     cameras = point(centre) if kind == "stills" else points(centre)
     out.mkdir(parents=True, exist_ok=True)
@@ -148,10 +142,7 @@ def write_films(
     the nearest it has). Raises RequestError, before anything is written, for another kind or name, or for an MP4
     without imageio-ffmpeg.
     """
-    _way(kind)
-    paths = _film_paths(objects, out, kind)
-    for path in paths:
-        check_film(path)
+    paths = film_paths(objects, out, kind)
     for spec, path in zip(objects, paths, strict=True):
         film = film_frames(
             snapshot,
@@ -189,15 +180,6 @@ def film_frames(
     )
 
 
-def check_film(path: Path) -> None:
-    """Raises RequestError unless a film can be written to `path`: .gif, or .mp4 where imageio-ffmpeg is installed."""
-    if path.suffix.lower() not in _SUFFIXES or path.is_dir():
-        found = f"the folder {path}" if path.is_dir() else path
-        raise RequestError(f"`out` expects a name in .gif or .mp4 for a film, found {found}")
-    if path.suffix.lower() == ".mp4":
-        _encoder()
-
-
 def save_film(film: Iterator[NDArray[Any]], path: Path) -> None:
     """Writes frames uint8 [H,W,3] as a .gif or .mp4, 30 a second.
 
@@ -206,7 +188,7 @@ def save_film(film: Iterator[NDArray[Any]], path: Path) -> None:
     check_film(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix.lower() == ".mp4":
-        _save_mp4(_encoder(), film, path)
+        _save_mp4(encoder(), film, path)
     else:
         _save_gif(film, path)
 
@@ -216,21 +198,6 @@ def _way(kind: str) -> Callable[[Cameras, int], Cameras]:
     if kind not in _WAYS:
         raise RequestError(f"`kind` {kind}: expected {', '.join(FILMS)}")
     return _WAYS[kind]
-
-
-def _film_paths(objects: Sequence[ObjectSpec], out: Path, kind: str) -> list[Path]:
-    """One file per object. Raises RequestError when `out` does not fit their number, or is no film."""
-    if not objects:
-        raise RequestError("expected at least one object to film")
-    if out.is_dir() or not out.suffix:
-        return [out / f"{spec.stem}.{kind}.gif" for spec in objects]
-    if out.suffix.lower() not in _SUFFIXES:
-        raise RequestError(f"`out` expects a name in .gif or .mp4, or a folder, for a film, found {out}")
-    if len(objects) > 1:
-        raise RequestError(
-            f"`out` expects a folder for the films of {len(objects)} objects, found {out}; leave {out.suffix} out"
-        )
-    return [out]
 
 
 @torch.no_grad()
@@ -264,18 +231,7 @@ def _save_gif(film: Iterator[NDArray[Any]], path: Path) -> None:
         )
 
 
-def _encoder() -> ModuleType:
-    """The optional module imageio_ffmpeg. Raises RequestError, with the remedy, where there is none."""
-    try:
-        import imageio_ffmpeg  # type: ignore[import-not-found,import-untyped,unused-ignore]
-    except ImportError as error:
-        raise RequestError(
-            "`out` .mp4 needs imageio-ffmpeg, which is not installed: use .gif, or pip install imageio-ffmpeg"
-        ) from error
-    return imageio_ffmpeg
-
-
-def _save_mp4(encoder: ModuleType, film: Iterator[NDArray[Any]], path: Path) -> None:
+def _save_mp4(module: ModuleType, film: Iterator[NDArray[Any]], path: Path) -> None:
     """An H.264 film; an odd edge is repeated once, because the codec halves the colours' resolution."""
     even = (
         np.pad(frame, ((0, frame.shape[0] % 2), (0, frame.shape[1] % 2), (0, 0)), mode="edge")
@@ -283,7 +239,7 @@ def _save_mp4(encoder: ModuleType, film: Iterator[NDArray[Any]], path: Path) -> 
     )
     first = next(even)
     with replacing(path) as temporary:
-        writer = encoder.write_frames(
+        writer = module.write_frames(
             str(temporary),
             (first.shape[1], first.shape[0]),
             fps=_FPS,

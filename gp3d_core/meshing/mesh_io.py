@@ -31,9 +31,9 @@ from trimesh.visual.material import PBRMaterial
 from gp3d_core.atomic import replacing, write_json
 from gp3d_core.errors import GP3DError
 from gp3d_core.meshing.colors import linear_to_srgb, sample_texture, srgb_to_linear, unit_to_bytes
+from gp3d_core.meshing.options import VERSION
 
 FORMAT = "gp3d-mesh"
-VERSION = 1
 ROUGHNESS = 0.9  # colours learnt from pictures contain their highlights: the material adds hardly any
 METALLIC = 0.0
 _ARRAY_BUFFER, _ELEMENT_ARRAY_BUFFER = 34962, 34963  # glTF's numbers for vertex data and for indices

@@ -24,6 +24,7 @@ from gp3d_core.meshing.option_values import (
     python_number,
 )
 
+VERSION = 1  # of recipes, and of the files of meshes that hold one
 COLORS = ("texture", "vertex", "both", "none")
 Coloring = Literal["texture", "vertex", "both", "none"]
 Auto = Literal["auto"]

@@ -15,7 +15,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from gp3d_core.atomic import forget_leftovers, is_leftover, write_json, write_text
+from gp3d_core.atomic import check_writable, forget_leftovers, is_leftover, write_json, write_text
 from gp3d_core.config.schema import from_dict, to_dict
 from gp3d_core.errors import GP3DError
 from gp3d_core.hashing import digest
@@ -48,7 +48,7 @@ class RunFolder:
         """
         known = self.path / "config.json"
         begun = None if init is None else {"name": init.name, "sha256": digest(init)}
-        self._check_place(known)
+        self.check_place()
         self.path.mkdir(parents=True, exist_ok=True)
         self._lock()  # before anything that another process may be writing is read or changed
         if known.exists():
@@ -125,14 +125,15 @@ class RunFolder:
         """Replaces status.json."""
         write_json(self.path / "status.json", record)
 
-    def _check_place(self, known: Path) -> None:
-        """Raises RunError for anything but a run folder, an empty one, or what a run leaves that is killed at once."""
-        if not self.path.exists() or known.exists():
-            return
-        if not self.path.is_dir() or any(
-            path.name != _LOCK and not is_leftover(path) for path in self.path.iterdir()
-        ):
+    def check_place(self) -> None:
+        """Raises RunError for anything but a run folder, an empty one, or what a run leaves that is killed at once.
+
+        PlaceError where nothing can be written.
+        """
+        own = not self.path.exists() or (self.path / "config.json").exists()
+        if not own and (not self.path.is_dir() or any(map(_is_foreign, self.path.iterdir()))):
             raise RunError(f"{self.path} exists and is not a run folder; choose a new or empty folder")
+        check_writable(self.path)
 
     def _lock(self) -> None:
         """Keeps other processes out of the folder until this object goes."""
@@ -198,6 +199,10 @@ class RunFolder:
                 f"{self.path} holds a run that began with `init` {there}, asked for is {here}{same}; "
                 "repeat the command it was started with, or choose another folder"
             )
+
+
+def _is_foreign(path: Path) -> bool:
+    return path.name != _LOCK and not is_leftover(path)
 
 
 def _stays(line: str, nimg: int) -> bool:

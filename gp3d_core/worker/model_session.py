@@ -16,7 +16,8 @@ from PIL import Image
 
 from gp3d_core.datasets.decoding import PictureError
 from gp3d_core.datasets.imagenet import UnknownClassError, choose_class, describe_class
-from gp3d_core.distributed import DeviceError, pick_device
+from gp3d_core.distributed import pick_device
+from gp3d_core.errors import DeviceError
 from gp3d_core.generation.objects import FORMATS, ObjectSpec, object_specs, specs_of_labels
 from gp3d_core.generation.recipes import place_of
 from gp3d_core.generation.sampling import Generated, generate, make_mesh, view, written_aside

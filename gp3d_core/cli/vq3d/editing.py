@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from gp3d_core.cli.arguments import UsageError, number
 from gp3d_core.cli.vq3d.scenes import add_views, open_scene
 from gp3d_core.signals import shown_progress
+from gp3d_core.vq3d.files.metadata import check_scene_file
 from gp3d_core.vq3d.scenes.outputs import check_pictures, check_scene, is_scene
 
 if TYPE_CHECKING:
@@ -120,6 +121,8 @@ def _add_interpolate(verbs: argparse._SubParsersAction[Any]) -> None:
 
 def _insert(options: argparse.Namespace) -> int:
     check_scene(options.out, _inputs(options, options.scene, options.other))
+    check_scene_file(options.scene)
+    check_scene_file(options.other)
     from gp3d_core.vq3d.scenes.editing import insert
 
     scene, other = open_scene(options.scene, options), open_scene(options.other, options)
@@ -130,6 +133,7 @@ def _insert(options: argparse.Namespace) -> int:
 
 def _remove(options: argparse.Namespace) -> int:
     check_scene(options.out, _inputs(options, options.scene))
+    check_scene_file(options.scene)
     from gp3d_core.vq3d.scenes.editing import remove
 
     scene = open_scene(options.scene, options)
@@ -141,6 +145,7 @@ def _move(options: argparse.Namespace) -> int:
     check_scene(options.out, _inputs(options, options.scene))
     if not any(options.shift) and options.scale == 1 and options.yaw == 0:
         raise UsageError("move expects --shift, --scale or --yaw: without one of them nothing moves")
+    check_scene_file(options.scene)
     from gp3d_core.vq3d.scenes.editing import move
 
     scene = open_scene(options.scene, options)
@@ -151,6 +156,8 @@ def _move(options: argparse.Namespace) -> int:
 def _interpolate(options: argparse.Namespace) -> int:
     check = check_scene if is_scene(options.out) else check_pictures
     check(options.out, [options.scene, options.other])
+    check_scene_file(options.scene)
+    check_scene_file(options.other)
     from gp3d_core.vq3d.scenes.export import write_interpolation
 
     scene, other = open_scene(options.scene, options), open_scene(options.other, options)

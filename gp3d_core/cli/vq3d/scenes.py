@@ -14,6 +14,7 @@ from gp3d_core.errors import GP3DError
 from gp3d_core.meshing.options import SceneMeshOptions
 from gp3d_core.pretrained import vq3d_tokenizer
 from gp3d_core.signals import shown_progress
+from gp3d_core.vq3d.files.metadata import check_scene_file, check_tokenizer
 from gp3d_core.vq3d.scenes.outputs import (
     check_folder,
     check_mesh,
@@ -102,27 +103,20 @@ def _add_mesh(verbs: argparse._SubParsersAction[Any]) -> None:
 def _reconstruct(options: argparse.Namespace) -> int:
     stems = picture_stems(options.pictures)
     check_folder(options.out, stems, options.pictures)
+    path = check_tokenizer(options.tokenizer)
+    check_folder(options.out, stems, [path])
+    from gp3d_core.distributed import pick_device
+    from gp3d_core.vq3d.files.tokenizer_file import load_tokenizer
     from gp3d_core.vq3d.scenes.export import write_reconstructions
     from gp3d_core.vq3d.scenes.reconstruction import reconstruct_files
 
-    snapshot = _open_tokenizer(options, stems)
+    snapshot = load_tokenizer(path, pick_device(options.device))
     with shown_progress() as progress:
         pictures = dict(zip(stems, options.pictures, strict=True))
         made, refused = reconstruct_files(snapshot, pictures, options.fit, progress)
         _print_all(write_reconstructions(made, options.out, resolution=options.resolution, progress=progress))
     _tell_limits(snapshot)
     return _tell_refused(refused, len(stems))
-
-
-def _open_tokenizer(options: argparse.Namespace, stems: list[str]) -> TokenizerSnapshot:
-    """The tokenizer that was asked for; UsageError if a scene called as one of `stems` would replace it."""
-    from gp3d_core.distributed import pick_device
-    from gp3d_core.vq3d.files.metadata import find_tokenizer
-    from gp3d_core.vq3d.files.tokenizer_file import load_tokenizer
-
-    path = find_tokenizer(options.tokenizer)
-    check_folder(options.out, stems, [path])
-    return load_tokenizer(path, pick_device(options.device))
 
 
 def _print_all(paths: Iterable[Path]) -> None:
@@ -181,6 +175,7 @@ def open_scene(path: Path, options: argparse.Namespace) -> Scene:
 
 def _orbit(options: argparse.Namespace) -> int:
     check_pictures(options.out, [options.scene])
+    check_scene_file(options.scene)
     from gp3d_core.vq3d.scenes.export import write_orbit
 
     scene = open_scene(options.scene, options)
@@ -193,6 +188,7 @@ def _orbit(options: argparse.Namespace) -> int:
 
 def _mesh(options: argparse.Namespace) -> int:
     check_mesh(options.out, [options.scene])
+    check_scene_file(options.scene)
     from gp3d_core.vq3d.scenes.export import write_scene_mesh
 
     chosen = mesh_options(options, SceneMeshOptions)

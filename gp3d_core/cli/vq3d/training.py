@@ -8,9 +8,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from gp3d_core.cli.arguments import UsageError, dataset_path, existing, number
+from gp3d_core.atomic import check_writable
+from gp3d_core.cli.arguments import UsageError, check_run, dataset_path, existing, number
 from gp3d_core.cli.vq3d.editing import add_edit_verbs
 from gp3d_core.cli.vq3d.scenes import add_scene_verbs
+from gp3d_core.vq3d.files.metadata import check_tokenizer, prior_classes
 
 
 def add_vq3d(parser: argparse.ArgumentParser) -> None:
@@ -125,6 +127,7 @@ def _train(options: argparse.Namespace) -> int:
     from gp3d_core.vq3d.presets import resolve
 
     config = resolve(options.preset, options.set)
+    check_run(options.run)
     from gp3d_core.distributed import pick_device
     from gp3d_core.vq3d.training.tokenizer import start_tokenizer_training
 
@@ -139,16 +142,16 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def _train_prior(options: argparse.Namespace) -> int:
+    path = check_tokenizer(options.tokenizer)
+    check_run(options.run)
     from gp3d_core.config.schema import override
     from gp3d_core.datasets.dataset import Dataset
     from gp3d_core.distributed import pick_device
     from gp3d_core.vq3d.config import check_config
-    from gp3d_core.vq3d.files.metadata import find_tokenizer
     from gp3d_core.vq3d.files.tokenizer_file import load_tokenizer
     from gp3d_core.vq3d.training.prior import start_prior_training
 
     device = pick_device(options.device)
-    path = find_tokenizer(options.tokenizer)
     snapshot = load_tokenizer(path, device)
     config = snapshot.config
     for assignment in options.set:
@@ -185,15 +188,17 @@ def _ablate(options: argparse.Namespace) -> int:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
+    path = check_tokenizer(options.tokenizer)
+    if options.prior is not None:
+        prior_classes(options.prior)
+    check_writable(options.out)
     from gp3d_core.datasets.dataset import Dataset
     from gp3d_core.distributed import pick_device
     from gp3d_core.vq3d.evaluation.run import SceneEvaluationOptions, evaluate_scenes
-    from gp3d_core.vq3d.files.metadata import find_tokenizer
     from gp3d_core.vq3d.files.prior_file import load_prior
     from gp3d_core.vq3d.files.tokenizer_file import load_tokenizer
 
     device = pick_device(options.device)
-    path = find_tokenizer(options.tokenizer)
     prior = None if options.prior is None else load_prior(options.prior, path, device)
     request = SceneEvaluationOptions(
         images=options.images,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from gp3d_core.datasets.imagenet import ClassRecord, choose_class, class_records
 from gp3d_core.errors import GP3DError
@@ -14,6 +15,7 @@ from gp3d_core.vq3d.config import SamplingError
 
 TOKENIZER_FORMAT = "gp3d-vq3d"
 PRIOR_FORMAT = "gp3d-vq3d-prior"
+SCENE_FORMAT = "gp3d-vq3d-scene"
 
 
 def find_tokenizer(path: Path) -> Path:
@@ -27,6 +29,25 @@ def find_tokenizer(path: Path) -> Path:
 def find_prior(path: Path) -> Path:
     """The file that is meant, as for tokenizers: see `find_tokenizer`."""
     return vq3d_prior() if path == Path(NAME) else find_snapshot(path)
+
+
+def check_tokenizer(path: Path) -> Path:
+    """The file that is meant, as `find_tokenizer`. Raises SnapshotError, too, for one that holds no tokenizer."""
+    file = find_tokenizer(path)
+    tokenizer_header(file)
+    return file
+
+
+def tokenizer_header(path: Path) -> dict[str, Any]:
+    """The facts of the tokenizer at `path`. Raises SnapshotError, as `read_header`."""
+    if not path.exists():
+        raise SnapshotError(f"no tokenizer at {path}; gp3d vq3d train makes one")
+    return read_header(path, TOKENIZER_FORMAT)
+
+
+def check_scene_file(path: Path) -> None:
+    """Raises SnapshotError for a file that is missing, damaged, of another format or of another version."""
+    read_header(path, SCENE_FORMAT)
 
 
 def prior_classes(path: Path) -> list[ClassRecord]:

@@ -11,10 +11,10 @@ from torch import nn
 from gp3d_core.config.schema import to_dict
 from gp3d_core.datasets.imagenet import ClassRecord, class_records
 from gp3d_core.hashing import digest
-from gp3d_core.snapshots.metadata import SnapshotError, read_header
+from gp3d_core.snapshots.metadata import SnapshotError
 from gp3d_core.snapshots.snapshot import check_tensors, fill_module, load_tensors, save_tensors
 from gp3d_core.vq3d.config import Vq3dConfig, parse_config
-from gp3d_core.vq3d.files.metadata import TOKENIZER_FORMAT
+from gp3d_core.vq3d.files.metadata import TOKENIZER_FORMAT, tokenizer_header
 from gp3d_core.vq3d.models.tokenizer import Tokenizer
 
 
@@ -44,9 +44,7 @@ def save_tokenizer(
 def load_tokenizer(path: str | Path, device: torch.device | str = "cpu") -> TokenizerSnapshot:
     """Reads a tokenizer. Raises SnapshotError for a file that is missing, damaged, or of another format or version."""
     path = Path(path)
-    if not path.exists():
-        raise SnapshotError(f"no tokenizer at {path}; gp3d vq3d train makes one")
-    facts = read_header(path, TOKENIZER_FORMAT)
+    facts = tokenizer_header(path)
     try:
         config, classes, nimg = (
             parse_config(facts["config"]),

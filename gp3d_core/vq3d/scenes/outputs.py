@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from gp3d_core.atomic import check_writable
 from gp3d_core.errors import GP3DError
 from gp3d_core.generation.objects import RequestError, check_mesh_file
 
@@ -48,6 +49,7 @@ def check_folder(out: Path, stems: Iterable[str], inputs: Sequence[Path]) -> Non
     """Raises OutputError unless scenes called `stems`, and their sheet, can be written to the folder `out`."""
     if out.exists() and not out.is_dir():
         raise OutputError(f"{out}: expected a folder, found a file")
+    check_writable(out)
     check_spared([out / SHEET, *(scene_file(out, stem) for stem in stems)], inputs)
 
 
@@ -69,6 +71,7 @@ def check_scene(out: Path, inputs: Sequence[Path]) -> None:
     if not is_scene(out):
         raise OutputError(f"expected a name in .safetensors for a scene, found {out}")
     check_spared([out, view_beside(out)], inputs)
+    check_writable(out.parent)
 
 
 def is_scene(out: Path) -> bool:
@@ -88,6 +91,7 @@ def check_pictures(out: Path, inputs: Sequence[Path]) -> None:
     if not is_still(out) and out.suffix.lower() not in _FILMS:
         raise OutputError(f"expected a name in .gif or .mp4 for a film, or in .png, found {out}")
     check_spared([out], inputs)
+    check_writable(out.parent)
 
 
 def check_mesh(out: Path, inputs: Sequence[Path]) -> Path:
@@ -102,4 +106,5 @@ def check_mesh(out: Path, inputs: Sequence[Path]) -> Path:
         check_mesh_file(out)
     except RequestError as error:
         raise OutputError(str(error)) from error
+    check_writable(out.parent)
     return out

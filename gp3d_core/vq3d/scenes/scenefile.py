@@ -21,6 +21,7 @@ from gp3d_core.rendering.volume import rays_at_a_time
 from gp3d_core.snapshots.metadata import SnapshotError, read_header
 from gp3d_core.snapshots.snapshot import fill_module, load_tensors, save_tensors
 from gp3d_core.vq3d.config import CameraConfig, DecoderConfig, RenderConfig, Vq3dConfig, check_config
+from gp3d_core.vq3d.files.metadata import SCENE_FORMAT
 from gp3d_core.vq3d.models.field import FieldDecoder, SceneField
 from gp3d_core.vq3d.rendering.views import Field, View, orbit, render
 from gp3d_core.vq3d.scenes.composition import (
@@ -36,7 +37,6 @@ from gp3d_core.vq3d.scenes.composition import (
     together,
 )
 
-FORMAT = "gp3d-vq3d-scene"
 _MOST = 4096  # samples of a ray, and pixels a side of a picture, in a file
 _OF_MASKS = ("reach", "tolerance", "edge")  # numbers of a lifted mask
 _LARGEST = 1e9  # scene units and degrees in a file
@@ -124,12 +124,12 @@ def save_scene(scene: Scene, path: Path) -> None:
         "pivot": scene.pivot,
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_tensors(path, FORMAT, tensors, facts)
+    save_tensors(path, SCENE_FORMAT, tensors, facts)
 
 
 def load_scene(path: Path, device: torch.device | str = "cpu") -> Scene:
     """Reads a scene. Raises SnapshotError for a file that is missing, damaged, or of another format or version."""
-    facts = read_header(path, FORMAT)
+    facts = read_header(path, SCENE_FORMAT)
     tensors = {name: tensor.to(device) for name, tensor in load_tensors(path).items()}
     try:
         parts = [_read_part(part, str(index), tensors, path) for index, part in enumerate(facts["parts"])]

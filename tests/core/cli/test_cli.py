@@ -297,7 +297,7 @@ def test_bad_seeds_are_refused(text):
         (["mesh", "{s}", "--out", "{t}/mug.glb", "--class", "mushroom"], "expected a folder"),
         (["render", "{s}", "--out", "{t}/sheet.gif"], "a sheet is a .png"),
         (["mesh", "--recipe", "{t}/file", "--class", "mushroom"], "does not go with --recipe"),
-        (["render", "{s}", "--out", "{f}/x.png"], "Not a directory|File exists"),
+        (["render", "{s}", "--out", "{f}/x.png"], "expected a folder, found a file"),
         (["train", "{t}/none", "{t}/run"], "no data set at"),
         (["train", "{t}/data", "{t}/run", "--preset", "tyni"], "did you mean 'tiny'"),
         (["train", "{t}/data", "{t}/run", "--set", "trainin.batch=2"], "did you mean 'training.batch'"),

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from gp3d_core.cli.arguments import has_driver
 from gp3d_core.cli.main import main
 from gp3d_core.config.presets import resolve
 from gp3d_core.config.schema import ConfigError
@@ -53,6 +54,37 @@ def environment(folder: Path, *stand_ins: str) -> dict[str, str]:
         ("vq3d sample box --class nonsense-word --out {t}/x", "this model knows no"),
         ("vq3d sample {t}/none --out {t}/x", "none"),
         ("classes {t}/none", "none"),
+        ("mesh --recipe {t}/file.txt", "file.txt is not a recipe"),
+        ("mesh --class mushroom --out {t}/file.txt", "expected a folder"),
+        ("mesh --class mushroom --out {t}/file.txt/below", "expected a folder, found a file at"),
+        ("mesh --class mushroom --out /proc/x", "nothing can be written in /proc"),
+        ("render --class mushroom --out /proc/x.png", "nothing can be written in /proc"),
+        ("render --class mushroom --out {t}", "a sheet is a .png"),
+        ("render --class mushroom --kind turntable --out {t}/a.avi", "a name in .gif or .mp4"),
+        ("render --class mushroom --kind wiggle --out {t}/a.png", "a name in .gif or .mp4"),
+        ("render --class mushroom --kind line --out {t}/a.mp4", "use .gif, or pip install imageio-ffmpeg"),
+        ("render --class mushroom --kind turntable --seeds 0-1 --out {t}/y.gif", "the films of 2 objects"),
+        ("render --class mushroom --kind line --out /proc/x", "nothing can be written in /proc"),
+        ("render --class mushroom --kind stills --out {t}/file.txt", "--out expects a folder"),
+        ("train {t}/pictures {t}/file.txt", "not a run folder"),
+        ("train {t}/pictures {t}/pictures", "not a run folder"),
+        ("train {t}/pictures /proc/x", "nothing can be written in /proc"),
+        ("ground {t}/pictures {t}/pictures", "not a run folder"),
+        ("vq3d train {t}/pictures {t}/pictures", "not a run folder"),
+        ("vq3d train-prior {t}/file.txt {t}/pictures {t}/run", "file.txt"),
+        ("vq3d train-prior box {t}/pictures {t}/pictures", "not a run folder"),
+        ("vq3d evaluate box {t}/none --out {t}/x", "no data set at"),
+        ("vq3d evaluate {t}/file.txt {t}/pictures --out {t}/x", "file.txt"),
+        ("vq3d evaluate box {t}/pictures --prior {t}/none --out {t}/x", "no prior"),
+        ("vq3d evaluate box {t}/pictures --out {t}/file.txt", "expected a folder"),
+        ("vq3d orbit {t}/none --out {t}/b.gif", "no VQ3D scene at"),
+        ("vq3d orbit {t}/file.txt --out {t}/b.gif", "file.txt"),
+        ("vq3d mesh {t}/none --out {t}/b.obj", "no VQ3D scene at"),
+        ("vq3d sample box --out /proc/x", "nothing can be written in /proc"),
+        ("vq3d reconstruct {t}/none {t}/p.png --out {t}/x", "no tokenizer at"),
+        ("vq3d remove {t}/none --region 0,0,1,1 --out {t}/x.safetensors", "no VQ3D scene at"),
+        ("vq3d interpolate {t}/none {t}/none --out {t}/x.gif", "no VQ3D scene at"),
+        ("demo --out {t}/file.txt", "file.txt: expected a folder, found a file"),
     ],
 )
 def test_mistakes_are_answered_before_anything_heavy_is_imported(
@@ -60,6 +92,10 @@ def test_mistakes_are_answered_before_anything_heavy_is_imported(
 ) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "stand_ins").mkdir()
+    (tmp_path / "stand_ins/imageio_ffmpeg.py").write_text("raise ImportError\n")
+    (tmp_path / "file.txt").write_text("mine")
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures/a.png").touch()
     words = command.format(t=tmp_path).split()
     done = subprocess.run(
         [sys.executable, "-m", "gp3d_core.cli", *words],
@@ -75,6 +111,27 @@ def test_mistakes_are_answered_before_anything_heavy_is_imported(
         last,
     )
     assert not done.stdout
+    assert (tmp_path / "file.txt").read_text() == "mine"
+
+
+@pytest.mark.skipif(has_driver(), reason="a driver of cards is there, so that only torch can tell")
+@pytest.mark.parametrize(
+    "command", ["mesh --class mushroom", "train {t} {t}/run", "vq3d sample box", "serve"]
+)
+def test_a_card_where_no_driver_is_needs_no_torch_to_be_refused(tmp_path: Path, command: str) -> None:
+    (tmp_path / "a.png").touch()
+    done = subprocess.run(
+        [sys.executable, "-m", "gp3d_core.cli", *command.format(t=tmp_path).split(), "--device", "cuda"],
+        cwd=ROOT,
+        env=environment(tmp_path, *HEAVY),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr.strip().splitlines()[-1]) == (
+        2,
+        "gp3d: --device cuda: this machine has no CUDA device that torch can use; use --device cpu",
+    )
 
 
 def test_the_stand_ins_of_heavy_libraries_are_met_by_a_right_command(tmp_path: Path) -> None:

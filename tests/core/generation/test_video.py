@@ -321,7 +321,7 @@ def test_mp4_has_its_frames(snapshot, tmp_path):
         ("--kind turntable --out {t}/x.mp4", "use .gif, or pip install imageio-ffmpeg"),
         ("--kind turntable --out {t}/x.avi", "--out expects a name in .gif or .mp4, or a folder"),
         ("--kind turntable --out {t}/x.gif --seeds 0-1", "expects a folder for the films of 2 objects"),
-        ("--kind turntable --out {f}", "{f}: File exists"),
+        ("--kind turntable --out {f}", "{f}: expected a folder, found a file"),
         ("--kind turntable --frames 1 --out {t}/x.gif", "--frames: expects a whole number from 2"),
         ("--kind spiral --out {t}/x.gif", "--kind: invalid choice: 'spiral'"),
         ("--kind stills --out {t}/x.png", "--out expects a folder, found"),
