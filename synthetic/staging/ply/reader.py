@@ -66,7 +66,7 @@ def read_ply(files: ModelFiles, treatment: Treatment) -> ReadModel:
     chosen, polygon = triangulate(positions, polygons.corners, polygons.counts)
     triangles = polygons.corners[chosen]
     materials, material, uvs = _textures(file, polygons, chosen, polygon, files, treatment, notes)
-    colors = _corner_colors(file, triangles, polygons.rows[polygon])
+    colors = _corner_colors(file, triangles, polygons.rows[polygon], notes)
     painted = None
     if colors is not None:
         named = [False] * len(materials)
@@ -236,7 +236,7 @@ def _coordinates(
     return None, number
 
 
-def _corner_colors(file: PlyFile, triangles: Ints, rows: Ints) -> Floats | None:
+def _corner_colors(file: PlyFile, triangles: Ints, rows: Ints, notes: Counter[str]) -> Floats | None:
     """[T,3,4] linear colours: of the vertices or, where these have none or but one, of the faces."""
     vertex, face = file.elements["vertex"], file.elements.get("face")
     of_vertices = _colors(vertex)
@@ -249,6 +249,8 @@ def _corner_colors(file: PlyFile, triangles: Ints, rows: Ints) -> Floats | None:
     if of_faces is not None and (of_vertices is None or (of_vertices == of_vertices[:1]).all()):
         colors = np.where((rows >= 0)[:, None], of_faces[rows], np.nan)
         return np.repeat(colors[:, None], 3, axis=1)
+    if of_faces is not None and (of_faces != of_faces[:1]).any():
+        notes["face colours beside vertex colours ignored"] += len(of_faces)
     return None if of_vertices is None else of_vertices[triangles]
 
 

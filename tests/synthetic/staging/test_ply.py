@@ -183,6 +183,20 @@ def test_colours_of_every_kind(
     assert (found[..., 3] == 1).all()
 
 
+def test_colours_of_faces_give_way_to_those_of_vertices_and_are_counted(tmp_path: Path) -> None:
+    paint = ("uchar red", "uchar green", "uchar blue")
+    corners = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 0, 0)]
+    for faces, notes in (
+        ([([0, 1, 2], 0, 0, 0), ([0, 2, 3], 0, 0, 255)], {"face colours beside vertex colours ignored": 2}),
+        ([([0, 1, 2], 255, 255, 255), ([0, 2, 3], 255, 255, 255)], {}),
+    ):
+        model = square(tmp_path, paint, corners, faces=(FACE + paint, faces))
+        found = only(model).colors
+        assert found is not None
+        assert found[0, :, :3].tolist() == np.eye(3).tolist()
+        assert model.notes == notes
+
+
 def test_dark_bytes_are_not_taken_for_units(tmp_path: Path) -> None:
     model = square(tmp_path, ("uchar red", "uchar green", "uchar blue"), [(1, 0, 1)] * 4)
     found = only(model).colors
