@@ -68,6 +68,13 @@ def reader(values: Values, unit: int = 1) -> Callable[[str], Any]:
     return read
 
 
+def new_path(text: str) -> Path:
+    """The path of what is to be written; an empty one would be the current folder."""
+    if not text:
+        raise argparse.ArgumentTypeError("expects a path, found ''")
+    return Path(text)
+
+
 def existing(text: str) -> Path:
     """The path of a file or folder that is there."""
     path = Path(text)
@@ -140,7 +147,7 @@ def spelling(parser: argparse.ArgumentParser, words: Sequence[str]) -> Callable[
 
     A setting becomes `--set training.batch`; what the command does not have, a flag of that name: another command's.
     """
-    actions = {action.dest: action for action in _command(parser, words)._actions}
+    actions = {action.dest: action for action in command_of(parser, words)._actions}
 
     def name_of(parameter: str) -> str:
         action = actions.get(parameter)
@@ -153,14 +160,14 @@ def spelling(parser: argparse.ArgumentParser, words: Sequence[str]) -> Callable[
     return name_of
 
 
-def _command(parser: argparse.ArgumentParser, words: Sequence[str]) -> argparse.ArgumentParser:
+def command_of(parser: argparse.ArgumentParser, words: Sequence[str]) -> argparse.ArgumentParser:
     """The parser of the command, or of the verb of a command, that `words` call."""
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             for number, word in enumerate(words):
                 if word in action.choices:
                     chosen: argparse.ArgumentParser = action.choices[word]
-                    return _command(chosen, words[number + 1 :])
+                    return command_of(chosen, words[number + 1 :])
     return parser
 
 

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gp3d_core.cli.arguments import UsageError, dataset_path, existing, flag_of, number
+from gp3d_core.cli.arguments import UsageError, dataset_path, existing, flag_of, new_path, number
 from gp3d_core.cli.prepare import add_depth, add_features, add_select
 from gp3d_core.errors import spell
 
@@ -72,7 +72,7 @@ def _add_check(verbs: argparse._SubParsersAction[Any]) -> None:
 def _add_stats(verbs: argparse._SubParsersAction[Any]) -> None:
     parser = verbs.add_parser("stats", help="draw depth histograms, class balance, a contact sheet")
     parser.add_argument("dataset", type=dataset_path, help="folder or zip (docs/dataset.md)")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the pictures and stats.json")
+    parser.add_argument("--out", type=new_path, required=True, help="folder of the pictures and stats.json")
     shown = number(int, 1, 400)
     parser.add_argument("--samples", type=shown, default=32, help="images on the sheet (default 32)")
     _add_workers(parser)

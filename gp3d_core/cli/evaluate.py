@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from gp3d_core.cli.arguments import UsageError, dataset_path, existing, number, reader
+from gp3d_core.cli.arguments import UsageError, dataset_path, existing, new_path, number, reader
 from gp3d_core.cli.generate import add_truncation, level
 from gp3d_core.meshing.option_values import Number
 from gp3d_core.meshing.options import MeshOptions, specs
+
+_TRUNCATION = 1.0
 
 
 def add_evaluate(parser: argparse.ArgumentParser) -> None:
@@ -21,7 +23,7 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
         help="with commas: fid2k, fid50k, kid, is, pr, nfs, fpd, shapes, diversity, geometry, recognition "
         "(default fid2k,nfs)",
     )
-    add("--out", type=Path, required=True, help="folder of the report; the same command goes on in it")
+    add("--out", type=new_path, required=True, help="folder of the report; the same command goes on in it")
     add(
         "--features",
         default="inception",
@@ -61,7 +63,7 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
     add("--pointnet", type=existing, metavar="FILE", help="weights of the point network of fpd")
     add("--meshes", type=existing, metavar="DIR", help="score these meshes instead of a snapshot")
     add("--seed", type=number(int, 0, 1e15), default=0, help="default 0")
-    add_truncation(parser, 1.0, "as papers do")
+    add_truncation(parser, _TRUNCATION, "as papers do")
     add("--cache", type=Path, metavar="DIR", help="what is learnt from data (default ~/.cache/gp3d/features)")
     add("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.set_defaults(command=_evaluate)
@@ -96,7 +98,7 @@ def _evaluate(options: argparse.Namespace) -> int:
             truth=options.truth,
             pointnet=options.pointnet,
             seed=options.seed,
-            truncation=options.truncation,
+            truncation=getattr(options, "truncation", _TRUNCATION),
             cache=options.cache,
         )
         scores = evaluate(options.snapshot, options.dataset, options.out, request, device)

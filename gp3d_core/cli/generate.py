@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from gp3d_core.cli.arguments import (
     UsageError,
     existing,
+    new_path,
     number,
     parse_seeds,
     reader,
@@ -17,7 +18,7 @@ from gp3d_core.cli.arguments import (
     share_cores,
 )
 from gp3d_core.cli.models import add_model, model_facts
-from gp3d_core.generation.objects import DEFAULT_TRUNCATION, MOST_TRUNCATION
+from gp3d_core.generation.objects import DEFAULT_TRUNCATION, FORMATS, MOST_TRUNCATION
 from gp3d_core.meshing.level import Level
 from gp3d_core.meshing.option_values import Levels, OneOf
 from gp3d_core.meshing.options import MeshOptions, Option, defaults, specs
@@ -28,7 +29,9 @@ _Kind = TypeVar("_Kind", bound=MeshOptions)
 def add_truncation(parser: argparse.ArgumentParser, default: float, meaning: str) -> None:
     """Adds how far objects may be from the most typical one of their class."""
     reach = number(float, 0, MOST_TRUNCATION)
-    parser.add_argument("--truncation", type=reach, default=default, help=f"{meaning} (default {default:g})")
+    parser.add_argument(
+        "--truncation", type=reach, default=argparse.SUPPRESS, help=f"{meaning} (default {default:g})"
+    )
 
 
 def add_mesh_options(parser: argparse.ArgumentParser, kind: type[MeshOptions] = MeshOptions) -> None:
@@ -36,7 +39,10 @@ def add_mesh_options(parser: argparse.ArgumentParser, kind: type[MeshOptions] = 
     for name, option in specs(kind).items():
         flags = [f"--{flag}" for flag in (option.flag or name.replace("_", "-"), *option.aliases)]
         default = defaults(kind)[name]
-        named: dict[str, Any] = {"dest": name, "default": default}
+        named: dict[str, Any] = {
+            "dest": name,
+            "default": argparse.SUPPRESS,
+        }  # so that one sees what was asked for
         if isinstance(option.values, OneOf):
             named["choices"] = option.values.names
         else:
@@ -46,7 +52,12 @@ def add_mesh_options(parser: argparse.ArgumentParser, kind: type[MeshOptions] = 
 
 def mesh_options(arguments: argparse.Namespace, kind: type[_Kind]) -> _Kind:
     """The options that a command line has chosen."""
-    return kind(**{name: getattr(arguments, name) for name in specs(kind)})
+    return kind(**{name: getattr(arguments, name) for name in _given(arguments, kind)})
+
+
+def _given(arguments: argparse.Namespace, kind: type[MeshOptions]) -> list[str]:
+    """The options of meshes that a command line says."""
+    return [name for name in specs(kind) if hasattr(arguments, name)]
 
 
 def level(text: str) -> Level:
@@ -70,7 +81,7 @@ def _add_snapshot_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="name, index, WordNet id or word that fits one class; several with commas; repeatable",
     )
-    parser.add_argument("--seeds", default="0", help="e.g. 0-3,9 (default 0)")
+    parser.add_argument("--seeds", default=argparse.SUPPRESS, help="e.g. 0-3,9 (default 0)")
     add_truncation(parser, DEFAULT_TRUNCATION, "0 typical … 1 wild … 2 exaggerated")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
 
@@ -85,10 +96,10 @@ def add_mesh(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="make the mesh of this recipe again; the rest is in it",
     )
-    add("--out", type=Path, default=Path("meshes"), help="folder of the meshes (default meshes)")
+    add("--out", type=new_path, default=Path("meshes"), help="folder of the meshes (default meshes)")
     add_mesh_options(parser)
-    formats = "obj (default), glb, ply, npz; several with commas"
-    add("--format", dest="formats", metavar="FORMAT", default="obj", help=formats)
+    formats = "obj (default; of a recipe what lies beside it), glb, ply, npz; several with commas"
+    add("--format", dest="formats", metavar="FORMAT", help=formats)
     add("--compare", action="store_true", help="also draw field and mesh side by side")
     parser.set_defaults(command=_mesh)
 
@@ -101,7 +112,7 @@ def add_render(parser: argparse.ArgumentParser) -> None:
     add("--kind", choices=kinds, default="sheet", help="a sheet (default), PNGs (stills, points) or a film")
     add(
         "--out",
-        type=Path,
+        type=new_path,
         help="picture (default sheet.png); folder of stills (stills); film in .gif or .mp4, or their folder (films)",
     )
     add("--resolution", type=number(int, 2, 4096), help="pixels of a view (default: as trained)")
@@ -120,11 +131,10 @@ def _mesh(options: argparse.Namespace) -> int:
     )
 
     share_cores()
-    formats = [name.strip() for name in options.formats.split(",")]
+    formats = _formats(options)
     check_mesh_files(options.out, formats)
     if options.recipe:
-        if options.classes:
-            raise UsageError("--class does not go with --recipe, which names its class and seed")
+        _check_alone(options)
         from gp3d_core.generation.recipes import UnknownPlaceError, options_of, read_recipe, snapshot_of
         from gp3d_core.snapshots.metadata import read_snapshot_facts
 
@@ -134,11 +144,11 @@ def _mesh(options: argparse.Namespace) -> int:
         except UnknownPlaceError as error:
             raise UsageError(f"{error}: gp3d mesh MODEL_FILE --recipe {options.recipe}") from error
         objects, truncation = [spec_of_recipe(read_snapshot_facts(path), recipe)], recipe["truncation"]
-        chosen = replace(options_of(recipe), max_bytes=options.max_bytes)
+        chosen = replace(options_of(recipe), max_bytes=mesh_options(options, MeshOptions).max_bytes)
     else:
         if options.snapshot is None and not options.classes:
             raise UsageError("expected --class NAME (gp3d classes lists them), a snapshot, or --recipe FILE")
-        seeds, truncation = parse_seeds(options.seeds), options.truncation
+        seeds, truncation = _seeds(options), _truncation(options)
         chosen = mesh_options(options, MeshOptions)
         facts = model_facts(options.snapshot)
         objects, path = object_specs(facts, options.classes, seeds, report), facts.path
@@ -158,6 +168,36 @@ def _mesh(options: argparse.Namespace) -> int:
     return 0
 
 
+def _seeds(options: argparse.Namespace) -> list[int]:
+    return parse_seeds(getattr(options, "seeds", "0"))
+
+
+def _truncation(options: argparse.Namespace) -> float:
+    return float(getattr(options, "truncation", DEFAULT_TRUNCATION))
+
+
+def _formats(options: argparse.Namespace) -> list[str]:
+    """The formats that are asked for; of a recipe those of the meshes beside it, for it does not say."""
+    if options.formats is not None:
+        return [name.strip() for name in options.formats.split(",")]
+    if options.recipe is None:
+        return ["obj"]
+    stem = options.recipe.name.removesuffix(".recipe.json")
+    return [name for name in FORMATS if options.recipe.with_name(f"{stem}.{name}").is_file()] or ["obj"]
+
+
+def _check_alone(options: argparse.Namespace) -> None:
+    """Raises UsageError for an option beside --recipe that the recipe decides: it would be dropped in silence."""
+    if options.classes:
+        raise UsageError("--class does not go with --recipe, which names its class and seed")
+    decided = [name for name in ("seeds", "truncation") if hasattr(options, name)]
+    decided += [name for name in _given(options, MeshOptions) if name != "max_bytes"]
+    if decided:
+        option = specs(MeshOptions).get(decided[0])
+        flag = (option.flag if option else "") or decided[0].replace("_", "-")
+        raise UsageError(f"--{flag} does not go with --recipe, which says it; leave out one of the two")
+
+
 def _render(options: argparse.Namespace) -> int:
     still = options.kind in ("sheet", "stills", "points")
     if still and options.frames:
@@ -169,7 +209,7 @@ def _render(options: argparse.Namespace) -> int:
     from gp3d_core.generation.objects import check_sheet, object_specs
     from gp3d_core.generation.outputs import FRAMES, check_stills, film_paths
 
-    seeds = parse_seeds(options.seeds)
+    seeds = _seeds(options)
     out = options.out or Path("sheet.png" if options.kind == "sheet" else "stills" if still else "films")
     if still:
         check_sheet(out) if options.kind == "sheet" else check_stills(out, options.kind)
@@ -181,7 +221,7 @@ def _render(options: argparse.Namespace) -> int:
     from gp3d_core.generation.video import write_films, write_stills
 
     snapshot = open_snapshot(facts.path, options.device)
-    seen = {"truncation": options.truncation, "resolution": options.resolution}
+    seen = {"truncation": _truncation(options), "resolution": options.resolution}
     if options.kind == "sheet":
         write_sheet(snapshot, objects, out, views=options.views or 1, depth=options.depth, **seen)
         print(out)

@@ -16,7 +16,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
 
-from gp3d_core.cli.arguments import Parser, bound, check_driver, number, spelling
+from gp3d_core.cli.arguments import Parser, bound, check_driver, command_of, new_path, number, spelling
 from gp3d_core.errors import GP3DError, spell
 
 
@@ -61,7 +61,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.print_help(sys.stderr)
         return 2
     try:
-        options = parser.parse_args(bound(words))
+        options, unknown = parser.parse_known_args(bound(words))
+        if unknown:  # answered by the command that does not know them, whose help is shorter
+            command_of(parser, words).error(f"unrecognized arguments: {' '.join(unknown)}")
         command: Callable[[argparse.Namespace], int] = options.command
         check_driver(getattr(options, "device", None) or "auto")
         code = command(options)
@@ -107,7 +109,7 @@ def command_line(only: str | None = None) -> Parser:
 def add_demo(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `gp3d demo`."""
     add = parser.add_argument
-    add("--out", type=Path, default=Path("runs/demo"), help="folder of the results")
+    add("--out", type=new_path, default=Path("runs/demo"), help="folder of the results")
     add(
         "--objects",
         type=number(int, 8, 1e9),

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gp3d_core.cli.arguments import report
+from gp3d_core.cli.arguments import UsageError, new_path, report
 
 if TYPE_CHECKING:
     from gp3d_core.snapshots.metadata import SnapshotFacts
@@ -36,7 +37,7 @@ def add_classes(parser: argparse.ArgumentParser) -> None:
 def add_ship(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `gp3d ship`."""
     parser.add_argument("snapshot", type=Path, help="snapshot file, or a run folder (its newest)")
-    parser.add_argument("out", type=Path, help="the .safetensors file to write")
+    parser.add_argument("out", type=new_path, help="the .safetensors file to write")
     parser.add_argument(
         "--measures",
         type=Path,
@@ -56,6 +57,8 @@ def model_facts(named: Path | None) -> SnapshotFacts:
     from gp3d_core.snapshots.metadata import read_snapshot_facts
     from gp3d_core.snapshots.run_folder import find_snapshot
 
+    if named is not None and named.name == str(named) and not named.suffix and not named.exists():
+        raise UsageError(f"no snapshot at {named}; did you mean --class {shlex.quote(str(named))}?")
     facts = read_snapshot_facts(find_snapshot(named))
     if named is None:
         print(f"using the pretrained model: {len(facts.classes)} classes; see gp3d classes", file=sys.stderr)

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from gp3d_core.cli.arguments import UsageError, dataset_path, existing, number
+from gp3d_core.cli.arguments import UsageError, dataset_path, existing, new_path, number
 
 if TYPE_CHECKING:
     from gp3d_core.signals import Interruption
@@ -64,7 +64,7 @@ def add_features(verbs: argparse._SubParsersAction[Any]) -> None:
         help="the network's weights (default: from its hub or cache)",
     )
     add("--flips", action="store_true", help="mirror images get features of their own")
-    add("--out", type=Path, metavar="FILE", help="default: beside the data set")
+    add("--out", type=new_path, metavar="FILE", help="default: beside the data set")
     add("--batch", type=number(int, 1, 65536), default=32, help="images at a time (default 32)")
     add("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.set_defaults(command=_features)
@@ -75,7 +75,7 @@ def add_select(verbs: argparse._SubParsersAction[Any]) -> None:
     parser = verbs.add_parser("select", help="keep the images that are typical of their class")
     add = parser.add_argument
     add("dataset", type=dataset_path, help="folder or zip")
-    add("out", type=Path, help="folder or zip of a new data set, or .txt for the list of paths")
+    add("out", type=new_path, help="folder or zip of a new data set, or .txt for the list of paths")
     add("--keep", type=_keep, required=True, help="share (0.333) or number (40000) to keep")
     add("--per-class", action="store_true", help="a Gaussian, and the share or number, for each class")
     add(

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gp3d_core.cli.arguments import UsageError, number
+from gp3d_core.cli.arguments import UsageError, new_path, number
 from gp3d_core.cli.vq3d.scenes import add_views, open_scene
 from gp3d_core.signals import shown_progress
 from gp3d_core.vq3d.files.metadata import check_scene_file
@@ -55,7 +55,7 @@ def _add_choice(parser: argparse.ArgumentParser, of_what: str) -> None:
     add("--region", type=_numbers(4), metavar="L,T,R,B", help=part)
     add("--box", type=_numbers(6), metavar="X,Y,Z,X,Y,Z", help="what is between two corners in space")
     out = "the new scene in .safetensors, with a picture beside it in .view.png"
-    parser.add_argument("--out", type=Path, required=True, help=out)
+    parser.add_argument("--out", type=new_path, required=True, help=out)
 
 
 def _add_reach(parser: argparse.ArgumentParser) -> None:
@@ -110,7 +110,7 @@ def _add_interpolate(verbs: argparse._SubParsersAction[Any]) -> None:
     add("scene", type=Path, metavar="A", help="scene file")
     add("other", type=Path, metavar="B", help="scene file")
     out = "film in .gif or .mp4, .png of a few steps, or one .safetensors with a .view.png beside it"
-    add("--out", type=Path, required=True, help=out)
+    add("--out", type=new_path, required=True, help=out)
     kinds = "mix tri-planes (default), or densities"
     add("--kind", choices=("planes", "field"), default="planes", help=kinds)
     add("--frames", type=number(int, 2, 10_000), help="of a film (default 32) or picture (default 7)")

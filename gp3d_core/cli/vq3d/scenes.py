@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gp3d_core.cli.arguments import number, parse_seeds, report
+from gp3d_core.cli.arguments import new_path, number, parse_seeds, report
 from gp3d_core.cli.generate import add_mesh_options, mesh_options
 from gp3d_core.errors import GP3DError
 from gp3d_core.meshing.options import SceneMeshOptions
@@ -49,7 +49,7 @@ def _add_reconstruct(verbs: argparse._SubParsersAction[Any]) -> None:
     add = parser.add_argument
     add("tokenizer", type=Path, help="tokenizer, the folder of its run (the newest), or the word box")
     add("pictures", type=Path, nargs="+", metavar="IMG", help="photographs of any size")
-    add("--out", type=Path, default=Path("scenes"), help="folder of scenes and a sheet (default scenes)")
+    add("--out", type=new_path, default=Path("scenes"), help="folder of scenes and a sheet (default scenes)")
     add("--fit", choices=("crop", "letterbox"), default="crop", help="square in the middle, or all on white")
     add_views(parser)
     parser.set_defaults(command=_reconstruct)
@@ -72,7 +72,7 @@ def _add_sample(verbs: argparse._SubParsersAction[Any]) -> None:
     add("--top-p", type=number(float, 1e-6, 1), default=1.0, help="only the likeliest up to this sum")
     guidance = "towards the class; 1 for none (default)"
     add("--cfg", dest="guidance", metavar="G", type=number(float, 0, 20), default=1.0, help=guidance)
-    add("--out", type=Path, default=Path("scenes"), help="folder of scenes and a sheet (default scenes)")
+    add("--out", type=new_path, default=Path("scenes"), help="folder of scenes and a sheet (default scenes)")
     add_views(parser)
     parser.set_defaults(command=_sample)
 
@@ -81,7 +81,7 @@ def _add_orbit(verbs: argparse._SubParsersAction[Any]) -> None:
     parser = verbs.add_parser("orbit", help="a film of a scene, or one view of it, beside its disparity")
     add = parser.add_argument
     add("scene", type=Path, help="scene file")
-    add("--out", type=Path, required=True, help="film in .gif or .mp4; .png for one view")
+    add("--out", type=new_path, required=True, help="film in .gif or .mp4; .png for one view")
     add("--yaw", type=number(float, -80, 80), help="degrees to either side (default 15; of one view 0)")
     add("--pitch", type=number(float, -60, 60), help="degrees up and down (default 5; of one view 0)")
     add("--dolly", type=number(float, 0.2, 5), default=1.0, help=".png: factor on the distance (default 1)")
@@ -94,7 +94,7 @@ def _add_mesh(verbs: argparse._SubParsersAction[Any]) -> None:
     parser = verbs.add_parser("mesh", help="the mesh of what a scene's camera sees")
     add = parser.add_argument
     add("scene", type=Path, help="scene file")
-    add("--out", type=Path, required=True, help="mesh in .obj, .glb, .ply or .npz")
+    add("--out", type=new_path, required=True, help="mesh in .obj, .glb, .ply or .npz")
     add_mesh_options(parser, SceneMeshOptions)
     add("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.set_defaults(command=_mesh)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gp3d_core.atomic import check_writable
-from gp3d_core.cli.arguments import UsageError, check_run, dataset_path, existing, number
+from gp3d_core.cli.arguments import UsageError, check_run, dataset_path, existing, new_path, number
 from gp3d_core.cli.vq3d.editing import add_edit_verbs
 from gp3d_core.cli.vq3d.scenes import add_scene_verbs
 from gp3d_core.vq3d.files.metadata import check_tokenizer, prior_classes
@@ -33,7 +33,7 @@ def _add_toys(verbs: argparse._SubParsersAction[Any]) -> None:
         "toys", help="write a data set of simple scenes with exact depth and true views"
     )
     add = parser.add_argument
-    add("out", type=Path, help="the new folder")
+    add("out", type=new_path, help="the new folder")
     add("--count", type=number(int, 1, 1e6), default=1024, help="scenes (default 1024)")
     add("--views", type=number(int, 1, 100), default=1, help="of each, the first from the front (default 1)")
     add("--resolution", type=number(int, 8, 1024), default=32, help="pixels a side (default 32)")
@@ -73,7 +73,7 @@ def _add_ablate(verbs: argparse._SubParsersAction[Any]) -> None:
     parser = verbs.add_parser("ablate-depth", help="the same training with each kind of depth loss, compared")
     add = parser.add_argument
     add("dataset", type=dataset_path, help="folder or zip with depth to train on")
-    add("out", type=Path, help="folder of the runs, the table and the pictures; the same command goes on")
+    add("out", type=new_path, help="folder of the runs, the table and the pictures; the same command goes on")
     add("--test", type=dataset_path, metavar="DATASET", help="to measure on (default: the one trained on)")
     add("--modes", default="point,accum,none", help="with commas: point, accum, none, dsnerf, urf")
     add("--preset", default="tiny32", help="tiny32 (default), rooms64, small64, base256")
@@ -86,7 +86,7 @@ def _add_evaluate(verbs: argparse._SubParsersAction[Any]) -> None:
     add = parser.add_argument
     add("tokenizer", type=Path, help="tokenizer, or the folder of its run (the newest)")
     add("dataset", type=dataset_path, help="folder or zip with depth, best one that was not trained on")
-    add("--out", type=Path, required=True, help="folder of the report; the same command goes on in it")
+    add("--out", type=new_path, required=True, help="folder of the report; the same command goes on in it")
     add("--prior", type=Path, help="also a prior over its codes: a file, or the folder of its run")
     add("--images", type=number(int, 2, 1e6), default=256, help="pictures, and samples (default 256)")
     angle = number(float, 0.1, 90)
@@ -111,7 +111,7 @@ def _add_ship(verbs: argparse._SubParsersAction[Any]) -> None:
     parser = verbs.add_parser("ship", help="a tokenizer or a prior in half the bytes, to give away")
     parser.add_argument("model", type=Path, help="file, or the folder of its run (the newest)")
     beside = "the new .safetensors; a prior wants its tokenizer beside it, called tokenizer.safetensors"
-    parser.add_argument("out", type=Path, help=beside)
+    parser.add_argument("out", type=new_path, help=beside)
     parser.set_defaults(command=_ship)
 
 

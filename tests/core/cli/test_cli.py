@@ -82,6 +82,22 @@ def test_mesh_writes_coloured_objects_with_recipes(snapshot, tmp_path, capsys):
     assert (recipe["class"]["wnid"], recipe["seed"], recipe["truncation"]) == ("n07734744", 1, 0.7)
 
 
+@pytest.mark.parametrize("formats", ["glb", "obj,ply"])
+def test_a_recipe_makes_the_formats_beside_it_again(snapshot, tmp_path, formats):
+    first, again = tmp_path / "first", tmp_path / "again"
+    wish = f"mesh {snapshot} --class mushroom --grid 24 --color vertex --format {formats} --out {first}"
+    assert main([*wish.split(), "--device", "cpu"]) == 0
+    recipe = first / "mushroom-0000.recipe.json"
+    assert main(["mesh", str(snapshot), "--recipe", str(recipe), "--out", str(again), "--device", "cpu"]) == 0
+    names = {path.name for path in first.iterdir()}
+    assert {path.name for path in again.iterdir()} == names
+    for name in formats.split(","):
+        assert f"mushroom-0000.{name}" in names
+        assert (first / f"mushroom-0000.{name}").read_bytes() == (
+            again / f"mushroom-0000.{name}"
+        ).read_bytes()
+
+
 @pytest.mark.slow
 def test_same_wish_gives_the_same_file(snapshot, tmp_path):
     for name in "ab":
