@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import math
+import sys
 from pathlib import Path
 
 from gp3d_core.cli.arguments import check_run, dataset_path, number
+from gp3d_core.cli.train import lasting
 
 
 def add_ground(parser: argparse.ArgumentParser) -> None:
@@ -21,7 +23,7 @@ def add_ground(parser: argparse.ArgumentParser) -> None:
         "--max-minutes",
         type=number(float, 0, 1e9),
         default=math.inf,
-        help="stop after this much training, over all resumes",
+        help="stop after this much training, that of earlier runs in the folder included",
     )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.set_defaults(command=_ground)
@@ -41,4 +43,5 @@ def _ground(options: argparse.Namespace) -> int:
         options.run,
         device=pick_device(options.device).type,
         max_minutes=options.max_minutes,
+        announce=lambda found: print(lasting(found, options.max_minutes), file=sys.stderr),
     ).show()

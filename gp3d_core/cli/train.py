@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from gp3d_core.cli.arguments import check_run, dataset_path, existing, number, report
 
 if TYPE_CHECKING:
-    from gp3d_core.training.start import Forecast
+    from gp3d_core.training.launch import Forecast
 
 _LONG = 12 * 3600.0  # seconds; nobody waits longer without having been asked
 _QUICK = "tiny"
@@ -46,7 +46,7 @@ def add_train(parser: argparse.ArgumentParser) -> None:
         "--max-minutes",
         type=number(float, 0, 1e9),
         default=math.inf,
-        help="stop after this much training, over all resumes",
+        help="stop after this much training, that of earlier runs in the folder included",
     )
     parser.add_argument(
         "--dry-run", action="store_true", help="print configuration, sizes and memory; train nothing"
@@ -83,7 +83,7 @@ def _train(options: argparse.Namespace) -> int:
 
 def outlook(options: argparse.Namespace, found: Forecast) -> str:
     """How long a run takes on this machine; for one of days, a command that shows something in half an hour."""
-    line = f"{found.images:,} images, about {_duration(found.seconds)} on this machine"
+    line = lasting(found, options.max_minutes)
     if found.seconds < _LONG or options.max_minutes < math.inf or options.preset == _QUICK:
         return line
     smaller = [
@@ -92,6 +92,14 @@ def outlook(options: argparse.Namespace, found: Forecast) -> str:
         "--max-minutes 30",
     ]
     return f"{line}; a graphics card is what this preset is made for. Something to see sooner: {' '.join(smaller)}"
+
+
+def lasting(found: Forecast, max_minutes: float) -> str:
+    """How long what is left of a run takes on this machine, and whether the limit on minutes ends it before."""
+    line = f"{found.images:,} {found.unit}, about {_duration(found.seconds)} on this machine"
+    if found.seconds < 60 * max_minutes:
+        return line
+    return f"{line}; --max-minutes ends it after {max_minutes:g}, counted over all its resumes"
 
 
 def _duration(seconds: float) -> str:

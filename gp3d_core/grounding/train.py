@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,7 +25,8 @@ from gp3d_core.grounding.monitor import GroundMonitor, draw_new
 from gp3d_core.grounding.step import GroundState, build_ground_state, ground_step
 from gp3d_core.snapshots.run_folder import RunFolder
 from gp3d_core.snapshots.snapshot import save_snapshot
-from gp3d_core.training.launch import Ending, Plan, launch
+from gp3d_core.training.launch import Ending, Forecast, Plan, images_to_forecast, launch
+from gp3d_core.training.loop import Budget
 from gp3d_core.training.step import StepLog
 from gp3d_core.visualization import save_picture
 
@@ -70,27 +72,70 @@ class GroundTask:
         save_snapshot(path, generator, state.config, truth.classes, state.nimg)
 
 
+_PROBED = 4  # objects of a step that is timed
+
+
 def start_grounding(
-    config: RunConfig, dataset: Path, run: Path, *, device: str, max_minutes: float = math.inf
+    config: RunConfig,
+    dataset: Path,
+    run: Path,
+    *,
+    device: str,
+    max_minutes: float = math.inf,
+    announce: Callable[[Forecast], None] | None = None,
 ) -> Ending:
     """How the grounding on the data at `dataset` in the folder `run` ended; it goes on from what is there.
 
+    `announce` is told, before the first step on a CPU, how long it will take, if it has not ended.
     Raises a GP3DError for anything that is wrong with configuration, data or folder, before any training.
     """
     if config.camera_generator.adjust:
         raise ConfigError("grounding knows the cameras: choose a preset with known ones, such as box-64")
     truth = load_truth(dataset, config.training.resolution)
+
+    def begin(folder: RunFolder, here: World, budget: Budget) -> GroundTask:
+        task = open_task(config, truth.to(here.device), folder, here)
+        if announce is not None and (left := images_to_forecast(folder, here, budget)):
+            announce(forecast(task, left))
+        return task
+
     plan = Plan(
         config=config,
         schedule=config.training.schedule,
         fingerprint=truth.fingerprint,
-        open_task=lambda folder, here, _budget: open_task(config, truth.to(here.device), folder, here),
+        open_task=begin,
         check_share=partial(check_share, config),
         less_memory=f"choose a `training.batch` below {config.training.batch}, or fewer `grounding.rays` and "
         "`grounding.points`",
         unit="objects",
     )
     return launch(plan, run, device=device, max_minutes=max_minutes)
+
+
+def forecast(task: GroundTask, objects: int) -> Forecast:
+    """How long the last so many `objects` of a grounding take, from a step on a few in each of its stages.
+
+    Nothing of it is kept.
+    """
+    state, settings = copy.deepcopy(task.state), task.state.config.grounding
+    total, turn = task.schedule.images, settings.point_share + settings.ray_share
+    models = torch.arange(min(_PROBED, len(task.truth)), device=task.truth.labels.device)
+
+    def seconds_at(share: float) -> float:
+        """What a step after that share of the run takes."""
+        state.nimg = round(share * total)
+        start = time.monotonic()
+        ground_step(state, task.truth, models, World())
+        return time.monotonic() - start
+
+    seconds_at(0.0)  # the first one loads libraries
+    seconds, end = 0.0, 1.0
+    for begin in (turn, settings.point_share, 0.0):  # a stage's part of what is left
+        part = min(end - begin, objects / total - (1.0 - end))
+        if part > 0:
+            seconds += part * total * seconds_at((begin + end) / 2) / len(models)
+        end = begin
+    return Forecast(objects, seconds, "objects")
 
 
 def check_share(config: RunConfig, processes: int) -> None:

@@ -83,6 +83,13 @@ class RunFolder:
         """Images that the newest checkpoint has seen, as its name says; 0 without one."""
         return max((int(path.stem.rsplit("-", 1)[1]) for path in self.list_checkpoints()), default=0)
 
+    def training_seconds(self) -> float:
+        """Seconds of training that status.json knows of; 0 without one."""
+        try:
+            return float(json.loads((self.path / "status.json").read_text())["training_seconds"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return 0.0
+
     def checkpoint_path(self, nimg: int) -> Path:
         """Name of the checkpoint after `nimg` images."""
         return self.checkpoints / f"checkpoint-{nimg:010d}.safetensors"
@@ -243,6 +250,11 @@ def newest_snapshot(path: Path) -> Path:
     found = _snapshots(path)
     if not found:
         remedy = runs_below(path) or "train first, or name a snapshot file"
+        if RunFolder(path).list_checkpoints():
+            remedy = (
+                "the training that was stopped here writes one when it ends; its command with `max_minutes` 0 makes "
+                "one of what was learnt so far"
+            )
         raise RunError(f"{path} has no snapshots/snapshot-*.safetensors; {remedy}")
     return found[-1]
 

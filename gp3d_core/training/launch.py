@@ -44,6 +44,15 @@ class Plan:
 
 
 @dataclass(frozen=True)
+class Forecast:
+    """What is left of a run: images (or whatever its `unit`) to see, and seconds that this machine needs, roughly."""
+
+    images: int
+    seconds: float
+    unit: str = "images"
+
+
+@dataclass(frozen=True)
 class Ending:
     """How a run ended: a line for people, the exit code, and the snapshot that it left, if any."""
 
@@ -84,11 +93,19 @@ def launch(plan: Plan, path: Path, *, device: str, max_minutes: float) -> Ending
             # waits until the leading process has saved the snapshot, and gives all the exit code of any
             (exit_code,) = here.largest_numbers(interruption.exit_code)
         snapshot = folder.snapshot_path(task.state.nimg)
+        message = ending(plan, end, task.state.nimg, max_minutes)
+        if snapshot.exists():
+            return Ending(message, int(exit_code), snapshot)
         return Ending(
-            ending(plan, end, task.state.nimg, max_minutes),
-            int(exit_code),
-            snapshot if snapshot.exists() else None,
+            f"{message}, with --max-minutes 0 it makes a model of what was learnt", int(exit_code), None
         )
+
+
+def images_to_forecast(folder: RunFolder, here: World, budget: Budget) -> int:
+    """Images that a run on the CPU alone has left, which takes long enough to say so; else, and without time, 0."""
+    if here.size > 1 or here.device.type != "cpu" or folder.training_seconds() >= 60 * budget.minutes:
+        return 0
+    return max(budget.images - folder.images_seen(), 0)
 
 
 @contextmanager

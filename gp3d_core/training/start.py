@@ -7,7 +7,7 @@ import math
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from gp3d_core.networks.discriminator import Discriminator
 from gp3d_core.networks.generator import Generator
 from gp3d_core.snapshots.run_folder import RunFolder, find_snapshot
 from gp3d_core.training.gan import GanTask, build_state, check_share, open_task, train_step
-from gp3d_core.training.launch import Ending, Plan, launch
+from gp3d_core.training.launch import Ending, Forecast, Plan, images_to_forecast, launch
 from gp3d_core.training.loop import Budget
 from gp3d_core.training.warm_start import check_transfer
 
@@ -68,8 +68,7 @@ def start_training(
     settings = config.training
 
     def begin(folder: RunFolder, here: World, budget: Budget) -> GanTask:
-        left = budget.images - folder.images_seen()
-        if announce is not None and here.size == 1 and here.device.type == "cpu" and left > 0:
+        if announce is not None and (left := images_to_forecast(folder, here, budget)):
             announce(forecast(config, dataset, left))
         return open_task(config, dataset, folder, here, init)
 
@@ -117,14 +116,6 @@ def free_memory(device: str) -> float:
         re.search(r"^MemAvailable:\s+(\d+) kB", facts.read_text(), re.MULTILINE) if facts.exists() else None
     )
     return math.inf if found is None else 1024.0 * int(found[1])
-
-
-@dataclass(frozen=True)
-class Forecast:
-    """What is left of a run: images to see, and seconds that this machine will need for them, roughly."""
-
-    images: int
-    seconds: float
 
 
 def forecast(config: RunConfig, dataset: Dataset, images: int) -> Forecast:

@@ -3,6 +3,8 @@ from __future__ import annotations
 import contextlib
 import copy
 import json
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from gp3d_core.config.presets import resolve
 from gp3d_core.config.schema import RunConfig
 from gp3d_core.distributed import World
 from gp3d_core.grounding import step as grounding
+from gp3d_core.grounding import train
 from gp3d_core.grounding.descriptors import initial_latents, whitened
 from gp3d_core.grounding.ground_truth import Truth, load_truth
 from gp3d_core.grounding.latent_prior import fit_latents, fit_mapping
@@ -29,6 +32,7 @@ from gp3d_core.rng import generator_for
 from gp3d_core.signals import Interruption
 from gp3d_core.snapshots.run_folder import RunFolder
 from gp3d_core.snapshots.snapshot import load_snapshot
+from gp3d_core.training.step import StepLog
 from tests.support.balls import write_balls
 from tests.support.micro import finish
 from tests.support.waiting import META, Arrivals, MetaStream, Numbers
@@ -193,6 +197,54 @@ def test_command_writes_a_snapshot_that_generates_and_does_not_start_anew(
     assert main([*command, "--set", "training.kimg=0.06"]) == 0
     assert main([*command, "--set", "grounding.rays=32"]) == 2
     assert "grounding.rays = 64, asked for is 32" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_stopped_grounding_says_how_long_it_takes_and_how_to_get_a_model(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopping_at_24(state: GroundState, truth: Truth, models: torch.Tensor, world: World) -> StepLog:
+        log = ground_step(state, truth, models, world)
+        if state.nimg == 24:
+            os.kill(os.getpid(), signal.SIGINT)
+        return log
+
+    run = tmp_path / "run"
+    options = [part for pair in (("--set", item) for item in MICRO) for part in pair]
+    command = ["ground", str(data), str(run), *options, "--set", "training.kimg=0.06", "--device", "cpu"]
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "ground_step", stopping_at_24)
+        assert main(command) == 130
+    said = capsys.readouterr().err
+    assert said.startswith("60 objects, about ")
+    assert (
+        "stopped at 24 of 60 objects; the same command goes on, with --max-minutes 0 it makes a model" in said
+    )
+    assert main(["mesh", str(run), "--class", "mushroom"]) == 2
+    assert "its command with --max-minutes 0 makes one of what was learnt so far" in capsys.readouterr().err
+    assert main([*command, "--max-minutes", "0"]) == 0
+    captured = capsys.readouterr()
+    assert captured.err.startswith("time is up (0 min) at 24 of 60 objects"), (
+        "no forecast of what does not happen"
+    )
+    assert load_snapshot(Path(captured.out.strip())).nimg == 24
+    assert main(command) == 0
+    assert capsys.readouterr().err.startswith("36 objects, about ")
+
+
+def test_a_forecast_counts_only_what_is_left_and_leaves_the_grounding_as_it_was(
+    truth: Truth, tmp_path: Path
+) -> None:
+    config, folder = micro(), RunFolder(tmp_path)
+    task = train.open_task(config, truth, folder, World())
+    before = {name: value.clone() for name, value in task.state.generator.state_dict().items()}
+    task.state.nimg = 250
+    whole, half = train.forecast(task, 500), train.forecast(task, 250)
+    assert (whole.images, half.images, half.unit) == (500, 250, "objects")
+    assert 0.2 * whole.seconds < half.seconds < 0.9 * whole.seconds
+    assert task.state.nimg == 250
+    for name, value in task.state.generator.state_dict().items():
+        assert torch.equal(value, before[name])
 
 
 def test_cameras_that_are_not_known_are_refused(

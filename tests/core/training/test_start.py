@@ -11,14 +11,14 @@ import pytest
 import torch
 
 from gp3d_core.cli.main import main
-from gp3d_core.cli.train import outlook
+from gp3d_core.cli.train import lasting, outlook
 from gp3d_core.config.schema import RunConfig
 from gp3d_core.datasets.dataset import Dataset
 from gp3d_core.networks.generator import Generator
 from gp3d_core.snapshots.run_folder import RunError
 from gp3d_core.training import start
+from gp3d_core.training.launch import Forecast
 from gp3d_core.training.start import (
-    Forecast,
     count_parameters,
     estimate_memory,
     fitting_micro_batch,
@@ -73,6 +73,13 @@ def test_a_training_begins_with_its_forecast(tmp_path: Path, capsys: pytest.Capt
     assert errors.index("24 images, about ") < errors.index("done at 24 images")
     assert "\r" not in errors, "there is no terminal"
     assert "training: 8 of 24 img, " in errors
+
+
+def test_a_limit_that_ends_a_run_before_is_said_with_the_forecast() -> None:
+    assert lasting(Forecast(12_000, 5160.0), 0.5) == (
+        "12,000 images, about 86 minutes on this machine; --max-minutes ends it after 0.5, counted over all its resumes"
+    )
+    assert lasting(Forecast(12_000, 5160.0), 90.0) == "12,000 images, about 86 minutes on this machine"
 
 
 @pytest.mark.parametrize(
