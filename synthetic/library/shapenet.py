@@ -212,7 +212,8 @@ def _shapenet_models(root: Path, synsets: Sequence[Path], placement: PlacementOv
         object_class = classes.get(key) or classes.get(synset) or _category(synset, names)
         if object_class is None:
             raise LibraryError(
-                f"{key}: neither classes.json nor taxonomy.json knows this class; add it to one"
+                f"{key}: neither classes.json nor taxonomy.json knows this class; if `python -m synthetic.shapes` was "
+                "stopped while it wrote the library, start it once more, else add the class to one"
             )
         models.append(Model(key, folder / file, object_class, folder, place))
     return models

@@ -64,18 +64,20 @@ def write_library(
     out.mkdir(parents=True, exist_ok=True)
     jobs = [(family, index) for family in families for index in range(per_class)]
     new = 0
-    for family, index in progress(jobs):
-        identity = model_id(family, seed, index)
-        folder, key = out / family.folder / identity, f"{family.folder}/{identity}"
-        whole = all((folder / "models" / name).is_file() for name in FILES)
-        if whole and key in records:
-            continue
-        model = build_model(family, seed, index)
-        records[key] = class_record(model)
-        if not whole:
-            write_model(model, folder)
-            new += 1
-    _write_index(out, {key: record for key, record in records.items() if (out / key / "models").is_dir()})
+    try:
+        for family, index in progress(jobs):
+            identity = model_id(family, seed, index)
+            folder, key = out / family.folder / identity, f"{family.folder}/{identity}"
+            whole = all((folder / "models" / name).is_file() for name in FILES)
+            if whole and key in records:
+                continue
+            model = build_model(family, seed, index)
+            records[key] = class_record(model)
+            if not whole:
+                write_model(model, folder)
+                new += 1
+    finally:  # of a library that is stopped here, too, everything that is whole is of use
+        _write_index(out, {key: record for key, record in records.items() if (out / key / "models").is_dir()})
     return Written(new, len(jobs) - new)
 
 

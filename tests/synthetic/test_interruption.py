@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from synthetic.library.shapenet import load_library
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.slow
 
@@ -58,6 +60,9 @@ def test_ctrl_c_while_shapes_are_written_keeps_whole_models(tmp_path: Path) -> N
     models = [folder for folder in out.glob("*/[!.]*") if folder.is_dir()]  # hidden: what was being written
     assert models
     assert all((folder / "models/model_normalized.obj").exists() for folder in models)
+    assert {model.key for model in load_library(out)} == {
+        f"{folder.parent.name}/{folder.name}" for folder in models
+    }
 
 
 SLOW_START = """
