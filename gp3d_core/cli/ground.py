@@ -7,7 +7,7 @@ import math
 import sys
 from pathlib import Path
 
-from gp3d_core.cli.arguments import check_run, dataset_path, number
+from gp3d_core.cli.arguments import check_run, dataset_path, flag_of, number
 from gp3d_core.cli.train import lasting
 
 
@@ -44,4 +44,4 @@ def _ground(options: argparse.Namespace) -> int:
         device=pick_device(options.device).type,
         max_minutes=options.max_minutes,
         announce=lambda found: print(lasting(found, options.max_minutes), file=sys.stderr),
-    ).show()
+    ).show(flag_of)

@@ -14,6 +14,7 @@ import torch
 from gp3d_core.config.schedule import Schedule
 from gp3d_core.config.schema import ConfigError
 from gp3d_core.distributed import World, place, world
+from gp3d_core.errors import spell
 from gp3d_core.signals import interruptible
 from gp3d_core.snapshots.run_folder import RunFolder
 from gp3d_core.training.loop import Budget, End, Task, run
@@ -60,11 +61,15 @@ class Ending:
     exit_code: int
     snapshot: Path | None
 
-    def show(self) -> int:
-        """The exit code; the leading process prints the line to stderr and the snapshot's path to stdout."""
+    def show(self, name_of: Callable[[str], str] = "`{}`".format) -> int:
+        """The exit code; the leading process prints the line to stderr and the snapshot's path to stdout.
+
+        Parameters in the line are called as `name_of` has them.
+        """
         if place()[0] > 0:
             return self.exit_code
-        print(self.message if self.snapshot is None else f"{self.message}; snapshot:", file=sys.stderr)
+        message = spell(self.message, name_of)
+        print(message if self.snapshot is None else f"{message}; snapshot:", file=sys.stderr)
         if self.snapshot is not None:
             print(self.snapshot)
         return self.exit_code
@@ -97,7 +102,7 @@ def launch(plan: Plan, path: Path, *, device: str, max_minutes: float) -> Ending
         if snapshot.exists():
             return Ending(message, int(exit_code), snapshot)
         return Ending(
-            f"{message}, with --max-minutes 0 it makes a model of what was learnt", int(exit_code), None
+            f"{message}, with `max_minutes` 0 it makes a model of what was learnt", int(exit_code), None
         )
 
 

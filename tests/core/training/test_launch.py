@@ -104,7 +104,7 @@ def test_a_grounding_that_is_interrupted_in_its_last_step_is_not_done(tmp_path: 
     small, run = Small("ground", tmp_path).write(), tmp_path / "run"
     stopped = go(plan_of(small, wrap=lambda task: Signalled(task, 24)), run)
     words = "stopped at 24 of 24 objects; the same command goes on"
-    words += ", with --max-minutes 0 it makes a model of what was learnt"
+    words += ", with `max_minutes` 0 it makes a model of what was learnt"
     assert stopped == Ending(words, 130, None)
     assert phase(run) == "interrupted"
     done = go(plan_of(small), run)
