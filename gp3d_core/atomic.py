@@ -51,11 +51,26 @@ def replacing(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
         _sync_folder(path.parent)
     except OSError as error:
-        if error.filename is None:  # a full disk is found out by a write, which knows no name
-            error.filename = str(path)
+        if error.filename in (
+            None,
+            str(temporary),
+        ):  # a full disk is found out by a write, which knows no name
+            error.filename, error.filename2 = str(path), None
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def naming(aside: Path, folder: Path) -> Iterator[None]:
+    """A block whose OSErrors about files in `aside`, or none, speak of those files in `folder`, where they belong."""
+    try:
+        yield
+    except OSError as error:
+        name = Path(error.filename or aside) if not isinstance(error.filename, int) else aside
+        if name.is_relative_to(aside):
+            error.filename, error.filename2 = str(folder / name.relative_to(aside)), None
+        raise
 
 
 def _sync_folder(folder: Path) -> None:

@@ -21,7 +21,7 @@ from typing import Any, Literal, TypedDict, TypeVar, Unpack
 from numpy.typing import NDArray
 from PIL import Image
 
-from gp3d_core.datasets.imagenet import choose_class
+from gp3d_core.datasets.imagenet import ClassRecord, choose_class
 from gp3d_core.errors import renaming
 from gp3d_core.generation.objects import (
     DEFAULT_TRUNCATION,
@@ -41,6 +41,7 @@ from gp3d_core.meshing.level import Level
 from gp3d_core.meshing.mesh_io import Mesh
 from gp3d_core.meshing.option_values import Corners
 from gp3d_core.meshing.options import Auto, Coloring, MeshOptions, specs
+from gp3d_core.pretrained import name_of
 from gp3d_core.signals import Progress, no_progress
 from gp3d_core.snapshots.snapshot import Snapshot
 from gp3d_core.visualization import rgb_to_uint8
@@ -77,6 +78,17 @@ def chosen_options(kind: type[Options], choices: Mapping[str, object]) -> Option
     return kind(**given)
 
 
+def size_of(mesh: Mesh) -> str:
+    """How large a mesh is, in words, and what its colours are in."""
+    parts = {"texture": mesh.texture, "vertex colours": mesh.vertex_colors}
+    colors = [name for name, value in parts.items() if value is not None]
+    return ", ".join([f"{len(mesh.vertices)} vertices", f"{len(mesh.faces)} faces", *colors])
+
+
+def _named(record: ClassRecord, seed: int) -> str:
+    return f"{record['name']}, seed {seed}"
+
+
 class ObjectPipeline:
     """A model that makes objects.
 
@@ -86,6 +98,10 @@ class ObjectPipeline:
     def __init__(self, snapshot: Snapshot) -> None:
         """For a snapshot that is loaded already; else see `from_pretrained`."""
         self.snapshot = snapshot
+
+    def __repr__(self) -> str:
+        """Which model, in a line: notebooks show it."""
+        return f"ObjectPipeline(model {name_of(self.snapshot.path)}, {len(self.classes)} classes)"
 
     @classmethod
     def from_pretrained(cls, model: str | Path | None = None, *, device: str = "auto") -> ObjectPipeline:
@@ -139,6 +155,11 @@ class GeneratedObject:
 
     snapshot: Snapshot
     generated: Generated
+
+    def __repr__(self) -> str:
+        """Which object, in a line: notebooks show it."""
+        truncation, model = self.generated.truncation, name_of(self.snapshot.path)
+        return f"GeneratedObject({_named(self.spec.record, self.spec.seed)}, truncation {truncation:g}, model {model})"
 
     @property
     def spec(self) -> ObjectSpec:
@@ -200,6 +221,10 @@ class ObjectMesh:
     mesh: Mesh
     recipe: Recipe
     model: Path
+
+    def __repr__(self) -> str:
+        """Which mesh, in a line: notebooks show it."""
+        return f"ObjectMesh({_named(self.recipe['class'], self.recipe['seed'])}, {size_of(self.mesh)})"
 
     @property
     def vertices(self) -> NDArray[Any]:

@@ -20,8 +20,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
+from gp3d_core.atomic import naming
 from gp3d_core.distributed import pick_device
-from gp3d_core.generation.objects import DEFAULT_TRUNCATION, ObjectSpec, Recipe, check_mesh_files, check_sheet
+from gp3d_core.generation.objects import (
+    DEFAULT_TRUNCATION,
+    ObjectSpec,
+    Recipe,
+    RequestError,
+    check_mesh_files,
+    check_sheet,
+)
 from gp3d_core.generation.recipes import option_facts, place_of, versions
 from gp3d_core.meshing.agreement import Agreement
 from gp3d_core.meshing.level import Level
@@ -65,6 +73,10 @@ class Generated:
     truncation: float
     ws: Tensor
     planes: Tensor
+
+    def __repr__(self) -> str:
+        """Which object, without its numbers."""
+        return f"Generated({self.spec}, truncation {self.truncation:g})"
 
 
 @torch.no_grad()
@@ -191,14 +203,20 @@ def written_aside(
     """
     folder, stem = paths[0].parent, paths[0].stem
     folder.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=".gp3d-", dir=folder) as name:
+    with TemporaryDirectory(prefix=".gp3d-", dir=folder) as name, naming(Path(name), folder):
         aside = Path(name)
         for path in counted(paths, "write", progress):
             save_mesh(mesh, aside / path.name, recipe)
         save_recipe(beside, aside / f"{stem}.recipe.json")
 
         def publish() -> None:
-            for path in sorted(aside.iterdir()):
+            made = sorted(aside.iterdir())
+            for path in made:  # all of them first: nothing is moved that would stay alone
+                if (folder / path.name).is_dir():
+                    raise RequestError(
+                        f"{folder / path.name} is a folder, and the mesh needs that name; move it"
+                    )
+            for path in made:
                 path.replace(folder / path.name)
 
         yield aside, publish

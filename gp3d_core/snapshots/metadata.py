@@ -81,8 +81,14 @@ def kind_of(path: Path) -> str:
 def _metadata(path: Path) -> dict[str, str]:
     """What stands in the header of a safetensors file."""
     try:
+        with path.open("rb"):  # safetensors says of a file that may not be read that there is none
+            pass
         with safe_open(path, framework="np") as file:
             return dict(file.metadata() or {})
+    except PermissionError as error:
+        raise SnapshotError(
+            f"{path} may not be read ({error.strerror}); ask its owner, or copy it"
+        ) from error
     except (SafetensorError, OSError) as error:
         raise SnapshotError(
             f"{path} is truncated or not a safetensors file ({error}); copy or train it again"

@@ -43,6 +43,10 @@ class Snapshot:
     path: Path
     digest: str  # SHA-256 of the file when it was read
 
+    def __repr__(self) -> str:
+        """Which model, without its layers and settings."""
+        return f"Snapshot({self.path}, {len(self.classes)} classes, {self.nimg} images seen)"
+
 
 def save_snapshot(
     path: Path, generator: nn.Module, config: RunConfig, classes: list[ClassRecord], nimg: int

@@ -23,7 +23,7 @@ from gp3d_core.datasets.decoding import upright_rgb
 from gp3d_core.distributed import pick_device
 from gp3d_core.errors import renaming
 from gp3d_core.generation.objects import whole_seed
-from gp3d_core.generation.pipeline import chosen_options
+from gp3d_core.generation.pipeline import chosen_options, size_of
 from gp3d_core.meshing.level import Level
 from gp3d_core.meshing.mesh_io import Mesh
 from gp3d_core.meshing.options import Auto, Coloring, SceneMeshOptions
@@ -69,6 +69,12 @@ class ScenePipeline:
     def __init__(self, tokenizer: TokenizerSnapshot, prior: PriorSnapshot | None = None) -> None:
         """For models that are loaded already; else see `from_pretrained`."""
         self.tokenizer, self.prior = tokenizer, prior
+
+    def __repr__(self) -> str:
+        """Which model, in a line: notebooks show it."""
+        if self.prior is None:
+            return f"ScenePipeline({self.tokenizer.path}, no code prior)"
+        return f"ScenePipeline({self.prior.path}, {len(self.classes)} classes)"
 
     @classmethod
     def from_pretrained(
@@ -133,6 +139,10 @@ class GeneratedScene:
     """A scene that was sampled, reconstructed or loaded. `scene` is what `vq3d.scenes.editing` works on."""
 
     scene: Scene
+
+    def __repr__(self) -> str:
+        """Which scene, in a line: notebooks show it."""
+        return f"GeneratedScene({self.scene.source}, {self.scene.resolution} px)"
 
     @classmethod
     def load(cls, path: str | Path, *, device: str = "auto") -> GeneratedScene:
@@ -203,6 +213,10 @@ class SceneMesh:
 
     mesh: Mesh
     recipe: dict[str, Any]
+
+    def __repr__(self) -> str:
+        """Which mesh, in a line: notebooks show it."""
+        return f"SceneMesh({self.recipe.get('scene', 'scene')}, {size_of(self.mesh)})"
 
     @property
     def vertices(self) -> NDArray[Any]:

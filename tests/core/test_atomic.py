@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gp3d_core.atomic import replacing, write_text
+from gp3d_core.atomic import PlaceError, check_writable, naming, replacing, write_text
 
 
 @pytest.fixture
@@ -39,3 +39,43 @@ def test_errors_with_a_name_of_their_own_keep_it(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError) as error, replacing(tmp_path / "a.txt"):
         Path(tmp_path, "none").read_text()
     assert error.value.filename.endswith("none")
+
+
+def test_a_name_that_is_a_folder_is_told_by_its_name(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").mkdir()
+    with pytest.raises(IsADirectoryError) as error:
+        write_text(tmp_path / "a.txt", "new")
+    assert (error.value.filename, error.value.filename2) == (str(tmp_path / "a.txt"), None)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_a_folder_that_is_missing_is_told_by_the_file_that_was_meant(tmp_path: Path) -> None:
+    path = tmp_path / "none/a.txt"
+    with pytest.raises(FileNotFoundError) as error:
+        write_text(path, "new")
+    assert error.value.filename == str(path)
+
+
+def test_files_aside_are_told_by_the_place_where_they_belong(tmp_path: Path) -> None:
+    aside = tmp_path / "aside"
+    aside.mkdir()
+    with pytest.raises(FileNotFoundError) as error, naming(aside, tmp_path):
+        (aside / "below/a.txt").write_text("new")
+    assert error.value.filename == str(tmp_path / "below/a.txt")
+    with pytest.raises(FileNotFoundError) as error, naming(aside, tmp_path):
+        Path("/none/a.txt").read_text()
+    assert error.value.filename == "/none/a.txt"
+    with pytest.raises(OSError, match="full") as full, naming(aside, tmp_path):
+        raise OSError(errno.ENOSPC, "full")
+    assert full.value.filename == str(tmp_path)
+
+
+@pytest.mark.parametrize("place", ["file.txt", "file.txt/below"])
+def test_folders_that_cannot_be_are_told_before_anything_is_made(tmp_path: Path, place: str) -> None:
+    (tmp_path / "file.txt").write_text("mine")
+    with pytest.raises(PlaceError, match="expected a folder, found a file"):
+        check_writable(tmp_path / place)
+    check_writable(tmp_path / "new/and/below")
+    with pytest.raises(PlaceError, match=r"/proc/x: nothing can be written in /proc \("):
+        check_writable(Path("/proc/x"))
+    assert [path.name for path in tmp_path.iterdir()] == ["file.txt"]

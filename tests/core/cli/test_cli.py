@@ -82,6 +82,17 @@ def test_mesh_writes_coloured_objects_with_recipes(snapshot, tmp_path, capsys):
     assert (recipe["class"]["wnid"], recipe["seed"], recipe["truncation"]) == ("n07734744", 1, 0.7)
 
 
+def test_a_folder_in_the_way_of_a_mesh_is_named_and_nothing_is_written(snapshot, tmp_path, capsys):
+    (tmp_path / "mushroom-0000.obj").mkdir()
+    wish = f"mesh {snapshot} --class mushroom --grid 24 --color vertex --out {tmp_path} --device cpu"
+    assert main(wish.split()) == 2
+    [told] = [line for line in lines(capsys)[1] if line.startswith("gp3d: ")]
+    assert told.startswith(
+        f"gp3d: {tmp_path / 'mushroom-0000.obj'} is a folder, and the mesh needs that name"
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["mushroom-0000.obj"]
+
+
 @pytest.mark.parametrize("formats", ["glb", "obj,ply"])
 def test_a_recipe_makes_the_formats_beside_it_again(snapshot, tmp_path, formats):
     first, again = tmp_path / "first", tmp_path / "again"

@@ -107,6 +107,15 @@ def test_films_are_those_of_the_command(mug, tmp_path):
 
 
 @pytest.mark.slow
+def test_what_notebooks_show_is_a_line(pipeline, mug):
+    assert repr(pipeline) == f"ObjectPipeline(model box, {len(pipeline.classes)} classes)"
+    assert repr(mug) == "GeneratedObject(coffee mug, seed 7, truncation 0.7, model box)"
+    mesh = mug.mesh(grid=24, faces=300, color="vertex")
+    sizes = f"{len(mesh.vertices)} vertices, {len(mesh.faces)} faces, vertex colours"
+    assert repr(mesh) == f"ObjectMesh(coffee mug, seed 7, {sizes})"
+    assert all(len(repr(part)) < 300 for part in (pipeline.snapshot, mug.generated))
+
+
 def test_views_turn_by_degrees_and_are_of_the_size_asked_for(mug, tmp_path):
     front, side = (mug.view(yaw=yaw, resolution=24) for yaw in (0, 90))
     assert isinstance(front, Image.Image)

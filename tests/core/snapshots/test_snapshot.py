@@ -133,6 +133,15 @@ def test_unusable_snapshot_is_one_clear_line(path, damage, message):
     assert "\n" not in str(caught.value)
 
 
+def test_a_snapshot_that_may_not_be_read_is_a_matter_of_rights(path, monkeypatch):
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(type(path), "open", refuse)
+    with pytest.raises(SnapshotError, match=r"may not be read \(Permission denied\); ask its owner"):
+        load_snapshot(path)
+
+
 def test_checkpoint_restores_weights_and_moments(state, tmp_path):
     for parameter in state.generator.parameters():
         parameter.grad = torch.ones_like(parameter)

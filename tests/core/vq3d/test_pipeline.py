@@ -79,6 +79,17 @@ def test_pictures_become_the_scenes_of_the_command_from_a_file_or_an_image(pipel
     )
 
 
+def test_what_notebooks_show_is_a_line(pipeline, bus):
+    classes = len(pipeline.classes)
+    assert repr(pipeline) == f"ScenePipeline({pipeline.prior.path}, {classes} classes)"
+    assert repr(ScenePipeline(pipeline.tokenizer)) == f"ScenePipeline({vq3d_tokenizer()}, no code prior)"
+    assert repr(bus) == f"GeneratedScene({bus.scene.source}, {bus.scene.resolution} px)"
+    assert "school bus" in repr(bus)
+    mesh = bus.mesh(grid=20, faces=200, color="none")
+    sizes = f"{len(mesh.vertices)} vertices, {len(mesh.faces)} faces"
+    assert repr(mesh) == f"SceneMesh({bus.scene.source}, {sizes})"
+
+
 def test_views_are_what_the_scene_shows(bus):
     seen = bus.view(yaw=10, pitch=3, resolution=12)
     assert (seen.mode, seen.size) == ("RGB", (12, 12))
