@@ -14,8 +14,6 @@ from gp3d_core.cli.arguments import UsageError, new_path, report
 if TYPE_CHECKING:
     from gp3d_core.snapshots.metadata import SnapshotFacts
 
-_BARELY = 0.1  # of the planned training, below which objects are expected to be shapeless
-
 
 def add_model(parser: argparse.ArgumentParser) -> None:
     """Adds the model that a command works with, as `model_facts` reads it."""
@@ -54,7 +52,7 @@ def model_facts(named: Path | None) -> SnapshotFacts:
 
     None is the pretrained model, which is announced on stderr; so is a model that has hardly been trained.
     """
-    from gp3d_core.snapshots.metadata import read_snapshot_facts
+    from gp3d_core.snapshots.metadata import BARELY, read_snapshot_facts, share_trained
     from gp3d_core.snapshots.run_folder import find_snapshot
 
     if named is not None and named.name == str(named) and not named.suffix and not named.exists():
@@ -62,9 +60,9 @@ def model_facts(named: Path | None) -> SnapshotFacts:
     facts = read_snapshot_facts(find_snapshot(named))
     if named is None:
         print(f"using the pretrained model: {len(facts.classes)} classes; see gp3d classes", file=sys.stderr)
-    share = facts.nimg / (1000 * facts.config.training.kimg)
-    if share < _BARELY:
-        seen = f"{facts.nimg / 1000:g} of {facts.config.training.kimg:g} kimg"
+    share = share_trained(facts.config, facts.nimg)
+    if share < BARELY:
+        seen = f"{facts.nimg:,} of {facts.config.training.schedule.images:,} images"
         report(f"{facts.path.name} is barely trained: {seen}, {share:.1%} of what was planned")
     return facts
 

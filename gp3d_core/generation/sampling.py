@@ -15,6 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, cast
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -42,6 +43,7 @@ from gp3d_core.pretrained import name_of
 from gp3d_core.rendering.cameras import mean_camera, turn_camera
 from gp3d_core.rendering.volume import rays_at_a_time
 from gp3d_core.signals import Progress, counted, no_progress
+from gp3d_core.snapshots.metadata import BARELY, share_trained
 from gp3d_core.snapshots.run_folder import find_snapshot
 from gp3d_core.snapshots.snapshot import Snapshot, load_snapshot
 from gp3d_core.visualization import depth_to_uint8, rgb_to_uint8, save_picture, sheet
@@ -51,6 +53,9 @@ _LIKENESS = (  # from this silhouette IoU on; below the last but one a mesh lack
     (0.85, "well"),
     (0.0, "poorly: a finer grid or more components may show what is missing"),
 )
+# of 255: where nothing is seen, at most this share of the pixels differ from all others by so much
+_BLANK = (8, 0.005)
+_SHAPELESS = "the model has hardly been trained, and more training is what helps"
 DEFAULT_OPTIONS = MeshOptions()
 _SIDE = 0.5  # yaw of the outermost views of a sheet
 _COLUMNS = 8  # of a sheet: more do not fit on a screen
@@ -153,16 +158,22 @@ def write_meshes(
         recipe = _recipe(snapshot, obj, options, finished)
         paths = [out / f"{spec.stem}.{suffix}" for suffix in formats]
         save_object(finished.mesh, paths, recipe, snapshot.path, finished.agreement if picture else None)
-        tqdm.write(f"{spec.stem}: {_summary(recipe, options.level)}", file=sys.stderr)
+        tqdm.write(f"{spec.stem}: {_summary(recipe, options.level, _barely(snapshot))}", file=sys.stderr)
         yield from paths
 
 
-def _summary(recipe: Recipe, asked: Level) -> str:
+def _barely(snapshot: Snapshot) -> bool:
+    return share_trained(snapshot.config, snapshot.nimg) < BARELY
+
+
+def _summary(recipe: Recipe, asked: Level, barely: bool) -> str:
     level = f"{recipe['level']:.4g}"
     if asked.raw:
         level = f"{asked}, which is {level} after activation"
     likeness = "" if recipe["psnr"] is None else f"PSNR {recipe['psnr']:.1f} dB, "
     how_well = next(words for least, words in _LIKENESS if recipe["iou"] >= least)
+    if barely and how_well.startswith("poorly"):
+        how_well = f"poorly: {_SHAPELESS}"
     return (
         f"{recipe['faces']} faces, level {level}; matches the model's own views {how_well} "
         f"({likeness}silhouette IoU {recipe['iou']:.3f})"
@@ -246,6 +257,7 @@ def write_sheet(
     check_sheet(out)
     yaws = [_SIDE] if views == 1 else torch.linspace(-_SIDE, _SIDE, views).tolist()
     rows: list[tuple[str, list[NDArray[Any]]]] = []
+    blank = 0
     with tqdm(total=len(objects), desc="views", unit="object", file=sys.stderr, disable=None) as bar:
         for line in _lines(objects):
             columns = []
@@ -254,11 +266,22 @@ def write_sheet(
                     _column(snapshot, generate(snapshot, spec, truncation), yaws, resolution, depth)
                 )
                 bar.update()
+                blank += all(map(_blank, columns[-1][: len(yaws)]))
             name = f"{line[0].record.get('name', 'object')}, {_seeds([spec.seed for spec in line])}"
             looks = [f", yaw {yaw:+.2g}" if views > 1 else "" for yaw in yaws] + [", depth"] * depth
             rows += [(name + look, [column[k] for column in columns]) for k, look in enumerate(looks)]
     out.parent.mkdir(parents=True, exist_ok=True)
     save_picture(sheet(rows, tile=_TILE), out)
+    if blank:
+        why = f": {_SHAPELESS}" if _barely(snapshot) else ""
+        tqdm.write(f"{blank} of {len(objects)} objects show nothing{why}", file=sys.stderr)
+
+
+def _blank(picture: NDArray[Any]) -> bool:
+    """Whether a view [h,w,3] shows nothing, as those of models do which have hardly learnt anything."""
+    difference, share = _BLANK
+    odd = np.abs(picture - np.median(picture, axis=(0, 1))).max(axis=-1) > difference
+    return bool(odd.mean() <= share)
 
 
 def _lines(objects: Sequence[ObjectSpec]) -> list[list[ObjectSpec]]:

@@ -45,6 +45,14 @@ class SnapshotFacts:
     nimg: int
 
 
+BARELY = 0.1  # of the planned training, below which objects are expected to be shapeless
+
+
+def share_trained(config: RunConfig, nimg: int) -> float:
+    """The share of its planned training that a model has had which has seen `nimg` images."""
+    return nimg / (1000 * config.training.kimg)
+
+
 def read_header(path: Path, kind: str) -> dict[str, Any]:
     """The facts of the file at `path`, which must be of the given kind.
 

@@ -1,5 +1,6 @@
 """The command line: help at once, every command on a small snapshot, one line and exit code 2 for bad input."""
 
+import dataclasses
 import json
 import os
 import random
@@ -17,6 +18,9 @@ from PIL import Image
 from gp3d_core.cli.arguments import UsageError, parse_seeds
 from gp3d_core.cli.main import main
 from gp3d_core.cli.models import model_facts
+from gp3d_core.generation import sampling
+from gp3d_core.generation.objects import object_specs
+from gp3d_core.meshing.level import Level
 from gp3d_core.networks.generator import Generator
 from gp3d_core.snapshots.metadata import read_snapshot_facts
 from gp3d_core.snapshots.snapshot import save_snapshot
@@ -177,7 +181,7 @@ def test_run_folder_stands_for_its_newest_snapshot(snapshot, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("nimg", "said"), [(0, "0 of 8 kimg, 0.0%"), (799, "0.799 of 8 kimg, 10.0%"), (800, "")]
+    ("nimg", "said"), [(0, "0 of 8,000 images, 0.0%"), (799, "799 of 8,000 images, 10.0%"), (800, "")]
 )
 def test_a_model_that_is_hardly_trained_is_announced(tmp_path, capsys, nimg, said):
     config = micro_config("training.kimg=8")
@@ -187,6 +191,33 @@ def test_a_model_that_is_hardly_trained_is_announced(tmp_path, capsys, nimg, sai
     expected = [f"{path.name} is barely trained: {said} of what was planned"] if said else []
     assert capsys.readouterr() == ("", "".join(f"{line}\n" for line in expected))
     assert facts.nimg == nimg
+
+
+@pytest.mark.parametrize(
+    ("nimg", "why"), [(24, ""), (0, ": the model has hardly been trained, and more training is what helps")]
+)
+def test_a_sheet_of_nothing_is_said_to_be_one(snapshot, tmp_path, capsys, monkeypatch, nimg, why):
+    opened = dataclasses.replace(sampling.open_snapshot(snapshot, "cpu"), nimg=nimg)
+    specs = object_specs(opened, ["mushroom"], [0, 1])
+    seen, out = sampling.view, tmp_path / "s.png"
+
+    def white(*arguments):
+        output = seen(*arguments)
+        return dataclasses.replace(output, rgb=torch.ones_like(output.rgb))
+
+    monkeypatch.setattr(sampling, "view", white)
+    sampling.write_sheet(opened, specs, out, truncation=0.7)
+    assert capsys.readouterr().err.splitlines()[-1] == f"2 of 2 objects show nothing{why}"
+    monkeypatch.setattr(sampling, "view", seen)
+    sampling.write_sheet(opened, specs, out, truncation=0.7)
+    assert "show nothing" not in capsys.readouterr().err
+
+
+def test_a_barely_trained_model_is_not_advised_a_finer_grid():
+    recipe = {"faces": 4, "level": 0.5, "psnr": None, "iou": 0.0}
+    assert "finer grid" in sampling._summary(recipe, Level(), False)
+    assert "finer grid" not in sampling._summary(recipe, Level(), True)
+    assert "poorly: the model has hardly been trained" in sampling._summary(recipe, Level(), True)
 
 
 def test_a_folder_of_runs_names_the_runs_in_it(snapshot, tmp_path, capsys):
