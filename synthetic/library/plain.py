@@ -2,11 +2,13 @@
 
 A mesh right in a class folder is a model of its own name; of several formats of one name the first of MESH_SUFFIXES
 counts. A folder in a class folder is a model if it, with all that is below it, holds one mesh (in several formats).
+Names of models become names of files and keys: they may hold letters, digits, blanks and .+-_.
 """
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
@@ -24,6 +26,7 @@ _OTHER_SUFFIXES = {
     ".usdc",
     ".usdz",
 }
+_NAME = re.compile(r"\w[\w .+-]*")
 _DEEPEST = 8  # folders below a class folder
 
 
@@ -34,9 +37,12 @@ def folders_in(parent: Path) -> list[Path]:
 
 def plain_meshes(folder: Path) -> Iterator[tuple[str, Path, Path]]:
     """(name, file, the folder below which its other files lie) of every model in a class folder."""
+    if not _NAME.fullmatch(folder.name):
+        return
     for stem, path in _by_stem(_meshes_in(folder)).items():
-        yield stem, path, folder
-    for inner in folders_in(folder):
+        if _NAME.fullmatch(stem):
+            yield stem, path, folder
+    for inner in filter(lambda inner: _NAME.fullmatch(inner.name), folders_in(folder)):
         found = _by_stem(_meshes_below(inner, _DEEPEST))
         if len(found) == 1:
             yield inner.name, next(iter(found.values())), inner
@@ -55,6 +61,10 @@ def unused_meshes(root: Path, used: Collection[Path]) -> dict[str, str]:
                 continue
             if suffix in _OTHER_SUFFIXES:
                 reason = f"{suffix} is not read; convert it to .glb"
+            elif odd := next(
+                (part for part in _named(path.relative_to(root)) if not _NAME.fullmatch(part)), ""
+            ):
+                reason = f"names may hold letters, digits, blanks and .+-_, found {odd!r}; rename it"
             elif path.parent in places:
                 reason = "another mesh beside it is the model"
             else:
@@ -63,6 +73,13 @@ def unused_meshes(root: Path, used: Collection[Path]) -> dict[str, str]:
                 )
             reasons[path.relative_to(root).as_posix()] = reason
     return reasons
+
+
+def _named(path: Path) -> Iterator[str]:
+    """What gives a model at a path below a library its class and name."""
+    yield from path.parts[: min(2, len(path.parts) - 1)]
+    if len(path.parts) == 2:
+        yield path.stem
 
 
 def _meshes_in(folder: Path) -> list[Path]:

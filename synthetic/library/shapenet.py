@@ -26,7 +26,7 @@ from typing import Any, Literal, TypedDict, Unpack
 import numpy as np
 import numpy.typing as npt
 
-from synthetic.library.plain import MESH_SUFFIXES, folders_in, plain_meshes
+from synthetic.library.plain import MESH_SUFFIXES, folders_in, plain_meshes, unused_meshes
 from synthetic.library.taxonomy import SHAPENET_CATEGORIES
 
 Split = Literal["train", "test"]
@@ -35,7 +35,6 @@ UNIT_BALL = 1.001  # a model with diagonal 1 reaches no farther, wherever in its
 _TEST_SHARE = 0.1
 _SYNSET = re.compile(r"\d{8}")
 _WNID = re.compile(r"n\d{8}")
-_PLAIN_NAME = re.compile(r"\w[\w .+-]*")
 _NAMED_WNID = re.compile(r"(n\d{8})(?:[-_ .](.+))?")
 _AXES = {
     "+x": (1, 0, 0),
@@ -183,6 +182,10 @@ def load_library(root: Path, **placement: Unpack[PlacementOverrides]) -> list[Mo
     if not synsets:
         models = _plain_models(root, placement)
         if not models and not (root / "taxonomy.json").exists():
+            unused = unused_meshes(root, ())
+            if unused:
+                file, reason = next(iter(unused.items()))
+                raise LibraryError(f"{root}: none of its meshes is a model, such as {file!r} ({reason})")
             raise LibraryError(
                 f"{root}: has no taxonomy.json, no folders named by synsets and no folders with "
                 f"{', '.join(MESH_SUFFIXES)} files; expected ShapeNetCore layout or a folder a class"
@@ -243,10 +246,6 @@ def _plain_models(root: Path, placement: PlacementOverrides) -> list[Model]:
     models = []
     for folder in folders_in(root):
         for name, path, own_folder in plain_meshes(folder):
-            if not (_PLAIN_NAME.fullmatch(name) and _PLAIN_NAME.fullmatch(folder.name)):
-                raise LibraryError(
-                    f"{path}: names of classes and models may hold letters, digits, blanks and .+-_"
-                )
             key = f"{folder.name}/{name}"
             facts = classes.get(key) or classes.get(folder.name) or _plain_class(folder.name)
             models.append(Model(key, path, facts, own_folder, place))

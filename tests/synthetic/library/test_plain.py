@@ -60,6 +60,22 @@ def test_every_mesh_is_a_model_or_is_named_with_its_reason(tmp_path: Path) -> No
     }
 
 
+def test_names_that_cannot_be_names_of_files_cost_their_models_alone(tmp_path: Path) -> None:
+    root = fill(
+        tmp_path / "library",
+        "chair/model (1).glb",
+        "chair/good.glb",
+        "chair/d:1/model.glb",
+        "#odd/a.glb",
+        "chair/ok/model (2).glb",
+    )
+    assert models_of(root) == {"chair/good": "chair/good.glb", "chair/ok": "chair/ok/model (2).glb"}
+    unused = unused_of(root)
+    assert list(unused) == ["#odd/a.glb", "chair/model (1).glb", "chair/d:1/model.glb"]
+    assert unused["chair/model (1).glb"].endswith("found 'model (1)'; rename it")
+    assert unused["#odd/a.glb"].endswith("found '#odd'; rename it")
+
+
 def test_meshes_beside_those_of_shapenet_are_named(tmp_path: Path) -> None:
     root = fill(
         tmp_path / "library",
