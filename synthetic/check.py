@@ -25,6 +25,7 @@ from synthetic.atomic import write_whole
 from synthetic.checks.comparison import chamfer_by_class, check_dataset, picture_of_errors
 from synthetic.checks.verdict import BOUNDS, badness, broken_bounds, summarise, unchecked_colors
 from synthetic.library.shapenet import LibraryError, load_library
+from synthetic.workers.blender_process import LeaveWithoutDestructors
 
 _ROWS = 8  # of the picture of errors
 
@@ -106,4 +107,5 @@ def _in_words(bound: float | tuple[float, float]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with LeaveWithoutDestructors():  # Open3D's have a lot to say after Ctrl-C
+        sys.exit(main())

@@ -50,6 +50,20 @@ def test_ctrl_c_during_imports_is_one_line(command: str, tmp_path: Path) -> None
     assert errors == "stopped\n"
 
 
+@pytest.mark.parametrize("command", COMMANDS)
+def test_ctrl_c_that_a_library_turns_into_another_error_while_it_is_imported_is_one_line(
+    command: str, tmp_path: Path
+) -> None:
+    mark = tmp_path / "importing"
+    (tmp_path / "numpy.py").write_text(
+        f"import time\nopen({str(mark)!r}, 'w').close()\n"
+        "try:\n    time.sleep(100)\nexcept BaseException as error:\n    raise ImportError('half') from error\n"
+    )
+    path = os.pathsep.join([str(tmp_path), str(REPOSITORY)])
+    status, errors = interrupted([f"synthetic.{command}"], mark.exists, PYTHONPATH=path)
+    assert (status, errors) == (128 + signal.SIGINT, "stopped\n")
+
+
 def test_ctrl_c_while_shapes_are_written_keeps_whole_models(tmp_path: Path) -> None:
     out = tmp_path / "models"
     command = ["synthetic.shapes", str(out), "--classes", "barrel", "--per-class", "500"]
