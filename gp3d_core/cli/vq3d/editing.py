@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from gp3d_core.vq3d.scenes.scenefile import Scene
 
 _FEW, _MANY = 0.01, 0.6  # of the picture, beyond which a choice is likely not the one that was meant
+_BEYOND = 0.02  # of an object out of the picture: not worth a word
 
 
 def add_edit_verbs(verbs: argparse._SubParsersAction[Any]) -> None:
@@ -123,10 +124,12 @@ def _insert(options: argparse.Namespace) -> int:
     check_scene(options.out, _inputs(options, options.scene, options.other))
     check_scene_file(options.scene)
     check_scene_file(options.other)
-    from gp3d_core.vq3d.scenes.editing import insert
+    from gp3d_core.vq3d.scenes.editing import insert, share_beyond
 
     scene, other = open_scene(options.scene, options), open_scene(options.other, options)
-    made = insert(scene, other, _chosen(other, options, options.reach), _motion(options))
+    region = _chosen(other, options, options.reach)
+    _say_beyond(share_beyond(scene, other, region, _motion(options)))
+    made = insert(scene, other, region, _motion(options))
     heads = [("A", scene.source), ("B", other.source), ("B's object in A",)]
     return _keep([scene, other, made], heads, options)
 
@@ -146,10 +149,12 @@ def _move(options: argparse.Namespace) -> int:
     if not any(options.shift) and options.scale == 1 and options.yaw == 0:
         raise UsageError("move expects --shift, --scale or --yaw: without one of them nothing moves")
     check_scene_file(options.scene)
-    from gp3d_core.vq3d.scenes.editing import move
+    from gp3d_core.vq3d.scenes.editing import move, share_beyond
 
     scene = open_scene(options.scene, options)
-    made = move(scene, _chosen(scene, options, options.reach), _motion(options))
+    region = _chosen(scene, options, options.reach)
+    _say_beyond(share_beyond(scene, scene, region, _motion(options)))
+    made = move(scene, region, _motion(options))
     return _keep([scene, made], [("before", scene.source), ("moved",)], options)
 
 
@@ -186,6 +191,13 @@ def _chosen(scene: Scene, options: argparse.Namespace, reach: float = 0.25) -> R
     )
     print(f"chosen: {share:.1%} of the picture{remark}".replace("%", " %"), file=sys.stderr)
     return region
+
+
+def _say_beyond(share: float) -> None:
+    """Says how much of an object is where the picture does not show it."""
+    if share > _BEYOND:
+        words = f"{share:.0%} of it reaches out of the picture".replace("%", " %")
+        print(f"{words}: a smaller --scale or another --shift keeps it in", file=sys.stderr)
 
 
 def _motion(options: argparse.Namespace) -> Motion:

@@ -60,6 +60,12 @@ class LiftedMask:
         return (surface_points(self.inverse, self.reach) * weights[..., None]).sum(dim=(0, 1))
 
 
+def is_in_frame(points: Tensor, reach: float) -> Tensor:
+    """Whether the input view shows the world points [...,3]; `reach` as a lifted mask has it."""
+    depth = RADIUS - points[..., 2]
+    return (depth > 0) & (points[..., :2].abs() <= reach * depth[..., None] * (1 + 1e-4)).all(dim=-1)
+
+
 def surface_points(inverse: Tensor, reach: float) -> Tensor:
     """World points [h,h,3] of the surface `inverse` [h,h] of the input view; `reach` as a lifted mask has it."""
     line = torch.linspace(-1, 1, len(inverse), device=inverse.device)
@@ -141,6 +147,10 @@ class Place:
             return rgb, sigma / self.scale
 
         return moved
+
+    def moved(self, points: Tensor) -> Tensor:
+        """Where the points [...,3] go."""
+        return self.scale * points @ self._turn().to(points).T + points.new_tensor(self.shift)
 
     def _turn(self) -> Tensor:
         """R [3,3]; rows · R is the inverse turn of row vectors."""

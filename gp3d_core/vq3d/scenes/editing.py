@@ -22,6 +22,7 @@ from gp3d_core.vq3d.scenes.composition import (
     Region,
     RegionError,
     Remove,
+    is_in_frame,
     lift,
     place_about,
     surface_points,
@@ -112,6 +113,16 @@ def insert(scene: Scene, other: Scene, region: Region, motion: Motion) -> Scene:
     )
     guests = tuple(part.after(Keep(region), place) for part in other.parts)
     return replace(scene, parts=(*scene.parts, *guests))
+
+
+def share_beyond(scene: Scene, other: Scene, region: Region, motion: Motion) -> float:
+    """How much of what is seen in the `region` of `other`, 0 to 1, `motion` takes out of the picture of `scene`."""
+    reach = math.tan(math.radians(other.camera.fov) / 2)
+    surface = surface_points(other.view().disparity[0], reach).flatten(0, 1)
+    seen = region(surface[None])[0, :, 0]
+    place = place_about(region.centre.to(surface), scale=motion.scale, yaw=motion.yaw, shift=motion.shift)
+    inside = is_in_frame(place.moved(surface), math.tan(math.radians(scene.camera.fov) / 2))
+    return float((seen * ~inside).sum() / seen.sum().clamp(min=1e-9))
 
 
 def move(scene: Scene, region: Region, motion: Motion) -> Scene:

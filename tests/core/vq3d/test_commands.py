@@ -227,6 +227,16 @@ def test_things_are_inserted_removed_and_moved(session, tmp_path):
     assert (tmp_path / "m.view.png").is_file()
 
 
+def test_what_reaches_out_of_the_picture_is_said(session, tmp_path, capsys):
+    scene, where = session / "a.safetensors", ("--region", "0.1,0.2,0.9,0.9", "--resolution", 16)
+    for number, (goes, said) in enumerate([("9,0,0", True), ("0,0,0", False)]):
+        out = tmp_path / f"{number}.safetensors"
+        assert run("insert", scene, scene, *where, "--shift", goes, "--out", out) == 0
+        assert (
+            "100 % of it reaches out of the picture: a smaller --scale" in capsys.readouterr().err
+        ) == said
+
+
 def test_numbers_may_be_negative(session, tmp_path, capsys):
     corners = ("--box", "-0.5,-1e-1,-.5,0.5,0.5,0.5", "--resolution", 16)
     goes = ("--shift", "-0.3,0,0", "--yaw", -5)

@@ -32,7 +32,17 @@ from gp3d_core.vq3d.scenes.composition import (
     place_about,
     together,
 )
-from gp3d_core.vq3d.scenes.editing import Choice, Motion, along, blend, choose_region, insert, move, remove
+from gp3d_core.vq3d.scenes.editing import (
+    Choice,
+    Motion,
+    along,
+    blend,
+    choose_region,
+    insert,
+    move,
+    remove,
+    share_beyond,
+)
 from gp3d_core.vq3d.scenes.mesh import CubeField, mesh_of
 from gp3d_core.vq3d.scenes.scenefile import Part, Scene, load_scene, save_scene
 
@@ -286,6 +296,18 @@ def test_only_what_is_chosen_is_inserted_and_where_it_is_asked_to():
     torch.testing.assert_close(rgb[:, :2], own_rgb)
     assert sigma[0, 2:, 0].tolist() == [0, 0]
     torch.testing.assert_close(both.parts[0].field()(places)[1], scene.parts[0].field()(places)[1])
+
+
+def test_what_is_moved_out_of_the_frame_is_measured():
+    place = Place(0.7, 30.0, (0.1, -0.2, 0.3))
+    points = torch.randn(1, 20, 3, generator=torch.Generator().manual_seed(3))
+    found, _ = place(lambda where: (where, where[..., :1]))(place.moved(points))
+    torch.testing.assert_close(found, points)
+    scene, everything = micro_scene(1), Box((-9.0,) * 3, (9.0,) * 3)
+    assert share_beyond(scene, scene, everything, Motion()) == 0
+    assert share_beyond(scene, scene, everything, Motion(shift=(50.0, 0.0, 0.0))) == 1
+    some = share_beyond(scene, scene, everything, Motion(shift=(0.3, 0.0, 0.0)))
+    assert 0 < some < share_beyond(scene, scene, everything, Motion(shift=(0.6, 0.0, 0.0))) < 1
 
 
 @pytest.mark.parametrize(
