@@ -35,8 +35,9 @@ def check_writable(path: Path) -> None:
         with tempfile.TemporaryFile(dir=place):
             pass
     except OSError as error:
+        where = "there" if place == path else f"in {place}"
         raise PlaceError(
-            f"{path}: nothing can be written in {place} ({error.strerror}); choose another place"
+            f"{path}: nothing can be written {where} ({error.strerror}); choose another place"
         ) from error
 
 

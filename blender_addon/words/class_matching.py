@@ -199,7 +199,8 @@ class ClassMatcher:
                     return []
                 parts.append(" ".join(words[:end]))
                 del words[:end]
-        found = dict.fromkeys(place for part in parts for place in self._called(part, table))
+        each = ((self._called(phrase, table) for phrase in _readings(part, table)) for part in parts)
+        found = dict.fromkeys(place for places in each for place in next(filter(None, places), []))
         return list(found) if len(found) > 1 else []
 
     def _called(self, phrase: str, table: WordTable) -> list[int]:
@@ -318,6 +319,8 @@ class ClassMatcher:
             start = f"{self.owner} does not know {known}"
         elif not _is_text(phrase) or not any(form in table for form in _forms(phrase, table)):
             start = f"unknown class '{text.strip()}': give a name, an ImageNet index or a WordNet id"
+        if not text.strip():
+            start = "expected a class, found an empty text"
         if near:
             return Match("none", tuple(near), f"{start}; nearest in kind: {_either(self._shown(near))}")
         who = "it" if start.startswith(self.owner) else self.owner

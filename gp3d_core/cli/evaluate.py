@@ -5,10 +5,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from gp3d_core.atomic import check_writable
 from gp3d_core.cli.arguments import UsageError, dataset_path, existing, new_path, number, reader
 from gp3d_core.cli.generate import add_truncation, level
 from gp3d_core.meshing.option_values import Number
 from gp3d_core.meshing.options import MeshOptions, specs
+from gp3d_core.snapshots.metadata import read_snapshot_facts
+from gp3d_core.snapshots.run_folder import find_snapshot
 
 _TRUNCATION = 1.0
 
@@ -71,6 +74,9 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
 
 def _evaluate(options: argparse.Namespace) -> int:
     _check(options)
+    check_writable(options.out)
+    if options.snapshot is not None:
+        read_snapshot_facts(find_snapshot(options.snapshot))
     from gp3d_core.distributed import pick_device
     from gp3d_core.evaluation.run import EvaluationOptions, evaluate, evaluate_meshes, parse_metrics
 

@@ -57,10 +57,14 @@ def add_train(parser: argparse.ArgumentParser) -> None:
 
 def _train(options: argparse.Namespace) -> int:
     from gp3d_core.config.presets import resolve
+    from gp3d_core.snapshots.metadata import read_snapshot_facts
+    from gp3d_core.snapshots.run_folder import find_snapshot
 
     config = resolve(options.preset, options.set)
     if not options.dry_run:
         check_run(options.run)
+    if options.init is not None:
+        read_snapshot_facts(find_snapshot(options.init))
     from gp3d_core.distributed import pick_device
     from gp3d_core.training.start import describe, start_training
 

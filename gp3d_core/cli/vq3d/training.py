@@ -170,6 +170,7 @@ def _ablate(options: argparse.Namespace) -> int:
     from gp3d_core.vq3d.presets import resolve
 
     config = resolve(options.preset, options.set)
+    check_writable(options.out)
     from gp3d_core.distributed import pick_device
     from gp3d_core.vq3d.evaluation.ablation import ablate_depth
 

@@ -259,7 +259,9 @@ def test_misspellings_near_many_words_hint_at_the_class_among_them(text: str, me
     assert match.note == f"unknown class '{text}': did you mean {meant}?"
 
 
-@pytest.mark.parametrize("text", ["mug teapot", "mug and teapot", "Coffee mug and a teapot", "teapot & mug"])
+@pytest.mark.parametrize(
+    "text", ["mug teapot", "mug and teapot", "Coffee mug and a teapot", "red mug and tea pot", "teapot & mug"]
+)
 def test_of_several_classes_in_a_text_none_is_dropped(text: str) -> None:
     match = MATCHERS["pretrained"].match(text)
     names = {MATCHERS["pretrained"].candidates[place].names[0] for place in match.found}
