@@ -58,8 +58,11 @@ def draw(model: Path, out: Path) -> None:
 
 
 if __name__ == "__main__":
-    folder = Path(sys.argv[1] if len(sys.argv) > 1 else "runs/examples").resolve()
-    folder.mkdir(parents=True, exist_ok=True)
-    draw(make(folder), folder)
+    try:
+        folder = Path(sys.argv[1] if len(sys.argv) > 1 else "runs/examples").resolve()
+        folder.mkdir(parents=True, exist_ok=True)
+        draw(make(folder), folder)
+    except KeyboardInterrupt:
+        sys.exit("stopped")
     sys.stdout.flush()
     os._exit(0)  # Blender as a module crashes when the interpreter takes it apart

@@ -43,4 +43,7 @@ def main(out: Path) -> list[Score]:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1] if len(sys.argv) > 1 else "runs/examples"))
+    try:
+        main(Path(sys.argv[1] if len(sys.argv) > 1 else "runs/examples"))
+    except KeyboardInterrupt:
+        sys.exit("stopped")

@@ -66,4 +66,7 @@ def main(out: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1] if len(sys.argv) > 1 else "runs/examples").resolve())
+    try:
+        main(Path(sys.argv[1] if len(sys.argv) > 1 else "runs/examples").resolve())
+    except KeyboardInterrupt:
+        sys.exit("stopped")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -36,6 +38,45 @@ def test_every_example_has_a_page_and_a_test() -> None:
         assert page.startswith("# ")
         assert f"examples/{name}/main.py" in page
         assert f"test_{name}" in globals()
+
+
+INTERRUPT = """
+import sys
+
+def stop(frame, event, _):
+    if event == "call" and frame.f_code.co_name in ("main", "make") and frame.f_code.co_filename == sys.argv[0]:
+        sys.setprofile(None)
+        raise KeyboardInterrupt
+
+sys.setprofile(stop)
+"""
+PROGRAMS = [*EXAMPLES.glob("*/main.py"), *(ROOT / "tools").glob("*.py")]
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        path
+        for path in PROGRAMS
+        if re.search(r"^def (main|make)\b", path.read_text(encoding="utf-8"), re.MULTILINE)
+    ],
+    ids=lambda path: path.relative_to(ROOT).as_posix(),
+)
+def test_ctrl_c_ends_every_example_and_tool_in_one_line(program: Path, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(INTERRUPT)
+    settings = environment(tmp_path)
+    settings["PYTHONPATH"] = os.pathsep.join([str(tmp_path), settings.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [sys.executable, program],
+        cwd=tmp_path,
+        env=settings,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert (done.returncode, done.stderr.splitlines()[-1:]) == (1, ["stopped"])
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.slow
