@@ -52,10 +52,8 @@ def replacing(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
         _sync_folder(path.parent)
     except OSError as error:
-        if error.filename in (
-            None,
-            str(temporary),
-        ):  # a full disk is found out by a write, which knows no name
+        # a full disk is found out by a write, which knows no name
+        if error.filename in (None, str(temporary)):
             error.filename, error.filename2 = str(path), None
         raise
     finally:
@@ -68,7 +66,7 @@ def naming(aside: Path, folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        name = Path(error.filename or aside) if not isinstance(error.filename, int) else aside
+        name = Path(error.filename or aside)
         if name.is_relative_to(aside):
             error.filename, error.filename2 = str(folder / name.relative_to(aside)), None
         raise
