@@ -58,7 +58,7 @@ LIBRARIES = {
 _TORCH_REMEDY = "pip install 'torch>=2.11'"
 _NO_BOX = "install gp3d again; until then, name a model of your own in every command"
 _NO_CARD = (
-    "fine for making objects, and for gp3d train --preset tiny; larger presets need such a card (README)"
+    "fine for making objects, and for gp3d train --preset tiny; larger presets need one (docs/training.md)"
 )
 TIGHT_MEMORY = 4.0  # GiB
 TIGHT_DISK = 4.0

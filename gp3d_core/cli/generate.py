@@ -109,11 +109,16 @@ def add_render(parser: argparse.ArgumentParser) -> None:
     _add_snapshot_arguments(parser)
     kinds = ("sheet", "stills", "points", "turntable", "front-circle", "line", "wiggle")
     add = parser.add_argument
-    add("--kind", choices=kinds, default="sheet", help="a sheet (default), PNGs (stills, points) or a film")
+    add(
+        "--kind",
+        choices=kinds,
+        default="sheet",
+        help="a sheet (default), PNGs (stills: from the front; points: from three sides) or a film",
+    )
     add(
         "--out",
         type=new_path,
-        help="picture (default sheet.png); folder of stills (stills); film in .gif or .mp4, or their folder (films)",
+        help="picture (default sheet.png); folder of PNGs (default stills); film in .gif or .mp4, or a folder (films)",
     )
     add("--resolution", type=number(int, 2, 4096), help="pixels of a view (default: as trained)")
     add("--frames", type=number(int, 2, 10_000), help="of a film (default 64)")

@@ -147,10 +147,10 @@ class Dataset:
         if self.resolution == resolution:
             return
         names = presets_of(self.resolution)
-        fitting = f"a preset of that size ({', '.join(names)}), or " if names else ""
+        fitting = f"a `preset` of that size ({', '.join(names)}), or " if names else ""
         raise DatasetError(
             f"{self.path} has {self.resolution} px images, the configuration expects {resolution}: "
-            f"use {fitting}training.resolution={self.resolution}"
+            f"use {fitting}`training.resolution`={self.resolution}"
         )
 
     def check(self, resolution: int, *, rank: int = 0, size: int = 1, workers: int = 4) -> None:

@@ -6,6 +6,7 @@ comes from its seed alone, so a seed means the same noise in every class.
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -268,7 +269,9 @@ def write_sheet(
                 bar.update()
                 blank += all(map(_blank, columns[-1][: len(yaws)]))
             name = f"{line[0].record.get('name', 'object')}, {_seeds([spec.seed for spec in line])}"
-            looks = [f", yaw {yaw:+.2g}" if views > 1 else "" for yaw in yaws] + [", depth"] * depth
+            looks = [f", yaw {math.degrees(yaw):+.0f}°" if views > 1 else "" for yaw in yaws] + [
+                ", depth"
+            ] * depth
             rows += [(name + look, [column[k] for column in columns]) for k, look in enumerate(looks)]
     out.parent.mkdir(parents=True, exist_ok=True)
     save_picture(sheet(rows, tile=_TILE), out)

@@ -63,9 +63,10 @@ def run(options: argparse.Namespace) -> str:
         families,
         options.per_class,
         options.seed,
-        lambda jobs: tqdm(jobs, unit="model", desc="shapes"),
+        lambda jobs: tqdm(jobs, unit="model", desc="shapes", disable=None),
     )
-    return f"{options.out}: {written.new} models written, {written.kept} kept, {len(families)} classes\n"
+    others = f"; {written.others} of other commands are there, too" if written.others else ""
+    return f"{options.out}: {written.new} written, {written.kept} kept, {len(families)} classes{others}\n"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -44,16 +44,17 @@ class LibraryError(ValueError):
 
 @dataclass(frozen=True)
 class Written:
-    """What a run did: models written now, models found in place."""
+    """What a run did: models written now, models found in place, and models in the folder that it was not asked for."""
 
     new: int
     kept: int
+    others: int
 
 
 def write_library(
     out: Path, families: Sequence[Family], per_class: int, seed: int, progress: Any = iter
 ) -> Written:
-    """Writes models 0 ... per_class - 1 of every family into `out`; returns how many were new and how many were there.
+    """Writes models 0 ... per_class - 1 of every family into `out`; returns how many were new, there, or others.
 
     `progress` wraps the list of (family, index) jobs, e.g. `tqdm`. Raises LibraryError when `out` holds something else,
     ValueError for per_class < 1 or seed < 0, OSError when `out` cannot be written.
@@ -78,7 +79,9 @@ def write_library(
                 new += 1
     finally:  # of a library that is stopped here, too, everything that is whole is of use
         _write_index(out, {key: record for key, record in records.items() if (out / key / "models").is_dir()})
-    return Written(new, len(jobs) - new)
+    asked = {f"{family.folder}/{model_id(family, seed, index)}" for family, index in jobs}
+    others = sum((out / key / "models").is_dir() for key in records.keys() - asked)
+    return Written(new, len(jobs) - new, others)
 
 
 def class_record(model: Model) -> dict[str, Any]:

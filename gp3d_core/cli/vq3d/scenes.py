@@ -47,7 +47,11 @@ def add_views(parser: argparse.ArgumentParser) -> None:
 def _add_reconstruct(verbs: argparse._SubParsersAction[Any]) -> None:
     parser = verbs.add_parser("reconstruct", help="pictures to scenes, each in one pass")
     add = parser.add_argument
-    add("tokenizer", type=Path, help="tokenizer, the folder of its run (the newest), or the word box")
+    add(
+        "tokenizer",
+        type=Path,
+        help="tokenizer, the folder of its run (the newest), or box: the one that comes along",
+    )
     add("pictures", type=Path, nargs="+", metavar="IMG", help="photographs of any size")
     add("--out", type=new_path, default=Path("scenes"), help="folder of scenes and a sheet (default scenes)")
     add("--fit", choices=("crop", "letterbox"), default="crop", help="square in the middle, or all on white")
@@ -58,7 +62,9 @@ def _add_reconstruct(verbs: argparse._SubParsersAction[Any]) -> None:
 def _add_sample(verbs: argparse._SubParsersAction[Any]) -> None:
     parser = verbs.add_parser("sample", help="new scenes of a class")
     add = parser.add_argument
-    add("prior", type=Path, help="prior, the folder of its run (the newest), or the word box")
+    add(
+        "prior", type=Path, help="prior, the folder of its run (the newest), or box: the one that comes along"
+    )
     add("--tokenizer", type=Path, help="its tokenizer (default: the copy in its folder)")
     add(
         "--class",

@@ -1,6 +1,5 @@
 """The command line: help at once, every command on a small snapshot, one line and exit code 2 for bad input."""
 
-import dataclasses
 import json
 import os
 import random
@@ -18,9 +17,6 @@ from PIL import Image
 from gp3d_core.cli.arguments import UsageError, parse_seeds
 from gp3d_core.cli.main import main
 from gp3d_core.cli.models import model_facts
-from gp3d_core.generation import sampling
-from gp3d_core.generation.objects import object_specs
-from gp3d_core.meshing.level import Level
 from gp3d_core.networks.generator import Generator
 from gp3d_core.snapshots.metadata import read_snapshot_facts
 from gp3d_core.snapshots.snapshot import save_snapshot
@@ -193,33 +189,6 @@ def test_a_model_that_is_hardly_trained_is_announced(tmp_path, capsys, nimg, sai
     assert facts.nimg == nimg
 
 
-@pytest.mark.parametrize(
-    ("nimg", "why"), [(24, ""), (0, ": the model has hardly been trained, and more training is what helps")]
-)
-def test_a_sheet_of_nothing_is_said_to_be_one(snapshot, tmp_path, capsys, monkeypatch, nimg, why):
-    opened = dataclasses.replace(sampling.open_snapshot(snapshot, "cpu"), nimg=nimg)
-    specs = object_specs(opened, ["mushroom"], [0, 1])
-    seen, out = sampling.view, tmp_path / "s.png"
-
-    def white(*arguments):
-        output = seen(*arguments)
-        return dataclasses.replace(output, rgb=torch.ones_like(output.rgb))
-
-    monkeypatch.setattr(sampling, "view", white)
-    sampling.write_sheet(opened, specs, out, truncation=0.7)
-    assert capsys.readouterr().err.splitlines()[-1] == f"2 of 2 objects show nothing{why}"
-    monkeypatch.setattr(sampling, "view", seen)
-    sampling.write_sheet(opened, specs, out, truncation=0.7)
-    assert "show nothing" not in capsys.readouterr().err
-
-
-def test_a_barely_trained_model_is_not_advised_a_finer_grid():
-    recipe = {"faces": 4, "level": 0.5, "psnr": None, "iou": 0.0}
-    assert "finer grid" in sampling._summary(recipe, Level(), False)
-    assert "finer grid" not in sampling._summary(recipe, Level(), True)
-    assert "poorly: the model has hardly been trained" in sampling._summary(recipe, Level(), True)
-
-
 def test_a_folder_of_runs_names_the_runs_in_it(snapshot, tmp_path, capsys):
     def told():
         assert main(["render", str(tmp_path), "--device", "cpu"]) == 2
@@ -359,7 +328,10 @@ def test_bad_seeds_are_refused(text):
         (["train", "{t}/none", "{t}/run"], "no data set at"),
         (["train", "{t}/data", "{t}/run", "--preset", "tyni"], "did you mean 'tiny'"),
         (["train", "{t}/data", "{t}/run", "--set", "trainin.batch=2"], "did you mean 'training.batch'"),
-        (["train", "{t}/data", "{t}/run"], "has 16 px images, the configuration expects 64"),
+        (
+            ["train", "{t}/data", "{t}/run"],
+            "the configuration expects 64: use --set training.resolution=16",
+        ),
         (
             ["train", "{t}/data", "{f}", "--set", "training.resolution=16", "--set", "patch.resolution=8"],
             "not a run folder",

@@ -13,7 +13,7 @@ import trimesh
 from synthetic.shapes import __main__ as shapes_command
 from synthetic.shapes.family import SHAPENET_NAMES, build_model, model_id
 from synthetic.shapes.library import FAMILIES, select_families
-from synthetic.shapes.shapenet_writer import write_library
+from synthetic.shapes.shapenet_writer import Written, write_library
 
 ROOT = Path(__file__).parents[3]
 CLASS_LISTS = ROOT.parent / "shared" / "data" / "class-lists"
@@ -256,6 +256,8 @@ def test_library_grows_without_changing_what_is_there(tmp_path: Path) -> None:
     second = write_library(tmp_path, families, 3, 3)
     after = tree(tmp_path)
     assert (first.new, first.kept, second.new, second.kept) == (3, 0, 6, 3)
+    assert (first.others, second.others) == (0, 0)
+    assert write_library(tmp_path, select_families("barrel"), 1, 3) == Written(0, 1, others=8)
     assert before.items() <= after.items()
     assert all((tmp_path / name).stat().st_mtime_ns == stamp for name, stamp in stamps.items())
     write_library(tmp_path / "direct", families, 3, 3)
