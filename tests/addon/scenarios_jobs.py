@@ -271,7 +271,7 @@ def scenario_wrong_choices_are_refused_in_one_sentence(tools):
     bpy.ops.gp3d.generate(class_name="coffee mug", seed=1)
     for call, words in (
         (lambda: bpy.ops.gp3d.generate(class_name="nonsense"), "no 'nonsense'"),
-        (lambda: bpy.ops.gp3d.generate(class_name=" "), "unknown class ''"),
+        (lambda: bpy.ops.gp3d.generate(class_name=" "), "expected a class, found an empty text"),
         (lambda: bpy.ops.gp3d.batch(batch_seeds="1-x"), "Seeds are numbers"),
         (lambda: bpy.ops.gp3d.batch(batch_seeds="9-1"), "Seeds are numbers"),
         (lambda: bpy.ops.gp3d.batch(batch_seeds="0-400, 0-400"), "objects at a time"),

@@ -105,5 +105,5 @@ def test_unfit_data_is_refused_by_name(tmp_path: Path, damage: object, message: 
 
 
 def test_other_resolution_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=r"training\.resolution=16"):
+    with pytest.raises(DatasetError, match=r"`training\.resolution`=16"):
         load_truth(write_balls(tmp_path, points=16), 32)
