@@ -78,18 +78,7 @@ def _add_picture_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--albedo", action="store_true", help="also the base colour without light at every pixel's centre"
     )
-    group.add_argument(
-        "--transparent",
-        choices=("remove", "opaque"),
-        default="remove",
-        help="what becomes of transparent parts (default: %(default)s)",
-    )
-    group.add_argument(
-        "--cutouts",
-        choices=("cut", "solid"),
-        default="cut",
-        help="parts that a texture's alpha cuts out, such as leaves, are cut or drawn whole (default: %(default)s)",
-    )
+    add_alpha_options(group)
     group.add_argument(
         "--missing-textures",
         choices=("fail", "color"),
@@ -103,6 +92,22 @@ def _add_picture_options(parser: argparse.ArgumentParser) -> None:
         help="what is around the object: white, or ground and walls, seen from above (default: %(default)s)",
     )
     group.add_argument("--license", default=_LICENSE, help="of the models, for dataset.json")
+
+
+def add_alpha_options(group: argparse._ActionsContainer) -> None:
+    """The options of what becomes of parts that let light through; renders and points have to agree on them."""
+    group.add_argument(
+        "--transparent",
+        choices=("remove", "opaque"),
+        default="remove",
+        help="what becomes of transparent parts (default: %(default)s)",
+    )
+    group.add_argument(
+        "--cutouts",
+        choices=("cut", "solid"),
+        default="cut",
+        help="parts that a texture's alpha cuts out, such as leaves, are cut or drawn whole (default: %(default)s)",
+    )
 
 
 def _add_camera_options(parser: argparse.ArgumentParser) -> None:

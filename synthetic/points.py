@@ -32,7 +32,7 @@ from tqdm import tqdm
 from synthetic.atomic import write_whole
 from synthetic.dataset import DatasetError, make_folder
 from synthetic.library.shapenet import BrokenModelError, LibraryError, Model, interleave, load_library
-from synthetic.options import placement_of, with_axes
+from synthetic.options import add_alpha_options, placement_of, with_axes
 from synthetic.staging.stage import stage_model
 from synthetic.staging.treatment import ModelLimits, Treatment
 from synthetic.workers.blender_process import StopRequest
@@ -292,15 +292,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--front", help="as for synthetic.render, where the renders were made with it")
     parser.add_argument("--up", help="likewise")
     parser.add_argument("--normalise", action=argparse.BooleanOptionalAction, default=None, help="likewise")
-    parser.add_argument(
-        "--transparent",
-        choices=("remove", "opaque"),
-        default="remove",
-        help="likewise (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--cutouts", choices=("cut", "solid"), default="cut", help="likewise (default: %(default)s)"
-    )
+    add_alpha_options(parser)
     return parser
 
 

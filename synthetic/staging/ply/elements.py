@@ -7,6 +7,7 @@ Nothing is allocated for what a header claims before the file has been found to 
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -130,23 +131,23 @@ def _property(words: list[str], name: str) -> Property:
     return Property(names[0].lower(), _TYPES[types[-1]], _TYPES[types[0]] if lengthy else "")
 
 
-class _Source:
+class _Source(ABC):
     """Rows, one after the other; places are counted in bytes, or in numbers where they are text."""
 
     def __init__(self, start: int, length: int, name: str) -> None:
         self._place, self._length, self._name = start, length, name
 
+    @abstractmethod
     def size(self, kind: str) -> int:
         """How far apart two values of a type stand."""
-        raise NotImplementedError
 
+    @abstractmethod
     def number(self, place: int, kind: str) -> int:
         """The whole number at a place."""
-        raise NotImplementedError
 
+    @abstractmethod
     def gather(self, places: Ints, kind: str) -> Values:
         """The values at places."""
-        raise NotImplementedError
 
     def read(self, element: Element) -> None:
         """Fills an element."""
