@@ -92,7 +92,7 @@ for line in sys.stdin:
 @pytest.fixture
 def spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RenderSpec:
     (tmp_path / "stand_in.py").write_text(STAND_IN)
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # TMPDIR is looked at once only
     return RenderSpec(tmp_path, Settings(), ModelLimits(), 1)
 
 
@@ -224,6 +224,14 @@ def test_scratch_of_the_dead_goes_and_that_of_the_living_stays(
     child.wait()
     assert remove_leftovers() == 1
     assert not mine.path.exists()
+
+
+def test_worker_holds_its_scratch_folder_as_long_as_it_lives(spec: RenderSpec, place: WorkerProcess) -> None:
+    place.run(job("a"))
+    worker = log(spec)[-1][1]
+    (folder,) = spec.out.glob("gp3d-render-*")
+    held = [os.readlink(link) for link in Path(f"/proc/{worker}/fd").iterdir() if link.is_symlink()]
+    assert str(folder / ".lock") in held
 
 
 def test_plan_leaves_out_what_is_there_and_deals_few_views_at_a_time() -> None:
