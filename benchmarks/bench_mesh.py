@@ -24,8 +24,8 @@ from gp3d_core.config.schema import RenderConfig
 from gp3d_core.meshing.agreement import compare
 from gp3d_core.meshing.cleaning import mesh_report
 from gp3d_core.meshing.extraction import density_grid, extract_mesh
+from gp3d_core.meshing.files.writing import save_mesh
 from gp3d_core.meshing.isosurface import field_surface
-from gp3d_core.meshing.mesh_io import save_mesh
 from gp3d_core.meshing.texture.bake import bake_texture, vertex_colors
 from gp3d_core.meshing.texture.unwrap import unwrap
 from gp3d_core.rendering.cameras import mean_camera, sample_rays

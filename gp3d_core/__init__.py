@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from gp3d_core.datasets.dataset import Dataset
     from gp3d_core.errors import GP3DError
     from gp3d_core.generation.pipeline import ObjectPipeline
-    from gp3d_core.meshing.mesh_io import Mesh, load_mesh, save_mesh
+    from gp3d_core.meshing.files.reading import load_mesh
+    from gp3d_core.meshing.files.writing import save_mesh
+    from gp3d_core.meshing.mesh import Mesh
     from gp3d_core.networks.generator import Generator
     from gp3d_core.rendering.cameras import Cameras, sample_cameras, sample_rays
     from gp3d_core.rendering.volume import render
@@ -47,18 +49,18 @@ _HOMES = {
     "Dataset": "datasets.dataset",
     "GP3DError": "errors",
     "Generator": "networks.generator",
-    "Mesh": "meshing.mesh_io",
+    "Mesh": "meshing.mesh",
     "ObjectPipeline": "generation.pipeline",
     "PRESETS": "config.presets",
     "RunConfig": "config.schema",
     "ScenePipeline": "vq3d.pipeline",
-    "load_mesh": "meshing.mesh_io",
+    "load_mesh": "meshing.files.reading",
     "load_snapshot": "snapshots.snapshot",
     "render": "rendering.volume",
     "resolve": "config.presets",
     "sample_cameras": "rendering.cameras",
     "sample_rays": "rendering.cameras",
-    "save_mesh": "meshing.mesh_io",
+    "save_mesh": "meshing.files.writing",
 }
 
 

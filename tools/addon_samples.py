@@ -18,7 +18,11 @@ import numpy as np
 from PIL import Image
 
 from gp3d_core.meshing.colors import sample_texture
-from gp3d_core.meshing.mesh_io import FORMAT, VERSION, Mesh, load_mesh, save_mesh
+from gp3d_core.meshing.files.npz import FORMAT
+from gp3d_core.meshing.files.reading import load_mesh
+from gp3d_core.meshing.files.writing import save_mesh
+from gp3d_core.meshing.mesh import Mesh
+from gp3d_core.meshing.options import VERSION
 
 ROOT = Path(__file__).resolve().parents[1]
 OUT = ROOT / "blender_addon" / "samples"

@@ -38,7 +38,7 @@ from gp3d_core.generation.outputs import FRAMES
 from gp3d_core.generation.sampling import Generated, generate, make_mesh, open_snapshot, save_object, view
 from gp3d_core.generation.video import film_frames, save_film
 from gp3d_core.meshing.level import Level
-from gp3d_core.meshing.mesh_io import Mesh
+from gp3d_core.meshing.mesh import Mesh
 from gp3d_core.meshing.option_values import Corners
 from gp3d_core.meshing.options import Auto, Coloring, MeshOptions, specs
 from gp3d_core.pretrained import name_of

@@ -34,8 +34,9 @@ from gp3d_core.generation.objects import (
 )
 from gp3d_core.generation.recipes import option_facts, place_of, versions
 from gp3d_core.meshing.agreement import Agreement
+from gp3d_core.meshing.files.writing import save_mesh, save_recipe
 from gp3d_core.meshing.level import Level
-from gp3d_core.meshing.mesh_io import Mesh, save_mesh, save_recipe
+from gp3d_core.meshing.mesh import Mesh
 from gp3d_core.meshing.options import MeshOptions
 from gp3d_core.meshing.pipeline import Finished, finish_mesh
 from gp3d_core.networks.generator import GeneratorOutput

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from gp3d_core.config.schema import CameraConfig, RenderConfig
 from gp3d_core.meshing.extraction import LARGEST_SHARE, SMALLEST_SHARE
-from gp3d_core.meshing.mesh_io import Mesh
+from gp3d_core.meshing.mesh import Mesh
 from gp3d_core.meshing.rasterizer import render_mesh
 from gp3d_core.ops.reference import ray_weights
 from gp3d_core.rendering.cameras import Cameras, sample_rays

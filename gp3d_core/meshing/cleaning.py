@@ -17,7 +17,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from gp3d_core.meshing.isosurface import drop_degenerate
-from gp3d_core.meshing.mesh_io import Mesh, merge_positions
+from gp3d_core.meshing.mesh import Mesh, merge_positions
 from gp3d_core.meshing.self_intersections import crossing_faces
 
 _SPECK = 0.01  # of the volume of the largest component

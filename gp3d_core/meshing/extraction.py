@@ -26,7 +26,7 @@ from gp3d_core.meshing.cleaning import (
     vertex_normals,
 )
 from gp3d_core.meshing.isosurface import SignedDistance, check_memory, field_surface
-from gp3d_core.meshing.mesh_io import Mesh, MeshError
+from gp3d_core.meshing.mesh import Mesh, MeshError
 from gp3d_core.rendering.normals import gradient_normals
 from gp3d_core.rendering.triplane_density import HasSeparableDensity, point_grid
 from gp3d_core.rendering.volume import Field

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from gp3d_core.meshing.mesh_io import MeshError, unique_rows
+from gp3d_core.meshing.mesh import MeshError, unique_rows
 from gp3d_core.rendering.triplane_density import Blocks, HasSeparableDensity, PointBlocks, SeparableBlocks
 from gp3d_core.rendering.volume import Field
 from gp3d_core.signals import Progress, no_progress

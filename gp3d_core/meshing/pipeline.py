@@ -27,7 +27,7 @@ from gp3d_core.meshing.extraction import (
 )
 from gp3d_core.meshing.isosurface import SignedDistance, check_memory
 from gp3d_core.meshing.level import Level
-from gp3d_core.meshing.mesh_io import Mesh
+from gp3d_core.meshing.mesh import Mesh
 from gp3d_core.meshing.options import MeshOptions
 from gp3d_core.meshing.rasterizer import seen_vertices
 from gp3d_core.meshing.texture.bake import bake_texture, vertex_colors

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from gp3d_core.meshing.colors import sample_texture
-from gp3d_core.meshing.mesh_io import Mesh
+from gp3d_core.meshing.mesh import Mesh
 from gp3d_core.meshing.texture.texels import barycentric, candidates, centres, face_batches
 from gp3d_core.rendering.cameras import Cameras, cam2world
 

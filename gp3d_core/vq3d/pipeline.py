@@ -25,7 +25,7 @@ from gp3d_core.errors import renaming
 from gp3d_core.generation.objects import whole_seed
 from gp3d_core.generation.pipeline import chosen_options, size_of
 from gp3d_core.meshing.level import Level
-from gp3d_core.meshing.mesh_io import Mesh
+from gp3d_core.meshing.mesh import Mesh
 from gp3d_core.meshing.options import Auto, Coloring, SceneMeshOptions
 from gp3d_core.preparation.framing import Fit
 from gp3d_core.pretrained import vq3d_prior

@@ -23,7 +23,7 @@ from gp3d_core.generation.recipes import place_of
 from gp3d_core.generation.sampling import Generated, generate, make_mesh, view, written_aside
 from gp3d_core.meshing.extraction import EmptyMeshError
 from gp3d_core.meshing.isosurface import MemoryLimitError
-from gp3d_core.meshing.mesh_io import Mesh, MeshError
+from gp3d_core.meshing.mesh import Mesh, MeshError
 from gp3d_core.meshing.options import COLORS, MeshOptions
 from gp3d_core.pretrained import PretrainedError, name_of
 from gp3d_core.signals import Progress

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gp3d_core.meshing.isosurface import place_corners
-from gp3d_core.meshing.mesh_io import Mesh
+from gp3d_core.meshing.mesh import Mesh
 
 
 def surface_of_grid(sigma: NDArray[Any], *, box: float, level: float) -> Mesh:

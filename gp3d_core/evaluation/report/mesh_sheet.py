@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from gp3d_core.meshing.mesh_io import Mesh
+from gp3d_core.meshing.mesh import Mesh
 from gp3d_core.meshing.rasterizer import render_mesh
 from gp3d_core.rendering.cameras import Cameras
 from gp3d_core.visualization import sheet

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import trimesh
 
-from gp3d_core.meshing.mesh_io import Mesh, merge_positions
+from gp3d_core.meshing.mesh import Mesh, merge_positions
 from gp3d_core.metrics.score import Score
 
 

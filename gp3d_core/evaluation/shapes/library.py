@@ -21,7 +21,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from gp3d_core.errors import GP3DError
-from gp3d_core.meshing.mesh_io import Mesh, MeshError, load_mesh
+from gp3d_core.meshing.files.reading import load_mesh
+from gp3d_core.meshing.mesh import Mesh, MeshError
 from gp3d_core.metrics.pointclouds import surface_points, unit_clouds
 from gp3d_core.rng import generator_for
 

@@ -26,7 +26,7 @@ from gp3d_core.evaluation.shapes.library import (
     read_shape,
 )
 from gp3d_core.evaluation.shapes.scores import LEAST, compare_shapes
-from gp3d_core.meshing.mesh_io import Mesh
+from gp3d_core.meshing.mesh import Mesh
 from gp3d_core.metrics.pointclouds import surface_points, unit_clouds
 from gp3d_core.metrics.pointnet import load_pointnet
 from gp3d_core.metrics.score import Score

@@ -24,7 +24,7 @@ from gp3d_core.generation.objects import MOST_SEEDS, ObjectSpec
 from gp3d_core.generation.sampling import generate
 from gp3d_core.meshing.isosurface import field_surface
 from gp3d_core.meshing.level import AUTO, Level
-from gp3d_core.meshing.mesh_io import Mesh
+from gp3d_core.meshing.mesh import Mesh
 from gp3d_core.meshing.pipeline import surface_levels
 from gp3d_core.metrics.pointclouds import POINTS, surface_points
 from gp3d_core.snapshots.snapshot import Snapshot

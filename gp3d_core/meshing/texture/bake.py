@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
 from gp3d_core.meshing.colors import unit_to_bytes
-from gp3d_core.meshing.mesh_io import Mesh, MeshError
+from gp3d_core.meshing.mesh import Mesh, MeshError
 from gp3d_core.meshing.texture.texels import surface_texels
 from gp3d_core.meshing.texture.unwrap import UnwrapError, unwrap
 from gp3d_core.rendering.volume import Field

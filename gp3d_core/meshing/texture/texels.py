@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gp3d_core.meshing.mesh_io import Mesh
+from gp3d_core.meshing.mesh import Mesh
 from gp3d_core.signals import Progress, no_progress
 
 _BLEED = 1.5  # texels outside a chart whose colour is read from the face extended: what bilinear lookup needs

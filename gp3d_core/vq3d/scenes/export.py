@@ -10,7 +10,8 @@ from PIL import Image
 from torch import Tensor
 
 from gp3d_core.generation.video import save_film
-from gp3d_core.meshing.mesh_io import Mesh, save_mesh
+from gp3d_core.meshing.files.writing import save_mesh
+from gp3d_core.meshing.mesh import Mesh
 from gp3d_core.meshing.options import SceneMeshOptions
 from gp3d_core.signals import Progress, counted, no_progress
 from gp3d_core.visualization import save_picture, sheet

@@ -22,7 +22,7 @@ from torch import Tensor
 from gp3d_core.meshing.cleaning import mesh_report, vertex_normals
 from gp3d_core.meshing.extraction import extract_mesh
 from gp3d_core.meshing.isosurface import SignedDistance
-from gp3d_core.meshing.mesh_io import Mesh
+from gp3d_core.meshing.mesh import Mesh
 from gp3d_core.meshing.options import SceneMeshOptions
 from gp3d_core.meshing.texture.bake import bake_texture, vertex_colors
 from gp3d_core.signals import Progress, no_progress

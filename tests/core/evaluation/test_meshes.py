@@ -13,7 +13,7 @@ from gp3d_core.evaluation.report.folder import EvaluationFolder
 from gp3d_core.evaluation.report.mesh_sheet import picture
 from gp3d_core.evaluation.run import EvaluationOptions, check_fit
 from gp3d_core.evaluation.samples import EvaluationError
-from gp3d_core.meshing.mesh_io import Mesh
+from gp3d_core.meshing.mesh import Mesh
 from gp3d_core.snapshots.snapshot import load_snapshot
 from tests.core.cli.test_cli import snapshot  # noqa: F401  (a fixture)
 from tests.support.tiny_dataset import write_dataset

@@ -29,7 +29,7 @@ from gp3d_core.evaluation.shapes.objects import Surfaces, object_clouds, objects
 from gp3d_core.evaluation.shapes.scores import compare_shapes, measure_shapes, references
 from gp3d_core.evaluation.true_views import read_views
 from gp3d_core.meshing.level import AUTO, Level
-from gp3d_core.meshing.mesh_io import Mesh, MeshError
+from gp3d_core.meshing.mesh import Mesh, MeshError
 from gp3d_core.metrics.classifier import vary
 from gp3d_core.metrics.pointclouds import chamfer_matrix
 from gp3d_core.metrics.pointnet import PointNet

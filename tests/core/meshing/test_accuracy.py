@@ -20,7 +20,7 @@ from trimesh.triangles import closest_point
 
 from gp3d_core.meshing.cleaning import mesh_report
 from gp3d_core.meshing.extraction import extract_mesh
-from gp3d_core.meshing.mesh_io import Mesh
+from gp3d_core.meshing.mesh import Mesh
 
 GRIDS = (25, 49, 97)  # samples per axis: each has half the step of the one before
 MAJOR, MINOR, RADIUS = 0.6, 0.25, 0.8

@@ -15,7 +15,8 @@ from gp3d_core.config.presets import PRESETS
 from gp3d_core.config.schema import RenderConfig
 from gp3d_core.meshing.agreement import agreeing_level, compare
 from gp3d_core.meshing.extraction import density_grid, extract_mesh
-from gp3d_core.meshing.mesh_io import Mesh, load_mesh
+from gp3d_core.meshing.files.reading import load_mesh
+from gp3d_core.meshing.mesh import Mesh
 from gp3d_core.meshing.rasterizer import render_mesh, seen_vertices
 from gp3d_core.meshing.self_intersections import crossing_faces
 from gp3d_core.meshing.texture.bake import vertex_colors

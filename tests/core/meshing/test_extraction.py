@@ -16,7 +16,7 @@ from gp3d_core.meshing.extraction import (
     density_grid,
     extract_mesh,
 )
-from gp3d_core.meshing.mesh_io import Mesh, MeshError
+from gp3d_core.meshing.mesh import Mesh, MeshError
 from tests.support.surfaces import surface_of_grid
 
 

@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from gp3d_core.meshing.extraction import extract_mesh
-from gp3d_core.meshing.mesh_io import save_mesh
+from gp3d_core.meshing.files.writing import save_mesh
 from gp3d_core.meshing.texture.bake import bake_texture, vertex_colors
 
 pytestmark = pytest.mark.slow

@@ -14,7 +14,8 @@ import trimesh
 from gp3d_core.meshing.cleaning import mesh_report
 from gp3d_core.meshing.colors import sample_texture
 from gp3d_core.meshing.extraction import extract_mesh
-from gp3d_core.meshing.mesh_io import Mesh, MeshError, save_mesh
+from gp3d_core.meshing.files.writing import save_mesh
+from gp3d_core.meshing.mesh import Mesh, MeshError
 from gp3d_core.meshing.texture.bake import bake_texture, vertex_colors
 from gp3d_core.meshing.texture.texels import surface_texels
 from gp3d_core.meshing.texture.unwrap import UnwrapError, unwrap

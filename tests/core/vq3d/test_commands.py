@@ -12,7 +12,7 @@ from PIL import Image
 
 from gp3d_core.cli.main import main
 from gp3d_core.hashing import digest
-from gp3d_core.meshing.mesh_io import load_mesh
+from gp3d_core.meshing.files.reading import load_mesh
 from gp3d_core.snapshots.run_folder import newest_snapshot
 from gp3d_core.vq3d.evaluation import ablation
 from gp3d_core.vq3d.scenes.figures import side_by_side

@@ -15,8 +15,8 @@ from PIL import Image
 from gp3d_core import pretrained as box
 from gp3d_core.generation.recipes import RecipeError, read_recipe
 from gp3d_core.hashing import digest
+from gp3d_core.meshing.files.reading import load_mesh
 from gp3d_core.meshing.level import Level
-from gp3d_core.meshing.mesh_io import load_mesh
 from gp3d_core.meshing.options import SceneMeshOptions
 from gp3d_core.snapshots.metadata import SnapshotError
 from gp3d_core.vq3d.config import RenderConfig

@@ -10,7 +10,9 @@ import trimesh
 from PIL import Image
 
 from gp3d_core.meshing.colors import linear_to_srgb, sample_texture, srgb_to_linear
-from gp3d_core.meshing.mesh_io import Mesh, MeshError, load_mesh, merge_positions, save_mesh, save_recipe
+from gp3d_core.meshing.files.reading import load_mesh
+from gp3d_core.meshing.files.writing import save_mesh, save_recipe
+from gp3d_core.meshing.mesh import Mesh, MeshError, merge_positions
 
 SUFFIXES = [".obj", ".glb", ".ply", ".npz"]
 

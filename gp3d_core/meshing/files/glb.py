@@ -1,0 +1,83 @@
+"""GLB, the binary form of glTF 2.0. Vertex colours are linear floats, v of texture coordinates points down."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import trimesh
+from numpy.typing import NDArray
+from PIL import Image
+from trimesh.exchange.gltf import export_glb
+from trimesh.visual import TextureVisuals
+from trimesh.visual.material import PBRMaterial
+
+from gp3d_core.atomic import replacing
+from gp3d_core.meshing.colors import srgb_to_linear
+from gp3d_core.meshing.files.material import METALLIC, ROUGHNESS, material_name
+from gp3d_core.meshing.files.trimesh_reader import load_trimesh
+from gp3d_core.meshing.mesh import Mesh, MeshError
+
+_ARRAY_BUFFER, _ELEMENT_ARRAY_BUFFER = 34962, 34963  # glTF's numbers for vertex data and for indices
+
+
+def save_glb(mesh: Mesh, path: Path, recipe: dict[str, Any]) -> list[Path]:
+    """Writes `mesh` to `path`, the recipe in the extras of its scene; the file written."""
+    image = None if mesh.texture is None else Image.fromarray(mesh.texture)
+    material = PBRMaterial(
+        name=material_name(path.stem),
+        baseColorTexture=image,
+        roughnessFactor=ROUGHNESS,
+        metallicFactor=METALLIC,
+    )
+    colors: dict[str, Any] = {}
+    if image is None and mesh.vertex_colors is not None:  # glTF multiplies both, so that a texture goes alone
+        colors["_COLOR_0"] = srgb_to_linear(mesh.vertex_colors / 255).astype(np.float32)
+    attributes = colors if mesh.seen is None else colors | {"_SEEN": mesh.seen.astype(np.float32)}
+    part = trimesh.Trimesh(
+        mesh.vertices,
+        mesh.faces,
+        vertex_normals=None if mesh.normals is None else _unit(mesh.normals),
+        vertex_attributes=attributes,
+        process=False,
+        visual=TextureVisuals(uv=mesh.uv, material=material),
+    )
+
+    def finish(tree: dict[str, Any]) -> None:
+        """Renames the colours, which trimesh alone would round to linear bytes; adds the recipe and what views hold."""
+        (primitive,) = tree["meshes"][0]["primitives"]
+        accessors, views = tree["accessors"], tree["bufferViews"]
+        if colors:
+            primitive["attributes"]["COLOR_0"] = primitive["attributes"].pop("_COLOR_0")
+        for accessor in (accessors[number] for number in primitive["attributes"].values()):
+            stride = 4 * {"SCALAR": 1, "VEC2": 2, "VEC3": 3}[accessor["type"]]  # equal arrays share a view
+            views[accessor["bufferView"]] |= {"byteStride": stride, "target": _ARRAY_BUFFER}
+        views[accessors[primitive["indices"]]["bufferView"]]["target"] = _ELEMENT_ARRAY_BUFFER
+        tree["scenes"][0]["extras"] = {"gp3d": recipe}
+
+    scene = trimesh.Scene()
+    scene.add_geometry(part, geom_name=path.stem, node_name=path.stem)
+    content = export_glb(scene, include_normals=mesh.normals is not None, tree_postprocessor=finish)
+    with replacing(path) as file:
+        file.write_bytes(content)
+    return [path]
+
+
+def _unit(normals: NDArray[Any]) -> NDArray[Any]:
+    """Normals [V,3] of length 1, which glTF demands; upwards where there is no direction."""
+    length = np.linalg.norm(normals.astype(np.float64), axis=1, keepdims=True)
+    known = np.isfinite(length) & (length > 0)
+    return np.where(known, normals / np.where(known, length, 1), (0, 1, 0)).astype(np.float32)
+
+
+def load_glb(path: Path) -> Mesh:
+    """The mesh of a GLB file. Raises MeshError if it is none, or truncated."""
+    content = path.read_bytes()
+    if len(content) < 12 or content[:4] != b"glTF":
+        raise MeshError("not a GLB file")
+    announced = struct.unpack("<I", content[8:12])[0]
+    if announced != len(content):
+        raise MeshError(f"truncated: it announces {announced} bytes, found {len(content)}")
+    return load_trimesh(path)

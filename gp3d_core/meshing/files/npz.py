@@ -1,0 +1,39 @@
+"""The mesh bundle: every array of a mesh as it is, and the recipe. The add-on reads it (docs/serve.md)."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gp3d_core.atomic import replacing
+from gp3d_core.meshing.mesh import Mesh, MeshError
+from gp3d_core.meshing.options import VERSION
+
+FORMAT = "gp3d-mesh"
+
+
+def save_npz(mesh: Mesh, path: Path, recipe: dict[str, Any]) -> list[Path]:
+    """Writes the arrays of `mesh` and its recipe to `path`; the file written."""
+    arrays = {f.name: getattr(mesh, f.name) for f in fields(mesh) if getattr(mesh, f.name) is not None}
+    with replacing(path) as file:
+        np.savez_compressed(file, format=FORMAT, version=VERSION, recipe=json.dumps(recipe), **arrays)
+    return [path]
+
+
+def load_npz(path: Path) -> Mesh:
+    """The mesh of an npz file. Raises MeshError if it is damaged, of another kind or another version."""
+    try:
+        with np.load(path, allow_pickle=False) as data:
+            arrays = {name: data[name] for name in data.files}
+    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zipfile.error) as error:
+        raise MeshError(f"not a readable .npz file ({type(error).__name__}: {error})") from None
+    if str(arrays.get("format")) != FORMAT or not {"vertices", "faces"} <= set(arrays):
+        raise MeshError(f"not a {FORMAT} file")
+    if int(arrays["version"]) != VERSION:
+        raise MeshError(f"expected {FORMAT} version {VERSION}, found {int(arrays['version'])}")
+    return Mesh(**{f.name: arrays[f.name] for f in fields(Mesh) if f.name in arrays})

@@ -1,0 +1,101 @@
+"""OBJ with MTL and PNG. Every position stands once, so that the surface stays watertight; colours are sRGB."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from gp3d_core.atomic import replacing
+from gp3d_core.meshing.colors import srgb_to_linear
+from gp3d_core.meshing.files.material import METALLIC, ROUGHNESS, material_name
+from gp3d_core.meshing.files.trimesh_reader import load_trimesh
+from gp3d_core.meshing.mesh import Mesh, MeshError, unique_rows
+
+
+def save_obj(mesh: Mesh, path: Path, recipe: dict[str, Any]) -> list[Path]:
+    """Writes `mesh` to `path` with its material and texture beside it; the files written."""
+    mtl, png = path.with_suffix(".mtl"), path.with_suffix(".png")
+    if mesh.texture is None:
+        with replacing(path) as obj_file, replacing(mtl) as mtl_file:
+            mtl_file.write_text(_mtl_text(mesh, path.stem, None), encoding="utf-8")
+            obj_file.write_text(_obj_text(mesh, path.stem, recipe), encoding="utf-8")
+        return [path, mtl]
+    with replacing(path) as obj_file, replacing(mtl) as mtl_file, replacing(png) as png_file:
+        Image.fromarray(mesh.texture).save(png_file)
+        mtl_file.write_text(_mtl_text(mesh, path.stem, png.name), encoding="utf-8")
+        obj_file.write_text(_obj_text(mesh, path.stem, recipe), encoding="utf-8")
+    return [path, mtl, png]
+
+
+def _mtl_text(mesh: Mesh, stem: str, texture_name: str | None) -> str:
+    """One rough, non-metallic material; Ns 10 is roughness 0.9 to importers that do not know Pr and Pm."""
+    color = np.full(3, 0.8) if texture_name is None else np.ones(3)
+    if texture_name is None and mesh.vertex_colors is not None:
+        color = srgb_to_linear(mesh.vertex_colors / 255).mean(axis=0)
+    lines = [
+        f"newmtl {material_name(stem)}",
+        "Kd {:.4f} {:.4f} {:.4f}".format(*color),
+        f"Ka 0 0 0\nKs 0 0 0\nNs 10\nd 1\nillum 1\nPr {ROUGHNESS}\nPm {METALLIC}",
+    ]
+    return "\n".join(lines + ([f"map_Kd {texture_name}"] if texture_name else [])) + "\n"
+
+
+def _obj_text(mesh: Mesh, stem: str, recipe: dict[str, Any]) -> str:
+    positions = mesh.vertices
+    if mesh.vertex_colors is not None and mesh.texture is None:
+        positions = np.concatenate([positions, mesh.vertex_colors / np.float32(255)], axis=1)
+    v_lines, v = _obj_block("v", positions)
+    vt_lines, vt = _obj_block("vt", mesh.uv)
+    vn_lines, vn = _obj_block("vn", mesh.normals)
+    corner = "/".join(["{}", "" if vt is None else "{}", "" if vn is None else "{}"]).rstrip("/")
+    numbers = np.stack([n[mesh.faces] for n in (v, vt, vn) if n is not None], axis=2)
+    rows = numbers.reshape(len(mesh.faces), -1).tolist()
+    name, face = material_name(stem), f"f {corner} {corner} {corner}\n"
+    head = [f"# GP3D mesh: {len(v_lines)} vertices, {len(mesh.faces)} faces, y up, front +z"]
+    head += [f"# {key}: {json.dumps(value)}" for key, value in recipe.items()]
+    head += [f"mtllib {stem}.mtl", f"o {name}\n"]
+    lines = [*v_lines, *vt_lines, *vn_lines, f"usemtl {name}\ns 1\n", *(face.format(*row) for row in rows)]
+    return "\n".join(head) + "".join(lines)
+
+
+def _obj_block(keyword: str, rows: NDArray[Any] | None) -> tuple[list[str], NDArray[Any] | None]:
+    """The lines of the distinct rows, and for every row the number, from 1, of its line; nothing for no rows."""
+    if rows is None:
+        return [], None
+    first, inverse = unique_rows(rows)
+    line = keyword + " {}" * rows.shape[1] + "\n"  # the fewest digits that float32 reads back as they were
+    return [line.format(*row) for row in rows[first].astype(str).tolist()], inverse + 1
+
+
+def load_obj(path: Path) -> Mesh:
+    """The mesh of an OBJ file. Raises MeshError if it is truncated or lacks its material or texture."""
+    text = path.read_text(encoding="utf-8", errors="replace")
+    announced = re.search(r"# GP3D mesh: (\d+) vertices, (\d+) faces", text[:200])
+    found = (len(re.findall(r"^v ", text, re.MULTILINE)), len(re.findall(r"^f .*\n", text, re.MULTILINE)))
+    if announced and found != (int(announced[1]), int(announced[2])):
+        wanted = f"{announced[1]} vertices and {announced[2]} faces"
+        raise MeshError(f"truncated: {wanted} announced, {found[0]} and {found[1]} found")
+    libraries = re.findall(r"^mtllib (.+?)\s*$", text, re.MULTILINE)
+    textures = [_has_texture(path.parent / name) for name in libraries]
+    return load_trimesh(path, skip_materials=not any(textures))  # a plain material would hide vertex colours
+
+
+def _has_texture(mtl: Path) -> bool:
+    """Whether the material file names colour textures; raises MeshError if it or one of them cannot be read."""
+    if not mtl.is_file():
+        raise MeshError(f"its material {mtl.name} is missing")
+    text = mtl.read_text(encoding="utf-8", errors="replace")
+    names = re.findall(r"^\s*map_Kd (?:-\S+ \S+ )*(.+?)\s*$", text, re.MULTILINE)
+    for name in names:
+        try:
+            with Image.open(mtl.parent / name) as image:
+                image.load()
+        except (OSError, SyntaxError) as error:
+            raise MeshError(f"its texture {name} cannot be read ({error})") from None
+    return bool(names)

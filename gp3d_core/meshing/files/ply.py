@@ -1,0 +1,31 @@
+"""Binary PLY. Every position stands once, so that the surface stays watertight; colours are sRGB bytes of vertices."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import trimesh
+
+from gp3d_core.atomic import replacing
+from gp3d_core.meshing.colors import sample_texture
+from gp3d_core.meshing.mesh import Mesh, unique_rows
+
+
+def save_ply(mesh: Mesh, path: Path, recipe: dict[str, Any]) -> list[Path]:
+    """Writes `mesh` to `path`, colours read off its texture if vertices have none; the file written."""
+    first, inverse = unique_rows(mesh.vertices)
+    colors = mesh.vertex_colors
+    if colors is None and mesh.texture is not None and mesh.uv is not None:
+        colors = sample_texture(mesh.texture, mesh.uv)
+    part = trimesh.Trimesh(
+        mesh.vertices[first],
+        inverse[mesh.faces],
+        process=False,
+        vertex_normals=None if mesh.normals is None else mesh.normals[first],
+        vertex_colors=None if colors is None else colors[first],
+        vertex_attributes={} if mesh.seen is None else {"seen": mesh.seen[first]},
+    )
+    with replacing(path) as file:
+        file.write_bytes(trimesh.exchange.ply.export_ply(part, vertex_normal=mesh.normals is not None))
+    return [path]

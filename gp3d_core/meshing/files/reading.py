@@ -1,0 +1,29 @@
+"""Meshes from files, by the suffix of their names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gp3d_core.meshing.files.glb import load_glb
+from gp3d_core.meshing.files.npz import load_npz
+from gp3d_core.meshing.files.obj import load_obj
+from gp3d_core.meshing.files.trimesh_reader import load_trimesh
+from gp3d_core.meshing.mesh import Mesh, MeshError
+
+
+def load_mesh(path: str | Path) -> Mesh:
+    """Reads an .obj (with its material and texture), .glb, .ply or .npz file; several parts become one mesh.
+
+    Raises MeshError if the file is missing, truncated, of another kind, or names a material or texture that
+    is missing.
+    """
+    path = Path(path)
+    loaders = {".obj": load_obj, ".glb": load_glb, ".ply": load_trimesh, ".npz": load_npz}
+    if path.suffix.lower() not in loaders:
+        raise MeshError(f"{path}: expected a name ending in {', '.join(loaders)}, found '{path.suffix}'")
+    if not path.is_file():
+        raise MeshError(f"{path}: no such file")
+    try:
+        return loaders[path.suffix.lower()](path)
+    except MeshError as error:
+        raise MeshError(f"{path}: {error}") from None

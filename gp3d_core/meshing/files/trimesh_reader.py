@@ -1,0 +1,64 @@
+"""What trimesh reads, as a mesh: OBJ, GLB and PLY files."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import trimesh
+from numpy.typing import NDArray
+from trimesh.visual import TextureVisuals
+
+from gp3d_core.meshing.colors import linear_to_srgb, unit_to_bytes
+from gp3d_core.meshing.mesh import Mesh, MeshError
+
+
+def load_trimesh(path: Path, skip_materials: bool = False) -> Mesh:
+    """The mesh of all parts of a file. Raises MeshError if trimesh cannot read it, or it holds no triangles."""
+    try:
+        scene = trimesh.load_scene(path, process=False, skip_materials=skip_materials)
+    except (ValueError, IndexError, KeyError, TypeError, OSError, struct.error) as error:
+        raise MeshError(f"not a readable {path.suffix} file ({type(error).__name__}: {error})") from None
+    nodes = [scene.graph[name] for name in scene.graph.nodes_geometry]
+    parts = [(to_world, scene.geometry[name]) for to_world, name in nodes]
+    parts = [pair for pair in parts if isinstance(pair[1], trimesh.Trimesh) and len(pair[1].faces)]
+    if not parts:
+        raise MeshError("it holds no triangles")
+    if len(parts) == 1:
+        return _from_trimesh(parts[0][1], parts[0][0], linear=path.suffix.lower() == ".glb")
+    joined = trimesh.util.concatenate([part.copy().apply_transform(to_world) for to_world, part in parts])
+    return _from_trimesh(joined, np.eye(4), linear=path.suffix.lower() == ".glb")
+
+
+def _from_trimesh(part: Any, to_world: NDArray[Any], linear: bool) -> Mesh:
+    """The Mesh of a trimesh object; `linear` says that its vertex colours are linear light."""
+    vertices = part.vertices @ to_world[:3, :3].T + to_world[:3, 3]
+    normals = None
+    if "vertex_normals" in part._cache:  # they came with the file: trimesh computes missing ones when asked
+        normals = trimesh.util.unitize(part.vertex_normals @ np.linalg.inv(to_world[:3, :3])).astype(
+            np.float32
+        )
+    visual, uv, texture, colors = part.visual, None, None, None
+    if isinstance(visual, TextureVisuals):
+        image = getattr(visual.material, "baseColorTexture", None) or getattr(visual.material, "image", None)
+        if visual.uv is not None and len(visual.uv) == len(vertices):
+            uv = np.asarray(visual.uv, np.float32)
+            texture = None if image is None else np.asarray(image.convert("RGB"), np.uint8)
+        colors = visual.vertex_attributes.get("color")
+    elif visual.kind == "vertex":
+        colors = visual.vertex_colors
+    return Mesh(
+        vertices.astype(np.float32),
+        np.asarray(part.faces, np.int32),
+        uv=uv,
+        texture=texture,
+        normals=normals,
+        vertex_colors=None if colors is None else _color_bytes(np.asarray(colors)[:, :3], linear),
+    )
+
+
+def _color_bytes(colors: NDArray[Any], linear: bool) -> NDArray[Any]:
+    values = colors / 255 if colors.dtype == np.uint8 else colors
+    return unit_to_bytes(linear_to_srgb(values) if linear else values)
