@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 import numpy as np
@@ -22,19 +20,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from gp3d_core.atomic import naming
 from gp3d_core.distributed import pick_device
 from gp3d_core.generation.objects import (
     DEFAULT_TRUNCATION,
     ObjectSpec,
     Recipe,
-    RequestError,
     check_mesh_files,
     check_sheet,
 )
 from gp3d_core.generation.recipes import option_facts, place_of, versions
 from gp3d_core.meshing.agreement import Agreement
-from gp3d_core.meshing.files.writing import save_mesh, save_recipe
+from gp3d_core.meshing.files.bundle import bundle
 from gp3d_core.meshing.level import Level
 from gp3d_core.meshing.mesh import Mesh
 from gp3d_core.meshing.options import MeshOptions
@@ -44,7 +40,7 @@ from gp3d_core.networks.latents import style_codes
 from gp3d_core.pretrained import name_of
 from gp3d_core.rendering.cameras import mean_camera, turn_camera
 from gp3d_core.rendering.volume import rays_at_a_time
-from gp3d_core.signals import Progress, counted, no_progress
+from gp3d_core.signals import Progress, no_progress
 from gp3d_core.snapshots.metadata import BARELY, share_trained
 from gp3d_core.snapshots.run_folder import find_snapshot
 from gp3d_core.snapshots.snapshot import Snapshot, load_snapshot
@@ -195,44 +191,10 @@ def save_object(
     `<stem>.compare.png`. All files appear together, or none of them. Raises MeshError for an unknown suffix.
     """
     folder, stem = paths[0].parent, paths[0].stem
-    with written_aside(mesh, paths, recipe, recipe | place_of(model, folder)) as (aside, publish):
+    with bundle(mesh, paths, recipe, recipe | place_of(model, folder)) as files:
         if agreement is not None:
-            _save_comparison(agreement, aside / f"{stem}.compare.png")
-        publish()
-
-
-@contextmanager
-def written_aside(
-    mesh: Mesh,
-    paths: Sequence[Path],
-    recipe: Mapping[str, Any],
-    beside: Mapping[str, Any],
-    progress: Progress = no_progress,
-) -> Iterator[tuple[Path, Callable[[], None]]]:
-    """Yields a temporary folder with the files of a mesh, and what moves all that lies in it into place.
-
-    `paths` differ in their suffix alone. The files hold `recipe`, and `<stem>.recipe.json` beside them holds `beside`.
-    `progress` hears of the stage write. What is not moved is forgotten. Raises MeshError for an unknown suffix.
-    """
-    folder, stem = paths[0].parent, paths[0].stem
-    folder.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=".gp3d-", dir=folder) as name, naming(Path(name), folder):
-        aside = Path(name)
-        for path in counted(paths, "write", progress):
-            save_mesh(mesh, aside / path.name, recipe)
-        save_recipe(beside, aside / f"{stem}.recipe.json")
-
-        def publish() -> None:
-            made = sorted(aside.iterdir())
-            for path in made:  # all of them first: nothing is moved that would stay alone
-                if (folder / path.name).is_dir():
-                    raise RequestError(
-                        f"{folder / path.name} is a folder, and the mesh needs that name; move it"
-                    )
-            for path in made:
-                path.replace(folder / path.name)
-
-        yield aside, publish
+            _save_comparison(agreement, files.path / f"{stem}.compare.png")
+        files.publish()
 
 
 def _save_comparison(agreement: Agreement, path: Path) -> None:

@@ -14,14 +14,16 @@ from typing import Any
 import torch
 from PIL import Image
 
+from gp3d_core.atomic import PlaceError
 from gp3d_core.datasets.decoding import PictureError
 from gp3d_core.datasets.imagenet import UnknownClassError, choose_class, describe_class
 from gp3d_core.distributed import pick_device
 from gp3d_core.errors import DeviceError
 from gp3d_core.generation.objects import FORMATS, ObjectSpec, object_specs, specs_of_labels
 from gp3d_core.generation.recipes import place_of
-from gp3d_core.generation.sampling import Generated, generate, make_mesh, view, written_aside
+from gp3d_core.generation.sampling import Generated, generate, make_mesh, view
 from gp3d_core.meshing.extraction import EmptyMeshError
+from gp3d_core.meshing.files.bundle import bundle
 from gp3d_core.meshing.isosurface import MemoryLimitError
 from gp3d_core.meshing.mesh import Mesh, MeshError
 from gp3d_core.meshing.options import COLORS, MeshOptions
@@ -188,9 +190,9 @@ def deliver(
     formats = list(dict.fromkeys(options["formats"]))
     folder, stem = options["dir"], options["stem"] or stem
     paths = [folder / f"{stem}.{suffix}" for suffix in formats]
-    with written_aside(mesh, paths, recipe, beside, progress) as (aside, move):
+    with bundle(mesh, paths, recipe, beside, progress) as files:
         if view is not None:
-            save_picture(view, aside / f"{stem}.view.png")
+            save_picture(view, files.path / f"{stem}.view.png")
         result = {
             "files": {suffix: str(path) for suffix, path in zip(formats, paths, strict=True)},
             "recipe_path": str(folder / f"{stem}.recipe.json"),
@@ -199,7 +201,7 @@ def deliver(
             "faces": len(mesh.faces),
         }
         shown = {} if view is None else {"view": str(folder / f"{stem}.view.png")}
-        publish(move, result | shown)
+        publish(files.publish, result | shown)
 
 
 def problem_of(error: Exception) -> Problem:
@@ -218,6 +220,8 @@ def problem_of(error: Exception) -> Problem:
         return Problem("E_BAD_WEIGHTS", str(error), "Choose another snapshot.")
     if isinstance(error, RunError):
         return Problem("E_NO_WEIGHTS", str(error), "Name a snapshot file or a run folder.")
+    if isinstance(error, PlaceError):
+        return Problem("E_DISK", str(error), "Choose another folder.")
     if isinstance(error, OSError):
         where = f"{error.filename}: {error.strerror}" if error.filename else str(error)
         return Problem("E_DISK", where, "Choose a folder that can be written and has free space.")

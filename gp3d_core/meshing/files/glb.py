@@ -14,7 +14,6 @@ from trimesh.exchange.gltf import export_glb
 from trimesh.visual import TextureVisuals
 from trimesh.visual.material import PBRMaterial
 
-from gp3d_core.atomic import replacing
 from gp3d_core.meshing.colors import srgb_to_linear
 from gp3d_core.meshing.files.material import METALLIC, ROUGHNESS, material_name
 from gp3d_core.meshing.files.trimesh_reader import load_trimesh
@@ -23,7 +22,7 @@ from gp3d_core.meshing.mesh import Mesh, MeshError
 _ARRAY_BUFFER, _ELEMENT_ARRAY_BUFFER = 34962, 34963  # glTF's numbers for vertex data and for indices
 
 
-def save_glb(mesh: Mesh, path: Path, recipe: dict[str, Any]) -> list[Path]:
+def write_glb(mesh: Mesh, path: Path, recipe: dict[str, Any]) -> list[Path]:
     """Writes `mesh` to `path`, the recipe in the extras of its scene; the file written."""
     image = None if mesh.texture is None else Image.fromarray(mesh.texture)
     material = PBRMaterial(
@@ -60,8 +59,7 @@ def save_glb(mesh: Mesh, path: Path, recipe: dict[str, Any]) -> list[Path]:
     scene = trimesh.Scene()
     scene.add_geometry(part, geom_name=path.stem, node_name=path.stem)
     content = export_glb(scene, include_normals=mesh.normals is not None, tree_postprocessor=finish)
-    with replacing(path) as file:
-        file.write_bytes(content)
+    path.write_bytes(content)
     return [path]
 
 

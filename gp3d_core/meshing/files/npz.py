@@ -10,17 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from gp3d_core.atomic import replacing
 from gp3d_core.meshing.mesh import Mesh, MeshError
 from gp3d_core.meshing.options import VERSION
 
 FORMAT = "gp3d-mesh"
 
 
-def save_npz(mesh: Mesh, path: Path, recipe: dict[str, Any]) -> list[Path]:
+def write_npz(mesh: Mesh, path: Path, recipe: dict[str, Any]) -> list[Path]:
     """Writes the arrays of `mesh` and its recipe to `path`; the file written."""
     arrays = {f.name: getattr(mesh, f.name) for f in fields(mesh) if getattr(mesh, f.name) is not None}
-    with replacing(path) as file:
+    with path.open("wb") as file:  # of a name alone numpy would make another one
         np.savez_compressed(file, format=FORMAT, version=VERSION, recipe=json.dumps(recipe), **arrays)
     return [path]
 

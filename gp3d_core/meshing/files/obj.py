@@ -11,26 +11,21 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from gp3d_core.atomic import replacing
 from gp3d_core.meshing.colors import srgb_to_linear
 from gp3d_core.meshing.files.material import METALLIC, ROUGHNESS, material_name
 from gp3d_core.meshing.files.trimesh_reader import load_trimesh
 from gp3d_core.meshing.mesh import Mesh, MeshError, unique_rows
 
 
-def save_obj(mesh: Mesh, path: Path, recipe: dict[str, Any]) -> list[Path]:
+def write_obj(mesh: Mesh, path: Path, recipe: dict[str, Any]) -> list[Path]:
     """Writes `mesh` to `path` with its material and texture beside it; the files written."""
     mtl, png = path.with_suffix(".mtl"), path.with_suffix(".png")
-    if mesh.texture is None:
-        with replacing(path) as obj_file, replacing(mtl) as mtl_file:
-            mtl_file.write_text(_mtl_text(mesh, path.stem, None), encoding="utf-8")
-            obj_file.write_text(_obj_text(mesh, path.stem, recipe), encoding="utf-8")
-        return [path, mtl]
-    with replacing(path) as obj_file, replacing(mtl) as mtl_file, replacing(png) as png_file:
-        Image.fromarray(mesh.texture).save(png_file)
-        mtl_file.write_text(_mtl_text(mesh, path.stem, png.name), encoding="utf-8")
-        obj_file.write_text(_obj_text(mesh, path.stem, recipe), encoding="utf-8")
-    return [path, mtl, png]
+    textured = mesh.texture is not None
+    if mesh.texture is not None:
+        Image.fromarray(mesh.texture).save(png)
+    mtl.write_text(_mtl_text(mesh, path.stem, png.name if textured else None), encoding="utf-8")
+    path.write_text(_obj_text(mesh, path.stem, recipe), encoding="utf-8")
+    return [path, mtl] + [png] * textured
 
 
 def _mtl_text(mesh: Mesh, stem: str, texture_name: str | None) -> str:

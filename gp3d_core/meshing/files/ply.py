@@ -7,12 +7,11 @@ from typing import Any
 
 import trimesh
 
-from gp3d_core.atomic import replacing
 from gp3d_core.meshing.colors import sample_texture
 from gp3d_core.meshing.mesh import Mesh, unique_rows
 
 
-def save_ply(mesh: Mesh, path: Path, recipe: dict[str, Any]) -> list[Path]:
+def write_ply(mesh: Mesh, path: Path, recipe: dict[str, Any]) -> list[Path]:
     """Writes `mesh` to `path`, colours read off its texture if vertices have none; the file written."""
     first, inverse = unique_rows(mesh.vertices)
     colors = mesh.vertex_colors
@@ -26,6 +25,5 @@ def save_ply(mesh: Mesh, path: Path, recipe: dict[str, Any]) -> list[Path]:
         vertex_colors=None if colors is None else colors[first],
         vertex_attributes={} if mesh.seen is None else {"seen": mesh.seen[first]},
     )
-    with replacing(path) as file:
-        file.write_bytes(trimesh.exchange.ply.export_ply(part, vertex_normal=mesh.normals is not None))
+    path.write_bytes(trimesh.exchange.ply.export_ply(part, vertex_normal=mesh.normals is not None))
     return [path]

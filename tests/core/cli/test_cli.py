@@ -87,9 +87,7 @@ def test_a_folder_in_the_way_of_a_mesh_is_named_and_nothing_is_written(snapshot,
     wish = f"mesh {snapshot} --class mushroom --grid 24 --color vertex --out {tmp_path} --device cpu"
     assert main(wish.split()) == 2
     [told] = [line for line in lines(capsys)[1] if line.startswith("gp3d: ")]
-    assert told.startswith(
-        f"gp3d: {tmp_path / 'mushroom-0000.obj'} is a folder, and the mesh needs that name"
-    )
+    assert told.startswith(f"gp3d: {tmp_path / 'mushroom-0000.obj'} is a folder, and a file needs that name")
     assert [path.name for path in tmp_path.iterdir()] == ["mushroom-0000.obj"]
 
 
