@@ -54,6 +54,14 @@ class Finished:
     agreement: Agreement
 
 
+@dataclass(frozen=True, eq=False)
+class Surface:
+    """The surface of a field, with normals and without colours, and the density after activation that it lies at."""
+
+    mesh: Mesh
+    level: float
+
+
 @torch.no_grad()
 def finish_mesh(
     field: TriplaneField, config: RunConfig, options: MeshOptions, progress: Progress = no_progress
@@ -62,24 +70,38 @@ def finish_mesh(
 
     Raises EmptyMeshError when there is no surface at the level, MemoryLimitError for a grid that is too large.
     """
-    device = field.planes.device
+    surface = find_surface(field, config, options, progress)
+    return finish_surface(surface, field, config, options, progress)
+
+
+@torch.no_grad()
+def find_surface(
+    field: TriplaneField, config: RunConfig, options: MeshOptions, progress: Progress = no_progress
+) -> Surface:
+    """Where the field's surface is. `progress` hears of density and surface; raises as `finish_mesh`."""
     quick = _quick(field, config)
     check_memory(field, options.grid, options.max_bytes)  # before seconds go into finding the level
     progress("density", 0, 1)
     level, extraction = _extract(quick, field, config, options, progress)
-    mesh = extraction.mesh
-    report = mesh_report(mesh)
-    watchers = sample_cameras(config.camera, _WATCHERS, generator_for("watchers"))
-    mesh = replace(mesh, seen=seen_vertices(mesh, watchers).astype(np.uint8))
-    if options.color in ("vertex", "both"):
-        mesh = vertex_colors(mesh, field.fast(), device=device, progress=progress)
-    if options.color in ("texture", "both"):
-        mesh = bake_texture(mesh, field.fast(), size=options.texture_size, device=device, progress=progress)
+    return Surface(extraction.mesh, level)
+
+
+@torch.no_grad()
+def finish_surface(
+    surface: Surface,
+    field: TriplaneField,
+    config: RunConfig,
+    options: MeshOptions,
+    progress: Progress = no_progress,
+) -> Finished:
+    """The surface coloured, and what is known about it. `progress` hears of atlas, texels, color and compare."""
+    report = mesh_report(surface.mesh)
+    mesh = color_surface(surface.mesh, field, config, options, progress)
     progress("compare", 0, 1)
-    views = sample_cameras(config.camera, _VIEWS, generator_for("views")).to(device)
-    agreement = compare(mesh, quick, views, config.camera, config.render)
+    views = sample_cameras(config.camera, _VIEWS, generator_for("views")).to(field.planes.device)
+    agreement = compare(mesh, _quick(field, config), views, config.camera, config.render)
     facts = {
-        "level": level,
+        "level": surface.level,
         "vertices": report.vertices,
         "faces": report.faces,
         "components": report.components,
@@ -95,6 +117,25 @@ def finish_mesh(
     if options.level.raw:  # where activation underflows, the level alone does not lead back
         facts["raw_level"] = options.level.value
     return Finished(mesh, facts, agreement)
+
+
+@torch.no_grad()
+def color_surface(
+    mesh: Mesh,
+    field: TriplaneField,
+    config: RunConfig,
+    options: MeshOptions,
+    progress: Progress = no_progress,
+) -> Mesh:
+    """`mesh` with the colours that the options ask for, and with what was seen. `progress` hears of their stages."""
+    device = field.planes.device
+    watchers = sample_cameras(config.camera, _WATCHERS, generator_for("watchers"))
+    mesh = replace(mesh, seen=seen_vertices(mesh, watchers).astype(np.uint8))
+    if options.color in ("vertex", "both"):
+        mesh = vertex_colors(mesh, field.fast(), device=device, progress=progress)
+    if options.color in ("texture", "both"):
+        mesh = bake_texture(mesh, field.fast(), size=options.texture_size, device=device, progress=progress)
+    return mesh
 
 
 def _extract(
