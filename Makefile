@@ -2,6 +2,7 @@
 # Nothing is written outside this folder: the environment is .venv, caches are .cache, results are runs.
 #   make setup TORCH="torch==2.11.0"   another torch than the pinned one; remembered until .venv is removed
 #   make setup TORCH=torch             whatever torch .venv already has (or sees), for instance a CUDA build of one's own
+#   make setup-all BPY=5.0.1           another Blender to render with than the pinned one; remembered likewise
 #   make setup PYTHON=/path/python3.11
 
 SHELL := bash

@@ -28,7 +28,12 @@ from synthetic.library.shapenet import BrokenModelError, LibraryError, Model, lo
 from synthetic.staging.stage import stage_model
 from synthetic.staging.treatment import ModelLimits, Treatment
 from synthetic.viewpoints import Viewpoint
-from synthetic.workers.blender_process import CapturedOutput, LeaveWithoutDestructors, prepare_blender
+from synthetic.workers.blender_process import (
+    CapturedOutput,
+    LeaveWithoutDestructors,
+    prepare_blender,
+    untested_blender,
+)
 
 Pixels = npt.NDArray[np.uint8]
 _INK, _FAINT = "#333333", "#999999"
@@ -130,6 +135,7 @@ def run(arguments: argparse.Namespace) -> int:
     viewpoint = Viewpoint(yaw=arguments.yaw, pitch=arguments.pitch, radius=distance, fov=arguments.fov)
     rows = first_of_each_class(load_library(arguments.meshes), arguments.columns)
     models = [model for row in rows.values() for model in row]
+    sys.stderr.write(untested_blender())
     pictures, failures = render_meshes(models, viewpoint, settings)
     for key, reason in failures.items():
         sys.stderr.write(f"{key}: {reason}\n")

@@ -77,6 +77,14 @@ def open_dataset(folder: Path, settings: Settings, shared: bool = False) -> dict
     return known or {failure["model"]: failure["reason"] for failure in index["failures"]}
 
 
+def blenders_of(folder: Path) -> list[str]:
+    """Versions of the Blenders that drew what a data set holds, the first one first; none without its index."""
+    if not (folder / "dataset.json").exists():
+        return []
+    generator: Mapping[str, object] = _read_index(folder / "dataset.json")["generator"]
+    return [name for name in str(generator.get("blender", "")).split(", ") if name]
+
+
 def _read_index(path: Path) -> IndexRecord:
     try:
         index = json.loads(path.read_text(encoding="utf-8"))

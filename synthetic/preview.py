@@ -24,7 +24,12 @@ from synthetic.library.shapenet import BrokenModelError, Placement
 from synthetic.staging.stage import stage_model
 from synthetic.staging.treatment import ModelLimits, Treatment
 from synthetic.viewpoints import Viewpoint
-from synthetic.workers.blender_process import CapturedOutput, LeaveWithoutDestructors, prepare_blender
+from synthetic.workers.blender_process import (
+    CapturedOutput,
+    LeaveWithoutDestructors,
+    prepare_blender,
+    untested_blender,
+)
 
 
 def render_preview(
@@ -99,6 +104,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ValueError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
+    sys.stderr.write(untested_blender())
     try:
         sheet = render_preview(arguments.meshes, viewpoints, settings.resolution, settings.samples)
         stream = io.BytesIO()

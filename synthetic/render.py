@@ -21,12 +21,12 @@ from pathlib import Path
 
 from synthetic.atomic import remove_parts, write_whole
 from synthetic.dataset import DatasetError, Settings, make_folder, views_in
-from synthetic.dataset_index import open_dataset, remove_damaged, write_index
+from synthetic.dataset_index import blenders_of, open_dataset, remove_damaged, write_index
 from synthetic.library.plain import unused_meshes
 from synthetic.library.shapenet import LibraryError, Model, interleave, load_library, split_of
 from synthetic.options import VIEWS_PER_WORKER, command_line, placement_of, settings_of, with_axes
 from synthetic.staging.treatment import ModelLimits
-from synthetic.workers.blender_process import StopRequest
+from synthetic.workers.blender_process import StopRequest, untested_blender
 from synthetic.workers.executors import Executor, ExecutorError, LocalExecutor, connect_ray
 from synthetic.workers.run import (
     FailureLog,
@@ -88,11 +88,13 @@ def render_library(
                 raise DatasetError(
                     f"{out}: holds {len(there)} views; choose another folder, or let it --resume"
                 )
+            earlier = blenders_of(out) if there else []
             if not (out / "dataset.json").exists() or not there:
                 write_index(out, settings, known, generator, arguments.license)
         again = arguments.retry or arguments.strict
         jobs = plan([model for model in models if again or model.key not in known], arguments.views, there)
         result = RunResult()
+        generator["blender"] = ", ".join(_blenders(earlier, generator["blender"], out, bool(jobs)))
         try:
             if jobs:
                 spec = RenderSpec(out, settings, limits, _threads(arguments, jobs))
@@ -108,6 +110,16 @@ def render_library(
             model: why for model, why in {**known, **result.failures}.items() if model in mine & set(failures)
         }
     return _report(arguments, result, broken, total, asked, stop.signal)
+
+
+def _blenders(earlier: list[str], here: str, out: Path, draws: bool) -> list[str]:
+    """The Blenders that have drawn a data set when this run ends; tells of another one than before."""
+    if not draws and earlier:
+        return earlier
+    sys.stderr.write(untested_blender())
+    if earlier and here not in earlier:
+        sys.stderr.write(f"{out}: was begun with Blender {', '.join(earlier)} and goes on with {here}\n")
+    return list(dict.fromkeys([*earlier, here]))
 
 
 def _executor(

@@ -102,7 +102,9 @@ ALLOWED = {
     "blender_addon": {"bpy", "numpy"},
 }
 BLENDER = {"bmesh", "bpy", "blenderproc", "cv2", "mathutils"}
-BLENDER_FILES = {f"synthetic/blender/{name}.py" for name in ("scene", "mesh", "materials", "passes")}
+BLENDER_FILES = {
+    f"synthetic/blender/{name}.py" for name in ("scene", "mesh", "materials", "passes", "compositor")
+}
 
 TEXT_SUFFIXES = {".cff", ".md", ".py", ".sh", ".toml", ".txt", ".yaml", ".yml"}
 TEXT_FILES = {"Makefile", "run"}

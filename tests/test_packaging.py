@@ -20,7 +20,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from gp3d_core.cli.doctor import LIBRARIES, OLDEST_TORCH, PYTHONS
+from gp3d_core.cli.doctor import LIBRARIES, OLDEST_TORCH, PYTHONS, TESTED_BLENDERS
+from synthetic.workers import blender_process
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -32,7 +33,8 @@ import zipfile
 FILES = {
     "toy.py": "WORKS = True",
     "toy-1.0.dist-info/METADATA": "Metadata-Version: 2.1\\nName: toy\\nVersion: 1.0\\n"
-    "Provides-Extra: synthetic\\nProvides-Extra: dev\\n",
+    "Provides-Extra: synthetic\\nProvides-Extra: renderer\\nProvides-Extra: dev\\n"
+    "Requires-Dist: bpy==4.2.23; extra == 'synthetic'\\n",
     "toy-1.0.dist-info/WHEEL": "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n",
 }
 
@@ -52,7 +54,8 @@ backend-path = ["."]
 name = "toy"
 version = "1.0"
 [project.optional-dependencies]
-synthetic = []
+synthetic = ["bpy==4.2.23"]
+renderer = []
 dev = []
 """
 
@@ -74,7 +77,7 @@ def requirements() -> list[Requirement]:
     lines = [*PROJECT["dependencies"]]
     for extra in PROJECT["optional-dependencies"].values():
         lines += extra
-    return [Requirement(line) for line in lines]
+    return [wanted for wanted in map(Requirement, lines) if wanted.name != "gp3d"]  # whose extras are listed
 
 
 def test_constraints_pin_every_requirement_within_its_range() -> None:
@@ -85,12 +88,13 @@ def test_constraints_pin_every_requirement_within_its_range() -> None:
 
 
 def test_environment_is_the_tested_one() -> None:
-    """What is installed is what constraints.txt says; torch may be another, within the supported range."""
+    """What is installed is what constraints.txt says; torch may be another, within the supported range, and Blender."""
+    chosen = {"torch", *(["bpy"] if (ROOT / ".venv/.bpy").exists() else [])}
     installed = {canonicalize_name(d.metadata["Name"]): Version(d.version) for d in metadata.distributions()}
     odd = {
         name: f"{installed[name]}, tested {version}"
         for name, version in pins().items()
-        if name in installed and name != "torch" and installed[name].public != version
+        if name in installed and name not in chosen and installed[name].public != version
     }
     if odd and not (ROOT / ".venv/.state").exists():
         pytest.skip(f"this environment was not made by `make setup`: {len(odd)} other versions")
@@ -119,6 +123,11 @@ def test_setup_and_doctor_know_the_same_system_libraries() -> None:
     script = (ROOT / "tools/setup.sh").read_text(encoding="utf-8")
     listed = dict(re.findall(r"^(lib\S+\.so\.\d+) ([\w.-]+)\"?$", script, re.MULTILINE))
     assert listed == LIBRARIES
+
+
+def test_renderer_and_doctor_know_the_same_blenders() -> None:
+    assert TESTED_BLENDERS == blender_process.TESTED_BLENDERS
+    assert any(pins()["bpy"].startswith(f"{known}.") for known in TESTED_BLENDERS)
 
 
 def test_continuous_integration_runs_what_a_person_types() -> None:
@@ -196,7 +205,22 @@ def toy(tmp_path: Path) -> Path:
         for file in pip.files or []:
             if ".." not in file.parts and "__pycache__" not in file.parts:
                 wheel.write(file.locate(), str(file))
+    write_blender(tmp_path, "4.2.23")
     return folder
+
+
+def write_blender(folder: Path, version: str, wants: str = "") -> None:
+    """A wheel that is called bpy."""
+    info = f"bpy-{version}.dist-info"
+    files = {
+        "bpy.py": f"VERSION = {version!r}",
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: bpy\nVersion: {version}\n{wants}",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    with zipfile.ZipFile(folder / f"bpy-{version}-py3-none-any.whl", "w") as wheel:
+        for name, text in files.items():
+            wheel.writestr(name, text)
+        wheel.writestr(f"{info}/RECORD", "".join(f"{name},,\n" for name in (*files, f"{info}/RECORD")))
 
 
 def start(folder: Path, *words: str, **variables: str) -> subprocess.Popen[str]:
@@ -297,6 +321,40 @@ def test_setup_of_the_core_grows_to_all_and_never_shrinks(toy: Path, tmp_path: P
     assert [set_up(toy, "core"), set_up(toy)] == [(0, "")] * 2
     code, printed = set_up(toy, "most")
     assert (code != 0, printed.strip()) == (True, "setup: expected core, docs, all or nothing, found 'most'")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="make setup is for Python 3.11, which bpy needs")
+def test_setup_takes_the_blender_that_is_asked_for_and_remembers_it(toy: Path, tmp_path: Path) -> None:
+    def blender() -> str:
+        code = "import bpy; print(bpy.VERSION)"
+        command = [toy / ".venv/bin/python", "-c", code]
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60).stdout.strip()
+
+    write_blender(tmp_path, "5.0.1", "Requires-Dist: numpy<2\n")  # which nothing here could satisfy
+    assert set_up(toy, "core")[0] == 0
+    assert blender() == ""
+    code, printed = set_up(toy, "core", BPY="5.0.1")
+    assert code == 0, printed
+    assert blender() == "5.0.1"
+    assert [set_up(toy, "core"), set_up(toy, "core", BPY="5.0.1")] == [(0, "")] * 2, "it is remembered"
+    code, printed = set_up(toy)
+    assert code == 0, printed
+    assert blender() == "5.0.1"
+    assert (toy / ".venv/.extras").read_text().split() == ["dev", "synthetic"]
+    code, printed = set_up(toy, BPY="4.2.23")
+    assert code == 0, printed
+    assert blender() == "4.2.23"
+    for version, line in (
+        (
+            "5.2.3",
+            "from Blender 5.1 on its wheel needs Python 3.13, GP3D's environment has 3.11; docs/rendering.md",
+        ),
+        ("new", "expected a version of the wheel bpy in full, such as 4.5.15 or 5.0.1"),
+    ):
+        code, printed = set_up(toy, BPY=version)
+        assert (code, printed) == (1, f"setup: BPY={version}: {line}\n")
+    assert blender() == "4.2.23"
 
 
 def pretend(folder: Path, name: str, script: str) -> str:

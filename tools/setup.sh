@@ -3,7 +3,7 @@
 # `tools/setup.sh core` installs what generates (and trains on data that is there); without an argument everything else
 # comes with it: Blender and its system libraries to render with, and what the tests need. Other arguments are further
 # extras of pyproject.toml (`tools/setup.sh docs`). What is there is remembered and stays until .venv is removed.
-# Started by `make setup` and others, which keep caches inside the project and explain TORCH and PYTHON.
+# Started by `make setup` and others, which keep caches inside the project and explain TORCH, BPY and PYTHON.
 # Quick when there is nothing to do; may be interrupted anywhere and started again; mends a half-made .venv.
 set -euo pipefail
 cd -P "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -87,20 +87,23 @@ make_venv() {
 state() {
     {
         pwd
-        echo "$torch $extras"
+        echo "$torch $bpy $extras"
         cat pyproject.toml constraints.txt tools/setup.sh
         ls -I __pycache__ .venv/lib/python3.11/site-packages .venv/bin
     } 2>/dev/null | sha256sum
 }
 
 install_project() {
-    local constraints=.cache/constraints.txt
+    local constraints=.cache/constraints.txt chosen=$extras
     say "installing packages into .venv; some minutes the first time, to be watched in .cache/pip.log"
     if [ -n "$torch" ]; then grep -vE '^(torch|triton)==' constraints.txt; else cat constraints.txt; fi >$constraints
     rm -rf .cache/tmp/pip-* .cache/pip.log
     .venv/bin/python tools/forget_broken.py .venv/lib/python3.11/site-packages
     pip_install -c $constraints pip
-    pip_install -c $constraints --build-constraint $constraints ${torch:+"$torch"} -e ".${extras:+[$extras]}"
+    # The wheels of Blender 4.5 and 5.0 ask for numpy below 2, run with newer ones, and come last, without their wishes.
+    [ -z "$bpy" ] || chosen=${extras/synthetic/renderer}
+    pip_install -c $constraints --build-constraint $constraints ${torch:+"$torch"} -e ".${chosen:+[$chosen]}"
+    [ -z "$bpy" ] || pip_install --no-deps "bpy==$bpy"
 }
 
 pip_install() {
@@ -114,9 +117,15 @@ exec 9>.cache/setup.lock
 flock 9 # two `make`s at once take turns
 
 torch=${TORCH:-$(cat .venv/.torch 2>/dev/null || true)}
+bpy=${BPY:-$(cat .venv/.bpy 2>/dev/null || true)}
+case $bpy in
+    '' | 4.[2-9].* | 5.0.*) ;;
+    [5-9].*) die "BPY=$bpy: from Blender 5.1 on its wheel needs Python 3.13, GP3D's environment has 3.11; docs/rendering.md" ;;
+    *) die "BPY=$bpy: expected a version of the wheel bpy in full, such as 4.5.15 or 5.0.1" ;;
+esac
 case ${1:-all} in
     all) wanted=(synthetic dev) ;;
-    core) wanted=() ;;
+    core) wanted=(${BPY:+synthetic}) ;;
     docs) wanted=(docs) ;;
     *) die "expected core, docs, all or nothing, found '$1'" ;;
 esac
@@ -130,6 +139,7 @@ if [ "$(state)" = "$(cat .venv/.state 2>/dev/null)" ] && .venv/bin/python -c '' 
 venv_works || make_venv
 rm -f .venv/.state
 [ -z "$torch" ] || echo "$torch" >.venv/.torch
+[ -z "$bpy" ] || echo "$bpy" >.venv/.bpy
 tr , '\n' <<<"$extras" >.venv/.extras
 install_project
 state >.venv/.state.new

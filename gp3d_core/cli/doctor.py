@@ -62,6 +62,7 @@ _NO_CARD = (
 )
 TIGHT_MEMORY = 4.0  # GiB
 TIGHT_DISK = 4.0
+TESTED_BLENDERS = ("4.2", "4.5", "5.0", "5.2")  # the renderer was compared in these
 BLENDER_TIMEOUT = 120  # seconds
 _ENVIRONMENT_EXIT = 3
 
@@ -231,9 +232,19 @@ def check_blender(probe: str = BLENDER_PROBE) -> Check:
             return _no_blender(f"no answer within {BLENDER_TIMEOUT} s", "try again on an idle machine")
     found = ", ".join(line for line in child.stdout.splitlines() if line.startswith("Blender"))
     if child.returncode == 0:
-        return Check("blender", "ok", f"{found}, as Python packages, for rendering training pictures")
+        return _known_blender(found)
     reason = (child.stderr.strip().splitlines() or [f"ended with code {child.returncode}"])[-1]
     return _no_blender(f"{found}; {reason}" if found else reason, "make setup-all")
+
+
+def _known_blender(found: str) -> Check:
+    """What a Blender that starts is good for; `found` begins with "Blender" and its version."""
+    series = ".".join(found.removeprefix("Blender").split(",")[0].split()[0].split(".")[:2])
+    packages = f"{found}, as Python packages, for rendering training pictures"
+    if series in TESTED_BLENDERS:
+        return Check("blender", "ok", packages)
+    known = ", ".join(TESTED_BLENDERS)
+    return Check("blender", "note", f"{packages}; tried with {known} only", "make setup-all BPY=4.2.23")
 
 
 def _no_blender(found: str, remedy: str) -> Check:

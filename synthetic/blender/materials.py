@@ -37,7 +37,8 @@ class MaterialMaker:
     def make(self, material: Material) -> bpy.types.Material:
         """A material of the same look."""
         made = bpy.data.materials.new(material.name)
-        made.use_nodes = True
+        if bpy.app.version < (5, 0):  # since then materials always have nodes, and the property is deprecated
+            made.use_nodes = True
         made.node_tree.nodes.clear()
         nodes = _Nodes(made.node_tree)
         color = self._color(nodes, material)

@@ -15,6 +15,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from synthetic.blender.compositor import compositor, depth_socket, exr_path, write_exr
+
 _NARROW = 0.01  # width of the pixel filter with which a ray goes through the centre
 
 
@@ -26,24 +28,17 @@ class CentrePass:
         self._folder, self._names = folder, ("centre", *names)
         scene = bpy.context.scene
         self._layer = scene.view_layers.new("centre")
-        self._layer.use, self._layer.samples, self._layer.use_pass_z = False, 1, True
+        self._layer.use, self._layer.samples = False, 1
         for name in names:
             output = self._layer.aovs.add()
             output.name, output.type = name, "COLOR"
-        tree = scene.node_tree
+        tree = compositor(scene)
         self._others = [node for node in tree.nodes if node.type == "OUTPUT_FILE"]
-        self._files = tree.nodes.new("CompositorNodeOutputFile")
-        self._files.base_path, self._files.mute = str(folder), True
-        self._files.format.file_format, self._files.format.color_depth = "OPEN_EXR", "32"
-        self._files.format.exr_codec = "NONE"
-        self._files.file_slots.clear()
-        source, grey = tree.nodes.new("CompositorNodeRLayers"), tree.nodes.new("CompositorNodeCombineColor")
+        source = tree.nodes.new("CompositorNodeRLayers")
         source.layer = self._layer.name
-        tree.links.new(source.outputs["Depth"], grey.inputs[0])  # OpenCV reads no file of a single channel
-        sockets = [grey.outputs["Image"], *(source.outputs[name] for name in names)]
-        for name, socket in zip(self._names, sockets, strict=True):
-            self._files.file_slots.new(f"{name}_")
-            tree.links.new(socket, self._files.inputs[f"{name}_"])
+        sockets = [depth_socket(tree, self._layer), *(source.outputs[name] for name in names)]
+        self._files = write_exr(tree, folder, dict(zip(self._names, sockets, strict=True)))
+        self._files.mute = True
 
     def render(self) -> tuple[npt.NDArray[np.float32], dict[str, npt.NDArray[np.float32]]]:
         """Depth [R,R] as the scene's camera sees it, and [R,R,3] of each output, 0 where nothing is hit."""
@@ -53,7 +48,7 @@ class CentrePass:
         bpy.ops.render.render()
         self._switch(usual, on=False, width=width)
         depth, *outputs = (
-            take(self._folder / f"{name}_{scene.frame_current:04d}.exr")[..., 2::-1].astype(np.float32)
+            take(exr_path(self._folder, name, scene.frame_current))[..., 2::-1].astype(np.float32)
             for name in self._names
         )
         return depth[..., 0], dict(zip(self._names[1:], outputs, strict=True))
@@ -68,7 +63,12 @@ class CentrePass:
 
 
 def take(path: Path) -> npt.NDArray[np.generic]:
-    """The pixels [R,R,C] of a file in OpenCV's order (blue first), which is removed."""
+    """The pixels [R,R,C] of a file in OpenCV's order (blue first), which is removed.
+
+    Raises RuntimeError where Blender has written no such file, or OpenCV cannot read it.
+    """
+    if not path.exists():
+        raise RuntimeError(f"Blender {bpy.app.version_string} rendered, but has written no {path.name}")
     pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     if pixels is None:
         raise RuntimeError(f"OpenCV could not read {path.name}; it has to be built with OpenEXR (4.12 is)")

@@ -19,6 +19,7 @@ from blenderproc.python.utility.Initializer import _Initializer, clean_up
 from blenderproc.python.utility.Utility import Utility
 from mathutils import Matrix, Vector
 
+from synthetic.blender.compositor import compositor, depth_socket, disable_denoiser, exr_path, write_exr
 from synthetic.blender.materials import ALBEDO, NORMALS, MaterialMaker
 from synthetic.blender.mesh import WORLD_TO_BLENDER, build_mesh
 from synthetic.blender.passes import CentrePass, on_white, srgb_bytes, take
@@ -58,9 +59,9 @@ class BlenderScene:
         Utility.temp_dir = str(workspace)
         clean_up(clean_up_camera=True)
         RendererUtility.set_render_devices(use_only_cpu=True)
+        disable_denoiser()
         _Initializer.set_default_parameters()
         RendererUtility.set_cpu_threads(threads)
-        RendererUtility.set_denoiser(None)
         RendererUtility.set_noise_threshold(0)  # the same number of samples everywhere
         RendererUtility.set_max_amount_of_samples(samples)
         RendererUtility.set_light_bounces(
@@ -68,8 +69,10 @@ class BlenderScene:
             transparent_max_bounces=_LAYERS_OF_LEAVES,
         )
         RendererUtility.set_output_format("PNG", 8, enable_transparency=True, view_transform="Standard")
-        RendererUtility.enable_depth_output(activate_antialiasing=False)
         scene = bpy.context.scene
+        tree = compositor(scene)
+        write_exr(tree, workspace, {"depth": depth_socket(tree, bpy.context.view_layer)})
+        scene.cycles.sampling_pattern = "AUTOMATIC"  # the default of 5.0 alone is another one
         scene.render.image_settings.compression = 0  # the files between Blender and us live for a moment
         scene.render.dither_intensity = 0.0
         scene.render.use_persistent_data = False  # on, it keeps 0.65 MB of every model for ever
@@ -121,7 +124,7 @@ class BlenderScene:
         CameraUtility.add_camera_pose(pose, frame=0)
         RendererUtility.render(str(self._workspace), "color_", None, return_data=False, verbose=True)
         rgba = take(self._workspace / "color_0000.png")[..., [2, 1, 0, 3]]
-        depth = take(self._workspace / "depth_0000.exr")[..., 0].astype(np.float32)
+        depth = take(exr_path(self._workspace, "depth", 0))[..., 2].astype(np.float32)
         outputs: dict[str, npt.NDArray[np.float32]] = {}
         if self._centre_pass and (depth < _FAR_AWAY).any():
             depth, outputs = self._centre_pass.render()

@@ -9,9 +9,16 @@ import os
 import signal
 import sys
 import traceback
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import FrameType, TracebackType
 
+TESTED_BLENDERS = (
+    "4.2",
+    "4.5",
+    "5.0",
+    "5.2",
+)  # by benchmarks/compare_blenders.py; `gp3d doctor` knows the same
 _BLENDERPROC_AS_LIBRARY = "OUTSIDE_OF_THE_INTERNAL_BLENDER_PYTHON_ENVIRONMENT_BUT_IN_RUN_SCRIPT"
 _LAST_LINES = 20
 
@@ -26,6 +33,17 @@ def prepare_blender(workspace: Path) -> None:
     os.environ[_BLENDERPROC_AS_LIBRARY] = "1"
     os.environ["BLENDER_USER_RESOURCES"] = str(workspace)
     os.environ["TMPDIR"] = str(workspace)
+
+
+def untested_blender() -> str:
+    """A line on a Blender that pictures were not compared with, for the screen; empty where there is none such."""
+    try:
+        found = version("bpy")
+    except PackageNotFoundError:
+        return ""
+    if ".".join(found.split(".")[:2]) in TESTED_BLENDERS:
+        return ""
+    return f"Blender {found}: GP3D was tried with {', '.join(TESTED_BLENDERS)} only (docs/rendering.md)\n"
 
 
 class CapturedOutput:

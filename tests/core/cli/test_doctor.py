@@ -125,9 +125,18 @@ def test_blender_is_tried_without_ending_this_process() -> None:
     check = doctor.check_blender()
     if check.status != "ok":
         pytest.skip(f"no Blender here: {check.found}")
-    assert check.found.startswith("Blender 4.2")
+    assert check.found.startswith(tuple(f"Blender {known}" for known in doctor.TESTED_BLENDERS))
     assert "BlenderProc 2.8.0" in check.found
     assert "bpy" not in sys.modules
+
+
+@pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="Blender is not looked for on this Python")
+def test_a_blender_that_nobody_has_tried_is_a_note() -> None:
+    for version, status in (("4.2.23 LTS", "ok"), ("5.2.3 LTS", "ok"), ("4.4.0", "note"), ("5.3.0", "note")):
+        check = doctor.check_blender(f"print('Blender {version}'); print('BlenderProc 2.8.0')")
+        assert check.status == status
+        assert check.found.startswith(f"Blender {version}, BlenderProc 2.8.0, as Python packages")
+        assert ("tried with 4.2, 4.5, 5.0, 5.2 only" in check.found) == (status == "note")
 
 
 @pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="Blender is not looked for on this Python")
