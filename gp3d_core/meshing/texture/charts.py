@@ -64,7 +64,7 @@ def charts_of(label: NDArray[Any], pairs: NDArray[Any]) -> NDArray[Any]:
 def draw_charts(
     vertices: NDArray[Any], faces: NDArray[Any], direction: NDArray[Any], chart: NDArray[Any]
 ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """source [W], faces [F,3] and uv float32 [W,2] of all charts side by side, at the scale of the surface.
+    """source [W], faces [F,3] and uv float64 [W,2] of all charts side by side, at the scale of the surface.
 
     Each chart has its own copies of its vertices: `source` says of which.
     """
@@ -81,7 +81,7 @@ def draw_charts(
     cell = uv.max() * 1.01 + 1e-12  # charts lie on a checkerboard, so that no two touch
     columns = int(np.ceil(np.sqrt(len(drawn_from))))
     uv += cell * np.stack([owner % columns, owner // columns], axis=1)
-    return source, corner, uv.astype(np.float32)
+    return source, corner, uv
 
 
 def _outvoted(label: NDArray[Any], facing: NDArray[Any], pairs: NDArray[Any]) -> NDArray[Any]:

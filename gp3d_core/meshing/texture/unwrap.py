@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +37,9 @@ def unwrap(
     """An atlas for a square texture of `size` texels: source [W], faces [F,3] int32, uv [W,2] float32 in [0, 1].
 
     `vertices` float32 [V,3], `faces` int32 [F,3]. The W vertices of the atlas are the given ones, repeated
-    where a seam runs: `source` says which; faces keep their order and do not overlap. `progress`
-    hears of the stage atlas ten times a second, and may raise to stop. Raises UnwrapError after `seconds`, or if
-    xatlas fails.
+    where a seam runs: `source` says which; faces keep their order, do not overlap, and none is mirrored: seen from
+    outside, each is wound one way in space and in the atlas. `progress` hears of the stage atlas ten times a second,
+    and may raise to stop. Raises UnwrapError after `seconds`, or if xatlas fails.
     """
     if len(vertices) == 0 or faces.max() >= len(vertices):
         raise UnwrapError(f"no atlas for {len(faces)} faces of {len(vertices)} vertices")
@@ -48,9 +49,10 @@ def unwrap(
     direction = charts.directions_of(vertices, faces, pairs)
     chart = _flat_charts(vertices, faces, direction, pairs, size)
     source, corners, uv = charts.draw_charts(vertices, faces, direction, chart)
-    uv = uv * _texels_per_unit(uv, corners, size)  # xatlas drops faces that are small in absolute terms
-    picked, corners, uv = _pack(uv, corners, size, seconds, end, progress)
-    return source[picked].astype(np.int32), corners, uv
+    owner = np.empty(len(uv), np.int64)
+    owner[corners] = chart[:, None]
+    uv = _pack({"uv": uv, "faces": corners, "chart": owner, "size": size}, seconds, end, progress)
+    return source.astype(np.int32), corners.astype(np.int32), uv
 
 
 def _flat_charts(
@@ -63,6 +65,7 @@ def _flat_charts(
     for left in reversed(range(_ROUNDS)):
         chart = charts.charts_of(direction + len(charts.DIRECTIONS) * layer, pairs)
         _, corners, uv = charts.draw_charts(vertices, faces, direction, chart)
+        uv = uv.astype(np.float32)  # faster
         upper, lower = (
             suspects[found]
             for found in texels.overlaps(uv * _texels_per_unit(uv, corners, size), corners[suspects])
@@ -77,23 +80,21 @@ def _flat_charts(
 
 def _texels_per_unit(uv: NDArray[Any], faces: NDArray[Any], size: int) -> float:
     """About how many texels of an atlas of `size`² a unit of `uv` [W,2] will get; a little more."""
-    (ax, ay), (bx, by) = (uv[faces[:, 1]] - uv[faces[:, 0]]).T, (uv[faces[:, 2]] - uv[faces[:, 0]]).T
-    area = float(np.abs(ax * by - ay * bx).sum(dtype=np.float64)) / 2
+    area = float(np.abs(pack_charts.doubled_areas(uv, faces)).sum(dtype=np.float64)) / 2
     return size / max(area, 1e-12) ** 0.5
 
 
-def _pack(
-    uv: NDArray[Any], faces: NDArray[Any], size: int, seconds: float, end: float, progress: Progress
-) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """Charts [W,2] brought into the unit square: source [X] into them, faces, uv.
+def _pack(request: Mapping[str, Any], seconds: float, end: float, progress: Progress) -> NDArray[Any]:
+    """The uv [W,2] in the unit square of the charts of `request`, which `pack_charts.pack` reads.
 
-    The clock must not show `end`, which is `seconds` after the start, before they are.
+    The clock must not show `end`, which is `seconds` after the start, before they are there.
     """
+    count = len(request["faces"])
     with tempfile.TemporaryDirectory(prefix="gp3d-unwrap-") as folder:
-        request, answer, log = Path(folder, "request.npz"), Path(folder, "answer.npz"), Path(folder, "log")
-        np.savez(request, uv=uv, faces=faces, size=size)
+        asked, answer, log = Path(folder, "request.npz"), Path(folder, "answer.npz"), Path(folder, "log")
+        np.savez(asked, **request)
         with log.open("wb") as errors:
-            command = [sys.executable, "-P", pack_charts.__file__, str(request), str(answer)]
+            command = [sys.executable, "-P", pack_charts.__file__, str(asked), str(answer)]
             child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=errors)
             try:
                 code = _wait(child, end, progress)
@@ -101,12 +102,13 @@ def _pack(
                 child.kill()
                 child.wait()
         if code is None:
-            raise UnwrapError(f"the atlas of {len(faces)} faces was not ready after {seconds:g} s")
+            raise UnwrapError(f"the atlas of {count} faces was not ready after {seconds:g} s")
         if code != 0:
             lines = log.read_text(errors="replace").strip().splitlines() or [f"exit code {code}"]
-            raise UnwrapError(f"no atlas for {len(faces)} faces ({lines[-1]})")
+            raise UnwrapError(f"no atlas for {count} faces ({lines[-1]})")
         with np.load(answer, allow_pickle=False) as data:
-            return data["source"], data["faces"], data["uv"]
+            uv: NDArray[Any] = data["uv"]
+            return uv
 
 
 def _wait(child: subprocess.Popen[bytes], end: float, progress: Progress) -> int | None:
