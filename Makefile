@@ -22,18 +22,19 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # XDG_CONFIG_HOME stays the user's: pip reads its settings (proxy, mirror) there.
 unexport PYTHONHOME PYTHONPATH
 
-.PHONY: help setup setup-all demo box-data test check format docs addon addon-gui clean clean-runs
+.PHONY: help setup setup-all demo box-data test test-blender check format docs addon addon-gui clean clean-runs
 
 help:
 	@echo "make demo        set up, then: an asset; objects -> renders -> a model of its own -> meshes, in runs/demo"
 	@echo "make test        set up, then lint, types and the whole test suite"
 	@echo "make box-data    models, renders and points that the pretrained model learns from, in runs/box (half an hour)"
+	@echo "make test-blender  the add-on in Blender 4.2 to 5.2; VERSIONS=5.0.1 takes one, PYTHON313=PROGRAM is for 5.2"
 	@echo "make setup       prepare .venv to generate with (1.2 GB); quick when there is nothing to do"
 	@echo "make setup-all   the same with Blender, to render with, and what the tests need (4.5 GB); demo and test do it"
 	@echo "make check       lint and types only        make format       lay out the code"
 	@echo "make docs        the documentation site in build/site, strictly; without a network once its packages are there"
 	@echo "make addon       build the Blender extension in dist/; validated, too, after make setup-all"
-	@echo "make addon-gui   draw docs/addon-*.png in a real Blender window (Debian's blender, Xvfb, xdotool)"
+	@echo "make addon-gui   draw docs/addon-*.png in a real Blender window (Blender 4.2 or newer, Xvfb, imagemagick)"
 	@echo "make clean       remove .venv and caches    make clean-runs   remove results"
 
 setup:
@@ -61,6 +62,10 @@ check: setup-all
 test: check
 	.venv/bin/pytest -n auto --maxprocesses 4 --dist loadfile
 
+# Blenders are kept in .cache/bpy
+test-blender: setup-all
+	PYTHON313="$(PYTHON313)" .venv/bin/python tools/blender_versions.py $(VERSIONS)
+
 format: setup-all
 	.venv/bin/ruff check --fix
 	.venv/bin/ruff format
@@ -74,7 +79,7 @@ addon: setup
 	.venv/bin/python tools/build_addon.py
 
 addon-gui: setup-all
-	.venv/bin/python tools/addon_gui.py
+	.venv/bin/python tools/addon_gui.py --blender "$(or $(BLENDER),blender)"
 
 clean:
 	rm -rf .venv .cache build dist gp3d.egg-info

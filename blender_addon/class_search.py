@@ -18,6 +18,7 @@ from .words.class_matching import ClassMatcher
 from .words.class_names import Candidate, ClassNames, plain
 
 MOST_SHOWN = 64
+MOST_INSTEAD = 3  # classes that are offered in place of one that the model does not know
 
 
 @dataclass(frozen=True)
@@ -76,9 +77,15 @@ def imagenet_classes() -> tuple[ImageNetClass, ...]:
 
 
 @lru_cache(maxsize=1)
+def pretrained_classes() -> tuple[ImageNetClass, ...]:
+    """The classes that the engine's pretrained model knows, with their badges; empty where it brings none."""
+    return known_classes(class_file()["pretrained"])
+
+
+@lru_cache(maxsize=1)
 def offered_classes() -> tuple[ImageNetClass, ...]:
-    """All classes; those that the engine's pretrained model knows come first, with their badges."""
-    return with_first(known_classes(class_file()["pretrained"]))
+    """All classes; those that the engine's pretrained model knows come first."""
+    return with_first(pretrained_classes())
 
 
 def with_first(known: tuple[ImageNetClass, ...]) -> tuple[ImageNetClass, ...]:
@@ -121,10 +128,11 @@ def search(
 
 
 class Choice(NamedTuple):
-    """The class that a text means, or None; `note` says which it is, or what there is instead."""
+    """The class that a text means, or None; `note` says which it is, or what there is `instead`, nearest first."""
 
     entry: ImageNetClass | None
     note: str
+    instead: tuple[ImageNetClass, ...] = ()
 
 
 def choose(text: str, classes: Sequence[ImageNetClass]) -> Choice:
@@ -133,7 +141,9 @@ def choose(text: str, classes: Sequence[ImageNetClass]) -> Choice:
     if len(shown) == 1:
         return Choice(shown[0], "")
     match = _match(text, tuple(classes))
-    return Choice(None if match.place is None else classes[match.place], match.note)
+    if match.place is not None:
+        return Choice(classes[match.place], match.note)
+    return Choice(None, match.note, tuple(classes[place] for place in match.found[:MOST_INSTEAD]))
 
 
 def find(text: str, classes: Sequence[ImageNetClass]) -> ImageNetClass | None:

@@ -7,12 +7,13 @@ from collections.abc import Callable, Sequence
 
 import bpy
 
-from . import results, scene
+from . import results
 from .class_search import ImageNetClass, choose
 from .engine.errors import RequestError
 from .engine.job import Delivery, Job
 from .engine_control import ensure_engine, start_timer
 from .image_input import check_unchanged, chosen_files
+from .objects import scene
 from .properties import preferences
 from .requests import (
     MOST_OBJECTS,
@@ -25,6 +26,7 @@ from .requests import (
     mesh_request,
     picture_request,
     preview_request,
+    towards,
 )
 from .state import STATE
 
@@ -55,6 +57,7 @@ def generate(context: bpy.types.Context, specs: Sequence[ObjectSpec], choices: C
     if not 0 < len(specs) <= MOST_OBJECTS:
         raise RequestError(f"One to {MOST_OBJECTS} objects at a time, not {len(specs)}")
     ensure_engine(context)
+    choices = towards(choices, scene.viewer(context))
     cursor, jobs = tuple(context.scene.cursor.location), []
     for number, spec in enumerate(specs):
         location = location_of(choices, cursor, number, len(specs))
@@ -72,7 +75,7 @@ def picture_to_mesh(context: bpy.types.Context, picture: str, choices: Choices) 
     files = chosen_files(context, picture)
     ensure_engine(context)
     location = location_of(choices, tuple(context.scene.cursor.location), 0, 1)
-    options = build_options(choices, location)
+    options = build_options(towards(choices, scene.viewer(context)), location)
     options["keep_largest"] = False
     _submit([Job("picture", picture_request(files, choices), Delivery(options))])
 

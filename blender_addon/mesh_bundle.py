@@ -23,6 +23,11 @@ VERSION = 1
 
 Array = npt.NDArray[Any]
 
+# Four points of a triangle, by the weights of its corners: its middle, and one towards each corner
+_WITHIN = np.array([[2, 2, 2], [4, 1, 1], [1, 4, 1], [1, 1, 4]], np.float32) / 6
+_SRGB = np.arange(256) / 255
+_LINEAR = np.where(_SRGB <= 0.04045, _SRGB / 12.92, ((_SRGB + 0.055) / 1.055) ** 2.4)  # of every byte
+
 
 class BundleError(Exception):
     """A bundle that cannot be used; the message is one sentence."""
@@ -46,7 +51,7 @@ class Bundle:
 def read_bundle(path: Path) -> Bundle:
     """The bundle at `path`. Raises BundleError if it is missing, damaged, or inconsistent."""
     try:
-        with np.load(path, allow_pickle=False) as data:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as data:
             arrays = {name: data[name] for name in data.files}
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
         raise BundleError(f"{Path(path).name} is no readable mesh bundle ({type(error).__name__})") from None
@@ -93,6 +98,29 @@ def place(bundle: Bundle, size: float, on_ground: bool) -> Array:
         centre[2] = low[2]
     scale = size / longest if longest > 0 else 1.0
     return np.asarray((bundle.vertices - centre) * scale, dtype=np.float32)
+
+
+def mean_color(bundle: Bundle) -> tuple[float, float, float]:
+    """The mean colour over the surface in linear light, 0.8 where it has none.
+
+    What a texture holds outside of its charts does not count: that is more than half of some textures.
+    """
+    corners = bundle.vertices[bundle.faces]  # [F,3,3]
+    area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
+    if not area.sum() > 0:
+        area = np.ones(len(area))
+    if bundle.texture is not None and bundle.uv is not None:
+        height, width = bundle.texture.shape[:2]
+        where = _WITHIN @ bundle.uv.reshape(-1, 3, 2)  # [F,4,2]
+        columns = np.clip((where[..., 0] * width).astype(int), 0, width - 1)
+        rows = np.clip(((1 - where[..., 1]) * height).astype(int), 0, height - 1)
+        seen = bundle.texture[rows, columns, :3]
+    elif bundle.colors is not None:
+        seen = bundle.colors[bundle.faces]
+    else:
+        return 0.8, 0.8, 0.8
+    red, green, blue = (area @ _LINEAR[seen].mean(axis=1) / area.sum()).tolist()
+    return red, green, blue
 
 
 def _check(arrays: dict[str, Array]) -> None:

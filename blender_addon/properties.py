@@ -1,6 +1,7 @@
 """What a person can choose: per scene (saved with the file) and per machine (the add-on's preferences)."""
 
 import json
+import os
 from dataclasses import fields
 from typing import Any
 
@@ -12,6 +13,8 @@ from .requests import GRIDS, Choices
 from .state import STATE
 
 MOST_RECENT = 8
+# For paths that may begin with "//", beside the .blend; before 4.5 every path might
+BLEND_RELATIVE = {"PATH_SUPPORTS_BLEND_RELATIVE"} if bpy.app.version >= (4, 5) else set()
 
 
 def preferences(context: bpy.types.Context) -> "GP3DPreferences":
@@ -20,6 +23,9 @@ def preferences(context: bpy.types.Context) -> "GP3DPreferences":
 
 
 def _engine_changed(self: "GP3DPreferences", context: bpy.types.Context) -> None:
+    if self.engine_path.startswith("//") and bpy.data.filepath:  # of this machine, not of this .blend
+        self.engine_path = os.path.normpath(bpy.path.abspath(self.engine_path))  # which comes back here
+        return
     STATE.look_for_engine(self.engine_path)
 
 
@@ -228,6 +234,11 @@ class GP3DSettings(bpy.types.PropertyGroup):
         name="Front",
         description="Which way the front looks",
         items=(
+            (
+                "VIEW",
+                "To the View",
+                "Towards who looks, as in the previews, by quarter turns; −Y for scripts",
+            ),
             ("NEG_Y", "−Y", "Towards Blender's front view"),
             ("POS_X", "+X", "To the right"),
             ("POS_Y", "+Y", "Away"),
@@ -252,9 +263,11 @@ class GP3DSettings(bpy.types.PropertyGroup):
     )
 
     picture: StringProperty(
-        name="Picture", description="Photograph of any size that becomes a mesh", subtype="FILE_PATH"
+        name="Picture",
+        description="Photograph of any size that becomes a mesh",
+        subtype="FILE_PATH",
+        options=BLEND_RELATIVE,
     )
-
     backdrop: BoolProperty(
         name="Backdrop",
         description="Keep also what lies behind the subject and its ground, unless Depth Cut in the panel Mesh is set",
@@ -266,6 +279,7 @@ class GP3DSettings(bpy.types.PropertyGroup):
         name="Folder",
         description="Asset library in which Save to Library writes .blend files",
         subtype="DIR_PATH",
+        options=BLEND_RELATIVE,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .class_search import ImageNetClass
 from .engine.errors import RequestError
@@ -14,6 +14,14 @@ from .recipe import BuildOptions, JsonObject, integer
 GRIDS = {"DRAFT": 64, "STANDARD": 128, "HIGH": 256}  # points along an edge
 MOST_OBJECTS = 500
 _PREVIEW_PIXELS = 256  # of an asset's picture
+PREVIEW_YAW = round(
+    math.pi / 4, 4
+)  # previews look from the left of the front, radians: mugs show their handle
+_FRONTS = {"NEG_Y": -90.0, "POS_X": 0.0, "POS_Y": 90.0, "NEG_X": 180.0}  # azimuths in degrees
+_AIM = (
+    -40.0
+)  # degrees from the front to the viewer: nearly as in previews; a viewer straight ahead turns nothing
+_FROM_ABOVE = 0.05  # length of a horizontal direction that says nothing
 _GAP = 1.25  # distance of neighbours in units of their size
 # As far as the engine goes
 _FINEST_GRID, _LARGEST_TEXTURE = 2048, 8192
@@ -72,7 +80,7 @@ def mesh_request(spec: ObjectSpec, choices: Choices) -> JsonObject:
 
 def preview_request(entry: ImageNetClass | None, seeds: list[int], choices: Choices) -> JsonObject:
     """Fields of a `preview` request."""
-    return {**_drawn(entry, choices), "seeds": seeds}
+    return {**_drawn(entry, choices), "seeds": seeds, "yaw": PREVIEW_YAW}
 
 
 def asset_preview_request(spec: ObjectSpec, choices: Choices) -> JsonObject:
@@ -134,6 +142,21 @@ def build_options(choices: Choices, location: tuple[float, float, float]) -> Bui
         "tags": choices.tags,
         "location": location,
     }
+
+
+def towards(choices: Choices, viewer: tuple[float, float] | None) -> Choices:
+    """The choices with a front, also where it is to be towards the view.
+
+    `viewer` is the direction (x, y) to whoever looks, None for scripts: then, and from above, the front is -Y.
+    Quarter turns only, so that objects stay in line with the axes.
+    """
+    if choices.front != "VIEW":
+        return choices
+    if viewer is None or math.hypot(*viewer) < _FROM_ABOVE:
+        return replace(choices, front="NEG_Y")
+    azimuth = math.degrees(math.atan2(viewer[1], viewer[0]))
+    gaps = {name: abs((azimuth - own - _AIM + 180) % 360 - 180) for name, own in _FRONTS.items()}
+    return replace(choices, front=min(gaps, key=lambda name: gaps[name]))
 
 
 def location_of(

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import bpy
 
-from . import library, scene
 from .engine.errors import Problem
 from .engine.job import Job
 from .engine.protocol import EngineFacts, Event
 from .image_input import source_of
 from .mesh_bundle import Bundle, BundleError, crop, read_bundle
+from .objects import library, scene
 from .properties import preferences
 from .recipe import JsonObject, Recipe, integer, number, subject
-from .requests import Choices, build_options, location_of
+from .requests import Choices, build_options, location_of, towards
 from .state import SAMPLES, STATE
 from .timings import timing_key
 
@@ -128,10 +128,11 @@ def add_sample(context: bpy.types.Context, name: str, choices: Choices) -> bpy.t
     """The bundled sample `name` as an object. Raises BundleError if there is none such."""
     bundle = sample_bundle(name)
     location = location_of(choices, tuple(context.scene.cursor.location), 0, 1)
+    options = build_options(towards(choices, scene.viewer(context)), location)
     recipe: Recipe = {
         "request": {"sample": name},
         "recipe": bundle.recipe,
-        "options": build_options(choices, location),
+        "options": options,
         "model": {"name": "sample: " + str(bundle.recipe.get("origin"))},
     }
     return add(context, bundle, recipe)

@@ -12,7 +12,7 @@ import bpy
 import numpy as np
 from bpy.utils import previews
 
-from .class_search import ImageNetClass, imagenet_classes, offered_classes
+from .class_search import ImageNetClass, imagenet_classes, offered_classes, pretrained_classes
 from .engine.process import EngineNotFoundError, find_engine
 from .engine.protocol import EngineFacts
 from .engine.session import Session
@@ -67,6 +67,12 @@ class State:
             wanted = [name.replace("_", " ") for name in self.samples]
             return tuple(entry for entry in imagenet_classes() if entry.name in wanted)
         return offered_classes()
+
+    def known_classes(self, snapshot: str) -> tuple[ImageNetClass, ...]:
+        """The classes of the model: as it has listed them, or, where no other `snapshot` is chosen, those that the
+        pretrained model is known to have; empty where nothing is known of it.
+        """
+        return self.session.status.classes or (() if snapshot.strip() else pretrained_classes())
 
     def load_samples(self) -> None:
         """Reads the thumbnails of the samples."""

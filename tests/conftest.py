@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,11 +28,17 @@ TOLERANCES: dict[str, dict[str, float]] = {
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let the parity suite read any folder of recorded tensors."""
+    """Let the parity suite read any folder of recorded tensors, and the add-on's scenarios run in any Blender."""
     parser.addoption(
         "--fixtures-dir",
         metavar="DIR",
         help="folder of recorded tensors for the parity tests; also --fixtures DIR",
+    )
+    parser.addoption(
+        "--blender-python",
+        metavar="PROGRAM",
+        default=sys.executable,
+        help="Python with the bpy in which the add-on's scenarios are played (default: this one)",
     )
 
 

@@ -36,9 +36,10 @@ FLOORS = {
     ),
     "blender_addon": (
         ("words", "recipe", "class_search", "mesh_bundle", "engine", "requests", "timings"),  # know no bpy
-        ("state", "properties", "image_input", "scene", "library"),
+        ("state", "properties", "image_input", "objects"),
         ("results", "engine_control", "generation"),
         ("ui",),
+        ("registration", "without_numpy"),
     ),
 }
 WITHOUT_BPY = FLOORS["blender_addon"][0]

@@ -1,73 +1,190 @@
-"""Runs inside Blender's window for tools/addon_gui.py: installs the add-on and leaves notes about what is going on.
+"""Runs inside Blender's window for tools/addon_gui.py: plays one take of the add-on and takes its pictures.
 
-Arguments after `--`: legacy zip, engine (project folder, or "none"), snapshot, folder for notes, and for Image to 3D
-the image model and the picture, empty for none.
+Arguments after `--`: extension zip, legacy zip, take, folder of the pictures, then what differs from the defaults:
+snapshot, image model, picture. The engine is gp3d on PATH.
+
+A take is a generator: it does what buttons do, and yields what it waits for (seconds, or a condition). A timer plays
+it, so that Blender draws and listens to the engine meanwhile.
 """
 
 import sys
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import bpy
 
-ZIP, ENGINE, SNAPSHOT, NOTES, IMAGE_MODEL, PICTURE = sys.argv[sys.argv.index("--") + 1 :]
-INTERVAL = 0.1
+ZIP, LEGACY, TAKE, OUT, SNAPSHOT, IMAGE_MODEL, PICTURE = sys.argv[sys.argv.index("--") + 1 :]
+INTERVAL, PATIENCE = 0.1, 400.0
+DRAWN = 3.0  # seconds for animations and for drawing in software
+Take = Iterator[float | Callable[[], bool]]
 
 
-def view():
-    """The 3D viewport's area."""
-    return next(area for area in bpy.context.window_manager.windows[0].screen.areas if area.type == "VIEW_3D")
+def extension() -> bool:
+    """Whether this Blender installs extensions."""
+    return bpy.app.version >= (4, 2)
 
 
-def prepare():
-    """Opens the sidebar and looks at the middle; later calls write notes. The tab itself is clicked from outside."""
-    space = view().spaces.active
-    space.show_region_ui = True
-    space.overlay.show_cursor = False
-    space.region_3d.view_distance = 3.6
-    space.region_3d.view_location = (0.35, 0.0, 0.4)
+MODULE = "bl_ext.user_default.gp3d" if extension() else "gp3d"
+
+
+def part(name: str):
+    """A module of the add-on."""
+    return __import__(f"{MODULE}.{name}", fromlist=["_"])
+
+
+def view() -> dict[str, object]:
+    """The window, area and sidebar of the 3D viewport, as an override of the context."""
+    window = bpy.context.window_manager.windows[0]
+    area = next(area for area in window.screen.areas if area.type == "VIEW_3D")
+    region = next(region for region in area.regions if region.type == "WINDOW")
+    return {"window": window, "area": area, "region": region, "space_data": area.spaces.active}
+
+
+def press(operator, **choices) -> None:
+    """Calls an operator as its button in the sidebar does."""
+    with bpy.context.temp_override(**{key: value for key, value in view().items() if key != "space_data"}):
+        operator("INVOKE_DEFAULT", **choices)
+
+
+def shoot(name: str, drawn: float = DRAWN, sidebar: bool = False) -> Take:
+    """A picture of the viewport or its sidebar, which tools/addon_gui.py takes as soon as it sees the wish."""
+    for _ in range(2 if drawn else 0):
+        view()["area"].tag_redraw()
+        yield drawn
+    wish = Path(OUT) / f"{name}.wish"
+    area = view()["area"]
+    shown = next(region for region in area.regions if region.type == "UI") if sidebar else area
+    top = view()["window"].height - shown.y - shown.height
+    partial = wish.with_suffix(".part")
+    partial.write_text(f"{shown.width}x{shown.height}+{shown.x}+{top}")
+    partial.rename(wish)
+    yield lambda: not wish.exists()
+
+
+def status():
+    """What is known of the engine."""
+    return part("state").STATE.session.status
+
+
+def take_generating() -> Take:
+    """Before, previews, during, after."""
+    yield from shoot("before")
+    press(bpy.ops.gp3d.preview)
+    yield lambda: len(part("state").STATE.pictures) == 4 and not status().at_work
+    press(bpy.ops.gp3d.pick, number=1)
+    press(bpy.ops.gp3d.generate)
+    yield lambda: status().current is not None and status().current.overall > 0.2
+    yield from shoot("during", drawn=0.0)
+    yield lambda: bool(bpy.data.objects) and not status().at_work
+    yield from shoot("solid")
+    press(bpy.ops.gp3d.show_colors)
+    yield from shoot("after")
+
+
+def take_class() -> Take:
+    """A class that the model does not know."""
+    bpy.context.scene.gp3d.class_name = "airliner"
+    yield from shoot("class", sidebar=True)
+
+
+def take_panels() -> Take:
+    """The sub-panels, all of them open."""
+    yield from shoot("panels", sidebar=True)
+
+
+def take_samples() -> Take:
+    """The card of a Blender without engine, and a sample."""
+    press(bpy.ops.gp3d.sample, name="coffee_mug")
+    yield from shoot("samples-solid")
+    press(bpy.ops.gp3d.show_colors)
+    yield from shoot("samples")
+
+
+def take_picture() -> Take:
+    """Image to 3D, and what it made."""
+    bpy.context.scene.gp3d.picture = PICTURE
+    press(bpy.ops.gp3d.picture)
+    yield lambda: bool(bpy.data.objects) and not status().at_work
+    press(bpy.ops.gp3d.show_colors)
+    yield from shoot("picture")
+
+
+OPEN = {"panels": None, "picture": ("GP3D_PT_picture",)}  # sub-panels that a take shows open; None for all
+
+
+def open_panels(names) -> None:
+    """Registers sub-panels anew so that they are open: only a click could open them later."""
+    kinds = [kind for kind in part("ui.panels").CLASSES if getattr(kind, "bl_parent_id", "")]
+    for kind in kinds:
+        bpy.utils.unregister_class(kind)
+    for kind in kinds:
+        if names is None or kind.__name__ in names:
+            kind.bl_options = set()
+        bpy.utils.register_class(kind)
+
+
+def whole() -> Take:
+    """The take, with an empty scene and the add-on's tab in sight before it."""
     for obj in list(bpy.data.objects):
         bpy.data.objects.remove(obj)
-    space.region_3d.view_rotation = (0.781, 0.6, 0.106, 0.138)  # nearly from the front
-    bpy.context.scene.gp3d.picture = PICTURE
-    if PICTURE:
-        space.shading.color_type = "TEXTURE"
-        space.region_3d.view_distance, space.region_3d.view_location = 2.2, (0.15, 0.0, 0.3)
+    if TAKE in OPEN:
+        open_panels(OPEN[TAKE])
+    space, area = view()["space_data"], view()["area"]
+    space.show_region_ui, space.overlay.show_cursor = True, False
+    space.region_3d.view_distance, space.region_3d.view_location = 3.6, (0.25, 0.0, 0.4)
     bpy.ops.ed.undo_push(message="empty scene")
-    bpy.types.GP3D_PT_main.append(lambda panel, context: note("drawn"))
-    note("ready")
-    bpy.app.timers.register(watch, first_interval=INTERVAL, persistent=True)
+    yield 2.0
+    sidebar = next(region for region in area.regions if region.type == "UI")
+    sidebar.active_panel_category = "GP3D"
+    yield 2.0
+    yield from globals()[f"take_{TAKE}"]()
+    problem = status().problem
+    if problem is not None:
+        raise RuntimeError(f"{problem.code}: {problem.sentence}")
 
 
-def watch():
-    """Leaves a note for every state, number of objects and of pictures, and way of showing colours."""
-    from gp3d.state import STATE
+def played() -> Callable[[], float | None]:
+    """The timer that plays the take and then ends Blender; its exit code is 1 if something went wrong."""
+    steps, wait = whole(), [time.monotonic(), None]
 
-    status = STATE.session.status
-    note(status.state)
-    job = status.current
-    if job is not None and job.op == "mesh" and job.overall > 0.19:
-        note("halfway")
-    if status.problem is not None:
-        note("problem " + status.problem.code)
-    note(f"objects {len(bpy.data.objects)}")
-    note(f"pictures {len(STATE.pictures)}")
-    note(f"seed {bpy.context.scene.gp3d.seed}")
-    colors = view().spaces.active.shading.color_type
-    note(f"colors {colors}")
-    if colors == "TEXTURE":  # before a picture: the sidebar finds its length in several drawings
-        view().tag_redraw()
-    return INTERVAL
+    def tick() -> float | None:
+        if time.monotonic() < wait[0]:
+            return INTERVAL
+        try:
+            if wait[1] is not None and not wait[1]():
+                if time.monotonic() > wait[0] + PATIENCE:
+                    raise TimeoutError(f"nothing came within {PATIENCE:g} s: {status()}")
+                return INTERVAL
+            found = next(steps)
+        except StopIteration:
+            leave(0)
+        except Exception as error:
+            print(f"addon_gui: {type(error).__name__}: {error}", file=sys.stderr)
+            leave(1)
+        else:
+            wait[:] = (time.monotonic(), found) if callable(found) else (time.monotonic() + found, None)
+        return INTERVAL
+
+    return tick
 
 
-def note(text):
-    """An empty file with that name."""
-    (Path(NOTES) / text).touch()
+def leave(code: int) -> None:
+    """Ends the engine and Blender."""
+    import os
+
+    part("state").STATE.close()
+    time.sleep(1)
+    sys.stderr.flush()
+    os._exit(code)
 
 
 bpy.context.preferences.view.show_splash = False
-bpy.ops.preferences.addon_install(filepath=ZIP)
-bpy.ops.preferences.addon_enable(module="gp3d")
-chosen = bpy.context.preferences.addons["gp3d"].preferences
-if ENGINE != "none":
-    chosen.engine_path, chosen.snapshot, chosen.vq3d = ENGINE, SNAPSHOT, IMAGE_MODEL
-bpy.app.timers.register(prepare, first_interval=1.0)
+if extension():
+    bpy.ops.extensions.package_install_files(filepath=ZIP, repo="user_default", enable_on_install=True)
+else:
+    bpy.ops.preferences.addon_install(filepath=LEGACY)
+    bpy.ops.preferences.addon_enable(module=MODULE)
+chosen = bpy.context.preferences.addons[MODULE].preferences
+chosen.snapshot, chosen.vq3d = SNAPSHOT, IMAGE_MODEL
+bpy.app.timers.register(played(), first_interval=1.0, persistent=True)

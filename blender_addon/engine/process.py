@@ -157,7 +157,7 @@ class Engine:
                 self._process.send_signal(number)
 
     def _read(self, pipe: IO[bytes]) -> None:
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError), pipe:
             while line := pipe.readline(LONGEST_LINE):
                 message = _parse(line)
                 if message is None:
@@ -166,7 +166,7 @@ class Engine:
                 self._arrived.put(message)
 
     def _read_log(self, pipe: IO[bytes]) -> None:
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError), pipe:
             while line := pipe.readline(4096):
                 self.log.append(line.decode("utf-8", "replace").rstrip())
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import bpy
 from bpy.props import StringProperty
 
+from ..class_search import choose
 from ..engine_control import ensure_engine
 from ..properties import preferences
 from ..state import STATE
@@ -150,7 +151,9 @@ class GP3D_OT_remedy(bpy.types.Operator):
         elif self.what == "LOWER_QUALITY":
             settings.quality = "STANDARD" if settings.quality == "HIGH" else "DRAFT"
         elif self.what == "CLEAR_CLASS":
-            settings.class_name = STATE.classes[0].name if STATE.classes else ""
+            known = STATE.known_classes(preferences(context).snapshot) or STATE.classes
+            nearest = choose(settings.class_name, known).instead
+            settings.class_name = next((entry.name for entry in (*nearest, *known)), "")
         elif self.what == "USE_CPU":
             preferences(context).device = "cpu"
         session.set_problem(None)

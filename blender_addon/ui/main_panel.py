@@ -6,10 +6,10 @@ from typing import Any
 
 import bpy
 
-from .. import scene
-from ..class_search import choose
+from ..class_search import choose, label
 from ..engine.errors import Problem
 from ..engine.protocol import EngineFacts
+from ..objects import scene
 from ..properties import described, preferences
 from ..recipe import integer, subject
 from ..requests import GRIDS
@@ -133,15 +133,22 @@ def _draw_choices(layout: Any, context: bpy.types.Context) -> None:
     settings = context.scene.gp3d
     column = layout.column(align=True)
     column.prop(settings, "class_name", text="", icon="VIEWZOOM")
-    entry, note = choose(settings.class_name, STATE.classes)
-    if entry is not None:
-        if note:
-            column.label(text=note)
-        facts = described(entry) or entry.wnid
-        column.label(text=f"ImageNet {entry.index} · {facts}" if entry.index >= 0 else facts)
-    elif STATE.session.status.classes:
-        column.label(text=f"Not among the model's {len(STATE.session.status.classes)} classes", icon="ERROR")
-        paragraph(column, context, note)
+    known = STATE.known_classes(preferences(context).snapshot)
+    choice = choose(settings.class_name, known or STATE.classes)
+    if choice.entry is not None:
+        if choice.note:
+            column.label(text=choice.note)
+        facts = described(choice.entry) or choice.entry.wnid
+        column.label(text=f"ImageNet {choice.entry.index} · {facts}" if choice.entry.index >= 0 else facts)
+    elif known:
+        column.label(text=f"Not among the model's {len(known)} classes", icon="ERROR")
+        if choice.instead:
+            column.label(text="Nearest that it knows; press one:")
+            for entry in choice.instead:
+                text = " · ".join(filter(None, (label(entry, known), entry.badge)))
+                column.operator("gp3d.take_class", text=text).class_name = label(entry, known)
+        else:
+            paragraph(column, context, choice.note)
     row = layout.row(align=True)
     row.prop(settings, "seed")
     row.operator("gp3d.dice", text="", icon="FILE_REFRESH")
@@ -180,7 +187,7 @@ def _draw_button(layout: Any, context: bpy.types.Context) -> None:
     if STATE.notice:
         paragraph(column, context, STATE.notice, "CHECKMARK")
     elif expected is None:
-        column.label(text="Not measured here yet", icon="TIME")
+        column.label(text="Time unknown before the first mesh", icon="TIME")
     else:
         kind = " here" if expected.measured else " (guess)"
         column.label(text=f"About {expected.seconds:.0f} s{kind}", icon="TIME")
@@ -225,12 +232,14 @@ def _draw_active(layout: Any, context: bpy.types.Context) -> None:
     shading = getattr(context.space_data, "shading", None)
     if shading is not None and shading.type == "SOLID" and shading.color_type not in ("TEXTURE", "VERTEX"):
         layout.operator("gp3d.show_colors", icon="SHADING_TEXTURE")
+        paragraph(layout, context, "So does Material Preview: the third ball above the viewport.")
     box = layout.box()
     made = recipe.get("recipe", {})
-    of_seed = "" if made.get("seed") is None else f" · seed {made['seed']}"
-    box.label(text=f"{made.get('picture') or subject(made)}{of_seed}", icon="OBJECT_DATA")
+    origin = "sample" if "sample" in recipe["request"] else f"seed {made['seed']}" if "seed" in made else ""
+    named = str(made.get("picture") or subject(made))
+    box.label(text=" · ".join(filter(None, (named, origin))), icon="OBJECT_DATA")
     column = box.column(align=True)
-    column.enabled = not STATE.session.status.at_work
+    column.enabled = STATE.command is not None and not STATE.session.status.at_work
     row = column.row(align=True)
     row.operator("gp3d.regenerate", text="Regenerate", icon="FILE_REFRESH").higher = False
     row.operator("gp3d.use_recipe", text="", icon="EYEDROPPER")

@@ -12,11 +12,12 @@ from pathlib import Path
 import bpy
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, StringProperty
 
-from .. import engine_control, generation, library, results, scene
+from .. import engine_control, generation, results
 from ..class_search import ImageNetClass
 from ..engine.errors import RequestError
 from ..mesh_bundle import BundleError
-from ..properties import GP3DSettings, choices_of
+from ..objects import library, scene
+from ..properties import BLEND_RELATIVE, GP3DSettings, choices_of
 from ..recipe import class_facts, integer, number
 from ..requests import GRIDS, Choices, ObjectSpec, parse_seeds
 from ..state import STATE
@@ -147,7 +148,7 @@ class GP3D_OT_picture(bpy.types.Operator):
     bl_label = "Image to 3D"
     bl_options = _NO_UNDO
 
-    picture: StringProperty(name="Picture", subtype="FILE_PATH")
+    picture: StringProperty(name="Picture", subtype="FILE_PATH", options=BLEND_RELATIVE)
     quality: EnumProperty(
         name="Quality", items=[(name, name.capitalize(), "") for name in GRIDS], default="STANDARD"
     )
@@ -202,6 +203,24 @@ class GP3D_OT_dice(bpy.types.Operator):
         context.scene.gp3d.seed = random.randrange(_MOST_SEED)
         for picture in STATE.pictures:
             picture.chosen = False
+        return {"FINISHED"}
+
+
+class GP3D_OT_take_class(bpy.types.Operator):
+    """Take this class, which the model knows, in place of the one that was typed"""
+
+    bl_idname = "gp3d.take_class"
+    bl_label = "Take This Class"
+    bl_options = {"REGISTER", "UNDO", "INTERNAL"}
+
+    class_name: StringProperty(name="Class")
+
+    def execute(self, context: bpy.types.Context) -> Result:
+        """Changes the class; a problem with the old one is over."""
+        context.scene.gp3d.class_name = self.class_name
+        problem = STATE.session.status.problem
+        if problem is not None and problem.code == "E_CLASS":
+            STATE.session.set_problem(None)
         return {"FINISHED"}
 
 
@@ -290,7 +309,7 @@ class GP3D_OT_save_to_library(bpy.types.Operator):
     bl_label = "Save to Library"
     bl_options = {"REGISTER"}
 
-    folder: StringProperty(name="Folder", subtype="DIR_PATH")
+    folder: StringProperty(name="Folder", subtype="DIR_PATH", options=BLEND_RELATIVE)
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
@@ -321,7 +340,7 @@ class GP3D_OT_show_colors(bpy.types.Operator):
     """Show the objects' colours in this viewport"""
 
     bl_idname = "gp3d.show_colors"
-    bl_label = "Show Colours in Viewport"
+    bl_label = "Show Colours Here"
     bl_options = {"INTERNAL"}
 
     @classmethod
@@ -344,6 +363,7 @@ CLASSES = (
     GP3D_OT_picture,
     GP3D_OT_pick,
     GP3D_OT_dice,
+    GP3D_OT_take_class,
     GP3D_OT_cancel,
     GP3D_OT_regenerate,
     GP3D_OT_use_recipe,

@@ -13,10 +13,8 @@ from ..state import STATE
 from .layout import Tab, paragraph, property_column
 from .main_panel import GP3D_PT_main
 
-_NO_IMAGE_MODEL = (
-    "Needs an image model: a VQ3D snapshot. None is chosen, so that the engine's own is taken, if it brings one; "
-    "docs/vq3d.md of the project says how to train another."
-)
+_NO_IMAGE_MODEL = "With the engine's own small image model: rough. Better: train one, docs/vq3d.md."
+_LIT = "Generated colours already carry some light. Unlit shows them as they are."
 
 
 class SubPanel(Tab):
@@ -47,6 +45,12 @@ class GP3D_PT_material(SubPanel, bpy.types.Panel):
 
     bl_label = "Material"
     names = ("color", "texture_size", "shader", "roughness")
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """The choices, and what light does to generated colours."""
+        SubPanel.draw(self, context)
+        if context.scene.gp3d.shader == "PRINCIPLED":
+            paragraph(self.layout, context, _LIT, "INFO")
 
 
 class GP3D_PT_placement(SubPanel, bpy.types.Panel):
@@ -79,13 +83,13 @@ class GP3D_PT_picture(SubPanel, bpy.types.Panel):
     def draw(self, context: bpy.types.Context) -> None:
         """The picture and a button; as long as no model is chosen for it, which one is needed."""
         SubPanel.draw(self, context)
+        row = self.layout.row()
+        row.enabled = STATE.command is not None and not STATE.session.status.at_work
+        row.operator("gp3d.picture", icon="IMAGE_DATA")
         if not preferences(context).vq3d:
             column = self.layout.column()
             paragraph(column, context, _NO_IMAGE_MODEL, "INFO")
             column.operator("gp3d.choose_vq3d", text="Choose Image Model…", icon="FILEBROWSER")
-        row = self.layout.row()
-        row.enabled = STATE.command is not None and not STATE.session.status.at_work
-        row.operator("gp3d.picture", icon="IMAGE_DATA")
 
 
 class GP3D_PT_library(SubPanel, bpy.types.Panel):

@@ -6,6 +6,7 @@ Blender crashes when such a process ends in the ordinary way, so that it leaves 
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import importlib.util
 import json
@@ -13,6 +14,7 @@ import os
 import sys
 import time
 import traceback
+import warnings
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -82,6 +84,26 @@ def alive(pid: int) -> bool:
         return False
 
 
+class Warnings:
+    """Python's warnings about the add-on, which count as faults: what is deprecated, or was never closed."""
+
+    def __init__(self) -> None:
+        self.found: list[str] = []
+        warnings.simplefilter("always")
+        warnings.showwarning = self._show
+
+    def _show(self, message, category, filename, lineno, file=None, line=None) -> None:
+        ours = "gp3d" in filename or "scenarios_" in filename or "GP3D_" in str(message)
+        if ours or issubclass(category, ResourceWarning):
+            self.found.append(f"{category.__name__}: {message} ({filename}:{lineno})")
+
+    def check(self) -> None:
+        """Raises AssertionError if there was one since the last time."""
+        gc.collect()
+        found, self.found = self.found, []
+        assert not found, "\n".join(found)
+
+
 def install(zip_path: str) -> None:
     options = {"repo": "user_default", "enable_on_install": True}
     done = bpy.ops.extensions.package_install_files(filepath=zip_path, **options)
@@ -100,7 +122,7 @@ def main() -> None:
         setattr(tools, helper.__name__, helper)
     tools.use = lambda mode, **more: use(settings, mode, **more)
     tools.state = lambda: part("state").STATE
-    results = {}
+    results, warned = {}, Warnings()
     for name, function in list(vars(module).items()):
         if not name.startswith("scenario_"):
             continue
@@ -108,6 +130,7 @@ def main() -> None:
             bpy.ops.wm.read_homefile(use_empty=True)
             use(settings, "good", keep="real" in file.name)
             function(tools)
+            warned.check()
             results[name.removeprefix("scenario_")] = "ok"
         except Exception:
             results[name.removeprefix("scenario_")] = traceback.format_exc()

@@ -86,7 +86,10 @@ def fake(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
 
 @pytest.fixture(scope="session")
 def run_scenarios(
-    addon_zips: list[Path], fake: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory
+    addon_zips: list[Path],
+    fake: Callable[[str], str],
+    tmp_path_factory: pytest.TempPathFactory,
+    pytestconfig: pytest.Config,
 ) -> Callable[[str], dict[str, str]]:
     """Runs all scenarios of a file in one Blender process; returns what became of each: "ok" or what went wrong."""
     known: dict[str, dict[str, str]] = {}
@@ -99,20 +102,21 @@ def run_scenarios(
             settings = {"zip": str(addon_zips[0]), "engines": engines, "folder": str(folder), **more}
             for mode in MODES:
                 fake(mode)
-            known[file] = blender(file, settings, folder)
+            known[file] = blender(os.path.abspath(pytestconfig.option.blender_python), file, settings, folder)
         return known[file]
 
     return run
 
 
-def blender(file: str, settings: dict[str, str], folder: Path) -> dict[str, str]:
+def blender(python: str, file: str, settings: dict[str, str], folder: Path) -> dict[str, str]:
     """Starts the child; a crash or a hang leaves the results of the scenarios before it, and the end of its log."""
     environment = {**os.environ, "BLENDER_USER_RESOURCES": str(folder / "resources"), "OMP_NUM_THREADS": "1"}
+    environment.pop("PYTHONPATH", None)  # what belongs to another Python
     environment["PATH"] = "/usr/bin:/bin"  # whatever gp3d this environment has is not found by chance
     environment["GP3D_FAKE_CHILD"] = str(folder / "child.pid")
     log = folder / "log"
     with log.open("w") as stream:
-        command = [sys.executable, HERE / "blender_child.py", HERE / file, json.dumps(settings)]
+        command = [python, HERE / "blender_child.py", HERE / file, json.dumps(settings)]
         process = subprocess.Popen(
             command, stdout=stream, stderr=stream, env=environment, cwd=folder, start_new_session=True
         )

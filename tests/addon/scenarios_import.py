@@ -75,6 +75,13 @@ def scenario_texture_and_its_coordinates_arrive_the_right_way_up(tools):
         assert (int(square[0]), int(square[1])) == (side % 3, side // 3), (polygon.index, square)
 
 
+def scenario_solid_color_is_that_of_the_surface(tools):
+    """The mug's texture is black in three of four texels, none of which the mug shows."""
+    bpy.ops.gp3d.sample(name="coffee_mug")
+    (material,) = bpy.context.active_object.data.materials
+    np.testing.assert_allclose(material.diffuse_color[:3], (0.87, 0.57, 0.39), atol=0.03)
+
+
 def scenario_vertex_colors_arrive_with_a_material_that_shows_them(tools):
     obj = make(class_name="coffee mug", seed=1, color="vertex")
     node, mesh = principled_source(obj), obj.data
@@ -216,7 +223,7 @@ def scenario_catalogue_file_of_others_is_kept(tools):
     folder.mkdir()
     other = "VERSION 1\n\n3fa85f64-5717-4562-b3fc-2c963f66afa6:Mine:Mine"
     (folder / "blender_assets.cats.txt").write_text(other)
-    library = tools.part("library")
+    library = tools.part("objects.library")
     for _ in range(2):
         library.add_catalog(folder, library.catalog_path("teapot"))
     text = (folder / "blender_assets.cats.txt").read_text()
@@ -261,7 +268,7 @@ def scenario_wrong_bundles_are_refused_in_one_sentence(tools):
 
 def scenario_timing_building_is_quick(tools):
     """30 k and 300 k triangles, textured; the figures stand in build.json."""
-    bundle, scene = tools.part("mesh_bundle"), tools.part("scene")
+    bundle, scene = tools.part("mesh_bundle"), tools.part("objects.scene")
     options = {"size": 1.0, "on_ground": True, "smooth": True, "shader": "PRINCIPLED", "roughness": 0.9}
     seconds = {}
     for faces in (30_000, 300_000):

@@ -20,8 +20,15 @@ ICONS = {
 class Layout:
     """Takes what a UILayout takes, refuses what that would refuse, and writes down everything."""
 
-    def __init__(self, record: list) -> None:
-        self.record = record
+    enabled = True
+
+    def __init__(self, record: list, parent: Layout | None = None) -> None:
+        self.record, self.parent = record, parent
+
+    @property
+    def usable(self) -> bool:
+        """Whether neither this nor what it lies in is greyed."""
+        return self.enabled and (self.parent is None or self.parent.usable)
 
     def label(self, *, text="", icon="NONE", icon_value=0):
         assert icon in ICONS, icon
@@ -40,6 +47,8 @@ class Layout:
         kind = getattr(bpy.types, f"{group.upper()}_OT_{name}")
         assert getattr(bpy.ops.gp3d, name).get_rna_type().description, idname
         self.record.append(("operator", idname, text))
+        if not self.usable:
+            self.record.append(("greyed", idname))
         names = set(getattr(kind, "__annotations__", {}))
 
         class Properties:
@@ -61,7 +70,7 @@ class Layout:
         pass
 
     def _child(self, **options):
-        return Layout(self.record)
+        return Layout(self.record, self)
 
     row = column = box = grid_flow = _child
 
@@ -191,7 +200,7 @@ def scenario_without_a_picture_it_is_said_what_to_choose(tools):
     assert choose in record
     assert ("operator", "gp3d.picture", None) in record
     said = texts(record).replace("\n", " ")
-    assert "Needs an image model: a VQ3D snapshot." in said
+    assert "With the engine's own small image model" in said
     assert "docs/vq3d.md" in said
     _, model = picture_files(tools)
     assert choose not in draw(tools)
@@ -260,7 +269,67 @@ def picture_files(tools):
 def scenario_unknown_class_is_said(tools):
     bpy.ops.gp3d.generate(class_name="coffee mug", seed=3)
     bpy.context.scene.gp3d.class_name = "zebra"
-    assert "Not among the model's 3 classes" in texts(draw(tools))
+    record = draw(tools)
+    assert "Not among the model's 3 classes" in texts(record)
+    assert not [entry for entry in record if entry[:2] == ("operator", "gp3d.take_class")]  # no animal there
+
+
+def scenario_nearest_known_class_is_one_click_away(tools):
+    settings = bpy.context.scene.gp3d
+    bpy.ops.gp3d.generate(class_name="coffee mug", seed=3)
+    settings.class_name = "beer glass"
+    assert "the model does not know" in tools.refusal(RuntimeError, bpy.ops.gp3d.generate).replace(
+        "this", "the"
+    )
+    record = draw(tools)
+    offered = [entry[2] for entry in record if entry[:2] == ("operator", "gp3d.take_class")]
+    assert sorted(offered) == ["coffee mug", "teapot"]
+    assert "Nearest that it knows; press one:" in texts(record)
+    assert bpy.ops.gp3d.take_class(class_name="coffee mug") == {"FINISHED"}
+    assert settings.class_name == "coffee mug"
+    assert bpy.ops.gp3d.generate(seed=4) == {"FINISHED"}
+
+
+def scenario_class_that_the_pretrained_model_lacks_is_said_before_the_engine_starts(tools):
+    tools.state().session.status = tools.part("engine.protocol").Conversation()
+    tools.preferences().snapshot = ""
+    bpy.context.scene.gp3d.class_name = "zebra"
+    record = draw(tools)
+    assert "Not among the model's 48 classes" in texts(record)
+    offered = [entry[2] for entry in record if entry[:2] == ("operator", "gp3d.take_class")]
+    assert offered
+    tools.preferences().snapshot = str(tools.folder / "model")  # of which nothing is known
+    assert "Not among" not in texts(draw(tools))
+    tools.preferences().snapshot = ""
+
+
+def scenario_nothing_is_made_again_without_an_engine(tools):
+    tools.use("")
+    tools.state().look_for_engine("")
+    bpy.ops.gp3d.sample(name="coffee_mug")
+    record = draw(tools)
+    assert ("operator", "gp3d.regenerate", "Regenerate") in record
+    assert ("greyed", "gp3d.regenerate") in record
+    assert "coffee mug · sample" in texts(record)
+    tools.use("good")
+    bpy.ops.gp3d.generate(class_name="coffee mug", seed=3)
+    assert ("greyed", "gp3d.regenerate") not in draw(tools)
+
+
+def scenario_time_that_nobody_measured_is_said_in_plain_words(tools):
+    tools.preferences().timings = "{}"
+    said = texts(draw(tools))
+    assert "Time unknown before the first mesh" in said
+    bpy.ops.gp3d.generate(class_name="coffee mug", seed=3)
+    tools.state().notice = ""
+    assert "Time unknown" not in texts(draw(tools))
+
+
+def scenario_lit_colors_come_with_a_hint(tools):
+    settings = bpy.context.scene.gp3d
+    assert "Unlit shows them as they are" in texts(draw(tools)).replace("\n", " ")
+    settings.shader = "UNLIT"
+    assert "Unlit shows them as they are" not in texts(draw(tools)).replace("\n", " ")
 
 
 def scenario_word_that_fits_one_class_is_taken_and_said(tools):
@@ -295,7 +364,7 @@ def scenario_diagnostics_hide_the_home_folder(tools):
     assert "~/models/one.safetensors" in text
     assert str(Path.home()) not in text.replace("~", "")
     assert bpy.ops.gp3d.show_log() == {"FINISHED"}
-    assert "Blender 4.2" in bpy.data.texts["GP3D log"].as_string()
+    assert f"Blender {bpy.app.version_string}," in bpy.data.texts["GP3D log"].as_string()
     tools.preferences().snapshot = ""
 
 

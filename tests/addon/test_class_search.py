@@ -98,12 +98,16 @@ def test_words_are_understood_by_the_cores_rules(finder):
 
 def test_words_that_fit_one_class_are_taken_and_said(finder):
     known = finder.known_classes(finder.class_file()["pretrained"])
-    assert finder.choose("mug", known) == (finder.find("504", known), "mug → coffee mug")
+    assert finder.choose("mug", known) == (finder.find("504", known), "mug → coffee mug", ())
     assert finder.choose("Coffee_Mug", known).note == ""
     assert finder.choose("dog", known).note.startswith(
         "this model knows no 'dog'; nearest in kind: 'king penguin'"
     )
-    assert finder.choose("hat", known) == (
-        None,
-        "'hat' may be 'cowboy hat' (515) or 'sombrero' (808); name one",
-    )
+    hats = finder.choose("hat", known)
+    assert hats[:2] == (None, "'hat' may be 'cowboy hat' (515) or 'sombrero' (808); name one")
+    assert [entry.name for entry in hats.instead] == ["cowboy hat", "sombrero"]
+    assert [entry.name for entry in finder.choose("zebra", known).instead] == [
+        "king penguin",
+        "goldfish",
+        "snail",
+    ]

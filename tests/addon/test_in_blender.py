@@ -1,4 +1,4 @@
-"""The add-on as installed from its zip, in the bpy wheel: every scenario of the scenario files must end well."""
+"""The add-on as installed from its zip, in the bpy wheel, or that of --blender-python: every scenario must end well."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from tests.addon.conftest import ROOT, scenarios
 
 pytestmark = [pytest.mark.slow, pytest.mark.blender]
 
-FILES = ("scenarios_import.py", "scenarios_jobs.py", "scenarios_panel.py")
+KINDS = ("import", "jobs", "panel", "setup")
 CASES = [
-    pytest.param(file, name, marks=[pytest.mark.timing] * name.startswith("timing_"), id=name)
-    for file in FILES
+    pytest.param(file, name, marks=[pytest.mark.timing] * name.startswith("timing_"), id=f"{kind}-{name}")
+    for kind in KINDS
+    for file in [f"scenarios_{kind}.py"]
     for name in scenarios(file)
 ]
 
@@ -53,7 +54,7 @@ def real_engine(tmp_path_factory: pytest.TempPathFactory, run_folder: Path) -> P
     return program
 
 
-@pytest.mark.parametrize("name", scenarios("scenarios_real.py"))
+@pytest.mark.parametrize("name", scenarios("scenarios_real.py"), ids=lambda name: f"real-{name}")
 def test_in_blender_with_the_real_engine(
     run_scenarios: Callable[..., dict[str, str]], run_folder: Path, real_engine: Path, name: str
 ) -> None:

@@ -90,3 +90,26 @@ def test_estimate_takes_what_was_measured_or_scales_it(parts):
     assert timings.estimate(measured, facts, 256, "texture") == timings.Estimate(20.0, False)
     assert timings.estimate(measured, facts, 32, "vertex") == timings.Estimate(1.5, False)
     assert timings.estimate({}, facts, 128, "texture") is None
+
+
+def test_previews_look_from_where_mugs_show_their_handle(requests, choices):
+    assert requests.preview_request(None, [1], choices)["yaw"] == pytest.approx(0.785, abs=1e-3)
+    assert requests.asset_preview_request(requests.ObjectSpec(None, 1), choices)["yaw"] > 0
+
+
+@pytest.mark.parametrize(
+    ("viewer", "front"),
+    [
+        ((0.686, -0.727), "POS_X"),  # the view that Blender starts with
+        ((0.0, -1.0), "NEG_Y"),  # numpad 1, 3 and the opposite ones: the front itself
+        ((1.0, 0.0), "POS_X"),
+        ((0.0, 1.0), "POS_Y"),
+        ((-1.0, 0.0), "NEG_X"),
+        ((-0.7, -0.7), "NEG_Y"),
+        ((0.001, 0.01), "NEG_Y"),  # from above
+        (None, "NEG_Y"),  # scripts
+    ],
+)
+def test_front_is_turned_to_the_view_by_quarters(requests, choices, viewer, front):
+    assert requests.towards(replace(choices, front="VIEW"), viewer).front == front
+    assert requests.towards(replace(choices, front="POS_Y"), viewer).front == "POS_Y"

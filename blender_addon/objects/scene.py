@@ -8,8 +8,8 @@ import bpy
 import numpy as np
 import numpy.typing as npt
 
-from .mesh_bundle import Bundle, place
-from .recipe import BuildOptions, Recipe, number, parse_recipe, subject
+from ..mesh_bundle import Bundle, mean_color, place
+from ..recipe import BuildOptions, Recipe, number, parse_recipe, subject
 
 RECIPE = "gp3d"  # custom property with everything that made the object, as JSON
 COLLECTION = "GP3D"
@@ -57,7 +57,8 @@ def _add_colors(mesh: bpy.types.Mesh, colors: npt.NDArray[np.uint8]) -> None:
 def _material(bundle: Bundle, name: str, options: BuildOptions) -> bpy.types.Material:
     """A material whose base colour (or, unlit, whose light) is the texture or the colour attribute."""
     material = bpy.data.materials.new(name)
-    material.use_nodes = True
+    if bpy.app.version < (5, 0):  # later every material has nodes, and setting this is deprecated
+        material.use_nodes = True
     nodes, links = material.node_tree.nodes, material.node_tree.links
     nodes.clear()
     output = nodes.new("ShaderNodeOutputMaterial")
@@ -67,16 +68,14 @@ def _material(bundle: Bundle, name: str, options: BuildOptions) -> bpy.types.Mat
     target = shader.inputs["Color" if unlit else "Base Color"]
     if not unlit:
         shader.inputs["Roughness"].default_value = options["roughness"]
-    average = (0.8, 0.8, 0.8)
+    average = mean_color(bundle)
     if bundle.texture is not None and bundle.uv is not None:
         color = nodes.new("ShaderNodeTexImage")
         color.image = _image(bundle.texture, name)
-        average = _linear_mean(bundle.texture)
         links.new(color.outputs["Color"], target)
     elif bundle.colors is not None:
         color = nodes.new("ShaderNodeVertexColor")
         color.layer_name = "Color"
-        average = _linear_mean(bundle.colors)
         links.new(color.outputs["Color"], target)
     else:
         color = shader
@@ -100,11 +99,13 @@ def _image(texture: npt.NDArray[np.uint8], name: str) -> bpy.types.Image:
     return image
 
 
-def _linear_mean(colors: npt.NDArray[np.uint8]) -> tuple[float, float, float]:
-    """Average of sRGB bytes in linear light, of every seventh."""
-    values = colors.reshape(-1, colors.shape[-1])[:, :3][::7] / 255
-    red, green, blue = (float(x) for x in (values**2.2).mean(axis=0))
-    return red, green, blue
+def viewer(context: bpy.types.Context) -> tuple[float, float] | None:
+    """The direction x, y from the scene to whoever looks at this 3D viewport; None where there is none."""
+    view = getattr(context.space_data, "region_3d", None)
+    if view is None:
+        return None
+    back = view.view_rotation.to_matrix().col[2]
+    return float(back.x), float(back.y)
 
 
 def add_object(

@@ -12,7 +12,7 @@ import bpy
 import numpy as np
 import numpy.typing as npt
 
-from .recipe import Recipe, class_facts, subject
+from ..recipe import Recipe, class_facts, subject
 
 CATALOG_FILE = "blender_assets.cats.txt"
 _HEADER = "# This is an Asset Catalog Definition file for Blender.\n\nVERSION 1\n\n"

@@ -1,0 +1,1 @@
+"""Objects in Blender: built, changed, marked as assets and written."""
