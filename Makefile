@@ -22,7 +22,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # XDG_CONFIG_HOME stays the user's: pip reads its settings (proxy, mirror) there.
 unexport PYTHONHOME PYTHONPATH
 
-.PHONY: help setup setup-all demo box-data test test-blender check format docs addon addon-gui clean clean-runs
+.PHONY: help readers setup setup-all demo box-data test test-blender check format docs addon addon-gui clean clean-runs
 
 help:
 	@echo "make demo        set up, then: an asset; objects -> renders -> a model of its own -> meshes, in runs/demo"
@@ -35,6 +35,7 @@ help:
 	@echo "make docs        the documentation site in build/site, strictly; without a network once its packages are there"
 	@echo "make addon       build the Blender extension in dist/; validated, too, after make setup-all"
 	@echo "make addon-gui   draw docs/addon-*.png in a real Blender window (Blender 4.2 or newer, Xvfb, imagemagick)"
+	@echo "make readers     with Node: the Khronos validator and meshopt's decoder, for the tests of glTF files"
 	@echo "make clean       remove .venv and caches    make clean-runs   remove results"
 
 setup:
@@ -74,6 +75,10 @@ docs: setup-all
 	@tools/setup.sh docs
 	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict
 	@echo "build/site/index.html"
+
+# What tests read glTF files with besides our own reader; without them those tests are skipped, and say so.
+readers:
+	npm install --no-audit --no-fund --prefix $(cache)/node gltf-validator@2.0.0-dev.3.10 meshoptimizer@1.3.0
 
 addon: setup
 	.venv/bin/python tools/build_addon.py

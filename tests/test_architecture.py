@@ -73,6 +73,7 @@ ALLOWED = {
         "matplotlib",
         "mcubes",
         "numpy",
+        "pxr",  # optional
         "pyarrow",  # optional
         "safetensors",
         "scipy",

@@ -18,7 +18,8 @@ from gp3d_core.cli.arguments import (
     share_cores,
 )
 from gp3d_core.cli.models import add_model, model_facts
-from gp3d_core.generation.objects import DEFAULT_TRUNCATION, FORMATS, MOST_TRUNCATION
+from gp3d_core.generation.objects import DEFAULT_TRUNCATION, MOST_TRUNCATION
+from gp3d_core.meshing.files.formats import FORMATS
 from gp3d_core.meshing.level import Level
 from gp3d_core.meshing.option_values import Levels, OneOf
 from gp3d_core.meshing.options import MeshOptions, Option, defaults, specs
@@ -98,8 +99,9 @@ def add_mesh(parser: argparse.ArgumentParser) -> None:
     )
     add("--out", type=new_path, default=Path("meshes"), help="folder of the meshes (default meshes)")
     add_mesh_options(parser)
-    formats = "obj (default; of a recipe what lies beside it), glb, ply, npz; several with commas"
+    formats = f"obj (default; of a recipe what lies beside it), {', '.join(FORMATS[1:])}; several with commas"
     add("--format", dest="formats", metavar="FORMAT", help=formats)
+    add("--thumbnail", action="store_true", help="also a small picture of each object")
     add("--compare", action="store_true", help="also draw field and mesh side by side")
     parser.set_defaults(command=_mesh)
 
@@ -136,14 +138,15 @@ def _mesh(options: argparse.Namespace) -> int:
     )
 
     share_cores()
-    formats = _formats(options)
-    check_mesh_files(options.out, formats)
+    formats, thumbnail = _formats(options), options.thumbnail
+    check_mesh_files(options.out, formats, mesh_options(options, MeshOptions).compress)
     if options.recipe:
         _check_alone(options)
         from gp3d_core.generation.recipes import UnknownPlaceError, options_of, read_recipe, snapshot_of
         from gp3d_core.snapshots.metadata import read_snapshot_facts
 
         recipe = read_recipe(options.recipe)
+        thumbnail = thumbnail or "thumbnail" in recipe
         try:
             path = snapshot_of(recipe, options.recipe, options.snapshot)
         except UnknownPlaceError as error:
@@ -167,6 +170,7 @@ def _mesh(options: argparse.Namespace) -> int:
         formats=formats,
         truncation=truncation,
         picture=options.compare,
+        thumbnail=thumbnail,
         options=chosen,
     ):
         print(file)

@@ -44,6 +44,9 @@ def add_ship(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="metrics.jsonl of gp3d evaluate; a later one overrules",
     )
+    parser.add_argument(
+        "--license", metavar="TEXT", help="of the model and what it makes, in words: files of meshes name it"
+    )
     parser.set_defaults(command=_ship)
 
 
@@ -94,7 +97,7 @@ def _ship(options: argparse.Namespace) -> int:
     from gp3d_core.snapshots.export import ship
     from gp3d_core.snapshots.run_folder import find_snapshot
 
-    classes = ship(find_snapshot(options.snapshot), options.out, options.measures)
+    classes = ship(find_snapshot(options.snapshot), options.out, options.measures, options.license)
     badges = Counter(record.get("badge", "not measured") for record in classes)
     found = ", ".join(f"{count} {badge}" for badge, count in badges.items()) or "no classes"
     print(f"{options.out.stat().st_size / 1e6:.1f} MB; {found}", file=sys.stderr)

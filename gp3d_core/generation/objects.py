@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol, TypedDict
 
 from gp3d_core.atomic import check_writable
 from gp3d_core.errors import GP3DError
+from gp3d_core.meshing.files.formats import FORMATS, check_libraries
 
 if TYPE_CHECKING:
     from gp3d_core.datasets.imagenet import ClassRecord
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 DEFAULT_TRUNCATION = 0.7  # between the most typical object, 0, and all that a model can do, 1
 MOST_TRUNCATION = 2.0  # above 1 objects are exaggerated; recipes of version 1 may say so
 MOST_SEEDS = 10_000  # of one range
-FORMATS = ("obj", "glb", "ply", "npz")  # of meshes
 
 
 class KnowsClasses(Protocol):
@@ -136,7 +136,7 @@ def whole_seed(seed: int) -> int:
 
 
 def check_mesh_file(out: Path, textured: bool = True) -> None:
-    """Raises RequestError unless a mesh can become the file `out`.
+    """Raises RequestError unless a mesh can become the file `out`, LibraryError without the library of its format.
 
     An OBJ file comes with its material and, if it is `textured`, a picture beside it; they must not replace files that
     are no parts of an earlier `out`.
@@ -144,16 +144,21 @@ def check_mesh_file(out: Path, textured: bool = True) -> None:
     suffix = out.suffix.lower().removeprefix(".")
     if suffix not in FORMATS:
         raise RequestError(f"expected a name in .{', .'.join(FORMATS)} for a mesh, found {out}")
+    check_libraries([suffix])
     if suffix == "obj" and not out.exists():
         for part in [out.with_suffix(".png")] * textured + [out.with_suffix(".mtl")]:
             if part.exists():
                 raise RequestError(f"{part} is there, and is no part of {out.name}; give another name")
 
 
-def check_mesh_files(out: Path, formats: Sequence[str]) -> None:
-    """Raises RequestError unless every one of `formats` can be written and `out` can be a folder."""
+def check_mesh_files(out: Path, formats: Sequence[str], compress: str = "none") -> None:
+    """Raises RequestError unless every one of `formats` can be written and `out` can be a folder.
+
+    Raises LibraryError without the library of a format, or of a compression of glb.
+    """
     if unknown := [name for name in formats if name not in FORMATS]:
         raise RequestError(f"`formats` {unknown[0]}: expected {', '.join(FORMATS)}")
+    check_libraries([*formats, compress] if "glb" in formats else formats)
     if out.suffix.lower().removeprefix(".") in FORMATS or out.is_file():
         raise RequestError(
             f"`out` {out}: expected a folder, found the name of a file; choose files with `formats`"

@@ -40,7 +40,7 @@ from gp3d_core.generation.video import film_frames, save_film
 from gp3d_core.meshing.level import Level
 from gp3d_core.meshing.mesh import Mesh
 from gp3d_core.meshing.option_values import Corners
-from gp3d_core.meshing.options import Auto, Coloring, MeshOptions, specs
+from gp3d_core.meshing.options import Auto, Coloring, Compression, MeshOptions, Real, specs
 from gp3d_core.pretrained import name_of
 from gp3d_core.signals import Progress, no_progress
 from gp3d_core.snapshots.snapshot import Snapshot
@@ -64,6 +64,8 @@ class MeshChoices(TypedDict, total=False):
     components: int | Auto | None
     crop_box: Corners | None
     crop_depth: float | Auto | None
+    compress: Compression
+    print_height: float | Real
     max_bytes: int
 
 
@@ -237,10 +239,10 @@ class ObjectMesh:
         return self.mesh.faces
 
     def save(self, path: str | Path) -> Path:
-        """The file written, .obj, .glb, .ply or .npz; `<stem>.recipe.json` beside it makes it again.
+        """The file written, .obj, .glb, .ply, .npz, .stl, .3mf or .usdz; `<stem>.recipe.json` beside it makes it again.
 
         They are those of `gp3d mesh` but for the name, and appear together or not at all. Raises RequestError for
-        another suffix, or where an OBJ's parts would replace other files.
+        another suffix, or where an OBJ's parts would replace other files; LibraryError without what the format needs.
         Example: `mug.mesh().save("meshes/mug.glb")`.
         """
         path = Path(path)

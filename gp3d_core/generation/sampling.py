@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
@@ -30,7 +31,8 @@ from gp3d_core.generation.objects import (
 )
 from gp3d_core.generation.recipes import option_facts, place_of, versions
 from gp3d_core.meshing.agreement import Agreement
-from gp3d_core.meshing.files.bundle import bundle
+from gp3d_core.meshing.files.bundle import NO_PICTURES, bundle
+from gp3d_core.meshing.files.description import UNKNOWN
 from gp3d_core.meshing.level import Level
 from gp3d_core.meshing.mesh import Mesh
 from gp3d_core.meshing.options import MeshOptions
@@ -58,6 +60,7 @@ DEFAULT_OPTIONS = MeshOptions()
 _SIDE = 0.5  # yaw of the outermost views of a sheet
 _COLUMNS = 8  # of a sheet: more do not fit on a screen
 _TILE = 128
+_THUMBNAIL = 256
 
 
 def open_snapshot(path: Path | None = None, device: str = "auto") -> Snapshot:
@@ -125,6 +128,7 @@ def _recipe(snapshot: Snapshot, obj: Generated, options: MeshOptions, finished: 
         "snapshot": name_of(snapshot.path),
         "snapshot_sha256": snapshot.digest,
         "nimg": snapshot.nimg,
+        "license": snapshot.license or UNKNOWN,
         **option_facts(options),
         **finished.facts,
         "versions": versions(),
@@ -140,22 +144,26 @@ def write_meshes(
     formats: Sequence[str],
     truncation: float = DEFAULT_TRUNCATION,
     picture: bool = False,
+    thumbnail: bool = False,
     options: MeshOptions = DEFAULT_OPTIONS,
 ) -> Iterator[Path]:
     """Writes every object's mesh in every format, with a recipe beside it; yields the mesh files as they are done.
 
-    `picture` adds `<stem>.compare.png`: views of the field above those of the mesh. An
-    object's files appear together, or none of them. Raises RequestError for an unknown format, before anything is
-    written.
+    `picture` adds `<stem>.compare.png`: views of the field above those of the mesh; `thumbnail` adds
+    `<stem>.thumbnail.png`, which the recipe names. An object's files appear together, or none of them. Raises
+    RequestError for an unknown format, LibraryError for one that cannot be written here, before anything is written.
     """
-    check_mesh_files(out, formats)
+    check_mesh_files(out, formats, options.compress)
     out.mkdir(parents=True, exist_ok=True)
     for spec in tqdm(objects, desc="meshes", unit="mesh", file=sys.stderr, disable=None):
         obj = generate(snapshot, spec, truncation)
         finished = finish_mesh(snapshot.generator.field(obj.planes), snapshot.config, options)
         recipe = _recipe(snapshot, obj, options, finished)
         paths = [out / f"{spec.stem}.{suffix}" for suffix in formats]
-        save_object(finished.mesh, paths, recipe, snapshot.path, finished.agreement if picture else None)
+        pictures = {"thumbnail": thumbnail_of(snapshot, obj)} if thumbnail else {}
+        if picture:
+            pictures["compare"] = _comparison(finished.agreement)
+        save_object(finished.mesh, paths, recipe, snapshot.path, pictures)
         tqdm.write(f"{spec.stem}: {_summary(recipe, options.level, _barely(snapshot))}", file=sys.stderr)
         yield from paths
 
@@ -183,23 +191,26 @@ def save_object(
     paths: Sequence[Path],
     recipe: Recipe,
     model: Path,
-    agreement: Agreement | None = None,
+    pictures: Mapping[str, Image.Image] = NO_PICTURES,
 ) -> None:
     """Writes `mesh` to `paths`, which differ in their suffix alone, and `<stem>.recipe.json` beside them.
 
-    `model` is the snapshot's file, which the recipe beside names by the way to it. An `agreement` adds
-    `<stem>.compare.png`. All files appear together, or none of them. Raises MeshError for an unknown suffix.
+    `model` is the snapshot's file, which the recipe beside names by the way to it. `pictures` become
+    `<stem>.<name>.png`. All files appear together, or none of them. Raises MeshError for an unknown suffix.
     """
-    folder, stem = paths[0].parent, paths[0].stem
-    with bundle(mesh, paths, recipe, recipe | place_of(model, folder)) as files:
-        if agreement is not None:
-            _save_comparison(agreement, files.path / f"{stem}.compare.png")
+    with bundle(mesh, paths, recipe, recipe | place_of(model, paths[0].parent), pictures) as files:
         files.publish()
 
 
-def _save_comparison(agreement: Agreement, path: Path) -> None:
+@torch.no_grad()
+def thumbnail_of(snapshot: Snapshot, obj: Generated) -> Image.Image:
+    """The object from where shapes show best, 256 pixels a side."""
+    return Image.fromarray(rgb_to_uint8(view(snapshot, obj, _SIDE, _THUMBNAIL).rgb)[0])
+
+
+def _comparison(agreement: Agreement) -> Image.Image:
     rows = [("field", list(agreement.field)), ("mesh", list(agreement.mesh))]
-    save_picture(sheet(rows, tile=agreement.field.shape[1]), path)
+    return sheet(rows, tile=agreement.field.shape[1])
 
 
 @torch.no_grad()

@@ -28,6 +28,10 @@ VERSION = 1  # of recipes, and of the files of meshes that hold one
 COLORS = ("texture", "vertex", "both", "none")
 Coloring = Literal["texture", "vertex", "both", "none"]
 Auto = Literal["auto"]
+COMPRESSIONS = ("none", "quantize", "meshopt")
+Real = Literal["real"]
+Compression = Literal["none", "quantize", "meshopt"]
+PRINT_HEIGHT = 100.0  # millimetres: what every printer has room for
 
 _SPEC = "option"
 
@@ -67,7 +71,8 @@ class MeshOptions:
 
     `faces` None: all. `components`: how many pieces stay, the largest by volume; None all, "auto" all but specks, which
     have less than a hundredth of the largest one's volume. `crop_box` (x, y, z from, x, y, z to) and `crop_depth` (-1
-    near to 1 far) cut away what lies outside or behind. `max_bytes` limits the memory of the grid.
+    near to 1 far) cut away what lies outside or behind. `compress` and `print_height` (millimetres, or "real") concern
+    files of some formats alone. `max_bytes` limits the memory of the grid.
     """
 
     grid: int = field(
@@ -108,6 +113,20 @@ class MeshOptions:
         default=None,
         metadata=_about(
             Number(-1, 1, nothing="null"), "keep what is nearer: -1 near … 1 far, or none", metavar="D"
+        ),
+    )
+    compress: Compression = field(
+        default="none",
+        metadata=_about(
+            OneOf(COMPRESSIONS), "glb only: quantize numbers to 16 bits, meshopt also encodes them"
+        ),
+    )
+    print_height: float | Real = field(
+        default=PRINT_HEIGHT,
+        metadata=_about(
+            Number(1, 100_000, words=("real",)),
+            "stl and 3mf only: height in millimetres, or real: as large as the object is in the world",
+            metavar="MM",
         ),
     )
     max_bytes: int = field(

@@ -36,11 +36,14 @@ class ShippingError(GP3DError):
     """A snapshot that cannot be shipped, or measures that do not belong to it; the message says why."""
 
 
-def ship(snapshot: Path, out: Path, measures: Sequence[Path] = ()) -> list[ClassRecord]:
+def ship(
+    snapshot: Path, out: Path, measures: Sequence[Path] = (), license: str | None = None
+) -> list[ClassRecord]:
     """Writes the snapshot file in half precision to `out`, whose suffix is .safetensors; returns its class records.
 
     The records carry "measures" and "badge" as the metrics.jsonl files `measures` have them; of two lines on one metric
-    the later counts. Without such files what the snapshot says already stays. Raises ShippingError for weights that
+    the later counts. Without such files what the snapshot says already stays, and so does its licence without a
+    `license`, in words, which every file that the model makes will name. Raises ShippingError for weights that
     half precision cannot hold, files that hold no measures, and measures of another snapshot.
     """
     if out.suffix != ".safetensors":
@@ -52,7 +55,9 @@ def ship(snapshot: Path, out: Path, measures: Sequence[Path] = ()) -> list[Class
         if tensor.is_floating_point() and not tensor.isfinite().all():
             raise ShippingError(f"{snapshot}: {name} holds numbers that half precision cannot; keep it whole")
     out.parent.mkdir(parents=True, exist_ok=True)
-    save_snapshot(out, generator, loaded.config, classes, loaded.nimg)
+    save_snapshot(
+        out, generator, loaded.config, classes, loaded.nimg, loaded.license if license is None else license
+    )
     return classes
 
 

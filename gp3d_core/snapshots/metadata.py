@@ -17,6 +17,7 @@ from gp3d_core.config.schema import RunConfig, from_dict
 from gp3d_core.config.validation import check_config
 from gp3d_core.datasets.imagenet import ClassRecord, class_records
 from gp3d_core.errors import GP3DError
+from gp3d_core.pretrained import LICENSE, NAME, name_of
 
 SNAPSHOT = "gp3d-snapshot"
 CHECKPOINT = "gp3d-checkpoint"
@@ -37,12 +38,16 @@ class SnapshotError(GP3DError):
 
 @dataclass(frozen=True)
 class SnapshotFacts:
-    """Where a snapshot lies, how it was trained, the records of its classes, and how many images it has seen."""
+    """Where a snapshot lies, how it was trained, the records of its classes, and how many images it has seen.
+
+    `license` is that of the model and what it makes, in words; "" where nobody states one.
+    """
 
     path: Path
     config: RunConfig
     classes: list[ClassRecord]
     nimg: int
+    license: str = ""
 
 
 BARELY = 0.1  # of the planned training, below which objects are expected to be shapeless
@@ -114,7 +119,9 @@ def read_snapshot_facts(path: Path) -> SnapshotFacts:
         check_config(config)
         # which kernels computed is a matter of the machine that trained, not of the model
         config = replace(config, render=replace(config.render, backend="auto"))
-        return SnapshotFacts(path, config, class_records(facts["classes"]), _parse_nimg(facts["nimg"]))
+        classes, nimg = class_records(facts["classes"]), _parse_nimg(facts["nimg"])
+        license = str(facts.get("license", LICENSE if name_of(path) == NAME else ""))
+        return SnapshotFacts(path, config, classes, nimg, license)
     except (KeyError, ValueError) as error:
         raise SnapshotError(
             f"{path} was written by another version of gp3d ({error}); use that version"

@@ -42,6 +42,7 @@ class Snapshot:
     nimg: int
     path: Path
     digest: str  # SHA-256 of the file when it was read
+    license: str = ""  # in words; "" where nobody states one
 
     def __repr__(self) -> str:
         """Which model, without its layers and settings."""
@@ -49,10 +50,17 @@ class Snapshot:
 
 
 def save_snapshot(
-    path: Path, generator: nn.Module, config: RunConfig, classes: list[ClassRecord], nimg: int
+    path: Path,
+    generator: nn.Module,
+    config: RunConfig,
+    classes: list[ClassRecord],
+    nimg: int,
+    license: str = "",
 ) -> None:
-    """Writes the weights of `generator` with the configuration and the class records."""
+    """Writes the weights of `generator` with the configuration, the class records and, if there is one, the licence."""
     facts = {"config": to_dict(config), "classes": classes, "nimg": nimg}
+    if license:
+        facts["license"] = license
     save_tensors(path, SNAPSHOT, dict(generator.state_dict()), facts)
 
 
@@ -67,7 +75,7 @@ def load_snapshot(path: str | Path, device: torch.device | str = "cpu") -> Snaps
     generator = Generator(facts.config, num_classes=len(facts.classes))
     load_weights(generator, path)
     generator.to(device).eval().requires_grad_(False)
-    return Snapshot(generator, facts.config, facts.classes, facts.nimg, path, digest(path))
+    return Snapshot(generator, facts.config, facts.classes, facts.nimg, path, digest(path), facts.license)
 
 
 def load_weights(generator: Generator, path: Path) -> None:

@@ -26,7 +26,7 @@ from gp3d_core.generation.objects import whole_seed
 from gp3d_core.generation.pipeline import chosen_options, size_of
 from gp3d_core.meshing.level import Level
 from gp3d_core.meshing.mesh import Mesh
-from gp3d_core.meshing.options import Auto, Coloring, SceneMeshOptions
+from gp3d_core.meshing.options import Auto, Coloring, Compression, Real, SceneMeshOptions
 from gp3d_core.preparation.framing import Fit
 from gp3d_core.pretrained import vq3d_prior
 from gp3d_core.signals import Progress, no_progress
@@ -57,6 +57,8 @@ class SceneMeshChoices(TypedDict, total=False):
     texture_size: int
     components: int | Auto | None
     crop_depth: float | Auto | None
+    compress: Compression
+    print_height: float | Real
     max_bytes: int
 
 
@@ -229,7 +231,7 @@ class SceneMesh:
         return self.mesh.faces
 
     def save(self, path: str | Path) -> Path:
-        """The file written, .obj, .glb, .ply or .npz, the same as that of `gp3d vq3d mesh`.
+        """The file written, .obj, .glb, .ply, .npz, .stl, .3mf or .usdz, the same as that of `gp3d vq3d mesh`.
 
         Raises OutputError for another suffix, or where an OBJ's parts would replace other files.
         """

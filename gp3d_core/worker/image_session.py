@@ -58,7 +58,7 @@ class ImageSession:
         def publish_all(move: Callable[[], None], result: Mapping[str, Any]) -> None:
             publish(move, {**result, "tokenizer": tokenizer})
 
-        deliver(mesh, recipe, recipe, options, path.stem, progress, publish_all, view)
+        deliver(mesh, recipe, recipe, options, path.stem, progress, publish_all, {"view": view})
 
     def _scene_of(self, path: Path, named: str) -> tuple[Scene, dict[str, str]]:
         """The scene in the file, or of the picture, at `path`, and the tokenizer that made it; `named` for pictures."""

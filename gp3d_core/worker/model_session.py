@@ -19,11 +19,12 @@ from gp3d_core.datasets.decoding import PictureError
 from gp3d_core.datasets.imagenet import UnknownClassError, choose_class, describe_class
 from gp3d_core.distributed import pick_device
 from gp3d_core.errors import DeviceError
-from gp3d_core.generation.objects import FORMATS, ObjectSpec, object_specs, specs_of_labels
+from gp3d_core.generation.objects import ObjectSpec, object_specs, specs_of_labels
 from gp3d_core.generation.recipes import place_of
-from gp3d_core.generation.sampling import Generated, generate, make_mesh, view
+from gp3d_core.generation.sampling import Generated, generate, make_mesh, thumbnail_of, view
 from gp3d_core.meshing.extraction import EmptyMeshError
-from gp3d_core.meshing.files.bundle import bundle
+from gp3d_core.meshing.files.bundle import NO_PICTURES, bundle
+from gp3d_core.meshing.files.formats import LibraryError, writable_formats
 from gp3d_core.meshing.isosurface import MemoryLimitError
 from gp3d_core.meshing.mesh import Mesh, MeshError
 from gp3d_core.meshing.options import COLORS, MeshOptions
@@ -116,7 +117,7 @@ class ModelSession:
             "resolution": snapshot.config.training.resolution,
             "classes": len(snapshot.classes),
             "box": snapshot.config.camera.box,
-            "formats": list(FORMATS),
+            "formats": writable_formats(),
             "colors": list(COLORS),
         }
 
@@ -165,7 +166,8 @@ class ModelSession:
         """Makes and writes a mesh, then calls `publish` with what moves its files into place, and the result."""
         mesh, recipe = make_mesh(self.snapshot, obj, MeshOptions.of_request(options), progress)
         beside = recipe | place_of(self.snapshot.path, options["dir"])
-        deliver(mesh, recipe, beside, options, obj.spec.stem, progress, publish)
+        pictures = {"thumbnail": thumbnail_of(self.snapshot, obj)} if options["thumbnail"] else {}
+        deliver(mesh, recipe, beside, options, obj.spec.stem, progress, publish, pictures)
 
     def forget(self) -> None:
         """Gives back the memory that is held for speed only."""
@@ -181,18 +183,16 @@ def deliver(
     stem: str,
     progress: Progress,
     publish: Publish,
-    view: Image.Image | None = None,
+    pictures: Mapping[str, Image.Image] = NO_PICTURES,
 ) -> None:
     """Writes a mesh with its `recipe`, and `beside` it one for people, where `options` say, else called after `stem`.
 
-    Then calls `publish` with what moves the files into place, and the result. `view` is written as `<stem>.view.png`.
+    Then calls `publish` with what moves the files into place, and the result. `pictures` become `<stem>.<name>.png`.
     """
     formats = list(dict.fromkeys(options["formats"]))
     folder, stem = options["dir"], options["stem"] or stem
     paths = [folder / f"{stem}.{suffix}" for suffix in formats]
-    with bundle(mesh, paths, recipe, beside, progress) as files:
-        if view is not None:
-            save_picture(view, files.path / f"{stem}.view.png")
+    with bundle(mesh, paths, recipe, beside, pictures, progress) as files:
         result = {
             "files": {suffix: str(path) for suffix, path in zip(formats, paths, strict=True)},
             "recipe_path": str(folder / f"{stem}.recipe.json"),
@@ -200,7 +200,7 @@ def deliver(
             "vertices": len(mesh.vertices),
             "faces": len(mesh.faces),
         }
-        shown = {} if view is None else {"view": str(folder / f"{stem}.view.png")}
+        shown = {name: str(folder / f"{stem}.{name}.png") for name in pictures}
         publish(files.publish, result | shown)
 
 
@@ -212,6 +212,8 @@ def problem_of(error: Exception) -> Problem:
         return Problem("E_EMPTY_MESH", str(error), "Choose a lower level, or another seed.")
     if isinstance(error, MemoryLimitError):
         return Problem("E_OOM", str(error), "Choose a lower quality: a smaller grid.")
+    if isinstance(error, LibraryError):
+        return Problem("E_PROTOCOL", str(error), "Choose another format, or install what it needs.")
     if isinstance(error, MeshError):
         return Problem("E_BAD_WEIGHTS", str(error), "Choose another seed or another snapshot.")
     if isinstance(error, PictureError):

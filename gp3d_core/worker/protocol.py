@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any, NoReturn, TypedDict
 
 from gp3d_core.errors import GP3DError, spell
-from gp3d_core.generation.objects import DEFAULT_TRUNCATION, FORMATS, MOST_TRUNCATION
+from gp3d_core.generation.objects import DEFAULT_TRUNCATION, MOST_TRUNCATION
+from gp3d_core.meshing.files.formats import FORMATS
 from gp3d_core.meshing.option_values import Number, OneOf, Values, expected
 from gp3d_core.meshing.options import MeshOptions, SceneMeshOptions, specs
 
@@ -97,6 +98,7 @@ class ObjectMeshOptions(_Chosen, FileOptions):
     """Options of `mesh` besides those of meshes."""
 
     seed: int
+    thumbnail: bool
 
 
 class PictureMeshOptions(FileOptions):
@@ -270,6 +272,12 @@ def _value(values: Values, *, as_sent: bool = False) -> Check:
     return check
 
 
+def _flag(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise ValueError("true or false")
+
+
 def _class_query(value: Any) -> str | None:
     if value is None or (type(value) is int and 0 <= value <= 10**9):
         return None if value is None else str(value)
@@ -297,6 +305,7 @@ _FILES: dict[str, tuple[Check, Any]] = {
     "formats": (_several(_value(OneOf(FORMATS)), len(FORMATS)), ["npz"]),
     "stem": (_text(100, r"[A-Za-z0-9_-][A-Za-z0-9_.-]*", "a file name"), None),
 }
+_THUMBNAIL: dict[str, tuple[Check, Any]] = {"thumbnail": (_flag, False)}
 
 # For every operation its fields: how they are checked, and what they are when left out.
 OPERATIONS: dict[str, dict[str, tuple[Check, Any]]] = {
@@ -312,7 +321,7 @@ OPERATIONS: dict[str, dict[str, tuple[Check, Any]]] = {
         "resolution": (_value(Number(16, 1024, whole=True)), None),
         "yaw": (_value(Number(-math.pi, math.pi)), 0.0),
     },
-    "mesh": _SPEC | _mesh_fields(MeshOptions) | _FILES | {"seed": (_SEED, _REQUIRED)},
+    "mesh": _SPEC | _mesh_fields(MeshOptions) | _FILES | _THUMBNAIL | {"seed": (_SEED, _REQUIRED)},
     "picture": _mesh_fields(SceneMeshOptions)
     | _FILES
     | {

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from gp3d_core.cli.arguments import new_path, number, parse_seeds, report
 from gp3d_core.cli.generate import add_mesh_options, mesh_options
 from gp3d_core.errors import GP3DError
+from gp3d_core.meshing.files.formats import FORMATS
 from gp3d_core.meshing.options import SceneMeshOptions
 from gp3d_core.pretrained import vq3d_tokenizer
 from gp3d_core.signals import shown_progress
@@ -100,7 +101,7 @@ def _add_mesh(verbs: argparse._SubParsersAction[Any]) -> None:
     parser = verbs.add_parser("mesh", help="the mesh of what a scene's camera sees")
     add = parser.add_argument
     add("scene", type=Path, help="scene file")
-    add("--out", type=new_path, required=True, help="mesh in .obj, .glb, .ply or .npz")
+    add("--out", type=new_path, required=True, help=f"mesh in .{', .'.join(FORMATS)}")
     add_mesh_options(parser, SceneMeshOptions)
     add("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.set_defaults(command=_mesh)

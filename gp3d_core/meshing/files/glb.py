@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import struct
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import trimesh
-from numpy.typing import NDArray
 from PIL import Image
 from trimesh.exchange.gltf import export_glb
 from trimesh.visual import TextureVisuals
 from trimesh.visual.material import PBRMaterial
 
 from gp3d_core.meshing.colors import srgb_to_linear
-from gp3d_core.meshing.files.material import METALLIC, ROUGHNESS, material_name
+from gp3d_core.meshing.files.description import (
+    GENERATOR,
+    METALLIC,
+    ROUGHNESS,
+    asset_name,
+    choice,
+    credit,
+    unit_normals,
+)
+from gp3d_core.meshing.files.quantized_glb import quantized
 from gp3d_core.meshing.files.trimesh_reader import load_trimesh
 from gp3d_core.meshing.mesh import Mesh, MeshError
 
@@ -24,9 +33,14 @@ _ARRAY_BUFFER, _ELEMENT_ARRAY_BUFFER = 34962, 34963  # glTF's numbers for vertex
 
 def write_glb(mesh: Mesh, path: Path, recipe: dict[str, Any]) -> list[Path]:
     """Writes `mesh` to `path`, the recipe in the extras of its scene; the file written."""
+    name = asset_name(path.stem)
+    compression = choice(recipe, "compress") or "none"
+    if compression != "none":
+        path.write_bytes(quantized(mesh, name, recipe, meshopt=compression == "meshopt"))
+        return [path]
     image = None if mesh.texture is None else Image.fromarray(mesh.texture)
     material = PBRMaterial(
-        name=material_name(path.stem),
+        name=name,
         baseColorTexture=image,
         roughnessFactor=ROUGHNESS,
         metallicFactor=METALLIC,
@@ -38,7 +52,7 @@ def write_glb(mesh: Mesh, path: Path, recipe: dict[str, Any]) -> list[Path]:
     part = trimesh.Trimesh(
         mesh.vertices,
         mesh.faces,
-        vertex_normals=None if mesh.normals is None else _unit(mesh.normals),
+        vertex_normals=None if mesh.normals is None else unit_normals(mesh.normals),
         vertex_attributes=attributes,
         process=False,
         visual=TextureVisuals(uv=mesh.uv, material=material),
@@ -55,19 +69,15 @@ def write_glb(mesh: Mesh, path: Path, recipe: dict[str, Any]) -> list[Path]:
             views[accessor["bufferView"]] |= {"byteStride": stride, "target": _ARRAY_BUFFER}
         views[accessors[primitive["indices"]]["bufferView"]]["target"] = _ELEMENT_ARRAY_BUFFER
         tree["scenes"][0]["extras"] = {"gp3d": recipe}
+        tree["asset"] |= {"generator": GENERATOR, "copyright": credit(recipe)}
+        for part in (*tree.get("images", ()), *tree.get("textures", ())):
+            part["name"] = name
 
     scene = trimesh.Scene()
-    scene.add_geometry(part, geom_name=path.stem, node_name=path.stem)
+    scene.add_geometry(part, geom_name=name, node_name=name)
     content = export_glb(scene, include_normals=mesh.normals is not None, tree_postprocessor=finish)
     path.write_bytes(content)
     return [path]
-
-
-def _unit(normals: NDArray[Any]) -> NDArray[Any]:
-    """Normals [V,3] of length 1, which glTF demands; upwards where there is no direction."""
-    length = np.linalg.norm(normals.astype(np.float64), axis=1, keepdims=True)
-    known = np.isfinite(length) & (length > 0)
-    return np.where(known, normals / np.where(known, length, 1), (0, 1, 0)).astype(np.float32)
 
 
 def load_glb(path: Path) -> Mesh:
@@ -78,4 +88,7 @@ def load_glb(path: Path) -> Mesh:
     announced = struct.unpack("<I", content[8:12])[0]
     if announced != len(content):
         raise MeshError(f"truncated: it announces {announced} bytes, found {len(content)}")
+    tree = json.loads(content[20 : 20 + struct.unpack("<I", content[12:16])[0]])
+    for name in tree.get("extensionsRequired", ()):
+        raise MeshError(f"it needs {name}, which is not read here; write it without `compress`")
     return load_trimesh(path)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from gp3d_core.meshing.colors import srgb_to_linear
-from gp3d_core.meshing.files.material import METALLIC, ROUGHNESS, material_name
+from gp3d_core.meshing.files.description import METALLIC, ROUGHNESS, asset_name, credit
 from gp3d_core.meshing.files.trimesh_reader import load_trimesh
 from gp3d_core.meshing.mesh import Mesh, MeshError, unique_rows
 
@@ -23,18 +23,19 @@ def write_obj(mesh: Mesh, path: Path, recipe: dict[str, Any]) -> list[Path]:
     textured = mesh.texture is not None
     if mesh.texture is not None:
         Image.fromarray(mesh.texture).save(png)
-    mtl.write_text(_mtl_text(mesh, path.stem, png.name if textured else None), encoding="utf-8")
+    mtl.write_text(_mtl_text(mesh, path.stem, png.name if textured else None, recipe), encoding="utf-8")
     path.write_text(_obj_text(mesh, path.stem, recipe), encoding="utf-8")
     return [path, mtl] + [png] * textured
 
 
-def _mtl_text(mesh: Mesh, stem: str, texture_name: str | None) -> str:
+def _mtl_text(mesh: Mesh, stem: str, texture_name: str | None, recipe: dict[str, Any]) -> str:
     """One rough, non-metallic material; Ns 10 is roughness 0.9 to importers that do not know Pr and Pm."""
     color = np.full(3, 0.8) if texture_name is None else np.ones(3)
     if texture_name is None and mesh.vertex_colors is not None:
         color = srgb_to_linear(mesh.vertex_colors / 255).mean(axis=0)
     lines = [
-        f"newmtl {material_name(stem)}",
+        f"# {credit(recipe)}",
+        f"newmtl {asset_name(stem)}",
         "Kd {:.4f} {:.4f} {:.4f}".format(*color),
         f"Ka 0 0 0\nKs 0 0 0\nNs 10\nd 1\nillum 1\nPr {ROUGHNESS}\nPm {METALLIC}",
     ]
@@ -51,8 +52,11 @@ def _obj_text(mesh: Mesh, stem: str, recipe: dict[str, Any]) -> str:
     corner = "/".join(["{}", "" if vt is None else "{}", "" if vn is None else "{}"]).rstrip("/")
     numbers = np.stack([n[mesh.faces] for n in (v, vt, vn) if n is not None], axis=2)
     rows = numbers.reshape(len(mesh.faces), -1).tolist()
-    name, face = material_name(stem), f"f {corner} {corner} {corner}\n"
-    head = [f"# GP3D mesh: {len(v_lines)} vertices, {len(mesh.faces)} faces, y up, front +z"]
+    name, face = asset_name(stem), f"f {corner} {corner} {corner}\n"
+    head = [
+        f"# GP3D mesh: {len(v_lines)} vertices, {len(mesh.faces)} faces, y up, front +z",
+        f"# {credit(recipe)}",
+    ]
     head += [f"# {key}: {json.dumps(value)}" for key, value in recipe.items()]
     head += [f"mtllib {stem}.mtl", f"o {name}\n"]
     lines = [*v_lines, *vt_lines, *vn_lines, f"usemtl {name}\ns 1\n", *(face.format(*row) for row in rows)]

@@ -8,6 +8,7 @@ from typing import Any
 import trimesh
 
 from gp3d_core.meshing.colors import sample_texture
+from gp3d_core.meshing.files.description import credit
 from gp3d_core.meshing.mesh import Mesh, unique_rows
 
 
@@ -25,5 +26,8 @@ def write_ply(mesh: Mesh, path: Path, recipe: dict[str, Any]) -> list[Path]:
         vertex_colors=None if colors is None else colors[first],
         vertex_attributes={} if mesh.seen is None else {"seen": mesh.seen[first]},
     )
-    path.write_bytes(trimesh.exchange.ply.export_ply(part, vertex_normal=mesh.normals is not None))
+    content = trimesh.exchange.ply.export_ply(part, vertex_normal=mesh.normals is not None)
+    first_line, _, rest = content.partition(b"element ")
+    comment = f"comment {credit(recipe)}\n".encode("ascii", "replace")
+    path.write_bytes(first_line + comment + b"element " + rest)
     return [path]

@@ -7,14 +7,25 @@ from pathlib import Path
 from typing import Any
 
 from gp3d_core.atomic import transaction, write_json
+from gp3d_core.meshing.files.description import license_of
 from gp3d_core.meshing.files.glb import write_glb
 from gp3d_core.meshing.files.npz import write_npz
 from gp3d_core.meshing.files.obj import write_obj
 from gp3d_core.meshing.files.ply import write_ply
+from gp3d_core.meshing.files.printing import write_3mf, write_stl
+from gp3d_core.meshing.files.usdz import write_usdz
 from gp3d_core.meshing.mesh import Mesh, MeshError
 from gp3d_core.meshing.options import VERSION
 
-_WRITERS = {".obj": write_obj, ".glb": write_glb, ".ply": write_ply, ".npz": write_npz}
+_WRITERS = {
+    ".obj": write_obj,
+    ".glb": write_glb,
+    ".ply": write_ply,
+    ".npz": write_npz,
+    ".stl": write_stl,
+    ".3mf": write_3mf,
+    ".usdz": write_usdz,
+}
 
 
 def save_mesh(mesh: Mesh, path: str | Path, recipe: Mapping[str, Any] | None = None) -> list[Path]:
@@ -23,9 +34,12 @@ def save_mesh(mesh: Mesh, path: str | Path, recipe: Mapping[str, Any] | None = N
     .obj: with `<stem>.mtl` and `<stem>.png`. Without a texture, vertex colours stand behind the coordinates
     and the material has their average, so that importers that ignore them show no grey (trimesh needs
     skip_materials=True to read them). .glb: one file, texture or else vertex colours. .ply: vertex colours,
-    read off the texture if there are none. .npz: all arrays as they are. `recipe` (what made the mesh, JSON
-    values) goes into the OBJ header, the GLB scene extras and the npz. Missing folders are made. Files appear
-    together, or none of them. Raises MeshError for another suffix, OSError if the folder cannot be written.
+    read off the texture if there are none. .npz: all arrays as they are. .stl and .3mf: a closed solid in
+    millimetres, z up. .usdz: as .glb, for Apple's viewers. `recipe` (what made the mesh, JSON values) goes into
+    all of them but PLY and STL; what it says of files is listed in `files.description`. Missing folders are made.
+    Files appear together, or none of them. Raises MeshError for another suffix, or for a surface that is not
+    closed and is to be printed, LibraryError without the library that a format needs, OSError if the folder
+    cannot be written.
     """
     path = Path(path)
     _writer(path)
@@ -38,7 +52,7 @@ def save_mesh(mesh: Mesh, path: str | Path, recipe: Mapping[str, Any] | None = N
 
 def write_mesh(mesh: Mesh, path: Path, recipe: Mapping[str, Any]) -> list[Path]:
     """As `save_mesh`, into a folder that is there, and file by file: for what is to appear with other files."""
-    return _writer(path)(mesh, path, dict(recipe))
+    return _writer(path)(mesh, path, {**recipe, "license": license_of(recipe)})
 
 
 def _writer(path: Path) -> Callable[[Mesh, Path, dict[str, Any]], list[Path]]:

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from gp3d_core.meshing.cleaning import mesh_report, vertex_normals
 from gp3d_core.meshing.extraction import extract_mesh
+from gp3d_core.meshing.files.description import UNKNOWN
 from gp3d_core.meshing.isosurface import SignedDistance
 from gp3d_core.meshing.mesh import Mesh
 from gp3d_core.meshing.options import SceneMeshOptions
@@ -115,6 +116,7 @@ def recipe_of(scene: Scene, options: SceneMeshOptions, facts: dict[str, Any]) ->
     return {
         "scene": scene.source,
         "tokenizer": scene.parts[0].tokenizer,
+        "license": UNKNOWN,  # the picture's decides, and nobody has said it
         "options": options.to_recipe(),
         **facts,
     }

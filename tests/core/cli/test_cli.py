@@ -310,7 +310,7 @@ def test_bad_seeds_are_refused(text):
         (["mesh", "{s}", "--seeds", "x"], "--seeds expects"),
         (["mesh", "{s}", "--level", "-3"], "--level: expects auto, a density above 0"),
         (["mesh", "{s}", "--level", "1e9", "--class", "mushroom", "--grid", "16"], "no surface at level"),
-        (["mesh", "{s}", "--format", "stl"], "--format stl: expected obj, glb, ply, npz"),
+        (["mesh", "{s}", "--format", "fbx"], "--format stl: expected obj, glb, ply, npz"),
         (["mesh", "{s}", "--grid", "1"], "--grid: expects a whole number from 8"),
         (["mesh", "{s}", "--faces", "2"], "--faces: expects"),
         (["mesh", "{s}", "--texture-size", "0"], "--texture-size: expects"),

@@ -48,8 +48,8 @@ def test_only_names_of_parameters_are_spelled():
 def test_the_command_line_says_flags_and_python_says_names(tmp_path, capsys):
     from gp3d_core.generation.sampling import write_meshes
 
-    with pytest.raises(ValueError, match="stl") as error:
-        next(write_meshes(None, [], tmp_path, formats=["stl"]))
+    with pytest.raises(ValueError, match="fbx") as error:
+        next(write_meshes(None, [], tmp_path, formats=["fbx"]))
     assert " --" not in str(error.value)
-    assert main(["mesh", "--class", "mushroom", "--format", "stl", "--out", str(tmp_path)]) == 2
-    assert "--format stl: expected obj" in capsys.readouterr().err
+    assert main(["mesh", "--class", "mushroom", "--format", "fbx", "--out", str(tmp_path)]) == 2
+    assert "--format fbx: expected obj, glb, ply, npz, stl, 3mf, usdz" in capsys.readouterr().err

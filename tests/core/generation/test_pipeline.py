@@ -153,7 +153,7 @@ def test_wrong_requests_name_what_was_expected(pipeline, mug, tmp_path):
         mug.mesh(level="high")
     with pytest.raises(RequestError, match=r"\.gif or \.mp4"):
         mug.turntable(tmp_path / "film.avi")
-    with pytest.raises(RequestError, match=r"in \.obj, \.glb, \.ply, \.npz for a mesh"):
+    with pytest.raises(RequestError, match=r"in \.obj, \.glb, \.ply, \.npz, \.stl, \.3mf, \.usdz for a mesh"):
         mug.mesh(**SMALL, color="none").save(tmp_path / "out" / "mug.fbx")
     assert not list(tmp_path.iterdir())
 

@@ -118,7 +118,7 @@ def test_glb_follows_gltf(tmp_path, textured, colored):
     )
     material = tree["materials"][0]["pbrMetallicRoughness"]
     assert (material["roughnessFactor"], material["metallicFactor"]) == (0.9, 0.0)
-    assert tree["scenes"][0]["extras"] == {"gp3d": {"seed": 7}}
+    assert tree["scenes"][0]["extras"] == {"gp3d": {"seed": 7, "license": "unknown"}}
     save_mesh(textured, tmp_path / "square.glb")
     scene = trimesh.load_scene(tmp_path / "square.glb", process=False)
     (loaded,) = scene.geometry.values()
@@ -242,7 +242,7 @@ def test_foreign_and_unknown_files_are_refused(tmp_path, colored):
     with pytest.raises(MeshError, match="no such file"):
         load_mesh(tmp_path / "absent.obj")
     with pytest.raises(MeshError, match=r"expected a name ending in \.obj, \.glb"):
-        save_mesh(colored, tmp_path / "mesh.stl")
+        save_mesh(colored, tmp_path / "mesh.fbx")
 
 
 def test_a_failing_save_leaves_the_old_file_and_nothing_else(tmp_path, textured, colored):

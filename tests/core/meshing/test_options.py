@@ -107,6 +107,7 @@ def test_recipe_of_a_finished_mesh_makes_it_again_everywhere():
 def test_recipes_and_requests_keep_the_words_of_version_1():
     recipe = {
         **{"grid": 64, "face_budget": 5000, "color": "texture", "texture_size": 256},
+        **{"compress": "none", "print_height": 100.0},
         **{"largest": 1, "crop_box": [-1.0, -1, -1, 1, 1, 1], "crop_depth": None, "level": 10.0},
     }
     options = options_of(recipe)
@@ -118,12 +119,13 @@ def test_recipes_and_requests_keep_the_words_of_version_1():
         options, components=None, faces=None
     )
     assert set(options.to_request()) == {
-        *("grid", "level", "faces", "color", "texture_size", "keep", "crop_box", "crop_depth")
+        *("grid", "level", "faces", "color", "texture_size", "keep", "crop_box", "crop_depth"),
+        *("compress", "print_height"),
     }
     scene = SceneMeshOptions().to_recipe()
     assert scene == {
         **{"grid": 128, "level": "auto", "faces": 30000, "color": "texture", "texture_size": 512},
-        **{"largest": "auto", "crop_depth": "auto"},
+        **{"largest": "auto", "crop_depth": "auto", "compress": "none", "print_height": 100.0},
     }
 
 

@@ -29,6 +29,8 @@ BORDER, MARGIN = 0.35, 0.1
 TOLERANCE = 3  # of 255
 TEXTURED = ("textured.obj", "textured.glb")
 COLORED = ("colored.obj", "colored.glb", "colored.ply", "textured.ply")
+FOR_BLENDER = ("textured.quantize.glb", "textured.usdz")  # Open3D reads neither
+COLORED_FOR_BLENDER = ("colored.quantize.glb", "colored.usdz")
 
 READ_WITH_OPEN3D = """
 import json, os, sys
@@ -75,7 +77,8 @@ import bpy
 def describe(path):
     bpy.ops.wm.read_factory_settings(use_empty=True)
     load = {"obj": bpy.ops.wm.obj_import, "glb": bpy.ops.import_scene.gltf, "ply": bpy.ops.wm.ply_import}
-    load[path[-3:]](filepath=path)
+    load["usdz"] = bpy.ops.wm.usd_import
+    load[path.rpartition(".")[2]](filepath=path)
     (thing,) = (o for o in bpy.data.objects if o.type == "MESH")
     mesh, uv, colors = thing.data, thing.data.uv_layers.active, thing.data.color_attributes
     materials = [slot.material for slot in thing.material_slots]
@@ -121,9 +124,11 @@ def files(tmp_path_factory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("look")
     plain = extract_mesh(_field, box=1.0, grid=24, level=0.0).mesh
     textured, colored = bake_texture(plain, _field, size=256), vertex_colors(plain, _field)
-    for name in (*TEXTURED, *COLORED):
-        save_mesh(textured if name.startswith("textured") else colored, folder / name)
-    return {name: folder / name for name in (*TEXTURED, *COLORED)}
+    names = (*TEXTURED, *COLORED, *FOR_BLENDER, *COLORED_FOR_BLENDER)
+    for name in names:
+        recipe = {"compress": "quantize"} if "quantize" in name else {}
+        save_mesh(textured if name.startswith("textured") else colored, folder / name, recipe)
+    return {name: folder / name for name in names}
 
 
 def _answers(program: str, files: dict[str, Path]) -> dict[str, dict]:
@@ -138,7 +143,7 @@ def _answers(program: str, files: dict[str, Path]) -> dict[str, dict]:
 def in_open3d(files) -> dict[str, dict]:
     if importlib.util.find_spec("open3d") is None:
         pytest.skip("open3d is not installed")
-    return _answers(READ_WITH_OPEN3D, files)
+    return _answers(READ_WITH_OPEN3D, {name: files[name] for name in (*TEXTURED, *COLORED)})
 
 
 @pytest.fixture(scope="module")
@@ -207,7 +212,7 @@ def _in_gp3d_frame(name: str, obj: dict) -> dict:
 
 
 @pytest.mark.blender
-@pytest.mark.parametrize("name", TEXTURED)
+@pytest.mark.parametrize("name", [*TEXTURED, *FOR_BLENDER])
 def test_blender_shows_the_texture(in_blender, name):
     obj = _in_gp3d_frame(name, in_blender[name])
     (width, height), pixels, space = obj["texture"]
@@ -217,7 +222,7 @@ def test_blender_shows_the_texture(in_blender, name):
 
 
 @pytest.mark.blender
-@pytest.mark.parametrize("name", COLORED)
+@pytest.mark.parametrize("name", [*COLORED, *COLORED_FOR_BLENDER])
 def test_blender_holds_the_vertex_colors_as_light(in_blender, name):
     obj = _in_gp3d_frame(name, in_blender[name])
     vertices = np.array(obj["vertices"])
