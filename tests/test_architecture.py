@@ -22,6 +22,7 @@ FLOORS = {
         ("rendering",),
         ("networks",),
         ("snapshots", "metrics", "meshing"),
+        ("assets",),
         ("generation", "preparation", "training"),
         ("grounding", "evaluation"),
         ("vq3d",),
@@ -47,6 +48,7 @@ MOST_MODULES = 14  # of a package, its __init__ among them
 INFERENCE = (
     "generation",
     "meshing",
+    "assets",
     "worker",
     "vq3d.models",
     "vq3d.files",
@@ -67,6 +69,7 @@ ADVERSARIAL = (
 ALLOWED = {
     "gp3d_core": {
         "PIL",
+        "coacd",  # optional
         "fast_simplification",
         "imageio_ffmpeg",  # optional
         "lpips",  # optional
@@ -75,6 +78,7 @@ ALLOWED = {
         "numpy",
         "pxr",  # optional
         "pyarrow",  # optional
+        "pyinstantmeshes",  # optional
         "safetensors",
         "scipy",
         "torch",

@@ -83,7 +83,7 @@ def simplify(mesh: Mesh, faces: int) -> Mesh:
     Sheets that the collapse glues together are separated again. If a watertight mesh is torn nevertheless,
     the budget is doubled until it is not, and a warning says so. Bounds do not grow.
     """
-    closed, target = _is_watertight(mesh.faces), faces
+    closed, target = is_watertight(mesh.faces), faces
     low, high = mesh.vertices.min(axis=0), mesh.vertices.max(axis=0)
     while target < len(mesh.faces):
         points, triangles = fast_simplification.simplify(
@@ -93,9 +93,9 @@ def simplify(mesh: Mesh, faces: int) -> Mesh:
             np.clip(points, low, high, dtype=np.float32), triangles.astype(np.int64)
         )
         for flip in (False, True):
-            if closed and len(triangles) and not _is_watertight(triangles):
+            if closed and len(triangles) and not is_watertight(triangles):
                 points, triangles = _separate_sheets(points, triangles, flip)
-        if len(triangles) and (not closed or _is_watertight(triangles)):
+        if len(triangles) and (not closed or is_watertight(triangles)):
             mesh = Mesh(points, triangles)
             break
         target *= 2
@@ -129,7 +129,7 @@ def mesh_report(mesh: Mesh) -> MeshReport:
         vertices=len(vertices),
         faces=len(faces),
         components=count,
-        watertight=_is_watertight(faces),
+        watertight=is_watertight(faces),
         euler=len(vertices) - len(edges) + len(faces),
         area=float(np.linalg.norm(np.cross(second - first, third - first), axis=1).sum() / 2),
         volume=float(signed_volumes(vertices, faces).sum()),
@@ -161,7 +161,7 @@ def _components(count: int, faces: NDArray[Any]) -> tuple[int, NDArray[Any]]:
     return len(used), dense
 
 
-def _is_watertight(faces: NDArray[Any]) -> bool:
+def is_watertight(faces: NDArray[Any]) -> bool:
     """Whether every directed edge occurs once and once the other way round: closed, manifold, one way wound."""
     if len(faces) == 0:
         return False

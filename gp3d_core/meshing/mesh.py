@@ -29,8 +29,10 @@ class Mesh:
 
     vertices float32 [V,3], faces int32 [F,3], uv float32 [V,2], texture uint8 [H,W,3], vertex_colors uint8
     [V,3], normals float32 [V,3], seen uint8 [V]: 1 where training cameras looked, 0 where nothing was learnt.
-    Raises MeshError if an array has another type or shape, if a face names a vertex that does not exist, if a
-    coordinate is not finite, or if a texture comes without uv.
+    quads int32 [Q,2]: pairs of faces (a, b, c) and (a, c, d) that are the halves of a quadrilateral (a, b, c, d).
+    Raises MeshError if an array has another type or shape, if a face names a vertex that does not exist, or a quad
+    a face, or one whose halves do not share the positions of a and c, if a coordinate is not finite, or if a texture
+    comes without uv.
     """
 
     vertices: NDArray[Any]
@@ -40,6 +42,7 @@ class Mesh:
     vertex_colors: NDArray[Any] | None = None
     normals: NDArray[Any] | None = None
     seen: NDArray[Any] | None = None
+    quads: NDArray[Any] | None = None
 
     def __post_init__(self) -> None:
         """Checks types, shapes and indices."""
@@ -51,16 +54,28 @@ class Mesh:
         _check_array("vertex_colors", self.vertex_colors, np.uint8, (count, 3))
         _check_array("normals", self.normals, np.float32, (count, 3))
         _check_array("seen", self.seen, np.uint8, (count,))
+        _check_array("quads", self.quads, np.int32, (None, 2))
         if len(self.faces) == 0:
             raise MeshError("a mesh needs at least one face, found none")
         if self.faces.min() < 0 or self.faces.max() >= count:
             raise MeshError(
                 f"faces name vertices {self.faces.min()} to {self.faces.max()}, there are {count}"
             )
+        if self.quads is not None:
+            self._check_quads(self.quads)
         if not np.isfinite(self.vertices).all():
             raise MeshError("vertices must be finite, found NaN or infinity")
         if self.texture is not None and self.uv is None:
             raise MeshError("a texture needs uv coordinates, found none")
+
+    def _check_quads(self, quads: NDArray[Any]) -> None:
+        """Raises MeshError unless each of them is two faces that share the ends of a diagonal."""
+        if len(quads) and (quads.min() < 0 or quads.max() >= len(self.faces)):
+            raise MeshError(f"quads name faces {quads.min()} to {quads.max()}, there are {len(self.faces)}")
+        first, second = self.faces[quads[:, 0]], self.faces[quads[:, 1]]
+        if not np.array_equal(self.vertices[first[:, [0, 2]]], self.vertices[second[:, [0, 1]]]):
+            raise MeshError("the halves of a quad must be (a, b, c) and (a, c, d), found other corners")
+
 
 
 def merge_positions(mesh: Mesh) -> tuple[NDArray[Any], NDArray[Any]]:

@@ -1,4 +1,4 @@
-"""Which formats of meshes there are, and the libraries that some of them need: quick, without torch or numpy."""
+"""Which formats of meshes there are, and the libraries that they and some options need: without torch or numpy."""
 
 from __future__ import annotations
 
@@ -10,19 +10,21 @@ from typing import Any
 from gp3d_core.errors import GP3DError
 
 FORMATS = ("obj", "glb", "ply", "npz", "stl", "3mf", "usdz")
-_LIBRARIES = {  # by what needs them: a format, or a compression of glb
+_LIBRARIES = {  # by what needs them: a format, a compression of glb, or an option
     "3mf": ("lib3mf", "lib3mf"),
     "usdz": ("pxr", "usd-core"),
     "meshopt": ("meshopt", "meshopt"),
+    "collision": ("coacd", "coacd"),
+    "quads": ("pyinstantmeshes", "pyinstantmeshes"),
 }
 
 
 class LibraryError(GP3DError):
-    """A format whose library is not installed; the message says how to get it."""
+    """A format or option whose library is not installed; the message says how to get it."""
 
 
 def check_libraries(wanted: Iterable[str]) -> None:
-    """Raises LibraryError unless all that is `wanted`, formats or compressions, can be written on this machine."""
+    """Raises LibraryError unless all that is `wanted`, formats, compressions or options, can be had on this machine."""
     for name in wanted:
         if package := _missing(name):
             raise LibraryError(f"{name} needs {package}, which is not installed: pip install {package}")

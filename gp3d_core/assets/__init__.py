@@ -1,0 +1,1 @@
+"""Finished assets: what fits a size, LODs, collision hulls, quads, real sizes and pivots of meshes."""
