@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import bpy
 
@@ -18,9 +19,11 @@ from .properties import preferences
 from .requests import (
     MOST_OBJECTS,
     Choices,
+    Export,
     ObjectSpec,
     asset_preview_request,
     build_options,
+    exported_stem,
     finer,
     location_of,
     mesh_request,
@@ -107,10 +110,28 @@ def regenerate(context: bpy.types.Context, obj: bpy.types.Object, higher: bool) 
     _submit([Job(kind, request, Delivery(recipe["options"], target=obj.name))])
 
 
+def export(context: bpy.types.Context, obj: bpy.types.Object, path: Path, wanted: Export) -> None:
+    """Lets the engine make `obj` from its recipe into the file `path`, as `wanted`, and what belongs to it.
+
+    Raises RequestError for an object without a recipe of the engine, and for a name that no file of the engine has.
+    """
+    recipe = scene.read_recipe(obj)
+    if recipe is None or "sample" in recipe["request"]:
+        raise RequestError("The engine did not make this object; use File > Export")
+    if "picture" in recipe["request"]:
+        check_unchanged(recipe)
+    where = {"dir": str(path.parent), "stem": exported_stem(path.name, wanted.kind)}
+    ensure_engine(context)
+    op = "picture" if "picture" in recipe["request"] else "mesh"
+    _submit([Job(op, {**recipe["request"], **wanted.request(), **where}, Delivery(exported=True))])
+
+
 def _submit(jobs: Sequence[Job]) -> None:
-    """Sends jobs on their way, each with a folder for its files."""
+    """Sends jobs on their way, each with a folder of its own for its files unless they are to stay."""
     STATE.notice = ""
-    STATE.session.submit(
-        [job.asking({"dir": tempfile.mkdtemp(prefix="gp3d-", dir=bpy.app.tempdir)}) for job in jobs]
-    )
+    STATE.session.submit([job if job.delivery.exported else job.asking({"dir": _folder()}) for job in jobs])
     start_timer()
+
+
+def _folder() -> str:
+    return tempfile.mkdtemp(prefix="gp3d-", dir=bpy.app.tempdir)

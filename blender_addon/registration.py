@@ -7,9 +7,15 @@ from bpy.app.handlers import persistent
 
 from . import engine_control, properties
 from .state import STATE
-from .ui import engine_operators, operators, panels
+from .ui import engine_operators, file_operators, operators, panels
 
-CLASSES = (*properties.CLASSES, *operators.CLASSES, *engine_operators.CLASSES, *panels.CLASSES)
+CLASSES = (
+    *properties.CLASSES,
+    *operators.CLASSES,
+    *engine_operators.CLASSES,
+    *file_operators.CLASSES,
+    *panels.CLASSES,
+)
 
 
 @persistent

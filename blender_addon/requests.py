@@ -13,6 +13,7 @@ from .recipe import BuildOptions, JsonObject, integer
 
 GRIDS = {"DRAFT": 64, "STANDARD": 128, "HIGH": 256}  # points along an edge
 MOST_OBJECTS = 500
+PRINTED = ("stl", "3mf")  # formats in millimetres
 _PREVIEW_PIXELS = 256  # of an asset's picture
 PREVIEW_YAW = round(
     math.pi / 4, 4
@@ -63,6 +64,24 @@ class Choices:
     def class_names(self) -> list[str]:
         """Names of the classes of a batch: those it lists, else the one class."""
         return [name for name in self.batch_classes.split(",") if name.strip()] or [self.class_name]
+
+
+@dataclass(frozen=True)
+class Export:
+    """A file that is asked for: its format, how a glb is compressed, and the height in millimetres of a print."""
+
+    kind: str
+    compress: str = "none"
+    print_height: float = 100.0
+
+    def request(self) -> JsonObject:
+        """Fields of a `mesh` or `picture` request; engines of before know no others than `formats`."""
+        fields: JsonObject = {"formats": [self.kind]}
+        if self.kind == "glb" and self.compress != "none":
+            fields["compress"] = self.compress
+        if self.kind in PRINTED:
+            fields["print_height"] = round(self.print_height, 3)
+        return fields
 
 
 @dataclass(frozen=True)
@@ -167,6 +186,14 @@ def location_of(
     columns = {"ROW": count, "GRID": math.ceil(math.sqrt(count)), "STACK": 1}[choices.arrange]
     step = 0.0 if choices.arrange == "STACK" else _GAP * choices.size
     return x + (number % columns - (columns - 1) / 2) * step, y + (number // columns) * step, z
+
+
+def exported_stem(name: str, kind: str) -> str:
+    """The name of an exported file without its ending. Raises RequestError if the engine cannot call a file so."""
+    stem = name.removesuffix(f".{kind}")
+    if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}", stem):
+        raise RequestError(f"'{stem}': a name of letters, digits, '_', '-' and '.' is expected, 100 at most")
+    return stem
 
 
 def parse_seeds(text: str) -> list[int]:

@@ -33,6 +33,10 @@ def handle(event: Event) -> None:
     if event.kind == "preview":
         _show(job, event.data)
         return
+    if job.delivery.exported:
+        if event.kind == "done":
+            STATE.notice = _written(event.data)
+        return
     if event.kind == "done" and job.op != "preview":
         _import(job, event.data)
     if job.op != "preview" or event.kind == "cancelled":  # thumbnails are shown from their files
@@ -66,11 +70,21 @@ def _import(job: Job, result: Mapping[str, object]) -> None:
         grid, color = integer(job.request["grid"]), str(job.request["color"])
         key = timing_key(session.status.ready or STATE.last_ready, grid, color)
         preferences(context).remember_seconds(key, took)
-    warnings = result.get("warnings")
-    sentences = [str(warning) for warning in warnings] if isinstance(warnings, list) else []
-    STATE.notice = job.note or " ".join(sentences) or f"{len(bundle.faces):,} faces in {took:.1f} s"
+    STATE.notice = job.note or " ".join(_warnings(result)) or f"{len(bundle.faces):,} faces in {took:.1f} s"
     STATE.import_seconds = time.monotonic() - began
     _push_undo(context, f"GP3D {subject(bundle.recipe)}")
+
+
+def _written(result: Mapping[str, object]) -> str:
+    """Which files were exported, and what the engine says about them, in one line."""
+    files = result.get("files")
+    names = [Path(str(path)).name for path in files.values()] if isinstance(files, dict) else []
+    return " ".join([f"Wrote {', '.join(names)}.", *_warnings(result)])
+
+
+def _warnings(result: Mapping[str, object]) -> list[str]:
+    warnings = result.get("warnings")
+    return [str(warning) for warning in warnings] if isinstance(warnings, list) else []
 
 
 def _read(job: Job, result: Mapping[str, object]) -> tuple[Recipe, Bundle]:

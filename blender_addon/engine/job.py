@@ -25,12 +25,14 @@ class Delivery:
 
     `options` shape the object; None for previews only. `target` is the name of an object that is given another mesh,
     `shown_as` the name under which previews are listed, `picture` the file of a finished preview: the asset's picture.
+    Files that are `exported` stay where they were asked for, and no object is made.
     """
 
     options: BuildOptions | None = None
     target: str = ""
     shown_as: str = ""
     picture: str = ""
+    exported: bool = False
 
 
 @dataclass(frozen=True, eq=False)

@@ -29,16 +29,19 @@ class EngineFacts:
     device_name: str = ""
     classes: int | None = None
     snapshot: Mapping[str, object] = field(default_factory=dict)
+    formats: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, message: Mapping[str, object]) -> EngineFacts:
         """The facts of a message; what is missing or of another type has its default."""
         snapshot, classes = message.get("snapshot"), message.get("classes")
+        formats = message.get("formats")
         return cls(
             _text(message.get("device")),
             _text(message.get("device_name")),
             classes if isinstance(classes, int) else None,
             snapshot if isinstance(snapshot, dict) else {},
+            tuple(map(str, formats)) if isinstance(formats, list) else (),
         )
 
     @property

@@ -245,3 +245,4 @@ def _draw_active(layout: Any, context: bpy.types.Context) -> None:
     row.operator("gp3d.use_recipe", text="", icon="EYEDROPPER")
     if "grid" in recipe["request"]:
         column.operator("gp3d.regenerate", text="Regenerate Higher", icon="TRIA_UP").higher = True
+        column.operator("gp3d.export", text="Export…", icon="EXPORT")

@@ -7,7 +7,6 @@ Operators read choices, call one function and report. None waits for the engine,
 import random
 from collections.abc import Callable
 from dataclasses import fields, replace
-from pathlib import Path
 
 import bpy
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, StringProperty
@@ -16,7 +15,7 @@ from .. import engine_control, generation, results
 from ..class_search import ImageNetClass
 from ..engine.errors import RequestError
 from ..mesh_bundle import BundleError
-from ..objects import library, scene
+from ..objects import scene
 from ..properties import BLEND_RELATIVE, GP3DSettings, choices_of
 from ..recipe import class_facts, integer, number
 from ..requests import GRIDS, Choices, ObjectSpec, parse_seeds
@@ -302,40 +301,6 @@ def _add_sample(context: bpy.types.Context, name: str) -> None:
     results.add_sample(context, name, choices_of(context.scene.gp3d))
 
 
-class GP3D_OT_save_to_library(bpy.types.Operator):
-    """Write the selected GP3D objects as assets into the library folder"""
-
-    bl_idname = "gp3d.save_to_library"
-    bl_label = "Save to Library"
-    bl_options = {"REGISTER"}
-
-    folder: StringProperty(name="Folder", subtype="DIR_PATH", options=BLEND_RELATIVE)
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        """Only if an object of ours is selected."""
-        return any(scene.read_recipe(obj) for obj in context.selected_objects)
-
-    def execute(self, context: bpy.types.Context) -> Result:
-        """Marks what is no asset yet, and writes."""
-        settings = context.scene.gp3d
-        folder = bpy.path.abspath(self.folder or settings.library)
-        if not folder:
-            self.report({"ERROR"}, "Choose a library folder first")
-            return {"CANCELLED"}
-        objects = [obj for obj in context.selected_objects if scene.read_recipe(obj)]
-        try:
-            for obj in objects:
-                if obj.asset_data is None:
-                    library.mark(obj, scene.read_recipe(obj) or {}, settings.tags.split(","))
-            files = library.save(objects, Path(folder))
-        except (OSError, RuntimeError) as error:
-            self.report({"ERROR"}, f"The library could not be written: {error}")
-            return {"CANCELLED"}
-        self.report({"INFO"}, f"{len(files)} assets written to {folder}")
-        return {"FINISHED"}
-
-
 class GP3D_OT_show_colors(bpy.types.Operator):
     """Show the objects' colours in this viewport"""
 
@@ -368,6 +333,5 @@ CLASSES = (
     GP3D_OT_regenerate,
     GP3D_OT_use_recipe,
     GP3D_OT_sample,
-    GP3D_OT_save_to_library,
     GP3D_OT_show_colors,
 )

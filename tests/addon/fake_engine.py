@@ -132,25 +132,39 @@ def mesh(number: str, ask: dict) -> None:
         made = {"class": record(ask["class"]), "grid": ask["grid"]} | {
             key: ask[key] for key in ("seed", "truncation")
         }
-    path = Path(ask["dir"]) / "mesh.npz"
-    if MODE == "torn":
-        path.write_bytes(b"PK\x03\x04 no more")
-    else:
-        content = arrays(ask["color"], ask.get("seed", 0), ask["grid"])
-        np.savez_compressed(path, format="gp3d-mesh", version=1, recipe=json.dumps(made), **content)
+    files = write_files(ask, made)
     warnings = ["the surface would have torn"] if MODE == "torn-budget" else []
     say(
         "result",
         warnings=warnings,
         id=number,
         op=ask["op"],
-        files={"npz": str(path)},
+        files=files,
         recipe=made,
         vertices=25,
         faces=14,
         seconds=0.2,
         **more,
     )
+
+
+def write_files(ask: dict, made: dict) -> dict[str, str]:
+    """The files of a mesh by format; all but npz hold nothing but what was asked for."""
+    folder, files = Path(ask["dir"]), {}
+    folder.mkdir(exist_ok=True)
+    for kind in ask["formats"]:
+        path = folder / f"{ask.get('stem', 'mesh')}.{kind}"
+        files[kind] = str(path)
+        if kind != "npz":
+            path.write_text(
+                json.dumps({key: value for key, value in ask.items() if key not in ("id", "dir")})
+            )
+        elif MODE == "torn":
+            path.write_bytes(b"PK\x03\x04 no more")
+        else:
+            content = arrays(ask["color"], ask.get("seed", 0), ask["grid"])
+            np.savez_compressed(path, format="gp3d-mesh", version=1, recipe=json.dumps(made), **content)
+    return files
 
 
 def preview(number: str, ask: dict) -> None:
@@ -203,7 +217,16 @@ def begin() -> None:
     if MODE == "chatty":
         sys.stdout.write("a library says hello\n")
     facts = {"name": "snapshot-000002.00.safetensors", "sha256": "0123456789ab", "nimg": 2000}
-    say("ready", id=None, device="cpu", device_name="2 CPU threads", snapshot=facts, classes=3, resolution=32)
+    say(
+        "ready",
+        id=None,
+        device="cpu",
+        device_name="2 CPU threads",
+        snapshot=facts,
+        classes=3,
+        resolution=32,
+        formats=["obj", "glb", "ply", "npz", "stl"],
+    )
 
 
 def main() -> None:

@@ -310,3 +310,42 @@ def scenario_seconds_are_measured_here(tools):
     assert 0 < estimate(128).seconds < 20
     assert not estimate(256).measured
     assert estimate(256).seconds > estimate(128).seconds
+
+
+def scenario_engine_exports_the_object_and_leaves_the_file(tools):
+    bpy.ops.gp3d.generate(class_name="teapot", seed=5)
+    file = tools.folder / "exported" / "tea.stl"
+    assert bpy.ops.gp3d.export(filepath=str(file), print_height=42.0) == {"FINISHED"}
+    assert [path.name for path in file.parent.iterdir()] == ["tea.stl"]
+    asked, recipe = json.loads(file.read_text()), json.loads(bpy.context.active_object["gp3d"])
+    assert asked == {
+        **recipe["request"],
+        "op": "mesh",
+        "formats": ["stl"],
+        "stem": "tea",
+        "print_height": 42.0,
+    }
+    assert tools.state().notice == "Wrote tea.stl."
+    assert len(bpy.data.objects) == 1
+    assert bpy.ops.gp3d.export(filepath=str(file.with_suffix(".glb")), compress="meshopt") == {"FINISHED"}
+    assert json.loads(file.with_suffix(".glb").read_text())["compress"] == "meshopt"
+    with tools.window():  # a file that is given up, and its neighbours, stay as they are
+        tools.use("slow")
+        bpy.ops.gp3d.export(filepath=str(file.with_name("late.obj")))
+        bpy.ops.gp3d.cancel()
+    assert sorted(path.name for path in file.parent.iterdir()) == ["tea.glb", "tea.stl"]
+
+
+def scenario_only_formats_that_the_engine_writes_are_offered(tools):
+    offered = tools.part("ui.file_operators").offered
+    bpy.ops.gp3d.generate(class_name="teapot", seed=5)
+    assert [name for name, *_ in offered(None, bpy.context)] == ["glb", "obj", "ply", "stl"]
+    for call, words in (
+        (lambda: bpy.ops.gp3d.export(filepath=""), "Choose a file first"),
+        (lambda: bpy.ops.gp3d.export(filepath=str(tools.folder / "a cup!.glb")), "letters, digits"),
+        (lambda: bpy.ops.gp3d.export(filepath=str(tools.folder / "cup.usdz")), "usdz"),
+    ):
+        refusal = tools.refusal(RuntimeError, call)
+        assert words in refusal, (words, refusal)
+    bpy.ops.gp3d.sample(name="teapot")
+    assert not bpy.ops.gp3d.export.poll()

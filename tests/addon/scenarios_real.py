@@ -47,6 +47,25 @@ def scenario_real_engine_makes_the_same_textured_mesh_twice(tools):
     (tools.folder / "real.json").write_text(json.dumps({"first": first, "again": again}))
 
 
+def scenario_real_engine_exports_what_it_offers(tools):
+    use_real(tools)
+    assert bpy.ops.gp3d.generate(class_name="mushroom", seed=3) == {"FINISHED"}
+    formats = [name for name, *_ in tools.part("ui.file_operators").offered(None, bpy.context)]
+    assert {"glb", "obj", "ply", "stl"} <= set(formats)
+    folder = tools.folder / "exported"
+    for kind in formats:
+        assert bpy.ops.gp3d.export(filepath=str(folder / f"shroom.{kind}"), print_height=60.0) == {"FINISHED"}
+        assert (folder / f"shroom.{kind}").stat().st_size > 1000
+    assert {"shroom.mtl", "shroom.png"} <= {path.name for path in folder.iterdir()}
+    assert len(bpy.data.objects) == 1
+    bpy.ops.wm.stl_import(filepath=str(folder / "shroom.stl"))
+    assert abs(bpy.context.active_object.dimensions.z - 60) < 0.1  # millimetres as Blender's units, upright
+    bpy.ops.wm.read_homefile(use_empty=True)
+    bpy.ops.import_scene.gltf(filepath=str(folder / "shroom.glb"))
+    (obj,) = (obj for obj in bpy.data.objects if obj.type == "MESH")
+    assert obj.data.materials
+
+
 def scenario_real_engine_previews_and_knows_its_classes(tools):
     use_real(tools)
     bpy.context.scene.gp3d.previews = 2
