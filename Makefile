@@ -22,7 +22,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # XDG_CONFIG_HOME stays the user's: pip reads its settings (proxy, mirror) there.
 unexport PYTHONHOME PYTHONPATH
 
-.PHONY: help readers setup setup-all demo box-data test test-blender check format docs addon addon-gui clean clean-runs
+.PHONY: help readers setup setup-all demo box-data test test-blender check format docs addon addon-gui asset-library \
+  clean clean-runs
 
 help:
 	@echo "make demo        set up, then: an asset; objects -> renders -> a model of its own -> meshes, in runs/demo"
@@ -34,6 +35,7 @@ help:
 	@echo "make check       lint and types only        make format       lay out the code"
 	@echo "make docs        the documentation site in build/site, strictly; without a network once its packages are there"
 	@echo "make addon       build the Blender extension in dist/; validated, too, after make setup-all"
+	@echo "make asset-library  objects of the pretrained model as a Blender asset library, in runs/asset-library"
 	@echo "make addon-gui   draw docs/addon-*.png in a real Blender window (Blender 4.2 or newer, Xvfb, imagemagick)"
 	@echo "make readers     with Node: the Khronos validator and meshopt's decoder, for the tests of glTF files"
 	@echo "make clean       remove .venv and caches    make clean-runs   remove results"
@@ -82,6 +84,11 @@ readers:
 
 addon: setup
 	.venv/bin/python tools/build_addon.py
+
+# CLASSES="coffee mug, mushroom" SEEDS=0-3 OUT=folder choose; BLENDER=program (5.2 or newer) lists it for web servers.
+asset-library: setup-all
+	.venv/bin/python tools/asset_library.py "$(or $(OUT),runs/asset-library)" $(if $(SEEDS),--seeds "$(SEEDS)") \
+	  $(if $(CLASSES),--classes "$(CLASSES)") $(if $(BLENDER),--blender "$(BLENDER)")
 
 addon-gui: setup-all
 	.venv/bin/python tools/addon_gui.py --blender "$(or $(BLENDER),blender)"

@@ -1,0 +1,190 @@
+"""Writes an asset library of a model's objects, for Blender 4.2 and newer (`make asset-library`).
+
+    .venv/bin/python tools/asset_library.py OUT [--classes NAMES] [--seeds 0-1] [--model MODEL] [--blender PROGRAM]
+
+OUT holds one .blend file an object, as the add-on saves it, with catalogue, tags, picture, author and licence. In
+Blender it is opened as a local asset library. With `--blender`, a Blender 5.2 or newer writes its listing beside them,
+and OUT can be put on a web server as an online asset library. OUT appears whole or not at all.
+Exit code 0, 2 for bad input or where a file cannot be written, 130 after Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+
+from tqdm import tqdm
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from gp3d_core import __version__  # noqa: E402  the path comes first
+from gp3d_core.atomic import check_writable, transaction  # noqa: E402
+from gp3d_core.cli.arguments import parse_seeds  # noqa: E402
+from gp3d_core.datasets.imagenet import choose_classes  # noqa: E402
+from gp3d_core.errors import GP3DError  # noqa: E402
+from gp3d_core.pretrained import name_of  # noqa: E402
+from gp3d_core.snapshots.metadata import SnapshotFacts, read_snapshot_facts  # noqa: E402
+from gp3d_core.snapshots.run_folder import find_snapshot  # noqa: E402
+from tools.build_addon import build  # noqa: E402
+
+LISTED = (5, 2)  # the first Blender that reads libraries from web servers, and writes their listings
+_LAST_LINES = 5
+
+
+class LibraryError(GP3DError):
+    """The library cannot be made; the message is one line."""
+
+
+def chosen(facts: SnapshotFacts, names: str, seeds: str) -> list[tuple[str, int]]:
+    """Classes and seeds of the objects: all that the model knows where `names` is empty. Raises GP3DError."""
+    if not facts.classes:
+        raise LibraryError(f"{facts.path}: was trained without classes, and catalogues are named after them")
+    known = [str(record["name"]) for record in facts.classes]
+    classes = [entry.entry.name for entry in choose_classes([names], facts.classes)] if names else known
+    return [(name, seed) for name in classes for seed in parse_seeds(seeds)]
+
+
+def make(out: Path, facts: SnapshotFacts, objects: Sequence[tuple[str, int]], blender: str) -> None:
+    """Writes the library. Raises GP3DError or OSError; then `out` is not there."""
+    if out.exists():
+        raise LibraryError(f"{out}: is there already; remove it, or choose another folder")
+    check_writable(out)
+    if blender:
+        check_blender(blender)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with transaction(out.parent) as aside:
+        folder = aside.path / out.name
+        folder.mkdir()
+        with tempfile.TemporaryDirectory(prefix="gp3d-assets-") as scratch:
+            write_objects(folder, Path(scratch), facts, objects)
+        write_texts(folder, facts, len(objects))
+        if blender:
+            write_listing(folder, blender)
+        os.rename(folder, out)
+
+
+def write_objects(
+    folder: Path, scratch: Path, facts: SnapshotFacts, objects: Sequence[tuple[str, int]]
+) -> None:
+    """Has the add-on make the objects in a Blender of its own, with a bar on the screen. Raises LibraryError."""
+    job = {
+        "addon": str(build(scratch / "dist")[0]),
+        "engine": str(Path(sys.executable).with_name("gp3d")),
+        "model": "" if name_of(facts.path) == "box" else str(facts.path),
+        "folder": str(folder),
+        "objects": [list(pair) for pair in objects],
+    }
+    surroundings = {**os.environ, "BLENDER_USER_RESOURCES": str(scratch / "blender"), "TMPDIR": str(scratch)}
+    with (scratch / "log").open("w+") as log:
+        child = subprocess.Popen(
+            [sys.executable, ROOT / "tools/asset_library_blender.py", json.dumps(job)],
+            env=surroundings,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            stdin=subprocess.DEVNULL,
+            text=True,
+        )
+        try:
+            assert child.stdout is not None
+            problem = ""
+            with tqdm(total=len(objects), unit="asset", disable=None) as bar:
+                for line in child.stdout:
+                    event = json.loads(line)
+                    problem = event.get("error", problem)
+                    bar.update("done" in event)
+            if child.wait() or problem:
+                log.seek(0)
+                last = " ".join(log.read().split("\n")[-_LAST_LINES:]).strip()
+                raise LibraryError(problem or f"Blender ended with code {child.returncode}: {last}")
+        finally:
+            child.kill()
+            child.wait()
+
+
+def write_texts(folder: Path, facts: SnapshotFacts, count: int) -> None:
+    """A page for people, the licence's text, and the name of the library for Blender's listing."""
+    shutil.copy(ROOT / "LICENSE", folder / "LICENSE.txt")
+    model = "the pretrained model" if name_of(facts.path) == "box" else f"the model {name_of(facts.path)}"
+    lines = (
+        f"{count} objects of {model} of GP3D {__version__}, written by Blender {metadata.version('bpy')}.",
+        "The licence of each stands in its asset's metadata (Asset Browser, sidebar). Apache-2.0 is in LICENSE.txt.",
+        "",
+        "On this machine: Blender, Preferences, File Paths, Asset Libraries, +, and choose this folder.",
+        "",
+        "On a web server, for Blender 5.2 and newer: put your name into _asset-library-meta.json, let Blender list",
+        "the folder, which is to be done again whenever a file has changed, and put the folder where it can be read:",
+        "    blender -c asset_listing generate FOLDER",
+        "In the other Blenders: Preferences, Asset Libraries, +, the address of the folder.",
+    )
+    (folder / "README.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    meta = {"api_versions": {}, "name": "GP3D", "contact": {"name": "GP3D"}}
+    (folder / "_asset-library-meta.json").write_text(json.dumps(meta, indent=2) + "\n", encoding="utf-8")
+
+
+def check_blender(program: str) -> None:
+    """Raises LibraryError unless `program` is a Blender that can list libraries."""
+    try:
+        run = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=60, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise LibraryError(f"--blender {program}: cannot be started ({error})") from None
+    words = run.stdout.split()
+    version = words[1] if words[:1] == ["Blender"] and len(words) > 1 else ""
+    numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdecimal())
+    if numbers < LISTED:
+        found = f"Blender {version}" if version else "no Blender"
+        raise LibraryError(f"--blender {program}: expected Blender 5.2 or newer, found {found}")
+
+
+def write_listing(folder: Path, program: str) -> None:
+    """Has Blender list the library for web servers. Raises LibraryError."""
+    command = [program, "-c", "asset_listing", "generate", str(folder)]
+    run = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
+    if run.returncode or not list(folder.glob("_v1/asset-index.json")):
+        last = " ".join((run.stderr or run.stdout).split("\n")[-_LAST_LINES:]).strip()
+        raise LibraryError(f"{program} could not list the library: {last}")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line; the exit code."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("out", type=Path, metavar="OUT", help="the library's folder, which is made")
+    parser.add_argument("--classes", default="", help="names separated by commas (default: all of the model)")
+    parser.add_argument("--seeds", default="0-1", help="numbers and ranges (default: 0-1)")
+    parser.add_argument("--model", type=Path, help="snapshot or run folder (default: the pretrained model)")
+    parser.add_argument("--blender", default="", help="a Blender 5.2 or newer, to list the library")
+    arguments = parser.parse_args(argv)
+    began = time.monotonic()
+    try:
+        facts = read_snapshot_facts(find_snapshot(arguments.model))
+        objects = chosen(facts, arguments.classes, arguments.seeds)
+        make(arguments.out.absolute(), facts, objects, arguments.blender)
+    except (GP3DError, OSError) as error:
+        where = (
+            f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.filename else error
+        )
+        print(f"error: {where}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped; nothing was written", file=sys.stderr)
+        return 130
+    size = sum(path.stat().st_size for path in arguments.out.rglob("*") if path.is_file()) / 1e6
+    print(
+        f"{arguments.out}: {len(objects)} assets, {size:.0f} MB, in {time.monotonic() - began:.0f} s; see README.txt"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
