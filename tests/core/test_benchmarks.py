@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import bench_kernels, bench_step, bench_vq3d, best_snapshot, measuring, pack_gpu_data
+from benchmarks import bench_formats, bench_kernels, bench_step, bench_vq3d, best_snapshot, measuring, pack_gpu_data
 from benchmarks.measuring import COLUMNS, Rows, tf32
 from benchmarks.table7 import toy_weights
 from gp3d_core.datasets.dataset import Dataset
@@ -42,6 +42,7 @@ def test_benchmarks_measure_everything_and_save_it(tmp_path, capsys, monkeypatch
     bench_kernels.main(["--toy", "--seconds", "20", "--csv", str(rows_file)])
     bench_step.main(["--toy", "--tf32", "off", "--seconds", "2", "--csv", str(rows_file)])
     bench_vq3d.main(["--toy", "--seconds", "2", "--csv", str(rows_file)])
+    bench_formats.main(["--toy", "--seconds", "5", "--csv", str(rows_file)])
     with rows_file.open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert tuple(rows[0]) == COLUMNS
@@ -54,9 +55,10 @@ def test_benchmarks_measure_everything_and_save_it(tmp_path, capsys, monkeypatch
         "modulated",
         "density grid",
         "tiny",
+        "glb quantize",
     ):
         assert part in figures
-    assert {row["bench"] for row in rows} == {"kernels", "step", "vq3d"}
+    assert {row["bench"] for row in rows} == {"kernels", "step", "vq3d", "formats"}
     assert all(float(row["value"]) >= 0 for row in rows)
     capsys.readouterr()
     monkeypatch.setattr(sys, "argv", ["measuring", str(rows_file)])
