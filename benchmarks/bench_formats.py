@@ -1,4 +1,4 @@
-"""What the files of a mesh weigh and take to write: `python -m benchmarks.bench_formats [--csv benchmarks/results.csv]`.
+"""What the files of a mesh weigh and take to write: `python -m benchmarks.bench_formats [--csv FILE]`.
 
 A mug of 30,000 faces with a texture of 1024², and the same with vertex colours; CPU-milliseconds, median of several
 writes with their journal and their waits for the disk, and bytes of all files of a format together.

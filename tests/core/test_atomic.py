@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import errno
-import resource
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from gp3d_core.atomic import PlaceError, check_writable, naming, replacing, write_text
+from tests.support.full_disk import files_end_at
 
 
 @pytest.fixture
 def small_files() -> Iterator[None]:
     """Files of this process cannot grow beyond 4096 bytes, as on a disk that is full."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[0][1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before[0])
-    signal.signal(signal.SIGXFSZ, before[1])
+    with files_end_at(4096):
+        yield
 
 
 @pytest.mark.usefixtures("small_files")

@@ -11,7 +11,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import bench_formats, bench_kernels, bench_step, bench_vq3d, best_snapshot, measuring, pack_gpu_data
+from benchmarks import (
+    bench_formats,
+    bench_kernels,
+    bench_step,
+    bench_vq3d,
+    best_snapshot,
+    measuring,
+    pack_gpu_data,
+)
 from benchmarks.measuring import COLUMNS, Rows, tf32
 from benchmarks.table7 import toy_weights
 from gp3d_core.datasets.dataset import Dataset

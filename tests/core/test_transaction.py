@@ -6,7 +6,6 @@ import errno
 import fcntl
 import os
 import re
-import resource
 import signal
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from gp3d_core.atomic import PlaceError, settle, transaction
+from tests.support.full_disk import files_end_at
 
 OLD = {"mug.obj": "old obj", "mug.png": "old png", "mug.recipe.json": "old recipe"}
 NEW = {"mug.obj": "new obj", "mug.mtl": "new mtl", "mug.png": "new png", "mug.recipe.json": "new recipe"}
@@ -127,14 +127,8 @@ def test_a_move_that_fails_is_taken_back_even_when_that_is_killed(
 @pytest.mark.parametrize("limit", [0, 3, 7, 40, 80])
 def test_a_full_disk_leaves_what_was_there_and_names_a_file(tmp_path: Path, limit: int) -> None:
     write(tmp_path, OLD)
-    before = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[0][1]))
-    try:
-        with pytest.raises(OSError, match="too large") as error:
-            write(tmp_path)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before[0])
-        signal.signal(signal.SIGXFSZ, before[1])
+    with files_end_at(limit), pytest.raises(OSError, match="too large") as error:
+        write(tmp_path)
     assert content(tmp_path) == OLD
     assert not list(tmp_path.glob(".*"))
     named = Path(error.value.filename)

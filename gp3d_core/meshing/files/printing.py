@@ -63,7 +63,8 @@ def write_3mf(mesh: Mesh, path: Path, recipe: dict[str, Any]) -> list[Path]:
     content = hashlib.sha256(made.vertices.tobytes() + made.faces.tobytes()).hexdigest()
     for name, set_uuid in (("object", part.SetUUID), ("item", item.SetUUID), ("build", model.SetBuildUUID)):
         set_uuid(str(uuid.uuid5(uuid.NAMESPACE_OID, f"{content} {name}")))
-    model.QueryWriter("3mf").WriteToFile(str(path))
+    # not to a file: where the disk is full, the library would abort the process
+    path.write_bytes(bytes(model.QueryWriter("3mf").WriteToBuffer()))
     return [path]
 
 

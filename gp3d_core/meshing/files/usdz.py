@@ -6,8 +6,10 @@ One default prim, y up, UsdPreviewSurface. Vertices are repeated along seams, as
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import zipfile
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -35,9 +37,27 @@ _WHEN = 946_728_000  # when all files in the zip were written, so that the same 
 def write_usdz(mesh: Mesh, path: Path, recipe: dict[str, Any]) -> list[Path]:
     """Writes `mesh` to `path`, the recipe in the layer's customLayerData; the file written.
 
-    Raises LibraryError without usd-core.
+    Raises LibraryError without usd-core, OSError if the file cannot be written whole.
     """
     library_of("usdz")
+    from pxr import Tf
+
+    try:
+        _pack(mesh, path, recipe)
+        with zipfile.ZipFile(path) as package:  # a full disk passes the library by
+            damaged = package.testzip()
+    except (Tf.ErrorException, zipfile.BadZipFile) as error:
+        raise _not_whole(path) from error
+    if damaged is not None:
+        raise _not_whole(path)
+    return [path]
+
+
+def _not_whole(path: Path) -> OSError:
+    return OSError(errno.ENOSPC, "could not be written whole; there may be no space left", str(path))
+
+
+def _pack(mesh: Mesh, path: Path, recipe: dict[str, Any]) -> None:
     from pxr import Sdf
 
     name = asset_name(path.stem)
@@ -50,7 +70,6 @@ def write_usdz(mesh: Mesh, path: Path, recipe: dict[str, Any]) -> list[Path]:
             for file in (layer, *Path(folder).glob("*.png")):  # the layer first: it is what viewers open
                 os.utime(file, (_WHEN, _WHEN))
                 archive.AddFile(str(file), file.name)
-    return [path]
 
 
 def _write_layer(mesh: Mesh, layer: Path, name: str, recipe: dict[str, Any]) -> None:

@@ -52,7 +52,13 @@ def save_mesh(mesh: Mesh, path: str | Path, recipe: Mapping[str, Any] | None = N
 
 def write_mesh(mesh: Mesh, path: Path, recipe: Mapping[str, Any]) -> list[Path]:
     """As `save_mesh`, into a folder that is there, and file by file: for what is to appear with other files."""
-    return _writer(path)(mesh, path, {**recipe, "license": license_of(recipe)})
+    try:
+        return _writer(path)(mesh, path, {**recipe, "license": license_of(recipe)})
+    except OSError as error:
+        error.filename = error.filename or str(
+            path
+        )  # a full disk is found out by a write, which knows no name
+        raise
 
 
 def _writer(path: Path) -> Callable[[Mesh, Path, dict[str, Any]], list[Path]]:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import zipfile
 from dataclasses import replace
 
 import numpy as np
@@ -10,9 +11,12 @@ import trimesh
 from PIL import Image
 
 from gp3d_core.meshing.colors import linear_to_srgb, sample_texture, srgb_to_linear
+from gp3d_core.meshing.files.description import asset_name
+from gp3d_core.meshing.files.formats import FORMATS, writable_formats
 from gp3d_core.meshing.files.reading import load_mesh
 from gp3d_core.meshing.files.writing import save_mesh, save_recipe
 from gp3d_core.meshing.mesh import Mesh, MeshError, merge_positions
+from tests.support.full_disk import files_end_at
 
 SUFFIXES = [".obj", ".glb", ".ply", ".npz"]
 
@@ -243,6 +247,60 @@ def test_foreign_and_unknown_files_are_refused(tmp_path, colored):
         load_mesh(tmp_path / "absent.obj")
     with pytest.raises(MeshError, match=r"expected a name ending in \.obj, \.glb"):
         save_mesh(colored, tmp_path / "mesh.fbx")
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+@pytest.mark.parametrize("share", [0.02, 0.5, 0.98])
+def test_a_full_disk_is_told_by_the_name_of_a_file_and_leaves_the_old_ones(tmp_path, colored, suffix, share):
+    if suffix not in writable_formats():
+        pytest.skip(f"the library of {suffix} is not installed")
+    path = tmp_path / f"mesh.{suffix}"
+    save_mesh(colored, path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with (
+        files_end_at(int(share * path.stat().st_size)),
+        pytest.raises(OSError, match=r"whole|large") as error,
+    ):
+        save_mesh(colored, path)
+    assert error.value.filename == str(path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_every_file_names_its_licence(tmp_path, colored, suffix):
+    """As plain text somewhere, packed or not, so that whoever looks can find it."""
+    if suffix not in writable_formats():
+        pytest.skip(f"the library of {suffix} is not installed")
+    for recipe, licence in (({"license": "CC-BY-4.0"}, "CC-BY-4.0"), ({}, "unknown")):
+        written = save_mesh(colored, tmp_path / f"mesh.{suffix}", recipe)
+        for path in written:
+            content = path.read_bytes()
+            if suffix in ("npz", "3mf", "usdz"):
+                with zipfile.ZipFile(path) as package:
+                    content = b"".join(map(package.read, package.namelist())).replace(b"\0\0\0", b"")
+            assert licence.encode() in content, path.name
+
+
+@pytest.mark.parametrize(
+    ("stem", "name"),
+    [
+        ("coffee_mug-0003", "coffee_mug_0003"),
+        ("a mug (copy)", "a_mug_copy"),
+        ("Crème brûlée", "Creme_brulee"),
+        ("3 mugs", "mesh_3_mugs"),
+        ("茶碗", "mesh"),
+        ("_-_", "mesh"),
+        ("x.y", "x_y"),
+    ],
+)
+def test_names_in_files_are_what_every_engine_takes(tmp_path, textured, stem, name):
+    assert asset_name(stem) == name
+    save_mesh(textured, tmp_path / f"{stem}.obj")
+    text = (tmp_path / f"{stem}.obj").read_text()
+    assert f"\no {name}\n" in text
+    assert f"\nusemtl {name}\n" in text
+    assert f"newmtl {name}\n" in (tmp_path / f"{stem}.mtl").read_text()
+    assert np.array_equal(load_mesh(tmp_path / f"{stem}.obj").texture, textured.texture)
 
 
 def test_a_failing_save_leaves_the_old_file_and_nothing_else(tmp_path, textured, colored):
