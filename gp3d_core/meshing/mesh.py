@@ -77,7 +77,6 @@ class Mesh:
             raise MeshError("the halves of a quad must be (a, b, c) and (a, c, d), found other corners")
 
 
-
 def merge_positions(mesh: Mesh) -> tuple[NDArray[Any], NDArray[Any]]:
     """Vertices float32 [U,3], every position once, and faces int32 [F,3] over them: seams of an atlas are closed."""
     first, inverse = unique_rows(mesh.vertices)

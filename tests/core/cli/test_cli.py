@@ -18,10 +18,8 @@ from gp3d_core.cli.arguments import UsageError, parse_seeds
 from gp3d_core.cli.main import main
 from gp3d_core.cli.models import model_facts
 from gp3d_core.networks.generator import Generator
-from gp3d_core.pretrained import pretrained_path
 from gp3d_core.snapshots.metadata import read_snapshot_facts
 from gp3d_core.snapshots.snapshot import save_snapshot
-from tests.support.full_disk import files_end_at
 from tests.support.micro import MICRO, micro_config, micro_data, micro_snapshot
 
 
@@ -107,48 +105,6 @@ def test_a_recipe_makes_the_formats_beside_it_again(snapshot, tmp_path, formats)
         assert (first / f"mushroom-0000.{name}").read_bytes() == (
             again / f"mushroom-0000.{name}"
         ).read_bytes()
-
-
-@pytest.mark.slow
-def test_thumbnails_are_named_in_the_recipe_and_made_again_with_it(snapshot, tmp_path):
-    first, again = tmp_path / "first", tmp_path / "again"
-    wish = f"mesh {snapshot} --class mushroom --grid 24 --color vertex --format glb --compress quantize --thumbnail"
-    assert main([*wish.split(), "--out", str(first), "--device", "cpu"]) == 0
-    recipe = json.loads((first / "mushroom-0000.recipe.json").read_text())
-    assert (recipe["thumbnail"], recipe["license"]) == ("mushroom-0000.thumbnail.png", "unknown")
-    picture = Image.open(first / recipe["thumbnail"])
-    assert picture.size == (256, 256)
-    assert np.ptp(np.asarray(picture)) > 20, "it shows something"
-    remade = ["mesh", str(snapshot), "--recipe", str(first / "mushroom-0000.recipe.json"), "--device", "cpu"]
-    assert main([*remade, "--out", str(again)]) == 0
-    assert [path.name for path in sorted(again.iterdir())] == [path.name for path in sorted(first.iterdir())]
-    for name in ("mushroom-0000.glb", "mushroom-0000.thumbnail.png"):
-        assert (again / name).read_bytes() == (first / name).read_bytes()
-
-
-def test_a_full_disk_is_one_line_and_nothing_is_half_written(snapshot, tmp_path, capsys):
-    wish = f"mesh {snapshot} --class mushroom --grid 24 --color vertex --format ply,obj --out {tmp_path}"
-    with files_end_at(3000):
-        assert main([*wish.split(), "--device", "cpu"]) == 2
-    [told] = [line for line in lines(capsys)[1] if line.startswith("gp3d: ")]
-    assert told == f"gp3d: {tmp_path / 'mushroom-0000.ply'}: File too large"
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_shipped_model_says_its_licence_and_so_do_its_meshes(snapshot, tmp_path):
-    model = tmp_path / "model.safetensors"
-    assert main(["ship", str(snapshot), str(model), "--license", "CC-BY-4.0, see SOURCES"]) == 0
-    assert read_snapshot_facts(model).license == "CC-BY-4.0, see SOURCES"
-    assert main(["ship", str(model), str(tmp_path / "again.safetensors")]) == 0
-    assert read_snapshot_facts(tmp_path / "again.safetensors").license == "CC-BY-4.0, see SOURCES"
-    wish = f"mesh {model} --class mushroom --grid 24 --color none --format stl --out {tmp_path / 'out'}"
-    assert main([*wish.split(), "--device", "cpu"]) == 0
-    header = (tmp_path / "out" / "mushroom-0000.stl").read_bytes()[:80]
-    assert b"licence: CC-BY-4.0, see SOURCES" in header
-
-
-def test_the_pretrained_model_has_a_licence():
-    assert read_snapshot_facts(pretrained_path()).license == "Apache-2.0"
 
 
 @pytest.mark.slow
