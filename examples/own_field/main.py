@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gp3d_core import Mesh, save_mesh
-from gp3d_core.meshing.cleaning import signed_volumes
+from gp3d_core.meshing.components import signed_volumes
 from gp3d_core.meshing.extraction import extract_mesh
 from gp3d_core.meshing.texture.bake import bake_texture
 

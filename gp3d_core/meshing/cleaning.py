@@ -1,4 +1,4 @@
-"""From raw surfaces to meshes worth keeping: components, decimation that keeps them closed, normals, a report.
+"""From raw surfaces to meshes worth keeping: decimation that keeps them closed, normals, a report.
 
 Conventions. Faces are counter-clockwise seen from outside; a surface is watertight if every edge belongs to two
 faces, wound one way. V vertices, F faces, E edges.
@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from gp3d_core.meshing.components import face_areas, label_components, signed_volumes
 from gp3d_core.meshing.isosurface import drop_degenerate
 from gp3d_core.meshing.mesh import Mesh, merge_positions
 from gp3d_core.meshing.self_intersections import crossing_faces
 
-_SPECK = 0.01  # of the volume of the largest component
 _SHEET_GAP = 1e-3  # of the way to the neighbouring faces: how far separated sheets withdraw
 
 
@@ -41,40 +41,6 @@ class MeshReport:
     volume: float
     self_intersections: int
     bounds: tuple[tuple[float, float, float], tuple[float, float, float]]
-
-
-def keep_largest(mesh: Mesh, count: int = 1) -> Mesh:
-    """The `count` parts of `mesh` that enclose the largest volumes, without colours; cavities are filled.
-
-    A cavity is a component whose faces look inwards.
-    """
-    label, volumes = _pieces(mesh)
-    largest = np.argsort(-volumes, kind="stable")[:count]
-    kept = largest[volumes[largest] > 0] if volumes.max() > 0 else largest[:1]
-    if len(kept) == len(volumes):
-        return mesh
-    return _without_unused(mesh.vertices, mesh.faces[np.isin(label, kept)])
-
-
-def drop_specks(mesh: Mesh) -> Mesh:
-    """`mesh` without the components of less than a hundredth of the largest one's volume, nor cavities; no colours."""
-    volumes = _pieces(mesh)[1]
-    return keep_largest(mesh, max(1, int((volumes >= _SPECK * volumes.max()).sum())))
-
-
-def _pieces(mesh: Mesh) -> tuple[NDArray[Any], NDArray[Any]]:
-    """The component [F] that each face belongs to, and the signed volumes [C] of the components."""
-    total, labels = _components(len(mesh.vertices), mesh.faces)
-    label = labels[mesh.faces[:, 0]]
-    return label, np.bincount(label, weights=signed_volumes(mesh.vertices, mesh.faces), minlength=total)
-
-
-def fill_cavities(mesh: Mesh) -> Mesh:
-    """`mesh` without the components whose faces look inwards, without colours."""
-    label, volumes = _pieces(mesh)
-    if (volumes >= 0).all() or not (volumes > 0).any():
-        return mesh
-    return _without_unused(mesh.vertices, mesh.faces[volumes[label] > 0])
 
 
 def simplify(mesh: Mesh, faces: int) -> Mesh:
@@ -122,43 +88,19 @@ def vertex_normals(mesh: Mesh) -> NDArray[Any]:
 def mesh_report(mesh: Mesh) -> MeshReport:
     """Size, health and measure of `mesh`."""
     vertices, faces = merge_positions(mesh)
-    count, _ = _components(len(vertices), faces)
+    count, _ = label_components(len(vertices), faces)
     edges = np.unique(np.sort(faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1), axis=0)
-    first, second, third = (vertices[faces[:, i]].astype(np.float64) for i in range(3))
     return MeshReport(
         vertices=len(vertices),
         faces=len(faces),
         components=count,
         watertight=is_watertight(faces),
         euler=len(vertices) - len(edges) + len(faces),
-        area=float(np.linalg.norm(np.cross(second - first, third - first), axis=1).sum() / 2),
+        area=float(face_areas(vertices, faces).sum()),
         volume=float(signed_volumes(vertices, faces).sum()),
         self_intersections=len(crossing_faces(vertices, faces)),
         bounds=(tuple(vertices.min(axis=0).tolist()), tuple(vertices.max(axis=0).tolist())),
     )
-
-
-def _without_unused(vertices: NDArray[Any], faces: NDArray[Any]) -> Mesh:
-    """The mesh of `faces` and the vertices they name."""
-    used, inverse = np.unique(faces, return_inverse=True)
-    return Mesh(vertices[used], inverse.reshape(-1, 3).astype(np.int32))
-
-
-def signed_volumes(vertices: NDArray[Any], faces: NDArray[Any]) -> NDArray[Any]:
-    """Volume [F] of the tetrahedra between each face and the origin, positive if the face looks away from it."""
-    first, second, third = (vertices[faces[:, i]].astype(np.float64) for i in range(3))
-    return np.einsum("ij,ij->i", first, np.cross(second, third)) / 6
-
-
-def _components(count: int, faces: NDArray[Any]) -> tuple[int, NDArray[Any]]:
-    """Number of connected components and the label [V] of each vertex; vertices without faces do not count."""
-    links = faces[:, [0, 1, 1, 2]].reshape(-1, 2)
-    graph = coo_array((np.ones(len(links), np.int8), (links[:, 0], links[:, 1])), shape=(count, count))
-    _, labels = connected_components(graph, directed=False)
-    used, inverse = np.unique(labels[faces[:, 0]], return_inverse=True)
-    dense = np.full(count, -1)
-    dense[faces.reshape(-1)] = inverse.repeat(3)
-    return len(used), dense
 
 
 def is_watertight(faces: NDArray[Any]) -> bool:

@@ -17,14 +17,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from gp3d_core.meshing.cleaning import (
-    drop_specks,
-    fill_cavities,
-    keep_largest,
-    signed_volumes,
-    simplify,
-    vertex_normals,
-)
+from gp3d_core.meshing.cleaning import simplify, vertex_normals
+from gp3d_core.meshing.components import Opacity, fill_cavities, keep_components, signed_volumes
 from gp3d_core.meshing.isosurface import SignedDistance, check_memory, field_surface
 from gp3d_core.meshing.mesh import Mesh, MeshError
 from gp3d_core.rendering.normals import gradient_normals
@@ -56,13 +50,16 @@ class NoSurfaceError(EmptyMeshError):
 class Extraction:
     """A surface, the level it was taken at and the range of the density on a grid of up to 64³ samples.
 
-    Level and range are of the raw density.
+    Level and range are of the raw density. `dropped` is how many pieces are no part of the surface, `dropped_area` the
+    share of the whole surface that they had.
     """
 
     mesh: Mesh
     level: float
     density_min: float
     density_max: float
+    dropped: int = 0
+    dropped_area: float = 0.0
 
 
 @torch.no_grad()
@@ -119,6 +116,7 @@ def extract_mesh(
     faces: int | None = None,
     components: int | Literal["auto"] | None = "auto",
     fill_holes: bool = True,
+    opacity: Opacity | None = None,
     crop: SignedDistance | None = None,
     survey: torch.Tensor | None = None,
     max_bytes: int | None = None,
@@ -129,8 +127,9 @@ def extract_mesh(
     """The surface of `field` in [-box, box]³, with normals of the field and no colours, and the level it was taken at.
 
     `level` is one of the raw density; `auto_level` says what "auto" chooses, for fields whose raw density is that of
-    light. `components` is how many stay, by volume, without their cavities (None: all, "auto": all but specks, as
-    `drop_specks` has it); `fill_holes` fills cavities in any case. `faces` is the most that are wanted: decimation
+    light. `components` is how many stay, by volume, without their cavities (None: all, "auto": those that belong to the
+    object, as `components.belonging` has it, by what `opacity` says of light along paths in the field, if it is known);
+    `fill_holes` fills cavities in any case. `faces` is the most that are wanted: decimation
     stops there, and is given up with a warning if it tears a closed surface. `crop` cuts away where it is negative.
     `survey` is what `density_grid` says of the field on a coarse grid, if that is known. `progress` hears of the stages
     density and surface, and may raise to stop.
@@ -155,21 +154,16 @@ def extract_mesh(
         raise NoSurfaceError(used, low, high)
     mesh = _outwards(vertices, triangles)
     mesh = fill_cavities(mesh) if fill_holes else mesh
-    mesh = _pieces(mesh, components)
+    kept = [keep_components(mesh, components, opacity)]
     progress("surface", 0, 1)
-    if faces is not None:
-        mesh = _pieces(simplify(mesh, faces), components)
+    if faces is not None:  # which may tear crumbs off
+        kept.append(keep_components(simplify(kept[0].mesh, faces), components, opacity))
+    mesh = kept[-1].mesh
     normals = field_normals(mesh, field, step=2 * box / (grid - 1), chunk=chunk, device=device)
     cut = _on_cut(mesh.vertices, box, 2 * box / (grid - 1), crop)
     normals[cut] = vertex_normals(mesh)[cut]
-    return Extraction(replace(mesh, normals=normals), used, low, high)
-
-
-def _pieces(mesh: Mesh, components: int | Literal["auto"] | None) -> Mesh:
-    """The components that stay."""
-    if components == "auto":
-        return drop_specks(mesh)
-    return mesh if components is None else keep_largest(mesh, components)
+    dropped, area = sum(part.dropped for part in kept), sum(part.area for part in kept)
+    return Extraction(replace(mesh, normals=normals), used, low, high, dropped, area)
 
 
 def _on_cut(vertices: NDArray[Any], box: float, step: float, crop: SignedDistance | None) -> NDArray[Any]:

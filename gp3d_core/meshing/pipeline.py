@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from gp3d_core.config.schema import CameraConfig, RunConfig
 from gp3d_core.meshing.agreement import Agreement, agreeing_level, compare
 from gp3d_core.meshing.cleaning import mesh_report
+from gp3d_core.meshing.components import Opacity, stopped_light
 from gp3d_core.meshing.extraction import (
     SURVEY_GRID,
     EmptyMeshError,
@@ -56,10 +57,15 @@ class Finished:
 
 @dataclass(frozen=True, eq=False)
 class Surface:
-    """The surface of a field, with normals and without colours, and the density after activation that it lies at."""
+    """The surface of a field, with normals and without colours, and the density after activation that it lies at.
+
+    `dropped` is how many pieces are no part of it, `dropped_area` the share of the whole surface that they had.
+    """
 
     mesh: Mesh
     level: float
+    dropped: int = 0
+    dropped_area: float = 0.0
 
 
 @torch.no_grad()
@@ -83,7 +89,7 @@ def find_surface(
     check_memory(field, options.grid, options.max_bytes)  # before seconds go into finding the level
     progress("density", 0, 1)
     level, extraction = _extract(quick, field, config, options, progress)
-    return Surface(extraction.mesh, level)
+    return Surface(extraction.mesh, level, extraction.dropped, extraction.dropped_area)
 
 
 @torch.no_grad()
@@ -105,6 +111,8 @@ def finish_surface(
         "vertices": report.vertices,
         "faces": report.faces,
         "components": report.components,
+        "dropped": surface.dropped,
+        "dropped_area": surface.dropped_area,
         "watertight": report.watertight,
         "euler": report.euler,
         "self_intersections": report.self_intersections,
@@ -156,6 +164,7 @@ def _extract(
             level=raw,
             faces=options.faces,
             components=options.components,
+            opacity=_opacity(quick, config, field.planes.device),
             crop=_crop(config.camera, options),
             survey=survey,
             device=field.planes.device,
@@ -164,6 +173,17 @@ def _extract(
     except NoSurfaceError as error:
         density = DensityActivation.of(config.render).density
         raise _no_surface(options, sigma, density(error.low), density(error.high)) from error
+
+
+def _opacity(field: Field, config: RunConfig, device: torch.device) -> Opacity:
+    """The share of light that the field stops along paths."""
+    activation = DensityActivation.of(config.render)
+
+    def stopped(points: NDArray[Any]) -> NDArray[Any]:
+        raw = field(torch.from_numpy(points).reshape(1, -1, 3).to(device))[1]
+        return stopped_light(activation(raw).reshape(points.shape[:2]).cpu().numpy(), points)
+
+    return stopped
 
 
 def _no_surface(options: MeshOptions, level: float, low: float, high: float) -> EmptyMeshError:

@@ -17,9 +17,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from gp3d_core.meshing.cleaning import mesh_report, vertex_normals
+from gp3d_core.meshing.components import stopped_light
 from gp3d_core.meshing.extraction import extract_mesh
 from gp3d_core.meshing.files.description import UNKNOWN
 from gp3d_core.meshing.isosurface import SignedDistance
@@ -43,6 +45,7 @@ class CubeField:
     field: Field
     space: DepthSpace
     reach: float
+    device: torch.device | str = "cpu"
 
     def __call__(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """Colour as meshes want it, and density after activation."""
@@ -56,6 +59,12 @@ class CubeField:
         plane = points[..., :2] * (self.reach * depth)[..., None]
         return torch.cat([plane, (RADIUS - depth)[..., None]], dim=-1)
 
+    def opacity(self, points: NDArray[Any]) -> NDArray[Any]:
+        """The share [N] of light that the scene stops along `points` [N,S,3] of the cube."""
+        world = self.to_world(torch.from_numpy(points))
+        sigma = self.field(world.reshape(1, -1, 3).to(self.device))[1].reshape(points.shape[:2])
+        return stopped_light(sigma.cpu().numpy(), world.numpy())
+
 
 def mesh_of(
     scene: Scene, options: SceneMeshOptions, progress: Progress = no_progress
@@ -66,7 +75,7 @@ def mesh_of(
     level, MemoryLimitError for a grid that is too large.
     """
     camera, device = scene.camera, scene.parts[0].planes.device
-    field = CubeField(scene.field(), DepthSpace.of(camera), math.tan(math.radians(camera.fov) / 2))
+    field = CubeField(scene.field(), DepthSpace.of(camera), math.tan(math.radians(camera.fov) / 2), device)
     cut = options.crop_depth if options.crop_depth != "auto" else backdrop(scene)
     extraction = extract_mesh(
         field,
@@ -75,6 +84,7 @@ def mesh_of(
         level="auto" if options.level.value is None else options.level.value,
         faces=options.faces,
         components=options.components,
+        opacity=field.opacity,
         crop=_crop(cut),
         max_bytes=options.max_bytes,
         device=device,
@@ -92,7 +102,8 @@ def mesh_of(
     facts = {
         name: getattr(report, name) for name in ("vertices", "faces", "components", "watertight", "area")
     }
-    return mesh, facts | {"level": extraction.level, "cut": cut}
+    dropped = {"dropped": extraction.dropped, "dropped_area": extraction.dropped_area}
+    return mesh, facts | dropped | {"level": extraction.level, "cut": cut}
 
 
 def backdrop(scene: Scene) -> float | None:

@@ -9,7 +9,8 @@ import pytest
 import torch
 import trimesh
 
-from gp3d_core.meshing.cleaning import keep_largest, mesh_report, simplify, vertex_normals
+from gp3d_core.meshing.cleaning import mesh_report, simplify, vertex_normals
+from gp3d_core.meshing.components import keep_largest
 from gp3d_core.meshing.extraction import (
     EmptyMeshError,
     auto_level,
