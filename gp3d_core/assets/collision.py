@@ -16,7 +16,8 @@ from scipy.spatial import ConvexHull, QhullError
 
 from gp3d_core.assets.distance import diagonal, sample
 from gp3d_core.assets.native import NativeError, call
-from gp3d_core.meshing.cleaning import signed_volumes, simplify
+from gp3d_core.meshing.cleaning import simplify
+from gp3d_core.meshing.components import signed_volumes
 from gp3d_core.meshing.mesh import Mesh, merge_positions
 from gp3d_core.signals import Progress, no_progress
 

@@ -49,6 +49,8 @@ Recipe = TypedDict(  # what made a mesh, docs/meshing.md; files may hold further
         "level": float,
         "raw_level": float,
         "faces": int,
+        "dropped": int,
+        "dropped_area": float,
         "psnr": float | None,
         "iou": float,
         "versions": dict[str, str],

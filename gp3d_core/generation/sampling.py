@@ -31,6 +31,7 @@ from gp3d_core.generation.objects import (
 )
 from gp3d_core.generation.recipes import option_facts, place_of, versions
 from gp3d_core.meshing.agreement import Agreement
+from gp3d_core.meshing.components import loss_in_words
 from gp3d_core.meshing.files.bundle import NO_PICTURES, bundle
 from gp3d_core.meshing.files.description import UNKNOWN
 from gp3d_core.meshing.level import Level
@@ -180,8 +181,9 @@ def _summary(recipe: Recipe, asked: Level, barely: bool) -> str:
     how_well = next(words for least, words in _LIKENESS if recipe["iou"] >= least)
     if barely and how_well.startswith("poorly"):
         how_well = f"poorly: {_SHAPELESS}"
+    loss = loss_in_words(recipe["dropped"], recipe["dropped_area"])
     return (
-        f"{recipe['faces']} faces, level {level}; matches the model's own views {how_well} "
+        f"{recipe['faces']} faces{loss}, level {level}; matches the model's own views {how_well} "
         f"({likeness}silhouette IoU {recipe['iou']:.3f})"
     )
 

@@ -69,10 +69,10 @@ def _about(values: Values, text: str, **more: Any) -> dict[str, Option]:
 class MeshOptions:
     """How a field becomes a mesh. Raises OptionError for a value out of range.
 
-    `faces` None: all. `components`: how many pieces stay, the largest by volume; None all, "auto" all but specks, which
-    have less than a hundredth of the largest one's volume. `crop_box` (x, y, z from, x, y, z to) and `crop_depth` (-1
-    near to 1 far) cut away what lies outside or behind. `compress` and `print_height` (millimetres, or "real") concern
-    files of some formats alone. `max_bytes` limits the memory of the grid.
+    `faces` None: all. `components`: how many pieces stay, the largest by volume; None all, "auto" those that belong to
+    the object, as `components.belonging` has it, and no specks. `crop_box` (x, y, z from, x, y, z to) and `crop_depth`
+    (-1 near to 1 far) cut away what lies outside or behind. `compress` and `print_height` (millimetres, or "real")
+    concern files of some formats alone. `max_bytes` limits the memory of the grid.
     """
 
     grid: int = field(

@@ -196,13 +196,15 @@ def _orbit(options: argparse.Namespace) -> int:
 def _mesh(options: argparse.Namespace) -> int:
     check_mesh(options.out, [options.scene])
     check_scene_file(options.scene)
+    from gp3d_core.meshing.components import loss_in_words
     from gp3d_core.vq3d.scenes.export import write_scene_mesh
 
     chosen = mesh_options(options, SceneMeshOptions)
     scene = open_scene(options.scene, options)
     with shown_progress() as progress:
-        out, mesh = write_scene_mesh(scene, options.out, chosen, progress)
+        out, mesh, facts = write_scene_mesh(scene, options.out, chosen, progress)
     sides = " × ".join(f"{side:.2f}" for side in mesh.vertices.max(axis=0) - mesh.vertices.min(axis=0))
-    print(f"{len(mesh.faces)} faces, {sides} units", file=sys.stderr)
+    loss = loss_in_words(facts["dropped"], facts["dropped_area"])
+    print(f"{len(mesh.faces)} faces{loss}, {sides} units", file=sys.stderr)
     print(out)
     return 0

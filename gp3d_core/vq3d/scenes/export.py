@@ -139,14 +139,14 @@ def write_orbit(
 
 def write_scene_mesh(
     scene: Scene, out: Path, options: SceneMeshOptions, progress: Progress = no_progress
-) -> tuple[Path, Mesh]:
-    """The file that the mesh of `scene` was written to, with its recipe inside, and the mesh; see `mesh.mesh_of`.
+) -> tuple[Path, Mesh, dict[str, Any]]:
+    """The file that the mesh of `scene` was written to, with its recipe inside; mesh and facts; see `mesh.mesh_of`.
 
     Raises OutputError for a name that fits no format, or where an OBJ's parts would replace other files.
     """
     check_mesh(out, ())
     mesh, facts = mesh_of(scene, options, progress)
-    return save_scene_mesh(mesh, recipe_of(scene, options, facts), out), mesh
+    return save_scene_mesh(mesh, recipe_of(scene, options, facts), out), mesh, facts
 
 
 def save_scene_mesh(mesh: Mesh, recipe: Mapping[str, Any], out: Path) -> Path:

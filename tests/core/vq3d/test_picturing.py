@@ -171,12 +171,30 @@ def test_what_views_turn_about_is_never_taken_for_backdrop(monkeypatch):
 
 
 def test_all_pieces_stay_but_specks(monkeypatch):
-    balls = [((-0.15, 0.0, 0.0), 0.12), ((0.15, 0.0, 0.0), 0.08), ((0.0, 0.2, 0.0), 0.022)]
+    balls = [((-0.15, 0.0, 0.0), 0.12), ((0.15, 0.0, 0.0), 0.08), ((0.0, 0.2, 0.0), 0.011)]
     scene = scene_of(monkeypatch, balls)
-    counts = {
-        kept: mesh_of(scene, replace(PLAIN, components=kept))[1]["components"] for kept in ("auto", None, 1)
-    }
-    assert counts == {"auto": 2, None: 3, 1: 1}
+    made = {kept: mesh_of(scene, replace(PLAIN, grid=128, components=kept))[1] for kept in ("auto", None, 1)}
+    assert {kept: facts["components"] for kept, facts in made.items()} == {"auto": 2, None: 3, 1: 1}
+    assert {kept: facts["dropped"] for kept, facts in made.items()} == {"auto": 1, None: 0, 1: 2}
+    assert 0 < made["auto"]["dropped_area"] < 0.02
+
+
+@pytest.mark.slow
+def test_a_cloud_that_lets_most_light_through_goes(monkeypatch):
+    scene = scene_of(monkeypatch, [((-0.2, 0.0, 0.0), 0.12)])
+    ball = scene.field()
+
+    def cloudy(sigma):
+        def field(p):
+            rgb, density = ball(p)
+            inside = (p - torch.tensor([0.2, 0.0, 0.0])).norm(dim=-1, keepdim=True) < 0.15
+            return rgb, torch.where(inside, sigma, density)
+
+        return field
+
+    for sigma, pieces in ((0.7, 1), (7.0, 2)):  # over 0.3 units of length: 19 % and 88 % of the light
+        monkeypatch.setattr(Scene, "field", lambda self, sigma=sigma: cloudy(sigma))
+        assert mesh_of(scene, replace(PLAIN, level=Level(0.5)))[1]["components"] == pieces
 
 
 def test_a_scene_of_one_depth_has_no_backdrop(monkeypatch):
