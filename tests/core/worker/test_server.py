@@ -114,6 +114,16 @@ def test_mesh_files_are_those_of_the_command_line(shared, snapshot, tmp_path, co
         assert json.loads(str(bundle["recipe"])) == result["recipe"]
 
 
+def test_a_thumbnail_comes_with_the_mesh_and_is_named_in_its_recipe(shared, tmp_path):
+    wanted = {"class": "mushroom", "seed": 3, "grid": 16, "color": "none", "dir": str(tmp_path)}
+    result = shared.ask("mesh", **wanted, thumbnail=True, stem="cap")
+    assert result["thumbnail"] == str(tmp_path / "cap.thumbnail.png")
+    assert json.loads(Path(result["recipe_path"]).read_text())["thumbnail"] == "cap.thumbnail.png"
+    with Image.open(result["thumbnail"]) as picture:
+        assert picture.size == (256, 256)
+    assert "thumbnail" not in shared.ask("mesh", **wanted)
+
+
 def test_a_previewed_seed_is_meshed_from_the_cache(shared, tmp_path):
     spec = {"class": "mushroom", "truncation": 0.5, "dir": str(tmp_path)}
     shared.ask("preview", **spec, seeds=[11])
