@@ -99,8 +99,9 @@ def _define_mesh(stage: Any, where: str, mesh: Mesh) -> Any:
     points = Vt.Vec3fArray.FromNumpy(np.ascontiguousarray(mesh.vertices))
     part.CreatePointsAttr(points)
     part.CreateExtentAttr(UsdGeom.PointBased.ComputeExtent(points))
-    part.CreateFaceVertexCountsAttr(Vt.IntArray.FromNumpy(np.full(len(mesh.faces), 3, np.int32)))
-    part.CreateFaceVertexIndicesAttr(Vt.IntArray.FromNumpy(mesh.faces.reshape(-1)))
+    counts, indices = _polygons(mesh)
+    part.CreateFaceVertexCountsAttr(Vt.IntArray.FromNumpy(counts))
+    part.CreateFaceVertexIndicesAttr(Vt.IntArray.FromNumpy(indices))
     part.CreateSubdivisionSchemeAttr(UsdGeom.Tokens.none)  # else viewers would round the triangles off
     if mesh.normals is not None:
         part.CreateNormalsAttr(Vt.Vec3fArray.FromNumpy(unit_normals(mesh.normals)))
@@ -116,6 +117,21 @@ def _define_mesh(stage: Any, where: str, mesh: Mesh) -> Any:
         shown = variables.CreatePrimvar("displayColor", kind, UsdGeom.Tokens.vertex)
         shown.Set(Vt.Vec3fArray.FromNumpy(colors))
     return part
+
+
+def _polygons(mesh: Mesh) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Corners int32 [P] of every polygon, and the vertices int32 [sum of P] at them: quads, then the other triangles.
+
+    Quads along whose diagonal a seam runs stay triangles, since a vertex has one place in the texture.
+    """
+    quads = np.zeros((0, 2), np.int32) if mesh.quads is None else mesh.quads
+    first, second = mesh.faces[quads[:, 0]], mesh.faces[quads[:, 1]]
+    whole = (first[:, [0, 2]] == second[:, [0, 1]]).all(axis=1)
+    single = np.ones(len(mesh.faces), bool)
+    single[quads[whole]] = False
+    corners = np.concatenate([first[whole], second[whole][:, 2:]], axis=1)
+    counts = np.repeat(np.array([4, 3], np.int32), [len(corners), single.sum()])
+    return counts, np.concatenate([corners.reshape(-1), mesh.faces[single].reshape(-1)]).astype(np.int32)
 
 
 def _bind_material(stage: Any, where: str, part: Any, mesh: Mesh, name: str) -> None:

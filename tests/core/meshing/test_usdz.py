@@ -149,6 +149,20 @@ def test_the_stage_holds_the_mesh_one_default_prim_and_its_licence(
         assert np.allclose(light, srgb_to_linear(colored.vertex_colors / 255), atol=1e-6)
 
 
+def test_quads_are_quads_where_no_seam_runs_along_their_diagonal(tmp_path: Path) -> None:
+    from pxr import Usd, UsdGeom
+
+    corners = np.array([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0], [2, 0, 0], [2, 1, 0]], np.float32)
+    vertices = np.concatenate([corners, corners[[1, 5]]])  # the second square has a seam along its diagonal
+    faces = np.array([[0, 1, 2], [0, 2, 3], [1, 4, 5], [6, 7, 2], [3, 2, 5]], np.int32)
+    mesh = Mesh(vertices, faces, quads=np.array([[0, 1], [2, 3]], np.int32))
+    save_mesh(mesh, tmp_path / "squares.usdz")
+    stage = Usd.Stage.Open(str(tmp_path / "squares.usdz"))
+    [part] = [UsdGeom.Mesh(prim) for prim in stage.Traverse() if prim.IsA(UsdGeom.Mesh)]
+    assert list(part.GetFaceVertexCountsAttr().Get()) == [4, 3, 3, 3]
+    assert list(part.GetFaceVertexIndicesAttr().Get()) == [0, 1, 2, 3, 1, 4, 5, 6, 7, 2, 3, 2, 5]
+
+
 def test_a_name_that_begins_with_a_digit_and_an_unknown_size_are_said_as_usd_wants(
     tmp_path: Path, colored: Mesh
 ) -> None:
