@@ -254,9 +254,9 @@ def _left_lock(root: Path) -> int | None:
 
 
 def _is_left_unlocked(root: Path) -> bool:
-    owner = root.name.removeprefix(_ASIDE).partition("-")[0]
+    owner, dash, _ = root.name.removeprefix(_ASIDE).partition("-")
     try:
-        if not owner.isdecimal():  # a version without locks
+        if not (dash and owner.isdecimal()):  # a version without locks
             return time.time() - root.stat().st_mtime > _FOREIGN_AGE
         os.kill(int(owner), 0)
     except (ProcessLookupError, OverflowError):

@@ -22,6 +22,7 @@ from typing import Literal
 
 import gp3d_core
 from gp3d_core.hashing import digest
+from gp3d_core.meshing.files.formats import missing_libraries
 from gp3d_core.pretrained import has_pretrained, pretrained_path
 
 PYTHONS = ((3, 11), (3, 12))
@@ -116,6 +117,7 @@ def examine() -> list[Check]:
         check_python(),
         *check_torch(),
         check_packages(),
+        check_formats(),
         check_memory(),
         check_disk(),
         check_system_libraries(),
@@ -210,6 +212,15 @@ def check_system_libraries(loads: Callable[[str], bool] = can_load) -> Check:
     remedy = f"sudo apt-get install --no-install-recommends {' '.join(missing)}"
     found = f"{len(missing)} system libraries are missing; only rendering training pictures needs them"
     return Check("libraries", "note", found, remedy)
+
+
+def check_formats() -> Check:
+    """Whether the libraries are installed that some formats and options of meshes need."""
+    missing = missing_libraries()
+    if not missing:
+        return Check("formats", "ok", "all formats and options of meshes have their libraries")
+    remedy = f"pip install {' '.join(sorted(set(missing.values())))}"
+    return Check("formats", "note", f"without: {', '.join(missing)}, of gp3d mesh", remedy)
 
 
 def check_blender(probe: str = BLENDER_PROBE) -> Check:

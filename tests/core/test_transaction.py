@@ -209,7 +209,14 @@ def test_folders_of_living_processes_stay_and_those_of_dead_ones_go(tmp_path: Pa
 def test_folders_without_a_lock_go_with_their_process_or_after_a_day(tmp_path: Path) -> None:
     dead = subprocess.Popen(["true"])
     dead.wait()
-    for name in (f".gp3d-{dead.pid}-a", f".gp3d-{os.getpid()}-a", ".gp3d-new", ".gp3d-old", ".gp3d-file"):
+    for name in (
+        f".gp3d-{dead.pid}-a",
+        f".gp3d-{os.getpid()}-a",
+        ".gp3d-new",
+        ".gp3d-41943049",
+        ".gp3d-old",
+        ".gp3d-file",
+    ):
         (tmp_path / name).mkdir()
     (tmp_path / ".gp3d-file").rmdir()
     (tmp_path / ".gp3d-file").write_text("nobody's")
@@ -217,7 +224,7 @@ def test_folders_without_a_lock_go_with_their_process_or_after_a_day(tmp_path: P
     os.utime(tmp_path / ".gp3d-old", (long_ago, long_ago))
     settle(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
-        [f".gp3d-{os.getpid()}-a", ".gp3d-new", ".gp3d-file"]
+        [f".gp3d-{os.getpid()}-a", ".gp3d-new", ".gp3d-41943049", ".gp3d-file"]
     )
 
 

@@ -41,6 +41,11 @@ def writable_formats() -> list[str]:
     return [name for name in FORMATS if _missing(name) is None]
 
 
+def missing_libraries() -> dict[str, str]:
+    """The package that is not installed for everything that needs one."""
+    return {name: package for name in _LIBRARIES if (package := _missing(name))}
+
+
 def _missing(name: str) -> str | None:
     """The package that a format or compression lacks."""
     module, package = _LIBRARIES.get(name, ("gp3d_core", ""))

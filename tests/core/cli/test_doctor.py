@@ -33,7 +33,19 @@ def test_report_is_ready_where_the_tests_run(
     told = json.loads(capsys.readouterr().out)
     assert told["ok"] is True
     assert [check["name"] for check in told["checks"]] == [
-        *("python", "torch", "device", "packages", "memory", "disk", "libraries", "blender", "box", "models")
+        *(
+            "python",
+            "torch",
+            "device",
+            "packages",
+            "formats",
+            "memory",
+            "disk",
+            "libraries",
+            "blender",
+            "box",
+        ),
+        "models",
     ]
     assert all(check["remedy"] for check in told["checks"] if check["status"] == "missing")
 
@@ -100,6 +112,15 @@ def test_package_that_cannot_be_imported_is_named(monkeypatch: pytest.MonkeyPatc
     check = doctor.check_packages()
     assert check.status == "missing"
     assert "xatlas" in check.found
+
+
+def test_formats_that_lack_a_library_are_a_note_with_the_line_to_type(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(doctor, "missing_libraries", lambda: {"usdz": "usd-core", "3mf": "lib3mf"})
+    check = doctor.check_formats()
+    assert (check.status, check.found) == ("note", "without: usdz, 3mf, of gp3d mesh")
+    assert check.remedy == "pip install lib3mf usd-core"
 
 
 def test_missing_system_libraries_come_with_the_line_to_type() -> None:
