@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,6 +25,7 @@ from gp3d_core.meshing.level import Level
 from gp3d_core.meshing.option_values import Levels, OneOf
 from gp3d_core.meshing.options import MeshOptions, Option, defaults, specs
 
+_USERS = {"compress": ("glb",), "print_height": ("stl", "3mf")}  # the formats that an option is about
 _Kind = TypeVar("_Kind", bound=MeshOptions)
 
 
@@ -54,6 +56,14 @@ def add_mesh_options(parser: argparse.ArgumentParser, kind: type[MeshOptions] = 
 def mesh_options(arguments: argparse.Namespace, kind: type[_Kind]) -> _Kind:
     """The options that a command line has chosen."""
     return kind(**{name: getattr(arguments, name) for name in _given(arguments, kind)})
+
+
+def check_formats_use(arguments: argparse.Namespace, formats: Sequence[str]) -> None:
+    """Raises UsageError for an option of files that none of `formats` has: it would be dropped in silence."""
+    for name, users in _USERS.items():
+        if hasattr(arguments, name) and not set(users) & set(formats):
+            flag = name.replace("_", "-")
+            raise UsageError(f"--{flag} is for {' and '.join(users)}, and the format is {', '.join(formats)}")
 
 
 def _given(arguments: argparse.Namespace, kind: type[MeshOptions]) -> list[str]:
@@ -139,6 +149,7 @@ def _mesh(options: argparse.Namespace) -> int:
 
     share_cores()
     formats, thumbnail = _formats(options), options.thumbnail
+    check_formats_use(options, formats)
     check_mesh_files(options.out, formats, mesh_options(options, MeshOptions).compress)
     if options.recipe:
         _check_alone(options)

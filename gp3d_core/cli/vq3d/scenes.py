@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gp3d_core.cli.arguments import new_path, number, parse_seeds, report
-from gp3d_core.cli.generate import add_mesh_options, mesh_options
+from gp3d_core.cli.generate import add_mesh_options, check_formats_use, mesh_options
 from gp3d_core.errors import GP3DError
 from gp3d_core.meshing.files.formats import FORMATS
 from gp3d_core.meshing.options import SceneMeshOptions
@@ -195,6 +195,7 @@ def _orbit(options: argparse.Namespace) -> int:
 
 def _mesh(options: argparse.Namespace) -> int:
     check_mesh(options.out, [options.scene])
+    check_formats_use(options, [options.out.suffix.lower().removeprefix(".")])
     check_scene_file(options.scene)
     from gp3d_core.meshing.components import loss_in_words
     from gp3d_core.vq3d.scenes.export import write_scene_mesh

@@ -1,6 +1,8 @@
 """`gp3d mesh`: thumbnails, licences and full disks."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -59,3 +61,32 @@ def test_a_shipped_model_says_its_licence_and_so_do_its_meshes(snapshot, tmp_pat
 
 def test_the_pretrained_model_has_a_licence():
     assert read_snapshot_facts(pretrained_path()).license == "Apache-2.0"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("mesh --class mug --compress meshopt", "--compress is for glb, and the format is obj"),
+        (
+            "mesh --class mug --format glb,ply --print-height 40",
+            "--print-height is for stl and 3mf, and the format is glb, ply",
+        ),
+    ],
+)
+def test_options_that_no_format_uses_are_refused(capsys, words, said):
+    assert main(words.split()) == 2
+    assert capsys.readouterr().err == f"gp3d: {said}\n"
+
+
+def test_warnings_of_a_process_are_one_line(tmp_path):
+    program = (
+        "import warnings; from gp3d_core.cli.__main__ import run; run();"
+        "exec(compile(\"warnings.warn('4 faces\\\\n were added')\", 'gp3d_core/x.py', 'exec'));"
+        "exec(compile(\"warnings.warn('mine')\", 'other.py', 'exec'))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, "classes"], capture_output=True, text=True, check=True
+    )
+    lines = done.stderr.splitlines()
+    assert "gp3d: 4 faces were added" in lines
+    assert "other.py:1: UserWarning: mine" in lines
