@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
@@ -41,11 +40,12 @@ def add_catalog(folder: Path, path: str) -> Path:
     if catalog_id(path) not in text:
         line = f"{catalog_id(path)}:{path}:{path.replace('/', '-')}\n"
         folder.mkdir(parents=True, exist_ok=True)
-        handle, partial = tempfile.mkstemp(dir=folder, prefix=".cats-")
-        with open(handle, "w", encoding="utf-8") as stream:
-            stream.write(text if text.endswith("\n") else text + "\n")
-            stream.write(line)
-        os.replace(partial, file)
+        partial = folder / f".cats-{os.getpid()}"  # with everybody's rights: others read a shared library
+        try:
+            partial.write_text((text if text.endswith("\n") else text + "\n") + line, encoding="utf-8")
+            os.replace(partial, file)
+        finally:
+            partial.unlink(missing_ok=True)
     return file
 
 

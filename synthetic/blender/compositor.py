@@ -2,7 +2,8 @@
 
 BlenderProc 2.8.0 knows the compositor of Blender 4 only, which 5.0 took away (`Scene.node_tree`, the paths and slots of
 File Output, the Composite node), and it stops there with an AttributeError. So its functions for depth and denoising
-are not called; what stands here serves all versions alike.
+are not called; what stands here serves all versions alike. One deprecated call is left in what we do call:
+`set_world_background` sets `World.use_nodes`, which Blender 6.0 is said not to have.
 """
 
 from __future__ import annotations

@@ -56,6 +56,7 @@ def library(
         text=True,
         timeout=280,
         check=False,
+        umask=0o022,
         preexec_fn=prepare,
     )
 
@@ -90,6 +91,7 @@ def opened(python: str, files: list[Path]) -> list[dict]:
 def test_assets_are_marked_and_complete(made: Path) -> None:
     assert {path.name for path in made.iterdir()} == FILES | TEXTS
     assert [path.name for path in made.parent.iterdir()] == [made.name], "nothing is left beside it"
+    assert all(path.stat().st_mode & 0o444 == 0o444 for path in made.iterdir()), "others may read it"
     catalogs = {
         line.split(":")[1]: line.split(":")[0]
         for line in (made / "blender_assets.cats.txt").read_text().splitlines()
