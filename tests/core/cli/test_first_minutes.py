@@ -30,7 +30,7 @@ def environment(folder: Path, *stand_ins: str) -> dict[str, str]:
     ("command", "answer"),
     [
         ("mesh --class mushroom --seeds 5-2", "5-2 is not a range"),
-        ("mesh --class mushroom --format stl", "--format stl: expected obj, glb, ply, npz"),
+        ("mesh --class mushroom --format fbx", "--format fbx: expected obj, glb, ply, npz"),
         ("mesh --class mushroom --out {t}/a.obj", "expected a folder"),
         ("mesh --class nonsense-word", "this model knows no"),
         ("mesh --grid -5 --class mushroom", "from 8 to 2048"),

@@ -330,7 +330,7 @@ def test_wrong_requests_are_refused_in_one_line(session, tmp_path, capsys):
         (("remove", a, "--out", out), "one of the arguments --mask --region --box is required"),
         (("move", a, "--region", "0,0,1,1", "--out", out), "nothing moves"),
         (("remove", a, "--region", "0,0,1,1", "--out", tmp_path / "out.png"), ".safetensors"),
-        (("mesh", a, "--out", tmp_path / "mesh.stl"), "expected a name in .obj, .glb, .ply, .npz for a mesh"),
+        (("mesh", a, "--out", tmp_path / "mesh.fbx"), "expected a name in .obj, .glb, .ply, .npz, .stl"),
         (("mesh", a, "--out", tmp_path / "mesh.obj", "--level", 1e6, "--grid", 8), "no surface"),
         (("reconstruct", a, tmp_path / "black.png"), "this is a VQ3D scene, and a VQ3D tokenizer is needed"),
         (("reconstruct", run_folder, tmp_path), f"the folder {tmp_path}; e.g. {tmp_path}/*.png"),
