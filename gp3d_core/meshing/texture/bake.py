@@ -22,8 +22,6 @@ from gp3d_core.meshing.texture.unwrap import UnwrapError, unwrap
 from gp3d_core.rendering.volume import Field
 from gp3d_core.signals import Progress, no_progress
 
-_DILATE = 8  # texels around that which repeat the nearest colour: what a renderer's coarser mip levels need
-
 
 def vertex_colors(
     mesh: Mesh,
@@ -49,9 +47,8 @@ def bake_texture(
 ) -> Mesh:
     """`mesh` with an atlas and a texture uint8 [size,size,3] of the colours of `field` on its surface.
 
-    Vertices are repeated along the seams of the atlas. Charts bleed over their borders; what no chart uses
-    has the mean colour. If the atlas takes more than `seconds` or fails, a warning tells why and the result
-    is `vertex_colors` instead. Raises ValueError for a size below 16, MeshError if the field returns NaN.
+    Vertices are repeated along the seams of the atlas. What no chart uses has the colour of the nearest one. If the
+    atlas takes more than `seconds` or fails, a warning tells why and the result is `vertex_colors` instead. Raises ValueError for a size below 16, MeshError if the field returns NaN.
     """
     if size < 16:
         raise ValueError(f"expected a texture size of at least 16, found {size}")
@@ -87,16 +84,15 @@ def _field_colors(
 
 
 def _fill(texels: NDArray[Any], colors: NDArray[Any], size: int) -> NDArray[Any]:
-    """The texture [size,size,3]: `colors` [T,3] at `texels` [T], the nearest of them around, their mean
-    elsewhere.
+    """The texture [size,size,3]: `colors` [T,3] at `texels` [T], and everywhere else that of the nearest of them.
+
+    So there is no background that coarser mip levels could mix into a chart.
     """
-    flat = np.empty((size * size, 3), np.uint8)
-    flat[:] = np.round(colors.mean(axis=0)).astype(np.uint8)
+    flat = np.zeros((size * size, 3), np.uint8)
     flat[texels] = colors
     missing = np.ones(size * size, bool)
     missing[texels] = False
-    distance, nearest = distance_transform_edt(missing.reshape(size, size), return_indices=True)
-    around = (distance > 0) & (distance <= _DILATE)
-    texture = flat.reshape(size, size, 3)
-    texture[around] = texture[nearest[0][around], nearest[1][around]]
-    return texture
+    row, column = distance_transform_edt(
+        missing.reshape(size, size), return_distances=False, return_indices=True
+    )
+    return flat.reshape(size, size, 3)[row, column]

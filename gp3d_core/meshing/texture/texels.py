@@ -34,17 +34,30 @@ def surface_texels(
     pixel = _pixels(mesh.uv, size)
     depth = np.full(size * size, -_BLEED)
     points = np.zeros((size * size, 3), np.float32)
-    for faces in face_batches(pixel[mesh.faces], size):
-        progress("texels", int(faces[0]), len(mesh.faces))
-        face, texel = candidates(pixel[mesh.faces[faces]], size)
-        corners = mesh.faces[faces[face]]
-        weights, inside = barycentric(centres(texel, size), pixel[corners])
-        chosen = np.flatnonzero(inside >= depth[texel])
-        chosen = chosen[np.argsort(inside[chosen], kind="stable")]  # of several, the deepest is written last
-        depth[texel[chosen]] = inside[chosen]
-        points[texel[chosen]] = np.einsum("ck,ckd->cd", weights[chosen], mesh.vertices[corners[chosen]])
+    for some, bleed in ((mesh.faces, 0.0), (mesh.faces[_at_borders(mesh.faces)], _BLEED)):  # few faces bleed
+        for faces in face_batches(pixel[some], size, bleed):
+            progress("texels", int(faces[0]), len(some))
+            face, texel = candidates(pixel[some[faces]], size, bleed)
+            corners = some[faces[face]]
+            weights, inside = barycentric(centres(texel, size), pixel[corners])
+            chosen = np.flatnonzero(inside >= depth[texel])
+            chosen = chosen[
+                np.argsort(inside[chosen], kind="stable")
+            ]  # of several, the deepest is written last
+            depth[texel[chosen]] = inside[chosen]
+            points[texel[chosen]] = np.einsum("ck,ckd->cd", weights[chosen], mesh.vertices[corners[chosen]])
     texels = np.flatnonzero(depth > -_BLEED)
     return texels, points[texels]
+
+
+def _at_borders(faces: NDArray[Any]) -> NDArray[Any]:
+    """Which faces [F] have a corner where a chart ends."""
+    edges = np.sort(faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2).astype(np.int64), axis=1)
+    unique, count = np.unique(edges[:, 0] * (int(faces.max()) + 1) + edges[:, 1], return_counts=True)
+    ends = np.zeros(int(faces.max()) + 1, bool)
+    ends[np.stack(np.divmod(unique[count != 2], len(ends)))] = True
+    at_borders: NDArray[Any] = ends[faces].any(axis=1)
+    return at_borders
 
 
 def overlaps(pixel: NDArray[Any], faces: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:

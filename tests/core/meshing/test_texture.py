@@ -146,16 +146,46 @@ def test_baking_changes_neither_surface_nor_normals(ball, baked):
     assert baked.uv.max() <= 1
 
 
-def test_unused_texels_have_the_mean_color_and_charts_bleed(baked):
+def _texels_of_lookups(mesh: Mesh, size: int, level: int) -> np.ndarray:
+    """Rows and columns [N,2] of all texels that bilinear lookups at the corners of all faces mix in at a mip level."""
+    coarse, corners = size >> level, mesh.uv[np.unique(mesh.faces)].astype(np.float64)
+    place = np.stack([(1 - corners[:, 1]) * coarse - 0.5, corners[:, 0] * coarse - 0.5], axis=1)
+    first = np.floor(place).astype(int)[:, None] + [[0, 0], [0, 1], [1, 0], [1, 1]]
+    blocks = np.unique(np.clip(first, 0, coarse - 1).reshape(-1, 2), axis=0)
+    inner = np.stack(np.meshgrid(*[np.arange(1 << level)] * 2), axis=-1).reshape(-1, 2)
+    return ((blocks << level)[:, None] + inner).reshape(-1, 2)
+
+
+@pytest.mark.parametrize("level", [0, 1, 2, 3])
+def test_no_lookup_at_a_corner_sees_background(level):
+    """A field of two colours far from their mean: what is neither red nor green nor between them is background."""
+
+    def field(points):
+        red, green = torch.tensor([0.8, -0.9, -0.9]), torch.tensor([-0.9, 0.8, -0.9])
+        return torch.where(points[..., :1] > 0, red, green), 1 - points.norm(dim=-1, keepdim=True)
+
+    ball = extract_mesh(field, box=1.2, grid=24, level=0.0, faces=800).mesh
+    mesh = bake_texture(ball, field, size=256)
+    row, column = _texels_of_lookups(mesh, 256, level).T
+    colors = mesh.texture[row, column].astype(int)
+    pure = [np.abs(colors - color).max(axis=1) <= 1 for color in ((230, 13, 13), (13, 230, 13))]
+    assert (pure[0] | pure[1]).all()
+    assert min(part.sum() for part in pure) > 100
+
+
+def test_texels_beside_charts_have_the_color_of_the_nearest_one(baked):
     texels, _ = surface_texels(baked, 512)
     used = np.zeros((512, 512), bool)
     used.reshape(-1)[texels] = True
-    mean = baked.texture[used].mean(axis=0)
     assert 0.3 < used.mean() < 0.95
-    rest = baked.texture[~used]
-    far = (np.abs(rest - mean) <= 1).all(axis=1)
-    assert far.any()
-    assert not far.all()
+    rows, columns = np.nonzero(used)
+    rng = np.random.default_rng(0)
+    outside = np.argwhere(~used)
+    for row, column in outside[rng.choice(len(outside), 200, replace=False)]:
+        distance = (rows - row) ** 2 + (columns - column) ** 2
+        nearest = np.flatnonzero(distance == distance.min())
+        colors = baked.texture[rows[nearest], columns[nearest]]
+        assert (colors == baked.texture[row, column]).all(axis=1).any()
 
 
 def test_texels_lie_on_the_faces_that_own_them():
