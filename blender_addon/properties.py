@@ -196,8 +196,11 @@ class GP3DSettings(bpy.types.PropertyGroup):
     texture_size: EnumProperty(
         name="Pixels",
         description="Pixels along an edge of the texture",
-        items=tuple((str(size), str(size), f"{size} × {size} pixels") for size in (256, 512, 1024, 2048)),
-        default="512",
+        items=(
+            ("auto", "Automatic", "As many pixels as the model's colours fill"),
+            *((str(size), str(size), f"{size} × {size} pixels") for size in (256, 512, 1024, 2048)),
+        ),
+        default="auto",
     )
     shader: EnumProperty(
         name="Shader",

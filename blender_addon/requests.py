@@ -117,7 +117,7 @@ def surface_request(choices: Choices) -> JsonObject:
         "grid": GRIDS[choices.quality],
         "faces": max(_FEWEST_FACES, choices.faces) if choices.faces else 0,
         "color": choices.color,
-        "texture_size": int(choices.texture_size),
+        "texture_size": choices.texture_size if choices.texture_size == "auto" else int(choices.texture_size),
         "keep": 1 if choices.keep_largest else "auto",
         "crop_depth": None if choices.depth_cut >= 1 else round(choices.depth_cut, 4),
         "formats": ["npz"],
@@ -137,11 +137,12 @@ def finer(request: Mapping[str, object]) -> JsonObject:
     grid = integer(request["grid"])
     if grid >= _FINEST_GRID:
         raise RequestError("This object has the finest grid already")
+    texture = request["texture_size"]
     return {
         **request,
         "grid": min(_FINEST_GRID, 2 * grid),
         "faces": min(_MOST_FACES, 2 * integer(request["faces"])),
-        "texture_size": min(_LARGEST_TEXTURE, 2 * integer(request["texture_size"])),
+        "texture_size": texture if texture == "auto" else min(_LARGEST_TEXTURE, 2 * integer(texture)),
     }
 
 

@@ -60,7 +60,7 @@ class MeshChoices(TypedDict, total=False):
     level: Level | float | str
     faces: int | None
     color: Coloring
-    texture_size: int
+    texture_size: int | Auto
     components: int | Auto | None
     crop_box: Corners | None
     crop_depth: float | Auto | None

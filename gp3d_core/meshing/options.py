@@ -70,7 +70,8 @@ class MeshOptions:
     """How a field becomes a mesh. Raises OptionError for a value out of range.
 
     `faces` None: all. `components`: how many pieces stay, the largest by volume; None all, "auto" those that belong to
-    the object, as `components.belonging` has it, and no specks. `crop_box` (x, y, z from, x, y, z to) and `crop_depth`
+    the object, as `components.belonging` has it, and no specks. `texture_size` "auto" is what
+    `texture.bake.fitting_size` finds; recipes hold its number. `crop_box` (x, y, z from, x, y, z to) and `crop_depth`
     (-1 near to 1 far) cut away what lies outside or behind. `compress` and `print_height` (millimetres, or "real")
     concern files of some formats alone. `max_bytes` limits the memory of the grid.
     """
@@ -91,8 +92,12 @@ class MeshOptions:
     color: Coloring = field(
         default="texture", metadata=_about(OneOf(COLORS), "how the mesh carries its colours")
     )
-    texture_size: int = field(
-        default=512, metadata=_about(Number(16, 8192, whole=True), "pixels along an edge of the texture")
+    texture_size: int | Auto = field(
+        default="auto",
+        metadata=_about(
+            Number(16, 8192, whole=True, words=("auto",)),
+            "pixels along an edge of the texture, auto for as many as the model's colours fill",
+        ),
     )
     components: int | Auto | None = field(
         default="auto",

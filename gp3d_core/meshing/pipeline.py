@@ -31,7 +31,7 @@ from gp3d_core.meshing.level import Level
 from gp3d_core.meshing.mesh import Mesh
 from gp3d_core.meshing.options import MeshOptions
 from gp3d_core.meshing.rasterizer import seen_vertices
-from gp3d_core.meshing.texture.bake import bake_texture, vertex_colors
+from gp3d_core.meshing.texture.bake import atlas_use, bake_texture, fitting_size, vertex_colors
 from gp3d_core.networks.decoder import TriplaneField
 from gp3d_core.rendering.activation import DensityActivation
 from gp3d_core.rendering.cameras import cam2world, mean_camera, sample_cameras
@@ -121,7 +121,10 @@ def finish_surface(
         "seen": float(mesh.seen.mean()) if mesh.seen is not None else None,
         "psnr": agreement.psnr if options.color != "none" else None,
         "iou": agreement.iou,
+        "atlas_use": atlas_use(mesh),
     }
+    if mesh.texture is not None:  # a recipe names the number that "auto" found
+        facts["texture_size"] = len(mesh.texture)
     if options.level.raw:  # where activation underflows, the level alone does not lead back
         facts["raw_level"] = options.level.value
     return Finished(mesh, facts, agreement)
@@ -142,7 +145,10 @@ def color_surface(
     if options.color in ("vertex", "both"):
         mesh = vertex_colors(mesh, field.fast(), device=device, progress=progress)
     if options.color in ("texture", "both"):
-        mesh = bake_texture(mesh, field.fast(), size=options.texture_size, device=device, progress=progress)
+        size = options.texture_size
+        if size == "auto":
+            size = fitting_size(mesh, 2 * field.box / (field.planes.shape[-1] - 1))
+        mesh = bake_texture(mesh, field.fast(), size=size, device=device, progress=progress)
     return mesh
 
 

@@ -54,7 +54,7 @@ class SceneMeshChoices(TypedDict, total=False):
     level: Level | float | str
     faces: int | None
     color: Coloring
-    texture_size: int
+    texture_size: int | Auto
     components: int | Auto | None
     crop_depth: float | Auto | None
     compress: Compression

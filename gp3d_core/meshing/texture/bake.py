@@ -6,6 +6,7 @@ sRGB-encoded [0, 1], and raw density. T texels, N points.
 
 from __future__ import annotations
 
+import math
 import warnings
 from dataclasses import replace
 from typing import Any
@@ -16,11 +17,35 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
 from gp3d_core.meshing.colors import unit_to_bytes
+from gp3d_core.meshing.components import face_areas
 from gp3d_core.meshing.mesh import Mesh, MeshError
 from gp3d_core.meshing.texture.texels import surface_texels
 from gp3d_core.meshing.texture.unwrap import UnwrapError, unwrap
 from gp3d_core.rendering.volume import Field
 from gp3d_core.signals import Progress, no_progress
+
+_TEXELS_PER_STEP = 10 / 3  # of what holds the colours; more add less than the rounding to bytes takes
+_USED = 0.55  # of the texels: what charts of objects fill
+_SMALLEST, _LARGEST = 64, 4096  # texels along an edge that are chosen without being asked for
+
+
+def fitting_size(mesh: Mesh, step: float) -> int:
+    """The power of two of texels along an edge at which a texture shows all that colours hold.
+
+    `step` is the distance between the samples that the colours are interpolated from: the texels of tri-planes, or the
+    pixels of a picture. Figures: docs/meshing.md.
+    """
+    edge = _TEXELS_PER_STEP / step * (float(face_areas(mesh.vertices, mesh.faces).sum()) / _USED) ** 0.5
+    return int(np.clip(2 ** round(math.log2(max(edge, 1.0))), _SMALLEST, _LARGEST))
+
+
+def atlas_use(mesh: Mesh) -> float | None:
+    """The share of the texture that faces cover; None without an atlas."""
+    if mesh.uv is None:
+        return None
+    first, second, third = (mesh.uv[mesh.faces[:, k]].astype(np.float64) for k in range(3))
+    (ax, ay), (bx, by) = (second - first).T, (third - first).T
+    return float(np.abs(ax * by - ay * bx).sum() / 2)
 
 
 def vertex_colors(
@@ -48,7 +73,8 @@ def bake_texture(
     """`mesh` with an atlas and a texture uint8 [size,size,3] of the colours of `field` on its surface.
 
     Vertices are repeated along the seams of the atlas. What no chart uses has the colour of the nearest one. If the
-    atlas takes more than `seconds` or fails, a warning tells why and the result is `vertex_colors` instead. Raises ValueError for a size below 16, MeshError if the field returns NaN.
+    atlas takes more than `seconds` or fails, a warning tells why and the result is `vertex_colors` instead. Raises
+    ValueError for a size below 16, MeshError if the field returns NaN.
     """
     if size < 16:
         raise ValueError(f"expected a texture size of at least 16, found {size}")

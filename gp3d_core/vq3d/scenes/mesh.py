@@ -27,7 +27,7 @@ from gp3d_core.meshing.files.description import UNKNOWN
 from gp3d_core.meshing.isosurface import SignedDistance
 from gp3d_core.meshing.mesh import Mesh
 from gp3d_core.meshing.options import SceneMeshOptions
-from gp3d_core.meshing.texture.bake import bake_texture, vertex_colors
+from gp3d_core.meshing.texture.bake import atlas_use, bake_texture, fitting_size, vertex_colors
 from gp3d_core.signals import Progress, no_progress
 from gp3d_core.vq3d.rendering.depth import DepthSpace
 from gp3d_core.vq3d.rendering.views import RADIUS, Field, to_image
@@ -94,7 +94,10 @@ def mesh_of(
     if options.color in ("vertex", "both"):
         mesh = vertex_colors(mesh, field, device=device, progress=progress)
     if options.color in ("texture", "both"):
-        mesh = bake_texture(mesh, field, size=options.texture_size, device=device, progress=progress)
+        size = options.texture_size
+        if size == "auto":  # two units of the cube are the picture's width
+            size = fitting_size(mesh, 2 / scene.resolution)
+        mesh = bake_texture(mesh, field, size=size, device=device, progress=progress)
     places = field.to_world(torch.from_numpy(mesh.vertices).double()).float().numpy()
     mesh = replace(mesh, vertices=places, normals=None)
     mesh = replace(mesh, normals=vertex_normals(mesh).astype(np.float32))
@@ -102,8 +105,14 @@ def mesh_of(
     facts = {
         name: getattr(report, name) for name in ("vertices", "faces", "components", "watertight", "area")
     }
-    dropped = {"dropped": extraction.dropped, "dropped_area": extraction.dropped_area}
-    return mesh, facts | dropped | {"level": extraction.level, "cut": cut}
+    facts |= {
+        "dropped": extraction.dropped,
+        "dropped_area": extraction.dropped_area,
+        "atlas_use": atlas_use(mesh),
+    }
+    if mesh.texture is not None:  # the number that "auto" found
+        facts["texture_size"] = len(mesh.texture)
+    return mesh, facts | {"level": extraction.level, "cut": cut}
 
 
 def backdrop(scene: Scene) -> float | None:
@@ -124,11 +133,12 @@ def backdrop(scene: Scene) -> float | None:
 
 def recipe_of(scene: Scene, options: SceneMeshOptions, facts: dict[str, Any]) -> dict[str, Any]:
     """What made a mesh, to be kept in its file: JSON values."""
+    size = facts.get("texture_size", options.texture_size)
     return {
         "scene": scene.source,
         "tokenizer": scene.parts[0].tokenizer,
         "license": UNKNOWN,  # the picture's decides, and nobody has said it
-        "options": options.to_recipe(),
+        "options": replace(options, texture_size=size).to_recipe(),
         **facts,
     }
 

@@ -23,6 +23,7 @@ from gp3d_core.generation.pipeline import GeneratedObject, MeshChoices
 from gp3d_core.generation.recipes import RecipeError, options_of, read_recipe
 from gp3d_core.generation.sampling import view
 from gp3d_core.hashing import digest
+from gp3d_core.meshing.colors import sample_texture
 from gp3d_core.meshing.level import Level
 from gp3d_core.meshing.options import MeshOptions, OptionError
 from gp3d_core.networks.generator import Generator
@@ -275,3 +276,40 @@ def test_type_checkers_know_every_option_of_a_mesh():
         name: hint for name, hint in own.items() if name in hints and name != "level"
     }
     assert inspect.signature(GeneratedObject.mesh).parameters["choices"].annotation == "Unpack[MeshChoices]"
+
+
+@pytest.mark.slow
+def test_textures_have_the_size_that_shows_what_the_planes_hold(pipeline):
+    for name in ("coffee mug", "king penguin"):
+        obj = pipeline.generate(name, seed=1)
+        auto = obj.mesh(faces=6000)
+        assert (auto.recipe["texture_size"], auto.mesh.texture.shape) == (256, (256, 256, 3))
+        assert 0.4 < auto.recipe["atlas_use"] < 0.9
+        loss = {
+            size: _texture_error(pipeline, obj, obj.mesh(faces=6000, texture_size=size).mesh)
+            for size in (64, 1024)
+        }
+        error = _texture_error(pipeline, obj, auto.mesh)
+        assert error < 0.5, "less than rounding to bytes may take"
+        assert error - loss[1024] < 0.2
+        assert loss[64] > 3 * error
+
+
+def _texture_error(pipeline, obj, mesh):
+    """Root of the mean squared difference between the texture and the field, in 1/255, over the faces' centres."""
+    at = mesh.vertices[mesh.faces].mean(axis=1)
+    field = pipeline.snapshot.generator.field(obj.generated.planes)
+    with torch.no_grad():
+        colors = (field(torch.from_numpy(at)[None])[0][0].numpy() + 1) * 127.5
+    seen = sample_texture(mesh.texture, mesh.uv[mesh.faces].mean(axis=1))
+    return float(np.sqrt(((colors.clip(0, 255) - seen) ** 2).mean()))
+
+
+@pytest.mark.slow
+def test_a_recipe_names_the_texture_size_that_was_found(mug):
+    made = mug.mesh(grid=24, faces=300)
+    options = options_of(made.recipe)
+    assert options.texture_size == made.recipe["texture_size"] == len(made.mesh.texture)
+    again = mug.mesh(grid=24, faces=300, texture_size=options.texture_size)
+    assert np.array_equal(again.mesh.texture, made.mesh.texture)
+    assert again.recipe == made.recipe

@@ -124,7 +124,7 @@ def test_recipes_and_requests_keep_the_words_of_version_1():
     }
     scene = SceneMeshOptions().to_recipe()
     assert scene == {
-        **{"grid": 128, "level": "auto", "faces": 30000, "color": "texture", "texture_size": 512},
+        **{"grid": 128, "level": "auto", "faces": 30000, "color": "texture", "texture_size": "auto"},
         **{"largest": "auto", "crop_depth": "auto", "compress": "none", "print_height": 100.0},
     }
 

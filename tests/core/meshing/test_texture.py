@@ -16,7 +16,7 @@ from gp3d_core.meshing.colors import sample_texture
 from gp3d_core.meshing.extraction import extract_mesh
 from gp3d_core.meshing.files.writing import save_mesh
 from gp3d_core.meshing.mesh import Mesh, MeshError
-from gp3d_core.meshing.texture.bake import bake_texture, vertex_colors
+from gp3d_core.meshing.texture.bake import atlas_use, bake_texture, fitting_size, vertex_colors
 from gp3d_core.meshing.texture.texels import surface_texels
 from gp3d_core.meshing.texture.unwrap import UnwrapError, unwrap
 
@@ -219,6 +219,27 @@ def test_a_texel_belongs_to_the_face_that_contains_it(order):
     assert len(points) == 256
     beyond = np.maximum(points[:, 0] + points[:, 1] - 1, 0)
     assert np.allclose(points[:, 2], 5 * beyond, atol=1e-5)
+
+
+def test_the_size_that_fits_grows_with_the_surface_and_its_detail():
+    ball = trimesh.creation.icosphere(subdivisions=4)
+    ball = Mesh(ball.vertices.astype(np.float32), ball.faces.astype(np.int32))  # area 4 π
+    edges = {step: 10 / 3 / step * (4 * np.pi / 0.55) ** 0.5 for step in (0.2, 0.1, 0.01, 1e-5, 9.0)}
+    found = {step: fitting_size(ball, step) for step in edges}
+    assert all(abs(np.log2(found[step] / edges[step])) <= 0.501 for step in (0.2, 0.1, 0.01))
+    assert (found[0.1], found[1e-5], found[9.0]) == (128, 4096, 64)
+    twice = Mesh(2 * ball.vertices, ball.faces)
+    assert fitting_size(twice, 0.1) == 2 * found[0.1]
+
+
+def test_the_used_share_of_an_atlas_is_what_faces_cover(ball, baked):
+    assert atlas_use(ball) is None
+    texels, _ = surface_texels(baked, 512)
+    assert atlas_use(baked) == pytest.approx(len(texels) / 512**2, abs=0.1)  # those bleed
+    assert atlas_use(baked) < len(texels) / 512**2
+    square = np.array([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]], np.float32)
+    quarter = Mesh(square, np.array([[0, 1, 2], [0, 2, 3]], np.int32), uv=square[:, :2] / 2)
+    assert atlas_use(quarter) == pytest.approx(0.25)
 
 
 def test_slivers_take_their_color_from_a_neighbour():
