@@ -12,10 +12,12 @@ import json
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from scipy.ndimage import distance_transform_edt
 
 from gp3d_core.meshing.colors import sample_texture
 from gp3d_core.meshing.files.npz import FORMAT
@@ -71,8 +73,26 @@ def to_gp3d(mesh: Mesh, color: str) -> Mesh:
     """A model in ShapeNet's frame (front -z) in ours (front +z), coloured as asked."""
     vertices = np.ascontiguousarray(mesh.vertices * np.float32([-1, 1, -1]))
     if color == "texture" or mesh.texture is None or mesh.uv is None:
-        return Mesh(vertices, mesh.faces, uv=mesh.uv, texture=mesh.texture)
+        return filled(Mesh(vertices, mesh.faces, uv=mesh.uv, texture=mesh.texture))
     return Mesh(vertices, mesh.faces, vertex_colors=sample_texture(mesh.texture, mesh.uv))
+
+
+def filled(mesh: Mesh) -> Mesh:
+    """The mesh with a texture without background: texels that no face looks up have the colour of the nearest ones.
+
+    The reader puts the pictures of several materials into one, with black around them.
+    """
+    if mesh.texture is None or mesh.uv is None:
+        return mesh
+    size = np.array(mesh.texture.shape[:2])
+    rows = np.linspace(0, 1, 33)
+    weights = np.array([(a, b, 1 - a - b) for a in rows for b in rows if a + b <= 1])
+    u, v = np.einsum("kc,fcd->fkd", weights, mesh.uv[mesh.faces].astype(np.float64)).reshape(-1, 2).T
+    place = np.floor(np.stack([1 - v, u], axis=1) * size).astype(int)
+    unused = np.ones(size, bool)
+    unused[tuple(np.clip(place, 0, size - 1).T)] = False
+    row, column = distance_transform_edt(unused, return_distances=False, return_indices=True)
+    return replace(mesh, texture=mesh.texture[row, column])
 
 
 def thumbnail(mesh: Mesh, folder: Path) -> np.ndarray:
