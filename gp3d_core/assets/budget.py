@@ -25,17 +25,19 @@ class BudgetError(GP3DError):
 
 @dataclass(frozen=True)
 class Plan:
-    """Faces, at most, of a mesh, and texels along an edge of its texture."""
+    """Faces, at most, of a mesh, and texels along an edge of its texture, 0 without one; `fewest` faces are enough."""
 
     faces: int
     texture_size: int
+    fewest: int = FEWEST_FACES
 
     def at(self, share: float) -> Plan:
         """The plan with a `share` of the faces and texels, from 0 to 1."""
         edge = self.texture_size * math.sqrt(share)
         return Plan(
-            max(min(FEWEST_FACES, self.faces), round(self.faces * share)),
+            max(min(self.fewest, self.faces), round(self.faces * share)),
             max(min(SMALLEST_TEXTURE, self.texture_size), int(edge / _STEP) * _STEP),
+            self.fewest,
         )
 
 
@@ -52,8 +54,9 @@ def fit(plan: Plan, budget: int, measure: Callable[[Plan], int]) -> Plan:
     low_size = measure(low_plan)
     if low_size > budget:
         raise BudgetError(
-            f"`max_size` {in_words(budget)}: no mesh is so small; the smallest, {low_plan.faces} faces with a "
-            f"texture of {low_plan.texture_size}, takes {in_words(low_size)}"
+            f"`max_size` {in_words(budget)}: no mesh is so small; the smallest, {low_plan.faces} faces"
+            + f" with a texture of {low_plan.texture_size}" * bool(low_plan.texture_size)
+            + f", takes {in_words(low_size)}"
         )
     high, high_size = 1.0, size
     for _ in range(_TRIES):

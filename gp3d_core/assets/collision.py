@@ -21,7 +21,6 @@ from gp3d_core.meshing.components import signed_volumes
 from gp3d_core.meshing.mesh import Mesh, merge_positions
 from gp3d_core.signals import Progress, no_progress
 
-USUAL_PARTS = 16
 TOLERANCE = 0.01  # of the diagonal: no sample of the surface lies farther outside
 _AIM = 0.004  # as TOLERANCE, what corners are added for until there are _CORNERS
 _CORNERS = 64  # of a part
@@ -29,7 +28,7 @@ _MOST_CORNERS = 255  # what PhysX accepts
 _COARSE = 1500  # faces of the copy that is cut
 _CONCAVITY = 0.05  # CoACD's own choice: a part may be so much less convex than its hull
 _SAMPLES = 20_000
-_SECONDS = 180.0
+_SECONDS = 600.0
 _FLAT = 1e-5  # of the diagonal: how far a corner of a convex part may lie outside one of its planes
 
 
@@ -60,7 +59,7 @@ class CollisionHull:
         }
 
 
-def collision_hull(mesh: Mesh, parts: int = USUAL_PARTS, progress: Progress = no_progress) -> CollisionHull:
+def collision_hull(mesh: Mesh, parts: int, progress: Progress = no_progress) -> CollisionHull:
     """At most `parts` convex parts that cover `mesh`; one is its convex hull, for which no library is needed.
 
     `progress` hears of the stage collision. Raises LibraryError without CoACD, NativeError where it fails,

@@ -14,9 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gp3d_core.meshing.mesh import Mesh
+from gp3d_core.meshing.options import Pivot
 
-Pivot = Literal["none", "bottom", "center"]
-PIVOTS = ("none", "bottom", "center")
 Measure = Literal["longest", "height"]
 MEASURES = ("longest", "height")
 

@@ -50,6 +50,16 @@ def real_sizes() -> Mapping[str, RealSize]:
     return found
 
 
+def known_size(record: Mapping[str, Any], needed: bool) -> RealSize | None:
+    """As `real_size`; None for a class without one, unless it is `needed`."""
+    try:
+        return real_size(record)
+    except UnknownSizeError:
+        if needed:
+            raise
+        return None
+
+
 def real_size(record: Mapping[str, Any]) -> RealSize:
     """The size of a class, by its record as in docs/dataset.md. Raises UnknownSizeError, with what to do."""
     known = real_sizes().get(str(record.get("wnid")))

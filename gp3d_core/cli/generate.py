@@ -50,6 +50,8 @@ def add_mesh_options(parser: argparse.ArgumentParser, kind: type[MeshOptions] = 
             named["choices"] = option.values.names
         else:
             named |= {"type": reader(option.values, option.unit), "metavar": option.metavar}
+        if option.bare is not None:
+            named |= {"nargs": "?", "const": option.bare}
         parser.add_argument(*flags, **named, help=f"{option.help}{_usual(option, default)}")
 
 
@@ -142,6 +144,7 @@ def add_render(parser: argparse.ArgumentParser) -> None:
 
 def _mesh(options: argparse.Namespace) -> int:
     from gp3d_core.generation.objects import (
+        check_asset_options,
         check_mesh_files,
         object_specs,
         spec_of_recipe,
@@ -171,7 +174,9 @@ def _mesh(options: argparse.Namespace) -> int:
         chosen = mesh_options(options, MeshOptions)
         facts = model_facts(options.snapshot)
         objects, path = object_specs(facts, options.classes, seeds, report), facts.path
-    from gp3d_core.generation.sampling import open_snapshot, write_meshes
+    check_asset_options(objects, chosen)
+    from gp3d_core.generation.meshes import write_meshes
+    from gp3d_core.generation.sampling import open_snapshot
 
     snapshot = open_snapshot(path, options.device)
     for file in write_meshes(

@@ -15,6 +15,7 @@ from gp3d_core.meshing.files.formats import FORMATS, check_libraries
 
 if TYPE_CHECKING:
     from gp3d_core.datasets.imagenet import ClassRecord
+    from gp3d_core.meshing.options import MeshOptions
 
 DEFAULT_TRUNCATION = 0.7  # between the most typical object, 0, and all that a model can do, 1
 MOST_TRUNCATION = 2.0  # above 1 objects are exaggerated; recipes of version 1 may say so
@@ -166,6 +167,16 @@ def check_mesh_files(out: Path, formats: Sequence[str], compress: str = "none") 
             f"`out` {out}: expected a folder, found the name of a file; choose files with `formats`"
         )
     check_writable(out)
+
+
+def check_asset_options(objects: Sequence[ObjectSpec], options: MeshOptions) -> None:
+    """Raises LibraryError, or UnknownSizeError for a class without a real size, where an option cannot be had."""
+    from gp3d_core.assets.real_sizes import known_size  # not before it is needed: help is instant
+
+    wanted = {"quads": options.quads is not None, "collision": (options.collision or 1) > 1}
+    check_libraries(name for name, asked in wanted.items() if asked)
+    for spec in objects:
+        known_size(spec.record, needed=options.size == "real")
 
 
 def check_sheet(out: Path) -> None:

@@ -21,26 +21,29 @@ from typing import Any, Literal, TypedDict, TypeVar, Unpack
 from numpy.typing import NDArray
 from PIL import Image
 
+from gp3d_core.assets.finishing import Asset
 from gp3d_core.datasets.imagenet import ClassRecord, choose_class
 from gp3d_core.errors import renaming
+from gp3d_core.generation.meshes import make_asset, save_object
 from gp3d_core.generation.objects import (
     DEFAULT_TRUNCATION,
     MOST_TRUNCATION,
     ObjectSpec,
     Recipe,
     RequestError,
+    check_asset_options,
     check_mesh_file,
     object_specs,
     specs_of_labels,
     whole_seed,
 )
 from gp3d_core.generation.outputs import FRAMES
-from gp3d_core.generation.sampling import Generated, generate, make_mesh, open_snapshot, save_object, view
+from gp3d_core.generation.sampling import Generated, generate, open_snapshot, view
 from gp3d_core.generation.video import film_frames, save_film
 from gp3d_core.meshing.level import Level
 from gp3d_core.meshing.mesh import Mesh
 from gp3d_core.meshing.option_values import Corners
-from gp3d_core.meshing.options import Auto, Coloring, Compression, MeshOptions, Real, specs
+from gp3d_core.meshing.options import Auto, Coloring, Compression, MeshOptions, Pivot, Real, specs
 from gp3d_core.pretrained import name_of
 from gp3d_core.signals import Progress, no_progress
 from gp3d_core.snapshots.snapshot import Snapshot
@@ -66,6 +69,12 @@ class MeshChoices(TypedDict, total=False):
     crop_depth: float | Auto | None
     compress: Compression
     print_height: float | Real
+    max_size: int | None
+    lods: int
+    collision: int | None
+    quads: int | None
+    size: float | Real | None
+    pivot: Pivot
     max_bytes: int
 
 
@@ -206,27 +215,35 @@ class GeneratedObject:
         return path
 
     def mesh(self, *, progress: Progress = no_progress, **choices: Unpack[MeshChoices]) -> ObjectMesh:
-        """The object's mesh; `choices` as in MeshOptions. `progress` hears of stages, see `sampling.make_mesh`.
+        """The object's mesh; `choices` as in MeshOptions. `progress` hears of stages, see `meshes.make_asset`.
 
-        Raises OptionError for a choice out of range, TypeError for one that there is not, EmptyMeshError when there is
-        no surface at the level. Example: `mug.mesh(grid=256, faces=None, color="vertex")`.
+        A `max_size` is that of the GLB file. Raises OptionError for a choice out of range, TypeError for one that
+        there is not, EmptyMeshError when there is no surface at the level, BudgetError for a size that no mesh meets,
+        LibraryError and UnknownSizeError for what cannot be had. Example: `mug.mesh(grid=256, faces=None,
+        color="vertex")`.
         """
         options = chosen_options(MeshOptions, choices)
-        mesh, recipe = make_mesh(self.snapshot, self.generated, options, progress)
-        return ObjectMesh(mesh, recipe, self.snapshot.path)
+        check_asset_options([self.spec], options)
+        asset, recipe = make_asset(self.snapshot, self.generated, options, progress=progress)
+        return ObjectMesh(asset, recipe, self.snapshot.path)
 
 
 @dataclass(frozen=True, eq=False)
 class ObjectMesh:
-    """The mesh of an object, the recipe that makes it again, and the file of the model that made it."""
+    """The mesh of an object and what belongs to it, the recipe that makes it again, and the file of the model."""
 
-    mesh: Mesh
+    asset: Asset
     recipe: Recipe
     model: Path
 
     def __repr__(self) -> str:
         """Which mesh, in a line: notebooks show it."""
         return f"ObjectMesh({_named(self.recipe['class'], self.recipe['seed'])}, {size_of(self.mesh)})"
+
+    @property
+    def mesh(self) -> Mesh:
+        """The mesh itself; `asset` has its levels of detail and its collision hull, too."""
+        return self.asset.mesh
 
     @property
     def vertices(self) -> NDArray[Any]:
@@ -241,11 +258,11 @@ class ObjectMesh:
     def save(self, path: str | Path) -> Path:
         """The file written, .obj, .glb, .ply, .npz, .stl, .3mf or .usdz; `<stem>.recipe.json` beside it makes it again.
 
-        They are those of `gp3d mesh` but for the name, and appear together or not at all. Raises RequestError for
-        another suffix, or where an OBJ's parts would replace other files; LibraryError without what the format needs.
-        Example: `mug.mesh().save("meshes/mug.glb")`.
+        Levels of detail and a hull go beside it. They are those of `gp3d mesh` but for the name, and appear together
+        or not at all. Raises RequestError for another suffix, or where an OBJ's parts would replace other files;
+        LibraryError without what the format needs. Example: `mug.mesh().save("meshes/mug.glb")`.
         """
         path = Path(path)
         check_mesh_file(path, textured=self.mesh.texture is not None)
-        save_object(self.mesh, [path], self.recipe, self.model)
+        save_object(self.asset, [path], self.recipe, self.model)
         return path

@@ -1,4 +1,4 @@
-"""From a snapshot, classes and seeds to pictures and meshes.
+"""From a snapshot, classes and seeds to objects and pictures of them.
 
 The same snapshot, class, seed and truncation give the same object, on any machine up to rounding. An object's noise
 comes from its seed alone, so a seed means the same noise in every class.
@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,39 +25,20 @@ from gp3d_core.distributed import pick_device
 from gp3d_core.generation.objects import (
     DEFAULT_TRUNCATION,
     ObjectSpec,
-    Recipe,
-    check_mesh_files,
     check_sheet,
 )
-from gp3d_core.generation.recipes import option_facts, place_of, versions
-from gp3d_core.meshing.agreement import Agreement
-from gp3d_core.meshing.components import loss_in_words
-from gp3d_core.meshing.files.bundle import NO_PICTURES, bundle
-from gp3d_core.meshing.files.description import UNKNOWN
-from gp3d_core.meshing.level import Level
-from gp3d_core.meshing.mesh import Mesh
-from gp3d_core.meshing.options import MeshOptions
-from gp3d_core.meshing.pipeline import Finished, finish_mesh
 from gp3d_core.networks.generator import GeneratorOutput
 from gp3d_core.networks.latents import style_codes
-from gp3d_core.pretrained import name_of
 from gp3d_core.rendering.cameras import mean_camera, turn_camera
 from gp3d_core.rendering.volume import rays_at_a_time
-from gp3d_core.signals import Progress, no_progress
 from gp3d_core.snapshots.metadata import BARELY, share_trained
 from gp3d_core.snapshots.run_folder import find_snapshot
 from gp3d_core.snapshots.snapshot import Snapshot, load_snapshot
 from gp3d_core.visualization import depth_to_uint8, rgb_to_uint8, save_picture, sheet
 
-_LIKENESS = (  # from this silhouette IoU on; below the last but one a mesh lacks a part that one sees
-    (0.95, "very well"),
-    (0.85, "well"),
-    (0.0, "poorly: a finer grid or more components may show what is missing"),
-)
 # of 255: where nothing is seen, at most this share of the pixels differ from all others by so much
 _BLANK = (8, 0.005)
-_SHAPELESS = "the model has hardly been trained, and more training is what helps"
-DEFAULT_OPTIONS = MeshOptions()
+SHAPELESS = "the model has hardly been trained, and more training is what helps"
 _SIDE = 0.5  # yaw of the outermost views of a sheet
 _COLUMNS = 8  # of a sheet: more do not fit on a screen
 _TILE = 128
@@ -105,114 +86,15 @@ def view(
     )
 
 
-@torch.no_grad()
-def make_mesh(
-    snapshot: Snapshot,
-    obj: Generated,
-    options: MeshOptions = DEFAULT_OPTIONS,
-    progress: Progress = no_progress,
-) -> tuple[Mesh, Recipe]:
-    """The object's mesh and its recipe: everything that made it, and what it is like.
-
-    `progress` hears of the stages density, surface, atlas, texels, color and compare,
-    and may raise to stop. Raises EmptyMeshError when there is no surface at the level.
-    """
-    finished = finish_mesh(snapshot.generator.field(obj.planes), snapshot.config, options, progress)
-    return finished.mesh, _recipe(snapshot, obj, options, finished)
-
-
-def _recipe(snapshot: Snapshot, obj: Generated, options: MeshOptions, finished: Finished) -> Recipe:
-    recipe = {
-        "class": obj.spec.record,
-        "seed": obj.spec.seed,
-        "truncation": obj.truncation,
-        "snapshot": name_of(snapshot.path),
-        "snapshot_sha256": snapshot.digest,
-        "nimg": snapshot.nimg,
-        "license": snapshot.license or UNKNOWN,
-        **option_facts(options),
-        **finished.facts,
-        "versions": versions(),
-    }
-    return cast(Recipe, recipe)
-
-
-def write_meshes(
-    snapshot: Snapshot,
-    objects: Sequence[ObjectSpec],
-    out: Path,
-    *,
-    formats: Sequence[str],
-    truncation: float = DEFAULT_TRUNCATION,
-    picture: bool = False,
-    thumbnail: bool = False,
-    options: MeshOptions = DEFAULT_OPTIONS,
-) -> Iterator[Path]:
-    """Writes every object's mesh in every format, with a recipe beside it; yields the mesh files as they are done.
-
-    `picture` adds `<stem>.compare.png`: views of the field above those of the mesh; `thumbnail` adds
-    `<stem>.thumbnail.png`, which the recipe names. An object's files appear together, or none of them. Raises
-    RequestError for an unknown format, LibraryError for one that cannot be written here, before anything is written.
-    """
-    check_mesh_files(out, formats, options.compress)
-    out.mkdir(parents=True, exist_ok=True)
-    for spec in tqdm(objects, desc="meshes", unit="mesh", file=sys.stderr, disable=None):
-        obj = generate(snapshot, spec, truncation)
-        finished = finish_mesh(snapshot.generator.field(obj.planes), snapshot.config, options)
-        recipe = _recipe(snapshot, obj, options, finished)
-        paths = [out / f"{spec.stem}.{suffix}" for suffix in formats]
-        pictures = {"thumbnail": thumbnail_of(snapshot, obj)} if thumbnail else {}
-        if picture:
-            pictures["compare"] = _comparison(finished.agreement)
-        save_object(finished.mesh, paths, recipe, snapshot.path, pictures)
-        tqdm.write(f"{spec.stem}: {_summary(recipe, options.level, _barely(snapshot))}", file=sys.stderr)
-        yield from paths
-
-
-def _barely(snapshot: Snapshot) -> bool:
+def barely_trained(snapshot: Snapshot) -> bool:
+    """Whether its objects are expected to be shapeless."""
     return share_trained(snapshot.config, snapshot.nimg) < BARELY
-
-
-def _summary(recipe: Recipe, asked: Level, barely: bool) -> str:
-    level = f"{recipe['level']:.4g}"
-    if asked.raw:
-        level = f"{asked}, which is {level} after activation"
-    likeness = "" if recipe["psnr"] is None else f"PSNR {recipe['psnr']:.1f} dB, "
-    how_well = next(words for least, words in _LIKENESS if recipe["iou"] >= least)
-    if barely and how_well.startswith("poorly"):
-        how_well = f"poorly: {_SHAPELESS}"
-    loss = loss_in_words(recipe["dropped"], recipe["dropped_area"])
-    return (
-        f"{recipe['faces']} faces{loss}, level {level}; matches the model's own views {how_well} "
-        f"({likeness}silhouette IoU {recipe['iou']:.3f})"
-    )
-
-
-def save_object(
-    mesh: Mesh,
-    paths: Sequence[Path],
-    recipe: Recipe,
-    model: Path,
-    pictures: Mapping[str, Image.Image] = NO_PICTURES,
-) -> None:
-    """Writes `mesh` to `paths`, which differ in their suffix alone, and `<stem>.recipe.json` beside them.
-
-    `model` is the snapshot's file, which the recipe beside names by the way to it. `pictures` become
-    `<stem>.<name>.png`. All files appear together, or none of them. Raises MeshError for an unknown suffix.
-    """
-    with bundle(mesh, paths, recipe, recipe | place_of(model, paths[0].parent), pictures) as files:
-        files.publish()
 
 
 @torch.no_grad()
 def thumbnail_of(snapshot: Snapshot, obj: Generated) -> Image.Image:
     """The object from where shapes show best, 256 pixels a side."""
     return Image.fromarray(rgb_to_uint8(view(snapshot, obj, _SIDE, _THUMBNAIL).rgb)[0])
-
-
-def _comparison(agreement: Agreement) -> Image.Image:
-    rows = [("field", list(agreement.field)), ("mesh", list(agreement.mesh))]
-    return sheet(rows, tile=agreement.field.shape[1])
 
 
 @torch.no_grad()
@@ -252,7 +134,7 @@ def write_sheet(
     out.parent.mkdir(parents=True, exist_ok=True)
     save_picture(sheet(rows, tile=_TILE), out)
     if blank:
-        why = f": {_SHAPELESS}" if _barely(snapshot) else ""
+        why = f": {SHAPELESS}" if barely_trained(snapshot) else ""
         tqdm.write(f"{blank} of {len(objects)} objects show nothing{why}", file=sys.stderr)
 
 

@@ -7,6 +7,7 @@ what they cannot read, which `accepts` then refuses, so that there is one place 
 from __future__ import annotations
 
 import numbers
+import re
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -82,6 +83,41 @@ class Number:
     def to_text(self, value: Any) -> str:
         """What a command line says for the value."""
         return "none" if value is None and self.nothing == "null" else str(self.to_json(value))
+
+
+@dataclass(frozen=True)
+class Bytes:
+    """Sizes of files in bytes, at least `low`, or None for any; texts may count in k and M, thousands and millions."""
+
+    low: int = 1000
+
+    @property
+    def expected(self) -> str:
+        """The sizes in words."""
+        return f"a size such as 500k or 2M, at least {self.low} bytes"
+
+    def accepts(self, value: Any) -> bool:
+        """Whether an option may be `value`."""
+        return value is None or (type(value) is int and self.low <= value <= 10**12)
+
+    def of_text(self, text: str) -> Any:
+        """The bytes that a command line says; the text, where these are none."""
+        if text == "none":
+            return None
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)([kM]?)", text)
+        return round(float(match[1]) * {"": 1, "k": 10**3, "M": 10**6}[match[2]]) if match else text
+
+    def of_json(self, value: Any) -> Any:
+        """The bytes that a request says, as a number or as a command line does."""
+        return self.of_text(value) if isinstance(value, str) else value
+
+    def to_json(self, value: int | None) -> int | None:
+        """What a request says for the bytes."""
+        return value
+
+    def to_text(self, value: int | None) -> str:
+        """What a command line says for the bytes."""
+        return "none" if value is None else str(value)
 
 
 @dataclass(frozen=True)
@@ -181,7 +217,7 @@ class TwoCorners:
         return "none" if value is None else ",".join(map(repr, value))
 
 
-Values = Number | OneOf | Levels | TwoCorners
+Values = Bytes | Number | OneOf | Levels | TwoCorners
 
 
 def _shown(number: float) -> str:

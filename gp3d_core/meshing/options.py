@@ -14,6 +14,7 @@ from typing import Any, Literal, Self
 from gp3d_core.errors import GP3DError
 from gp3d_core.meshing.level import AUTO, Level
 from gp3d_core.meshing.option_values import (
+    Bytes,
     Corners,
     Levels,
     Number,
@@ -30,6 +31,8 @@ Coloring = Literal["texture", "vertex", "both", "none"]
 Auto = Literal["auto"]
 COMPRESSIONS = ("none", "quantize", "meshopt")
 Real = Literal["real"]
+PIVOTS = ("none", "bottom", "center")
+Pivot = Literal["none", "bottom", "center"]
 Compression = Literal["none", "quantize", "meshopt"]
 PRINT_HEIGHT = 100.0  # millimetres: what every printer has room for
 
@@ -47,7 +50,7 @@ class Option:
     `flag` is its name on command lines where that differs, `aliases` are older ones. Protocol and recipes are of
     version 1, and say `field` and `key` where these differ from the option's name. `unit` is what a command line
     counts in; an option that is not `kept` concerns the machine and not the mesh, and stands in no request and no
-    recipe.
+    recipe. `bare` is what a command line means that names the option alone.
     """
 
     values: Values
@@ -59,6 +62,7 @@ class Option:
     key: str | None = None
     unit: int = 1
     kept: bool = True
+    bare: int | None = None
 
 
 def _about(values: Values, text: str, **more: Any) -> dict[str, Option]:
@@ -69,11 +73,16 @@ def _about(values: Values, text: str, **more: Any) -> dict[str, Option]:
 class MeshOptions:
     """How a field becomes a mesh. Raises OptionError for a value out of range.
 
-    `faces` None: all. `components`: how many pieces stay, the largest by volume; None all, "auto" those that belong to
-    the object, as `components.belonging` has it, and no specks. `texture_size` "auto" is what
+    `faces` None: all. `components`: how many pieces stay, the largest by volume; None all, "auto" those that belong
+    to the object, as `components.belonging` has it, and no specks. `texture_size` "auto" is what
     `texture.bake.fitting_size` finds; recipes hold its number. `crop_box` (x, y, z from, x, y, z to) and `crop_depth`
-    (-1 near to 1 far) cut away what lies outside or behind. `compress` and `print_height` (millimetres, or "real")
-    concern files of some formats alone. `max_bytes` limits the memory of the grid.
+    (-1 near to 1 far) cut away what lies outside or behind. `max_size` (bytes of a mesh in each format) takes from
+    `faces` and `texture_size` what does not fit. `lods` counts the levels of detail, the mesh itself among them;
+    `collision` the convex parts, at most, of a hull, None for none; `quads` the quadrilaterals that are wanted
+    instead of triangles. `size` is the object's in metres, its longest side or, "real", as things of its class have
+    it; None: one of the model's units is a unit of the file. `pivot` is what lies at the origin. `compress` and
+    `print_height` (millimetres, or "real") concern files of some formats alone. `max_bytes` limits the memory of the
+    grid.
     """
 
     grid: int = field(
@@ -132,6 +141,51 @@ class MeshOptions:
             Number(1, 100_000, words=("real",)),
             "stl and 3mf only: height in millimetres, or real: as large as the object is in the world",
             metavar="MM",
+        ),
+    )
+    max_size: int | None = field(
+        default=None,
+        metadata=_about(
+            Bytes(),
+            "most bytes of a mesh in each format: 500k, 2M; faces and texture shrink",
+            metavar="BYTES",
+        ),
+    )
+    lods: int = field(
+        default=1,
+        metadata=_about(
+            Number(1, 8, whole=True), "levels of detail, each with a quarter of the faces", metavar="N"
+        ),
+    )
+    collision: int | None = field(
+        default=None,
+        metadata=_about(
+            Number(1, 64, whole=True, nothing="zero"),
+            "also a collision hull of up to so many convex parts, 16 if not said",
+            metavar="N",
+            bare=16,
+        ),
+    )
+    quads: int | None = field(
+        default=None,
+        metadata=_about(
+            Number(50, 200_000, whole=True, nothing="zero"),
+            "about so many quads instead of triangles",
+            metavar="N",
+        ),
+    )
+    size: float | Real | None = field(
+        default=None,
+        metadata=_about(
+            Number(0.0001, 10_000, nothing="null", words=("real",)),
+            "longest side in metres, or real: as large as things of its class are (default: units of the model)",
+            metavar="METRES",
+        ),
+    )
+    pivot: Pivot = field(
+        default="none",
+        metadata=_about(
+            OneOf(PIVOTS), "what lies at the origin: the middle of the lower side, or of the box"
         ),
     )
     max_bytes: int = field(
@@ -216,6 +270,12 @@ class SceneMeshOptions(MeshOptions):
         default=30000, metadata=_about(Number(4, 10**8, whole=True, nothing="zero"), "most faces, 0 for all")
     )
     crop_box: None = field(default=None, init=False)
+    max_size: None = field(default=None, init=False)  # these are of objects of classes
+    lods: int = field(default=1, init=False)
+    collision: None = field(default=None, init=False)
+    quads: None = field(default=None, init=False)
+    size: None = field(default=None, init=False)
+    pivot: Pivot = field(default="none", init=False)
     crop_depth: float | Auto | None = field(
         default="auto",
         metadata=_about(

@@ -69,22 +69,13 @@ class Surface:
 
 
 @torch.no_grad()
-def finish_mesh(
-    field: TriplaneField, config: RunConfig, options: MeshOptions, progress: Progress = no_progress
-) -> Finished:
-    """The mesh of one object's field. `progress` hears of density, surface, atlas, texels, color and compare.
-
-    Raises EmptyMeshError when there is no surface at the level, MemoryLimitError for a grid that is too large.
-    """
-    surface = find_surface(field, config, options, progress)
-    return finish_surface(surface, field, config, options, progress)
-
-
-@torch.no_grad()
 def find_surface(
     field: TriplaneField, config: RunConfig, options: MeshOptions, progress: Progress = no_progress
 ) -> Surface:
-    """Where the field's surface is. `progress` hears of density and surface; raises as `finish_mesh`."""
+    """Where the field's surface is. `progress` hears of density and surface.
+
+    Raises EmptyMeshError when there is no surface at the level, MemoryLimitError for a grid that is too large.
+    """
     quick = _quick(field, config)
     check_memory(field, options.grid, options.max_bytes)  # before seconds go into finding the level
     progress("density", 0, 1)

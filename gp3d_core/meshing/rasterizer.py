@@ -37,7 +37,7 @@ class MeshView:
 
 def render_mesh(mesh: Mesh, camera: Cameras, size: int) -> MeshView:
     """The picture of `mesh` that one camera [1] sees, `size` pixels wide and high; grey without colours."""
-    pixel, ahead, _ = _project(mesh.vertices, camera, size)
+    pixel, ahead, _ = project(mesh.vertices, camera, size)
     depth = np.full(size * size, np.inf)
     rgb = np.full((size * size, 3), 255, np.uint8)
     drawn = mesh.faces[(ahead[mesh.faces] > _NEAREST).all(axis=1)]
@@ -68,7 +68,7 @@ def seen_vertices(mesh: Mesh, cameras: Cameras, size: int = 96) -> NDArray[Any]:
     for index in range(len(cameras)):
         camera = cameras[index]
         depth = render_mesh(bare, camera, size).depth
-        pixel, ahead, distance = _project(mesh.vertices, camera, size)
+        pixel, ahead, distance = project(mesh.vertices, camera, size)
         shown = (ahead > _NEAREST) & (pixel >= 0).all(axis=1) & (pixel <= size - 1).all(axis=1)
         column, row = np.clip(np.floor(pixel), 0, size - 2).astype(int).T
         around = [depth[row + i, column + j] for i in (0, 1) for j in (0, 1)]
@@ -78,7 +78,7 @@ def seen_vertices(mesh: Mesh, cameras: Cameras, size: int = 96) -> NDArray[Any]:
     return seen
 
 
-def _project(
+def project(
     vertices: NDArray[Any], camera: Cameras, size: int
 ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Pixel positions [V,2] (column, row), distances [V] in front of the camera's plane and from the camera."""

@@ -14,14 +14,18 @@ from typing import Any
 import torch
 from PIL import Image
 
+from gp3d_core.assets.budget import BudgetError
+from gp3d_core.assets.files import write_parts
+from gp3d_core.assets.real_sizes import UnknownSizeError
 from gp3d_core.atomic import PlaceError
 from gp3d_core.datasets.decoding import PictureError
 from gp3d_core.datasets.imagenet import UnknownClassError, choose_class, describe_class
 from gp3d_core.distributed import pick_device
 from gp3d_core.errors import DeviceError
-from gp3d_core.generation.objects import ObjectSpec, object_specs, specs_of_labels
+from gp3d_core.generation.meshes import make_asset, remarks_on
+from gp3d_core.generation.objects import ObjectSpec, check_asset_options, object_specs, specs_of_labels
 from gp3d_core.generation.recipes import place_of
-from gp3d_core.generation.sampling import Generated, generate, make_mesh, thumbnail_of, view
+from gp3d_core.generation.sampling import Generated, generate, thumbnail_of, view
 from gp3d_core.meshing.extraction import EmptyMeshError
 from gp3d_core.meshing.files.bundle import NO_PICTURES, bundle
 from gp3d_core.meshing.files.formats import LibraryError, writable_formats
@@ -164,10 +168,18 @@ class ModelSession:
 
     def mesh(self, obj: Generated, options: ObjectMeshOptions, progress: Progress, publish: Publish) -> None:
         """Makes and writes a mesh, then calls `publish` with what moves its files into place, and the result."""
-        mesh, recipe = make_mesh(self.snapshot, obj, MeshOptions.of_request(options), progress)
+        chosen, formats = MeshOptions.of_request(options), options["formats"]
+        check_asset_options([obj.spec], chosen)
+        asset, recipe = make_asset(self.snapshot, obj, chosen, formats, progress)
         beside = recipe | place_of(self.snapshot.path, options["dir"])
         pictures = {"thumbnail": thumbnail_of(self.snapshot, obj)} if options["thumbnail"] else {}
-        deliver(mesh, recipe, beside, options, obj.spec.stem, progress, publish, pictures)
+
+        def more(folder: Path, stem: str) -> dict[str, Any]:
+            names = write_parts(asset, folder, stem, formats, recipe)
+            found = {key: _placed(value, options["dir"]) for key, value in names.items()}
+            return found | {"remarks": remarks_on(asset, formats)}
+
+        deliver(asset.mesh, recipe, beside, options, obj.spec.stem, progress, publish, pictures, more)
 
     def forget(self) -> None:
         """Gives back the memory that is held for speed only."""
@@ -184,10 +196,12 @@ def deliver(
     progress: Progress,
     publish: Publish,
     pictures: Mapping[str, Image.Image] = NO_PICTURES,
+    more: Callable[[Path, str], Mapping[str, Any]] | None = None,
 ) -> None:
     """Writes a mesh with its `recipe`, and `beside` it one for people, where `options` say, else called after `stem`.
 
     Then calls `publish` with what moves the files into place, and the result. `pictures` become `<stem>.<name>.png`.
+    `more` writes what else belongs to a mesh of that name into the folder it is given, and says what in the result.
     """
     formats = list(dict.fromkeys(options["formats"]))
     folder, stem = options["dir"], options["stem"] or stem
@@ -201,29 +215,25 @@ def deliver(
             "faces": len(mesh.faces),
         }
         shown = {name: str(folder / f"{stem}.{name}.png") for name in pictures}
-        publish(files.publish, result | shown)
+        publish(files.publish, result | shown | dict(more(files.path, stem) if more else {}))
+
+
+def _placed(names: Any, folder: Path) -> Any:
+    """Names of files, in lists and mappings, as paths in `folder`."""
+    if isinstance(names, str):
+        return str(folder / names)
+    if isinstance(names, dict):
+        return {key: _placed(value, folder) for key, value in names.items()}
+    return [_placed(value, folder) for value in names]
 
 
 def problem_of(error: Exception) -> Problem:
     """What the client reads about an error that ended a job."""
     if isinstance(error, Problem):
         return error
-    if isinstance(error, EmptyMeshError):
-        return Problem("E_EMPTY_MESH", str(error), "Choose a lower level, or another seed.")
-    if isinstance(error, MemoryLimitError):
-        return Problem("E_OOM", str(error), "Choose a lower quality: a smaller grid.")
-    if isinstance(error, LibraryError):
-        return Problem("E_PROTOCOL", str(error), "Choose another format, or install what it needs.")
-    if isinstance(error, MeshError):
-        return Problem("E_BAD_WEIGHTS", str(error), "Choose another seed or another snapshot.")
-    if isinstance(error, PictureError):
-        return Problem("E_PICTURE", str(error), "Choose another picture.")
-    if isinstance(error, SnapshotError):
-        return Problem("E_BAD_WEIGHTS", str(error), "Choose another snapshot.")
-    if isinstance(error, RunError):
-        return Problem("E_NO_WEIGHTS", str(error), "Name a snapshot file or a run folder.")
-    if isinstance(error, PlaceError):
-        return Problem("E_DISK", str(error), "Choose another folder.")
+    for kind, code, action in _PROBLEMS:
+        if isinstance(error, kind):
+            return Problem(code, str(error), action)
     if isinstance(error, OSError):
         where = f"{error.filename}: {error.strerror}" if error.filename else str(error)
         return Problem("E_DISK", where, "Choose a folder that can be written and has free space.")
@@ -237,3 +247,15 @@ def problem_of(error: Exception) -> Problem:
 
 _CLASS_ADVICE = "Choose one of the model's classes."
 _OUT_OF_MEMORY = r"out of memory|not enough memory|can't allocate memory"
+_PROBLEMS: tuple[tuple[type[Exception], str, str], ...] = (  # an error, its code, what to do
+    (EmptyMeshError, "E_EMPTY_MESH", "Choose a lower level, or another seed."),
+    (BudgetError, "E_TOO_LARGE", "Allow more bytes, or choose a format that takes fewer."),
+    (UnknownSizeError, "E_SIZE", "Give a size in metres."),
+    (MemoryLimitError, "E_OOM", "Choose a lower quality: a smaller grid."),
+    (LibraryError, "E_PROTOCOL", "Choose another format, or install what it needs."),
+    (MeshError, "E_BAD_WEIGHTS", "Choose another seed or another snapshot."),
+    (PictureError, "E_PICTURE", "Choose another picture."),
+    (SnapshotError, "E_BAD_WEIGHTS", "Choose another snapshot."),
+    (RunError, "E_NO_WEIGHTS", "Name a snapshot file or a run folder."),
+    (PlaceError, "E_DISK", "Choose another folder."),
+)

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from benchmarks import (
+    bench_assets,
     bench_formats,
     bench_kernels,
     bench_step,
@@ -50,6 +51,7 @@ def test_benchmarks_measure_everything_and_save_it(tmp_path, capsys, monkeypatch
     bench_kernels.main(["--toy", "--seconds", "20", "--csv", str(rows_file)])
     bench_step.main(["--toy", "--tf32", "off", "--seconds", "2", "--csv", str(rows_file)])
     bench_vq3d.main(["--toy", "--seconds", "2", "--csv", str(rows_file)])
+    bench_assets.main(["--toy", "--csv", str(rows_file), "--sheet", str(tmp_path / "sheet.png")])
     bench_formats.main(["--toy", "--seconds", "5", "--csv", str(rows_file)])
     with rows_file.open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -64,9 +66,10 @@ def test_benchmarks_measure_everything_and_save_it(tmp_path, capsys, monkeypatch
         "density grid",
         "tiny",
         "glb quantize",
+        "volume ratio",
     ):
         assert part in figures
-    assert {row["bench"] for row in rows} == {"kernels", "step", "vq3d", "formats"}
+    assert {row["bench"] for row in rows} == {"kernels", "step", "vq3d", "assets", "formats"}
     assert all(float(row["value"]) >= 0 for row in rows)
     capsys.readouterr()
     monkeypatch.setattr(sys, "argv", ["measuring", str(rows_file)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,34 @@ def write_glb(mesh: Mesh, path: Path, recipe: dict[str, Any]) -> list[Path]:
     if compression != "none":
         path.write_bytes(quantized(mesh, name, recipe, meshopt=compression == "meshopt"))
         return [path]
+    write_glb_parts({name: mesh}, path, recipe)
+    return [path]
+
+
+def write_glb_parts(parts: Mapping[str, Mesh], path: Path, recipe: dict[str, Any]) -> None:
+    """Writes several meshes to `path`, each a node of that name in one scene, uncompressed."""
+    scene = trimesh.Scene()
+    for name, mesh in parts.items():
+        scene.add_geometry(_geometry(mesh, name), geom_name=name, node_name=name)
+
+    def finish(tree: dict[str, Any]) -> None:
+        """Adds the recipe, who made it, and what views hold."""
+        for part in tree["meshes"]:
+            _mend(tree, part["primitives"][0])
+        tree["scenes"][0]["extras"] = {"gp3d": recipe}
+        tree["asset"] |= {"generator": GENERATOR, "copyright": credit(recipe)}
+        for material in tree.get("materials", ()):
+            found = material.get("pbrMetallicRoughness", {}).get("baseColorTexture")
+            if found is not None:
+                texture = tree["textures"][found["index"]]
+                texture["name"] = tree["images"][texture["source"]]["name"] = material["name"]
+
+    # at least one has them, or trimesh makes up none; each part's own say whether it has
+    normals = any(mesh.normals is not None for mesh in parts.values())
+    path.write_bytes(export_glb(scene, include_normals=normals, tree_postprocessor=finish))
+
+
+def _geometry(mesh: Mesh, name: str) -> trimesh.Trimesh:
     image = None if mesh.texture is None else Image.fromarray(mesh.texture)
     material = PBRMaterial(
         name=name,
@@ -48,36 +77,25 @@ def write_glb(mesh: Mesh, path: Path, recipe: dict[str, Any]) -> list[Path]:
     colors: dict[str, Any] = {}
     if image is None and mesh.vertex_colors is not None:  # glTF multiplies both, so that a texture goes alone
         colors["_COLOR_0"] = srgb_to_linear(mesh.vertex_colors / 255).astype(np.float32)
-    attributes = colors if mesh.seen is None else colors | {"_SEEN": mesh.seen.astype(np.float32)}
-    part = trimesh.Trimesh(
+    return trimesh.Trimesh(
         mesh.vertices,
         mesh.faces,
         vertex_normals=None if mesh.normals is None else unit_normals(mesh.normals),
-        vertex_attributes=attributes,
+        vertex_attributes=colors if mesh.seen is None else colors | {"_SEEN": mesh.seen.astype(np.float32)},
         process=False,
         visual=TextureVisuals(uv=mesh.uv, material=material),
     )
 
-    def finish(tree: dict[str, Any]) -> None:
-        """Renames the colours, which trimesh alone would round to linear bytes; adds the recipe and what views hold."""
-        (primitive,) = tree["meshes"][0]["primitives"]
-        accessors, views = tree["accessors"], tree["bufferViews"]
-        if colors:
-            primitive["attributes"]["COLOR_0"] = primitive["attributes"].pop("_COLOR_0")
-        for accessor in (accessors[number] for number in primitive["attributes"].values()):
-            stride = 4 * {"SCALAR": 1, "VEC2": 2, "VEC3": 3}[accessor["type"]]  # equal arrays share a view
-            views[accessor["bufferView"]] |= {"byteStride": stride, "target": _ARRAY_BUFFER}
-        views[accessors[primitive["indices"]]["bufferView"]]["target"] = _ELEMENT_ARRAY_BUFFER
-        tree["scenes"][0]["extras"] = {"gp3d": recipe}
-        tree["asset"] |= {"generator": GENERATOR, "copyright": credit(recipe)}
-        for part in (*tree.get("images", ()), *tree.get("textures", ())):
-            part["name"] = name
 
-    scene = trimesh.Scene()
-    scene.add_geometry(part, geom_name=name, node_name=name)
-    content = export_glb(scene, include_normals=mesh.normals is not None, tree_postprocessor=finish)
-    path.write_bytes(content)
-    return [path]
+def _mend(tree: dict[str, Any], primitive: dict[str, Any]) -> None:
+    """Renames the colours, which trimesh alone would round to linear bytes; says what the part's views hold."""
+    accessors, views = tree["accessors"], tree["bufferViews"]
+    if "_COLOR_0" in primitive["attributes"]:
+        primitive["attributes"]["COLOR_0"] = primitive["attributes"].pop("_COLOR_0")
+    for accessor in (accessors[number] for number in primitive["attributes"].values()):
+        stride = 4 * {"SCALAR": 1, "VEC2": 2, "VEC3": 3}[accessor["type"]]  # equal arrays share a view
+        views[accessor["bufferView"]] |= {"byteStride": stride, "target": _ARRAY_BUFFER}
+    views[accessors[primitive["indices"]]["bufferView"]]["target"] = _ELEMENT_ARRAY_BUFFER
 
 
 def load_glb(path: Path) -> Mesh:

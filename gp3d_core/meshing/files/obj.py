@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -51,16 +52,46 @@ def _obj_text(mesh: Mesh, stem: str, recipe: dict[str, Any]) -> str:
     vn_lines, vn = _obj_block("vn", mesh.normals)
     corner = "/".join(["{}", "" if vt is None else "{}", "" if vn is None else "{}"]).rstrip("/")
     numbers = np.stack([n[mesh.faces] for n in (v, vt, vn) if n is not None], axis=2)
-    rows = numbers.reshape(len(mesh.faces), -1).tolist()
-    name, face = asset_name(stem), f"f {corner} {corner} {corner}\n"
+    polygons = _polygons(numbers, mesh.quads)
+    face_lines = (f"f {' '.join(corner.format(*numbers) for numbers in polygon)}\n" for polygon in polygons)
+    name = asset_name(stem)
     head = [
-        f"# GP3D mesh: {len(v_lines)} vertices, {len(mesh.faces)} faces, y up, front +z",
+        f"# GP3D mesh: {len(v_lines)} vertices, {len(polygons)} faces, y up, front +z",
         f"# {credit(recipe)}",
     ]
     head += [f"# {key}: {json.dumps(value)}" for key, value in recipe.items()]
     head += [f"mtllib {stem}.mtl", f"o {name}\n"]
-    lines = [*v_lines, *vt_lines, *vn_lines, f"usemtl {name}\ns 1\n", *(face.format(*row) for row in rows)]
+    lines = [*v_lines, *vt_lines, *vn_lines, f"usemtl {name}\ns 1\n", *face_lines]
     return "\n".join(head) + "".join(lines)
+
+
+def _polygons(numbers: NDArray[Any], quads: NDArray[Any] | None) -> list[list[list[int]]]:
+    """The corners of every polygon, each a list of the numbers of its lines, of `numbers` [F,3,N].
+
+    Halves of quads are put together, unless a seam of the atlas runs along the diagonal between them.
+    """
+    rows: list[list[list[int]]] = numbers.tolist()
+    if quads is None:
+        return rows
+    first, second = numbers[quads[:, 0]], numbers[quads[:, 1]]
+    whole = quads[(first[:, [0, 2]] == second[:, [0, 1]]).all(axis=(1, 2))]
+    for one, other in whole.tolist():
+        rows[one] = [*rows[one], rows[other][2]]
+    halves = set(whole[:, 1].tolist())
+    return [row for number, row in enumerate(rows) if number not in halves]
+
+
+def write_obj_parts(parts: Mapping[str, Mesh], path: Path, recipe: dict[str, Any]) -> None:
+    """Writes the bare surfaces of several meshes to `path`, each an object of that name."""
+    lines = [f"# {credit(recipe)}\n"]
+    lines += [f"# {key}: {json.dumps(value)}\n" for key, value in recipe.items()]
+    start = 1
+    for name, mesh in parts.items():
+        lines.append(f"o {name}\n")
+        lines += ["v {} {} {}\n".format(*row) for row in mesh.vertices.astype(str).tolist()]
+        lines += ["f {} {} {}\n".format(*row) for row in (mesh.faces + start).tolist()]
+        start += len(mesh.vertices)
+    path.write_text("".join(lines), encoding="utf-8")
 
 
 def _obj_block(keyword: str, rows: NDArray[Any] | None) -> tuple[list[str], NDArray[Any] | None]:

@@ -79,13 +79,15 @@ def bake_texture(
     if size < 16:
         raise ValueError(f"expected a texture size of at least 16, found {size}")
     try:
-        source, faces, uv = unwrap(mesh.vertices, mesh.faces, size=size, seconds=seconds, progress=progress)
+        source, faces, uv = unwrap(
+            mesh.vertices, mesh.faces, size=size, seconds=seconds, quads=mesh.quads, progress=progress
+        )
     except UnwrapError as error:
         warnings.warn(f"no texture: {error}; the mesh gets vertex colours instead", stacklevel=2)
         return vertex_colors(mesh, field, chunk=chunk, device=device, progress=progress)
     optional = {"vertex_colors": mesh.vertex_colors, "normals": mesh.normals, "seen": mesh.seen}
     kept = {name: array[source] for name, array in optional.items() if array is not None}
-    mesh = Mesh(mesh.vertices[source], faces, uv=uv, **kept)
+    mesh = Mesh(mesh.vertices[source], faces, uv=uv, quads=mesh.quads, **kept)
     texels, points = surface_texels(mesh, size, progress)
     colors = _field_colors(field, points, chunk, device, progress)
     return replace(mesh, texture=_fill(texels, colors, size))

@@ -19,6 +19,7 @@ _PLANE = np.array([[1, 2], [2, 0], [0, 1], [2, 1], [0, 2], [1, 0]])  # u × v is
 _SMOOTHING = 3  # rounds in which a face may join its neighbours' direction
 _MERGING = 3  # rounds in which a small chart may join a neighbour
 _SMALL = 12  # faces of a chart that is small
+_GRAZING = 0.05  # as _FLATTEST, for a half of a quad: below, its texels would be stretched twenty times
 _FLATTEST = 0.25  # cosine between a face's normal and its direction, below which it does not join others
 
 
@@ -52,6 +53,21 @@ def directions_of(vertices: NDArray[Any], faces: NDArray[Any], pairs: NDArray[An
     for _ in range(_MERGING):
         label = _absorbed(label, facing, pairs)
     return label
+
+
+def joined_directions(
+    vertices: NDArray[Any], faces: NDArray[Any], direction: NDArray[Any], quads: NDArray[Any]
+) -> NDArray[Any]:
+    """The directions [F] with one for both faces of each pair of `quads` [Q,2], where one of theirs sees both."""
+    first, second, third = (vertices[faces[:, i]].astype(np.float64) for i in range(3))
+    normal = np.cross(second - first, third - first)
+    normal /= np.maximum(np.linalg.norm(normal, axis=1), 1e-30)[:, None]
+    direction = direction.copy()
+    for one, other in (quads.T, quads.T[::-1]):
+        taken = direction[one]
+        seen = np.einsum("qd,qd->q", normal[other], DIRECTIONS[taken]) >= _GRAZING
+        direction[other] = np.where(seen, taken, direction[other])
+    return direction
 
 
 def charts_of(label: NDArray[Any], pairs: NDArray[Any]) -> NDArray[Any]:

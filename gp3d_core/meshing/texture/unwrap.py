@@ -32,13 +32,15 @@ def unwrap(
     *,
     size: int,
     seconds: float,
+    quads: NDArray[Any] | None = None,
     progress: Progress = no_progress,
 ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     """An atlas for a square texture of `size` texels: source [W], faces [F,3] int32, uv [W,2] float32 in [0, 1].
 
     `vertices` float32 [V,3], `faces` int32 [F,3]. The W vertices of the atlas are the given ones, repeated
     where a seam runs: `source` says which; faces keep their order, do not overlap, and none is mirrored: seen from
-    outside, each is wound one way in space and in the atlas. `progress` hears of the stage atlas ten times a second,
+    outside, each is wound one way in space and in the atlas. `quads` int32 [Q,2] are pairs of faces that no seam should
+    separate; one does where no direction sees both. `progress` hears of the stage atlas ten times a second,
     and may raise to stop. Raises UnwrapError after `seconds`, or if xatlas fails.
     """
     if len(vertices) == 0 or faces.max() >= len(vertices):
@@ -47,7 +49,11 @@ def unwrap(
     progress("atlas", 0, 1)
     pairs = charts.neighbours(faces)
     direction = charts.directions_of(vertices, faces, pairs)
-    chart = _flat_charts(vertices, faces, direction, pairs, size)
+    mate: NDArray[Any] = np.arange(len(faces))
+    if quads is not None:
+        direction = charts.joined_directions(vertices, faces, direction, quads)
+        mate[quads] = quads[:, ::-1]
+    chart = _flat_charts(vertices, faces, direction, pairs, mate, size)
     source, corners, uv = charts.draw_charts(vertices, faces, direction, chart)
     owner = np.empty(len(uv), np.int64)
     owner[corners] = chart[:, None]
@@ -56,9 +62,17 @@ def unwrap(
 
 
 def _flat_charts(
-    vertices: NDArray[Any], faces: NDArray[Any], direction: NDArray[Any], pairs: NDArray[Any], size: int
+    vertices: NDArray[Any],
+    faces: NDArray[Any],
+    direction: NDArray[Any],
+    pairs: NDArray[Any],
+    mate: NDArray[Any],
+    size: int,
 ) -> NDArray[Any]:
-    """The chart [F] of each face; charts that would fold over themselves are cut, so that the lower part is one."""
+    """The chart [F] of each face; charts that would fold over themselves are cut, so that the lower part is one.
+
+    A face and its `mate` [F], which may be itself, go together: halves of a quad cannot lie on each other.
+    """
     layer = np.zeros(len(faces), np.int64)
     suspects: NDArray[Any] = np.arange(len(faces))
     height = np.einsum("fd,fd->f", vertices[faces].mean(axis=1), charts.DIRECTIONS[direction])
@@ -74,7 +88,9 @@ def _flat_charts(
             return chart
         suspects = np.flatnonzero(np.isin(chart, chart[upper]))
         behind = np.unique(np.where(height[upper] < height[lower], upper, lower))
-        layer[behind] = layer.max() + 1 + (np.arange(len(behind)) if left == 0 else 0)  # at last each alone
+        behind = np.union1d(behind, mate[behind])
+        _, alone = np.unique(np.minimum(behind, mate[behind]), return_inverse=True)
+        layer[behind] = layer.max() + 1 + (alone if left == 0 else 0)  # at last each alone
     return charts.charts_of(direction + len(charts.DIRECTIONS) * layer, pairs)
 
 

@@ -46,7 +46,7 @@ def test_only_names_of_parameters_are_spelled():
 
 
 def test_the_command_line_says_flags_and_python_says_names(tmp_path, capsys):
-    from gp3d_core.generation.sampling import write_meshes
+    from gp3d_core.generation.meshes import write_meshes
 
     with pytest.raises(ValueError, match="fbx") as error:
         next(write_meshes(None, [], tmp_path, formats=["fbx"]))

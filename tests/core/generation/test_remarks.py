@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-from gp3d_core.generation import sampling
+from gp3d_core.generation import meshes, sampling
 from gp3d_core.generation.objects import object_specs
 from gp3d_core.meshing.level import Level
 from tests.support.micro import micro_snapshot
@@ -53,15 +53,15 @@ def test_views_of_a_sheet_are_named_in_degrees(snapshot, tmp_path, monkeypatch):
 
 def test_a_barely_trained_model_is_not_advised_a_finer_grid():
     recipe = {"faces": 4, "dropped": 0, "dropped_area": 0.0, "level": 0.5, "psnr": None, "iou": 0.0}
-    assert "finer grid" in sampling._summary(recipe, Level(), False)
-    assert "finer grid" not in sampling._summary(recipe, Level(), True)
-    assert "poorly: the model has hardly been trained" in sampling._summary(recipe, Level(), True)
+    assert "finer grid" in meshes._summary(recipe, Level(), False)
+    assert "finer grid" not in meshes._summary(recipe, Level(), True)
+    assert "poorly: the model has hardly been trained" in meshes._summary(recipe, Level(), True)
 
 
 def test_what_went_of_a_mesh_is_said():
     recipe = {"faces": 4, "dropped": 2, "dropped_area": 0.0123, "level": 0.5, "psnr": None, "iou": 0.96}
-    assert "4 faces, without 2 pieces (1.2% of the surface), level 0.5;" in sampling._summary(
+    assert "4 faces, without 2 pieces (1.2% of the surface), level 0.5;" in meshes._summary(
         recipe, Level(), False
     )
     whole = recipe | {"dropped": 0}
-    assert "4 faces, level 0.5;" in sampling._summary(whole, Level(), False)
+    assert "4 faces, level 0.5;" in meshes._summary(whole, Level(), False)

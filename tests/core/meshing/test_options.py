@@ -17,12 +17,13 @@ from gp3d_core.cli.arguments import Parser, UsageError, bound
 from gp3d_core.cli.generate import add_mesh_options, mesh_options
 from gp3d_core.cli.main import main
 from gp3d_core.errors import GP3DError
+from gp3d_core.generation.meshes import write_meshes
 from gp3d_core.generation.objects import DEFAULT_TRUNCATION, MOST_TRUNCATION
 from gp3d_core.generation.recipes import RecipeError, option_facts, options_of
-from gp3d_core.generation.sampling import generate, write_meshes
+from gp3d_core.generation.sampling import generate
 from gp3d_core.generation.video import write_films, write_stills
 from gp3d_core.meshing.level import AUTO, Level
-from gp3d_core.meshing.option_values import Number, OneOf
+from gp3d_core.meshing.option_values import Bytes, Number, OneOf
 from gp3d_core.meshing.options import MeshOptions, OptionError, SceneMeshOptions, defaults, specs
 from gp3d_core.rendering.activation import DensityActivation
 from gp3d_core.worker.protocol import OPERATIONS, Problem, read_request
@@ -46,6 +47,8 @@ def some_options(kind, seed):
                 value = math.ceil(value * option.unit) if values.whole or option.unit != 1 else float(value)
         elif isinstance(values, OneOf):
             value = draw.choice(values.names)
+        elif isinstance(values, Bytes):
+            value = draw.choice([None, values.low, draw.randint(values.low, 10**12), 10**12])
         elif name == "level":
             levels = [AUTO, Level(draw.uniform(1e-9, 1e3))]
             levels += [Level(draw.uniform(-99, 99), raw=True)] * (kind is MeshOptions)
@@ -108,11 +111,23 @@ def test_recipes_and_requests_keep_the_words_of_version_1():
     recipe = {
         **{"grid": 64, "face_budget": 5000, "color": "texture", "texture_size": 256},
         **{"compress": "none", "print_height": 100.0},
+        **{"max_size": 250_000, "lods": 3, "collision": 16, "quads": 2000, "size": "real", "pivot": "bottom"},
         **{"largest": 1, "crop_box": [-1.0, -1, -1, 1, 1, 1], "crop_depth": None, "level": 10.0},
     }
     options = options_of(recipe)
     assert options == MeshOptions(
-        grid=64, level=Level(10.0), faces=5000, texture_size=256, components=1, crop_box=(-1, -1, -1, 1, 1, 1)
+        grid=64,
+        level=Level(10.0),
+        faces=5000,
+        texture_size=256,
+        components=1,
+        crop_box=(-1, -1, -1, 1, 1, 1),
+        max_size=250_000,
+        lods=3,
+        collision=16,
+        quads=2000,
+        size="real",
+        pivot="bottom",
     )
     assert {"level": 10.0} | option_facts(options) == recipe
     assert options_of(recipe | {"largest": None, "face_budget": None}) == replace(
@@ -120,8 +135,12 @@ def test_recipes_and_requests_keep_the_words_of_version_1():
     )
     assert set(options.to_request()) == {
         *("grid", "level", "faces", "color", "texture_size", "keep", "crop_box", "crop_depth"),
-        *("compress", "print_height"),
+        *("compress", "print_height", "max_size", "lods", "collision", "quads", "size", "pivot"),
     }
+    older = {name: value for name, value in recipe.items() if name in ("grid", "level", "largest")}
+    kept = MeshOptions(grid=64, level=Level(10.0), components=1)
+    assert options_of(older) == kept  # units of the model, no pivot, one level: what there was before
+    assert (kept.size, kept.pivot, kept.lods, kept.collision) == (None, "none", 1, None)
     scene = SceneMeshOptions().to_recipe()
     assert scene == {
         **{"grid": 128, "level": "auto", "faces": 30000, "color": "texture", "texture_size": "auto"},
@@ -138,6 +157,30 @@ def test_a_raw_level_comes_back_exactly():
     with pytest.raises(RecipeError, match="`level`"):
         options_of(recipe | {"raw_level": None})
     assert Level(30.0).to_raw(BOX) == BOX.inverse(30.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("500k", 500_000), ("2M", 2_000_000), ("1.5M", 1_500_000), ("1000", 1000), ("none", None)],
+)
+def test_sizes_of_files_count_in_thousands_and_millions(text, size):
+    assert parsed(MeshOptions, ["--max-size", text]).max_size == size
+    assert MeshOptions.of_request(asked("mesh", {"max_size": size})).max_size == size
+
+
+@pytest.mark.parametrize("text", ["", "999", "-5k", "500K", "2MB", "1e6", "k", "nan"])
+def test_other_sizes_of_files_are_refused_in_one_line(text):
+    with pytest.raises(
+        UsageError, match="--max-size: expects a size such as 500k or 2M, at least 1000 bytes"
+    ):
+        parsed(MeshOptions, [f"--max-size={text}"])
+
+
+def test_collision_alone_means_sixteen_parts():
+    assert parsed(MeshOptions, ["--collision"]).collision == 16
+    assert parsed(MeshOptions, ["--collision", "3"]).collision == 3
+    assert parsed(MeshOptions, ["--collision", "0"]).collision is None
+    assert parsed(MeshOptions, []).collision is None
 
 
 @pytest.mark.parametrize("text", ["auto", "10.0", "1e-09", "raw:-80.0", "raw:0.0"])
@@ -188,7 +231,7 @@ def test_defaults_are_the_same_on_every_border():
         assert kind.of_request(asked(op, {})) == kind()
         assert set(kind().to_request()) <= set(OPERATIONS[op])
     assert replace(SceneMeshOptions(), crop_depth=None) == SceneMeshOptions(
-        **{name: value for name, value in defaults(MeshOptions).items() if name != "crop_box"}
+        **{name: value for name, value in defaults(MeshOptions).items() if name in specs(SceneMeshOptions)}
     )
 
 

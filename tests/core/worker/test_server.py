@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 
 from gp3d_core.datasets.imagenet import find_class
+from gp3d_core.generation import meshes
 from gp3d_core.generation import sampling as generation
 from gp3d_core.generation.objects import object_specs
 from gp3d_core.meshing.options import MeshOptions
@@ -98,7 +99,7 @@ def test_mesh_files_are_those_of_the_command_line(shared, snapshot, tmp_path, co
     )
     model = generation.open_snapshot(snapshot, "cpu")
     objects = object_specs(model, ["504"], [7])
-    written = generation.write_meshes(
+    written = meshes.write_meshes(
         model, objects, tmp_path / "a" / "cli", formats=FORMATS, options=MeshOptions.of_request(options)
     )
     files = {path.suffix[1:]: str(tmp_path / "a" / "b" / path.name) for path in written}
