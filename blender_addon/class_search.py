@@ -1,7 +1,7 @@
 """Finding an ImageNet class by what a person types, and offering some while one types. No bpy.
 
-classes.json holds the 1000 classes as [index, WordNet id, [names]], the usual name first, and the classes of the
-engine's pretrained model as the engine lists them; tools/build_addon.py makes it.
+classes.json holds the 1000 classes as [index, WordNet id, [names], metres], the usual name first, and the classes of
+the engine's pretrained model as the engine lists them; tools/build_addon.py makes it.
 """
 
 from __future__ import annotations
@@ -25,13 +25,15 @@ MOST_INSTEAD = 3  # classes that are offered in place of one that the model does
 class ImageNetClass:
     """One class: index 0 to 999 (-1 outside ImageNet), WordNet id, all names with the usual one first.
 
-    `badge` says how good the model is at it: good, fair, rough, or nothing where that is not known.
+    `badge` says how good the model is at it: good, fair, rough, or nothing where that is not known. `metres` is how
+    large such a thing is in the world, None where nobody has stated it.
     """
 
     index: int
     wnid: str
     names: tuple[str, ...]
     badge: str = ""
+    metres: float | None = None
 
     @property
     def name(self) -> str:
@@ -59,7 +61,7 @@ class Match(NamedTuple):
 class ClassFile(TypedDict):
     """The content of classes.json: all classes, and the records of those that the pretrained model knows."""
 
-    classes: list[tuple[int, str, list[str]]]
+    classes: list[tuple[int, str, list[str], float | None]]
     pretrained: list[dict[str, object]]
 
 
@@ -73,7 +75,10 @@ def class_file() -> ClassFile:
 @lru_cache(maxsize=1)
 def imagenet_classes() -> tuple[ImageNetClass, ...]:
     """All 1000 classes in the order of their index."""
-    return tuple(ImageNetClass(index, wnid, tuple(names)) for index, wnid, names in class_file()["classes"])
+    return tuple(
+        ImageNetClass(index, wnid, tuple(names), metres=metres)
+        for index, wnid, names, metres in class_file()["classes"]
+    )
 
 
 @lru_cache(maxsize=1)

@@ -25,6 +25,7 @@ from .requests import (
     build_options,
     exported_stem,
     finer,
+    in_metres,
     location_of,
     mesh_request,
     picture_request,
@@ -60,7 +61,7 @@ def generate(context: bpy.types.Context, specs: Sequence[ObjectSpec], choices: C
     if not 0 < len(specs) <= MOST_OBJECTS:
         raise RequestError(f"One to {MOST_OBJECTS} objects at a time, not {len(specs)}")
     ensure_engine(context)
-    choices = towards(choices, scene.viewer(context))
+    choices = in_metres(specs, towards(choices, scene.viewer(context)))
     cursor, jobs = tuple(context.scene.cursor.location), []
     for number, spec in enumerate(specs):
         location = location_of(choices, cursor, number, len(specs))
@@ -99,7 +100,7 @@ def regenerate(context: bpy.types.Context, obj: bpy.types.Object, higher: bool) 
         raise RequestError("This object has no GP3D recipe")
     request = recipe["request"]
     if "sample" in request:
-        results.rebuild(obj, results.sample_bundle(str(request["sample"])), recipe)
+        results.rebuild(obj, results.sample_asset(str(request["sample"])), recipe)
         return
     if "picture" in request:
         check_unchanged(recipe)

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +38,8 @@ class BundleError(Exception):
 class Bundle:
     """vertices float32 [V,3] in Blender's frame, faces int32 [F,3]; with a texture uv float32 [3F,2] of the corners
     and texture uint8 [H,W,3] (sRGB, top row first); with vertex colours colors uint8 [V,3] (sRGB); the recipe.
+
+    quads int32 [Q,2] are pairs of faces (a, b, c) and (a, c, d), the halves of quadrilaterals.
     """
 
     vertices: Array
@@ -46,6 +49,26 @@ class Bundle:
     texture: Array | None = None
     colors: Array | None = None
     thumbnail: Array | None = None
+    quads: Array | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Asset:
+    """A mesh, its coarser levels of detail, from 1 on, and the convex parts of its collision hull."""
+
+    mesh: Bundle
+    lods: tuple[Bundle, ...] = ()
+    hull: tuple[Bundle, ...] = ()
+
+
+class Polygons(NamedTuple):
+    """Corners [L] of all polygons one after the other, as places in the 3F corners of the faces; of each polygon where
+    they start [P] and how many there are [P].
+    """
+
+    corners: Array
+    starts: Array
+    counts: Array
 
 
 def read_bundle(path: Path) -> Bundle:
@@ -68,7 +91,48 @@ def read_bundle(path: Path) -> Bundle:
     colors = arrays["vertex_colors"][first] if "vertex_colors" in arrays else None
     welded = place[faces].astype(np.int32)
     texture, thumbnail = arrays.get("texture"), arrays.get("thumbnail")
-    return Bundle(_to_blender(vertices[first]), welded, recipe, uv, texture, colors, thumbnail)
+    return Bundle(
+        _to_blender(vertices[first]), welded, recipe, uv, texture, colors, thumbnail, arrays.get("quads")
+    )
+
+
+def read_asset(result: Mapping[str, object]) -> Asset:
+    """The meshes of a result of the engine. Raises BundleError if one is missing, damaged, or inconsistent."""
+    lods, hull = result.get("lods"), result.get("collision")
+    return Asset(
+        _bundle_of(result.get("files")),
+        tuple(map(_bundle_of, lods)) if isinstance(lods, list) else (),
+        _parts(_bundle_of(hull)) if hull else (),
+    )
+
+
+def _bundle_of(files: object) -> Bundle:
+    """The bundle among files by format."""
+    return read_bundle(Path(str(files.get("npz") if isinstance(files, dict) else None)))
+
+
+def _parts(bundle: Bundle) -> tuple[Bundle, ...]:
+    """The connected pieces of a mesh without colours, in the order of their first vertices."""
+    piece = _pieces(bundle.faces, len(bundle.vertices))[bundle.faces[:, 0]]
+    return tuple(_subset(bundle, piece == number) for number in np.unique(piece))
+
+
+def polygons(bundle: Bundle) -> Polygons:
+    """The faces, with the halves of quadrilaterals put together unless a seam of the atlas runs between them."""
+    counts = np.full(len(bundle.faces), 3, np.int32)
+    first, second = np.empty((2, 0), np.int32) if bundle.quads is None else bundle.quads.T
+    if bundle.uv is not None:
+        uv = bundle.uv.reshape(-1, 3, 2)
+        whole = (uv[first][:, [0, 2]] == uv[second][:, [0, 1]]).all(axis=(1, 2))
+        first, second = first[whole], second[whole]
+    counts[first], counts[second] = 4, 0
+    starts = np.cumsum(counts, dtype=np.int32) - counts
+    kept = np.flatnonzero(counts)
+    corners = np.empty(counts.sum(), np.int32)
+    for corner in range(3):
+        corners[starts[kept] + corner] = 3 * kept + corner
+    corners[starts[first] + 3] = 3 * second + 2
+    return Polygons(corners, starts[kept], counts[kept])
 
 
 def crop(bundle: Bundle, share: float, keep_largest: bool) -> Bundle:
@@ -89,15 +153,25 @@ def crop(bundle: Bundle, share: float, keep_largest: bool) -> Bundle:
     return _subset(bundle, keep)
 
 
-def place(bundle: Bundle, size: float, on_ground: bool) -> Array:
-    """Vertices float32 [V,3] whose longest side is `size`, in the middle of the origin or standing on it."""
+class Placement(NamedTuple):
+    """Where the vertices of a bundle go: (vertex − `centre`) · `scale`."""
+
+    centre: Array
+    scale: float
+
+    def __call__(self, vertices: Array) -> Array:
+        """Vertices float32 [V,3] in their place."""
+        return np.asarray((vertices - self.centre) * self.scale, dtype=np.float32)
+
+
+def placement(bundle: Bundle, size: float | None, on_ground: bool) -> Placement:
+    """A longest side of `size`, None: as it is; the middle at the origin, with `on_ground` the middle of the foot."""
     low, high = bundle.vertices.min(axis=0), bundle.vertices.max(axis=0)
     longest = float((high - low).max())
     centre = (low + high) / 2
     if on_ground:
         centre[2] = low[2]
-    scale = size / longest if longest > 0 else 1.0
-    return np.asarray((bundle.vertices - centre) * scale, dtype=np.float32)
+    return Placement(centre, 1.0 if size is None or longest <= 0 else size / longest)
 
 
 def mean_color(bundle: Bundle) -> tuple[float, float, float]:
@@ -134,6 +208,11 @@ def _check(arrays: dict[str, Array]) -> None:
     for name, columns, dtype in (("uv", 2, np.float32), ("vertex_colors", 3, np.uint8)):
         if name in arrays and (arrays[name].shape != (len(vertices), columns) or arrays[name].dtype != dtype):
             raise BundleError(f"The mesh's {name} do not belong to its vertices")
+    quads = arrays.get("quads")
+    if quads is not None and not (
+        quads.shape[1:] == (2,) and quads.dtype.kind in "iu" and (quads.max(initial=0) < len(faces))
+    ):
+        raise BundleError("The mesh's quads do not belong to its faces")
     for name in ("texture", "thumbnail"):
         if name in arrays and (arrays[name].ndim != 3 or arrays[name].dtype != np.uint8):
             raise BundleError(f"The mesh's {name} is no picture")
@@ -176,10 +255,14 @@ def _pieces(faces: Array, count: int) -> Array:
 
 def _subset(bundle: Bundle, keep: Array) -> Bundle:
     used, faces = np.unique(bundle.faces[keep], return_inverse=True)
+    quads, number = bundle.quads, np.cumsum(keep, dtype=np.int32) - 1
+    if quads is not None:
+        quads = number[quads[keep[quads].all(axis=1)]]
     return replace(
         bundle,
         vertices=bundle.vertices[used],
         faces=faces.reshape(-1, 3).astype(np.int32),
         uv=None if bundle.uv is None else bundle.uv[np.repeat(keep, 3)],
         colors=None if bundle.colors is None else bundle.colors[used],
+        quads=quads,
     )

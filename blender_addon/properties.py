@@ -62,7 +62,7 @@ class GP3DPreferences(bpy.types.AddonPreferences):
         ),
     )
     cache_mb: IntProperty(
-        name="Memory for previews",
+        name="Cache (MB)",
         description="Megabytes that the engine may use to make meshing a previewed seed quick",
         default=256,
         min=0,
@@ -164,8 +164,29 @@ class GP3DSettings(bpy.types.PropertyGroup):
         max=10**8,
         soft_max=300000,
     )
+    quads: IntProperty(
+        name="Quads",
+        description="About so many quads instead of triangles, checked against them; 0 for triangles",
+        default=0,
+        min=0,
+        max=200_000,
+    )
+    lods: IntProperty(
+        name="LODs",
+        description="Levels of detail, the mesh itself among them: each has a quarter of the faces of the one before",
+        default=1,
+        min=1,
+        max=8,
+    )
+    collision: IntProperty(
+        name="Collision Parts",
+        description="Most convex parts of a collision hull (UCX_…), which renders do not show; 0 for none",
+        default=0,
+        min=0,
+        max=64,
+    )
     crop: FloatProperty(
-        name="Keep",
+        name="Keep Middle",
         description="Share of the bounding box that is kept; less cuts away background that the model learnt along",
         default=1.0,
         min=0.1,
@@ -229,6 +250,9 @@ class GP3DSettings(bpy.types.PropertyGroup):
         min=0.001,
         soft_max=10.0,
         unit="LENGTH",
+    )
+    real_size: BoolProperty(
+        name="Real Size", description="As large as things of the class are in the world, in metres"
     )
     on_ground: BoolProperty(
         name="On Ground", description="The origin is under the object instead of inside", default=True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from .class_search import ImageNetClass
@@ -27,6 +27,8 @@ _GAP = 1.25  # distance of neighbours in units of their size
 # As far as the engine goes
 _FINEST_GRID, _LARGEST_TEXTURE = 2048, 8192
 _FEWEST_FACES, _MOST_FACES = 4, 10**8
+_FEWEST_QUADS, _MOST_QUADS = 50, 200_000
+TAKES_LONGER = {"quads", "lods", "collision"}  # than is known of meshes of this grid and colour
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,9 @@ class Choices:
     quality: str
     previews: int
     faces: int
+    quads: int
+    lods: int
+    collision: int
     crop: float
     depth_cut: float
     keep_largest: bool
@@ -49,6 +54,7 @@ class Choices:
     roughness: float
     place_at: str
     size: float
+    real_size: bool
     on_ground: bool
     front: str
     collection: bool
@@ -68,11 +74,14 @@ class Choices:
 
 @dataclass(frozen=True)
 class Export:
-    """A file that is asked for: its format, how a glb is compressed, and the height in millimetres of a print."""
+    """A file that is asked for: its format, how a glb is compressed, the height in millimetres of a print, and the most
+    kilobytes that it may have, 0 for any.
+    """
 
     kind: str
     compress: str = "none"
     print_height: float = 100.0
+    max_kb: int = 0
 
     def request(self) -> JsonObject:
         """Fields of a `mesh` or `picture` request; engines of before know no others than `formats`."""
@@ -81,6 +90,8 @@ class Export:
             fields["compress"] = self.compress
         if self.kind in PRINTED:
             fields["print_height"] = round(self.print_height, 3)
+        if self.max_kb:
+            fields["max_size"] = 1000 * self.max_kb
         return fields
 
 
@@ -94,7 +105,26 @@ class ObjectSpec:
 
 def mesh_request(spec: ObjectSpec, choices: Choices) -> JsonObject:
     """Fields of a `mesh` request: everything that makes the mesh and nothing else."""
-    return {**_drawn(spec.entry, choices), "seed": spec.seed, **surface_request(choices)}
+    return {
+        **_drawn(spec.entry, choices),
+        "seed": spec.seed,
+        **surface_request(choices),
+        **_asset_request(choices),
+    }
+
+
+def _asset_request(choices: Choices) -> JsonObject:
+    """The fields that ask for more than a mesh of triangles; engines of before do not know them."""
+    wanted: JsonObject = {}
+    if choices.quads:
+        wanted["quads"] = max(_FEWEST_QUADS, choices.quads)
+    if choices.lods > 1 and choices.crop >= 1:  # what is cropped here has levels that are not
+        wanted["lods"] = choices.lods
+    if choices.collision and choices.crop >= 1:
+        wanted["collision"] = choices.collision
+    if choices.real_size:
+        wanted["size"] = "real"
+    return wanted
 
 
 def preview_request(entry: ImageNetClass | None, seeds: list[int], choices: Choices) -> JsonObject:
@@ -138,8 +168,10 @@ def finer(request: Mapping[str, object]) -> JsonObject:
     if grid >= _FINEST_GRID:
         raise RequestError("This object has the finest grid already")
     texture = request["texture_size"]
+    quads = {"quads": min(_MOST_QUADS, 2 * integer(request["quads"]))} if "quads" in request else {}
     return {
         **request,
+        **quads,
         "grid": min(_FINEST_GRID, 2 * grid),
         "faces": min(_MOST_FACES, 2 * integer(request["faces"])),
         "texture_size": texture if texture == "auto" else min(_LARGEST_TEXTURE, 2 * integer(texture)),
@@ -195,6 +227,21 @@ def exported_stem(name: str, kind: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}", stem):
         raise RequestError(f"'{stem}': a name of letters, digits, '_', '-' and '.' is expected, 100 at most")
     return stem
+
+
+def in_metres(specs: Sequence[ObjectSpec], choices: Choices) -> Choices:
+    """The choices for objects of real size: the largest one's decides how far apart they stand.
+
+    Raises RequestError for a class whose size nobody has stated.
+    """
+    if not choices.real_size:
+        return choices
+    metres = [(spec.entry.metres if spec.entry else None) for spec in specs]
+    for spec, known in zip(specs, metres, strict=True):
+        if known is None:
+            name = spec.entry.name if spec.entry else "such an object"
+            raise RequestError(f"How large '{name}' is in the world is not known: untick Real Size, set Size")
+    return replace(choices, size=max(size or 0.0 for size in metres))
 
 
 def parse_seeds(text: str) -> list[int]:

@@ -14,11 +14,21 @@ from .engine.errors import Problem
 from .engine.job import Job
 from .engine.protocol import EngineFacts, Event
 from .image_input import source_of
-from .mesh_bundle import Bundle, BundleError, crop, read_bundle
-from .objects import library, scene
+from .mesh_bundle import (
+    Asset,
+    Bundle,
+    BundleError,
+    Placement,
+    crop,
+    placement,
+    polygons,
+    read_asset,
+    read_bundle,
+)
+from .objects import library, parts, scene
 from .properties import preferences
 from .recipe import JsonObject, Recipe, integer, number, subject
-from .requests import Choices, build_options, location_of, towards
+from .requests import TAKES_LONGER, Choices, build_options, location_of, towards
 from .state import SAMPLES, STATE
 from .timings import timing_key
 
@@ -56,43 +66,64 @@ def _import(job: Job, result: Mapping[str, object]) -> None:
     context, session = bpy.context, STATE.session
     began = time.monotonic()
     try:
-        recipe, bundle = _read(job, result)
+        recipe, asset = _read(job, result)
         target = bpy.data.objects.get(job.delivery.target)
         if target is not None:
-            rebuild(target, bundle, recipe)
+            rebuild(target, asset, recipe)
         else:
-            add(context, bundle, recipe, job.delivery.picture)
+            add(context, asset, recipe, job.delivery.picture)
     except (BundleError, RuntimeError, OSError) as error:
         session.set_problem(Problem.of("E_BAD_MESH", str(error)))
         return
     took = session.seconds_since(job.sent)
-    if job.op == "mesh":
+    if job.op == "mesh" and not set(job.request) & TAKES_LONGER:
         grid, color = integer(job.request["grid"]), str(job.request["color"])
         key = timing_key(session.status.ready or STATE.last_ready, grid, color)
         preferences(context).remember_seconds(key, took)
-    STATE.notice = job.note or " ".join(_warnings(result)) or f"{len(bundle.faces):,} faces in {took:.1f} s"
+    unusual = [*filter(None, [job.note]), *_warnings(result), *_failures(job, asset, result)]
+    STATE.notice = " ".join(unusual) or f"{_told(asset)} in {took:.1f} s"
     STATE.import_seconds = time.monotonic() - began
-    _push_undo(context, f"GP3D {subject(bundle.recipe)}")
+    _push_undo(context, f"GP3D {subject(asset.mesh.recipe)}")
 
 
 def _written(result: Mapping[str, object]) -> str:
     """Which files were exported, and what the engine says about them, in one line."""
     files = result.get("files")
     names = [Path(str(path)).name for path in files.values()] if isinstance(files, dict) else []
-    return " ".join([f"Wrote {', '.join(names)}.", *_warnings(result)])
+    return " ".join([f"Wrote {', '.join(names)}.", *_warnings(result), *_lines(result, "remarks")])
 
 
 def _warnings(result: Mapping[str, object]) -> list[str]:
-    warnings = result.get("warnings")
-    return [str(warning) for warning in warnings] if isinstance(warnings, list) else []
+    return _lines(result, "warnings")
 
 
-def _read(job: Job, result: Mapping[str, object]) -> tuple[Recipe, Bundle]:
-    """The recipe and the mesh of a result. Raises BundleError, or RuntimeError for a job without options."""
+def _lines(result: Mapping[str, object], name: str) -> list[str]:
+    lines = result.get(name)
+    return [str(line) for line in lines] if isinstance(lines, list) else []
+
+
+def _failures(job: Job, asset: Asset, result: Mapping[str, object]) -> list[str]:
+    """What the engine says of quads or a hull that it was asked for and that could not be had."""
+    lacking = [] if asset.mesh.quads is not None else ["quads"]
+    lacking += [] if asset.hull else ["collision"]
+    return _lines(result, "remarks") if any(job.request.get(name) for name in lacking) else []
+
+
+def _told(asset: Asset) -> str:
+    """How many faces there are, and what else."""
+    told = [f"{len(polygons(asset.mesh).starts):,} faces"]
+    if asset.lods:
+        told.append(f"{1 + len(asset.lods)} LODs")
+    if asset.hull:
+        told.append(f"a hull of {len(asset.hull)}")
+    return ", ".join(told)
+
+
+def _read(job: Job, result: Mapping[str, object]) -> tuple[Recipe, Asset]:
+    """The recipe and the meshes of a result. Raises BundleError, or RuntimeError for a job without options."""
     if job.delivery.options is None:
         raise RuntimeError("the job of this mesh has no options for its object")
-    files = result.get("files")
-    bundle = read_bundle(Path(str(files.get("npz") if isinstance(files, dict) else None)))
+    asset = read_asset(result)
     status = STATE.session.status
     facts = status.ready or EngineFacts()
     model: JsonObject = dict(facts.snapshot)
@@ -101,55 +132,63 @@ def _read(job: Job, result: Mapping[str, object]) -> tuple[Recipe, Bundle]:
         model, request = source_of(result, request)
     recipe: Recipe = {
         "request": request,
-        "recipe": bundle.recipe,
+        "recipe": asset.mesh.recipe,
         "options": job.delivery.options,
         "engine": {"gp3d": status.version, "device": facts.device},
         "model": model,
     }
-    return recipe, bundle
+    return recipe, asset
 
 
-def add(context: bpy.types.Context, bundle: Bundle, recipe: Recipe, picture: str = "") -> bpy.types.Object:
-    """A new object of `bundle` with everything that `recipe` says. Raises BundleError, OSError or RuntimeError."""
+def add(context: bpy.types.Context, asset: Asset, recipe: Recipe, picture: str = "") -> bpy.types.Object:
+    """A new object of `asset` with everything that `recipe` says. Raises BundleError, OSError or RuntimeError."""
     made, options = recipe["recipe"], recipe["options"]
     name = "gp3d_{}_{}".format(re.sub(r"\W+", "_", subject(made)), made.get("seed", "picture"))
-    bundle = crop(bundle, options["crop"], options["keep_largest"])
-    obj = scene.add_object(context, scene.build_mesh(bundle, name, options), name, options)
+    mesh, place = _placed(asset, recipe)
+    obj = scene.add_object(context, scene.build_mesh(mesh, name, options, place), name, options)
+    parts.attach(obj, asset, options, place)
     scene.write_recipe(obj, recipe)
     if options["as_asset"]:
         library.mark(obj, recipe, options["tags"].split(","))
         if picture:
             library.set_preview(obj, library.read_pixels(Path(picture)))
-        elif bundle.thumbnail is not None:
-            library.set_preview(obj, bundle.thumbnail)
+        elif mesh.thumbnail is not None:
+            library.set_preview(obj, mesh.thumbnail)
     return obj
 
 
-def rebuild(obj: bpy.types.Object, bundle: Bundle, recipe: Recipe) -> None:
-    """Gives `obj` the mesh of `bundle` and the `recipe`. Raises BundleError if cropping leaves nothing."""
-    options = recipe["options"]
-    bundle = crop(bundle, options["crop"], options["keep_largest"])
-    scene.replace_mesh(obj, scene.build_mesh(bundle, obj.data.name, options))
+def rebuild(obj: bpy.types.Object, asset: Asset, recipe: Recipe) -> None:
+    """Gives `obj` the meshes of `asset` and the `recipe`. Raises BundleError if cropping leaves nothing."""
+    options, (mesh, place) = recipe["options"], _placed(asset, recipe)
+    scene.replace_mesh(obj, scene.build_mesh(mesh, obj.data.name, options, place))
+    parts.attach(obj, asset, options, place)
     scene.write_recipe(obj, recipe)
 
 
-def sample_bundle(name: str) -> Bundle:
+def _placed(asset: Asset, recipe: Recipe) -> tuple[Bundle, Placement]:
+    """The mesh, cropped, and where it and its parts go; one that comes in metres is not scaled."""
+    options, in_metres = recipe["options"], recipe["request"].get("size") is not None
+    mesh = crop(asset.mesh, options["crop"], options["keep_largest"])
+    return mesh, placement(mesh, None if in_metres else options["size"], options["on_ground"])
+
+
+def sample_asset(name: str) -> Asset:
     """The mesh of the bundled sample `name`. Raises BundleError if there is none such."""
-    return read_bundle(SAMPLES / f"{name}.npz")
+    return Asset(read_bundle(SAMPLES / f"{name}.npz"))
 
 
 def add_sample(context: bpy.types.Context, name: str, choices: Choices) -> bpy.types.Object:
     """The bundled sample `name` as an object. Raises BundleError if there is none such."""
-    bundle = sample_bundle(name)
+    asset = sample_asset(name)
     location = location_of(choices, tuple(context.scene.cursor.location), 0, 1)
     options = build_options(towards(choices, scene.viewer(context)), location)
     recipe: Recipe = {
         "request": {"sample": name},
-        "recipe": bundle.recipe,
+        "recipe": asset.mesh.recipe,
         "options": options,
-        "model": {"name": "sample: " + str(bundle.recipe.get("origin"))},
+        "model": {"name": "sample: " + str(asset.mesh.recipe.get("origin"))},
     }
-    return add(context, bundle, recipe)
+    return add(context, asset, recipe)
 
 
 def _push_undo(context: bpy.types.Context, message: str) -> None:

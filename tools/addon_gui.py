@@ -20,12 +20,31 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from PIL import Image
+
 ROOT = Path(__file__).resolve().parents[1]
 DISPLAY = ":77"
 PATIENCE = 900  # seconds of a take
 WIDTH = 1600
-HEIGHTS = {"generating": 1000, "class": 700, "panels": 1560, "samples": 1000, "picture": 1000}
-PAGE = ("before", "during", "after", "class", "panels", "samples", "picture")  # what docs/addon.md shows
+HEIGHTS = {  # of the window in each take; the export's picture is to be looked at, not for the page
+    "generating": 1000,
+    "class": 700,
+    "panels": 1100,
+    "more": 1300,
+    "export": 1000,
+    "samples": 1000,
+    "picture": 1000,
+}
+PAGE = (
+    "before",
+    "during",
+    "after",
+    "class",
+    "panels",
+    "panels-more",
+    "samples",
+    "picture",
+)  # in docs/addon.md
 
 
 @contextmanager
@@ -65,8 +84,15 @@ def play(blender: str, zips: list[Path], take: str, folder: Path, path: str, cho
             until = time.monotonic() + PATIENCE
             while process.poll() is None and time.monotonic() < until:
                 for wish in folder.glob("*.wish"):
-                    command = ["import", "-window", "root", "-crop", wish.read_text(), "+repage", "+dither"]
-                    command += ["-colors", "256", wish.with_suffix(".png")]  # small files
+                    command = [
+                        "import",
+                        "-window",
+                        "root",
+                        "-crop",
+                        wish.read_text(),
+                        "+repage",
+                        wish.with_suffix(".png"),
+                    ]
                     subprocess.run(command, env=environment, check=True, timeout=60)
                     wish.unlink()
                 time.sleep(0.05)
@@ -93,7 +119,7 @@ def main() -> int:
         print(f"addon_gui: missing {', '.join(missing)}; see the first lines of {__file__}", file=sys.stderr)
         return 3
     takes = (
-        [options.only] if options.only else [take for take in HEIGHTS if take != "picture" or options.picture]
+        [options.only] if options.only else [take for take in HEIGHTS if options.picture or take != "picture"]
     )
     with tempfile.TemporaryDirectory(prefix="gp3d-gui-") as scratch:
         build = [sys.executable, ROOT / "tools/build_addon.py", "--out", scratch]
@@ -112,7 +138,9 @@ def main() -> int:
                 return 1
             for taken in sorted(folder.glob("*.png")):
                 if options.all or taken.stem in PAGE:
-                    print(shutil.copy(taken, options.out / f"addon-{taken.name}"))
+                    few = Image.open(taken).convert("RGB").quantize(256, dither=Image.Dither.NONE)
+                    few.save(options.out / f"addon-{taken.name}", optimize=True)
+                    print(options.out / f"addon-{taken.name}")
     return 0
 
 

@@ -47,8 +47,8 @@ def press(operator, **choices) -> None:
         operator("INVOKE_DEFAULT", **choices)
 
 
-def shoot(name: str, drawn: float = DRAWN, sidebar: bool = False) -> Take:
-    """A picture of the viewport or its sidebar, which tools/addon_gui.py takes as soon as it sees the wish."""
+def shoot(name: str, drawn: float = DRAWN, sidebar: bool = False, whole_screen: bool = False) -> Take:
+    """A picture of the viewport, its sidebar or all, which tools/addon_gui.py takes as soon as it sees the wish."""
     for _ in range(2 if drawn else 0):
         view()["area"].tag_redraw()
         yield drawn
@@ -57,7 +57,7 @@ def shoot(name: str, drawn: float = DRAWN, sidebar: bool = False) -> Take:
     shown = next(region for region in area.regions if region.type == "UI") if sidebar else area
     top = view()["window"].height - shown.y - shown.height
     partial = wish.with_suffix(".part")
-    partial.write_text(f"{shown.width}x{shown.height}+{shown.x}+{top}")
+    partial.write_text("100%" if whole_screen else f"{shown.width}x{shown.height}+{shown.x}+{top}")
     partial.rename(wish)
     yield lambda: not wish.exists()
 
@@ -89,8 +89,23 @@ def take_class() -> Take:
 
 
 def take_panels() -> Take:
-    """The sub-panels, all of them open."""
+    """The first half of the sub-panels."""
     yield from shoot("panels", sidebar=True)
+
+
+def take_more() -> Take:
+    """The other half."""
+    yield from shoot("panels-more", sidebar=True)
+
+
+def take_export() -> Take:
+    """The file browser of Export."""
+    bpy.context.scene.gp3d.quality, bpy.context.scene.gp3d.color = "DRAFT", "vertex"
+    press(bpy.ops.gp3d.generate)
+    yield lambda: bool(bpy.data.objects) and not status().at_work
+    press(bpy.ops.gp3d.export)
+    yield 2 * DRAWN
+    yield from shoot("export", drawn=0.0, whole_screen=True)
 
 
 def take_samples() -> Take:
@@ -104,13 +119,18 @@ def take_samples() -> Take:
 def take_picture() -> Take:
     """Image to 3D, and what it made."""
     bpy.context.scene.gp3d.picture = PICTURE
+    view()["space_data"].region_3d.view_distance = 2.2
     press(bpy.ops.gp3d.picture)
     yield lambda: bool(bpy.data.objects) and not status().at_work
     press(bpy.ops.gp3d.show_colors)
     yield from shoot("picture")
 
 
-OPEN = {"panels": None, "picture": ("GP3D_PT_picture",)}  # sub-panels that a take shows open; None for all
+OPEN = {  # sub-panels that a take shows open
+    "panels": ("GP3D_PT_mesh", "GP3D_PT_levels", "GP3D_PT_material", "GP3D_PT_placement"),
+    "more": ("GP3D_PT_batch", "GP3D_PT_picture", "GP3D_PT_library", "GP3D_PT_engine"),
+    "picture": ("GP3D_PT_picture",),
+}
 
 
 def open_panels(names) -> None:
@@ -119,7 +139,7 @@ def open_panels(names) -> None:
     for kind in kinds:
         bpy.utils.unregister_class(kind)
     for kind in kinds:
-        if names is None or kind.__name__ in names:
+        if kind.__name__ in names:
             kind.bl_options = set()
         bpy.utils.register_class(kind)
 

@@ -4,9 +4,10 @@
 
 Where the bpy wheel is, Blender's own extension tool checks it; building needs no Blender.
 Besides, dist/gp3d-VERSION-legacy.zip: the same files in a folder, as Blender 3.4 to 4.1 install add-ons.
-blender_addon/classes.json is made from gp3d_core/datasets/imagenet.tsv and the pretrained model; the build fails if
-it is out of date, and `--classes` writes it, and copies of the core's modules that find classes by what is typed. So it
-is with the version, which is gp3d_core's: `--version` copies it into the manifest and into bl_info.
+blender_addon/classes.json is made from gp3d_core/datasets/imagenet.tsv, gp3d_core/assets/real_sizes.tsv and the
+pretrained model; the build fails if it is out of date, and `--classes` writes it, and copies of the core's modules that
+find classes by what is typed. So it is with the version, which is gp3d_core's: `--version` copies it into the manifest
+and into bl_info.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from gp3d_core import __version__
+from gp3d_core.assets.real_sizes import real_sizes
 from gp3d_core.datasets.imagenet import describe_class
 from gp3d_core.pretrained import has_pretrained, pretrained_path
 from gp3d_core.snapshots.metadata import read_snapshot_facts
@@ -49,7 +51,10 @@ def class_list() -> str:
         "ImageNet-1k classes: index, WordNet id, names. WordNet 3.0, (c) 2006 Princeton University, free under the "
         "WordNet licence, this notice must stay; index and order: the timm project, Apache-2.0."
     )
-    entries = ",\n".join(json.dumps([int(index), wnid, names.split(", ")]) for index, wnid, names, _ in rows)
+    sizes = {wnid: size.metres for wnid, size in real_sizes().items()}
+    entries = ",\n".join(
+        json.dumps([int(index), wnid, names.split(", "), sizes[wnid]]) for index, wnid, names, _ in rows
+    )
     known = ",\n".join(map(json.dumps, pretrained_classes()))
     return f'{{"notice": {json.dumps(notice)},\n"classes": [\n{entries}\n],\n"pretrained": [\n{known}\n]}}\n'
 

@@ -11,10 +11,13 @@ _STAGES = (  # of a mesh, with their usual shares of the time
     ("planes", 0.05),
     ("density", 0.15),
     ("surface", 0.05),
+    ("quads", 0.0),
     ("atlas", 0.5),
     ("texels", 0.15),
     ("color", 0.07),
     ("compare", 0.01),
+    ("lods", 0.0),
+    ("collision", 0.0),
     ("write", 0.02),
 )
 

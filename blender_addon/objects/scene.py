@@ -8,7 +8,7 @@ import bpy
 import numpy as np
 import numpy.typing as npt
 
-from ..mesh_bundle import Bundle, mean_color, place
+from ..mesh_bundle import Bundle, Placement, mean_color, polygons
 from ..recipe import BuildOptions, Recipe, number, parse_recipe, subject
 
 RECIPE = "gp3d"  # custom property with everything that made the object, as JSON
@@ -22,26 +22,32 @@ _TURNS = {
 }  # quarter turns about z that take the front there
 
 
-def build_mesh(bundle: Bundle, name: str, options: BuildOptions) -> bpy.types.Mesh:
-    """A mesh with its texture coordinates or colours and a material that shows them."""
-    mesh = bpy.data.meshes.new(name)
-    vertices, faces = place(bundle, options["size"], options["on_ground"]), bundle.faces
-    mesh.vertices.add(len(vertices))
-    mesh.vertices.foreach_set("co", vertices.reshape(-1))
-    mesh.loops.add(faces.size)
-    mesh.loops.foreach_set("vertex_index", faces.reshape(-1))
-    mesh.polygons.add(len(faces))
-    mesh.polygons.foreach_set("loop_start", np.arange(0, faces.size, 3, dtype=np.int32))
+def build_mesh(bundle: Bundle, name: str, options: BuildOptions, place: Placement) -> bpy.types.Mesh:
+    """A mesh in its `place` with its texture coordinates or colours and a material that shows them."""
+    mesh = build_shape(bundle, name, place, options["smooth"])
+    mesh.materials.append(_material(bundle, name, options))
+    return mesh
+
+
+def build_shape(bundle: Bundle, name: str, place: Placement, smooth: bool = False) -> bpy.types.Mesh:
+    """A mesh in its `place` without a material."""
+    mesh, made = bpy.data.meshes.new(name), polygons(bundle)
+    mesh.vertices.add(len(bundle.vertices))
+    mesh.vertices.foreach_set("co", place(bundle.vertices).reshape(-1))
+    mesh.loops.add(len(made.corners))
+    mesh.loops.foreach_set("vertex_index", bundle.faces.reshape(-1)[made.corners])
+    mesh.polygons.add(len(made.starts))
+    mesh.polygons.foreach_set("loop_start", made.starts)
     if bpy.app.version < (4, 1):
-        mesh.polygons.foreach_set("loop_total", np.full(len(faces), 3, np.int32))
-    mesh.polygons.foreach_set("use_smooth", np.full(len(faces), bool(options["smooth"])))
+        mesh.polygons.foreach_set("loop_total", made.counts)
+    mesh.polygons.foreach_set("use_smooth", np.full(len(made.starts), bool(smooth)))
     if bundle.uv is not None:
-        mesh.uv_layers.new(name="UVMap").data.foreach_set("uv", bundle.uv.reshape(-1))
+        uv = bundle.uv[made.corners]
+        mesh.uv_layers.new(name="UVMap").data.foreach_set("uv", uv.reshape(-1))
     if bundle.colors is not None:
         _add_colors(mesh, bundle.colors)
     mesh.update(calc_edges=True)
     mesh.validate()
-    mesh.materials.append(_material(bundle, name, options))
     return mesh
 
 
@@ -142,10 +148,15 @@ def replace_mesh(obj: bpy.types.Object, mesh: bpy.types.Mesh) -> None:
     """Gives `obj` another mesh and removes what nobody uses any more."""
     old, name = obj.data, obj.data.name
     obj.data = mesh
-    materials = [material for material in old.materials if material]
-    if old.users == 0:
-        bpy.data.meshes.remove(old)
+    if remove_mesh(old):
         mesh.name = name
+
+
+def remove_mesh(mesh: bpy.types.Mesh) -> bool:
+    """Removes a mesh that nobody uses, and materials and pictures that nobody else does; whether it is gone."""
+    materials, unused = [material for material in mesh.materials if material], not mesh.users
+    if unused:
+        bpy.data.meshes.remove(mesh)
     for material in materials:
         images = [node.image for node in material.node_tree.nodes if node.type == "TEX_IMAGE" and node.image]
         if material.users == 0:
@@ -153,6 +164,7 @@ def replace_mesh(obj: bpy.types.Object, mesh: bpy.types.Mesh) -> None:
         for image in images:
             if image.users == 0:
                 bpy.data.images.remove(image)
+    return unused
 
 
 def write_recipe(obj: bpy.types.Object, recipe: Recipe) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import bpy
-from bpy.props import EnumProperty, FloatProperty, StringProperty
+from bpy.props import EnumProperty, FloatProperty, IntProperty, StringProperty
 
 from .. import generation
 from ..engine.errors import RequestError
@@ -56,6 +56,14 @@ class GP3D_OT_export(bpy.types.Operator):
         name="Height", description="Of the print, in millimetres", default=100.0, min=1.0, max=100_000.0
     )
 
+    max_kb: IntProperty(
+        name="Max Size (kB)",
+        description="Kilobytes to stay below, by fewer faces and a smaller texture; 0 for any",
+        default=0,
+        min=0,
+        max=10**7,
+    )
+
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         """Only for objects that the engine made."""
@@ -87,10 +95,11 @@ class GP3D_OT_export(bpy.types.Operator):
             layout.prop(self, "compress")
         if self.format in PRINTED:
             layout.prop(self, "print_height")
+        layout.prop(self, "max_kb")
         column = layout.column()
-        column.label(text="As the engine made it.", icon="INFO")
-        column.label(text="With changes made here:")
-        column.label(text="Blender's File > Export.")
+        column.label(text="As it was generated.", icon="INFO")
+        column.label(text="Changes made in Blender:", icon="BLANK1")
+        column.label(text="File > Export.", icon="BLANK1")
 
     def execute(self, context: bpy.types.Context) -> Result:
         """Starts the job, or in background mode does it."""
@@ -103,7 +112,7 @@ class GP3D_OT_export(bpy.types.Operator):
         kind = path.suffix.removeprefix(".").lower()
         if not self.properties.is_property_set("format") and kind in _FORMATS:
             self.format = kind
-        wanted = Export(self.format, self.compress, self.print_height)
+        wanted = Export(self.format, self.compress, self.print_height, self.max_kb)
         generation.export(context, context.active_object, path, wanted)
 
 

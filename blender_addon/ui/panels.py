@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import bpy
 
+from ..class_search import choose
 from ..engine.protocol import EngineFacts
 from ..properties import preferences
 from ..state import STATE
@@ -37,7 +38,19 @@ class GP3D_PT_mesh(SubPanel, bpy.types.Panel):
     """Face budget, crop, smoothing."""
 
     bl_label = "Mesh"
-    names = ("faces", "depth_cut", "crop", "keep_largest", "smooth")
+    names = ("faces", "quads", "depth_cut", "crop", "keep_largest", "smooth")
+
+
+class GP3D_PT_levels(SubPanel, bpy.types.Panel):
+    """What game engines want besides the mesh."""
+
+    bl_label = "LODs and Collision"
+    names = ("lods", "collision")
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """The choices; greyed where a part of the mesh is cut away, of which the engine knows nothing."""
+        self.layout.enabled = context.scene.gp3d.crop >= 1
+        SubPanel.draw(self, context)
 
 
 class GP3D_PT_material(SubPanel, bpy.types.Panel):
@@ -57,7 +70,19 @@ class GP3D_PT_placement(SubPanel, bpy.types.Panel):
     """Where new objects stand."""
 
     bl_label = "Placement"
-    names = ("place_at", "size", "front", "on_ground", "collection")
+    names = ("place_at", "size", "real_size", "front", "on_ground", "collection")
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """The choices; a real size takes the place of one that is chosen."""
+        settings, column = context.scene.gp3d, property_column(self.layout)
+        for name in self.names:
+            row = column.row()
+            row.enabled = not (name == "size" and settings.real_size)
+            row.prop(settings, name)
+        entry = choose(settings.class_name, STATE.classes).entry
+        if settings.real_size and entry is not None:
+            known = "not known" if entry.metres is None else f"{entry.metres:g} m"
+            column.label(text=f"{entry.name}: {known}", icon="DRIVER_DISTANCE")
 
 
 class GP3D_PT_batch(SubPanel, bpy.types.Panel):
@@ -122,11 +147,11 @@ class GP3D_PT_engine(SubPanel, bpy.types.Panel):
             layout.label(text=f"gp3d {session.status.version} on {name}, process {session.engine.pid}")
         row = layout.row(align=True)
         if session.engine is None:
-            row.operator("gp3d.engine_start", icon="PLAY")
+            row.operator("gp3d.engine_start", text="Start", icon="PLAY")
         else:
-            row.operator("gp3d.engine_stop", icon="PAUSE")
+            row.operator("gp3d.engine_stop", text="Stop", icon="PAUSE")
         row.operator("gp3d.show_log", text="Log", icon="TEXT")
-        row.operator("gp3d.copy", text="Diagnostics", icon="COPYDOWN").what = "DIAGNOSTICS"
+        layout.operator("gp3d.copy", text="Copy Diagnostics", icon="COPYDOWN").what = "DIAGNOSTICS"
 
 
 def draw_menu(self: bpy.types.Menu, context: bpy.types.Context) -> None:
@@ -142,6 +167,7 @@ def draw_menu(self: bpy.types.Menu, context: bpy.types.Context) -> None:
 CLASSES = (
     GP3D_PT_main,
     GP3D_PT_mesh,
+    GP3D_PT_levels,
     GP3D_PT_material,
     GP3D_PT_placement,
     GP3D_PT_batch,

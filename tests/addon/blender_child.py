@@ -45,6 +45,15 @@ def use(settings: dict[str, str], mode: str, keep: bool = False) -> None:
     preferences().engine_path = str(Path(settings["engines"]) / mode / "gp3d") if mode else ""
 
 
+def use_real(settings: dict[str, str]) -> None:
+    """Chooses the real engine, which stays warm from one scenario to the next, and quick choices."""
+    use(settings, "", keep=True)
+    preferences().engine_path, preferences().snapshot = settings["engine"], settings["run"]
+    preferences().device = "cpu"
+    chosen = bpy.context.scene.gp3d
+    chosen.quality, chosen.faces, chosen.texture_size = "DRAFT", 2000, "256"
+
+
 def until(condition, seconds: float = 20.0) -> bool:
     """Plays the timer until `condition` holds; whether it came to hold. No tick may take long but for a mesh."""
     end = time.monotonic() + seconds
@@ -121,6 +130,7 @@ def main() -> None:
     for helper in (part, until, alive, window, refusal, preferences):
         setattr(tools, helper.__name__, helper)
     tools.use = lambda mode, **more: use(settings, mode, **more)
+    tools.use_real = lambda: use_real(settings)
     tools.state = lambda: part("state").STATE
     results, warned = {}, Warnings()
     for name, function in list(vars(module).items()):
@@ -128,7 +138,7 @@ def main() -> None:
             continue
         try:
             bpy.ops.wm.read_homefile(use_empty=True)
-            use(settings, "good", keep="real" in file.name)
+            use(settings, "good", keep="engine" in settings)
             function(tools)
             warned.check()
             results[name.removeprefix("scenario_")] = "ok"

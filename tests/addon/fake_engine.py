@@ -134,6 +134,7 @@ def mesh(number: str, ask: dict) -> None:
         }
     files = write_files(ask, made)
     warnings = ["the surface would have torn"] if MODE == "torn-budget" else []
+    more |= parts(ask, made)
     say(
         "result",
         warnings=warnings,
@@ -165,6 +166,24 @@ def write_files(ask: dict, made: dict) -> dict[str, str]:
             content = arrays(ask["color"], ask.get("seed", 0), ask["grid"])
             np.savez_compressed(path, format="gp3d-mesh", version=1, recipe=json.dumps(made), **content)
     return files
+
+
+def parts(ask: dict, made: dict) -> dict:
+    """Levels and a hull, as an engine has them that knows them; none in the mode torn-budget, which says why."""
+    if MODE == "torn-budget":
+        return {"remarks": ["no quads could be had; the triangles stay"]} if ask.get("quads") else {}
+    more: dict = {}
+    if ask.get("lods", 1) > 1:
+        stems = [f"{ask.get('stem', 'mesh')}_LOD{number}" for number in range(1, ask["lods"])]
+        more["lods"] = [write_files({**ask, "stem": stem}, made) for stem in stems]
+    if ask.get("collision"):
+        box = arrays("none", 0, 0)
+        vertices = np.concatenate([box["vertices"], box["vertices"] + np.float32([2, 0, 0])])
+        path = Path(ask["dir"]) / "mesh_collision.npz"
+        faces = np.concatenate([box["faces"], box["faces"] + 25]).astype(np.int32)
+        np.savez_compressed(path, format="gp3d-mesh", version=1, recipe="{}", vertices=vertices, faces=faces)
+        more["collision"] = {"npz": str(path)}
+    return more
 
 
 def preview(number: str, ask: dict) -> None:

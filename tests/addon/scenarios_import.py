@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import bpy
@@ -76,7 +77,7 @@ def scenario_texture_and_its_coordinates_arrive_the_right_way_up(tools):
 
 
 def scenario_solid_color_is_that_of_the_surface(tools):
-    """The mug's texture is black in three of four texels, none of which the mug shows."""
+    """Of the faces, not of the texture: most of it is padding."""
     bpy.ops.gp3d.sample(name="coffee_mug")
     (material,) = bpy.context.active_object.data.materials
     np.testing.assert_allclose(material.diffuse_color[:3], (0.87, 0.57, 0.39), atol=0.03)
@@ -149,7 +150,7 @@ def scenario_recipe_is_whole_and_regenerates_the_same_mesh(tools):
     )  # nothing old is left
     assert bpy.ops.gp3d.regenerate(higher=True) == {"FINISHED"}
     higher = json.loads(bpy.data.objects[name]["gp3d"])["request"]
-    assert (higher["grid"], higher["faces"], higher["texture_size"]) == (256, 60000, 1024)
+    assert (higher["grid"], higher["faces"], higher["texture_size"]) == (256, 60000, "auto")
     assert bpy.ops.gp3d.use_recipe() == {"FINISHED"}
     assert (bpy.context.scene.gp3d.class_name, bpy.context.scene.gp3d.seed) == ("teapot", 5)
 
@@ -286,8 +287,98 @@ def scenario_timing_building_is_quick(tools):
             uv=np.stack([u, v], -1).reshape(-1, 2).astype(np.float32), texture=np.zeros((512, 512, 3), np.uint8),
         )  # fmt: skip
         began = time.process_time()
-        scene.build_mesh(bundle.read_bundle(path), "big", options)
+        big = bundle.read_bundle(path)
+        scene.build_mesh(big, "big", options, bundle.placement(big, 1.0, True))
         seconds[faces] = time.process_time() - began
     (tools.folder / "build.json").write_text(json.dumps(seconds))
     assert seconds[30_000] < 0.6
     assert seconds[300_000] < 4.0
+
+
+def scenario_levels_and_hull_belong_to_their_object(tools):
+    bundle, results = tools.part("mesh_bundle"), tools.part("results")
+    obj = make(class_name="teapot", seed=5, size=2.0)
+    recipe = json.loads(obj["gp3d"])
+    first = results.sample_asset("teapot").mesh
+    coarse = replace(first, faces=first.faces[::2], uv=None, texture=None)
+    asset = bundle.Asset(first, (coarse, coarse), (coarse,))
+    results.rebuild(obj, asset, recipe)
+    name = obj.name.removesuffix("_LOD0")
+    assert [child.name for child in tools.part("objects.parts").parts_of(obj)] == [
+        f"UCX_{name}_LOD0_00",
+        f"{name}_LOD1",
+        f"{name}_LOD2",
+    ]
+    (collection,) = obj.users_collection
+    assert collection.name == name
+    assert {other.name for other in collection.objects} == {obj.name, *(child.name for child in obj.children)}
+    assert not obj.hide_render
+    assert not obj.hide_get()
+    assert all(child.hide_render and child.hide_get() for child in obj.children)
+    obj.location.x += 3
+    np.testing.assert_allclose(points(bpy.data.objects[f"{name}_LOD1"]), points(obj), atol=1e-6)
+    assert not bpy.data.objects[f"UCX_{name}_LOD0_00"].data.materials
+    results.rebuild(obj, asset, recipe)
+    assert (len(bpy.data.objects), len(bpy.data.meshes), len(bpy.data.materials)) == (4, 4, 3)
+    results.rebuild(obj, bundle.Asset(first), recipe)
+    assert (len(bpy.data.objects), len(bpy.data.meshes), len(bpy.data.materials)) == (1, 1, 1)
+
+
+def scenario_quads_arrive_as_quads(tools):
+    bundle, scene = tools.part("mesh_bundle"), tools.part("objects.scene")
+    vertices = np.array([[x, y, z] for x in (0, 1) for y in (0, 1) for z in (0, 1)], np.float32)
+    sides = ((0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3))
+    faces = np.array([row for a, b, c, d in sides for row in ((a, b, c), (a, c, d))], np.int32)
+    cube = bundle.Bundle(vertices, faces, {}, quads=np.arange(12, dtype=np.int32).reshape(6, 2))
+    options = {"size": 2.0, "on_ground": True, "smooth": False, "shader": "PRINCIPLED", "roughness": 0.9}
+    mesh = scene.build_mesh(cube, "cube", options, bundle.placement(cube, 2.0, True))
+    assert [len(polygon.vertices) for polygon in mesh.polygons] == [4] * 6
+    assert not mesh.validate()
+    assert abs(sum(polygon.area for polygon in mesh.polygons) - 24) < 1e-5
+    centre = np.array([0, 0, 1])
+    assert all(np.dot(polygon.normal, np.array(polygon.center) - centre) > 0 for polygon in mesh.polygons)
+
+
+def scenario_real_size_comes_in_metres(tools):
+    settings = bpy.context.scene.gp3d
+    settings.real_size = True
+    obj = make(class_name="coffee mug", seed=1)
+    assert json.loads(obj["gp3d"])["request"]["size"] == "real"
+    where = points(obj)
+    np.testing.assert_allclose(where[:, 2].max(), 0.8, atol=1e-6)  # as the fake engine made it, not 1
+    refusal = tools.refusal(RuntimeError, lambda: bpy.ops.gp3d.generate(class_name="gadget", seed=1))
+    assert "How large 'gadget' is in the world is not known" in refusal
+
+
+def scenario_levels_and_hull_are_asked_for_and_come_back_when_made_again(tools):
+    settings = bpy.context.scene.gp3d
+    settings.lods, settings.collision = 3, 8
+    assert bpy.ops.gp3d.generate(class_name="teapot", seed=1) == {"FINISHED"}
+    obj = bpy.context.active_object
+    assert obj.name == "gp3d_teapot_1_LOD0"
+    request = json.loads(obj["gp3d"])["request"]
+    assert (request["lods"], request["collision"]) == (3, 8)
+    wanted = [
+        "UCX_gp3d_teapot_1_LOD0_00",
+        "UCX_gp3d_teapot_1_LOD0_01",
+        "gp3d_teapot_1_LOD1",
+        "gp3d_teapot_1_LOD2",
+    ]
+    parts_of = tools.part("objects.parts").parts_of
+    assert [child.name for child in parts_of(obj)] == wanted
+    assert "3 LODs, a hull of 2" in tools.state().notice
+    for part in parts_of(obj)[:2]:
+        assert len(part.data.polygons) == 14
+    assert bpy.ops.gp3d.regenerate() == {"FINISHED"}
+    assert [child.name for child in parts_of(obj)] == wanted
+    settings.lods = settings.collision = 0
+    assert bpy.ops.gp3d.generate(class_name="teapot", seed=2) == {"FINISHED"}
+    assert bpy.context.active_object.name == "gp3d_teapot_2"
+
+
+def scenario_quads_that_fail_leave_triangles_and_a_line(tools):
+    tools.use("torn-budget")
+    bpy.context.scene.gp3d.quads = 500
+    obj = make(class_name="teapot", seed=1)
+    assert {len(polygon.vertices) for polygon in obj.data.polygons} == {3}
+    assert "no quads could be had; the triangles stay" in tools.state().notice

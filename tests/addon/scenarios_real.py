@@ -13,15 +13,6 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def use_real(tools) -> None:
-    tools.use("", keep=True)  # the engine stays warm from one scenario to the next
-    tools.preferences().engine_path = tools.settings["engine"]
-    tools.preferences().snapshot = tools.settings["run"]
-    tools.preferences().device = "cpu"
-    settings = bpy.context.scene.gp3d
-    settings.quality, settings.faces, settings.texture_size = "DRAFT", 2000, "256"
-
-
 def coordinates(obj) -> np.ndarray:
     values = np.empty(len(obj.data.vertices) * 3, np.float32)
     obj.data.vertices.foreach_get("co", values)
@@ -29,7 +20,7 @@ def coordinates(obj) -> np.ndarray:
 
 
 def scenario_real_engine_makes_the_same_textured_mesh_twice(tools):
-    use_real(tools)
+    tools.use_real()
     began = time.monotonic()
     assert bpy.ops.gp3d.generate(class_name="coffee mug", seed=3) == {"FINISHED"}
     first = time.monotonic() - began
@@ -47,27 +38,8 @@ def scenario_real_engine_makes_the_same_textured_mesh_twice(tools):
     (tools.folder / "real.json").write_text(json.dumps({"first": first, "again": again}))
 
 
-def scenario_real_engine_exports_what_it_offers(tools):
-    use_real(tools)
-    assert bpy.ops.gp3d.generate(class_name="mushroom", seed=3) == {"FINISHED"}
-    formats = [name for name, *_ in tools.part("ui.file_operators").offered(None, bpy.context)]
-    assert {"glb", "obj", "ply", "stl"} <= set(formats)
-    folder = tools.folder / "exported"
-    for kind in formats:
-        assert bpy.ops.gp3d.export(filepath=str(folder / f"shroom.{kind}"), print_height=60.0) == {"FINISHED"}
-        assert (folder / f"shroom.{kind}").stat().st_size > 1000
-    assert {"shroom.mtl", "shroom.png"} <= {path.name for path in folder.iterdir()}
-    assert len(bpy.data.objects) == 1
-    bpy.ops.wm.stl_import(filepath=str(folder / "shroom.stl"))
-    assert abs(bpy.context.active_object.dimensions.z - 60) < 0.1  # millimetres as Blender's units, upright
-    bpy.ops.wm.read_homefile(use_empty=True)
-    bpy.ops.import_scene.gltf(filepath=str(folder / "shroom.glb"))
-    (obj,) = (obj for obj in bpy.data.objects if obj.type == "MESH")
-    assert obj.data.materials
-
-
 def scenario_real_engine_previews_and_knows_its_classes(tools):
-    use_real(tools)
+    tools.use_real()
     bpy.context.scene.gp3d.previews = 2
     bpy.context.scene.gp3d.class_name = "mushroom"
     assert bpy.ops.gp3d.preview() == {"FINISHED"}
@@ -77,7 +49,7 @@ def scenario_real_engine_previews_and_knows_its_classes(tools):
 
 
 def scenario_real_engine_makes_a_mesh_of_a_photograph(tools):
-    use_real(tools)
+    tools.use_real()
     photograph = tools.folder / "red owl.png"
     image = bpy.data.images.new("owl", 40, 30)
     image.pixels.foreach_set(np.tile(np.array([0.8, 0.1, 0.1, 1.0], np.float32), 1200))
@@ -106,7 +78,7 @@ def scenario_real_engine_makes_a_mesh_of_a_photograph(tools):
 
 
 def scenario_real_engine_is_cancelled(tools):
-    use_real(tools)
+    tools.use_real()
     with tools.window() as state:
         bpy.ops.gp3d.batch(batch_classes="mushroom", batch_seeds="0-20", quality="STANDARD")
         assert tools.until(
@@ -121,7 +93,7 @@ def scenario_real_engine_is_cancelled(tools):
 
 
 def scenario_example_of_the_manual_fills_a_scene(tools):
-    use_real(tools)
+    tools.use_real()
     manual = (ROOT / "docs/addon.md").read_text(encoding="utf-8")
     (example,) = re.findall(r"```python\n(# ten objects.*?)```", manual, re.DOTALL)
     script = tools.folder / "example.py"
@@ -134,7 +106,7 @@ def scenario_example_of_the_manual_fills_a_scene(tools):
 
 
 def scenario_real_engine_ends_with_blender(tools):
-    use_real(tools)
+    tools.use_real()
     bpy.ops.gp3d.generate(class_name="mushroom", seed=1)
     session = tools.state().session
     engine, pid = session.engine, session.engine.pid
@@ -147,7 +119,7 @@ def scenario_real_engine_ends_with_blender(tools):
 
 
 def scenario_without_a_chosen_model_the_one_in_the_box_works(tools):
-    use_real(tools)
+    tools.use_real()
     tools.preferences().snapshot = ""
     assert bpy.ops.gp3d.generate(class_name="mushroom", seed=2) == {"FINISHED"}
     recipe = json.loads(bpy.context.active_object["gp3d"])

@@ -9,18 +9,27 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from _pytest.mark import ParameterSet
 
 from tests.addon.conftest import ROOT, scenarios
 
 pytestmark = [pytest.mark.slow, pytest.mark.blender]
 
 KINDS = ("import", "jobs", "panel", "setup")
-CASES = [
-    pytest.param(file, name, marks=[pytest.mark.timing] * name.startswith("timing_"), id=f"{kind}-{name}")
-    for kind in KINDS
-    for file in [f"scenarios_{kind}.py"]
-    for name in scenarios(file)
-]
+REAL_KINDS = ("real", "assets")  # those that talk to the real engine
+
+
+def cases(kinds: tuple[str, ...]) -> list[ParameterSet]:
+    """All scenarios of the kinds."""
+    return [
+        pytest.param(file, name, marks=[pytest.mark.timing] * name.startswith("timing_"), id=f"{kind}-{name}")
+        for kind in kinds
+        for file in [f"scenarios_{kind}.py"]
+        for name in scenarios(file)
+    ]
+
+
+CASES, REAL = cases(KINDS), cases(REAL_KINDS)
 
 
 @pytest.mark.parametrize(("file", "name"), CASES)
@@ -54,9 +63,9 @@ def real_engine(tmp_path_factory: pytest.TempPathFactory, run_folder: Path) -> P
     return program
 
 
-@pytest.mark.parametrize("name", scenarios("scenarios_real.py"), ids=lambda name: f"real-{name}")
+@pytest.mark.parametrize(("file", "name"), REAL)
 def test_in_blender_with_the_real_engine(
-    run_scenarios: Callable[..., dict[str, str]], run_folder: Path, real_engine: Path, name: str
+    run_scenarios: Callable[..., dict[str, str]], run_folder: Path, real_engine: Path, file: str, name: str
 ) -> None:
-    outcome = run_scenarios("scenarios_real.py", engine=str(real_engine), run=str(run_folder))[name]
+    outcome = run_scenarios(file, engine=str(real_engine), run=str(run_folder))[name]
     assert outcome == "ok", outcome

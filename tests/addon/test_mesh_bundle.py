@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -39,3 +41,48 @@ def test_mean_color_of_vertices_is_that_of_the_faces(mesh_bundle, two_triangles)
 
 def test_mean_color_of_nothing_is_that_of_blenders_materials(mesh_bundle, two_triangles) -> None:
     assert mesh_bundle.mean_color(mesh_bundle.Bundle(**two_triangles, recipe={})) == (0.8, 0.8, 0.8)
+
+
+@pytest.fixture
+def strip(mesh_bundle):
+    """Two quads (0 1 4 3) and (1 2 5 4), and a triangle (2 6 5), as five faces."""
+    vertices = np.array([[0, 0], [1, 0], [2, 0], [0, 1], [1, 1], [2, 1], [3, 0]], np.float32)
+    faces = np.array([[0, 1, 4], [2, 6, 5], [0, 4, 3], [1, 2, 5], [1, 5, 4]], np.int32)
+    return mesh_bundle.Bundle(
+        np.pad(vertices, ((0, 0), (0, 1))), faces, {}, quads=np.array([[0, 2], [3, 4]], np.int32)
+    )
+
+
+def corners(mesh_bundle, bundle) -> list[list[int]]:
+    made, flat = mesh_bundle.polygons(bundle), bundle.faces.reshape(-1)
+    return [
+        flat[made.corners[start : start + count]].tolist()
+        for start, count in zip(made.starts, made.counts, strict=True)
+    ]
+
+
+def test_halves_of_quads_are_put_together(mesh_bundle, strip) -> None:
+    assert corners(mesh_bundle, strip) == [[0, 1, 4, 3], [2, 6, 5], [1, 2, 5, 4]]
+    triangles = replace(strip, quads=None)
+    assert corners(mesh_bundle, triangles) == strip.faces.tolist()
+
+
+def test_seam_along_the_diagonal_leaves_two_triangles(mesh_bundle, strip) -> None:
+    uv = strip.vertices[strip.faces.reshape(-1), :2].copy()
+    seamless = replace(strip, uv=uv.copy(), texture=np.zeros((4, 4, 3), np.uint8))
+    assert [len(row) for row in corners(mesh_bundle, seamless)] == [4, 3, 4]
+    uv[3 * 2] += 0.5  # of the second half's first corner
+    torn = replace(seamless, uv=uv)
+    assert corners(mesh_bundle, torn) == [[0, 1, 4], [2, 6, 5], [0, 4, 3], [1, 2, 5, 4]]
+
+
+def test_crop_keeps_quads_whose_halves_both_stay(mesh_bundle, strip) -> None:
+    kept = mesh_bundle._subset(strip, np.array([True, True, True, True, False]))
+    assert corners(mesh_bundle, kept) == [[0, 1, 4, 3], [2, 6, 5], [1, 2, 5]]
+
+
+def test_place_is_the_same_for_all_that_belongs_together(mesh_bundle, strip) -> None:
+    place = mesh_bundle.placement(strip, 6.0, on_ground=True)
+    assert place.scale == 2
+    np.testing.assert_allclose(place(np.array([[1.5, 0.5, 0.0]])), [[0, 0, 0]])
+    assert mesh_bundle.placement(strip, None, on_ground=True).scale == 1

@@ -22,6 +22,9 @@ def choices(requests):
         "faces": 30000,
         "crop": 1.0,
         "depth_cut": 1.0,
+        "quads": 0,
+        "lods": 1,
+        "collision": 0,
     }
     words = {"quality": "STANDARD", "color": "texture", "texture_size": "512", "arrange": "GRID", "size": 2.0}
     return requests.Choices(**{**values, **numbers, **words, "keep_largest": True, "place_at": "CURSOR"})
@@ -113,3 +116,40 @@ def test_previews_look_from_where_mugs_show_their_handle(requests, choices):
 def test_front_is_turned_to_the_view_by_quarters(requests, choices, viewer, front):
     assert requests.towards(replace(choices, front="VIEW"), viewer).front == front
     assert requests.towards(replace(choices, front="POS_Y"), viewer).front == "POS_Y"
+
+
+def test_more_than_a_mesh_is_asked_for_only_if_it_is_wanted(requests, choices):
+    spec = requests.ObjectSpec(None, 7)
+    usual = requests.mesh_request(spec, choices)
+    assert not usual.keys() & {"quads", "lods", "collision", "size"}
+    wanted = replace(choices, quads=20, lods=3, collision=16, real_size=True)
+    more = {"quads": 50, "lods": 3, "collision": 16, "size": "real"}
+    assert requests.mesh_request(spec, wanted) == usual | more
+    cropped = requests.mesh_request(spec, replace(wanted, crop=0.9))
+    assert cropped == usual | {"quads": 50, "size": "real"}
+    assert not requests.picture_request({}, wanted).keys() & more.keys()
+    request = {"grid": 64, "faces": 100, "texture_size": 64, "quads": 150_000}
+    assert requests.finer(request)["quads"] == 200_000
+
+
+def test_real_sizes_say_how_far_apart_objects_stand(requests, choices, parts):
+    known = {entry.name: entry for entry in parts("class_search").imagenet_classes()}
+    specs = [requests.ObjectSpec(known[name], 1) for name in ("goldfish", "school bus")]
+    assert requests.in_metres(specs, choices).size == choices.size
+    real = replace(choices, real_size=True)
+    assert requests.in_metres(specs, real).size == known["school bus"].metres > 5
+    with pytest.raises(requests.RequestError, match="not known"):
+        requests.in_metres([*specs, requests.ObjectSpec(None, 1)], real)
+
+
+@pytest.mark.parametrize(
+    ("export", "fields"),
+    [
+        (("obj",), {"formats": ["obj"]}),
+        (("glb", "meshopt", 30.0), {"formats": ["glb"], "compress": "meshopt"}),
+        (("obj", "meshopt", 30.0, 500), {"formats": ["obj"], "max_size": 500_000}),
+        (("stl", "meshopt", 30.00049), {"formats": ["stl"], "print_height": 30.0}),
+    ],
+)
+def test_exports_say_no_more_than_concerns_them(requests, export, fields):
+    assert requests.Export(*export).request() == fields
