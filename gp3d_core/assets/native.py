@@ -50,7 +50,7 @@ def call(
             lines = Path(name, "log").read_text(encoding="utf-8", errors="replace").strip().splitlines()
             last = f": {lines[-1].strip()}" if child.returncode > 0 and lines else ""
             raise NativeError(f"{_CALLED[task]} ended with exit code {child.returncode}{last}")
-        with np.load(target) as made:
+        with np.load(target, allow_pickle=False) as made:
             return dict(made)
 
 

@@ -53,6 +53,6 @@ TASKS = {"quads": quads, "collision": collision}
 
 if __name__ == "__main__":
     task, source, target = sys.argv[1:]
-    with np.load(source) as arrays:
+    with np.load(source, allow_pickle=False) as arrays:
         made = TASKS[task](dict(arrays))
     np.savez(target, **made)
