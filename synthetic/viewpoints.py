@@ -146,6 +146,22 @@ def intrinsics(fov: float, resolution: int) -> Array:
     return np.array([[focal, 0.0, centre], [0.0, focal, centre], [0.0, 0.0, 1.0]])
 
 
+def covered_pixels(viewpoint: Viewpoint, points: Array, resolution: int) -> tuple[int, int, int, int]:
+    """The first column and row, and the first column and row beyond, of the box around `points` [N,3] in the picture.
+
+    It is cut at the picture's border, and empty where the points lie beside the picture. All of the picture where one
+    of them lies beside or behind the camera.
+    """
+    camera, matrix = viewpoint.cam2world(), intrinsics(viewpoint.fov, resolution)
+    right, up, backward = np.ascontiguousarray(((points - camera[:3, 3]) @ camera[:3, :3]).T)
+    if not (backward < 0).all():
+        return 0, 0, resolution, resolution
+    places = np.stack([right, -up]) / -backward * matrix[0, 0] + matrix[0, 2]
+    low = np.clip(np.floor(places.min(axis=1) + 0.5), 0, resolution)  # a pixel's centre is at an integer
+    high = np.clip(np.floor(places.max(axis=1) + 0.5) + 1, 0, resolution)
+    return int(low[0]), int(low[1]), int(high[0]), int(high[1])
+
+
 def ray_lengths(matrix: Array, resolution: int) -> Array:
     """[resolution, resolution] Euclidean length of every pixel's ray per unit of z-depth."""
     pixels = np.arange(resolution)

@@ -42,8 +42,8 @@ def build_mesh(
         flat, of_corners = _shading(surface.normals, face_normals(positions, triangles))
         if not flat.all():
             first, triangles = _split(triangles, of_corners)
-            positions = positions[surface.triangles.ravel()[first]]
-            normals = of_corners.reshape(-1, 3)[first] @ WORLD_TO_BLENDER.T
+            positions = positions.take(surface.triangles.ravel()[first], axis=0)
+            normals = of_corners.reshape(-1, 3).take(first, axis=0) @ WORLD_TO_BLENDER.T
     mesh.vertices.add(len(positions))
     mesh.loops.add(3 * count)
     mesh.polygons.add(count)
@@ -78,17 +78,26 @@ def _split(
 
     Normals that differ by less than 1/4096 count as one; Blender keeps no more of them.
     """
-    steps = np.round((normals.reshape(-1, 3) + 1) * 4095).astype(np.int64)
-    key = triangles.ravel() << 39 | steps[:, 0] << 26 | steps[:, 1] << 13 | steps[:, 2]
-    _, first, vertices = np.unique(key, return_index=True, return_inverse=True)
-    return first, vertices.reshape(-1, 3)
+    x, y, z = np.round((np.ascontiguousarray(normals.reshape(-1, 3).T) + 1) * 4095).astype(np.int64)
+    corner, code = triangles.ravel(), x << 26 | y << 13 | z
+    some = np.full(corner.max() + 1, -1)  # a corner of every vertex, whose normal is the vertex's own
+    some[corner[::-1]] = np.arange(len(corner))[::-1]
+    apart = np.flatnonzero(code != code[some[corner]])
+    _, first, others = np.unique(corner[apart] << 39 | code[apart], return_index=True, return_inverse=True)
+    used = some >= 0
+    vertices = (np.cumsum(used) - 1)[corner]
+    vertices[apart] = np.count_nonzero(used) + others
+    return np.concatenate([some[used], apart[first]]), vertices.reshape(-1, 3)
 
 
 def _shading(
     normals: npt.NDArray[np.float32], faces: Floats
 ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.float32]]:
     """Which faces are flat [F], and the normals [F,3,3] of all corners on the side that their faces show."""
-    cosines = np.einsum("fci,fi->fc", normals, faces)
-    flat = np.abs(cosines).min(axis=1) >= _FLAT
-    towards = np.where(cosines.sum(axis=1)[:, None, None] < 0, -normals, normals)
-    return flat, np.where(flat[:, None, None], faces[:, None].astype(np.float32), towards)
+    along, across = np.ascontiguousarray(normals.transpose(1, 2, 0)), np.ascontiguousarray(faces.T)
+    cosines = (along * across).sum(axis=1)  # [3,F]: ten times as fast as with the corners last
+    flat, turned = np.abs(cosines).min(axis=0) >= _FLAT, np.flatnonzero(cosines.sum(axis=0) < 0)
+    shown = normals.copy()
+    shown[turned] *= -1
+    shown[flat] = faces[flat, None]
+    return flat, shown

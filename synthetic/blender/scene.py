@@ -24,8 +24,8 @@ from synthetic.blender.materials import ALBEDO, NORMALS, MaterialMaker
 from synthetic.blender.mesh import WORLD_TO_BLENDER, build_mesh
 from synthetic.blender.passes import CentrePass, on_white, srgb_bytes, take
 from synthetic.dataset import RenderedView
-from synthetic.staging.surface import Material, StagedModel
-from synthetic.viewpoints import Viewpoint, intrinsics
+from synthetic.staging.surface import Material, StagedModel, renumbered
+from synthetic.viewpoints import Viewpoint, covered_pixels, intrinsics
 
 _SKY = 0.5  # radiance of the uniform sky
 _SUN = 1.6  # irradiance of the sun: a white face turned to it returns sky + sun/pi, just about 1
@@ -34,6 +34,7 @@ _SUN_ANGLE = math.radians(12.0)  # soft enough to hide the edge of shadows in sm
 _ROOM, _ROOM_HEIGHT = 3.5, 7.0  # half a side and the height of a room, in world units
 _LAYERS_OF_LEAVES = 256  # a ray passes so many gaps of cut-out faces before it ends
 _FAR_AWAY = 1e9  # Blender says 1e10 where nothing was hit
+_MARGIN = 3  # pixels around a model that are drawn, too: more than the pixel filter and rounding reach
 
 
 class BlenderScene:
@@ -55,7 +56,7 @@ class BlenderScene:
         """
         self._resolution = resolution
         self._workspace = workspace
-        self._lowest = 0.0
+        self._shown: npt.NDArray[np.float64] | None = None  # [V,3] positions of the model, None where all is drawn
         Utility.temp_dir = str(workspace)
         clean_up(clean_up_camera=True)
         RendererUtility.set_render_devices(use_only_cpu=True)
@@ -86,9 +87,9 @@ class BlenderScene:
         """Puts a staged model in the place of whatever object is in the scene."""
         _remove_models()
         surface = staged.surface
-        self._lowest = float(surface.positions[surface.triangles.ravel(), 1].min())
+        self._shown = surface.positions
         maker = MaterialMaker(surface.colors is not None, self._outputs)
-        used, slots = np.unique(surface.material, return_inverse=True)
+        used, slots = renumbered(surface.material)
         materials = [maker.make(surface.materials[number]) for number in used]
         mesh = build_mesh(surface, slots, maker.uv_layers)
         for material in materials:
@@ -100,8 +101,10 @@ class BlenderScene:
 
         The walls take no light from anything.
         """
-        low = np.array([-_ROOM, self._lowest, -_ROOM])
-        high = np.array([_ROOM, self._lowest + _ROOM_HEIGHT, _ROOM])
+        lowest = 0.0 if self._shown is None else float(self._shown[:, 1].min())
+        self._shown = None
+        low = np.array([-_ROOM, lowest, -_ROOM])
+        high = np.array([_ROOM, lowest + _ROOM_HEIGHT, _ROOM])
         world = np.array([np.where(bits, high, low) for bits in np.ndindex(2, 2, 2)])  # row 4x + 2y + z
         corners = (world @ WORLD_TO_BLENDER.T).tolist()
         ground, walls = [(0, 1, 5, 4)], [(0, 4, 6, 2), (1, 3, 7, 5), (0, 2, 3, 1), (4, 5, 7, 6)]
@@ -122,12 +125,14 @@ class BlenderScene:
         bpy.context.scene.camera.animation_data_clear()  # or the last pose shows through in the last bit
         bpy.context.scene.camera.matrix_world = Matrix.Identity(4)
         CameraUtility.add_camera_pose(pose, frame=0)
+        self._draw_only(viewpoint)
         RendererUtility.render(str(self._workspace), "color_", None, return_data=False, verbose=True)
         rgba = take(self._workspace / "color_0000.png")[..., [2, 1, 0, 3]]
-        depth = take(exr_path(self._workspace, "depth", 0))[..., 2].astype(np.float32)
+        depth = _without_gap(take(exr_path(self._workspace, "depth", 0))[..., 2])
         outputs: dict[str, npt.NDArray[np.float32]] = {}
         if self._centre_pass and (depth < _FAR_AWAY).any():
             depth, outputs = self._centre_pass.render()
+            depth = _without_gap(depth)
         mask = depth < _FAR_AWAY
         if not mask.any():
             return None
@@ -140,6 +145,16 @@ class BlenderScene:
             None if albedo is None else np.where(mask[..., None], srgb_bytes(albedo), np.uint8(255)),
         )
 
+    def _draw_only(self, viewpoint: Viewpoint) -> None:
+        """Leaves out the pixels around the model, in which nothing can be seen; the others stay the same to the bit."""
+        side, settings = self._resolution, bpy.context.scene.render
+        settings.use_border = self._shown is not None
+        if self._shown is None:
+            return
+        left, top, right, bottom = covered_pixels(viewpoint, self._shown, side)
+        settings.border_min_x, settings.border_max_x = (left - _MARGIN) / side, (right + _MARGIN) / side
+        settings.border_min_y, settings.border_max_y = 1 - (bottom + _MARGIN) / side, 1 - (top - _MARGIN) / side
+
     def _light(self) -> None:
         RendererUtility.set_world_background([1.0, 1.0, 1.0], _SKY)
         sun = Light("SUN", name="sun")
@@ -150,6 +165,7 @@ class BlenderScene:
 
 def _put(mesh: bpy.types.Mesh) -> bpy.types.Object:
     item = bpy.data.objects.new(mesh.name, mesh)
+    item.hide_viewport = True  # which nobody sees: else Blender works out all of the mesh twice
     bpy.context.scene.collection.objects.link(item)
     return item
 
@@ -160,6 +176,11 @@ def _remove_models() -> None:
     pictures = [image for image in data.images if image.source == "FILE"]
     shown = [item for item in data.objects if item.type == "MESH"]
     data.batch_remove([*shown, *data.meshes, *data.materials, *pictures])
+
+
+def _without_gap(depth: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:
+    """[R,R] depth in which pixels that were not drawn (0) are as those in which nothing was hit."""
+    return np.where(depth > 0, depth, 10 * _FAR_AWAY).astype(np.float32)
 
 
 def _unit_normals(code: npt.NDArray[np.float32], mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:

@@ -35,10 +35,9 @@ def separate_coplanar(surface: Surface, notes: Counter[str]) -> Surface:
 
     Where none do it is the same. Raises BrokenModelError where there are more than can be sorted out.
     """
-    corners = surface.positions[surface.triangles]
-    along = np.ascontiguousarray(
-        corners.reshape(-1, 3).T
-    )  # many times as fast as along the last axis but one
+    corners = surface.positions.take(surface.triangles, axis=0)
+    # Many times as fast as along the last axis but one.
+    along = np.ascontiguousarray(corners.reshape(-1, 3).T)
     low, high = along.min(axis=1), along.max(axis=1)
     diagonal = float(np.linalg.norm(high - low))
     corners = (corners - (low + high) / 2) / diagonal
@@ -102,9 +101,13 @@ def _first_of_doubles(surface: Surface, corners: Floats) -> Indices:
 
 def _doubles(surface: Surface, corners: Floats, overlaps: Overlaps) -> Indices:
     """Those to be dropped for the same reason, though their corners differ by noise: they cover what another does."""
-    area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1) / 2
-    kinds, ends = _kinds(surface), np.stack([overlaps.first, overlaps.second])
-    same = (overlaps.area >= _COVERS * area[ends].max(axis=0)) & (kinds[ends[0]] == kinds[ends[1]])
+    ends = np.stack([overlaps.first, overlaps.second])
+    if not ends.size:
+        return ends[0]
+    one, two, three = corners[ends].transpose(2, 0, 1, 3)
+    area = np.linalg.norm(np.cross(two - one, three - one), axis=-1) / 2
+    kinds = _kinds(surface)[ends]
+    same = (overlaps.area >= _COVERS * area.max(axis=0)) & (kinds[0] == kinds[1])
     later = (ends + _plain(surface)[ends] * len(surface)).argmax(axis=0)
     return np.asarray(ends[later, np.arange(len(later))][same])
 

@@ -138,9 +138,10 @@ def with_normals(
             length = np.sqrt(np.einsum("ni,ni->n", table, table))
             sane = (length > 1e-6) & (length < np.inf)
             vectors = (table / np.where(sane, length, 1)[:, None]).astype(np.float32)
-        inside = places if known.all() else np.where(known, places, 0)
-        given = (known & sane[inside]).all(axis=1)
-        vectors = vectors[inside]
+        whole = bool(known.all())
+        inside = places if whole else np.where(known, places, 0)
+        given = np.ones(len(triangles), np.bool_) if whole and sane.all() else (known & sane[inside]).all(axis=1)
+        vectors = vectors.take(inside, axis=0)
     if given.all():
         return np.asarray(vectors, np.float32)
     groups = np.zeros(len(triangles), np.int64) if groups is None else np.where(given, 0, groups)

@@ -72,14 +72,19 @@ def _joined(surface: Surface, corners: Floats, normal: Floats) -> tuple[Indices,
     Where more than two meet, as in sheets that lie on each other, those are joined that stand nearest in the file.
     """
     first, second = _meeting(surface, corners)
+    places, normals = np.ascontiguousarray(corners.reshape(-1, 3).T), np.ascontiguousarray(normal.T)
+    opposite = np.arange(corners.shape[0] * 3).reshape(-1, 3)[:, [2, 0, 1]].ravel()  # corner, by slot of an edge
+    for turned in range(2):
+        plane, across = (second, first) if turned else (first, second)
+        aside = places.take(opposite[across], axis=1) - places.take(first, axis=1)
+        flat = np.abs((aside * normals.take(plane // 3, axis=1)).sum(axis=0)) <= 2 * TOLERANCE
+        first, second = first[flat], second[flat]
     one, other = first // 3, second // 3
     foot, edge = corners[one, first % 3], corners[one, (first + 1) % 3] - corners[one, first % 3]
     tip, far = corners[one, (first + 2) % 3], corners[other, (second + 2) % 3]
-    flat = np.abs(np.einsum("pk,pk->p", far - foot, normal[one])) <= 2 * TOLERANCE
-    flat &= np.abs(np.einsum("pk,pk->p", tip - foot, normal[other])) <= 2 * TOLERANCE
     inward = np.cross(normal[one], edge)
     sides = np.einsum("pk,pk->p", inward, tip - foot) * np.einsum("pk,pk->p", inward, far - foot)
-    chosen = np.flatnonzero(flat & (sides < 0))
+    chosen = np.flatnonzero(sides < 0)
     chosen = chosen[np.argsort(np.abs(one - other)[chosen], kind="stable")]
     ends = np.stack([first[chosen], second[chosen]], axis=1)
     _, best = np.unique(ends, return_index=True)  # of every slot the first place it stands at
@@ -87,13 +92,23 @@ def _joined(surface: Surface, corners: Floats, normal: Floats) -> tuple[Indices,
     return one[chosen[leading]], other[chosen[leading]]
 
 
+def _in_groups(codes: Codes) -> tuple[Indices, npt.NDArray[np.bool_]]:
+    """Places in `codes`, those of one code side by side in their order, and whether each has the code of the one before.
+
+    With the place in the low bits a plain sort does it, which is many times as fast as a stable one of places.
+    """
+    low = np.uint64(max(1, len(codes)).bit_length())
+    in_order = np.sort((codes >> low << low) + np.arange(len(codes), dtype=np.uint64))
+    order = (in_order & ((np.uint64(1) << low) - np.uint64(1))).astype(np.int64)
+    return order, codes[order[1:]] == codes[order[:-1]]
+
+
 def _meeting(surface: Surface, corners: Floats) -> tuple[Indices, Indices]:
     """Pairs of slots (3 × triangle + corner at which an edge begins) with the same edge, part and material."""
     place = place_codes(corners)
     kind = (surface.part.astype(np.uint64) << np.uint64(32)) + surface.material.astype(np.uint64)
     edge = (mixed(place + place[:, [1, 2, 0]]) + mixed(kind)[:, None]).reshape(-1)
-    order = np.argsort(edge, kind="stable")
-    same = edge[order[1:]] == edge[order[:-1]]
+    order, same = _in_groups(edge)
     group = np.concatenate([[0], np.cumsum(~same)])
     small = np.bincount(group)[group] <= _MOST_AT_EDGE
     firsts, seconds = [], []

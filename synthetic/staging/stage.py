@@ -62,7 +62,7 @@ def stage_model(
     to_world = _to_world(surface, placement or Placement(), max(part.step for part in model.parts))
     surface = _moved(surface, to_world)
     surface = _drop_degenerate(surface, _NO_AREA * _box(surface)[2] ** 2, notes)
-    farthest = float(np.linalg.norm(surface.positions, axis=1).max())
+    farthest = float(np.linalg.norm(np.ascontiguousarray(surface.positions.T), axis=0).max())
     if not farthest <= reach:
         raise BrokenModelError(
             f"a vertex lies {farthest:.3g} from the origin, expected at most {reach:.3g}: "
@@ -100,7 +100,8 @@ def _drop_degenerate(surface: Surface, least: float, notes: Counter[str]) -> Sur
 
 def _box(surface: Surface) -> tuple[Floats, Floats, float]:
     """The lowest and highest corner of the box around a surface, and its diagonal."""
-    low, high = surface.positions.min(axis=0), surface.positions.max(axis=0)
+    along = np.ascontiguousarray(surface.positions.T)  # many times as fast as along the first axis
+    low, high = along.min(axis=1), along.max(axis=1)
     with np.errstate(over="ignore"):
         return low, high, float(np.linalg.norm(high - low))
 

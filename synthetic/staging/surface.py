@@ -104,20 +104,21 @@ class Surface:
 
     def subset(self, keep: npt.NDArray[np.bool_]) -> Surface:
         """The same with the triangles of a mask [F] only; positions that none uses any more go, too."""
-        triangles = self.triangles[keep]
+        kept = np.flatnonzero(keep)
+        triangles = self.triangles.take(kept, axis=0)  # several times as fast as an index
         used: npt.NDArray[np.bool_] = np.zeros(len(self.positions), np.bool_)
-        used[triangles] = True
-        if keep.all() and used.all():
+        used[triangles.ravel()] = True
+        if len(kept) == len(self) and used.all():
             return self
         return Surface(
-            self.positions[used],
-            (np.cumsum(used) - 1)[triangles],
-            self.material[keep],
+            self.positions.take(np.flatnonzero(used), axis=0),
+            (np.cumsum(used) - 1).take(triangles),
+            self.material[kept],
             self.materials,
-            self.part[keep],
-            tuple(layer[keep] for layer in self.uvs),
-            None if self.colors is None else self.colors[keep],
-            None if self.normals is None else self.normals[keep],
+            self.part[kept],
+            tuple(layer.take(kept, axis=0) for layer in self.uvs),
+            None if self.colors is None else self.colors.take(kept, axis=0),
+            None if self.normals is None else self.normals.take(kept, axis=0),
         )
 
 
@@ -144,6 +145,14 @@ class StagedModel:
     faces: int
     sha256: dict[str, str]
     notes: Counter[str]
+
+
+def renumbered(
+    numbers: npt.NDArray[np.integer],
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """The numbers from 0 on that occur, in order, and the place of each of `numbers` among them."""
+    occurs = np.bincount(numbers) > 0  # twenty times as fast as np.unique
+    return np.flatnonzero(occurs), (np.cumsum(occurs) - 1).take(numbers)
 
 
 def area_vectors(positions: Floats, triangles: npt.NDArray[np.int64]) -> Floats:

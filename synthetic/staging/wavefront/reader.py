@@ -11,7 +11,7 @@ from synthetic.library.shapenet import BrokenModelError
 from synthetic.staging.files import ModelFiles
 from synthetic.staging.numbers import Ints
 from synthetic.staging.polygons import triangulate, with_normals
-from synthetic.staging.surface import Material, Part, ReadModel
+from synthetic.staging.surface import Material, Part, ReadModel, renumbered
 from synthetic.staging.treatment import Treatment
 from synthetic.staging.vertex_colors import linear_colors, paint
 from synthetic.staging.wavefront.materials import Look, MaterialFiles
@@ -35,11 +35,11 @@ def read_obj(files: ModelFiles, treatment: Treatment) -> ReadModel:
     if small:
         notes["faces with fewer than 3 corners dropped"] += small
     chosen, face = triangulate(text.positions, text.corners[:, 0], text.counts)
-    corners = text.corners[chosen]
+    corners = text.corners.take(chosen, axis=0)
     if not len(corners):
         raise BrokenModelError(f"{name} has no faces")
     numbers, names = text.material.by_face(len(text.counts))
-    used, place = np.unique(numbers[face], return_inverse=True)
+    used, place = renumbered(numbers[face])
     library = MaterialFiles(files, text.libraries, treatment, notes)
     looks = [library.look(names[number]) for number in used.tolist()]
     material: npt.NDArray[np.int32] = place.astype(np.int32)
@@ -70,12 +70,14 @@ def _uvs(
         return ()
     known = (texcoords >= 0) & (texcoords < len(text.texcoords))
     table = np.concatenate([text.texcoords, np.full((1, 2), np.nan)])
-    base = table[np.where(known, texcoords, -1)]
-    inside = np.isfinite(base).all(axis=-1)
-    if not inside.all():
-        base[~inside] = 0
+    base = table.take(np.where(known, texcoords, len(text.texcoords)), axis=0)
+    if not np.isfinite(base).all():
+        outside = ~np.isfinite(base).all(axis=-1)
+        base[outside] = 0
+        lost = outside.any(axis=1) & textured[material]
+    else:
+        lost = np.zeros(len(base), np.bool_)
     base = np.clip(base, -_FARTHEST, _FARTHEST)
-    lost = ~inside.all(axis=1) & textured[material]
     if lost.any():
         if treatment.missing_textures == "fail":
             raise BrokenModelError(f"{int(lost.sum())} of its triangles have a texture but no place in it")
@@ -114,7 +116,7 @@ def _smoothing(text: ObjText, face: Ints) -> Ints:
 def _parts(whole: Part, text: ObjText, face: Ints) -> tuple[Part, ...]:
     """A part for every object of the file."""
     numbers, names = text.object.by_face(len(text.counts))
-    used, place = np.unique(numbers[face], return_inverse=True)
+    used, place = renumbered(numbers[face])
     if not 1 < len(used) <= _MOST_PARTS:
         name = decoded(names[used[0]]) if len(used) == 1 else ""
         return (_part(whole, slice(None), name),)

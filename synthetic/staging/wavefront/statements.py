@@ -100,7 +100,7 @@ def plain_text(content: bytes, name: str) -> bytes:
     if start[:2] in (b"\xff\xfe", b"\xfe\xff") or start.count(0) > len(start) // 4:
         raise BrokenModelError(f"{name} is UTF-16 text or binary: save it as plain text in UTF-8")
     text = content.removeprefix(b"\xef\xbb\xbf")
-    if b"\\\n" in text or b"\\\r" in text:
+    if b"\\" in text:  # a single byte is found many times as fast as two
         text = _CONTINUED.sub(b" ", text)
     if b"\r" in text:
         text = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
