@@ -146,6 +146,9 @@ def intrinsics(fov: float, resolution: int) -> Array:
     return np.array([[focal, 0.0, centre], [0.0, focal, centre], [0.0, 0.0, 1.0]])
 
 
+_NEAREST = 1e-3  # to the camera's plane: what is nearer may be anywhere in the picture
+
+
 def covered_pixels(viewpoint: Viewpoint, points: Array, resolution: int) -> tuple[int, int, int, int]:
     """The first column and row, and the first column and row beyond, of the box around `points` [N,3] in the picture.
 
@@ -154,7 +157,7 @@ def covered_pixels(viewpoint: Viewpoint, points: Array, resolution: int) -> tupl
     """
     camera, matrix = viewpoint.cam2world(), intrinsics(viewpoint.fov, resolution)
     right, up, backward = np.ascontiguousarray(((points - camera[:3, 3]) @ camera[:3, :3]).T)
-    if not (backward < 0).all():
+    if not (backward < -_NEAREST).all():
         return 0, 0, resolution, resolution
     places = np.stack([right, -up]) / -backward * matrix[0, 0] + matrix[0, 2]
     low = np.clip(np.floor(places.min(axis=1) + 0.5), 0, resolution)  # a pixel's centre is at an integer

@@ -6,6 +6,7 @@ import gc
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import bpy  # the first of them: it brings mathutils along
 
@@ -56,7 +57,9 @@ class BlenderScene:
         """
         self._resolution = resolution
         self._workspace = workspace
-        self._shown: npt.NDArray[np.float64] | None = None  # [V,3] positions of the model, None where all is drawn
+        self._shown: npt.NDArray[np.float64] | None = (
+            None  # [V,3] positions of the model, None where all is drawn
+        )
         Utility.temp_dir = str(workspace)
         clean_up(clean_up_camera=True)
         RendererUtility.set_render_devices(use_only_cpu=True)
@@ -153,7 +156,10 @@ class BlenderScene:
             return
         left, top, right, bottom = covered_pixels(viewpoint, self._shown, side)
         settings.border_min_x, settings.border_max_x = (left - _MARGIN) / side, (right + _MARGIN) / side
-        settings.border_min_y, settings.border_max_y = 1 - (bottom + _MARGIN) / side, 1 - (top - _MARGIN) / side
+        settings.border_min_y, settings.border_max_y = (
+            1 - (bottom + _MARGIN) / side,
+            1 - (top - _MARGIN) / side,
+        )
 
     def _light(self) -> None:
         RendererUtility.set_world_background([1.0, 1.0, 1.0], _SKY)
@@ -178,7 +184,7 @@ def _remove_models() -> None:
     data.batch_remove([*shown, *data.meshes, *data.materials, *pictures])
 
 
-def _without_gap(depth: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:
+def _without_gap(depth: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
     """[R,R] depth in which pixels that were not drawn (0) are as those in which nothing was hit."""
     return np.where(depth > 0, depth, 10 * _FAR_AWAY).astype(np.float32)
 

@@ -103,7 +103,7 @@ def _doubles(surface: Surface, corners: Floats, overlaps: Overlaps) -> Indices:
     """Those to be dropped for the same reason, though their corners differ by noise: they cover what another does."""
     ends = np.stack([overlaps.first, overlaps.second])
     if not ends.size:
-        return ends[0]
+        return np.empty(0, np.int64)
     one, two, three = corners[ends].transpose(2, 0, 1, 3)
     area = np.linalg.norm(np.cross(two - one, three - one), axis=-1) / 2
     kinds = _kinds(surface)[ends]

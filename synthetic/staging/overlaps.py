@@ -110,7 +110,6 @@ def find_overlaps(corners: Floats) -> Overlaps:
 
 def _rows(corners: Floats) -> _Rows:
     places = np.ascontiguousarray(corners.transpose(2, 1, 0))  # [3,3,F]: axis, corner
-    x, y, z = places
     dx, dy, dz = (_following(k) - k for k in places)
     normal = np.stack(
         [dy[0] * dz[1] - dz[0] * dy[1], dz[0] * dx[1] - dx[0] * dz[1], dx[0] * dy[1] - dy[0] * dx[1]]
@@ -124,7 +123,9 @@ def _rows(corners: Floats) -> _Rows:
     by_axis = [np.flatnonzero(faced[axis]) for axis in range(3)]
     triangle = np.concatenate(by_axis)
     u, v, w = (
-        np.concatenate([places[_AXES[axis][k]].take(those, axis=1) for axis, those in enumerate(by_axis)], axis=1)
+        np.concatenate(
+            [places[_AXES[axis][k]].take(those, axis=1) for axis, those in enumerate(by_axis)], axis=1
+        )
         for k in range(3)
     )
     nu, nv, nw = (

@@ -140,7 +140,9 @@ def with_normals(
             vectors = (table / np.where(sane, length, 1)[:, None]).astype(np.float32)
         whole = bool(known.all())
         inside = places if whole else np.where(known, places, 0)
-        given = np.ones(len(triangles), np.bool_) if whole and sane.all() else (known & sane[inside]).all(axis=1)
+        given = (
+            np.ones(len(triangles), np.bool_) if whole and sane.all() else (known & sane[inside]).all(axis=1)
+        )
         vectors = vectors.take(inside, axis=0)
     if given.all():
         return np.asarray(vectors, np.float32)

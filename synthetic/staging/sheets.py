@@ -73,7 +73,9 @@ def _joined(surface: Surface, corners: Floats, normal: Floats) -> tuple[Indices,
     """
     first, second = _meeting(surface, corners)
     places, normals = np.ascontiguousarray(corners.reshape(-1, 3).T), np.ascontiguousarray(normal.T)
-    opposite = np.arange(corners.shape[0] * 3).reshape(-1, 3)[:, [2, 0, 1]].ravel()  # corner, by slot of an edge
+    opposite = (
+        np.arange(corners.shape[0] * 3).reshape(-1, 3)[:, [2, 0, 1]].ravel()
+    )  # corner, by slot of an edge
     for turned in range(2):
         plane, across = (second, first) if turned else (first, second)
         aside = places.take(opposite[across], axis=1) - places.take(first, axis=1)
@@ -93,7 +95,7 @@ def _joined(surface: Surface, corners: Floats, normal: Floats) -> tuple[Indices,
 
 
 def _in_groups(codes: Codes) -> tuple[Indices, npt.NDArray[np.bool_]]:
-    """Places in `codes`, those of one code side by side in their order, and whether each has the code of the one before.
+    """Places in `codes`, those of one code side by side in their order, and whether each has the code before it.
 
     With the place in the low bits a plain sort does it, which is many times as fast as a stable one of places.
     """

@@ -8,7 +8,14 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 
-from synthetic.viewpoints import ViewDistribution, Viewpoint, intrinsics, ray_lengths, sample_viewpoint
+from synthetic.viewpoints import (
+    ViewDistribution,
+    Viewpoint,
+    covered_pixels,
+    intrinsics,
+    ray_lengths,
+    sample_viewpoint,
+)
 
 PAPER = ViewDistribution()
 
@@ -145,3 +152,21 @@ def test_sphere_is_uniform_over_models_and_even_within_one() -> None:
 def test_unknown_kinds_raise(numbers: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="expected normal, turntable or sphere"):
         ViewDistribution(**numbers)  # type: ignore[arg-type]
+
+
+def test_covered_pixels_are_those_whose_squares_hold_the_points() -> None:
+    front = Viewpoint(yaw=0.0, pitch=math.pi / 2, radius=2.0, fov=90.0)  # at z 0 the picture is 4 wide
+
+    def at(*places: tuple[float, float]) -> np.ndarray:  # pixels of a picture of 65, whose middle one is 32
+        return np.array([((x - 32) / 16, (32 - y) / 16, 0.0) for x, y in places])
+
+    assert covered_pixels(front, at((10.0, 20.0)), 65) == (10, 20, 11, 21)
+    assert covered_pixels(front, at((10.4, 20.6), (30.6, 19.6)), 65) == (10, 20, 32, 22)
+    assert covered_pixels(front, at((-9.0, 20.0), (3.0, 99.0)), 65) == (0, 20, 4, 65)  # cut at the border
+    assert covered_pixels(front, at((-9.0, 20.0), (-4.0, 30.0)), 65) == (0, 20, 0, 31)  # beside it
+    nearer = at((10.0, 32.0)) / 2 + (0, 0, 1.0)  # on the same ray
+    assert covered_pixels(front, nearer, 65) == (10, 32, 11, 33)
+    assert covered_pixels(front, np.array([(0.0, 0, 0), (0, 0, 2.0)]), 65) == (0, 0, 65, 65)
+    assert covered_pixels(front, np.array([(0.0, 0, 0), (0, 0, 3.0)]), 65) == (0, 0, 65, 65)
+    side = Viewpoint(yaw=math.pi / 2, pitch=math.pi / 2, radius=2.0, fov=90.0)  # its right is the world's +z
+    assert covered_pixels(side, np.array([(0.0, 0, 0.5)]), 65) == (40, 32, 41, 33)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -245,6 +246,38 @@ def test_nothing_is_left_of_the_models_before(
     for name in ("color", "z_depth", "mask", "normals", "albedo"):
         assert (getattr(again, name) == getattr(alone, name)).all(), name
     assert FRONT in models["again"].views
+
+
+def test_what_is_drawn_does_not_depend_on_how_much_of_the_picture_is(tmp_path: Path) -> None:
+    """Only the pixels around a model are drawn; specks in the corners of the picture make that all of it."""
+    colors = [WHITE, replace(BLUE, color=(0.1, 0.3, 0.9))]
+    parts = [replace(ball("smooth"), positions=ball("smooth").positions * 0.3 + np.array((-0.3, 0.25, 0.1)))]
+    parts.append(
+        replace(square(0.0, 0.1, 1), positions=square(0.0, 0.1).positions + np.array((-0.5, 0.55, 0)))
+    )
+    specks = [
+        replace(square(0.0, 1e-4), positions=square(0.0, 1e-4).positions + np.array((x, y, 0)))
+        for x, y in product((-0.71, 0.71), repeat=2)
+    ]
+    near = Viewpoint(yaw=0.3, pitch=1.4, radius=0.9, fov=50.0)  # cut by the border of the picture
+    drawn = draw(
+        tmp_path,
+        {
+            "alone": Drawing(staged(parts, colors), (FRONT, near)),
+            "with specks": Drawing(staged([*parts, *specks], colors), (FRONT, near)),
+        },
+    )
+    for alone, all_of_it in zip(drawn["alone"], drawn["with specks"], strict=True):
+        inside = np.ones((SIDE, SIDE), np.bool_)
+        inside[all_of_it.mask & ~alone.mask] = False  # a speck is at most a pixel
+        assert (~inside).sum() <= 4
+        assert 100 < alone.mask.sum() < 0.6 * SIDE**2
+        for name in ("mask", "z_depth", "normals", "albedo"):
+            assert (getattr(alone, name) == getattr(all_of_it, name))[inside].all(), name
+        difference = np.abs(alone.color.astype(int) - all_of_it.color)
+        assert difference[alone.mask].max() <= 2
+        assert (difference[alone.mask] > 0).mean() < 0.01
+        assert (alone.color[~alone.mask] != 255).any()  # edges are soft, beyond the mask
 
 
 def test_a_file_that_blender_has_not_written_is_called_missing(tmp_path: Path) -> None:
