@@ -153,7 +153,7 @@ def test_hooks_and_the_workflow_run_what_make_runs() -> None:
     made = {name for command in commands for name in re.findall(r"^make ([\w-]+)$", command, re.MULTILINE)}
     assert {"test", "docs", "setup-all", "addon", "readers"} == made
     assert made <= targets
-    assert set(jobs["build"]["needs"]) == {"test", "python312", "addon", "docs"}
+    assert set(jobs["build"]["needs"]) == {"test", "python312", "addon", "blenders", "docs"}
 
 
 def test_the_add_on_is_built_with_what_generates() -> None:
