@@ -52,6 +52,7 @@ def test_mesh_request_is_everything_that_makes_the_mesh(requests, choices, parts
         ({"faces": 0}, "faces", 0),
         ({"faces": 1}, "faces", 4),
         ({"keep_largest": False}, "keep", "auto"),
+        ({"texture_size": "auto"}, "texture_size", "auto"),
         ({"depth_cut": 0.25}, "crop_depth", 0.25),
         ({"quality": "HIGH"}, "grid", 256),
     ],
@@ -63,6 +64,7 @@ def test_surface_follows_the_choices(requests, choices, changes, field, value):
 def test_finer_doubles_up_to_the_finest(requests):
     request = {"grid": 256, "faces": 0, "texture_size": 8192, "seed": 3}
     assert requests.finer(request) == {"grid": 512, "faces": 0, "texture_size": 8192, "seed": 3}
+    assert requests.finer(request | {"texture_size": "auto"})["texture_size"] == "auto"
     assert requests.finer({**request, "grid": 1500})["grid"] == 2048
     with pytest.raises(requests.RequestError, match="finest"):
         requests.finer({**request, "grid": 2048})
