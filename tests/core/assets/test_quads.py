@@ -108,9 +108,12 @@ def test_flipped_quads_are_found_one_by_one() -> None:
     assert np.flatnonzero(flipped_quads(box(1, 1, 1), vertices, faces)).tolist() == [3, 77]
 
 
-def test_quads_around_a_corner_of_valence_two_are_cut_without_a_double_edge() -> None:
-    """Corners 0, 1, 2 and 3 make quads on both sides; 4 lies between two of them on the upper one."""
-    vertices = np.array([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0], [0.5, 0.5, 0.4]], np.float32)
+@pytest.mark.parametrize("middle", [(0.5, 0.5, 0.4), (1.0, 1.6, 0.7), (-0.3, -1.2, 0.3)])
+def test_quads_around_a_corner_of_valence_two_are_cut_without_a_double_edge(
+    middle: tuple[float, float, float],
+) -> None:
+    """Corners 0 to 3 make a quad seen from below; above, 4 lies between the two quads of a diagonal."""
+    vertices = np.array([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0], middle], np.float32)
     faces = np.array([[0, 1, 2, 4], [0, 4, 2, 3], [3, 2, 1, 0]], np.int32)
     made = Quads(vertices, faces, SurfaceDistance(0, 0)).triangles()
     assert is_watertight(made.faces)
