@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -45,6 +46,8 @@ _LIKENESS = (  # from this silhouette IoU on; below the last but one a mesh lack
     (0.0, "poorly: a finer grid or more components may show what is missing"),
 )
 _QUAD_FORMATS = ("obj", "npz")
+# As long as a request may ask for, longer than names of classes, and such that no compression shortens it
+_LONGEST_STEM = "n" + hashlib.sha512(b"name").hexdigest()[:99]
 DEFAULT_OPTIONS = MeshOptions()
 
 
@@ -130,11 +133,15 @@ class _Search:
 
 
 def written_size(mesh: Mesh, formats: Sequence[str], recipe: Mapping[str, Any]) -> int:
-    """Bytes of the files of `mesh` in that one of the `formats` in which they take most."""
+    """Bytes of the files of `mesh` in that one of the `formats` in which they take most, under the longest name.
+
+    Files hold their name several times, and the recipe may name a thumbnail: what is written is rather smaller.
+    """
     sizes = []
+    named = {**recipe, "thumbnail": f"{_LONGEST_STEM}.thumbnail.png"}
     with TemporaryDirectory() as name:
         for suffix in formats:
-            written = write_mesh(mesh, Path(name, f"mesh.{suffix}"), recipe)
+            written = write_mesh(mesh, Path(name, f"{_LONGEST_STEM}.{suffix}"), named)
             sizes.append(sum(path.stat().st_size for path in written))
     return max(sizes)
 

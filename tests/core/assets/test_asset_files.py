@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,11 @@ from gp3d_core.assets.files import write_parts
 from gp3d_core.assets.finishing import Asset
 from gp3d_core.assets.quads import QuadError
 from gp3d_core.cli.main import main
+from gp3d_core.generation.meshes import written_size
 from gp3d_core.meshing.cleaning import mesh_report
 from gp3d_core.meshing.files.obj import write_obj
 from gp3d_core.meshing.files.reading import load_mesh
+from gp3d_core.meshing.files.writing import save_mesh
 from gp3d_core.meshing.mesh import Mesh, MeshError
 from tests.support.solids import ball, box, has
 
@@ -220,6 +223,15 @@ def test_python_makes_what_the_command_does(tmp_path: Path) -> None:
     assert len(made.asset.lods) == 1
     made.save(tmp_path / "python" / "coffee_mug-0001.glb")
     assert bytes_below(tmp_path / "python") == bytes_below(tmp_path / "command")
+
+
+def test_sizes_are_not_underrated_whatever_the_name(tmp_path: Path) -> None:
+    mesh = replace(ball(0.5, 2), vertex_colors=np.full((162, 3), 99, np.uint8))
+    recipe = {"seed": 3, "thumbnail": "a_class_with_a_rather_long_name-0003.thumbnail.png"}
+    for suffix in ("obj", "glb", "ply", "npz"):
+        written = save_mesh(mesh, tmp_path / f"a_class_with_a_rather_long_name-0003.{suffix}", recipe)
+        actual = sum(path.stat().st_size for path in written)
+        assert actual <= written_size(mesh, [suffix], {"seed": 3}) <= actual + 1500
 
 
 def test_parts_of_one_glb_keep_their_own_normals_textures_and_places(tmp_path: Path) -> None:
