@@ -24,6 +24,7 @@ from gp3d_core.meshing.files.obj import write_obj
 from gp3d_core.meshing.files.reading import load_mesh
 from gp3d_core.meshing.files.writing import save_mesh
 from gp3d_core.meshing.mesh import Mesh, MeshError
+from tests.support.node_readers import validate
 from tests.support.solids import ball, box, has
 
 QUICK = ["--grid", "40", "--faces", "1200", "--texture-size", "64", "--device", "cpu"]
@@ -256,6 +257,17 @@ def test_parts_of_one_glb_keep_their_own_normals_textures_and_places(tmp_path: P
         assert part.centroid == pytest.approx([place] * 3, abs=0.01)
         assert part.vertex_normals == pytest.approx(normals, abs=1e-5)
     assert len(scene.geometry["UCX_a_1_LOD0_00"].vertices) == 8
+
+
+@pytest.mark.slow
+def test_the_glb_with_everything_is_valid_gltf(tmp_path: Path) -> None:
+    body = ball(0.5, 2)
+    colors, normals = np.full((162, 3), 99, np.uint8), (body.vertices * 2).astype(np.float32)
+    colored = replace(body, vertex_colors=colors, normals=normals)
+    names = write_parts(asset_of(colored, [body], [box(1, 1, 1)]), tmp_path, "a", ["glb"], {"seed": 3})
+    for name in (names["asset"], names["collision"]["glb"], names["lods"][0]["glb"]):
+        issues = validate(tmp_path / name)["issues"]
+        assert (issues["numErrors"], issues["numWarnings"]) == (0, 0), issues["messages"]
 
 
 def test_formats_for_printing_bring_the_hull_as_a_glb(tmp_path: Path) -> None:
