@@ -109,6 +109,7 @@ def test_assets_are_marked_and_complete(made: Path) -> None:
         recipe = json.loads(asset["recipe"])
         assert asset["texture"] == [recipe["recipe"]["texture_size"]] * 2
         assert (recipe["recipe"]["class"]["name"], recipe["recipe"]["seed"]) == (name, 3)
+        assert asset["texture"] == [recipe["recipe"]["texture_size"]] * 2
 
 
 def test_no_path_of_this_machine_is_published(made: Path, model: Path) -> None:
