@@ -3,7 +3,7 @@
     .venv/bin/python tools/blender_versions.py [VERSION…]
 
 Every version is Blender as a Python module: the bpy that .venv has if it is that version, else one in
-.cache/bpy/VERSION (bpy and numpy, some 1.5 GB each, made when first asked for; blenders of 5.1 and newer need
+.cache/bpy/VERSION (bpy and numpy, 0.9 GB each, made when first asked for; blenders of 5.1 and newer need
 Python 3.13: PYTHON313=/path/to/python3.13, or python3.13 on the path). The engine that the scenarios talk to is a
 process of .venv. Each version also looks at the built zip with its own validator. Exit code 1 if anything failed, 2 if
 a version that was asked for cannot be had; without arguments, versions that cannot be had are left out with a line.
