@@ -63,7 +63,11 @@ def main() -> int:
     return 0
 
 
-status = main()
+try:
+    status = main()
+except KeyboardInterrupt:
+    print("stopped", file=sys.stderr)
+    status = 1
 sys.stdout.flush()
 sys.stderr.flush()
 os._exit(status)  # Blender's destructors crash
