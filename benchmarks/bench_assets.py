@@ -130,20 +130,26 @@ def _figures(rows: Rows, shown: Sequence[Shown]) -> None:
         rows.add(
             f"LOD{number}, mean distance, median",
             100 * statistics.median(d.mean for d in distances),
-            "% diag",
+            "%diagonal",
         )
-        rows.add(f"LOD{number}, largest distance, worst", 100 * max(d.largest for d in distances), "% diag")
+        rows.add(
+            f"LOD{number}, largest distance, worst", 100 * max(d.largest for d in distances), "%diagonal"
+        )
     passed = [one.quads for one in shown if one.quads is not None]
-    rows.add("quads that pass all checks", len(passed), f"of {len(shown)}")
+    rows.add("quads that pass all checks", len(passed), f"of_{len(shown)}")
     if passed:
         rows.add(
-            "quads, mean distance, median", 100 * statistics.median(q.distance.mean for q in passed), "% diag"
+            "quads, mean distance, median",
+            100 * statistics.median(q.distance.mean for q in passed),
+            "%diagonal",
         )
-        rows.add("quads, largest distance, worst", 100 * max(q.distance.largest for q in passed), "% diag")
+        rows.add("quads, largest distance, worst", 100 * max(q.distance.largest for q in passed), "%diagonal")
     rows.add("hull, parts, median", statistics.median(len(one.hull.parts) for one in shown), "parts")
     rows.add("hull, volume ratio, median", statistics.median(one.hull.volume_ratio for one in shown), "x")
     rows.add("hull, volume ratio, worst", max(one.hull.volume_ratio for one in shown), "x")
-    rows.add("hull, farthest sample outside, worst", 100 * max(one.hull.outside for one in shown), "% diag")
+    rows.add(
+        "hull, farthest sample outside, worst", 100 * max(one.hull.outside for one in shown), "%diagonal"
+    )
     with tempfile.TemporaryDirectory() as folder:
         sizes = [save_mesh(one.mesh, Path(folder, "a.glb"))[0].stat().st_size for one in shown]
     rows.add("GLB of LOD0, median", statistics.median(sizes) / 1e6, "MB")

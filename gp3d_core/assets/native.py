@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryFile
 from typing import Any
 
 import numpy as np
@@ -34,22 +34,24 @@ def call(
     if it ends badly or takes more than `seconds`.
     """
     check_libraries([task])
-    with TemporaryDirectory() as name:
-        source, target = Path(name, "in.npz"), Path(name, "out.npz")
+    # Files without a name: nothing is left of them, however this process ends.
+    with TemporaryFile() as source, TemporaryFile() as target, TemporaryFile() as log:
         np.savez(source, **arrays)
-        command = [sys.executable, "-P", str(_SCRIPT), task, str(source), str(target)]
-        with Path(name, "log").open("wb") as log:
-            child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-            try:
-                _wait(child, task, seconds, progress)
-            finally:
-                if child.poll() is None:
-                    child.kill()
-                    child.wait()
-        if child.returncode != 0 or not target.is_file():
-            lines = Path(name, "log").read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        source.seek(0)
+        command = [sys.executable, "-P", str(_SCRIPT), task]
+        child = subprocess.Popen(command, stdin=source, stdout=target, stderr=log)
+        try:
+            _wait(child, task, seconds, progress)
+        finally:
+            if child.poll() is None:
+                child.kill()
+                child.wait()
+        if child.returncode != 0:
+            log.seek(0)
+            lines = log.read().decode("utf-8", "replace").strip().splitlines()
             last = f": {lines[-1].strip()}" if child.returncode > 0 and lines else ""
             raise NativeError(f"{_CALLED[task]} ended with exit code {child.returncode}{last}")
+        target.seek(0)
         with np.load(target, allow_pickle=False) as made:
             return dict(made)
 

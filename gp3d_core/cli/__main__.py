@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 import warnings
 from typing import TextIO
@@ -29,6 +30,8 @@ def _show(
 def run() -> int:
     """Runs the command line of this process and returns its exit code; Ctrl-C ends it in one line at any time."""
     warnings.showwarning = _show
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files may have letters that a terminal has not
+        sys.stdout.reconfigure(errors="backslashreplace")
     with ending_imports_quietly("gp3d: interrupted"):
         from gp3d_core.cli.main import main
 

@@ -67,17 +67,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command: Callable[[argparse.Namespace], int] = options.command
         check_driver(getattr(options, "device", None) or "auto")
         code = command(options)
-        sys.stdout.flush()  # here, where a reader that has gone is no error
-        return code
+        return _flushed(code)
     except BrokenPipeError:  # `| head` has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
     except (GP3DError, OSError) as error:
+        if isinstance(error, OSError) and error.filename is None and _flushed(0):
+            return 2
         print(f"gp3d: {spell(_one_line(error), spelling(parser, words))}", file=sys.stderr)
         return getattr(error, "exit_code", 2)
     except KeyboardInterrupt:
         print("gp3d: interrupted", file=sys.stderr)
         return 128 + signal.SIGINT
+
+
+def _flushed(code: int) -> int:
+    """The exit code once what was printed is out: here, where a reader that has gone is no error."""
+    if sys.stdout is None:  # closed by whoever started it
+        return code
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        os.dup2(
+            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
+        )  # or Python complains once more at its end
+        print(f"gp3d: its output could not be printed: {error.strerror}", file=sys.stderr)
+        return 2
+    return code
 
 
 def _one_line(error: Exception) -> str:

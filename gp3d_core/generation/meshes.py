@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,7 +16,7 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from gp3d_core.assets.budget import FEWEST_FACES, Plan, fit
+from gp3d_core.assets.budget import FEWEST_FACES, BudgetError, Plan, fit
 from gp3d_core.assets.files import write_parts
 from gp3d_core.assets.finishing import Asset, finish_asset
 from gp3d_core.assets.real_sizes import known_size
@@ -46,6 +48,7 @@ _LIKENESS = (  # from this silhouette IoU on; below the last but one a mesh lack
     (0.0, "poorly: a finer grid or more components may show what is missing"),
 )
 _QUAD_FORMATS = ("obj", "npz")
+_SOLID_FORMATS = ("stl", "3mf")  # whose size is that of the print
 # As long as a request may ask for, longer than names of classes, and such that no compression shortens it
 _LONGEST_STEM = "n" + hashlib.sha512(b"name").hexdigest()[:99]
 DEFAULT_OPTIONS = MeshOptions()
@@ -71,7 +74,7 @@ def make_asset(
     search = _Search(snapshot, obj, options, formats, progress)
     budget = options.max_size
     while True:
-        plan = fit(search.widest, budget, search.size)
+        plan = search.plan(budget)
         asset, recipe = search.whole(plan)
         over = written_size(asset.mesh, formats, recipe) - options.max_size
         if over <= 0:
@@ -92,7 +95,6 @@ class _Search:
     ) -> None:
         self._of, self._formats, self._progress = (snapshot, obj), formats, progress
         self._options = replace(options, max_size=None)
-        self._extra = {"size_budget": options.max_size}
         self._sizes: dict[Plan, int] = {}
         self._last: tuple[Plan, tuple[Asset, Recipe]] | None = None
         asset, recipe = self._make(replace(self._options, lods=1, collision=None))
@@ -100,21 +102,33 @@ class _Search:
             self._options = replace(self._options, level=Level(float(recipe["level"])))
         faces = len(asset.mesh.faces)
         texture = asset.mesh.texture
-        fewest = faces if options.quads else FEWEST_FACES
+        self._quads = (
+            bool(options.quads) and "quads_failed" not in recipe
+        )  # their number is asked for, and stays
+        fewest = faces if self._quads else FEWEST_FACES
         self.widest = Plan(faces, 0 if texture is None else len(texture), fewest)
         self._sizes[self.widest] = written_size(asset.mesh, formats, recipe)
 
     def _make(self, options: MeshOptions) -> tuple[Asset, Recipe]:
-        return _made(*self._of, options, self._progress, self._extra)
+        return _made(*self._of, options, self._progress)
 
     def _planned(self, plan: Plan) -> MeshOptions:
         if plan == self.widest:
             return self._options
         return replace(
             self._options,
-            faces=self._options.faces if self._options.quads else plan.faces,
+            faces=self._options.faces if self._quads else plan.faces,
             texture_size=plan.texture_size or self._options.texture_size,
         )
+
+    def plan(self, budget: int) -> Plan:
+        """The plan whose files fit a `budget` of bytes. Raises BudgetError where none does."""
+        try:
+            return fit(self.widest, budget, self.size)
+        except BudgetError as error:
+            if not self._quads:
+                raise
+            raise BudgetError(f"{error}; ask for fewer than {self._options.quads} `quads`") from None
 
     def size(self, plan: Plan) -> int:
         """Bytes of the mesh in the format in which it is largest."""
@@ -147,11 +161,7 @@ def written_size(mesh: Mesh, formats: Sequence[str], recipe: Mapping[str, Any]) 
 
 
 def _made(
-    snapshot: Snapshot,
-    obj: Generated,
-    options: MeshOptions,
-    progress: Progress,
-    extra: Mapping[str, Any] | None = None,
+    snapshot: Snapshot, obj: Generated, options: MeshOptions, progress: Progress
 ) -> tuple[Asset, Recipe]:
     known = known_size(obj.spec.record, needed=options.size == "real")
     field = snapshot.generator.field(obj.planes)
@@ -166,7 +176,6 @@ def _made(
         "license": snapshot.license or UNKNOWN,
         **option_facts(options),
         **asset.facts,
-        **(extra or {}),
         "versions": versions(),
     }
     return asset, cast(Recipe, recipe)
@@ -201,7 +210,14 @@ def write_meshes(
         if picture:
             pictures["compare"] = _comparison(asset.agreement)
         more = save_object(asset, paths, recipe, snapshot.path, pictures)
-        for line in [_summary(recipe, options.level, barely_trained(snapshot)), *remarks_on(asset, formats)]:
+        lines = [_summary(recipe, options.level, barely_trained(snapshot)), *remarks_on(asset, formats)]
+        solids = [name for name in formats if name in _SOLID_FORMATS]
+        if solids and options.size is not None and options.print_height != "real":
+            lines.append(
+                f"{' and '.join(solids)}: {options.print_height:g} mm high, for print; as large as the others "
+                "with a real print height"
+            )
+        for line in lines:
             tqdm.write(f"{spec.stem}: {line}", file=sys.stderr)
         yield from [*paths, *more]
 
@@ -262,8 +278,23 @@ def save_object(
     formats = [path.suffix.removeprefix(".").lower() for path in paths]
     with bundle(asset.mesh, paths, recipe, recipe | place_of(model, folder), pictures) as files:
         names = write_parts(asset, files.path, stem, formats, recipe)
+        written = {path.name for path in files.path.iterdir()}
         files.publish()
+    _name_older(folder, stem, written)
     return [folder / name for name in _flat(names)]
+
+
+def _name_older(folder: Path, stem: str, written: Collection[str]) -> None:
+    """Warns of files of other formats or parts that an earlier mesh of that name left in `folder`."""
+    belongs = re.compile(re.escape(stem) + r"(_LOD\d+|_collision|_asset)?\.[^/]+")
+    older = sorted(path.name for path in folder.iterdir() if belongs.fullmatch(path.name))
+    older = [name for name in older if name not in written]
+    if older:
+        shown = ", ".join(older[:3]) + f" and {len(older) - 3} more" * (len(older) > 3)
+        warnings.warn(
+            f"{folder / stem}: of an earlier mesh there {'is' if len(older) == 1 else 'are'} still {shown}",
+            stacklevel=3,
+        )
 
 
 def _flat(names: Mapping[str, Any]) -> list[str]:

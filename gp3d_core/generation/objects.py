@@ -119,11 +119,13 @@ def spec_of_recipe(model: KnowsClasses, recipe: Recipe) -> ObjectSpec:
     """The object that a recipe names. Raises RequestError if the model does not know its class."""
     from gp3d_core.datasets.imagenet import unrated  # not before it is needed: help is instant
 
+    whole_seed(recipe["seed"])
     if not model.classes:
         return ObjectSpec(recipe["class"], 0, recipe["seed"])
     known = [unrated(record) for record in model.classes]
     if recipe["class"] not in known:
-        raise RequestError(f"{model.path} does not know the recipe's class {recipe['class'].get('name')!r}")
+        named = recipe["class"].get("name") or recipe["class"]
+        raise RequestError(f"{model.path} does not know the recipe's class {named}")
     return ObjectSpec(recipe["class"], known.index(recipe["class"]), recipe["seed"])
 
 
@@ -160,7 +162,7 @@ def check_mesh_files(out: Path, formats: Sequence[str], compress: str = "none") 
     Raises LibraryError without the library of a format, or of a compression of glb.
     """
     if unknown := [name for name in formats if name not in FORMATS]:
-        raise RequestError(f"`formats` {unknown[0]}: expected {', '.join(FORMATS)}")
+        raise RequestError(f"`formats` {unknown[0] or '(empty)'}: expected {', '.join(FORMATS)}")
     check_libraries([*formats, compress] if "glb" in formats else formats)
     if out.suffix.lower().removeprefix(".") in FORMATS or out.is_file():
         raise RequestError(

@@ -87,7 +87,7 @@ class Number:
 
 @dataclass(frozen=True)
 class Bytes:
-    """Sizes of files in bytes, at least `low`, or None for any; texts may count in k and M, thousands and millions."""
+    """Sizes of files in bytes, at least `low`, or None for any; texts may count in k, M and G, powers of a thousand."""
 
     low: int = 1000
 
@@ -104,8 +104,10 @@ class Bytes:
         """The bytes that a command line says; the text, where these are none."""
         if text == "none":
             return None
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)([kM]?)", text)
-        return round(float(match[1]) * {"": 1, "k": 10**3, "M": 10**6}[match[2]]) if match else text
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)([kmg]?)b?", text.lower())
+        return (
+            round(float(match[1]) * {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}[match[2]]) if match else text
+        )
 
     def of_json(self, value: Any) -> Any:
         """The bytes that a request says, as a number or as a command line does."""

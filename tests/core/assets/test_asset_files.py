@@ -106,15 +106,49 @@ def test_a_budget_is_met_in_every_format_and_its_recipe_needs_no_search(tmp_path
     assert max(sizes) > 60_000
     recipe = json.loads((out / "coffee_mug-0001.recipe.json").read_text())
     assert recipe["max_size"] is None  # what was found stands there instead
-    assert recipe["size_budget"] == 90_000
     assert recipe["face_budget"] < 1200
     assert main(["mesh", "--recipe", str(out / "coffee_mug-0001.recipe.json"), "--out", str(again)]) == 0
-    first, second = bytes_below(out), bytes_below(again)
-    assert set(first) == set(second)
+    assert bytes_below(again) == bytes_below(out)
+
+
+@pytest.mark.slow
+def test_triangles_that_stay_for_want_of_quads_meet_a_budget_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise QuadError("no quads: they leave holes")
+
+    monkeypatch.setattr(finishing, "quad_mesh", fail)
+    asked = ["--quads", "500", "--max-size", "60k", "--format", "glb", "--out", str(tmp_path)]
+    assert command(*asked) == 0
+    assert (tmp_path / "coffee_mug-0001.glb").stat().st_size <= 60_000
+    assert "no quads: they leave holes; the triangles stay" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_what_an_earlier_mesh_left_is_named(tmp_path: Path) -> None:
+    assert command("--format", "glb,ply", "--lods", "2", "--out", str(tmp_path)) == 0
+    with pytest.warns(
+        UserWarning, match=r"coffee_mug-0001: of an earlier mesh there are still (.*) and 2 more$"
+    ):
+        assert command("--format", "obj", "--color", "none", "--out", str(tmp_path)) == 0
+    (tmp_path / "coffee_mug-00012.glb").write_bytes(b"")  # another object's
+    for path in tmp_path.glob("coffee_mug-0001[._]*"):
+        path.unlink()
+    assert command("--format", "obj", "--out", str(tmp_path)) == 0
+
+
+@pytest.mark.slow
+def test_a_print_that_is_not_as_large_as_asked_for_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command("--format", "stl,glb", "--size", "0.5", "--out", str(tmp_path)) == 0
     assert (
-        load_mesh(out / "coffee_mug-0001.glb").faces.tolist()
-        == load_mesh(again / "coffee_mug-0001.glb").faces.tolist()
+        "stl: 100 mm high, for print; as large as the others with a real print height"
+        in capsys.readouterr().err
     )
+    assert command("--format", "stl", "--size", "0.5", "--print-height", "real", "--out", str(tmp_path)) == 0
+    assert "mm high" not in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -223,6 +223,41 @@ def test_a_reader_that_has_read_enough_is_no_error() -> None:
     assert process.wait(timeout=60) == 128 + signal.SIGPIPE
 
 
+@pytest.mark.parametrize(
+    ("redirection", "code", "errors"),
+    [
+        (">&-", 0, ""),
+        (">/dev/full", 2, "gp3d: its output could not be printed: No space left on device"),
+    ],
+)
+def test_an_output_that_takes_nothing_is_at_most_one_line(redirection: str, code: int, errors: str) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("there is no /dev/full")
+    line = f'exec "$0" -m gp3d_core.cli classes {redirection}'
+    done = subprocess.run(
+        ["sh", "-c", line, sys.executable], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr.strip()) == (code, errors)
+
+
+def test_names_are_printed_whatever_letters_the_terminal_has(tmp_path: Path) -> None:
+    recipe = tmp_path / "\u00fcn\u00ef" / "no.json"
+    program = (
+        "import sys; from gp3d_core.cli import __main__ as program; import gp3d_core.cli.main as main\n"
+        f"main.main = lambda: print({str(recipe)!r})\nprogram.run()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stdout.strip() == str(recipe).encode("ascii", "backslashreplace").decode()
+
+
 def test_the_command_alone_shows_help_with_first_steps(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 2
     captured = capsys.readouterr()
