@@ -72,8 +72,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
     except (GP3DError, OSError) as error:
-        if isinstance(error, OSError) and error.filename is None and _flushed(0):
-            return 2
         print(f"gp3d: {spell(_one_line(error), spelling(parser, words))}", file=sys.stderr)
         return getattr(error, "exit_code", 2)
     except KeyboardInterrupt:
@@ -99,8 +97,8 @@ def _flushed(code: int) -> int:
 
 
 def _one_line(error: Exception) -> str:
-    if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename}: {error.strerror}"
+    if isinstance(error, OSError) and error.strerror is not None:
+        return f"{error.filename or 'what is printed, or a file'}: {error.strerror}"
     return " ".join(str(error).split())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -227,7 +228,11 @@ def test_a_reader_that_has_read_enough_is_no_error() -> None:
     ("redirection", "code", "errors"),
     [
         (">&-", 0, ""),
-        (">/dev/full", 2, "gp3d: its output could not be printed: No space left on device"),
+        (
+            ">/dev/full",
+            2,
+            "gp3d: (its output could not be printed|what is printed, or a file): No space left on device",
+        ),
     ],
 )
 def test_an_output_that_takes_nothing_is_at_most_one_line(redirection: str, code: int, errors: str) -> None:
@@ -237,7 +242,8 @@ def test_an_output_that_takes_nothing_is_at_most_one_line(redirection: str, code
     done = subprocess.run(
         ["sh", "-c", line, sys.executable], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
     )
-    assert (done.returncode, done.stderr.strip()) == (code, errors)
+    assert done.returncode == code
+    assert re.fullmatch(errors, done.stderr.strip()), done.stderr
 
 
 def test_names_are_printed_whatever_letters_the_terminal_has(tmp_path: Path) -> None:
