@@ -26,7 +26,7 @@ SHAPENET_MODELS = 51209
 sys.path.insert(0, str(REPOSITORY))
 
 from synthetic.dataset import Settings  # noqa: E402  the path comes first
-from synthetic.library.shapenet import Model, interleave, load_library  # noqa: E402
+from synthetic.layouts.shapenet import Model, interleave, load_library  # noqa: E402
 from synthetic.staging.treatment import ModelLimits  # noqa: E402
 from synthetic.workers.blender_process import StopRequest  # noqa: E402
 from synthetic.workers.executors import LocalExecutor  # noqa: E402

@@ -25,7 +25,7 @@ from PIL import Image
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
-from synthetic.library.shapenet import interleave, load_library  # noqa: E402  the path comes first
+from synthetic.layouts.shapenet import interleave, load_library  # noqa: E402  the path comes first
 from synthetic.staging.stage import stage_model  # noqa: E402
 from synthetic.staging.treatment import ModelLimits, Treatment  # noqa: E402
 from synthetic.viewpoints import Viewpoint  # noqa: E402

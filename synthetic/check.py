@@ -24,7 +24,7 @@ from PIL import Image
 from synthetic.atomic import write_whole
 from synthetic.checks.comparison import chamfer_by_class, check_dataset, picture_of_errors
 from synthetic.checks.verdict import BOUNDS, badness, broken_bounds, summarise, unchecked_colors
-from synthetic.library.shapenet import LibraryError, load_library
+from synthetic.layouts.shapenet import LibraryError, load_library
 from synthetic.workers.blender_process import LeaveWithoutDestructors
 
 _ROWS = 8  # of the picture of errors

@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from synthetic.atomic import write_whole
 from synthetic.dataset import Settings
-from synthetic.library.shapenet import BrokenModelError, LibraryError, Model, load_library
+from synthetic.layouts.shapenet import BrokenModelError, LibraryError, Model, load_library
 from synthetic.staging.stage import stage_model
 from synthetic.staging.treatment import ModelLimits, Treatment
 from synthetic.viewpoints import Viewpoint

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from synthetic.atomic import write_whole
-from synthetic.library.shapenet import ClassRecord, Model
+from synthetic.layouts.shapenet import ClassRecord, Model
 from synthetic.staging.treatment import Treatment
 from synthetic.viewpoints import ViewDistribution, Viewpoint, intrinsics, ray_lengths
 

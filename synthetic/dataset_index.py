@@ -23,7 +23,7 @@ from synthetic.dataset import (
     make_folder,
     views_in,
 )
-from synthetic.library.shapenet import ObjectClass, Split, split_of
+from synthetic.layouts.shapenet import ObjectClass, Split, split_of
 
 FORMAT = "gp3d-dataset"
 VERSION = 1

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from synthetic.checks.rays import RaySurface
-from synthetic.library.shapenet import BrokenModelError
+from synthetic.layouts.shapenet import BrokenModelError
 
 Array = npt.NDArray[np.float64]
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from synthetic.dataset import Settings
-from synthetic.library.shapenet import PlacementOverrides
+from synthetic.layouts.shapenet import PlacementOverrides
 from synthetic.staging.treatment import ModelLimits, Treatment
 from synthetic.viewpoints import ViewDistribution
 from synthetic.workers.run import Shard

@@ -31,7 +31,7 @@ from tqdm import tqdm
 
 from synthetic.atomic import write_whole
 from synthetic.dataset import DatasetError, make_folder
-from synthetic.library.shapenet import BrokenModelError, LibraryError, Model, interleave, load_library
+from synthetic.layouts.shapenet import BrokenModelError, LibraryError, Model, interleave, load_library
 from synthetic.options import add_alpha_options, placement_of, with_axes
 from synthetic.staging.stage import stage_model
 from synthetic.staging.treatment import ModelLimits, Treatment

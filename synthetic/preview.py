@@ -20,7 +20,7 @@ from PIL import Image
 
 from synthetic.atomic import write_whole
 from synthetic.dataset import Settings
-from synthetic.library.shapenet import BrokenModelError, Placement
+from synthetic.layouts.shapenet import BrokenModelError, Placement
 from synthetic.staging.stage import stage_model
 from synthetic.staging.treatment import ModelLimits, Treatment
 from synthetic.viewpoints import Viewpoint

@@ -22,8 +22,8 @@ from pathlib import Path
 from synthetic.atomic import remove_parts, write_whole
 from synthetic.dataset import DatasetError, Settings, make_folder, views_in
 from synthetic.dataset_index import blenders_of, open_dataset, remove_damaged, write_index
-from synthetic.library.plain import unused_meshes
-from synthetic.library.shapenet import LibraryError, Model, interleave, load_library, split_of
+from synthetic.layouts.plain import unused_meshes
+from synthetic.layouts.shapenet import LibraryError, Model, interleave, load_library, split_of
 from synthetic.options import VIEWS_PER_WORKER, command_line, placement_of, settings_of, with_axes
 from synthetic.staging.treatment import ModelLimits
 from synthetic.workers.blender_process import StopRequest, untested_blender

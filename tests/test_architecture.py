@@ -29,9 +29,9 @@ FLOORS = {
         ("worker", "cli"),
     ),
     "synthetic": (
-        ("atomic", "library", "viewpoints", "shapes"),
+        ("atomic", "layouts", "viewpoints", "shapes"),
         ("staging",),
-        ("dataset", "dataset_index", "blender"),
+        ("dataset", "dataset_index", "blender", "library"),
         ("workers", "checks", "occupancy", "options"),
         ("points", "render", "check", "preview", "contact"),
     ),

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from gp3d_core.datasets.class_names import plain
 from gp3d_core.datasets.imagenet import imagenet_classes
-from synthetic.library.taxonomy import SHAPENET_CATEGORIES
+from synthetic.layouts.taxonomy import SHAPENET_CATEGORIES
 
 ROOT = Path(__file__).resolve().parents[1]
 TABLE = ROOT / "gp3d_core/datasets/words.tsv.gz"

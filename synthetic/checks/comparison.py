@@ -19,7 +19,7 @@ from synthetic.checks.models import Rendered, Truth, UncheckedModelError, staged
 from synthetic.checks.pixels import depth_edges, pixel_centres, pixel_rays
 from synthetic.checks.rays import Array, Hits, RaySurface
 from synthetic.dataset import ViewRecord
-from synthetic.library.shapenet import Model
+from synthetic.layouts.shapenet import Model
 
 _GREY = 128  # in the picture of errors, where there is no albedo
 

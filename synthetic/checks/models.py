@@ -15,7 +15,7 @@ import numpy as np
 from synthetic.checks.rays import RaySurface
 from synthetic.dataset import ViewRecord
 from synthetic.dataset_index import ManifestEntry
-from synthetic.library.shapenet import BrokenModelError, LibraryError, Model
+from synthetic.layouts.shapenet import BrokenModelError, LibraryError, Model
 from synthetic.staging.sampling import SurfaceColors
 from synthetic.staging.stage import stage_model
 from synthetic.staging.surface import Floats, Surface

@@ -1,1 +1,1 @@
-"""Model libraries: layouts and classes of ShapeNet and its kin, and checked copies of their files."""
+"""Libraries of real models made ready for rendering (docs/libraries.md)."""

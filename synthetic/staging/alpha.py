@@ -21,7 +21,7 @@ import numpy.typing as npt
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from synthetic.library.shapenet import BrokenModelError
+from synthetic.layouts.shapenet import BrokenModelError
 from synthetic.staging.sampling import SurfaceColors
 from synthetic.staging.surface import Floats, Material, Surface
 from synthetic.staging.treatment import Treatment

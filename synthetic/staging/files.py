@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from synthetic.library.shapenet import BrokenModelError
+from synthetic.layouts.shapenet import BrokenModelError
 from synthetic.staging.treatment import ModelLimits
 
 # All decoded by Pillow itself: others, such as EPS, are programs, which another program would run.

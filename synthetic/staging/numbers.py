@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow
 
-from synthetic.library.shapenet import BrokenModelError
+from synthetic.layouts.shapenet import BrokenModelError
 
 Bytes = npt.NDArray[np.uint8]
 Ints = npt.NDArray[np.int64]

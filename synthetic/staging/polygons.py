@@ -6,7 +6,7 @@ import mapbox_earcut
 import numpy as np
 import numpy.typing as npt
 
-from synthetic.library.shapenet import BrokenModelError
+from synthetic.layouts.shapenet import BrokenModelError
 from synthetic.staging.numbers import Ints
 from synthetic.staging.surface import Floats, face_normals
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from synthetic.library.shapenet import UNIT_BALL, BrokenModelError, Placement
+from synthetic.layouts.shapenet import UNIT_BALL, BrokenModelError, Placement
 from synthetic.staging.alpha import settle_alpha
 from synthetic.staging.coplanar import separate_coplanar
 from synthetic.staging.files import ModelFiles

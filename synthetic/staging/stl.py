@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow
 
-from synthetic.library.shapenet import BrokenModelError
+from synthetic.layouts.shapenet import BrokenModelError
 from synthetic.staging.files import ModelFiles
 from synthetic.staging.numbers import Ints, check_positions, converted, runs
 from synthetic.staging.surface import Floats, Material, Part, ReadModel

@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from synthetic.dataset import view_name
 from synthetic.dataset_index import read_failures
-from synthetic.library.shapenet import Model
+from synthetic.layouts.shapenet import Model
 from synthetic.workers.blender_process import StopRequest
 from synthetic.workers.executors import Executor
 from synthetic.workers.worker import RenderJob

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Literal, NotRequired, TypedDict
 
 from synthetic.dataset import ModelSource, Settings, SettingsRecord, write_view
-from synthetic.library.shapenet import BrokenModelError, Model, ModelRecord
+from synthetic.layouts.shapenet import BrokenModelError, Model, ModelRecord
 from synthetic.staging.treatment import ModelLimits
 from synthetic.viewpoints import room_colours, sample_viewpoint
 from synthetic.workers.blender_process import LeaveWithoutDestructors, StopRequest, prepare_blender

@@ -17,7 +17,7 @@ from synthetic.check import main
 from synthetic.checks.fusion import chamfer
 from synthetic.checks.models import Rendered, staged_truth
 from synthetic.checks.rays import RaySurface
-from synthetic.library.shapenet import load_library
+from synthetic.layouts.shapenet import load_library
 from synthetic.staging.stage import stage_model
 from synthetic.staging.surface import StagedModel
 from tests.synthetic import small_library as library

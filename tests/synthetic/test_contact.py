@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from synthetic.contact import compose, first_of_each_class, main
-from synthetic.library.shapenet import load_library
+from synthetic.layouts.shapenet import load_library
 from tests.synthetic import small_library as library
 from tests.synthetic.test_preview import (
     FRONT_RED,

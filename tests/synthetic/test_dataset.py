@@ -14,7 +14,7 @@ from PIL import Image
 from synthetic import dataset, dataset_index
 from synthetic.atomic import remove_parts, write_whole
 from synthetic.dataset import DatasetError, ModelSource, RenderedView, Settings
-from synthetic.library.shapenet import Model, ObjectClass
+from synthetic.layouts.shapenet import Model, ObjectClass
 from synthetic.staging.treatment import Treatment
 from synthetic.viewpoints import ViewDistribution, Viewpoint
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from synthetic.library.shapenet import load_library
+from synthetic.layouts.shapenet import load_library
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.slow

@@ -10,7 +10,7 @@ import pytest
 
 from synthetic import render
 from synthetic.dataset import Settings
-from synthetic.library.shapenet import Model, ObjectClass
+from synthetic.layouts.shapenet import Model, ObjectClass
 from synthetic.options import VIEWS_PER_WORKER, command_line, settings_of
 from synthetic.workers.worker import RenderJob
 

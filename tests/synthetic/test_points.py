@@ -16,7 +16,7 @@ import trimesh
 from PIL import Image
 
 from synthetic.checks.rays import RaySurface
-from synthetic.library.shapenet import BrokenModelError
+from synthetic.layouts.shapenet import BrokenModelError
 from synthetic.occupancy import HALF_SIDE, SHEET, sample_points, solid, visible_points
 from synthetic.points import main
 from synthetic.shapes.library import select_families

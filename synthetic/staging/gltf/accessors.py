@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from synthetic.library.shapenet import BrokenModelError
+from synthetic.layouts.shapenet import BrokenModelError
 from synthetic.staging.gltf.document import Document, refuse_meshopt
 from synthetic.staging.gltf.fields import Json, entry, garbled, integer, required_integer
 from synthetic.staging.surface import Floats

@@ -10,7 +10,7 @@ from collections import Counter
 from pathlib import Path
 from urllib.parse import unquote, unquote_to_bytes
 
-from synthetic.library.shapenet import BrokenModelError
+from synthetic.layouts.shapenet import BrokenModelError
 from synthetic.staging.files import ModelFiles
 from synthetic.staging.gltf.fields import Json, entries, entry, integer, required_integer, text
 from synthetic.staging.treatment import Treatment

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from synthetic.library.shapenet import BrokenModelError
+from synthetic.layouts.shapenet import BrokenModelError
 
 Json = dict[str, Any]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from synthetic.library.shapenet import BrokenModelError
+from synthetic.layouts.shapenet import BrokenModelError
 from synthetic.staging.gltf.accessors import read_accessor
 from synthetic.staging.gltf.document import Document
 from synthetic.staging.gltf.fields import (

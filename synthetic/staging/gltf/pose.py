@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from synthetic.library.shapenet import BrokenModelError
+from synthetic.layouts.shapenet import BrokenModelError
 from synthetic.staging.gltf.accessors import Rows
 from synthetic.staging.gltf.nodes import Skin
 from synthetic.staging.surface import Floats

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from synthetic.library.shapenet import BrokenModelError
+from synthetic.layouts.shapenet import BrokenModelError
 from synthetic.staging.gltf.accessors import Accessor, Rows, as_numbers, read_accessor
 from synthetic.staging.gltf.document import Document
 from synthetic.staging.gltf.draco import DracoMesh, unpack

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from synthetic.library.shapenet import BrokenModelError
+from synthetic.layouts.shapenet import BrokenModelError
 from synthetic.staging.files import ModelFiles
 from synthetic.staging.gltf.document import Document, parse, refuse_meshopt, split_glb
 from synthetic.staging.gltf.fields import any_numbers, entries, extension, texts

@@ -10,7 +10,7 @@ from urllib.parse import unquote
 import numpy as np
 from PIL import Image
 
-from synthetic.library.shapenet import BrokenModelError
+from synthetic.layouts.shapenet import BrokenModelError
 from synthetic.staging.gltf.document import Document
 from synthetic.staging.gltf.fields import (
     Json,

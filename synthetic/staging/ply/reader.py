@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from synthetic.library.shapenet import BrokenModelError
+from synthetic.layouts.shapenet import BrokenModelError
 from synthetic.staging.files import ModelFiles, shown_name
 from synthetic.staging.numbers import Ints, check_positions
 from synthetic.staging.ply.elements import Element, PlyFile, read_header, read_rows

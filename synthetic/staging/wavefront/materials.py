@@ -28,7 +28,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from synthetic.library.shapenet import BrokenModelError
+from synthetic.layouts.shapenet import BrokenModelError
 from synthetic.staging.files import ModelFiles, shown_name, without_comment
 from synthetic.staging.surface import Material, Texture
 from synthetic.staging.treatment import Treatment

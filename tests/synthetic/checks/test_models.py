@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from synthetic.checks.models import Rendered, UncheckedModelError, staged_truth
-from synthetic.library.shapenet import LibraryError, Model, load_library
+from synthetic.layouts.shapenet import LibraryError, Model, load_library
 from synthetic.staging.stage import stage_model
 from synthetic.staging.treatment import ModelLimits, Treatment
 from tests.synthetic import small_library as library

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from synthetic.library.shapenet import BrokenModelError
+from synthetic.layouts.shapenet import BrokenModelError
 from synthetic.staging.alpha import settle_alpha
 from synthetic.staging.surface import Material, Part, Surface, Texture, merge
 from synthetic.staging.treatment import Treatment

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import shapely
 
-from synthetic.library.shapenet import BrokenModelError
+from synthetic.layouts.shapenet import BrokenModelError
 from synthetic.shapes.family import build_model
 from synthetic.shapes.library import FAMILIES
 from synthetic.staging.coplanar import LIFT, separate_coplanar

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import trimesh
 
-from synthetic.library.shapenet import BrokenModelError
+from synthetic.layouts.shapenet import BrokenModelError
 from tests.synthetic.staging.plain_files import LENIENT, png, read, surface_of
 
 RUNS = 100

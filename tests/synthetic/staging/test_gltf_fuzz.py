@@ -13,7 +13,7 @@ import DracoPy
 import numpy as np
 import pytest
 
-from synthetic.library.shapenet import BrokenModelError
+from synthetic.layouts.shapenet import BrokenModelError
 from synthetic.staging.surface import merge
 from synthetic.staging.treatment import ModelLimits
 from tests.synthetic.staging.glb_writer import Glb, pack, primitive_of, read, single

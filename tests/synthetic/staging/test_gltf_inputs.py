@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from synthetic.library.shapenet import BrokenModelError
+from synthetic.layouts.shapenet import BrokenModelError
 from synthetic.staging.surface import merge
 from tests.synthetic.small_library import REPOSITORY
 from tests.synthetic.staging.glb_writer import read

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from synthetic.library.shapenet import BrokenModelError
+from synthetic.layouts.shapenet import BrokenModelError
 from synthetic.staging.surface import Material, Texture, merge
 from tests.synthetic.staging.glb_writer import CORNER_UV, TRIANGLE, Glb, picture, primitive_of, single
 

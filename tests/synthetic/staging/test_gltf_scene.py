@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from synthetic.library.shapenet import BrokenModelError
+from synthetic.layouts.shapenet import BrokenModelError
 from synthetic.staging.surface import face_normals, merge
 from synthetic.staging.treatment import ModelLimits
 from tests.synthetic.staging.glb_writer import TRIANGLE, primitive_of, single

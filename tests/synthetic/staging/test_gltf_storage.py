@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pytest
 from scipy.spatial import cKDTree
 
-from synthetic.library.shapenet import BrokenModelError
+from synthetic.layouts.shapenet import BrokenModelError
 from synthetic.staging.surface import Part
 from synthetic.staging.treatment import ModelLimits
 from tests.synthetic.staging.glb_writer import (

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import trimesh
 
-from synthetic.library.shapenet import BrokenModelError
+from synthetic.layouts.shapenet import BrokenModelError
 from synthetic.staging.wavefront import statements
 from tests.synthetic.small_library import REPOSITORY
 from tests.synthetic.staging.plain_files import LENIENT, TRIANGLE, corners, obj, only, read, read_file

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from synthetic.library.shapenet import Placement
+from synthetic.layouts.shapenet import Placement
 from synthetic.staging.stage import stage_model
 from synthetic.staging.surface import ReadModel, StagedModel
 from synthetic.staging.treatment import ModelLimits, Treatment

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from synthetic.library.shapenet import BrokenModelError
+from synthetic.layouts.shapenet import BrokenModelError
 from synthetic.staging.files import ModelFiles
 from synthetic.staging.surface import ReadModel
 from synthetic.staging.treatment import ModelLimits, Treatment

@@ -11,7 +11,7 @@ import numpy as np
 import plyfile
 import pytest
 
-from synthetic.library.shapenet import BrokenModelError
+from synthetic.layouts.shapenet import BrokenModelError
 from synthetic.staging.ply.elements import read_header, read_rows
 from synthetic.staging.surface import ReadModel
 from tests.synthetic.staging.plain_files import LENIENT, STRICT, assert_seen_alike, corners, only, png, read

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from synthetic.library.shapenet import BrokenModelError, Placement
+from synthetic.layouts.shapenet import BrokenModelError, Placement
 from synthetic.staging.coplanar import LIFT
 from synthetic.staging.sampling import base_color
 from synthetic.staging.stage import READERS, stage_model

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import trimesh
 
-from synthetic.library.shapenet import BrokenModelError
+from synthetic.layouts.shapenet import BrokenModelError
 from tests.synthetic.staging.plain_files import corners, only, read
 
 TRIANGLES = np.array([[[0, 0, 0], [1, 0, 0], [0, 1, 0]], [[0, 1, 0], [1, 0, 0], [1, 1, 0.5]]])

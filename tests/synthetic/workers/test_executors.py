@@ -17,7 +17,7 @@ import pytest
 
 from synthetic.dataset import Settings
 from synthetic.dataset_index import write_index
-from synthetic.library.shapenet import load_library
+from synthetic.layouts.shapenet import load_library
 from synthetic.render import generator_facts, main
 from synthetic.staging.treatment import ModelLimits
 from synthetic.viewpoints import ViewDistribution

@@ -16,7 +16,7 @@ import pytest
 
 from synthetic import render
 from synthetic.dataset import Settings
-from synthetic.library.shapenet import Model, ObjectClass
+from synthetic.layouts.shapenet import Model, ObjectClass
 from synthetic.staging.treatment import ModelLimits
 from synthetic.workers.blender_process import StopRequest
 from synthetic.workers.executors import LocalExecutor

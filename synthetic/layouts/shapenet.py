@@ -26,8 +26,8 @@ from typing import Any, Literal, TypedDict, Unpack
 import numpy as np
 import numpy.typing as npt
 
-from synthetic.library.plain import MESH_SUFFIXES, folders_in, plain_meshes, unused_meshes
-from synthetic.library.taxonomy import SHAPENET_CATEGORIES
+from synthetic.layouts.plain import MESH_SUFFIXES, folders_in, plain_meshes, unused_meshes
+from synthetic.layouts.taxonomy import SHAPENET_CATEGORIES
 
 Split = Literal["train", "test"]
 UNIT_BALL = 1.001  # a model with diagonal 1 reaches no farther, wherever in its box the origin lies

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from synthetic.library.plain import unused_meshes
-from synthetic.library.shapenet import LibraryError, ObjectClass, load_library
+from synthetic.layouts.plain import unused_meshes
+from synthetic.layouts.shapenet import LibraryError, ObjectClass, load_library
 from synthetic.options import command_line, placement_of, with_axes
 
 

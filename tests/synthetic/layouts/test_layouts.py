@@ -14,7 +14,7 @@ import pytest
 import trimesh
 from PIL import Image
 
-from synthetic.library.shapenet import LibraryError, Placement, load_library
+from synthetic.layouts.shapenet import LibraryError, Placement, load_library
 from synthetic.staging.stage import stage_model
 from synthetic.staging.treatment import ModelLimits, Treatment
 from tests.synthetic import small_library as library

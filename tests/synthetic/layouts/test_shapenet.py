@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from synthetic.library.shapenet import (
+from synthetic.layouts.shapenet import (
     BrokenModelError,
     LibraryError,
     Model,
