@@ -129,7 +129,7 @@ def report(note: str) -> None:
 
 
 def parse_seeds(text: str) -> list[int]:
-    """Seeds of "0-3,9": [0, 1, 2, 3, 9]. Raises UsageError for anything else."""
+    """Seeds of "0-3,9": [0, 1, 2, 3, 9], each once. Raises UsageError for anything else."""
     seeds: list[int] = []
     for part in text.split(","):
         match = re.fullmatch(r"\s*(\d{1,18})(?:\s*-\s*(\d{1,18}))?\s*", part)
@@ -139,7 +139,7 @@ def parse_seeds(text: str) -> list[int]:
         if last < first or last - first >= MOST_SEEDS:
             raise UsageError(f"--seeds: {part.strip()} is not a range of 1 to {MOST_SEEDS} seeds")
         seeds += range(first, last + 1)
-    return seeds
+    return list(dict.fromkeys(seeds))
 
 
 def spelling(parser: argparse.ArgumentParser, words: Sequence[str]) -> Callable[[str], str]:

@@ -202,9 +202,9 @@ def _truncation(options: argparse.Namespace) -> float:
 
 
 def _formats(options: argparse.Namespace) -> list[str]:
-    """The formats that are asked for; of a recipe those of the meshes beside it, for it does not say."""
+    """The formats that are asked for, each once; of a recipe those of the meshes beside it, for it does not say."""
     if options.formats is not None:
-        return [name.strip().lower() for name in options.formats.split(",")]
+        return list(dict.fromkeys(name.strip().lower() for name in options.formats.split(",")))
     if options.recipe is None:
         return ["obj"]
     stem = options.recipe.name.removesuffix(".recipe.json")

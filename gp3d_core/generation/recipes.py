@@ -44,6 +44,10 @@ def option_facts(options: MeshOptions) -> dict[str, Any]:
 
 def read_recipe(path: Path) -> Recipe:
     """The recipe in the JSON file at `path`. Raises RecipeError for anything else."""
+    if path.is_dir():
+        raise RecipeError(
+            f"{path} is a folder; expected the recipe of one mesh, such as NAME.recipe.json in it"
+        )
     if not path.is_file():
         raise RecipeError(f"no recipe at {path}")
     try:

@@ -107,6 +107,17 @@ def test_a_recipe_makes_the_formats_beside_it_again(snapshot, tmp_path, formats)
         ).read_bytes()
 
 
+def test_a_format_named_twice_is_written_and_listed_once(snapshot, tmp_path, capsys):
+    wish = f"mesh {snapshot} --class mushroom --grid 24 --color vertex --format ply,PLY --out {tmp_path}"
+    assert main([*wish.split(), "--device", "cpu"]) == 0
+    assert lines(capsys)[0] == [str(tmp_path / "mushroom-0000.ply")]
+
+
+def test_a_folder_for_a_recipe_is_told_from_a_missing_one(tmp_path, capsys):
+    assert main(["mesh", "--recipe", str(tmp_path)]) == 2
+    assert "is a folder; expected the recipe of one mesh" in lines(capsys)[1][-1]
+
+
 @pytest.mark.slow
 def test_same_wish_gives_the_same_file(snapshot, tmp_path):
     for name in "ab":
@@ -289,7 +300,11 @@ def test_seeds_are_read_in_their_order_however_they_are_written():
             expected += range(first, first + count)
             gap = dice.choice(["", " "])
             parts.append(f"{gap}{first}{gap}-{gap}{first + count - 1}" if count > 1 else f"{first}{gap}")
-        assert parse_seeds(",".join(parts)) == expected
+        assert parse_seeds(",".join(parts)) == list(dict.fromkeys(expected))
+
+
+def test_a_seed_named_twice_counts_once():
+    assert parse_seeds("7,0-2,1,7") == [7, 0, 1, 2]
 
 
 @pytest.mark.parametrize("text", ["", "a", "3-1", "1-", "-2", "0-99999999", "1;2", "9" * 30])
