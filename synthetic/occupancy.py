@@ -7,6 +7,7 @@ closed all around counts as solid, whatever is inside.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ import numpy.typing as npt
 
 from synthetic.checks.rays import RaySurface
 from synthetic.layouts.shapenet import BrokenModelError
+from synthetic.staging.sampling import SurfaceColors, srgb_bytes
 
 Array = npt.NDArray[np.float64]
 
@@ -26,6 +28,19 @@ _OUTSIDE = 2.0  # from so far rays are sent to find what can be seen
 _SPARE = 1.1  # rays a point, as a few slip through between triangles
 
 
+@dataclass(frozen=True)
+class SurfacePoints:
+    """Points that can be seen of a surface: `positions` [N,3] in the world frame, `normals` [N,3], `albedo` [N,3].
+
+    Normals are unit vectors of the flat triangles towards the side that is seen; albedo is the base colour at the very
+    point, without any light, 8-bit sRGB.
+    """
+
+    positions: npt.NDArray[np.float16]
+    normals: npt.NDArray[np.float16]
+    albedo: npt.NDArray[np.uint8]
+
+
 def sample_points(
     surface: RaySurface, count: int, random: np.random.Generator
 ) -> tuple[npt.NDArray[np.float16], npt.NDArray[np.bool_]]:
@@ -36,14 +51,45 @@ def sample_points(
     """
     near = count // 2
     jitter = np.repeat(JITTER, np.diff(np.linspace(0, near, len(JITTER) + 1).astype(int)))
-    around = visible_points(surface, near, random) + random.normal(size=(near, 3)) * jitter[:, None]
+    around = _visible(surface, near, random).positions + random.normal(size=(near, 3)) * jitter[:, None]
     uniform = random.uniform(-HALF_SIDE, HALF_SIDE, (count - near, 3))
     positions = np.concatenate([around, uniform]).clip(-HALF_SIDE, HALF_SIDE).astype(np.float16)
     return positions, solid(surface, positions.astype(np.float32), random)
 
 
+def surface_points(
+    surface: RaySurface, colors: SurfaceColors, count: int, random: np.random.Generator
+) -> SurfacePoints:
+    """`count` points that can be seen of a surface with these colours, about evenly spread over it.
+
+    Raises BrokenModelError where there is no area to sample, or none that can be seen.
+    """
+    seen = _visible(surface, count, random)
+    facing = np.sign((seen.normals * seen.directions).sum(axis=1, keepdims=True))
+    return SurfacePoints(
+        seen.positions.astype(np.float16),
+        (-facing * seen.normals).astype(np.float16),
+        srgb_bytes(colors.at(seen.triangle, seen.barycentric)[:, :3]),
+    )
+
+
 def visible_points(surface: RaySurface, count: int, random: np.random.Generator) -> Array:
     """[count,3] first hits of rays from outside, in all directions, at points uniform on the surface."""
+    return _visible(surface, count, random).positions
+
+
+@dataclass(frozen=True)
+class _Visible:
+    """Where `count` rays from outside with `directions` [N,3] hit first, and what."""
+
+    positions: Array
+    directions: Array
+    triangle: npt.NDArray[np.int64]
+    barycentric: Array
+    normals: Array
+
+
+def _visible(surface: RaySurface, count: int, random: np.random.Generator) -> _Visible:
     corners = surface.vertices[surface.triangles]
     edges = corners[:, 1:] - corners[:, :1]
     areas = np.linalg.norm(np.cross(edges[:, 0], edges[:, 1]), axis=1)
@@ -57,12 +103,18 @@ def visible_points(surface: RaySurface, count: int, random: np.random.Generator)
     targets = corners[chosen, 0] + (weights[:, :, None] * edges[chosen]).sum(axis=1)
     directions = _directions(rays, random)
     origins = targets - _OUTSIDE * directions
-    distance = surface.first_hits(np.concatenate([origins, directions], axis=1))
-    hit = np.isfinite(distance)
-    if not hit.any():
+    hits = surface.first_hits(np.concatenate([origins, directions], axis=1))
+    hit = np.flatnonzero(np.isfinite(hits.distance))
+    if not len(hit):
         raise BrokenModelError("no ray from outside meets it")
-    points = (origins + distance[:, None] * directions)[hit]
-    return np.asarray(points[np.arange(count) % len(points)])
+    kept = hit[np.arange(count) % len(hit)]
+    return _Visible(
+        origins[kept] + hits.distance[kept, None] * directions[kept],
+        directions[kept],
+        hits.triangle[kept],
+        hits.barycentric[kept],
+        hits.normals[kept],
+    )
 
 
 def solid(

@@ -25,8 +25,10 @@ from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from tqdm import tqdm
 
 from synthetic.atomic import write_whole
@@ -45,13 +47,15 @@ _AHEAD = 4  # models a worker that are handed out before the last is done
 
 @dataclass(frozen=True, kw_only=True)
 class PointsSpec:
-    """How many `points` are drawn for every model, by which `seed`, into which folder `out`.
+    """How many `points` are drawn for every model, and how many on its `surface`, by which `seed`, into which folder.
 
-    `treatment` says what becomes of transparent parts and cut-outs; points have no colour that could be missing.
+    `treatment` says what becomes of transparent parts, cut-outs and colours that are missing, which only points on
+    the surface have.
     """
 
     out: Path
     points: int = 8192
+    surface: int = 0
     seed: int = 0
     treatment: Treatment = field(default_factory=lambda: Treatment(missing_textures="color"))
 
@@ -59,6 +63,8 @@ class PointsSpec:
         """Checks the numbers once."""
         if not _FEWEST <= self.points <= _MOST:
             raise ValueError(f"--points must lie between {_FEWEST} and {_MOST}, found {self.points}")
+        if not 0 <= self.surface <= _MOST:
+            raise ValueError(f"--surface must lie between 0 and {_MOST}, found {self.surface}")
         if self.seed < 0:
             raise ValueError(f"--seed must be 0 or more, found {self.seed}")
 
@@ -72,6 +78,7 @@ class PointsSpec:
             "format": _FORMAT,
             "version": _VERSION,
             "points": self.points,
+            "surface": self.surface,
             "seed": self.seed,
             "transparent": self.treatment.transparent,
             "cutouts": self.treatment.cutouts,
@@ -89,26 +96,36 @@ class PointsResult:
 def make_points(model: Model, spec: PointsSpec) -> PointsResult:
     """Writes a model's points. Raises OSError where the disk refuses."""
     from synthetic.checks.rays import RaySurface
-    from synthetic.occupancy import sample_points
+    from synthetic.occupancy import sample_points, surface_points
+    from synthetic.staging.sampling import SurfaceColors
 
     with TemporaryDirectory(prefix="gp3d-points-") as folder:
         try:
             staged = stage_model(
                 model.path, model.folder, Path(folder), ModelLimits(), spec.treatment, model.placement
             )
-            surface = RaySurface.of(staged.surface)
-            positions, occupied = sample_points(surface, spec.points, _random(spec.seed, model.key))
+            colors = SurfaceColors(staged.surface)
+            surface = RaySurface.of(staged.surface, colors)
+            positions, occupied = sample_points(surface, spec.points, _random(spec.seed, model.key, "points"))
+            arrays: dict[str, npt.NDArray[Any]] = {"positions": positions, "occupied": occupied}
+            if spec.surface:
+                seen = surface_points(surface, colors, spec.surface, _random(spec.seed, model.key, "surface"))
+                arrays |= {
+                    "surface_positions": seen.positions,
+                    "surface_normals": seen.normals,
+                    "surface_albedo": seen.albedo,
+                }
         except BrokenModelError as error:
             return PointsResult(str(error))
     content = io.BytesIO()
-    np.savez(content, positions=positions, occupied=occupied)
+    np.savez(content, allow_pickle=False, **arrays)
     spec.path(model).parent.mkdir(exist_ok=True)
     write_whole(spec.path(model), content.getvalue())
     return PointsResult(notes=staged.notes)
 
 
-def _random(seed: int, key: str) -> np.random.Generator:
-    digest = hashlib.sha256(f"{seed} {key} points".encode()).digest()
+def _random(seed: int, key: str, purpose: str) -> np.random.Generator:
+    digest = hashlib.sha256(f"{seed} {key} {purpose}".encode()).digest()
     return np.random.default_rng(int.from_bytes(digest, "big"))
 
 
@@ -117,7 +134,11 @@ def open_points(spec: PointsSpec) -> None:
     make_folder(spec.out)
     path = spec.out / "points.json"
     wanted = spec.as_json()
-    usual = {"transparent": "remove", "cutouts": "cut"}  # for what an older version did not write
+    usual = {
+        "surface": 0,
+        "transparent": "remove",
+        "cutouts": "cut",
+    }  # for what an older version did not write
     if path.exists():
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
@@ -238,9 +259,13 @@ def run(arguments: argparse.Namespace) -> int:
 
     Raises LibraryError, DatasetError, ValueError, OSError, BrokenProcessPool.
     """
-    treatment = Treatment(arguments.transparent, "color", arguments.cutouts)
+    treatment = Treatment(arguments.transparent, "fail" if arguments.surface else "color", arguments.cutouts)
     spec = PointsSpec(
-        out=arguments.dataset / "points", points=arguments.points, seed=arguments.seed, treatment=treatment
+        out=arguments.dataset / "points",
+        points=arguments.points,
+        surface=arguments.surface,
+        seed=arguments.seed,
+        treatment=treatment,
     )
     if arguments.workers < 1:
         raise ValueError(f"--workers must be 1 or more, found {arguments.workers}")
@@ -280,6 +305,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("dataset", type=Path, metavar="DATASET", help="dataset folder, new or not")
     parser.add_argument(
         "--points", type=int, default=PointsSpec.points, help="a model (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--surface",
+        type=int,
+        default=PointsSpec.surface,
+        metavar="N",
+        help="also so many points on the surface, with base colour and normal (default: none)",
     )
     parser.add_argument("--seed", type=int, default=PointsSpec.seed, help="default: %(default)s")
     parser.add_argument(

@@ -20,7 +20,7 @@ from synthetic.checks.models import Truth
 from synthetic.checks.pixels import depth_edges, pixel_centres, pixel_rays
 from synthetic.checks.rays import Array, Hits, Indices
 from synthetic.dataset import ViewRecord
-from synthetic.staging.sampling import linear_of_srgb
+from synthetic.staging.sampling import linear_of_srgb, srgb_bytes, srgb_of_linear
 
 MOST_PIXELS = 1500  # of a view, drawn at random
 FEWEST_PIXELS = 50  # of which a share says anything
@@ -138,16 +138,6 @@ def shown_base(truth: Truth, hits: Hits) -> npt.NDArray[np.uint8]:
     return picture
 
 
-def srgb_bytes(linear: Array) -> npt.NDArray[np.uint8]:
-    """8-bit sRGB of linear light."""
-    return np.asarray(np.round(_srgb(linear) * 255), dtype=np.uint8)
-
-
-def _srgb(linear: Array) -> Array:
-    cut = linear.clip(0, 1)
-    return np.where(cut <= 0.0031308, cut * 12.92, 1.055 * cut ** (1 / 2.4) - 0.055)
-
-
 def _places(
     record: ViewRecord,
     truth: Truth,
@@ -238,7 +228,7 @@ def _measures(
     """Of pixels [N] what ColorScore tells of, with "light" as a ratio, which have a colour, shine or are lit."""
     base, grey, bright = places.base, places.base @ _LUMINANCE, shown @ _LUMINANCE
     noise = _DEVIATIONS * places.spread / np.sqrt(min(samples, _SUBPIXELS**2))
-    step = linear_of_srgb(_srgb(shown) + _CODE) - shown
+    step = linear_of_srgb(srgb_of_linear(shown) + _CODE) - shown
     lengths = np.linalg.norm(base, axis=1), np.linalg.norm(shown, axis=1)
     angle = _least_angle(shown, base, shine)
     doubt = np.linalg.norm(step, axis=1) / lengths[1].clip(1e-6)
@@ -249,7 +239,7 @@ def _measures(
     slack = step @ _LUMINANCE + noise @ _LUMINANCE + 0.002
     highlight = (shine > 0) & (bright - slack > _BRIGHTER * grey * light.most)
     coloured = (lengths[0] > 0.01) & (lengths[1] > 0.003) & ~highlight
-    seen, expected = _srgb(shown).max(axis=1), _srgb(base * surely[:, None]).max(axis=1)
+    seen, expected = srgb_of_linear(shown).max(axis=1), srgb_of_linear(base * surely[:, None]).max(axis=1)
     return {
         "chroma": coloured & (angle - doubt > _ANGLE),
         "coloured": coloured,

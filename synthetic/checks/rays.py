@@ -83,9 +83,9 @@ class RaySurface:
             hits.normals.reshape(*shape, 3),
         )
 
-    def first_hits(self, rays: npt.NDArray[Any]) -> Array:
-        """Where rays [N,6] (origin, direction) hit, in multiples of their directions (inf: nowhere)."""
-        return self._cast(rays.astype(np.float32), threads=1).distance
+    def first_hits(self, rays: npt.NDArray[Any]) -> Hits:
+        """What rays [N,6] (origin, direction) hit first, by one thread."""
+        return self._cast(rays.astype(np.float32), threads=1)
 
     def blocked(self, rays: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
         """Whether rays [N,6] (origin, direction) hit anything."""

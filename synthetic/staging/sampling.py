@@ -132,6 +132,17 @@ def linear_of_srgb(values: Floats) -> Floats:
     return np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
 
 
+def srgb_of_linear(values: Floats) -> Floats:
+    """sRGB in [0, 1] of linear light; what lies beyond [0, 1] is cut."""
+    cut = values.clip(0, 1)
+    return np.where(cut <= 0.0031308, cut * 12.92, 1.055 * cut ** (1 / 2.4) - 0.055)
+
+
+def srgb_bytes(values: Floats) -> Bytes:
+    """8-bit sRGB of linear light."""
+    return np.asarray(np.round(srgb_of_linear(values) * 255), dtype=np.uint8)
+
+
 def _weights(barycentric: Floats) -> Floats:
     """[N,3] weights of the corners."""
     return np.column_stack([1 - barycentric.sum(axis=1), barycentric])

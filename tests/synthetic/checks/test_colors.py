@@ -9,11 +9,11 @@ from typing import cast
 import numpy as np
 import pytest
 
-from synthetic.checks.colors import ColorScore, score_colors, shown_base, srgb_bytes
+from synthetic.checks.colors import ColorScore, score_colors, shown_base
 from synthetic.checks.pixels import pixel_centres, pixel_rays
 from synthetic.checks.verdict import wrong_colors
 from synthetic.dataset import ViewRecord
-from synthetic.staging.sampling import linear_of_srgb
+from synthetic.staging.sampling import linear_of_srgb, srgb_bytes
 from synthetic.staging.surface import Material
 from synthetic.viewpoints import intrinsics
 from tests.synthetic.checks.made_surfaces import squares, texture, truth_of

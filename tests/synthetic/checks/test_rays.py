@@ -58,7 +58,7 @@ def test_nothing_is_in_the_way_in_a_hole(tmp_path: Path) -> None:
     query = np.concatenate([origins, np.broadcast_to(DOWN, origins.shape)], axis=1)
     there = (np.abs(origins[:, :2]).max(axis=1) < 1) & ~in_hole(origins)
     np.testing.assert_array_equal(rays.blocked(query), there)
-    np.testing.assert_array_equal(np.isfinite(rays.first_hits(query)), there)
+    np.testing.assert_array_equal(np.isfinite(rays.first_hits(query).distance), there)
     missed = rays.cast(origins[~there], np.broadcast_to(DOWN, origins[~there].shape))
     assert (missed.triangle == -1).all()
 
