@@ -24,7 +24,9 @@ from tqdm import tqdm
 
 from synthetic.atomic import write_whole
 from synthetic.dataset import Settings
+from synthetic.layouts.permitted import permitted
 from synthetic.layouts.shapenet import BrokenModelError, LibraryError, Model, load_library
+from synthetic.options import add_licences_option
 from synthetic.staging.stage import stage_model
 from synthetic.staging.treatment import ModelLimits, Treatment
 from synthetic.viewpoints import Viewpoint
@@ -121,6 +123,7 @@ def _parser() -> argparse.ArgumentParser:
         "--pitch", type=float, default=1.2, help="radians from straight above (default: %(default)s)"
     )
     parser.add_argument("--fov", type=float, default=29.0, help="field of view in degrees (default: 29)")
+    add_licences_option(parser)
     return parser
 
 
@@ -133,7 +136,9 @@ def run(arguments: argparse.Namespace) -> int:
     settings = Settings(resolution=arguments.resolution, samples=arguments.samples)
     distance = 0.5 / math.sin(math.radians(arguments.fov) / 2) if 0 < arguments.fov < 180 else 2.0
     viewpoint = Viewpoint(yaw=arguments.yaw, pitch=arguments.pitch, radius=distance, fov=arguments.fov)
-    rows = first_of_each_class(load_library(arguments.meshes), arguments.columns)
+    allowed, said = permitted(load_library(arguments.meshes), arguments.licences)
+    sys.stderr.writelines(f"{line}\n" for line in said)
+    rows = first_of_each_class(allowed, arguments.columns)
     models = [model for row in rows.values() for model in row]
     sys.stderr.write(untested_blender())
     pictures, failures = render_meshes(models, viewpoint, settings)

@@ -20,6 +20,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from synthetic.atomic import write_whole
+from synthetic.layouts.licences import CreditRecord
 from synthetic.layouts.shapenet import ClassRecord, Model
 from synthetic.staging.treatment import Treatment
 from synthetic.viewpoints import ViewDistribution, Viewpoint, intrinsics, ray_lengths
@@ -140,6 +141,8 @@ class SourceRecord(TypedDict):
     faces: int
     to_world: list[list[float]]
     notes: NotRequired[dict[str, int]]  # only if there are any
+    licence: NotRequired[CreditRecord]  # only where the library states licences
+    parent: NotRequired[str]  # only of variants
 
 
 @dataclass(frozen=True)
@@ -245,7 +248,7 @@ def write_view(
     record: CameraRecord = {
         "class": model.object_class.as_json(),
         "model": model.key,
-        "source": source.as_json(),
+        "source": _source_record(model, source),
         "yaw": viewpoint.yaw,
         "pitch": viewpoint.pitch,
         "roll": 0.0,
@@ -258,6 +261,16 @@ def write_view(
     contents = (_png(picture.color), _png(code), geometry.getvalue(), as_bytes(record))
     for ending, content in zip(_VIEW_FILES, contents, strict=True):
         write_whole(folder / f"{name}{ending}", content)
+
+
+def _source_record(model: Model, source: ModelSource) -> SourceRecord:
+    """What a view was made of, whose it is, and what the model is a variant of."""
+    record = source.as_json()
+    if model.credit:
+        record["licence"] = model.credit.as_json()
+    if model.parent:
+        record["parent"] = model.parent
+    return record
 
 
 def _png(pixels: npt.NDArray[Any]) -> bytes:

@@ -6,6 +6,7 @@ It is built from the camera records and the failures alone and can be made again
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TypedDict
@@ -23,11 +24,13 @@ from synthetic.dataset import (
     make_folder,
     views_in,
 )
+from synthetic.layouts.licences import UNKNOWN, CreditRecord
 from synthetic.layouts.shapenet import ObjectClass, Split, split_of
 
 FORMAT = "gp3d-dataset"
 VERSION = 1
 CAMERA_CONVENTION = "gp3d-1"
+_LICENSE = "the licences of the source models apply"  # where their library does not state them
 _VIEW_KEYS = {"class", "model", *ViewRecord.__required_keys__}
 
 
@@ -50,6 +53,12 @@ class IndexRecord(TypedDict):
     labels: list[tuple[str, int]]
     generator: GeneratorRecord
     failures: list[FailureRecord]
+
+
+class LicenceRecord(CreditRecord):
+    """How many models of a data set one credit is about."""
+
+    models: int
 
 
 class ManifestEntry(SourceRecord):
@@ -182,6 +191,7 @@ def write_index(
 ) -> int:
     """Writes dataset.json, cameras.json, manifest.json and failures.jsonl; the number of views they list.
 
+    `license_text` is that of the models in words, "" for what their records say.
     Memory holds the names, classes and angles of all views, but of their records one at a time.
     """
     names = sorted(views_in(folder))
@@ -196,7 +206,8 @@ def write_index(
             object_class = ObjectClass(**record["class"])
             source = record.get("source")
             if source:
-                sources[record["model"]] = {**source, "split": split_of(record["model"])}
+                side = split_of(record["model"], source.get("parent", ""))
+                sources[record["model"]] = {**source, "split": side}
             view = {key: value for key, value in record.items() if key not in ("class", "source")}
             classes[object_class.wnid] = object_class
             wnids.append(object_class.wnid)
@@ -207,6 +218,7 @@ def write_index(
     labels = {wnid: label for label, wnid in enumerate(sorted(classes))}
     made = {**generator, "seed": settings.seed, "settings": settings.as_json()}
     _write_manifest(folder, made, sources)
+    licences = grouped(source.get("licence") for source in sources.values())
     listed = [{"model": model, "reason": reason} for model, reason in sorted(failures.items())]
     _write_failures(folder, listed)
     write_whole(
@@ -223,13 +235,43 @@ def write_index(
                 ],
                 "t_near": settings.cameras.t_near,
                 "t_far": settings.cameras.t_far,
-                "license": license_text,
+                "license": license_text or in_words(licences),
+                **({"licences": licences} if licences else {}),
                 "generator": made,
                 "failures": listed,
             }
         ),
     )
     return len(names)
+
+
+def grouped(credits: Iterable[CreditRecord | None]) -> list[LicenceRecord]:
+    """How many models there are of each licence, author, source and changes, sorted; none if no model has a credit.
+
+    A model without one, beside others that have one, is of a licence that nobody knows.
+    """
+    counts: Counter[tuple[str, str, str, str]] = Counter()
+    known = False
+    for credit in credits:
+        known |= credit is not None
+        counts[
+            (credit["licence"], credit["author"], credit["source"], credit["changes"])
+            if credit
+            else (UNKNOWN, "", "", "")
+        ] += 1
+    return [
+        {"licence": licence, "author": author, "source": source, "changes": changes, "models": count}
+        for (licence, author, source, changes), count in sorted(counts.items())
+        if known
+    ]
+
+
+def in_words(licences: Iterable[LicenceRecord]) -> str:
+    """The licences of a data set in words: "CC-BY-3.0 and CC0-1.0; see licences"."""
+    names = sorted({record["licence"] for record in licences})
+    if not names:
+        return _LICENSE
+    return f"{' and '.join(filter(None, [', '.join(names[:-1]), names[-1]]))}; see licences"
 
 
 def _write_manifest(

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from synthetic.dataset import Settings
+from synthetic.layouts.licences import LicenceError, LicenceFilter
 from synthetic.layouts.shapenet import PlacementOverrides
 from synthetic.staging.treatment import ModelLimits, Treatment
 from synthetic.viewpoints import ViewDistribution
 from synthetic.workers.run import Shard
 from synthetic.workers.worker_process import RestartPolicy
 
-_LICENSE = "the licences of the source models apply"
 _REACH = 0.55  # depth is coded from so much before the centre of the object to so much behind it
 _ROOM_NEAR, _ROOM_FAR = 0.5, 12.0  # the same in a room
 _ROOM_PITCH = (math.pi / 2 - 0.3, 0.08)  # there cameras stay above the ground
@@ -91,7 +91,11 @@ def _add_picture_options(parser: argparse.ArgumentParser) -> None:
         default="none",
         help="what is around the object: white, or ground and walls, seen from above (default: %(default)s)",
     )
-    group.add_argument("--license", default=_LICENSE, help="of the models, for dataset.json")
+    group.add_argument(
+        "--license",
+        default="",
+        help="of the models in words, for dataset.json (default: what the library's licences.jsonl says)",
+    )
 
 
 def add_alpha_options(group: argparse._ActionsContainer) -> None:
@@ -108,6 +112,23 @@ def add_alpha_options(group: argparse._ActionsContainer) -> None:
         default="cut",
         help="parts that a texture's alpha cuts out, such as leaves, are cut or drawn whole (default: %(default)s)",
     )
+
+
+def add_licences_option(group: argparse._ActionsContainer) -> None:
+    """The option of which models of a library may be used, as its licences.jsonl says."""
+    group.add_argument(
+        "--licences",
+        type=_licences,
+        metavar="LIST",
+        help="only models of these licences, such as cc0,cc-by,MIT: families or SPDX identifiers (default: all)",
+    )
+
+
+def _licences(text: str) -> LicenceFilter:
+    try:
+        return LicenceFilter.parse(text)
+    except LicenceError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _add_camera_options(parser: argparse.ArgumentParser) -> None:
@@ -145,6 +166,7 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
         default=None,
         help="centre every model and scale its box to diagonal 1 (all layouts but ShapeNetCore.v2)",
     )
+    add_licences_option(group)
     group.add_argument("--strict", action="store_true", help="stop at the first broken model")
     group.add_argument("--retry", action="store_true", help="try models again that failed in earlier runs")
     group.add_argument(

@@ -33,8 +33,9 @@ from tqdm import tqdm
 
 from synthetic.atomic import write_whole
 from synthetic.dataset import DatasetError, make_folder
+from synthetic.layouts.permitted import permitted
 from synthetic.layouts.shapenet import BrokenModelError, LibraryError, Model, interleave, load_library
-from synthetic.options import add_alpha_options, placement_of, with_axes
+from synthetic.options import add_alpha_options, add_licences_option, placement_of, with_axes
 from synthetic.staging.stage import stage_model
 from synthetic.staging.treatment import ModelLimits, Treatment
 from synthetic.workers.blender_process import StopRequest
@@ -269,12 +270,14 @@ def run(arguments: argparse.Namespace) -> int:
     )
     if arguments.workers < 1:
         raise ValueError(f"--workers must be 1 or more, found {arguments.workers}")
-    models = interleave(load_library(arguments.models, **placement_of(arguments)))
+    models, said = permitted(load_library(arguments.models, **placement_of(arguments)), arguments.licences)
+    models = interleave(models)
     if (arguments.dataset / "taxonomy.json").exists():
         raise DatasetError(f"{arguments.dataset}: is a model library; choose another folder for the points")
     check_treatment(arguments.dataset, treatment)
     check_frames(arguments.dataset, models)
     open_points(spec)
+    sys.stderr.writelines(f"{line}\n" for line in said)
     with StopRequest() as stop:
         results = write_points(models, spec, arguments.workers, stop)
     failures = {key: result.reason for key, result in results.items() if result.reason}
@@ -325,6 +328,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--up", help="likewise")
     parser.add_argument("--normalise", action=argparse.BooleanOptionalAction, default=None, help="likewise")
     add_alpha_options(parser)
+    add_licences_option(parser)
     return parser
 
 

@@ -22,6 +22,7 @@ from pathlib import Path
 from synthetic.atomic import remove_parts, write_whole
 from synthetic.dataset import DatasetError, Settings, make_folder, views_in
 from synthetic.dataset_index import blenders_of, open_dataset, remove_damaged, write_index
+from synthetic.layouts.permitted import permitted
 from synthetic.layouts.plain import unused_meshes
 from synthetic.layouts.shapenet import LibraryError, Model, interleave, load_library, split_of
 from synthetic.options import VIEWS_PER_WORKER, command_line, placement_of, settings_of, with_axes
@@ -47,9 +48,11 @@ _ENDED_EARLY = 3
 
 def choose_models(arguments: argparse.Namespace, library: Sequence[Model]) -> tuple[list[Model], int]:
     """This shard's of the models asked for, and how many are asked for. Raises LibraryError."""
-    models = [model for model in interleave(library) if arguments.split in ("all", split_of(model.key))][
-        : arguments.limit
-    ]
+    models = [
+        model
+        for model in interleave(library)
+        if arguments.split in ("all", split_of(model.key, model.parent))
+    ][: arguments.limit]
     if not models:
         raise LibraryError(f"{arguments.models}: no model belongs to the split {arguments.split!r}")
     return [model for model in models if arguments.shard.holds(model.key)], len(models)
@@ -67,11 +70,13 @@ def render_library(
     Raises LibraryError, DatasetError, RunError, ExecutorError, BlenderError, or OSError where the disk refuses.
     """
     library = load_library(arguments.models, **placement_of(arguments))
-    models, asked = choose_models(arguments, library)
+    allowed, said = permitted(library, arguments.licences)
+    models, asked = choose_models(arguments, allowed)
     unused = unused_meshes(arguments.models, {model.path for model in library})
     out, shard = arguments.out, arguments.shard
     make_folder(out)
     with ShardLock(out, shard) as lock, StopRequest() as stop:
+        sys.stderr.writelines(f"{line}\n" for line in said)
         _tell_unused(out, unused)
         generator = generator_facts()
         failure_log = FailureLog(out, shard)

@@ -98,6 +98,7 @@ ALLOWED = {
         "mapbox_earcut",
         "numpy",
         "open3d",
+        "packaging",
         "pyarrow",
         "ray",
         "scipy",

@@ -18,7 +18,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack
@@ -26,6 +26,7 @@ from typing import Any, Literal, TypedDict, Unpack
 import numpy as np
 import numpy.typing as npt
 
+from synthetic.layouts.licences import Credit, LicenceError, origins, read_licences
 from synthetic.layouts.plain import MESH_SUFFIXES, folders_in, plain_meshes, unused_meshes
 from synthetic.layouts.taxonomy import SHAPENET_CATEGORIES
 
@@ -87,6 +88,8 @@ class ModelRecord(TypedDict):
     object_class: ClassRecord
     folder: str
     placement: PlacementRecord
+    credit: dict[str, str] | None
+    parent: str
 
 
 @dataclass(frozen=True)
@@ -134,13 +137,19 @@ class Placement:
 
 @dataclass(frozen=True)
 class Model:
-    """One model of a library; `key` is "<class folder>/<id>", its files may refer to others below `folder` only."""
+    """One model of a library; `key` is "<class folder>/<id>", its files may refer to others below `folder` only.
+
+    `credit` is what its library's licences.jsonl says of it, None where there is no such file. `parent` is the key of
+    the model that a variant goes back to, "" for one that stands for itself.
+    """
 
     key: str
     path: Path
     object_class: ObjectClass
     folder: Path = Path()
     placement: Placement = field(default_factory=Placement)
+    credit: Credit | None = None
+    parent: str = ""
 
     @property
     def identifier(self) -> str:
@@ -156,6 +165,8 @@ class Model:
             "object_class": self.object_class.as_json(),
             "folder": str(self.folder),
             "placement": {"front": place.front, "up": place.up, "normalise": place.normalise},
+            "credit": asdict(self.credit) if self.credit else None,
+            "parent": self.parent,
         }
 
     @classmethod
@@ -167,6 +178,8 @@ class Model:
             ObjectClass(**content["object_class"]),
             Path(content["folder"]),
             Placement(**content["placement"]),
+            Credit(**content["credit"]) if content["credit"] else None,
+            content["parent"],
         )
 
 
@@ -196,7 +209,26 @@ def load_library(root: Path, **placement: Unpack[PlacementOverrides]) -> list[Mo
             "<synset>/<id>/model.obj or <class>/<model>.obj"
         )
     _check_agreement(models)
-    return models
+    return _with_credits(root, models)
+
+
+def _with_credits(root: Path, models: list[Model]) -> list[Model]:
+    """The models with what the library's licences.jsonl says of each."""
+    try:
+        credits = read_licences(root, [model.key for model in models])
+    except LicenceError as error:
+        raise LibraryError(str(error)) from None
+    if not credits:
+        return models
+    roots, held, credited = origins(credits), {model.key for model in models}, []
+    for model in models:
+        credit, origin = credits[model.key], roots.get(model.key, "")
+        if origin == model.key:
+            credit, origin = replace(credit, fault=credit.fault or "its parents go in a circle"), ""
+        elif credit.parent and credit.parent not in held and not credit.fault:
+            credit = replace(credit, fault=f"its parent {credit.parent} is not in the library")
+        credited.append(replace(model, credit=credit, parent=origin))
+    return credited
 
 
 def _shapenet_models(root: Path, synsets: Sequence[Path], placement: PlacementOverrides) -> list[Model]:
@@ -353,7 +385,10 @@ def interleave(models: Sequence[Model]) -> list[Model]:
     return [model for _, model in sorted(keyed, key=lambda pair: pair[0])]
 
 
-def split_of(key: str) -> Split:
-    """Whether a model belongs to the tenth kept for tests: decided by its key alone, in every library."""
-    number = int.from_bytes(hashlib.sha256(f"split {key}".encode()).digest()[:8], "big")
+def split_of(key: str, parent: str = "") -> Split:
+    """Whether a model belongs to the tenth kept for tests: decided by its key alone, in every library.
+
+    A variant is on the side of its `parent`, the model that it goes back to.
+    """
+    number = int.from_bytes(hashlib.sha256(f"split {parent or key}".encode()).digest()[:8], "big")
     return "test" if number < _TEST_SHARE * 2**64 else "train"
