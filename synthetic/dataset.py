@@ -26,6 +26,7 @@ from synthetic.staging.treatment import Treatment
 from synthetic.viewpoints import ViewDistribution, Viewpoint, intrinsics, ray_lengths
 
 _DEPTH_STEPS = 65536
+PASSES = ("roughness", "metallic", "position", "instance")  # besides normals and albedo
 CAMERA_RECORD = "_camera.json"  # ends the name of the file that is written last
 _VIEW_FILES = (".png", "_depth.png", "_geometry.npz", CAMERA_RECORD)
 
@@ -63,6 +64,7 @@ class SettingsRecord(TypedDict):
     seed: int
     normals: bool
     albedo: NotRequired[bool]  # not in data sets of older versions
+    passes: NotRequired[list[str]]  # the same
     stage: Literal["none", "room"]
     treatment: TreatmentRecord
     cameras: CamerasRecord
@@ -77,6 +79,7 @@ class Settings:
     seed: int = 0
     normals: bool = False
     albedo: bool = False
+    passes: tuple[str, ...] = ()  # of PASSES, in their order
     stage: Literal["none", "room"] = "none"
     treatment: Treatment = field(default_factory=Treatment)
     cameras: ViewDistribution = field(default_factory=ViewDistribution)
@@ -87,6 +90,8 @@ class Settings:
             raise ValueError(f"the resolution must lie between 4 and 4096, found {self.resolution}")
         if self.samples < 1:
             raise ValueError(f"at least one sample a pixel is needed, found {self.samples}")
+        if self.passes != tuple(name for name in PASSES if name in self.passes):
+            raise ValueError(f"expected passes among {', '.join(PASSES)}, in this order; found {self.passes}")
 
     def as_json(self) -> SettingsRecord:
         """The settings as they stand in dataset.json."""
@@ -103,6 +108,7 @@ class Settings:
             seed=content["seed"],
             normals=content["normals"],
             albedo=content.get("albedo", False),
+            passes=tuple(content.get("passes", ())),
             stage=content["stage"],
             treatment=Treatment(**treatment),
             cameras=ViewDistribution(
@@ -124,7 +130,8 @@ class RenderedView:
 
     If asked for, of what the ray through a pixel's centre hits: `normals` [H,W,3], unit vectors in the world frame
     towards the camera's side, 0 off the mask; `albedo` [H,W,3], its base colour without any light, sRGB, white off the
-    mask.
+    mask; `passes`, by name one of PASSES: `roughness` and `metallic` [H,W] in [0, 1], `position` [H,W,3] in the world
+    frame, `instance` [H,W] from 1 on; all of them are 0 off the mask.
     """
 
     color: npt.NDArray[np.uint8]
@@ -132,6 +139,7 @@ class RenderedView:
     mask: npt.NDArray[np.bool_]
     normals: npt.NDArray[np.float32] | None = None
     albedo: npt.NDArray[np.uint8] | None = None
+    passes: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
 
 
 class SourceRecord(TypedDict):
@@ -143,19 +151,22 @@ class SourceRecord(TypedDict):
     notes: NotRequired[dict[str, int]]  # only if there are any
     licence: NotRequired[CreditRecord]  # only where the library states licences
     parent: NotRequired[str]  # only of variants
+    instances: NotRequired[list[str]]  # only with the pass of that name
 
 
 @dataclass(frozen=True)
 class ModelSource:
     """What a view was made of: SHA-256 by file name, faces, the [4,4] matrix from the file to the world, notes.
 
-    `notes` count by phrase what of the model was left out or changed.
+    `notes` count by phrase what of the model was left out or changed. `instances` are the names of the model's
+    instances, the first of which has the number 1; None where nobody asks for them.
     """
 
     sha256: Mapping[str, str]
     faces: int
     to_world: npt.NDArray[np.float64]
     notes: Mapping[str, int] = field(default_factory=dict)
+    instances: tuple[str, ...] | None = None
 
     def as_json(self) -> SourceRecord:
         """The source as it stands in camera records and in manifest.json."""
@@ -166,6 +177,8 @@ class ModelSource:
         }
         if self.notes:
             record["notes"] = dict(sorted(self.notes.items()))
+        if self.instances is not None:
+            record["instances"] = list(self.instances)
         return record
 
 
@@ -240,6 +253,7 @@ def write_view(
         "mask": picture.mask,
         "normals": picture.normals,
         "albedo": picture.albedo,
+        **picture.passes,
     }
     geometry = io.BytesIO()
     # allow_pickle is named, or a type checker takes it for one of the arrays.

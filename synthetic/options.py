@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from synthetic.dataset import Settings
+from synthetic.dataset import PASSES, Settings
 from synthetic.layouts.licences import LicenceError, LicenceFilter
 from synthetic.layouts.shapenet import PlacementOverrides
 from synthetic.staging.treatment import ModelLimits, Treatment
@@ -20,6 +20,7 @@ from synthetic.workers.worker_process import RestartPolicy
 _REACH = 0.55  # depth is coded from so much before the centre of the object to so much behind it
 _ROOM_NEAR, _ROOM_FAR = 0.5, 12.0  # the same in a room
 _ROOM_PITCH = (math.pi / 2 - 0.3, 0.08)  # there cameras stay above the ground
+_ALL_PASSES = ("albedo", "normals", *PASSES)
 VIEWS_PER_WORKER = 64  # as many are worth the start of another Blender
 
 
@@ -77,6 +78,13 @@ def _add_picture_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--albedo", action="store_true", help="also the base colour without light at every pixel's centre"
+    )
+    group.add_argument(
+        "--passes",
+        type=_passes,
+        default=(),
+        metavar="NAME,…",
+        help=f"also these at every pixel's centre: {', '.join(_ALL_PASSES)}",
     )
     add_alpha_options(group)
     group.add_argument(
@@ -237,6 +245,14 @@ def _positive(text: str) -> int:
     return number
 
 
+def _passes(text: str) -> tuple[str, ...]:
+    names = [name.strip() for name in text.split(",")]
+    unknown = [name for name in names if name not in _ALL_PASSES]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"expected some of {','.join(_ALL_PASSES)}, found {unknown[0]!r}")
+    return tuple(name for name in _ALL_PASSES if name in names)
+
+
 def _shard(text: str) -> Shard:
     try:
         return Shard.parse(text)
@@ -296,8 +312,9 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
         resolution=preset.resolution if arguments.resolution is None else arguments.resolution,
         samples=preset.samples if arguments.samples is None else arguments.samples,
         seed=arguments.seed,
-        normals=arguments.normals,
-        albedo=arguments.albedo,
+        normals=arguments.normals or "normals" in arguments.passes,
+        albedo=arguments.albedo or "albedo" in arguments.passes,
+        passes=tuple(name for name in PASSES if name in arguments.passes),
         stage=arguments.stage,
         cameras=cameras,
         treatment=Treatment(arguments.transparent, arguments.missing_textures, arguments.cutouts),

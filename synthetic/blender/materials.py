@@ -12,10 +12,11 @@ from typing import Any, Literal, TypeAlias
 
 import bpy
 
-from synthetic.blender.mesh import COLORS, uv_name
+from synthetic.blender.mesh import COLORS, INSTANCE, uv_name
 from synthetic.staging.surface import Material, Texture
 
-ALBEDO, NORMALS = "albedo", "normals"  # names of the outputs
+ALBEDO, NORMALS, POSITION = "albedo", "normals", "position"  # names of the outputs
+PROPERTIES = "properties"  # one more: roughness, metal, number of the instance
 _PNG_WITH_ALPHA = (4, 6)  # kinds of pixels
 
 Value: TypeAlias = bpy.types.NodeSocket | float | tuple[float, ...]
@@ -28,7 +29,8 @@ class MaterialMaker:
     def __init__(self, colored: bool, outputs: Collection[str] = ()) -> None:
         """`colored`: the mesh has colours of its own, which multiply those of the materials.
 
-        `outputs` are those of ALBEDO and NORMALS that are wanted besides the picture; each takes time.
+        `outputs` are those of ALBEDO, NORMALS, POSITION and PROPERTIES that are wanted besides the picture; each takes
+        time.
         """
         self.uv_layers: set[int] = set()
         self._colored, self._outputs = colored, outputs
@@ -42,12 +44,20 @@ class MaterialMaker:
         made.node_tree.nodes.clear()
         nodes = _Nodes(made.node_tree)
         color = self._color(nodes, material)
-        surface = self._shader(nodes, material, color)
+        roughness, metallic = self._roughness_metallic(nodes, material)
+        surface = self._shader(nodes, material, color, roughness, metallic)
         outputs: dict[str, Value] = {}
         if ALBEDO in self._outputs:
             outputs[ALBEDO] = color
         if NORMALS in self._outputs:
             outputs[NORMALS] = nodes.add("NewGeometry").outputs["True Normal"]
+        if POSITION in self._outputs:
+            outputs[POSITION] = nodes.add("NewGeometry").outputs["Position"]
+        if PROPERTIES in self._outputs:
+            if material.matte:
+                roughness, metallic = 1.0, 0.0
+            parts = {"X": roughness, "Y": metallic, "Z": nodes.attribute(INSTANCE).outputs["Fac"]}
+            outputs[PROPERTIES] = nodes.add("CombineXYZ", parts).outputs["Vector"]
         if material.alpha == "mask":
             cut = nodes.math("LESS_THAN", self._alpha(nodes, material), material.cutoff)
             gap = nodes.add("BsdfTransparent").outputs["BSDF"]
@@ -81,7 +91,7 @@ class MaterialMaker:
             alpha = nodes.math("MULTIPLY", nodes.attribute(COLORS).outputs["Alpha"], alpha)
         return alpha
 
-    def _shader(self, nodes: _Nodes, material: Material, color: Value) -> bpy.types.NodeSocket:
+    def _roughness_metallic(self, nodes: _Nodes, material: Material) -> tuple[Value, Value]:
         metallic: Value = material.metallic
         roughness: Value = material.roughness
         if material.metallic_roughness_texture:
@@ -89,7 +99,12 @@ class MaterialMaker:
             parts = nodes.add("SeparateColor", {"Color": picture.outputs["Color"]}).outputs
             roughness = nodes.math("MULTIPLY", parts["Green"], roughness)
             metallic = nodes.math("MULTIPLY", parts["Blue"], metallic)
-        if material.metallic or material.specular:
+        return roughness, metallic
+
+    def _shader(
+        self, nodes: _Nodes, material: Material, color: Value, roughness: Value, metallic: Value
+    ) -> bpy.types.NodeSocket:
+        if not material.matte:
             inputs = {
                 "Base Color": color,
                 "Metallic": metallic,

@@ -11,12 +11,14 @@ import bpy
 import numpy as np
 import numpy.typing as npt
 
-from synthetic.staging.surface import Floats, Surface, face_normals
+from synthetic.staging.surface import Floats, Surface, face_normals, instances
 
 WORLD_TO_BLENDER: Floats = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])
 COLORS = "colors"  # the attribute with the colours of the corners
+INSTANCE = "instance"  # the attribute with the instances of the faces
 _FIELDS = {
     "INT": ("value", np.int32),
+    "FLOAT": ("value", np.float32),
     "BOOLEAN": ("value", np.bool_),
     "FLOAT2": ("vector", np.float32),
     "FLOAT_VECTOR": ("vector", np.float32),
@@ -31,9 +33,12 @@ def uv_name(layer: int) -> str:
 
 
 def build_mesh(
-    surface: Surface, slots: npt.NDArray[np.integer], uv_layers: Collection[int]
+    surface: Surface, slots: npt.NDArray[np.integer], uv_layers: Collection[int], with_instances: bool = False
 ) -> bpy.types.Mesh:
-    """A mesh of all triangles, with their material slots [F] and, of the surface's uv layers, those that are used."""
+    """A mesh of all triangles, with their material slots [F] and, of the surface's uv layers, those that are used.
+
+    With `with_instances` every face knows the number of its instance.
+    """
     mesh, count = bpy.data.meshes.new("model"), len(surface)
     positions, triangles = surface.positions, surface.triangles
     flat: npt.NDArray[np.bool_] = np.ones(count, dtype=bool)
@@ -57,6 +62,8 @@ def build_mesh(
         _set(mesh, uv_name(layer), "FLOAT2", "CORNER", surface.uvs[layer])
     if surface.colors is not None:
         _set(mesh, COLORS, "FLOAT_COLOR", "CORNER", surface.colors)
+    if with_instances:
+        _set(mesh, INSTANCE, "FLOAT", "FACE", instances(surface)[0])
     mesh.update(calc_edges=True)
     if normals is not None:
         # Blender takes twice as long for an array instead of a list, and for corners instead of vertices.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from blenderproc.python.utility.Utility import Utility
 from mathutils import Matrix, Vector
 
 from synthetic.blender.compositor import compositor, depth_socket, disable_denoiser, exr_path, write_exr
-from synthetic.blender.materials import ALBEDO, NORMALS, MaterialMaker
+from synthetic.blender.materials import ALBEDO, NORMALS, POSITION, PROPERTIES, MaterialMaker
 from synthetic.blender.mesh import WORLD_TO_BLENDER, build_mesh
 from synthetic.blender.passes import CentrePass, on_white, srgb_bytes, take
 from synthetic.dataset import RenderedView
@@ -49,11 +49,12 @@ class BlenderScene:
         threads: int = 0,
         normals: bool = False,
         albedo: bool = False,
+        passes: Collection[str] = (),
     ) -> None:
         """Sets Blender up: `resolution` pixels a side, `samples` a pixel, scratch files in `workspace`.
 
-        `threads` 0 takes as many as there are cores. With `normals` or `albedo` views have them; either, or both
-        together, cost a second rendering of one ray a pixel.
+        `threads` 0 takes as many as there are cores. With `normals` or `albedo` views have them, and those of the
+        dataset's PASSES that `passes` names; any, or all together, cost a second rendering of one ray a pixel.
         """
         self._resolution = resolution
         self._workspace = workspace
@@ -82,7 +83,17 @@ class BlenderScene:
         scene.render.use_persistent_data = False  # on, it keeps 0.65 MB of every model for ever
         scene.frame_set(0)
         self._light()
-        self._outputs = [name for name, asked in ((ALBEDO, albedo), (NORMALS, normals)) if asked]
+        self._passes = frozenset(passes)
+        self._outputs = [
+            name
+            for name, asked in (
+                (ALBEDO, albedo),
+                (NORMALS, normals),
+                (POSITION, POSITION in passes),
+                (PROPERTIES, bool(self._passes - {POSITION})),
+            )
+            if asked
+        ]
         self._centre_pass = CentrePass(workspace, self._outputs) if self._outputs else None
         gc.freeze()  # what the libraries hold stays; looking it through again and again costs 2 ms a model
 
@@ -94,7 +105,7 @@ class BlenderScene:
         maker = MaterialMaker(surface.colors is not None, self._outputs)
         used, slots = renumbered(surface.material)
         materials = [maker.make(surface.materials[number]) for number in used]
-        mesh = build_mesh(surface, slots, maker.uv_layers)
+        mesh = build_mesh(surface, slots, maker.uv_layers, PROPERTIES in self._outputs)
         for material in materials:
             mesh.materials.append(material)
         _put(mesh)
@@ -146,7 +157,22 @@ class BlenderScene:
             mask,
             None if normals is None else _unit_normals(normals, mask),
             None if albedo is None else np.where(mask[..., None], srgb_bytes(albedo), np.uint8(255)),
+            self._chosen_passes(outputs, mask),
         )
+
+    def _chosen_passes(
+        self, outputs: Mapping[str, npt.NDArray[np.float32]], mask: npt.NDArray[np.bool_]
+    ) -> dict[str, npt.NDArray[Any]]:
+        found: dict[str, npt.NDArray[Any]] = {}
+        if POSITION in outputs:
+            found["position"] = _positions(outputs[POSITION], mask)
+        if PROPERTIES in outputs:
+            roughness, metallic, instance = np.moveaxis(
+                np.where(mask[..., None], outputs[PROPERTIES], 0), -1, 0
+            )
+            found["roughness"], found["metallic"] = roughness, metallic
+            found["instance"] = np.rint(instance).astype(np.int32)
+        return {name: values for name, values in found.items() if name in self._passes}
 
     def _draw_only(self, viewpoint: Viewpoint) -> None:
         """Leaves out the pixels around the model, in which nothing can be seen; the others stay the same to the bit."""
@@ -187,6 +213,12 @@ def _remove_models() -> None:
 def _without_gap(depth: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
     """[R,R] depth in which pixels that were not drawn (0) are as those in which nothing was hit."""
     return np.where(depth > 0, depth, 10 * _FAR_AWAY).astype(np.float32)
+
+
+def _positions(places: npt.NDArray[np.float32], mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
+    """[R,R,3] points in the world frame, 0 off the mask."""
+    world = places.astype(np.float64) @ WORLD_TO_BLENDER
+    return np.where(mask[..., None], world, 0).astype(np.float32)
 
 
 def _unit_normals(code: npt.NDArray[np.float32], mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from synthetic.checks.light import SKY, SUN, SUN_FROM, SUN_RADIUS, Light, light_at
 from synthetic.checks.models import Truth
-from synthetic.checks.pixels import depth_edges, pixel_centres, pixel_rays
+from synthetic.checks.pixels import depth_edges, inside_triangles, pixel_centres, pixel_rays
 from synthetic.checks.rays import Array, Hits, Indices
 from synthetic.dataset import ViewRecord
 from synthetic.staging.sampling import linear_of_srgb, srgb_bytes, srgb_of_linear
@@ -33,7 +33,6 @@ _BLACK, _NOT_BLACK = 2 * _CODE, 16 * _CODE  # sRGB values
 _SUBPIXELS = 4  # a side, over the filter of a pixel
 _METAL = 0.05
 _DEVIATIONS = 2  # standard ones, of what chance may do to a pixel
-_INNER = 1e-3  # weight of every corner, off the edges of a triangle
 _ROUNDED = 1  # bytes, of colours that lie just between two
 
 
@@ -116,9 +115,8 @@ def score_colors(
 def _albedo(
     albedo: npt.NDArray[np.uint8] | None, truth: Truth, hits: Hits, sure: npt.NDArray[np.bool_]
 ) -> dict[str, Any]:
-    """What ColorScore says of albedo. Two programs may see either of two triangles where they meet."""
-    inner = np.minimum(hits.barycentric.min(axis=-1), 1 - hits.barycentric.sum(axis=-1)) > _INNER
-    sure = sure & inner
+    """What ColorScore says of albedo."""
+    sure = sure & inside_triangles(hits)
     if albedo is None or sure.sum() < FEWEST_PIXELS:
         return {}
     expected = srgb_bytes(truth.colors.at(hits.triangle[sure], hits.barycentric[sure])[:, :3])

@@ -16,6 +16,7 @@ from tqdm import tqdm
 from synthetic.checks.colors import ColorScore, score_colors, shown_base
 from synthetic.checks.fusion import Chamfer, chamfer
 from synthetic.checks.models import Rendered, Truth, UncheckedModelError, staged_truth
+from synthetic.checks.passes import score_passes
 from synthetic.checks.pixels import depth_edges, pixel_centres, pixel_rays
 from synthetic.checks.rays import Array, Hits, RaySurface
 from synthetic.dataset import ViewRecord
@@ -28,7 +29,7 @@ _GREY = 128  # in the picture of errors, where there is no albedo
 class Score:
     """How far one view is from the truth; depths and distances as shares of the camera's radius.
 
-    `pixels` are those of the model or of the view's mask.
+    `pixels` are those of the model or of the view's mask, `passes` the shares of pixels in which a pass is wrong.
     """
 
     view: str
@@ -40,6 +41,7 @@ class Score:
     normal_cosine: float | None
     reprojection: float
     color: ColorScore
+    passes: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass
@@ -84,14 +86,15 @@ def score_depth(
 
 
 def score_view(
-    folder: Path, name: str, record: ViewRecord, truth: Truth, samples: int
+    folder: Path, name: str, record: ViewRecord, truth: Truth, rendered: Rendered
 ) -> tuple[Score, Array]:
-    """The score of a view of a data set of so many samples a pixel, and the errors of depth off depth edges."""
+    """The score of a view of a data set, and the errors of depth off depth edges."""
     arrays, picture = _read_view(folder, name)
     hits = truth.rays.cast(*pixel_rays(record, pixel_centres(len(picture))))
     shape, clean = score_depth(record, arrays, truth.rays, hits)
-    color = score_colors(picture, arrays.get("albedo"), record, truth, hits, samples)
-    return Score(view=name, **shape, color=color), clean
+    color = score_colors(picture, arrays.get("albedo"), record, truth, hits, rendered.samples)
+    passes = score_passes(rendered.passes, arrays, record, truth, hits)
+    return Score(view=name, **shape, color=color, passes=passes), clean
 
 
 def _read_view(folder: Path, name: str) -> tuple[dict[str, npt.NDArray[Any]], npt.NDArray[np.uint8]]:
@@ -106,7 +109,7 @@ def check_dataset(folder: Path, models: Mapping[str, Model], limit: int | None) 
     rendered, found = Rendered.read(folder), Comparison()
     chosen = sorted(rendered.views, key=lambda name: (rendered.views[name]["model"], name))[:limit]
     for name, truth in _with_truth(rendered, chosen, models, found):
-        score, clean = score_view(folder, name, rendered.views[name], truth, rendered.samples)
+        score, clean = score_view(folder, name, rendered.views[name], truth, rendered)
         found.scores.append(score)
         found.errors.append(clean)
     return found

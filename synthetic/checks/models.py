@@ -59,6 +59,7 @@ class Rendered:
     sources: dict[str, ManifestEntry]
     treatment: Treatment
     samples: int  # a pixel
+    passes: tuple[str, ...]  # that every view must have
     all_files: bool  # whether the manifest names every file that staging reads today
 
     @classmethod
@@ -71,6 +72,7 @@ class Rendered:
             settings = index["generator"]["settings"]
             treatment = Treatment(**settings.get("treatment", {}))
             samples = int(settings["samples"])
+            passes = tuple(settings.get("passes", ()))
         except (OSError, KeyError, TypeError, ValueError) as error:
             raise LibraryError(
                 f"{folder}: is no dataset with dataset.json, cameras.json and manifest.json ({error})"
@@ -79,7 +81,8 @@ class Rendered:
             raise LibraryError(
                 f"{folder}: was rendered with --stage {settings['stage']}; only models that stand alone can be checked"
             )
-        return cls(views, sources, treatment, samples, "cutouts" in settings.get("treatment", {}))
+        all_files = "cutouts" in settings.get("treatment", {})
+        return cls(views, sources, treatment, samples, passes, all_files)
 
 
 @contextmanager

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from synthetic.checks.rays import Array
+from synthetic.checks.rays import Array, Hits
 from synthetic.dataset import ViewRecord
 
+_INNER = 1e-3  # weight of every corner, off the edges of a triangle
 _EDGE = 0.02  # neighbours farther apart than this are the two sides of a depth edge
 
 
@@ -33,6 +34,12 @@ def pixel_centres(resolution: int) -> npt.NDArray[np.int64]:
     """[R,R,2] row and column of every pixel."""
     row, column = np.indices((resolution, resolution))
     return np.stack([row, column], axis=-1)
+
+
+def inside_triangles(hits: Hits) -> npt.NDArray[np.bool_]:
+    """[...] rays that hit a triangle off its edges; where triangles meet, two programs may see either of them."""
+    inner = np.minimum(hits.barycentric.min(axis=-1), 1 - hits.barycentric.sum(axis=-1)) > _INNER
+    return np.asarray(inner)
 
 
 def depth_edges(depth: Array) -> npt.NDArray[np.bool_]:

@@ -9,12 +9,14 @@ import numpy as np
 
 from synthetic.checks.colors import FEWEST_PIXELS, ColorScore
 from synthetic.checks.comparison import Comparison, Score
+from synthetic.dataset import PASSES
 
 # Over a whole dataset: median error of all pixels off depth edges, its last thousandth, mean of the masks.
 MOST = {"median": 1e-5, "p999": 1e-4}
 LEAST = {"iou": 0.999}
 # Of every view; docs/rendering.md says what was measured.
 MOST_OF_A_VIEW = {"chroma": 0.12, "darker": 0.02, "black": 0.01, "brighter": 0.12, "albedo_off": 0.01}
+MOST_OF_A_PASS = 0.01
 LEAST_OF_A_MASK = 0.9
 LIGHT = (0.9, 1.1)
 BOUNDS: dict[str, float | tuple[float, float]] = {
@@ -23,6 +25,7 @@ BOUNDS: dict[str, float | tuple[float, float]] = {
     **MOST_OF_A_VIEW,
     "light": LIGHT,
     "worst_iou": LEAST_OF_A_MASK,
+    **{f"{name}_off": MOST_OF_A_PASS for name in PASSES},
 }
 
 _WORDS = {
@@ -61,6 +64,10 @@ def summarise(found: Comparison) -> dict[str, float]:
         values = [value for value in map(value_of, scores) if value is not None]
         if values:
             summary[name] = float(together(values))
+    for name in PASSES:
+        shares = [score.passes[name] for score in scores if name in score.passes]
+        if shares:
+            summary[f"{name}_off"] = max(shares)
     return summary
 
 
@@ -98,6 +105,11 @@ def broken_bounds(found: Comparison, summary: dict[str, float]) -> list[str]:
         wrong = wrong_colors(score.color)
         if score.iou < LEAST_OF_A_MASK and score.pixels >= FEWEST_PIXELS:
             wrong.insert(0, f"its mask has an IoU of {score.iou:.2f} with the model's")
+        wrong += [
+            f"{100 * share:.0f} % of its pixels are of another {name} than the model"
+            for name, share in score.passes.items()
+            if share > MOST_OF_A_PASS
+        ]
         if wrong:
             lines.append(f"{score.view}: {'; '.join(wrong)}")
     return lines
@@ -120,4 +132,5 @@ def badness(score: Score) -> float:
     color = score.color
     shares = [(getattr(color, name) or 0.0) / bound for name, bound in MOST_OF_A_VIEW.items()]
     light = 0.0 if color.light is None else abs(float(np.log(max(color.light, 1e-6)))) / np.log(LIGHT[1])
+    shares += [share / MOST_OF_A_PASS for share in score.passes.values()]
     return max(score.median / MOST["median"], (1 - score.iou) / (1 - LEAST["iou"]), *shares, light)

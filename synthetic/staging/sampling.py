@@ -52,6 +52,22 @@ class SurfaceColors:
             colors *= np.where(opaque[:, None] & [False, False, False, True], 1.0, vertex)
         return colors
 
+    def roughness_metallic(self, triangle: Indices, barycentric: Floats) -> Floats:
+        """Roughness and metal [N,2], as the renderer has them: (1, 0) where a material is matte."""
+        surface, found = self._surface, np.tile([1.0, 0.0], (len(triangle), 1))
+        weights = _weights(barycentric)
+        used = surface.material[triangle]
+        for number in np.unique(used):
+            material, here = surface.materials[number], used == number
+            if material.matte:
+                continue
+            found[here] = material.roughness, material.metallic
+            texture = material.metallic_roughness_texture
+            if texture:
+                values = self._look_up(texture, triangle[here], weights[here], texture.nearest) / 255
+                found[here] *= values[:, [1, 2] if values.shape[1] > 2 else [0, 0]]
+        return found
+
     def alpha(self, triangle: Indices, barycentric: Floats, exact: bool = False) -> Floats:
         """[N] opacity times texture times vertex alpha, whatever the material makes of it.
 

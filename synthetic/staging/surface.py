@@ -59,6 +59,11 @@ class Material:
     specular: float = 0.0
     metallic_roughness_texture: Texture | None = None
 
+    @property
+    def matte(self) -> bool:
+        """Whether it is drawn by Lambert's law alone, whatever its roughness says."""
+        return not (self.metallic or self.specular)
+
 
 @dataclass(frozen=True)
 class Part:
@@ -86,7 +91,7 @@ class Surface:
 
     `uvs` are as many layers as any part has, 0 where a part has fewer; `colors` and `normals` are None only where no
     part has any: else white, and the triangle's own normal, stand where a part has none. `part` [F] numbers the part
-    that a triangle came from.
+    that a triangle came from, `names` are those of all parts, empty where the file gives none.
     """
 
     positions: Floats
@@ -97,6 +102,7 @@ class Surface:
     uvs: tuple[npt.NDArray[np.float32], ...] = ()
     colors: npt.NDArray[np.float32] | None = None
     normals: npt.NDArray[np.float32] | None = None
+    names: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         """The number of triangles."""
@@ -119,6 +125,7 @@ class Surface:
             tuple(layer.take(kept, axis=0) for layer in self.uvs),
             None if self.colors is None else self.colors.take(kept, axis=0),
             None if self.normals is None else self.normals.take(kept, axis=0),
+            self.names,
         )
 
 
@@ -187,7 +194,21 @@ def merge(parts: Sequence[Part], materials: Sequence[Material]) -> Surface:
         tuple(np.concatenate([_layer(part, number) for part in parts]) for number in range(layers)),
         np.concatenate([_colors(part) for part in parts]) if colored else None,
         np.concatenate([_normals(part) for part in parts]) if smooth else None,
+        tuple(part.object for part in parts),
     )
+
+
+def instances(surface: Surface) -> tuple[npt.NDArray[np.int64], tuple[str, ...]]:
+    """The number [F], from 1 on, of the instance that every triangle belongs to, and the names of all instances.
+
+    Parts to which the file gives one name are one instance; a part without a name is one of its own.
+    """
+    count = max(len(surface.names), int(surface.part.max(initial=-1)) + 1)
+    names = (*surface.names, *("" for _ in range(count - len(surface.names))))
+    keys = [name or number for number, name in enumerate(names)]
+    numbers = {key: place + 1 for place, key in enumerate(dict.fromkeys(keys))}
+    listed = tuple(key if isinstance(key, str) else "" for key in numbers)
+    return np.array([numbers[key] for key in keys], np.int64)[surface.part], listed
 
 
 def _layer(part: Part, number: int) -> npt.NDArray[np.float32]:

@@ -129,6 +129,7 @@ class _Worker:
     def _render(self, job: RenderJob) -> None:
         """Renders the views of a job until they are done or a stop is requested."""
         from synthetic.staging.stage import stage_model  # whoever sends jobs needs none of its libraries
+        from synthetic.staging.surface import instances
 
         spec, model = self._spec, job.model
         seconds = {"load": -time.process_time()}
@@ -142,7 +143,8 @@ class _Worker:
         )
         scene = self._scene = self._scene or self._open_scene(seconds)
         scene.load(staged)
-        source = ModelSource(staged.sha256, staged.faces, staged.to_world, staged.notes)
+        named = instances(staged.surface)[1] if "instance" in spec.settings.passes else None
+        source = ModelSource(staged.sha256, staged.faces, staged.to_world, staged.notes, named)
         if spec.settings.stage == "room":
             scene.build_room(room_colours(spec.settings.seed, model.key))
         seconds["load"] += time.process_time()
@@ -177,6 +179,7 @@ class _Worker:
             self._spec.threads,
             normals=settings.normals,
             albedo=settings.albedo,
+            passes=settings.passes,
         )
         self._emit({"event": "ready"})
         opened = time.process_time() - start

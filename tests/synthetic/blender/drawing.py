@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from synthetic.dataset import RenderedView
+from synthetic.dataset import PASSES, RenderedView
 from synthetic.staging.surface import Material, Part, StagedModel, merge
 from synthetic.viewpoints import Viewpoint
 from synthetic.workers.blender_process import LeaveWithoutDestructors, prepare_blender
@@ -55,7 +55,7 @@ def places(depth: float, half: float) -> np.ndarray:
 
 
 def draw(folder: Path, drawings: Mapping[str, Drawing], samples: int = 16) -> dict[str, list[RenderedView]]:
-    """The views of every drawing, all by one Blender, with normals and albedo."""
+    """The views of every drawing, all by one Blender, with normals, albedo and all passes."""
     (folder / "drawings").write_bytes(pickle.dumps((samples, drawings)))
     subprocess.run(
         [sys.executable, "-m", "tests.synthetic.blender.drawing", folder],
@@ -74,7 +74,7 @@ def main(folder: Path) -> None:
     from synthetic.blender.scene import BlenderScene
 
     samples, drawings = pickle.loads((folder / "drawings").read_bytes())
-    scene = BlenderScene(SIDE, samples, folder / "scratch", 1, normals=True, albedo=True)
+    scene = BlenderScene(SIDE, samples, folder / "scratch", 1, normals=True, albedo=True, passes=PASSES)
     views = {}
     for name, drawing in drawings.items():
         scene.load(drawing.model)
