@@ -1,26 +1,19 @@
-"""Writes models in ShapeNetCore.v2 layout.
-
-    OUT/taxonomy.json                     [{"synsetId", "name", "children", "numInstances"}, ...]
-    OUT/classes.json                      {"<synset>/<model id>": class record, ...}
-    OUT/<synset>/<model id>/models/       model_normalized.obj, .mtl, .json
-    OUT/<synset>/<model id>/images/       texture0.png ... (textured models only)
+"""Writes the procedural models in ShapeNetCore.v2 layout (synthetic/layouts/shapenet_files.py).
 
 Two ImageNet classes may share a ShapeNet synset (folding and rocking chair are both 03001627 "chair"), so the folder
 alone does not tell the class: classes.json does. A class record has the class facts `name`, `imagenet_index`, `wnid`,
 `synset` (null where ShapeNetCore has no such category; the folder is then the class's own WordNet offset), and how the
 model was made: `family`, `parameters`, `seed`, `index`, `library_version`.
 
-Geometry: bounding box centred on the origin with unit diagonal, +Y up, front -Z. model_normalized.json keeps the bounds
-before normalisation, as ShapeNet's own does. Kd is linear light, which is how Blender reads and writes it; textures are
-sRGB. A model folder appears whole (built beside its place, then renamed); models that are already there are kept, so a
-second run only adds what is missing, and classes.json and taxonomy.json cover everything that OUT holds.
+Geometry: bounding box centred on the origin with unit diagonal, +Y up, front -Z. Kd is linear light, which is how
+Blender reads and writes it; textures are sRGB. A model folder appears whole (built beside its place, then renamed);
+models that are already there are kept, so a second run only adds what is missing, and classes.json and taxonomy.json
+cover everything that OUT holds.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,12 +23,18 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from synthetic.layouts.shapenet_files import (
+    bounds,
+    building_model,
+    distinct_rows,
+    is_whole,
+    statements,
+    write_index,
+)
 from synthetic.shapes.family import LIBRARY_VERSION, SHAPENET_NAMES, Family, Model, build_model, model_id
 from synthetic.shapes.material import Material, linear
 from synthetic.shapes.normals import corner_normals
 from synthetic.shapes.parts import Part
-
-FILES = ("model_normalized.mtl", "model_normalized.json", "model_normalized.obj")
 
 
 class LibraryError(ValueError):
@@ -69,7 +68,7 @@ def write_library(
         for family, index in progress(jobs):
             identity = model_id(family, seed, index)
             folder, key = out / family.folder / identity, f"{family.folder}/{identity}"
-            whole = all((folder / "models" / name).is_file() for name in FILES)
+            whole = is_whole(folder)
             if whole and key in records:
                 continue
             model = build_model(family, seed, index)
@@ -78,7 +77,11 @@ def write_library(
                 write_model(model, folder)
                 new += 1
     finally:  # of a library that is stopped here, too, everything that is whole is of use
-        _write_index(out, {key: record for key, record in records.items() if (out / key / "models").is_dir()})
+        write_index(
+            out,
+            {key: record for key, record in records.items() if (out / key / "models").is_dir()},
+            SHAPENET_NAMES,
+        )
     asked = {f"{family.folder}/{model_id(family, seed, index)}" for family, index in jobs}
     others = sum((out / key / "models").is_dir() for key in records.keys() - asked)
     return Written(new, len(jobs) - new, others)
@@ -125,31 +128,15 @@ def read_records(out: Path) -> dict[str, dict[str, Any]]:
 
 def write_model(model: Model, folder: Path) -> None:
     """Writes one model as `folder`, which appears whole or not at all."""
-    partial = folder.with_name(f".{folder.name}.partial")
-    for leftover in (partial, folder):
-        if leftover.exists():
-            shutil.rmtree(leftover)
-    (partial / "models").mkdir(parents=True)
     vertices = np.concatenate([part.vertices for part in model.parts])
-    low, high = vertices.min(axis=0), vertices.max(axis=0)
-    facts = {
-        "id": folder.name,
-        "min": _plain(low),
-        "max": _plain(high),
-        "centroid": _plain(vertices.mean(axis=0)),
-        "numVertices": len(vertices),
-    }
     names = _material_names(model.parts)
-    models = partial / "models"
-    (models / "model_normalized.json").write_text(json.dumps(facts), encoding="utf-8")
-    (models / "model_normalized.mtl").write_text(_mtl(names, partial / "images"), encoding="utf-8")
-    (models / "model_normalized.obj").write_text(_obj(model.parts, names, low, high), encoding="utf-8")
-    os.replace(partial, folder)
-
-
-def _plain(point: NDArray[np.float64]) -> list[float]:
-    """A point as numbers of six decimals, so that rounding noise never reaches a file."""
-    return [float(value) for value in np.round(point, 6) + 0.0]
+    with building_model(folder) as partial:
+        models = partial / "models"
+        facts = json.dumps(bounds(folder.name, vertices))
+        (models / "model_normalized.json").write_text(facts, encoding="utf-8")
+        (models / "model_normalized.mtl").write_text(_mtl(names, partial / "images"), encoding="utf-8")
+        text = _obj(model.parts, names, vertices.min(axis=0), vertices.max(axis=0))
+        (models / "model_normalized.obj").write_text(text, encoding="utf-8")
 
 
 def _material_names(parts: Iterable[Part]) -> dict[Material, str]:
@@ -195,50 +182,15 @@ def _obj(
     base = np.ones(3, dtype=np.int64)
     for number, part in enumerate(parts):
         points = (part.vertices - centre) / diagonal
-        uv, uv_index = _distinct(part.uv.reshape(-1, 2), 5)
-        normals, normal_index = _distinct(corner_normals(part.vertices, part.faces).reshape(-1, 3), 4)
+        uv, uv_index = distinct_rows(part.uv.reshape(-1, 2), 5)
+        normals, normal_index = distinct_rows(corner_normals(part.vertices, part.faces).reshape(-1, 3), 4)
         index = np.stack([part.faces.ravel(), uv_index, normal_index], axis=1) + base
         text.append(f"g part{number:02d}_{part.material.name}\nusemtl {names[part.material]}")
         text += [
-            _lines("v %.6f %.6f %.6f", points),
-            _lines("vt %.5f %.5f", uv),
-            _lines("vn %.4f %.4f %.4f", normals),
+            statements("v %.6f %.6f %.6f", points),
+            statements("vt %.5f %.5f", uv),
+            statements("vn %.4f %.4f %.4f", normals),
         ]
-        text.append(_lines("f %d/%d/%d %d/%d/%d %d/%d/%d", index.reshape(-1, 9)))
+        text.append(statements("f %d/%d/%d %d/%d/%d %d/%d/%d", index.reshape(-1, 9)))
         base = base + np.array([len(points), len(uv), len(normals)])
     return "\n".join(text) + "\n"
-
-
-def _distinct(rows: NDArray[np.float64], decimals: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """The different rows after rounding, sorted, and where each row of the input went."""
-    scaled = np.round(rows * 10**decimals).astype(np.int64)
-    bits = 60 // scaled.shape[1]
-    key = (scaled + 2 ** (bits - 1)) @ (2 ** (bits * np.arange(scaled.shape[1])))
-    _, first, inverse = np.unique(key, return_index=True, return_inverse=True)
-    return scaled[first] / 10**decimals, inverse
-
-
-def _lines(template: str, rows: NDArray[Any]) -> str:
-    """One line per row."""
-    return "\n".join([template] * len(rows)) % tuple(rows.ravel().tolist())
-
-
-def _write_index(out: Path, records: dict[str, dict[str, Any]]) -> None:
-    """Replaces taxonomy.json and classes.json."""
-    synsets: dict[str, dict[str, Any]] = {}
-    for key, record in sorted(records.items()):
-        folder = key.partition("/")[0]
-        name = SHAPENET_NAMES.get(folder, record["name"])
-        entry = synsets.setdefault(
-            folder, {"synsetId": folder, "name": name, "children": [], "numInstances": 0}
-        )
-        entry["numInstances"] += 1
-    _replace(out / "classes.json", json.dumps(records, indent=1, sort_keys=True))
-    _replace(out / "taxonomy.json", json.dumps(list(synsets.values()), indent=1))
-
-
-def _replace(path: Path, text: str) -> None:
-    """Writes a text file whole."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)

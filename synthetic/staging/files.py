@@ -37,6 +37,12 @@ class ModelFiles:
         self._root, self._workspace = Path(os.path.realpath(root)), workspace
         self._textures: dict[str, Path] = {}  # by SHA-256
 
+    def clear(self) -> None:
+        """Makes the workspace an empty folder."""
+        self._workspace.mkdir(parents=True, exist_ok=True)
+        for old in self._workspace.iterdir():
+            old.unlink()
+
     def read(self, path: Path, most_bytes: int | None = None) -> bytes:
         """The content of a file, which is remembered. Raises BrokenModelError where it is missing or too large."""
         if not path.is_file():

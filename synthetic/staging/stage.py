@@ -47,17 +47,9 @@ def stage_model(
     does where None), `reach` is the farthest from the origin that a vertex may lie. Raises BrokenModelError with the
     reason in one sentence.
     """
-    workspace.mkdir(parents=True, exist_ok=True)
-    for old in workspace.iterdir():
-        old.unlink()
     files = ModelFiles(path, root, workspace, limits)
-    model = READERS[path.suffix.lower()](files, treatment)
+    surface, model = read_surface(files, treatment)
     notes = Counter(model.notes)
-    if not model.parts or not sum(len(part.triangles) for part in model.parts):
-        raise BrokenModelError(f"{path.name} has no faces")
-    for part in model.parts:
-        _check_numbers(part, path.name)
-    surface = _drop_degenerate(merge(model.parts, model.materials), 0.0, notes)
     surface = settle_alpha(surface, treatment, notes)
     to_world = _to_world(surface, placement or Placement(), max(part.step for part in model.parts))
     surface = _moved(surface, to_world)
@@ -69,6 +61,21 @@ def stage_model(
             "normalise the model to a box of diagonal 1"
         )
     return StagedModel(separate_coplanar(surface, notes), to_world, model.faces, files.sha256, notes)
+
+
+def read_surface(files: ModelFiles, treatment: Treatment) -> tuple[Surface, ReadModel]:
+    """All triangles of a mesh file that have an area, in its own coordinates, glass as it is, and what was read.
+
+    Its textures go to the workspace of `files`, older files there go. Raises BrokenModelError.
+    """
+    files.clear()
+    path = files.path
+    model = READERS[path.suffix.lower()](files, treatment)
+    if not model.parts or not sum(len(part.triangles) for part in model.parts):
+        raise BrokenModelError(f"{path.name} has no faces")
+    for part in model.parts:
+        _check_numbers(part, path.name)
+    return _drop_degenerate(merge(model.parts, model.materials), 0.0, model.notes), model
 
 
 def _check_numbers(part: Part, name: str) -> None:
