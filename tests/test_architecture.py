@@ -33,7 +33,8 @@ FLOORS = {
         ("staging",),
         ("dataset", "dataset_index", "blender", "library"),
         ("workers", "checks", "occupancy", "options"),
-        ("points", "render", "check", "preview", "contact"),
+        ("exchange",),
+        ("points", "render", "check", "preview", "contact", "export"),
     ),
     "blender_addon": (
         ("words", "recipe", "class_search", "mesh_bundle", "engine", "requests", "timings"),  # know no bpy
