@@ -13,6 +13,7 @@ import signal
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
@@ -21,9 +22,13 @@ from tqdm import tqdm
 from synthetic.layouts.licences import LicenceError, LicenceFilter
 from synthetic.layouts.shapenet import LibraryError
 from synthetic.library import folder
+from synthetic.library.models import LibrarySource
+from synthetic.library.variation import source as variation
+from synthetic.library.variation.source import MOST_VARIANTS, variant_jobs
 from synthetic.library.writing import FAILURES, Written, chosen, write_library
 
-_SOURCES = {"folder": folder}
+_VARY = "vary"
+_SOURCES = {"folder": folder, _VARY: variation}
 _SHOWN = 12  # reasons on the screen
 
 
@@ -68,6 +73,14 @@ def _parser() -> argparse.ArgumentParser:
             "--limit", type=int, metavar="N", help="at most N models, the classes taking turns"
         )
         group.add_argument("--retry", action="store_true", help="try again what failed in earlier runs")
+        group.add_argument(
+            "--variants",
+            type=int,
+            default=0,
+            metavar="N",
+            help="also N variants of each model, in shape and colour (default: 0; docs/libraries.md)",
+        )
+        group.add_argument("--seed", type=int, default=0, help="another gives other variants (default: 0)")
         module.add_options(one)
     return parser
 
@@ -83,9 +96,23 @@ def run(arguments: argparse.Namespace) -> int:
     """Does what the command line asks; the exit status. Raises LibraryError, OSError."""
     if arguments.limit is not None and arguments.limit < 1:
         raise LibraryError(f"--limit must be at least 1, found {arguments.limit}")
+    if not 0 <= arguments.variants <= MOST_VARIANTS:
+        raise LibraryError(f"--variants must be 0 to {MOST_VARIANTS}, found {arguments.variants}")
     source = _SOURCES[arguments.name].open_source(arguments)
     source = chosen(source, arguments.classes, arguments.limit)
-    done = write_library(
+    source = replace(source, settings={**source.settings, "seed": arguments.seed})
+    done = _written(arguments, source)
+    if arguments.variants and arguments.name != _VARY and done.new + done.kept:
+        parents = {job.key for job in source.jobs}
+        jobs = variant_jobs(arguments.out, arguments.variants, arguments.seed, parents)
+        done = done.followed_by(_written(arguments, replace(source, jobs=jobs, unusable={})))
+    sys.stderr.write(report(arguments.out, done))
+    return 0 if done.new + done.kept + done.others else 2
+
+
+def _written(arguments: argparse.Namespace, source: LibrarySource) -> Written:
+    """What was done to write a source's models into the library."""
+    return write_library(
         arguments.out,
         arguments.name,
         source,
@@ -93,8 +120,6 @@ def run(arguments: argparse.Namespace) -> int:
         retry=arguments.retry,
         progress=lambda jobs: tqdm(jobs, unit="model", desc=arguments.name, disable=None),
     )
-    sys.stderr.write(report(arguments.out, done))
-    return 0 if done.new + done.kept + done.others else 2
 
 
 def report(out: Path, done: Written) -> str:

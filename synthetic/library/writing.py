@@ -58,6 +58,17 @@ class Written:
     left_out: Counter[str] = field(default_factory=Counter)
     notes: Counter[str] = field(default_factory=Counter)
 
+    def followed_by(self, other: Written) -> Written:
+        """What this run and another did, which came after it and for which the models of this one were others."""
+        return Written(
+            self.new + other.new,
+            self.kept + other.kept,
+            other.others - self.new - self.kept,
+            self.failed | other.failed,
+            self.left_out + other.left_out,
+            self.notes + other.notes,
+        )
+
 
 def write_library(
     out: Path,
