@@ -18,6 +18,7 @@ from tests.support.source_tree import PACKAGES, ROOT, imports_of, modules, path_
 FLOORS = {
     "gp3d_core": (
         ("errors", "atomic", "signals", "hashing", "rng", "distributed", "visualization", "pretrained"),
+        ("licences",),
         ("config", "ops", "datasets"),
         ("rendering",),
         ("networks",),
@@ -122,6 +123,7 @@ LINKABLE = (
     "keepachangelog.com",
     "semver.org",
     "shapenet.org",
+    "spdx.org",
     "www.apache.org",
     "www.gnu.org",
 )

@@ -19,6 +19,7 @@ from typing import Any
 
 from gp3d_core.datasets.imagenet import ClassRecord, class_records
 from gp3d_core.errors import GP3DError
+from gp3d_core.licences.parts import NONE, Licences, parse_licences, stated_or_unknown
 
 FORMAT = "gp3d-dataset"
 VERSION = 1
@@ -128,7 +129,8 @@ class Header:
     """dataset.json, right in itself; None stands for what it does not say.
 
     `resolution` in pixels, `classes` records in the order of their labels, `labels` and `angles` (yaw, pitch) by the
-    path of the image, `t_near` and `t_far` the ray distances between which depth is coded.
+    path of the image, `t_near` and `t_far` the ray distances between which depth is coded, `license` in words, and
+    `licences` who made what the images show.
     """
 
     resolution: int | None = None
@@ -137,6 +139,12 @@ class Header:
     angles: dict[str, tuple[float, float]] | None = None
     t_near: float | None = None
     t_far: float | None = None
+    license: str = ""
+    licences: Licences = NONE
+
+    def licences_of(self, name: str) -> Licences:
+        """Who made what is shown; a data set called `name` that lists nobody is one credit, of what `license` says."""
+        return stated_or_unknown(self.licences, self.license, f"data set {name}")
 
 
 def read_header(archive: Archive) -> Header:
@@ -180,6 +188,8 @@ def _parse_header(facts: object) -> Header:
         angles=None if angles is None else _parse_angles(angles),
         t_near=t_near,
         t_far=t_far,
+        license=words if isinstance(words := facts.get("license"), str) else "",
+        licences=parse_licences(facts["licences"]) if "licences" in facts else NONE,
     )
 
 

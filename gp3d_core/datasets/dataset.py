@@ -75,7 +75,8 @@ class Dataset:
 
     names: paths of the N images, sorted. labels: int64 [N]. classes: their records. resolution: pixels a side.
     angles: float32 [N,2], yaw and pitch of each image's camera, or None. t_near, t_far: ray distances between which
-    depth is coded, or None. With `needs_depth` False images may lack their depth map, which `load` then refuses.
+    depth is coded, or None. license: in words, "" for none; licences: who made what is shown. With `needs_depth` False
+    images may lack their depth map, which `load` then refuses.
 
     Raises DatasetError when header or features are of another format, or contradict the files.
     """
@@ -95,6 +96,7 @@ class Dataset:
         self.classes, self.labels = self._match_labels(header)
         self.angles = self._match_angles(header.angles)
         self.t_near, self.t_far = header.t_near, header.t_far
+        self.license, self.licences = header.license, header.licences_of(self.path.resolve().name)
         self.resolution = header.resolution or width_of(self.archive, self.names[0])
         self._pixels = Pixels(self.archive, self.resolution)
         self._features = None if features is None else open_features(Path(features), self.names)

@@ -28,6 +28,7 @@ from gp3d_core.datasets import depth_codes
 from gp3d_core.datasets.archive import Archive, DatasetError
 from gp3d_core.datasets.dataset import Dataset
 from gp3d_core.datasets.imagenet import ClassRecord
+from gp3d_core.licences.parts import NONE, Licences
 from gp3d_core.rendering.cameras import PARAMETERS, Cameras, sample_rays
 
 POINTS = "points"
@@ -59,7 +60,7 @@ class Truth:
 
     names [M] "<synset>/<id>"; labels [M] int64; classes their records; views [M,V] indices into images uint8
     [K,R,R,3], depth int32 [K,R,R] (codes) and cameras [K]; positions float16 [M,N,3] (world units; the first half
-    near the surface, the second uniform in the box) and occupied bool [M,N].
+    near the surface, the second uniform in the box) and occupied bool [M,N]; licences who made the models.
     """
 
     names: list[str]
@@ -74,6 +75,7 @@ class Truth:
     t_near: float
     t_far: float
     fingerprint: str
+    licences: Licences = NONE
 
     def __len__(self) -> int:
         """Number of models M."""
@@ -206,6 +208,7 @@ def load_truth(path: Path, resolution: int, *, workers: int = 2) -> Truth:
         t_near=dataset.t_near,
         t_far=dataset.t_far,
         fingerprint=digest.hexdigest(),
+        licences=dataset.licences,
     )
 
 

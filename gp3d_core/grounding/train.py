@@ -69,7 +69,7 @@ class GroundTask:
         left = fit_mapping(generator.mapping, prior, steps=steps, seed=settings.seed)
         self.folder.append_stats({"nimg": state.nimg, "event": "prior", "unexplained": left})
         save_picture(draw_new(generator, classes), self.folder.samples / f"new-{state.nimg / 1000:09.2f}.png")
-        save_snapshot(path, generator, state.config, truth.classes, state.nimg)
+        save_snapshot(path, generator, state.config, truth.classes, state.nimg, licences=truth.licences)
 
 
 _PROBED = 4  # objects of a step that is timed

@@ -11,6 +11,7 @@ from gp3d_core.errors import GP3DError
 
 NAME = "box"  # what recipes and the worker call it: it is another file on every machine
 LICENSE = "Apache-2.0"  # of the model, and so of what it makes (docs/model-card.md)
+ORIGIN = "GP3D's own procedural shapes, and nobody else's models"  # what it learnt from
 FOLDER = Path(__file__).resolve().parent  # the model, and in vq3d/ a tokenizer and a prior (docs/vq3d.md)
 
 

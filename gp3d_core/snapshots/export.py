@@ -43,7 +43,8 @@ def ship(
 
     The records carry "measures" and "badge" as the metrics.jsonl files `measures` have them; of two lines on one metric
     the later counts. Without such files what the snapshot says already stays, and so does its licence without a
-    `license`, in words, which every file that the model makes will name. Raises ShippingError for weights that
+    `license`, in words, which every file that the model makes will name; the licences of what it has learnt from
+    always stay. Raises ShippingError for weights that
     half precision cannot hold, files that hold no measures, and measures of another snapshot.
     """
     if out.suffix != ".safetensors":
@@ -55,9 +56,8 @@ def ship(
         if tensor.is_floating_point() and not tensor.isfinite().all():
             raise ShippingError(f"{snapshot}: {name} holds numbers that half precision cannot; keep it whole")
     out.parent.mkdir(parents=True, exist_ok=True)
-    save_snapshot(
-        out, generator, loaded.config, classes, loaded.nimg, loaded.license if license is None else license
-    )
+    license = loaded.license if license is None else license
+    save_snapshot(out, generator, loaded.config, classes, loaded.nimg, license, loaded.licences)
     return classes
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import reprlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ from gp3d_core.config.schema import RunConfig, from_dict
 from gp3d_core.config.validation import check_config
 from gp3d_core.datasets.imagenet import ClassRecord, class_records
 from gp3d_core.errors import GP3DError
-from gp3d_core.pretrained import LICENSE, NAME, name_of
+from gp3d_core.licences.parts import NONE, Licences, Part, bounded, parse_licences, stated_or_unknown
+from gp3d_core.pretrained import FOLDER, LICENSE, NAME, ORIGIN, name_of
 
 SNAPSHOT = "gp3d-snapshot"
 CHECKPOINT = "gp3d-checkpoint"
@@ -40,7 +42,8 @@ class SnapshotError(GP3DError):
 class SnapshotFacts:
     """Where a snapshot lies, how it was trained, the records of its classes, and how many images it has seen.
 
-    `license` is that of the model and what it makes, in words; "" where nobody states one.
+    `license` is that of the model and what it makes, in words; "" where nobody states one. `licences` are those of
+    what it has learnt from, with their authors; none in files of older versions.
     """
 
     path: Path
@@ -48,6 +51,7 @@ class SnapshotFacts:
     classes: list[ClassRecord]
     nimg: int
     license: str = ""
+    licences: Licences = NONE
 
 
 BARELY = 0.1  # of the planned training, below which objects are expected to be shapeless
@@ -121,11 +125,28 @@ def read_snapshot_facts(path: Path) -> SnapshotFacts:
         config = replace(config, render=replace(config.render, backend="auto"))
         classes, nimg = class_records(facts["classes"]), _parse_nimg(facts["nimg"])
         license = str(facts.get("license", LICENSE if name_of(path) == NAME else ""))
-        return SnapshotFacts(path, config, classes, nimg, license)
+        return SnapshotFacts(path, config, classes, nimg, license, licences_in(facts))
     except (KeyError, ValueError) as error:
         raise SnapshotError(
             f"{path} was written by another version of gp3d ({error}); use that version"
         ) from error
+
+
+def licence_facts(licences: Licences) -> dict[str, Any]:
+    """What the header of a model's file says of its licences; nothing where there are none."""
+    return {"licences": bounded(licences).as_json()} if licences else {}
+
+
+def licences_in(facts: Mapping[str, Any]) -> Licences:
+    """The licences that the header of a model's file names, none without. Raises ValueError for wrong ones."""
+    return parse_licences(facts["licences"]) if "licences" in facts else NONE
+
+
+def handed_on(path: Path, licences: Licences, license: str = "") -> Licences:
+    """What a model owes that learns from the one at `path`: what that one owes, or that it does not say."""
+    if not licences and path.resolve().is_relative_to(FOLDER):
+        return Licences((Part(LICENSE, "GP3D", f"the pretrained model, made from {ORIGIN}"),))
+    return stated_or_unknown(licences, license, f"model {path.name}")
 
 
 def holds_snapshot(path: Path, nimg: int) -> bool:

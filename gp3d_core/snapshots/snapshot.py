@@ -21,12 +21,14 @@ from gp3d_core.atomic import replacing
 from gp3d_core.config.schema import RunConfig, to_dict
 from gp3d_core.datasets.imagenet import ClassRecord
 from gp3d_core.hashing import digest
+from gp3d_core.licences.parts import NONE, Licences
 from gp3d_core.networks.generator import Generator
 from gp3d_core.snapshots.metadata import (
     CHECKPOINT,
     SNAPSHOT,
     VERSION,
     SnapshotError,
+    licence_facts,
     read_header,
     read_snapshot_facts,
 )
@@ -43,6 +45,7 @@ class Snapshot:
     path: Path
     digest: str  # SHA-256 of the file when it was read
     license: str = ""  # in words; "" where nobody states one
+    licences: Licences = NONE  # of what it has learnt from
 
     def __repr__(self) -> str:
         """Which model, without its layers and settings."""
@@ -56,9 +59,13 @@ def save_snapshot(
     classes: list[ClassRecord],
     nimg: int,
     license: str = "",
+    licences: Licences = NONE,
 ) -> None:
-    """Writes the weights of `generator` with the configuration, the class records and, if there is one, the licence."""
-    facts = {"config": to_dict(config), "classes": classes, "nimg": nimg}
+    """Writes the weights of `generator` with the configuration, the class records and, if there is one, the licence.
+
+    `licences` are those of what it has learnt from; of very many authors the header names a part and counts the rest.
+    """
+    facts = {"config": to_dict(config), "classes": classes, "nimg": nimg, **licence_facts(licences)}
     if license:
         facts["license"] = license
     save_tensors(path, SNAPSHOT, dict(generator.state_dict()), facts)
@@ -75,7 +82,9 @@ def load_snapshot(path: str | Path, device: torch.device | str = "cpu") -> Snaps
     generator = Generator(facts.config, num_classes=len(facts.classes))
     load_weights(generator, path)
     generator.to(device).eval().requires_grad_(False)
-    return Snapshot(generator, facts.config, facts.classes, facts.nimg, path, digest(path), facts.license)
+    return Snapshot(
+        generator, facts.config, facts.classes, facts.nimg, path, digest(path), facts.license, facts.licences
+    )
 
 
 def load_weights(generator: Generator, path: Path) -> None:

@@ -15,10 +15,12 @@ from gp3d_core.config.schema import ConfigError, RunConfig
 from gp3d_core.datasets.dataset import Batch, Dataset, batches
 from gp3d_core.datasets.imagenet import ClassRecord
 from gp3d_core.distributed import World
+from gp3d_core.licences.parts import Licences, merge
 from gp3d_core.networks.discriminator import Discriminator
 from gp3d_core.networks.generator import Generator
 from gp3d_core.networks.latents import Latents, sample_latents
 from gp3d_core.rng import generator_for
+from gp3d_core.snapshots.metadata import handed_on, read_snapshot_facts
 from gp3d_core.snapshots.run_folder import RunFolder
 from gp3d_core.snapshots.snapshot import save_snapshot
 from gp3d_core.training.augmentation import AugmentationController
@@ -71,12 +73,16 @@ class TrainState(TrainableState):
 
 @dataclass(frozen=True, eq=False)
 class GanTask:
-    """A run of 3DGP on `dataset`, as the training loop sees it."""
+    """A run of 3DGP on `dataset`, as the training loop sees it.
+
+    `licences` are those of the data, and of what the run began with.
+    """
 
     state: TrainState
     dataset: Dataset
     world: World
     monitor: GanMonitor
+    licences: Licences
     remedy: str = "try a larger loss.r1_gamma or smaller learning rates in a new run"
 
     @property
@@ -101,7 +107,7 @@ class GanTask:
     def save_snapshot(self, path: Path, *, final: bool) -> None:
         """Saves the averaged generator."""
         state = self.state
-        save_snapshot(path, state.ema, state.config, state.classes, state.nimg)
+        save_snapshot(path, state.ema, state.config, state.classes, state.nimg, licences=self.licences)
 
 
 def open_task(
@@ -112,7 +118,11 @@ def open_task(
     if init is not None and not folder.list_checkpoints():
         begin_with(init, state.generator, state.ema)
     monitor = GanMonitor(state, config.training.schedule, folder, world)
-    return GanTask(state, dataset, world, monitor)
+    licences = dataset.licences
+    if init is not None:
+        begun = read_snapshot_facts(init)
+        licences = merge(licences, handed_on(init, begun.licences, begun.license))
+    return GanTask(state, dataset, world, monitor, licences)
 
 
 def check_share(config: RunConfig, processes: int) -> None:

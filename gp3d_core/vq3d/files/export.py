@@ -28,11 +28,13 @@ def ship(file: Path, out: Path) -> None:
     if kind_of(file) == PRIOR_FORMAT:
         prior = load_prior(file)
         _halve(prior.prior, file)
-        save_prior(out, prior.prior, prior.config, prior.classes, prior.nimg, prior.tokenizer.digest)
+        digest, licences = prior.tokenizer.digest, prior.licences
+        save_prior(out, prior.prior, prior.config, prior.classes, prior.nimg, digest, licences)
     else:
         tokenizer = load_tokenizer(file)
         _halve(tokenizer.tokenizer, file)
-        save_tokenizer(out, tokenizer.tokenizer, tokenizer.config, tokenizer.classes, tokenizer.nimg)
+        made, licences = tokenizer.tokenizer, tokenizer.licences
+        save_tokenizer(out, made, tokenizer.config, tokenizer.classes, tokenizer.nimg, licences)
 
 
 def _halve(module: nn.Module, file: Path) -> None:

@@ -17,9 +17,10 @@ from torch import Tensor
 from gp3d_core.atomic import replacing
 from gp3d_core.config.schema import to_dict
 from gp3d_core.datasets.imagenet import ClassRecord, class_records
+from gp3d_core.licences.parts import NONE, Licences
 from gp3d_core.rng import generator_for
 from gp3d_core.signals import Progress, no_progress
-from gp3d_core.snapshots.metadata import SnapshotError, read_header
+from gp3d_core.snapshots.metadata import SnapshotError, licence_facts, licences_in, read_header
 from gp3d_core.snapshots.snapshot import check_tensors, fill_module, load_tensors, save_tensors
 from gp3d_core.vq3d.config import SamplingError, Vq3dConfig, parse_config
 from gp3d_core.vq3d.files.metadata import PRIOR_FORMAT, find_prior, find_tokenizer, label_of
@@ -39,6 +40,7 @@ class PriorSnapshot:
     classes: list[ClassRecord]
     nimg: int
     path: Path
+    licences: Licences = NONE
 
     def label_of(self, class_name: str | None, report: Callable[[str], object] | None = None) -> int:
         """The label of the class that `class_name` means; of "any" for None.
@@ -97,10 +99,20 @@ def build_prior(config: Vq3dConfig, classes: int) -> Prior:
 
 
 def save_prior(
-    path: Path, prior: Prior, config: Vq3dConfig, classes: list[ClassRecord], nimg: int, tokenizer: str
+    path: Path,
+    prior: Prior,
+    config: Vq3dConfig,
+    classes: list[ClassRecord],
+    nimg: int,
+    tokenizer: str,
+    licences: Licences = NONE,
 ) -> None:
-    """Writes the weights, whole or not at all; `tokenizer` is the hash of the tokenizer's file."""
+    """Writes the weights, whole or not at all; `tokenizer` is the hash of the tokenizer's file.
+
+    `licences` are those of what it and its tokenizer have learnt from.
+    """
     facts = {"config": to_dict(config), "classes": classes, "nimg": nimg, "tokenizer": tokenizer}
+    facts |= licence_facts(licences)
     save_tensors(path, PRIOR_FORMAT, dict(prior.state_dict()), facts)
 
 
@@ -115,7 +127,7 @@ def load_prior(
     facts = read_header(file, PRIOR_FORMAT)
     try:
         config, classes = parse_config(facts["config"]), class_records(facts["classes"])
-        nimg, named = int(facts["nimg"]), str(facts["tokenizer"])
+        nimg, named, licences = int(facts["nimg"]), str(facts["tokenizer"]), licences_in(facts)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise SnapshotError(
             f"{file} was written by another version of gp3d ({error}); use that version"
@@ -134,7 +146,7 @@ def load_prior(
     prior = build_prior(config, len(classes))
     fill_module(prior, tensors, file)
     prior.to(device).eval().requires_grad_(False)
-    return PriorSnapshot(prior, snapshot, config, classes, nimg, file)
+    return PriorSnapshot(prior, snapshot, config, classes, nimg, file, licences)
 
 
 def _tokenizer_of(file: Path) -> Path:

@@ -24,7 +24,9 @@ from gp3d_core.config.schema import ConfigError
 from gp3d_core.datasets.dataset import Dataset, shuffled
 from gp3d_core.datasets.imagenet import ClassRecord
 from gp3d_core.distributed import World
+from gp3d_core.licences.parts import Licences, merge
 from gp3d_core.rng import generator_for
+from gp3d_core.snapshots.metadata import handed_on
 from gp3d_core.snapshots.run_folder import RunFolder
 from gp3d_core.training.launch import Ending, Plan, launch
 from gp3d_core.training.loop import Budget
@@ -78,13 +80,15 @@ class PriorMonitor(RunMonitor[PriorState]):
 class PriorTask:
     """A run of the prior on the codes `tokens`, as the training loop sees it.
 
-    classes: records of the data set. tokenizer: hash of its file, which snapshots must know.
+    classes: records of the data set. tokenizer: hash of its file, which snapshots must know. licences: of the data set
+    and of what the tokenizer has learnt from.
     """
 
     state: PriorState
     tokens: Tokens
     classes: list[ClassRecord]
     tokenizer: str
+    licences: Licences
     world: World
     budget: Budget
     monitor: PriorMonitor
@@ -103,7 +107,8 @@ class PriorTask:
     def save_snapshot(self, path: Path, *, final: bool) -> None:
         """Saves the averaged prior to sample from."""
         state = self.state
-        save_prior(path, state.ema, state.config, self.classes, state.nimg, self.tokenizer)
+        known = (state.config, self.classes, state.nimg, self.tokenizer, self.licences)
+        save_prior(path, state.ema, *known)
 
 
 def start_prior_training(
@@ -159,7 +164,8 @@ def open_task(
         tokens = tokens_of(*wanted)
     state = build_state(config, len(dataset.classes), world.device)
     monitor = PriorMonitor(state, config.prior_schedule, folder, world, tokens)
-    return PriorTask(state, tokens, dataset.classes, snapshot.digest, world, budget, monitor)
+    licences = merge(dataset.licences, handed_on(snapshot.path, snapshot.licences))
+    return PriorTask(state, tokens, dataset.classes, snapshot.digest, licences, world, budget, monitor)
 
 
 def build_state(config: Vq3dConfig, classes: int, device: torch.device) -> PriorState:

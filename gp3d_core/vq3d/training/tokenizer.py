@@ -105,7 +105,7 @@ class TokenizerTask:
     def save_snapshot(self, path: Path, *, final: bool) -> None:
         """Saves the averaged tokenizer."""
         state = self.state
-        save_tokenizer(path, state.ema, state.config, state.classes, state.nimg)
+        save_tokenizer(path, state.ema, state.config, state.classes, state.nimg, self.dataset.licences)
 
 
 def start_tokenizer_training(
