@@ -75,6 +75,33 @@ def new_path(text: str) -> Path:
     return Path(text)
 
 
+def add_page(parser: argparse.ArgumentParser) -> None:
+    """Adds where a page of Markdown goes, as `show_page` takes it."""
+    parser.add_argument(
+        "--out", type=_new_page, metavar="FILE.md", help="write it there instead of printing it"
+    )
+
+
+def _new_page(text: str) -> Path:
+    path = new_path(text)
+    if path.suffix.lower() != ".md":
+        raise argparse.ArgumentTypeError(f"expects the name of a .md file, found {text!r}")
+    return path
+
+
+def show_page(page: str, out: Path | None) -> int:
+    """Exit code 0, after the page was printed, or written to `out`, whose path is printed then."""
+    from gp3d_core.atomic import write_text
+
+    if out is None:
+        print(page, end="")
+        return 0
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_text(out, page)
+    print(out)
+    return 0
+
+
 def existing(text: str) -> Path:
     """The path of a file or folder that is there."""
     path = Path(text)

@@ -9,7 +9,16 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gp3d_core.cli.arguments import UsageError, dataset_path, existing, flag_of, new_path, number
+from gp3d_core.cli.arguments import (
+    UsageError,
+    add_page,
+    dataset_path,
+    existing,
+    flag_of,
+    new_path,
+    number,
+    show_page,
+)
 from gp3d_core.cli.prepare import add_depth, add_features, add_select
 from gp3d_core.errors import spell
 
@@ -29,6 +38,7 @@ def add_data(parser: argparse.ArgumentParser) -> None:
     add_features(verbs)
     add_select(verbs)
     _add_zip(verbs)
+    _add_card(verbs)
 
 
 def _add_pack(verbs: argparse._SubParsersAction[Any]) -> None:
@@ -84,6 +94,15 @@ def _add_zip(verbs: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument("dataset", type=dataset_path, help="folder (docs/dataset.md)")
     parser.add_argument("target", type=Path, help="the new .zip")
     parser.set_defaults(command=_zip)
+
+
+def _add_card(verbs: argparse._SubParsersAction[Any]) -> None:
+    parser = verbs.add_parser(
+        "card", help="say what is in it, who made it, and what a model that learns from it owes to whom"
+    )
+    parser.add_argument("dataset", type=dataset_path, help="folder or zip (docs/dataset.md)")
+    add_page(parser)
+    parser.set_defaults(command=_card)
 
 
 def _add_workers(parser: argparse.ArgumentParser) -> None:
@@ -217,3 +236,9 @@ def _zip(options: argparse.Namespace) -> int:
     zip_folder(options.dataset, options.target)
     print(options.target)
     return 0
+
+
+def _card(options: argparse.Namespace) -> int:
+    from gp3d_core.preparation.dataset_card import page_of
+
+    return show_page(page_of(options.dataset), options.out)

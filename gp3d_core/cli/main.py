@@ -38,6 +38,7 @@ COMMANDS = (
     _Command("mesh", "generate", "write textured meshes"),
     _Command("render", "generate", "draw generated objects: a sheet, stills or films"),
     _Command("classes", "models", "list what a model knows, and how well"),
+    _Command("card", "models", "say what a model learnt from, and what it owes to whom"),
     _Command("evaluate", "evaluate", "score a snapshot against a data set (docs/evaluation.md)"),
     _Command("ship", "models", "halve a snapshot, and badge its classes (docs/snapshot.md)"),
     _Command("vq3d", "vq3d.training", "a photo to a scene in one pass, and new scenes (docs/vq3d.md)"),

@@ -1,4 +1,4 @@
-"""The commands on models: `gp3d classes` and `gp3d ship`, and which model a command uses that names none."""
+"""The commands `gp3d classes`, `gp3d card` and `gp3d ship`, and which model a command uses that names none."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gp3d_core.cli.arguments import UsageError, new_path, report
+from gp3d_core.cli.arguments import UsageError, add_page, new_path, report, show_page
 
 if TYPE_CHECKING:
     from gp3d_core.snapshots.metadata import SnapshotFacts
@@ -48,6 +48,18 @@ def add_ship(parser: argparse.ArgumentParser) -> None:
         "--license", metavar="TEXT", help="of the model and what it makes, in words: files of meshes name it"
     )
     parser.set_defaults(command=_ship)
+
+
+def add_card(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `gp3d card`."""
+    parser.add_argument(
+        "snapshot",
+        type=Path,
+        nargs="?",
+        help="snapshot, VQ3D tokenizer or prior, or a run folder (its newest); default: the pretrained model",
+    )
+    add_page(parser)
+    parser.set_defaults(command=_card)
 
 
 def model_facts(named: Path | None) -> SnapshotFacts:
@@ -91,15 +103,25 @@ def _classes(options: argparse.Namespace) -> int:
     return 0
 
 
+def _card(options: argparse.Namespace) -> int:
+    from gp3d_core.snapshots.card import page_of
+    from gp3d_core.snapshots.run_folder import find_snapshot
+
+    return show_page(page_of(find_snapshot(options.snapshot)), options.out)
+
+
 def _ship(options: argparse.Namespace) -> int:
     from collections import Counter
 
     from gp3d_core.snapshots.export import ship
+    from gp3d_core.snapshots.metadata import read_snapshot_facts
     from gp3d_core.snapshots.run_folder import find_snapshot
 
     classes = ship(find_snapshot(options.snapshot), options.out, options.measures, options.license)
     badges = Counter(record.get("badge", "not measured") for record in classes)
     found = ", ".join(f"{count} {badge}" for badge, count in badges.items()) or "no classes"
     print(f"{options.out.stat().st_size / 1e6:.1f} MB; {found}", file=sys.stderr)
+    if learnt := read_snapshot_facts(options.out).licences:
+        print(f"learnt from models under {learnt.in_words()}; gp3d card says what it owes", file=sys.stderr)
     print(options.out)
     return 0

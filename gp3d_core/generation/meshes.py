@@ -29,6 +29,7 @@ from gp3d_core.generation.objects import (
 )
 from gp3d_core.generation.recipes import option_facts, place_of, versions
 from gp3d_core.generation.sampling import SHAPELESS, Generated, barely_trained, generate, thumbnail_of
+from gp3d_core.licences.page import short_credits
 from gp3d_core.meshing.agreement import Agreement
 from gp3d_core.meshing.components import loss_in_words
 from gp3d_core.meshing.files.bundle import NO_PICTURES, bundle
@@ -174,6 +175,7 @@ def _made(
         "snapshot_sha256": snapshot.digest,
         "nimg": snapshot.nimg,
         "license": snapshot.license or UNKNOWN,
+        **({"credits": credits} if (credits := short_credits(snapshot.licences)) else {}),
         **option_facts(options),
         **asset.facts,
         "versions": versions(),

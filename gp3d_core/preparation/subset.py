@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from gp3d_core.atomic import replacing, write_json, write_text
 from gp3d_core.datasets.archive import HEADER, Archive, DatasetError, depth_name
+from gp3d_core.licences.parts import grouped, parse_licences
 from gp3d_core.preparation.dataset_card import CARD, empty_card, read_card, save_card
 from gp3d_core.preparation.pack_folder import zip_folder
 
@@ -53,6 +54,8 @@ def write_subset(
     facts = {
         name: _thinned(archive, name, keys, kept) for name, keys in tables.items() if name in archive.sizes
     }
+    if HEADER in facts:
+        _restrict_licences(facts)
     card = _card(source, archive)
     done = {"step": step, **record}
     card = {
@@ -88,6 +91,25 @@ def _thinned(archive: Archive, name: str, tables: Sequence[str], kept: set[str])
         elif isinstance(table, list):
             facts[key] = [row for row in table if row[0] in kept]
     return facts
+
+
+def _restrict_licences(facts: dict[str, dict[str, Any]]) -> None:
+    """Leaves in dataset.json the licences of the models that the kept images show, where all is known that takes.
+
+    Without cameras and manifest the list stays as it is: it then names some who are no longer owed anything.
+    """
+    header, views = facts[HEADER], facts.get(_VIEWS, {}).get("views")
+    models = facts.get(_MODELS, {}).get("models")
+    if "licences" not in header or not isinstance(views, dict) or not isinstance(models, dict):
+        return
+    try:
+        before = parse_licences(header["licences"])
+        licences = grouped(models[key].get("licence") for key in sorted({v["model"] for v in views.values()}))
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise DatasetError(f"{_VIEWS}, {_MODELS} and {HEADER} do not fit together ({error!r})") from error
+    header["licences"] = licences.as_json()
+    if header.get("license") == f"{before.in_words()}; see licences":
+        header["license"] = f"{licences.in_words()}; see licences"
 
 
 def _card(source: Path, archive: Archive) -> dict[str, Any]:

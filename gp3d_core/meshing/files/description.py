@@ -1,8 +1,8 @@
 """What every format says of a mesh besides its shape: names, material, who made it and under which licence.
 
 What is chosen about files stands in the recipe of the mesh, so that the recipe makes the same files again: `license`
-(in words), `meters_per_unit` (how long a world unit is, where that is known), and the options `compress` and
-`print_height` of `MeshOptions`.
+(in words), `credits` (whose models the generator learnt from), `meters_per_unit` (how long a world unit is, where that
+is known), and the options `compress` and `print_height` of `MeshOptions`.
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gp3d_core import __version__
+from gp3d_core.licences.parts import clean
 
 ROUGHNESS = 0.9  # colours learnt from pictures contain their highlights: the material adds hardly any
 METALLIC = 0.0
 GENERATOR = f"gp3d {__version__}"
+_LONGEST_CREDITS = 2000  # characters
 UNKNOWN = "unknown"  # what is said of a licence that nobody states
 
 
@@ -39,8 +41,9 @@ def license_of(recipe: Mapping[str, Any]) -> str:
 
 
 def credit(recipe: Mapping[str, Any]) -> str:
-    """The line about a mesh that files show to people: its licence, and what made it."""
-    return f"Licence: {license_of(recipe)}. Made by {GENERATOR}."
+    """The line about a mesh that files show to people: its licence, what made it, and whose models that learnt from."""
+    credits = clean(str(recipe.get("credits") or ""), _LONGEST_CREDITS)
+    return f"Licence: {license_of(recipe)}. Made by {GENERATOR}.{' ' * bool(credits)}{credits}"
 
 
 def choice(recipe: Mapping[str, Any], name: str) -> Any:
