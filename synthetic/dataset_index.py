@@ -31,6 +31,7 @@ FORMAT = "gp3d-dataset"
 VERSION = 1
 CAMERA_CONVENTION = "gp3d-1"
 _LICENSE = "the licences of the source models apply"  # where their library does not state them
+_NOBODY: CreditRecord = {"author": "", "licence": UNKNOWN, "source": "", "changes": ""}
 _VIEW_KEYS = {"class", "model", *ViewRecord.__required_keys__}
 
 
@@ -177,7 +178,10 @@ def _is_whole(path: Path) -> bool:
     try:
         record = json.loads(path.read_bytes())
         ObjectClass(**record["class"])
-        return bool(record.keys() >= _VIEW_KEYS)
+        source = record.get("source", {})
+        credit, parent = source.get("licence", _NOBODY), source.get("parent", "")
+        texts = [parent, *(credit[key] for key in _NOBODY)]
+        return bool(record.keys() >= _VIEW_KEYS) and all(isinstance(text, str) for text in texts)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return False
 
@@ -250,15 +254,12 @@ def grouped(credits: Iterable[CreditRecord | None]) -> list[LicenceRecord]:
 
     A model without one, beside others that have one, is of a licence that nobody knows.
     """
-    counts: Counter[tuple[str, str, str, str]] = Counter()
-    known = False
-    for credit in credits:
-        known |= credit is not None
-        counts[
-            (credit["licence"], credit["author"], credit["source"], credit["changes"])
-            if credit
-            else (UNKNOWN, "", "", "")
-        ] += 1
+    each = list(credits)
+    known = any(each)
+    counts = Counter(
+        (some["licence"], some["author"], some["source"], some["changes"])
+        for some in (credit or _NOBODY for credit in each)
+    )
     return [
         {"licence": licence, "author": author, "source": source, "changes": changes, "models": count}
         for (licence, author, source, changes), count in sorted(counts.items())

@@ -9,6 +9,7 @@ from synthetic.layouts.licences import UNKNOWN, LicenceFilter
 from synthetic.layouts.shapenet import LibraryError, Model
 
 _NAMED = 3  # models that a line names at most
+_LINES = 10  # about faults
 
 
 def licence_of(model: Model) -> str:
@@ -44,4 +45,6 @@ def _faults(models: Sequence[Model]) -> list[str]:
     for fault, keys in having.items():
         more = f" and {len(keys) - _NAMED} more" if len(keys) > _NAMED else ""
         lines.append(f"licences.jsonl: {', '.join(keys[:_NAMED])}{more}: {fault}")
-    return lines
+    if len(lines) <= _LINES:
+        return lines
+    return [*lines[:_LINES], f"licences.jsonl: {len(lines) - _LINES} more kinds of faults"]

@@ -226,7 +226,7 @@ def _with_credits(root: Path, models: list[Model]) -> list[Model]:
         if origin == model.key:
             credit, origin = replace(credit, fault=credit.fault or "its parents go in a circle"), ""
         elif credit.parent and credit.parent not in held and not credit.fault:
-            credit = replace(credit, fault=f"its parent {credit.parent} is not in the library")
+            credit = replace(credit, fault="its parent is not in the library")
         credited.append(replace(model, credit=credit, parent=origin))
     return credited
 

@@ -14,6 +14,7 @@ from PIL import Image
 from synthetic import dataset, dataset_index
 from synthetic.atomic import remove_parts, write_whole
 from synthetic.dataset import DatasetError, ModelSource, RenderedView, Settings
+from synthetic.layouts.licences import Credit
 from synthetic.layouts.shapenet import Model, ObjectClass
 from synthetic.staging.treatment import Treatment
 from synthetic.viewpoints import ViewDistribution, Viewpoint
@@ -148,6 +149,51 @@ def test_index_has_contiguous_labels_and_sorted_paths(tmp_path: Path) -> None:
     }
     assert view["model"] == "04379243/b"
     np.testing.assert_array_equal(view["cam2world"], FRONT.cam2world())
+
+
+def test_index_says_whose_models_are_shown_and_keeps_variants_on_their_side(tmp_path: Path) -> None:
+    scopia, nobody = (
+        Credit("Scopia", "CC-BY-3.0", "a library", "moved"),
+        Credit("", "CC0-1.0", "", "", fault="ours"),
+    )
+    credited = {name: replace(model(name), credit=scopia) for name in ("a", "b", "b-v01")}
+    credited["c"] = replace(model("c"), credit=nobody)
+    credited["b-v01"] = replace(credited["b-v01"], parent="03797390/b")
+    credited["d"] = model("d")
+    for which in credited.values():
+        write(tmp_path, which)
+        write(tmp_path, which, 1)
+    index = write_index(tmp_path)
+    assert index["licences"] == [
+        {"licence": "CC-BY-3.0", "author": "Scopia", "source": "a library", "changes": "moved", "models": 3},
+        {"licence": "CC0-1.0", "author": "", "source": "", "changes": "", "models": 1},
+        {"licence": "unknown", "author": "", "source": "", "changes": "", "models": 1},
+    ]
+    dataset_index.write_index(tmp_path, SETTINGS, {}, {"name": "test"}, "")
+    assert json.loads((tmp_path / "dataset.json").read_text())["license"] == (
+        "CC-BY-3.0, CC0-1.0 and unknown; see licences"
+    )
+    manifest = json.loads((tmp_path / "manifest.json").read_text())["models"]
+    assert manifest["03797390/a"]["licence"] == scopia.as_json()
+    assert "licence" not in manifest["03797390/d"]
+    assert (manifest["03797390/b-v01"]["parent"], "parent" in manifest["03797390/b"]) == ("03797390/b", False)
+    assert manifest["03797390/b-v01"]["split"] == manifest["03797390/b"]["split"]
+
+
+def test_index_of_models_of_which_nothing_is_said_is_as_before(tmp_path: Path) -> None:
+    write(tmp_path, model("a"))
+    dataset_index.write_index(tmp_path, SETTINGS, {}, {"name": "test"}, "")
+    index = json.loads((tmp_path / "dataset.json").read_text())
+    assert "licences" not in index
+    assert index["license"] == "the licences of the source models apply"
+
+
+@pytest.mark.parametrize("source", [{"licence": {"author": "A"}}, {"licence": 3}, {"parent": 3}, 3])
+def test_a_record_with_a_damaged_licence_is_rendered_again(tmp_path: Path, source: object) -> None:
+    name = write(tmp_path, model("a"))
+    path = tmp_path / f"{name}_camera.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"source": source}))
+    assert dataset_index.remove_damaged(tmp_path) == [f"{name}_camera.json (its view is rendered again)"]
 
 
 def test_index_leaves_out_views_that_lack_a_file(tmp_path: Path) -> None:

@@ -190,8 +190,16 @@ def test_parents_that_are_missing_or_go_in_a_circle_are_told(tmp_path: Path) -> 
     }
     assert permitted(list(models.values()), None)[1] == [
         "licences.jsonl: cup/a (CC0-1.0): its parents go in a circle",
-        "licences.jsonl: pan/d (CC0-1.0): its parent pan/gone is not in the library",
+        "licences.jsonl: pan/d (CC0-1.0): its parent is not in the library",
     ]
+
+
+def test_many_kinds_of_faults_are_counted(tmp_path: Path) -> None:
+    keys = tuple(f"cup/{number}" for number in range(15))
+    lines = "".join(line(key, licence=f"free {key}") for key in keys)
+    said = permitted(load_library(library(tmp_path, lines, keys)), None)[1]
+    assert len(said) == 11
+    assert said[-1] == "licences.jsonl: 5 more kinds of faults"
 
 
 def test_a_chain_leads_through_models_that_the_library_lacks(tmp_path: Path) -> None:
