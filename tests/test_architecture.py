@@ -119,6 +119,7 @@ TEXT_SUFFIXES = {".cff", ".md", ".py", ".sh", ".toml", ".txt", ".yaml", ".yml"}
 TEXT_FILES = {"Makefile", "run"}
 LINKABLE = (
     "arxiv.org",
+    "creativecommons.org",
     "github.com",
     "keepachangelog.com",
     "semver.org",
@@ -126,6 +127,7 @@ LINKABLE = (
     "spdx.org",
     "www.apache.org",
     "www.gnu.org",
+    "www.wildfiregames.com",
 )
 PRIVATE_PATH = re.compile(r"(?<![\w.$}])/(?:home|mnt|opt|root|tmp|work)/\w")
 UNFINISHED = re.compile(r"\b(?:TO" + r"DO|FIX" + r"ME|X" + r"XX)\b")

@@ -26,9 +26,10 @@ from synthetic.library.models import LibrarySource
 from synthetic.library.variation import source as variation
 from synthetic.library.variation.source import MOST_VARIANTS, variant_jobs
 from synthetic.library.writing import FAILURES, Written, chosen, write_library
+from synthetic.library.zeroad import source as zeroad
 
 _VARY = "vary"
-_SOURCES = {"folder": folder, _VARY: variation}
+_SOURCES = {"0ad": zeroad, "folder": folder, _VARY: variation}
 _SHOWN = 12  # reasons on the screen
 
 
