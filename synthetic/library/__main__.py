@@ -23,13 +23,14 @@ from synthetic.layouts.licences import LicenceError, LicenceFilter
 from synthetic.layouts.shapenet import LibraryError
 from synthetic.library import folder
 from synthetic.library.models import LibrarySource
+from synthetic.library.sh3f import source as sh3f
 from synthetic.library.variation import source as variation
 from synthetic.library.variation.source import MOST_VARIANTS, variant_jobs
 from synthetic.library.writing import FAILURES, Written, chosen, write_library
 from synthetic.library.zeroad import source as zeroad
 
 _VARY = "vary"
-_SOURCES = {"0ad": zeroad, "folder": folder, _VARY: variation}
+_SOURCES = {"0ad": zeroad, "sh3f": sh3f, "folder": folder, _VARY: variation}
 _SHOWN = 12  # reasons on the screen
 
 
@@ -100,6 +101,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not 0 <= arguments.variants <= MOST_VARIANTS:
         raise LibraryError(f"--variants must be 0 to {MOST_VARIANTS}, found {arguments.variants}")
     source = _SOURCES[arguments.name].open_source(arguments)
+    sys.stderr.writelines(f"{line}\n" for line in source.notes)
     source = chosen(source, arguments.classes, arguments.limit)
     source = replace(source, settings={**source.settings, "seed": arguments.seed})
     done = _written(arguments, source)

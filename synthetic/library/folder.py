@@ -23,12 +23,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from synthetic.layouts.imagenet import imagenet_classes, imagenet_names
 from synthetic.layouts.licences import Credit, spdx
 from synthetic.layouts.plain import MESH_SUFFIXES
-from synthetic.layouts.shapenet import LibraryError, ObjectClass, Placement
-from synthetic.layouts.taxonomy import SHAPENET_CATEGORIES
+from synthetic.layouts.shapenet import LibraryError, Placement
+from synthetic.library.classes import UnknownClassError, class_of
 from synthetic.library.models import LibraryJob, LibraryModel, LibrarySource
+from synthetic.library.options import add_texture_option
 from synthetic.library.placing import placed
 from synthetic.staging.files import ModelFiles
 from synthetic.staging.stage import read_surface
@@ -57,6 +57,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--author", default="", help="of all files whose row has none")
     group.add_argument("--front", default="+z", help="axis of a file that is its front (default: +z)")
+    add_texture_option(group)
     group.add_argument("--up", default="+y", help="axis of a file that is up (default: +y)")
 
 
@@ -77,12 +78,15 @@ def open_source(arguments: argparse.Namespace) -> LibrarySource:
         Placement(arguments.front, arguments.up)
     except ValueError as error:
         raise LibraryError(f"--front and --up: {error}") from None
+    treatment = Treatment(missing_textures=arguments.missing_textures)
     jobs: list[LibraryJob] = []
     unusable: dict[str, str] = {}
     taken: dict[str, int] = {}
     for number, row in _rows(arguments.table):
         try:
-            found = list(_jobs(root, {**defaults, **{key: text for key, text in row.items() if text}}))
+            found = list(
+                _jobs(root, {**defaults, **{key: text for key, text in row.items() if text}}, treatment)
+            )
         except _RowError as error:
             unusable[f"row {number}: {row.get('file', '')}"] = str(error)
             continue
@@ -92,7 +96,7 @@ def open_source(arguments: argparse.Namespace) -> LibrarySource:
             else:
                 taken[path] = number
                 jobs.append(job)
-    return LibrarySource(jobs, unusable, defaults)
+    return LibrarySource(jobs, unusable, {**defaults, "missing_textures": arguments.missing_textures})
 
 
 def _rows(path: Path) -> Iterator[tuple[int, Row]]:
@@ -154,9 +158,12 @@ def _check_columns(path: Path, columns: Mapping[str, object] | list[str]) -> Non
         )
 
 
-def _jobs(root: Path, row: Row) -> Iterator[tuple[str, LibraryJob]]:
+def _jobs(root: Path, row: Row, treatment: Treatment) -> Iterator[tuple[str, LibraryJob]]:
     """The models of a row, each with its path below the root. Raises _RowError."""
-    object_class = _class(row.get("class", ""), row.get("name", ""))
+    try:
+        object_class = class_of(row.get("class", ""), row.get("name", ""))
+    except UnknownClassError as error:
+        raise _RowError(str(error)) from None
     licence = spdx(row["licence"]) if row["licence"] else None
     if licence is None:
         said = f"{row['licence']!r} is no SPDX identifier" if row["licence"] else "it has no licence"
@@ -171,7 +178,7 @@ def _jobs(root: Path, row: Row) -> Iterator[tuple[str, LibraryJob]]:
     for path in paths:
         inner = path.relative_to(root).as_posix()
         credit = Credit(row["author"], licence, row.get("source") or inner, row.get("changes") or "none")
-        make = _Maker(path, root, placement, credit)
+        make = _Maker(path, root, placement, credit, treatment)
         yield inner, LibraryJob(row.get("id") or _name(inner), object_class, make, licence)
 
 
@@ -183,10 +190,11 @@ class _Maker:
     root: Path
     placement: Placement
     credit: Credit
+    treatment: Treatment
 
     def __call__(self, workspace: Path) -> LibraryModel:
         files = ModelFiles(self.path, self.root, workspace, ModelLimits())
-        surface, _ = read_surface(files, Treatment())
+        surface, _ = read_surface(files, self.treatment)
         file = self.path.relative_to(self.root).as_posix()
         return LibraryModel(placed(surface, self.placement.rotation()), self.credit, {"file": file})
 
@@ -224,30 +232,3 @@ def _name(inner: str) -> str:
     """A model's name of its path."""
     plain = re.sub(r"[^\w.+-]+", "-", inner.rpartition(".")[0]).strip("-.").removesuffix(_SHAPENET_TAIL)
     return plain[-100:].lstrip("-.") or "model"
-
-
-def _class(text: str, name: str) -> ObjectClass:
-    """The class that a cell means. Raises _RowError."""
-    word = " ".join(text.lower().replace("_", " ").split())
-    by_id = imagenet_classes()
-    if re.fullmatch(r"\d{1,3}", word):
-        return list(by_id.values())[int(word)]
-    if re.fullmatch(r"n?\d{8}", word):
-        synset = word[-8:]
-        if f"n{synset}" in by_id:
-            return by_id[f"n{synset}"]
-        known = synset in SHAPENET_CATEGORIES
-        called = name or (SHAPENET_CATEGORIES[synset][0] if known else "")
-        if not called:
-            raise _RowError(f"its class {text!r} is none of ImageNet or ShapeNetCore and has no name")
-        return ObjectClass(f"n{synset}", called, None, synset if known else None)
-    found = imagenet_names().get(word, ())
-    if len(found) == 1:
-        return found[0]
-    if found:
-        ids = " and ".join(f"{one.wnid} ({one.name})" for one in found)
-        raise _RowError(f"its class {text!r} may be {ids}: give the id")
-    for synset, (category, _) in SHAPENET_CATEGORIES.items():
-        if category == word:
-            return ObjectClass(f"n{synset}", category, None, synset)
-    raise _RowError(f"its class {text!r} is none of ImageNet or ShapeNetCore: give its WordNet id and a name")

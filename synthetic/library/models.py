@@ -48,8 +48,10 @@ class LibrarySource:
     """What a source can make, in order: jobs, and by name why other models of it cannot be made.
 
     `settings` decide, with the source, what every model looks like: a library is continued with the same ones only.
+    `notes` are lines for people.
     """
 
     jobs: Sequence[LibraryJob]
     unusable: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, object] = field(default_factory=dict)
+    notes: Sequence[str] = ()
