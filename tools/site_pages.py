@@ -33,6 +33,7 @@ MODULES = (  # commands of `python -m`; each prints its own help
     "synthetic.check",
     "synthetic.preview",
     "synthetic.contact",
+    "synthetic.export",
 )
 
 

@@ -68,6 +68,7 @@ def writing_export(
     A folder with the same export, whole or not, is gone on with. Raises ExchangeError for one that holds anything else,
     or that another process writes to, and OSError where the disk refuses.
     """
+    new = not path.exists()
     path.mkdir(parents=True, exist_ok=True)
     lock = os.open(path, os.O_RDONLY)
     try:
@@ -82,7 +83,16 @@ def writing_export(
             write_whole(path / DONE, as_bytes(facts))
         (path / BEGUN).unlink()
     finally:
+        _forget(path, new)
         os.close(lock)
+
+
+def _forget(path: Path, new: bool) -> None:
+    """Removes the mark of an export that failed before it wrote a file, so that another may have the folder."""
+    if [entry.name for entry in os.scandir(path)] == [BEGUN]:
+        (path / BEGUN).unlink()
+    if new and not any(path.iterdir()):
+        path.rmdir()
 
 
 def _check_free(path: Path, facts: Mapping[str, object]) -> None:
@@ -97,7 +107,7 @@ def _check_free(path: Path, facts: Mapping[str, object]) -> None:
                 _remove_parts(path)
                 return
             raise ExchangeError(
-                f"{path}: holds an export of other data or with other options; choose another folder"
+                f"{path}: holds an export of other data or with other options; remove it, or choose another folder"
             )
     held = next((entry.name for entry in os.scandir(path)), None)
     if held is not None:

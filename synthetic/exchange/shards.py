@@ -1,10 +1,11 @@
 """Views in tar files as the webdataset library reads them: one sample a view, its files beside each other.
 
-    OUT/train-000000.tar …     n03063599/mug_000.png, .depth.png, .geometry.npz, .camera.json, .json, .cls
+    OUT/train-000000.tar …     n03063599/mug_000.png, .depth.png16, .geometry.npz, .camera.json, .json, .cls
 
 The key is the path of the view without its ending, in which "." and "%" are written %2E and %25, since a key ends at
-the first dot. `.json` says what the view is, `.cls` is its label. Samples stand in an order without order (by the hash
-of their names), so that every shard shows all classes. Bytes are a function of data and options alone.
+the first dot. The depth code ends in `.png16`, since the library would make eight bits of a 16-bit `.png`. `.json` says
+what the view is, `.cls` is its label. Samples stand in an order without order (by the hash of their names), so that
+every shard shows all classes. Bytes are a function of data and options alone.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from synthetic.exchange.folder import ExportFolder
 from synthetic.exchange.source import BESIDE, DataSet, View
 
 _BLOCK = 512
-_ENDINGS = dict(zip(BESIDE, (".depth.png", ".geometry.npz", ".camera.json"), strict=True))
+_ENDINGS = dict(zip(BESIDE, (".depth.png16", ".geometry.npz", ".camera.json"), strict=True))
 _MEGABYTE = 1_000_000
 
 

@@ -143,8 +143,8 @@ class DataSet:
         where = f"{self.index.path}/cameras.json: {name}"
         if not isinstance(record, dict) or not isinstance(record.get("model"), str):
             raise ExchangeError(f"{where}: expected an object with a model")
-        pose = _matrix(record.get("cam2world"), 4, f"{where}: cam2world")
-        inner = _matrix(record.get("intrinsics"), 3, f"{where}: intrinsics")
+        pose = matrix_of(record.get("cam2world"), 4, f"{where}: cam2world")
+        inner = matrix_of(record.get("intrinsics"), 3, f"{where}: intrinsics")
         turn = pose[:3, :3]
         if not np.allclose(turn @ turn.T, np.eye(3), atol=1e-6) or np.linalg.det(turn) < 0:
             raise ExchangeError(f"{where}: cam2world turns by no rotation")
@@ -232,7 +232,7 @@ class DataSet:
             return array_of(self.files.read(name), "z_depth", self.resolution, f"{self.files.path}: {name}")
         bounds = [self.header.get(key) for key in ("t_near", "t_far")]
         name = f"{view.stem}_depth.png"
-        if name not in self.files.sizes or not all(map(_is_number, bounds)):
+        if name not in self.files.sizes or not all(map(is_number, bounds)):
             raise ExchangeError(f"{self.files.path}: {view.name} has no depth; gp3d data depth estimates it")
         with Image.open(io.BytesIO(self.check_picture(name))) as picture:
             code = np.asarray(picture).astype(np.float64)
@@ -263,16 +263,18 @@ def array_of(content: bytes, key: str, side: int, where: str) -> Floats:
     return np.asarray(array, np.float64)
 
 
-def _matrix(value: object, side: int, where: str) -> Floats:
+def matrix_of(value: object, side: int, where: str) -> Floats:
+    """[side,side] a matrix by rows. Raises ExchangeError for anything else."""
     rows = value if isinstance(value, list) else []
     if len(rows) != side or not all(
-        isinstance(row, list) and len(row) == side and all(map(_is_number, row)) for row in rows
+        isinstance(row, list) and len(row) == side and all(map(is_number, row)) for row in rows
     ):
         raise ExchangeError(f"{where}: expected {side} rows of {side} finite numbers")
     return np.array(rows, np.float64)
 
 
-def _is_number(value: object) -> bool:
+def is_number(value: object) -> bool:
+    """Whether a JSON value is a finite number."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     try:

@@ -201,6 +201,13 @@ def test_shards_that_claim_too_much_or_are_cut(
         assert not (tmp_path / f"out{number}/dataset.json").exists()
 
 
+LATE = (
+    "no readable picture",
+    "pixels, expected 40",
+    "no readable npz",
+)  # seen when other files have been written
+
+
 def test_links_and_lies_in_the_data_are_refused(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -243,6 +250,7 @@ def test_links_and_lies_in_the_data_are_refused(
         damage(root)
         refused(capsys, words, root, "--to", "nerf", tmp_path / f"out{number}")
         assert not (tmp_path / f"out{number}/export.json").exists()
+        assert (tmp_path / f"out{number}").exists() == (words in LATE)
 
 
 def test_folders_that_hold_something_else_are_left_alone(

@@ -42,6 +42,9 @@ def test_the_library_reads_every_view_once(data: Path, out: Path) -> None:
     for sample in found:
         name = sample["json"]["name"]
         np.testing.assert_array_equal(sample["png"], np.asarray(Image.open(data / name)))
+        assert (
+            sample["depth.png16"] == (data / name.replace(".png", "_depth.png")).read_bytes()
+        )  # no image to it
         assert sample["cls"] == labels[name] == sample["json"]["label"]
         assert sample["json"]["class"]["name"] == index["classes"][labels[name]]["name"]
         with np.load(data / name.replace(".png", "_geometry.npz")) as geometry:
@@ -53,11 +56,11 @@ def test_the_library_reads_every_view_once(data: Path, out: Path) -> None:
         assert sample["json"]["cam2world"] == record["cam2world"]
 
 
-def test_depth_codes_are_there_as_bytes(data: Path, out: Path) -> None:
+def test_without_decoding_depth_codes_are_files(data: Path, out: Path) -> None:
     for sample in webdataset.WebDataset(shards(out), shardshuffle=False):
         name = json.loads(sample["json"])["name"].replace(".png", "_depth.png")
-        assert sample["depth.png"] == (data / name).read_bytes()
-        assert np.asarray(Image.open(io.BytesIO(sample["depth.png"]))).shape == (SIDE, SIDE)
+        assert sample["depth.png16"] == (data / name).read_bytes()
+        assert np.asarray(Image.open(io.BytesIO(sample["depth.png16"]))).shape == (SIDE, SIDE)
 
 
 def test_shards_are_small_and_keep_the_split(data: Path, out: Path) -> None:
