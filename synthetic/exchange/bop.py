@@ -20,13 +20,12 @@ from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from synthetic.exchange.conventions import bop_pose, depth_png, mask_png
 from synthetic.exchange.files import ExchangeError
 from synthetic.exchange.folder import ExportFolder
 from synthetic.exchange.layout import Scene, original_name
-from synthetic.exchange.source import BESIDE, DataSet, Floats
+from synthetic.exchange.source import BESIDE, DataSet, Floats, Mask
 
 DEPTH_STEPS = 10_000.0  # of depth maps, a world unit: 16 bits reach 6.5 units
 _GROUND_TRUTH = "000000"  # number of the only object of a picture
@@ -85,8 +84,7 @@ def write_scene(dataset: DataSet, scene: BopScene, folder: ExportFolder) -> None
     info_name = f"{scene.folder}/scene_gt_info.json"
     views = () if folder.has(info_name) else zip(scene.scene.views, scene.scene.cameras, strict=True)
     for number, (view, camera) in enumerate(views):
-        z_depth = dataset.z_depth(view, camera)
-        mask = np.isfinite(z_depth)
+        z_depth, mask = dataset.shape_of(view, camera)
         info[str(number)] = [_info(mask, z_depth)]
         folder.write(f"{scene.folder}/depth/{number:06d}.png", partial(depth_png, z_depth, DEPTH_STEPS))
         for kind in ("mask", "mask_visib"):  # nothing stands before the only object
@@ -138,14 +136,14 @@ def _class_of(dataset: DataSet, scene: BopScene) -> str | None:
     return None if label is None else str(dataset.classes[label]["name"])
 
 
-def _info(mask: npt.NDArray[np.bool_], z_depth: Floats) -> dict[str, Any]:
+def _info(mask: Mask, z_depth: Floats) -> dict[str, Any]:
     """What BOP tells of an object in a picture: boxes (x, y, width, height) and numbers of pixels."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     box = [-1, -1, -1, -1]  # as bop_toolkit says that nothing is seen
     if len(rows):
         box = [columns[0], rows[0], columns[-1] - columns[0] + 1, rows[-1] - rows[0] + 1]
     count = int(mask.sum())
-    kept = mask & (np.round(np.where(mask, z_depth, 0) * DEPTH_STEPS) <= np.iinfo(np.uint16).max)
+    kept = mask & (np.round(z_depth * DEPTH_STEPS) <= np.iinfo(np.uint16).max)
     return {
         "bbox_obj": [int(number) for number in box],
         "bbox_visib": [int(number) for number in box],

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from synthetic.exchange.source import Floats
+from synthetic.exchange.source import Floats, Mask
 
 Z_UP = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]])  # our world -> theirs, a rotation
 _TO_OPENCV = np.diag([1.0, -1.0, -1.0])  # camera axes, either way
@@ -45,7 +45,7 @@ def depth_png(z_depth: Floats, steps: float) -> bytes:
     return png(np.where(np.isfinite(code) & (code <= _MOST), code, 0).astype(np.uint16))
 
 
-def mask_png(mask: npt.NDArray[np.bool_]) -> bytes:
+def mask_png(mask: Mask) -> bytes:
     """8-bit PNG, 255 where the object is."""
     return png(np.where(mask, 255, 0).astype(np.uint8))
 

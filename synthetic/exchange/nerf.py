@@ -107,9 +107,9 @@ def write_scene(dataset: DataSet, scene: Scene, folder: ExportFolder) -> None:
         number = number_of(view)
         depth_name, mask_name = f"{place}/depth/{number}.png", f"{place}/masks/{number}.png"
         if not (folder.has(depth_name) and folder.has(mask_name)):
-            z_depth = dataset.z_depth(view, camera)
+            z_depth, mask = dataset.shape_of(view, camera)
             folder.write(depth_name, partial(depth_png, z_depth, DEPTH_STEPS))
-            folder.write(mask_name, partial(mask_png, np.isfinite(z_depth)))
+            folder.write(mask_name, partial(mask_png, mask))
     for source, target in kept_files(dataset, scene):
         if source in dataset.files.sizes:
             folder.write(target, partial(dataset.checked, source))

@@ -23,10 +23,12 @@ from synthetic.exchange.files import MOST_BYTES, ExchangeError, Files, is_safe, 
 from synthetic.viewpoints import ray_lengths
 
 Floats = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
 INDEX = ("dataset.json", "cameras.json", "manifest.json")
 BESIDE = ("_depth.png", "_geometry.npz", "_camera.json")  # what a view may have beside its picture
 _SIDES = (4, 4096)
 _FARTHEST_CODE = 65535
+_FARTHEST = 1e12  # what a matrix may say, so that no product of two overflows
 
 
 @dataclass(frozen=True)
@@ -221,15 +223,16 @@ class DataSet:
         """The bytes of a file of a view; of a picture, as `check_picture` gives them."""
         return self.files.read(name) if name.endswith((".npz", ".json")) else self.check_picture(name)
 
-    def z_depth(self, view: View, camera: Camera) -> Floats:
-        """[R,R] distance along the optical axis, world units, inf where nothing was hit.
+    def shape_of(self, view: View, camera: Camera) -> tuple[Floats, Mask]:
+        """[R,R] z-depth in world units (inf where nothing was hit), and [R,R] where the model is seen.
 
-        It is the exact one of `_geometry.npz`; without such a file, that of the 16-bit code.
-        Raises ExchangeError where there is neither.
+        Both are those of `_geometry.npz`. Without such a file depth is that of the 16-bit code, and the model is all
+        that it knows. Raises ExchangeError where there is neither.
         """
         name = f"{view.stem}_geometry.npz"
         if name in self.files.sizes:
-            return array_of(self.files.read(name), "z_depth", self.resolution, f"{self.files.path}: {name}")
+            arrays = arrays_of(self.files.read(name), self.resolution, f"{self.files.path}: {name}")
+            return arrays["z_depth"].astype(np.float64), arrays["mask"].astype(np.bool_)
         bounds = [self.header.get(key) for key in ("t_near", "t_far")]
         name = f"{view.stem}_depth.png"
         if name not in self.files.sizes or not all(map(is_number, bounds)):
@@ -240,34 +243,41 @@ class DataSet:
             raise ExchangeError(f"{self.files.path}: {name}: expected 16-bit grey")
         near, far = (float(bound) for bound in bounds if bound is not None)
         distance = np.where(code == _FARTHEST_CODE, np.inf, near + code / 65536 * (far - near))
-        return np.asarray(distance / ray_lengths(camera.intrinsics, self.resolution))
+        z_depth = distance / ray_lengths(camera.intrinsics, self.resolution)
+        return z_depth, np.isfinite(z_depth)
 
 
-def array_of(content: bytes, key: str, side: int, where: str) -> Floats:
-    """[side,side] the array `key` of an npz, as float64. Raises ExchangeError for what is no such file."""
+def arrays_of(content: bytes, side: int, where: str) -> dict[str, npt.NDArray[Any]]:
+    """[side,side] `z_depth` and `mask` of an npz. Raises ExchangeError for what is no such file."""
+    kinds = {"z_depth": "f", "mask": "b"}
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             claimed = sum(entry.file_size for entry in archive.infolist())
         if claimed > MOST_BYTES:
             raise ExchangeError(f"{where} would unpack to {claimed} bytes, expected at most {MOST_BYTES}")
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            array: npt.NDArray[Any] = arrays[key]
+            found = {key: arrays[key] for key in kinds}
     except ExchangeError:
         raise
     except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError, OSError) as error:
-        raise ExchangeError(f"{where} is no readable npz with {key} ({error})") from None
-    if array.shape != (side, side) or array.dtype.kind != "f":
-        raise ExchangeError(
-            f"{where}: {key}: expected [{side}, {side}] floats, found {array.shape} {array.dtype}"
-        )
-    return np.asarray(array, np.float64)
+        raise ExchangeError(f"{where} is no readable npz with {' and '.join(kinds)} ({error})") from None
+    for key, array in found.items():
+        if array.shape != (side, side) or array.dtype.kind != kinds[key]:
+            raise ExchangeError(
+                f"{where}: {key}: expected [{side}, {side}], found {array.shape} {array.dtype}"
+            )
+    return found
 
 
 def matrix_of(value: object, side: int, where: str) -> Floats:
     """[side,side] a matrix by rows. Raises ExchangeError for anything else."""
     rows = value if isinstance(value, list) else []
     if len(rows) != side or not all(
-        isinstance(row, list) and len(row) == side and all(map(is_number, row)) for row in rows
+        isinstance(row, list)
+        and len(row) == side
+        and all(map(is_number, row))
+        and max(map(abs, row)) < _FARTHEST
+        for row in rows
     ):
         raise ExchangeError(f"{where}: expected {side} rows of {side} finite numbers")
     return np.array(rows, np.float64)

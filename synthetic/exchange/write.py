@@ -18,7 +18,7 @@ from synthetic.exchange.bop_models import MeshFacts, remove_facts, write_info, w
 from synthetic.exchange.files import ExchangeError
 from synthetic.exchange.folder import ExportFolder
 from synthetic.exchange.layout import Scene, scenes_of, write_kept
-from synthetic.exchange.source import DataSet
+from synthetic.exchange.source import DataSet, matrix_of
 from synthetic.layouts.shapenet import Model
 from synthetic.staging.treatment import Treatment
 
@@ -122,8 +122,13 @@ def _meshes(
 def _rendered(dataset: DataSet) -> Rendered:
     """What staging the models again has to know. Raises ExchangeError where the index does not say it."""
     treatment = dataset.settings.get("treatment", {})
+    for key, entry in dataset.sources.items():
+        where = f"{dataset.index.path}/manifest.json: {key}"
+        place = matrix_of(entry.get("to_world"), 4, f"{where}: to_world")
+        if not np.linalg.det(place[:3, :3]) > 0 or not isinstance(entry.get("sha256"), dict):
+            raise ExchangeError(f"{where}: expected to_world of a volume above 0, and sha256 by file")
     try:
-        sources = cast("dict[str, ManifestEntry]", dataset.sources)  # looked at when a model is staged
+        sources = cast("dict[str, ManifestEntry]", dataset.sources)
         return Rendered(
             views={},
             sources=sources,

@@ -18,6 +18,7 @@ from synthetic.viewpoints import Viewpoint
 from tests.synthetic import small_library as library
 
 SIDE = 40
+GROUNDED = 4  # the view behind whose box something else is seen: depth everywhere, a mask of the box alone
 SETTINGS = Settings(resolution=SIDE, normals=True)
 # lowest and highest corner in our world frame; of no symmetry, and not about the origin
 BOXES = {
@@ -58,6 +59,7 @@ def _write_view(folder: Path, model: Model, number: int, viewpoint: Viewpoint, s
     mask = np.isfinite(z_depth)
     color = np.where(mask[..., None], (200, 30, 10 + number), 255).astype(np.uint8)
     normals = np.where(mask[..., None], (0.0, 1.0, 0.0), 0.0).astype(np.float32)
+    z_depth = np.where(mask | (number != GROUNDED), z_depth, 3.0)
     seen = RenderedView(color, z_depth.astype(np.float32), mask, normals)
     dataset.write_view(folder, model, number, viewpoint, seen, SETTINGS, source)
 

@@ -83,7 +83,7 @@ def test_depth_goes_back_to_the_model(out: Path, number: int) -> None:
     half = np.abs(vertices(out, number)).max(axis=0)
     for name, camera, truth, _ in views(out, number):
         depth = np.asarray(Image.open(scene(out, number) / f"depth/{name}.png")) * camera["depth_scale"]
-        row, column = np.nonzero(depth)
+        row, column = np.nonzero(np.asarray(Image.open(scene(out, number) / f"mask/{name}_000000.png")))
         rays = np.linalg.inv(np.reshape(camera["cam_K"], (3, 3))) @ [column, row, np.ones(len(row))]
         turn = np.reshape(truth["cam_R_m2c"], (3, 3))
         points = (rays.T * depth[row, column, None] - truth["cam_t_m2c"]) @ turn

@@ -54,7 +54,10 @@ def test_depth_goes_back_to_the_true_surface(out: Path, key: str) -> None:
     folder, transforms = scene(out, key)
     for frame in transforms["frames"]:
         depth = np.asarray(Image.open(folder / frame["depth_file_path"])).astype(float) / 1000
-        row, column = np.nonzero(depth)
+        row, column = np.nonzero(
+            np.asarray(Image.open(folder / frame["depth_file_path"].replace("depth", "masks")))
+        )
+        assert (depth[row, column] > 0).all()
         x, y = column + 0.5, row + 0.5
         ray = np.stack(
             [
