@@ -1,8 +1,9 @@
-"""`python -m synthetic.contact MESHES OUT.png`: one picture of many meshes, class by class, as Blender renders them.
+"""`python -m synthetic.contact MESHES OUT`: one picture of many meshes, class by class, as Blender renders them.
 
 MESHES holds a folder a class, in it OBJ (with vertex colours or a texture), GLB or PLY files with y up and their front
 towards +z, as `gp3d mesh` writes them; or it is a model library. A row under each class's name shows its first meshes
 by name, all centred, of one size and from one side, lit as in the data sets. A broken mesh leaves its place empty.
+Where OUT is no .png it becomes a folder with a picture a class, of all its meshes, each under its own name.
 Exit status: 0, 2 for bad input or when no mesh could be drawn.
 """
 
@@ -12,6 +13,7 @@ import argparse
 import io
 import math
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -26,7 +28,7 @@ from synthetic.atomic import write_whole
 from synthetic.dataset import Settings
 from synthetic.layouts.permitted import permitted
 from synthetic.layouts.shapenet import BrokenModelError, LibraryError, Model, load_library
-from synthetic.options import add_licences_option
+from synthetic.options import add_alpha_options, add_licences_option
 from synthetic.staging.stage import stage_model
 from synthetic.staging.treatment import ModelLimits, Treatment
 from synthetic.viewpoints import Viewpoint
@@ -50,8 +52,26 @@ def first_of_each_class(models: Sequence[Model], columns: int) -> dict[str, list
     return {name: list(rows[name].values())[:columns] for name in sorted(rows, key=str.lower)}
 
 
+def of_classes(models: Sequence[Model], text: str) -> list[Model]:
+    """The models of some classes: names, ImageNet indices or WordNet ids with commas between, "" for all.
+
+    Raises LibraryError for one that no model is of.
+    """
+    wanted = {word.strip().lower().replace("_", " ") for word in text.split(",") if word.strip()}
+    called = {model: _names_of(model) for model in models}
+    unknown = sorted(wanted - set().union(*called.values()))
+    if unknown:
+        raise LibraryError(f"no model is of the class {unknown[0]!r}; expected names, indices or WordNet ids")
+    return [model for model in models if not wanted or wanted & called[model]]
+
+
+def _names_of(model: Model) -> set[str]:
+    shown = model.object_class
+    return {shown.name.lower().replace("_", " "), shown.wnid.lower(), str(shown.imagenet_index)}
+
+
 def render_meshes(
-    models: Sequence[Model], viewpoint: Viewpoint, settings: Settings
+    models: Sequence[Model], viewpoint: Viewpoint, settings: Settings, treatment: Treatment
 ) -> tuple[dict[str, Pixels], dict[str, str]]:
     """Pictures [R,R,3] of models by key, and why the others have none."""
     pictures: dict[str, Pixels] = {}
@@ -73,7 +93,7 @@ def render_meshes(
                     model.folder,
                     workspace / "model",
                     ModelLimits(),
-                    Treatment(),
+                    treatment,
                     model.placement,
                 )
                 scene.load(staged)
@@ -96,7 +116,7 @@ def compose(
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(14)
     for place, (name, models) in enumerate(rows.items()):
         x, y = place // down * block, place % down * line
-        pen.text((x + 4, y + 2), name, _INK, font)
+        pen.text((x + 4, y + 2), _fitted(name, block - _GAP - 4, font), _INK, font)
         for column, model in enumerate(models):
             corner = (x + column * side, y + _HEAD)
             if model.key in pictures:
@@ -106,6 +126,14 @@ def compose(
     return sheet
 
 
+def _fitted(name: str, width: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
+    """A name, or as much of its end as is no wider than `width`: names of a library's models begin alike."""
+    shown = name
+    while len(shown) > 1 and font.getlength(shown) > width:
+        shown = f"…{shown.removeprefix('…')[1:]}"
+    return shown
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m synthetic.contact",
@@ -113,7 +141,9 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("meshes", type=Path, metavar="MESHES", help="a folder a class, or a model library")
-    parser.add_argument("out", type=Path, metavar="OUT.png", help="the picture")
+    parser.add_argument(
+        "out", type=Path, metavar="OUT", help="the picture (.png), or a folder for one a class"
+    )
     parser.add_argument("--columns", type=int, default=4, metavar="N", help="meshes a class (default: 4)")
     parser.add_argument("--across", type=int, default=3, help="classes beside each other (default: 3)")
     parser.add_argument("--resolution", type=int, default=128, help="pixels a side of a mesh (default: 128)")
@@ -123,7 +153,14 @@ def _parser() -> argparse.ArgumentParser:
         "--pitch", type=float, default=1.2, help="radians from straight above (default: %(default)s)"
     )
     parser.add_argument("--fov", type=float, default=29.0, help="field of view in degrees (default: 29)")
+    parser.add_argument(
+        "--classes",
+        default="",
+        metavar="LIST",
+        help="only these: names, ImageNet indices or WordNet ids (default: all)",
+    )
     add_licences_option(parser)
+    add_alpha_options(parser)
     return parser
 
 
@@ -138,21 +175,35 @@ def run(arguments: argparse.Namespace) -> int:
     viewpoint = Viewpoint(yaw=arguments.yaw, pitch=arguments.pitch, radius=distance, fov=arguments.fov)
     allowed, said = permitted(load_library(arguments.meshes), arguments.licences)
     sys.stderr.writelines(f"{line}\n" for line in said)
-    rows = first_of_each_class(allowed, arguments.columns)
+    chosen = of_classes(allowed, arguments.classes)
+    single = arguments.out.suffix.lower() == ".png"
+    rows = first_of_each_class(chosen, arguments.columns if single else len(chosen))
     models = [model for row in rows.values() for model in row]
     sys.stderr.write(untested_blender())
-    pictures, failures = render_meshes(models, viewpoint, settings)
+    treatment = Treatment(transparent=arguments.transparent, cutouts=arguments.cutouts)
+    pictures, failures = render_meshes(models, viewpoint, settings, treatment)
     for key, reason in failures.items():
         sys.stderr.write(f"{key}: {reason}\n")
     if not pictures:
         raise LibraryError(f"{arguments.meshes}: none of its {len(models)} meshes could be drawn")
-    across = min(arguments.across, len(rows))
-    stream = io.BytesIO()
-    compose(rows, pictures, arguments.columns, across, settings.resolution).save(
-        stream, format="PNG", optimize=True
-    )
-    write_whole(arguments.out, stream.getvalue())
+    side = settings.resolution
+    if single:
+        across = min(arguments.across, len(rows))
+        _save(compose(rows, pictures, arguments.columns, across, side), arguments.out)
+        return 0
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    for name, row in rows.items():
+        named = {model.identifier: [model] for model in row}
+        across = min(arguments.columns * arguments.across, len(row))
+        file = re.sub(r"[^\w-]+", "_", f"{row[0].object_class.wnid}-{name}")
+        _save(compose(named, pictures, 1, across, side), arguments.out / f"{file}.png")
     return 0
+
+
+def _save(sheet: Image.Image, path: Path) -> None:
+    stream = io.BytesIO()
+    sheet.save(stream, format="PNG", optimize=True)
+    write_whole(path, stream.getvalue())
 
 
 def main(argv: Sequence[str] | None = None) -> int:

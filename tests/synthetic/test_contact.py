@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from synthetic.contact import compose, first_of_each_class, main
-from synthetic.layouts.shapenet import load_library
+from synthetic.contact import compose, first_of_each_class, main, of_classes
+from synthetic.layouts.shapenet import LibraryError, load_library
 from tests.synthetic import small_library as library
 from tests.synthetic.test_preview import (
     FRONT_RED,
@@ -89,6 +89,51 @@ def test_rows_hold_the_first_of_each_class_by_name(tmp_path: Path) -> None:
     assert middles.T.tolist() == [[0, 40, 80], [120, 160, 255]]  # down first; the sixth place is empty
 
 
+def test_only_some_classes(tmp_path: Path) -> None:
+    for name in ("b/1.obj", "n03063599-coffee mug/9.obj", "n03797390/2.obj"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    models = load_library(tmp_path)
+    assert [model.identifier for model in of_classes(models, "")] == ["1", "9", "2"]
+    assert [model.identifier for model in of_classes(models, "Coffee_Mug, B")] == ["1", "9"]
+    assert [model.identifier for model in of_classes(models, "n03797390")] == ["2"]
+    with pytest.raises(LibraryError, match="no model is of the class 'spoon'"):
+        of_classes(models, "b,spoon")
+
+
+def test_long_names_keep_their_ends(tmp_path: Path) -> None:
+    """Beside each other, none reaches into the next one's place."""
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/0.obj").touch()
+    (model,) = load_library(tmp_path)
+    named = {"a long beginning and an end": [model], "short": [model]}
+    sheet = np.asarray(compose(named, {}, columns=1, across=2, side=SIDE))
+    first, gap, second = (
+        sheet[:HEAD, left:right]
+        for left, right in ((0, SIDE), (SIDE, SIDE + GAP), (SIDE + GAP, 2 * SIDE + GAP))
+    )
+    assert first.min() < 128
+    assert second.min() < 128
+    assert (gap == 255).all()
+
+
+@pytest.mark.blender
+@pytest.mark.slow
+def test_a_picture_a_class(tmp_path: Path) -> None:
+    """Where the output is a folder: all meshes of each class, and glass where it is wanted."""
+    for name in ("Painted/0.obj", "Painted/1.obj", "blocks/0.obj"):
+        (tmp_path / "meshes" / name).parent.mkdir(parents=True, exist_ok=True)
+        write_vertex_colored(tmp_path / "meshes" / name)
+    options = ("--columns", 1, "--across", 3, "--resolution", SIDE, "--samples", 1, "--transparent", "opaque")
+    run = library.run(
+        tmp_path / "scratch", "synthetic.contact", tmp_path / "meshes", tmp_path / "out", *options
+    )
+    assert (run.returncode, run.stdout, run.stderr) == (0, "", "")
+    sizes = {path.name: Image.open(path).size for path in (tmp_path / "out").iterdir()}
+    wide = 2 * SIDE + GAP
+    assert sizes == {"Painted-Painted.png": (wide, SIDE + HEAD), "blocks-blocks.png": (SIDE, SIDE + HEAD)}
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -97,6 +142,7 @@ def test_rows_hold_the_first_of_each_class_by_name(tmp_path: Path) -> None:
         (["meshes", "--resolution", "1"], "resolution must lie between"),
         (["meshes", "--fov", "200"], "field of view must lie between"),
         (["meshes", "--pitch", "0"], "pitch must lie between"),
+        (["meshes", "--classes", "spoon"], "no model is of the class 'spoon'"),
     ],
 )
 def test_bad_input_is_one_line(
