@@ -13,12 +13,13 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
-from typing import IO, cast
+from typing import IO, TypeVar, cast
 
 MOST_MEMBERS = 200_000
 MOST_BYTES = 8 * 2**30  # unpacked, all members together
 _MOST_MEMBER_BYTES = 1 * 2**30
 _MOST_RATIO = 1000  # unpacked to packed, of a member of more than a megabyte: beyond lie bombs
+Taken = TypeVar("Taken")
 _AR, _AR_HEADER = b"!<arch>\n", 60
 _BROKEN = (zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError, EOFError, OSError, zlib.error)
 
@@ -92,6 +93,16 @@ def files_of_package(
 
     Links are passed over. Raises ArchiveError for what is no package, or where they are more than `most_bytes`.
     """
+    return taken_from_package(path, wanted, most_bytes, lambda name, size, file: (name, file.read()))
+
+
+def taken_from_package(
+    path: Path,
+    wanted: Callable[[PurePosixPath], bool],
+    most_bytes: int,
+    take: Callable[[str, int, IO[bytes]], Taken],
+) -> Iterator[Taken]:
+    """The same for files too large for memory: what `take` makes of the name, size and stream of each."""
     with path.open("rb") as package:
         member, size = _data_member(package, path)
         if not member.startswith("data.tar") or member.rpartition(".")[2] not in ("tar", "gz", "bz2", "xz"):
@@ -114,7 +125,7 @@ def files_of_package(
                         raise ArchiveError(f"{path}: {name.name} and those before it are too large")
                     file = tar.extractfile(entry)
                     if file is not None:
-                        yield name.name, file.read()
+                        yield take(name.name, entry.size, file)
         except (tarfile.TarError, lzma.LZMAError, EOFError, zlib.error) as error:
             raise ArchiveError(f"{path}: is damaged or cut ({error}); fetch it again") from None
 

@@ -57,12 +57,13 @@ def open_source(arguments: argparse.Namespace) -> LibrarySource:
         raise
     weakref.finalize(package, scratch.cleanup)  # a .deb's public.zip lies there as long as it is read
     jobs, unusable = models(package, arguments.poses, arguments.seed)
+    notes = []
     if package.version != VERSION:
-        unusable["0ad-data"] = (
-            f"expected version {VERSION}, found {package.version or 'none'}: what is missing in it or looks otherwise "
-            "was not looked at"
+        found = package.version or "none"
+        notes.append(
+            f"{arguments.source}: is of version {found}; what things show was looked at in {VERSION}"
         )
-    return LibrarySource(jobs, unusable, {"poses": arguments.poses})
+    return LibrarySource(jobs, unusable, {"poses": arguments.poses}, notes)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """The reviewed table of classes, classes.tsv: which actor shows what. Every line was looked at in a picture.
 
-ImageNet's classes stand with their index; other things with the WordNet 3.0 noun that they are, without one.
+Things that are none of ImageNet's classes stand with the WordNet 3.0 noun that they are.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from functools import cache
 from importlib import resources
 
 from synthetic.layouts.shapenet import ObjectClass
+from synthetic.library.classes import class_of
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,5 @@ class Entry:
 def entries() -> tuple[Entry, ...]:
     """All lines of the table, in its order."""
     text = (resources.files(__package__) / "classes.tsv").read_text(encoding="utf-8")
-    found = []
-    for line in text.splitlines()[1:]:
-        actor, wnid, name, index, synset = line.split("\t")
-        found.append(Entry(actor, ObjectClass(wnid, name, int(index) if index else None, synset or None)))
-    return tuple(found)
+    rows = (line.split("\t") for line in text.splitlines() if not line.startswith("#"))
+    return tuple(Entry(actor, class_of(wnid, name)) for actor, wnid, name in rows)
