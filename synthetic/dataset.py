@@ -23,6 +23,7 @@ from synthetic.atomic import write_whole
 from synthetic.layouts.licences import CreditRecord
 from synthetic.layouts.shapenet import ClassRecord, Model
 from synthetic.staging.treatment import Treatment
+from synthetic.surroundings.settings import AroundRecord, Surroundings
 from synthetic.viewpoints import ViewDistribution, Viewpoint, intrinsics, ray_lengths
 
 _DEPTH_STEPS = 65536
@@ -65,6 +66,7 @@ class SettingsRecord(TypedDict):
     normals: bool
     albedo: NotRequired[bool]  # not in data sets of older versions
     passes: NotRequired[list[str]]  # the same
+    surroundings: NotRequired[dict[str, Any]]  # the same
     stage: Literal["none", "room"]
     treatment: TreatmentRecord
     cameras: CamerasRecord
@@ -81,6 +83,7 @@ class Settings:
     albedo: bool = False
     passes: tuple[str, ...] = ()  # of PASSES, in their order
     stage: Literal["none", "room"] = "none"
+    surroundings: Surroundings = field(default_factory=Surroundings)
     treatment: Treatment = field(default_factory=Treatment)
     cameras: ViewDistribution = field(default_factory=ViewDistribution)
 
@@ -92,6 +95,9 @@ class Settings:
             raise ValueError(f"at least one sample a pixel is needed, found {self.samples}")
         if self.passes != tuple(name for name in PASSES if name in self.passes):
             raise ValueError(f"expected passes among {', '.join(PASSES)}, in this order; found {self.passes}")
+        around = self.surroundings
+        if self.stage == "room" and (around.ground != "none" or around.background != "white"):
+            raise ValueError("a room has a ground and walls of its own; leave --ground and --background away")
 
     def as_json(self) -> SettingsRecord:
         """The settings as they stand in dataset.json."""
@@ -110,6 +116,7 @@ class Settings:
             albedo=content.get("albedo", False),
             passes=tuple(content.get("passes", ())),
             stage=content["stage"],
+            surroundings=Surroundings.from_json(content.get("surroundings", {})),
             treatment=Treatment(**treatment),
             cameras=ViewDistribution(
                 kind=cameras["kind"],
@@ -126,12 +133,12 @@ class Settings:
 
 @dataclass(frozen=True)
 class RenderedView:
-    """What one camera saw: `color` [H,W,3] RGB on white, `z_depth` [H,W] (inf: nothing hit), `mask` [H,W].
+    """What one camera saw: `color` [H,W,3] RGB, `z_depth` [H,W] (inf: nothing hit), `mask` [H,W] of the object.
 
     If asked for, of what the ray through a pixel's centre hits: `normals` [H,W,3], unit vectors in the world frame
-    towards the camera's side, 0 off the mask; `albedo` [H,W,3], its base colour without any light, sRGB, white off the
-    mask; `passes`, by name one of PASSES: `roughness` and `metallic` [H,W] in [0, 1], `position` [H,W,3] in the world
-    frame, `instance` [H,W] from 1 on; all of them are 0 off the mask.
+    towards the camera's side, 0 where nothing is hit; `albedo` [H,W,3], its base colour without any light, sRGB, white
+    there; `passes`, by name one of PASSES: `roughness` and `metallic` [H,W] in [0, 1], `position` [H,W,3] in the world
+    frame, `instance` [H,W] from 1 on; all of them are 0 there.
     """
 
     color: npt.NDArray[np.uint8]
@@ -182,7 +189,7 @@ class ModelSource:
         return record
 
 
-class ViewRecord(TypedDict):
+class ViewRecord(AroundRecord):
     """A view in cameras.json; angles in radians, `fov` in degrees, matrices by rows."""
 
     model: str
@@ -240,8 +247,12 @@ def write_view(
     picture: RenderedView,
     settings: Settings,
     source: ModelSource,
+    around: AroundRecord | None = None,
 ) -> None:
-    """Writes the four files of a view. Raises OSError where the disk refuses."""
+    """Writes the four files of a view, with what its record says of light, ground and background.
+
+    Raises OSError where the disk refuses.
+    """
     name = view_name(model, view)
     (folder / name).parent.mkdir(parents=True, exist_ok=True)
     matrix = intrinsics(viewpoint.fov, settings.resolution)
@@ -271,6 +282,7 @@ def write_view(
         "look_at": list(viewpoint.look_at),
         "cam2world": viewpoint.cam2world().tolist(),
         "intrinsics": matrix.tolist(),
+        **(around or AroundRecord()),
     }
     contents = (_png(picture.color), _png(code), geometry.getvalue(), as_bytes(record))
     for ending, content in zip(_VIEW_FILES, contents, strict=True):

@@ -130,9 +130,15 @@ def _compare_settings(folder: Path, found: SettingsRecord, wanted: SettingsRecor
 
 
 def _flat(settings: SettingsRecord) -> dict[str, object]:
-    """All settings side by side: names do not repeat within cameras and treatment."""
-    single = {key: value for key, value in settings.items() if key not in ("cameras", "treatment")}
-    return {**single, **settings.get("treatment", {}), **settings["cameras"]}
+    """All settings side by side: names do not repeat within cameras, surroundings and treatment."""
+    groups = ("cameras", "surroundings", "treatment")
+    single = {key: value for key, value in settings.items() if key not in groups}
+    return {
+        **single,
+        **settings.get("surroundings", {}),
+        **settings.get("treatment", {}),
+        **settings["cameras"],
+    }
 
 
 def read_failures(path: Path) -> dict[str, str]:

@@ -13,6 +13,8 @@ from synthetic.dataset import PASSES, Settings
 from synthetic.layouts.licences import LicenceError, LicenceFilter
 from synthetic.layouts.shapenet import PlacementOverrides
 from synthetic.staging.treatment import ModelLimits, Treatment
+from synthetic.surroundings.arguments import Asked, find_surroundings
+from synthetic.surroundings.settings import SurroundingFiles, Surroundings
 from synthetic.viewpoints import ViewDistribution
 from synthetic.workers.run import Shard
 from synthetic.workers.worker_process import RestartPolicy
@@ -55,6 +57,7 @@ def command_line(description: str) -> argparse.ArgumentParser:
     )
     parser.add_argument("out", type=Path, metavar="OUT", help="dataset folder, new or to be continued")
     _add_picture_options(parser)
+    _add_surroundings_options(parser)
     _add_camera_options(parser)
     _add_model_options(parser)
     _add_work_options(parser)
@@ -106,6 +109,35 @@ def _add_picture_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_surroundings_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("surroundings", "of the models; docs/rendering.md shows them")
+    group.add_argument(
+        "--light",
+        default="paper",
+        metavar="LIGHT",
+        help="paper: a sky and a sun; flat: the sky alone; hdri or hdri:NAME,…: environment maps of Blender; "
+        "a file or folder of such maps, .exr or .hdr (default: %(default)s)",
+    )
+    group.add_argument(
+        "--light-each",
+        choices=("model", "view"),
+        default="model",
+        help="one map and its turn are drawn for each (default: %(default)s)",
+    )
+    group.add_argument(
+        "--ground",
+        default="none",
+        metavar="COLOR",
+        help="the object stands on a ground of this colour, or random (default: %(default)s)",
+    )
+    group.add_argument(
+        "--background",
+        default="white",
+        metavar="WHAT",
+        help="white, a colour, random, hdri (the map of the light), or a folder of pictures (default: %(default)s)",
+    )
+
+
 def add_alpha_options(group: argparse._ActionsContainer) -> None:
     """The options of what becomes of parts that let light through; renders and points have to agree on them."""
     group.add_argument(
@@ -151,7 +183,7 @@ def _add_camera_options(parser: argparse.ArgumentParser) -> None:
         type=float,
         nargs=2,
         metavar=("NEAR", "FAR"),
-        help=f"ray distances between which depth is coded (radius -+ {_REACH}; in a room {_ROOM_NEAR} {_ROOM_FAR:g})",
+        help=f"ray distances between which depth is coded (radius -+ {_REACH}; on a ground {_ROOM_NEAR} {_ROOM_FAR:g})",
     )
 
 
@@ -283,16 +315,28 @@ def placement_of(arguments: argparse.Namespace) -> PlacementOverrides:
     return overrides
 
 
-def settings_of(arguments: argparse.Namespace) -> Settings:
+def surroundings_of(arguments: argparse.Namespace) -> tuple[Surroundings, SurroundingFiles]:
+    """What the command line wants around the models, and the files of that. Raises SurroundingsError."""
+    asked = Asked(
+        light=arguments.light,
+        light_each=arguments.light_each,
+        ground=arguments.ground,
+        background=arguments.background,
+    )
+    return find_surroundings(asked, arguments.max_texture)
+
+
+def settings_of(arguments: argparse.Namespace, surroundings: Surroundings | None = None) -> Settings:
     """The preset with what the command line overrides; completes `arguments.views`. Raises ValueError."""
+    surroundings = surroundings or Surroundings()
     preset = PRESETS[arguments.preset]
     usual = preset.cameras
     if usual.kind == "sphere" and (arguments.yaw or arguments.pitch):
         raise ValueError("cameras all over a sphere have no --yaw and --pitch")
-    room = arguments.stage == "room"
+    room = arguments.stage == "room" or surroundings.ground != "none"
     if usual.kind == "sphere" and room:
         raise ValueError(
-            "cameras all over a sphere do not fit into a room, which has a ground; use another --preset"
+            "cameras all over a sphere do not fit into a room, or on a ground; use another --preset"
         )
     arguments.views = arguments.views or preset.views
     radius = usual.radius if arguments.radius is None else arguments.radius
@@ -316,6 +360,7 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
         albedo=arguments.albedo or "albedo" in arguments.passes,
         passes=tuple(name for name in PASSES if name in arguments.passes),
         stage=arguments.stage,
+        surroundings=surroundings,
         cameras=cameras,
         treatment=Treatment(arguments.transparent, arguments.missing_textures, arguments.cutouts),
     )

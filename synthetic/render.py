@@ -25,8 +25,16 @@ from synthetic.dataset_index import blenders_of, open_dataset, remove_damaged, w
 from synthetic.layouts.permitted import permitted
 from synthetic.layouts.plain import unused_meshes
 from synthetic.layouts.shapenet import LibraryError, Model, interleave, load_library, split_of
-from synthetic.options import VIEWS_PER_WORKER, command_line, placement_of, settings_of, with_axes
+from synthetic.options import (
+    VIEWS_PER_WORKER,
+    command_line,
+    placement_of,
+    settings_of,
+    surroundings_of,
+    with_axes,
+)
 from synthetic.staging.treatment import ModelLimits
+from synthetic.surroundings.settings import SurroundingFiles, SurroundingsError
 from synthetic.workers.blender_process import StopRequest, untested_blender
 from synthetic.workers.executors import Executor, ExecutorError, LocalExecutor, connect_ray
 from synthetic.workers.run import (
@@ -61,6 +69,7 @@ def choose_models(arguments: argparse.Namespace, library: Sequence[Model]) -> tu
 def render_library(
     arguments: argparse.Namespace,
     settings: Settings,
+    files: SurroundingFiles,
     restart_policy: RestartPolicy,
     limits: ModelLimits,
     stop_policy: StopPolicy,
@@ -102,7 +111,7 @@ def render_library(
         generator["blender"] = ", ".join(_blenders(earlier, generator["blender"], out, bool(jobs)))
         try:
             if jobs:
-                spec = RenderSpec(out, settings, limits, _threads(arguments, jobs))
+                spec = RenderSpec(out, settings, limits, _threads(arguments, jobs), files)
                 with closing(_executor(arguments, jobs, spec, restart_policy)) as executor:
                     run_jobs(jobs, executor, stop_policy, stop, result, failure_log.add)
         finally:
@@ -232,7 +241,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line; the exit status."""
     arguments = command_line(__doc__).parse_args(with_axes(sys.argv[1:] if argv is None else argv))
     try:
-        settings = settings_of(arguments)
+        surroundings, files = surroundings_of(arguments)
+        settings = settings_of(arguments, surroundings)
         restart_policy = RestartPolicy(model_seconds=arguments.model_seconds, models=arguments.recycle)
         limits = ModelLimits(
             max_faces=arguments.max_faces,
@@ -242,13 +252,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         stop_policy = StopPolicy(
             strict=arguments.strict, max_failures=arguments.max_failures, seconds=arguments.time_limit
         )
-        return render_library(arguments, settings, restart_policy, limits, stop_policy)
+        return render_library(arguments, settings, files, restart_policy, limits, stop_policy)
     except (ValueError, ExecutorError, BlenderError, OSError) as error:
         if isinstance(error, ValueError) and type(error) not in (
             ValueError,
             LibraryError,
             DatasetError,
             RunError,
+            SurroundingsError,
         ):
             raise
         sys.stderr.write(f"error: {error}\n")

@@ -105,7 +105,7 @@ def sample_viewpoint(distribution: ViewDistribution, seed: int, model: str, view
     if distribution.kind == "sphere":
         yaw, pitch = _on_sphere(seed, model, view)
     else:
-        normal = [NormalDist().inv_cdf(share) for share in _two_shares(f"{seed} {model} {view}")]
+        normal = [NormalDist().inv_cdf(share) for share in pick_shares(f"{seed} {model} {view}")]
         yaw = distribution.yaw[0] + distribution.yaw[1] * normal[0]
         pitch = distribution.pitch[0] + distribution.pitch[1] * normal[1]
         if distribution.kind == "turntable":
@@ -116,7 +116,7 @@ def sample_viewpoint(distribution: ViewDistribution, seed: int, model: str, view
 
 def _on_sphere(seed: int, model: str, view: int) -> tuple[float, float]:
     """Yaw in [-pi, pi) and pitch: a sequence of even steps over the square, begun anywhere, bent to the sphere."""
-    start = _two_shares(f"{seed} {model} sphere")
+    start = pick_shares(f"{seed} {model} sphere")
     around, down = (
         (share + view / _PLASTIC**power) % 1.0 for power, share in zip((1, 2), start, strict=True)
     )
@@ -127,12 +127,12 @@ def room_colours(seed: int, model: str) -> list[tuple[float, float, float]]:
     """Colours of the ground and the walls of a model's room, light in [0, 1]; a function of (seed, model) alone."""
     colours = []
     for part, strength, value in (("ground", 0.4, 0.5), ("walls", 0.35, 0.7)):
-        hue, shade = _two_shares(f"{seed} {model} {part}")
+        hue, shade = pick_shares(f"{seed} {model} {part}")
         colours.append(colorsys.hsv_to_rgb(hue, strength * shade, value * (0.5 + 0.5 * shade)))
     return colours
 
 
-def _two_shares(text: str) -> tuple[float, float]:
+def pick_shares(text: str) -> tuple[float, float]:
     """Two independent numbers between 0 and 1, decided by the text."""
     digest = hashlib.sha256(text.encode()).digest()
     first, second = ((int.from_bytes(digest[i : i + 6], "big") + 0.5) / 2**48 for i in (0, 8))

@@ -32,6 +32,7 @@ FLOORS = {
     "synthetic": (
         ("atomic", "layouts", "viewpoints", "shapes"),
         ("staging",),
+        ("surroundings",),
         ("dataset", "dataset_index", "blender", "library"),
         ("workers", "checks", "occupancy", "options"),
         ("exchange",),
@@ -112,7 +113,11 @@ ALLOWED = {
 }
 BLENDER = {"bmesh", "bpy", "blenderproc", "cv2", "mathutils"}
 BLENDER_FILES = {
-    f"synthetic/blender/{name}.py" for name in ("scene", "mesh", "materials", "passes", "compositor")
+    *(
+        f"synthetic/blender/{name}.py"
+        for name in ("scene", "lighting", "mesh", "materials", "passes", "compositor")
+    ),
+    "synthetic/surroundings/worlds.py",  # cv2, which reads EXR
 }
 
 TEXT_SUFFIXES = {".cff", ".md", ".py", ".sh", ".toml", ".txt", ".yaml", ".yml"}

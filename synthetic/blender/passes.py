@@ -1,4 +1,4 @@
-"""What Blender leaves behind after a rendering, as arrays: the picture on white, and exact values at pixel centres.
+"""What Blender leaves behind after a rendering, as arrays: the picture on its background, exact values at centres.
 
 Depth comes with the picture: Cycles sends the first ray of every pixel through its centre (0.001 of a pixel beside it)
 and keeps the depth of that one. Base colour and normals would be averages over all rays, so they are rendered on their
@@ -76,14 +76,10 @@ def take(path: Path) -> npt.NDArray[np.generic]:
     return np.asarray(pixels)
 
 
-def on_white(rgba: npt.NDArray[np.generic]) -> npt.NDArray[np.uint8]:
-    """An 8-bit picture with alpha laid on white."""
+def laid_on(
+    rgba: npt.NDArray[np.generic], background: npt.NDArray[np.uint8] | None = None
+) -> npt.NDArray[np.uint8]:
+    """An 8-bit picture with alpha laid on a background [R,R,3], or on white."""
     color, alpha = rgba[..., :3].astype(np.float64), rgba[..., 3:].astype(np.float64) / 255
-    return np.asarray(np.round(color * alpha + 255 * (1 - alpha)), dtype=np.uint8)
-
-
-def srgb_bytes(linear: npt.NDArray[np.floating]) -> npt.NDArray[np.uint8]:
-    """Linear colours as 8-bit sRGB; those beyond [0, 1] are cut."""
-    value = np.clip(linear.astype(np.float64), 0, 1)
-    code = np.where(value <= 0.0031308, 12.92 * value, 1.055 * value ** (1 / 2.4) - 0.055)
-    return np.asarray(np.round(255 * code), dtype=np.uint8)
+    behind = 255 if background is None else background
+    return np.asarray(np.round(color * alpha + behind * (1 - alpha)), dtype=np.uint8)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import math
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,25 +14,24 @@ import numpy as np
 import numpy.typing as npt
 from blenderproc.python.camera import CameraUtility
 from blenderproc.python.renderer import RendererUtility
-from blenderproc.python.types.LightUtility import Light
 from blenderproc.python.utility.Initializer import _Initializer, clean_up
 from blenderproc.python.utility.Utility import Utility
-from mathutils import Matrix, Vector
+from mathutils import Matrix
 
 from synthetic.blender.compositor import compositor, depth_socket, disable_denoiser, exr_path, write_exr
+from synthetic.blender.lighting import Lighting
 from synthetic.blender.materials import ALBEDO, NORMALS, POSITION, PROPERTIES, MaterialMaker
 from synthetic.blender.mesh import WORLD_TO_BLENDER, build_mesh
-from synthetic.blender.passes import CentrePass, on_white, srgb_bytes, take
+from synthetic.blender.passes import CentrePass, laid_on, take
 from synthetic.dataset import RenderedView
+from synthetic.staging.sampling import srgb_bytes
 from synthetic.staging.surface import Material, StagedModel, renumbered
+from synthetic.surroundings.draws import ViewSurroundings
 from synthetic.viewpoints import Viewpoint, covered_pixels, intrinsics
 
-_SKY = 0.5  # radiance of the uniform sky
-_SUN = 1.6  # irradiance of the sun: a white face turned to it returns sky + sun/pi, just about 1
-_SUN_FROM = (-0.55, 0.75, 0.6)  # left, above and in front of the object, in our world frame
-_SUN_ANGLE = math.radians(12.0)  # soft enough to hide the edge of shadows in small pictures
 _ROOM, _ROOM_HEIGHT = 3.5, 7.0  # half a side and the height of a room, in world units
 _LAYERS_OF_LEAVES = 256  # a ray passes so many gaps of cut-out faces before it ends
+_USUAL = ViewSurroundings()
 _FAR_AWAY = 1e9  # Blender says 1e10 where nothing was hit
 _MARGIN = 3  # pixels around a model that are drawn, too: more than the pixel filter and rounding reach
 
@@ -50,11 +48,13 @@ class BlenderScene:
         normals: bool = False,
         albedo: bool = False,
         passes: Collection[str] = (),
+        ground: bool = False,
     ) -> None:
         """Sets Blender up: `resolution` pixels a side, `samples` a pixel, scratch files in `workspace`.
 
         `threads` 0 takes as many as there are cores. With `normals` or `albedo` views have them, and those of the
-        dataset's PASSES that `passes` names; any, or all together, cost a second rendering of one ray a pixel.
+        dataset's PASSES that `passes` names; any, or all together, cost a second rendering of one ray a pixel, as do
+        models on a `ground` (part -1 of their surface), from which they are told apart.
         """
         self._resolution = resolution
         self._workspace = workspace
@@ -82,15 +82,15 @@ class BlenderScene:
         scene.render.dither_intensity = 0.0
         scene.render.use_persistent_data = False  # on, it keeps 0.65 MB of every model for ever
         scene.frame_set(0)
-        self._light()
-        self._passes = frozenset(passes)
+        self._lighting = Lighting()
+        self._passes, self._ground = frozenset(passes), ground
         self._outputs = [
             name
             for name, asked in (
                 (ALBEDO, albedo),
                 (NORMALS, normals),
                 (POSITION, POSITION in passes),
-                (PROPERTIES, bool(self._passes - {POSITION})),
+                (PROPERTIES, ground or bool(self._passes - {POSITION})),
             )
             if asked
         ]
@@ -99,7 +99,7 @@ class BlenderScene:
 
     def load(self, staged: StagedModel) -> None:
         """Puts a staged model in the place of whatever object is in the scene."""
-        _remove_models()
+        _remove_models(self._lighting.picture)
         surface = staged.surface
         self._shown = surface.positions
         maker = MaterialMaker(surface.colors is not None, self._outputs)
@@ -130,9 +130,10 @@ class BlenderScene:
             if name == "walls":
                 item.visible_shadow = item.visible_diffuse = item.visible_glossy = False
 
-    def render(self, viewpoint: Viewpoint) -> RenderedView | None:
-        """A view of the object loaded last, None where the camera sees nothing of it."""
+    def render(self, viewpoint: Viewpoint, around: ViewSurroundings = _USUAL) -> RenderedView | None:
+        """A view of the object loaded last in its light, None where the camera sees nothing of it."""
         side = self._resolution
+        self._lighting.set(around.light)
         CameraUtility.set_intrinsics_from_K_matrix(intrinsics(viewpoint.fov, side), side, side)
         pose = viewpoint.cam2world()
         pose[:3] = WORLD_TO_BLENDER @ pose[:3]
@@ -147,28 +148,32 @@ class BlenderScene:
         if self._centre_pass and (depth < _FAR_AWAY).any():
             depth, outputs = self._centre_pass.render()
             depth = _without_gap(depth)
-        mask = depth < _FAR_AWAY
+        hit = mask = depth < _FAR_AWAY
+        if self._ground and PROPERTIES in outputs:
+            mask = hit & (outputs[PROPERTIES][..., 2] > 0.5)
         if not mask.any():
             return None
         normals, albedo = outputs.get(NORMALS), outputs.get(ALBEDO)
         return RenderedView(
-            on_white(rgba),
-            np.where(mask, depth, np.float32(np.inf)),
+            laid_on(rgba, around.background),
+            np.where(hit, depth, np.float32(np.inf)),
             mask,
-            None if normals is None else _unit_normals(normals, mask),
-            None if albedo is None else np.where(mask[..., None], srgb_bytes(albedo), np.uint8(255)),
-            self._chosen_passes(outputs, mask),
+            None if normals is None else _unit_normals(normals, hit),
+            None
+            if albedo is None
+            else np.where(hit[..., None], srgb_bytes(albedo.astype(np.float64)), np.uint8(255)),
+            self._chosen_passes(outputs, hit),
         )
 
     def _chosen_passes(
-        self, outputs: Mapping[str, npt.NDArray[np.float32]], mask: npt.NDArray[np.bool_]
+        self, outputs: Mapping[str, npt.NDArray[np.float32]], hit: npt.NDArray[np.bool_]
     ) -> dict[str, npt.NDArray[Any]]:
         found: dict[str, npt.NDArray[Any]] = {}
         if POSITION in outputs:
-            found["position"] = _positions(outputs[POSITION], mask)
+            found["position"] = _positions(outputs[POSITION], hit)
         if PROPERTIES in outputs:
             roughness, metallic, instance = np.moveaxis(
-                np.where(mask[..., None], outputs[PROPERTIES], 0), -1, 0
+                np.where(hit[..., None], outputs[PROPERTIES], 0), -1, 0
             )
             found["roughness"], found["metallic"] = roughness, metallic
             found["instance"] = np.rint(instance).astype(np.int32)
@@ -187,13 +192,6 @@ class BlenderScene:
             1 - (top - _MARGIN) / side,
         )
 
-    def _light(self) -> None:
-        RendererUtility.set_world_background([1.0, 1.0, 1.0], _SKY)
-        sun = Light("SUN", name="sun")
-        sun.set_energy(_SUN)
-        sun.blender_obj.data.angle = _SUN_ANGLE
-        sun.set_rotation_euler(Vector(WORLD_TO_BLENDER @ _SUN_FROM).to_track_quat("Z", "Y").to_euler())
-
 
 def _put(mesh: bpy.types.Mesh) -> bpy.types.Object:
     item = bpy.data.objects.new(mesh.name, mesh)
@@ -202,10 +200,10 @@ def _put(mesh: bpy.types.Mesh) -> bpy.types.Object:
     return item
 
 
-def _remove_models() -> None:
-    """Removes every mesh, material and picture: nothing of a model is left for the next one."""
+def _remove_models(kept: bpy.types.Image | None) -> None:
+    """Removes every mesh, material and picture but one: nothing of a model is left for the next one."""
     data = bpy.data
-    pictures = [image for image in data.images if image.source == "FILE"]
+    pictures = [image for image in data.images if image.source == "FILE" and image != kept]
     shown = [item for item in data.objects if item.type == "MESH"]
     data.batch_remove([*shown, *data.meshes, *data.materials, *pictures])
 

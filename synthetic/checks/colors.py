@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from synthetic.checks.light import SKY, SUN, SUN_FROM, SUN_RADIUS, Light, light_at
+from synthetic.checks.light import SUN_FROM, SUN_RADIUS, Light, Sky, light_at
 from synthetic.checks.models import Truth
 from synthetic.checks.pixels import depth_edges, inside_triangles, pixel_centres, pixel_rays
 from synthetic.checks.rays import Array, Hits, Indices
@@ -78,13 +78,18 @@ def score_colors(
     truth: Truth,
     hits: Hits,
     samples: int,
+    sky: Sky | None,
 ) -> ColorScore:
     """The score of a view: its `picture` [R,R,3], perhaps its `albedo` [R,R,3], and the `hits` of its pixels' rays.
 
-    `samples` are those of a pixel of the picture.
+    `samples` are those of a pixel of the picture. Without a `sky` its light is not known, and only albedo is scored.
     """
     random = np.random.default_rng(0)
-    sure = np.isfinite(hits.distance) & ~depth_edges(hits.distance)
+    sure = np.isfinite(hits.distance) & ~depth_edges(hits.distance, truth.is_ground(hits))
+    if sky is None:
+        count = min(MOST_PIXELS, int(sure.sum()))
+        unknown = {"light of an environment map": count} if count else {}
+        return ColorScore(count, 0, unknown, **_albedo(albedo, truth, hits, sure))
     unchecked: Counter[str] = Counter()
     places = _places(record, truth, hits, sure, random, unchecked)
     drawn = len(places.at) + unchecked["edge"]
@@ -92,7 +97,7 @@ def score_colors(
     unchecked["emissive"] += int(glowing.sum())
     unchecked["metal, light"] += int((metal & ~glowing).sum())
     shown = linear_of_srgb(picture[tuple(places.at.T)] / 255)
-    light, shine = _light(truth, record, places, random)
+    light, shine = _light(truth, record, places, random, sky)
     measures = _measures(shown, places, light, shine, ~metal, samples)
     kept = {name: values[~glowing] for name, values in measures.items()}
     unchecked["highlight, colour"] += int(kept["highlight"].sum())
@@ -181,7 +186,7 @@ def _kinds(truth: Truth, triangle: Indices) -> tuple[npt.NDArray[np.bool_], npt.
 
 
 def _light(
-    truth: Truth, record: ViewRecord, places: _Places, random: np.random.Generator
+    truth: Truth, record: ViewRecord, places: _Places, random: np.random.Generator, sky: Sky
 ) -> tuple[Light, Array]:
     """The light at the places, and the most [N] that a surface may shine besides."""
     surface, hits, directions = truth.surface, places.hits, places.directions
@@ -194,7 +199,7 @@ def _light(
         smooth /= np.linalg.norm(smooth, axis=1, keepdims=True).clip(1e-12)
         normals = smooth * np.where((smooth * flat).sum(axis=1, keepdims=True) < 0, -1, 1)
     points = np.array(record["cam2world"])[:3, 3] + directions * hits.distance[:, None]
-    light = light_at(truth.rays, points, normals, flat, random)
+    light = light_at(truth.rays, points, normals, flat, random, sky)
     used = surface.material[hits.triangle]
     level = np.array(
         [max(material.specular, float(material.metallic > _METAL)) for material in surface.materials]
@@ -202,10 +207,10 @@ def _light(
     rough = np.array([max(material.roughness, 0.05) for material in surface.materials])
     textured = np.array([material.metallic_roughness_texture is not None for material in surface.materials])
     rough = np.where(textured, 0.05, rough)
-    return light, _shine(normals, towards, level[used], rough[used])
+    return light, _shine(normals, towards, level[used], rough[used], sky)
 
 
-def _shine(normals: Array, towards: Array, level: Array, roughness: Array) -> Array:
+def _shine(normals: Array, towards: Array, level: Array, roughness: Array, sky: Sky) -> Array:
     """[N] the most that a glossy surface returns of sky and sun in white: Schlick's Fresnel, the sun's peak by GGX."""
     facing = (normals * towards).sum(axis=1).clip(0, 1)
     straight = 0.08 * level
@@ -216,8 +221,8 @@ def _shine(normals: Array, towards: Array, level: Array, roughness: Array) -> Ar
     off = np.arccos((normals * half).sum(axis=1).clip(-1, 1)) - SUN_RADIUS / 2
     squared = roughness**4
     lobe = squared / (np.pi * (np.cos(off.clip(0)) ** 2 * (squared - 1) + 1) ** 2)
-    disc = SUN / (np.pi * np.sin(SUN_RADIUS) ** 2)
-    return np.asarray(fresnel * (2 * SKY + np.minimum(SUN * lobe / (4 * facing.clip(0.1)), disc)))
+    disc = sky.sun / (np.pi * np.sin(SUN_RADIUS) ** 2)
+    return np.asarray(fresnel * (2 * sky.sky + np.minimum(sky.sun * lobe / (4 * facing.clip(0.1)), disc)))
 
 
 def _measures(

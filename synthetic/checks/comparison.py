@@ -15,10 +15,11 @@ from tqdm import tqdm
 
 from synthetic.checks.colors import ColorScore, score_colors, shown_base
 from synthetic.checks.fusion import Chamfer, chamfer
+from synthetic.checks.light import SKIES
 from synthetic.checks.models import Rendered, Truth, UncheckedModelError, staged_truth
 from synthetic.checks.passes import score_passes
 from synthetic.checks.pixels import depth_edges, pixel_centres, pixel_rays
-from synthetic.checks.rays import Array, Hits, RaySurface
+from synthetic.checks.rays import Array, Hits
 from synthetic.dataset import ViewRecord
 from synthetic.layouts.shapenet import Model
 
@@ -58,16 +59,24 @@ class Comparison:
 
 
 def score_depth(
-    record: ViewRecord, arrays: Mapping[str, npt.NDArray[Any]], rays: RaySurface, hits: Hits
+    record: ViewRecord, arrays: Mapping[str, npt.NDArray[Any]], surface: Truth, hits: Hits
 ) -> tuple[dict[str, Any], Array]:
-    """The parts of a view's Score that are of shape, and the errors of depth off depth edges."""
-    depth, mask = arrays["z_depth"].astype(np.float64), arrays["mask"]
+    """The parts of a view's Score that are of shape, and the errors of depth off depth edges.
+
+    Depth is that of the object and its ground, the mask that of the object alone.
+    """
+    depth, mask, rays = arrays["z_depth"].astype(np.float64), arrays["mask"], surface.rays
     origin, directions = pixel_rays(record, pixel_centres(len(depth)))
     truth, normals = hits.distance, hits.normals
-    hit, radius = np.isfinite(truth), float(record["radius"])
-    both = hit & mask
+    hit, found, radius = np.isfinite(truth), np.isfinite(depth), float(record["radius"])
+    ground = surface.is_ground(hits)
+    model = hit & ~ground
+    both = hit & found
     error = np.abs(depth[both] - truth[both]) / radius
-    clean = np.abs(np.where(both, depth, 0) - np.where(both, truth, 0))[both & ~depth_edges(truth)] / radius
+    clean = (
+        np.abs(np.where(both, depth, 0) - np.where(both, truth, 0))[both & ~depth_edges(truth, ground)]
+        / radius
+    )
     points = origin + directions[both] * depth[both][:, None]
     away = rays.distance(points) / radius if len(points) else np.zeros(1)
     cosine = None
@@ -75,14 +84,18 @@ def score_depth(
         agreement = np.abs((arrays["normals"][both] * normals[both]).sum(axis=-1))
         cosine = float(np.median(agreement))
     return {
-        "pixels": int((hit | mask).sum()),
+        "pixels": int((model | mask).sum()),
         "median": float(np.median(error)) if error.size else 0.0,
         "p999": float(np.quantile(clean, 0.999)) if clean.size else 0.0,
         "worst": float(error.max(initial=0.0)),
-        "iou": float(both.sum() / max(1, (hit | mask).sum())),
+        "iou": min(_overlap(model, mask), _overlap(hit, found)),
         "normal_cosine": cosine,
         "reprojection": float(np.quantile(away, 0.999)),
     }, clean
+
+
+def _overlap(first: npt.NDArray[np.bool_], second: npt.NDArray[np.bool_]) -> float:
+    return float((first & second).sum() / max(1, (first | second).sum()))
 
 
 def score_view(
@@ -91,8 +104,9 @@ def score_view(
     """The score of a view of a data set, and the errors of depth off depth edges."""
     arrays, picture = _read_view(folder, name)
     hits = truth.rays.cast(*pixel_rays(record, pixel_centres(len(picture))))
-    shape, clean = score_depth(record, arrays, truth.rays, hits)
-    color = score_colors(picture, arrays.get("albedo"), record, truth, hits, rendered.samples)
+    sky = SKIES.get(rendered.surroundings.light)
+    shape, clean = score_depth(record, arrays, truth, hits)
+    color = score_colors(picture, arrays.get("albedo"), record, truth, hits, rendered.samples, sky)
     passes = score_passes(rendered.passes, arrays, record, truth, hits)
     return Score(view=name, **shape, color=color, passes=passes), clean
 
@@ -177,7 +191,7 @@ def chamfer_by_class(folder: Path, models: Mapping[str, Model]) -> dict[str, Cha
     for key in tqdm(sorted(views), unit="model", disable=None):
         try:
             with staged_truth(rendered, key, models) as truth:
-                found = chamfer(folder, views[key], truth.rays)
+                found = chamfer(folder, views[key], truth.model_rays)
         except UncheckedModelError:
             continue  # named by check_dataset
         if found is not None:

@@ -11,12 +11,21 @@ import numpy as np
 
 from synthetic.checks.rays import Array, RaySurface
 
-SKY = 0.5  # radiance of the uniform sky
-SUN = 1.6  # irradiance of the sun
 SUN_FROM = np.array([-0.55, 0.75, 0.6]) / np.linalg.norm([-0.55, 0.75, 0.6])
 SUN_RADIUS = np.radians(6.0)  # half of the sun's angle
 _SKY_RAYS, _SUN_RAYS = 24, 6  # a place
 _OFF = 1e-4  # from the surface, where rays begin
+
+
+@dataclass(frozen=True)
+class Sky:
+    """Light from everywhere and from the sun: the radiance of the uniform sky, the irradiance of the sun."""
+
+    sky: float
+    sun: float
+
+
+SKIES = {"paper": Sky(0.5, 1.6), "flat": Sky(0.5 + 1.6 / (4 * np.pi), 0.0)}
 
 
 @dataclass(frozen=True)
@@ -33,9 +42,9 @@ class Light:
 
 
 def light_at(
-    surface: RaySurface, points: Array, normals: Array, flat: Array, random: np.random.Generator
+    surface: RaySurface, points: Array, normals: Array, flat: Array, random: np.random.Generator, sky: Sky
 ) -> Light:
-    """The light at points [N,3]; `normals` [N,3] are those of shading, `flat` [N,3] those of the triangles.
+    """The light of a sky at points [N,3]; `normals` [N,3] are those of shading, `flat` [N,3] those of the triangles.
 
     Both have to be on the camera's side.
     """
@@ -43,9 +52,9 @@ def light_at(
     open_sky = _free(surface, start, _around(normals, random)).mean(axis=1)
     suns = _disc(len(points), random)
     cosine = np.einsum("nkd,nd->nk", suns, normals).clip(0)
-    sun = SUN / np.pi * cosine * _free(surface, start, suns)
-    direct = SKY * open_sky + sun.mean(axis=1)
-    variance = SKY**2 * open_sky * (1 - open_sky) + sun.var(axis=1)
+    sun = sky.sun / np.pi * cosine * _free(surface, start, suns)
+    direct = sky.sky * open_sky + sun.mean(axis=1)
+    variance = sky.sky**2 * open_sky * (1 - open_sky) + sun.var(axis=1)
     return Light(direct, variance, direct + 1 - open_sky)
 
 

@@ -11,8 +11,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+import numpy.typing as npt
 
-from synthetic.checks.rays import RaySurface
+from synthetic.checks.rays import Hits, RaySurface
 from synthetic.dataset import ViewRecord
 from synthetic.dataset_index import ManifestEntry
 from synthetic.layouts.shapenet import BrokenModelError, LibraryError, Model
@@ -20,6 +21,9 @@ from synthetic.staging.sampling import SurfaceColors
 from synthetic.staging.stage import stage_model
 from synthetic.staging.surface import Floats, Surface
 from synthetic.staging.treatment import ModelLimits, Treatment
+from synthetic.surroundings.draws import ground_color
+from synthetic.surroundings.ground import with_ground
+from synthetic.surroundings.settings import Surroundings
 
 # What was rendered is read, whatever limits that run was given.
 _LIMITS = ModelLimits(max_faces=100_000_000, max_megabytes=16_384, max_texture_side=65_536)
@@ -32,7 +36,7 @@ class UncheckedModelError(ValueError):
 
 @dataclass(frozen=True)
 class Truth:
-    """A staged model where it stood for its views, and rays and colours of it.
+    """A staged model where it stood for its views, with its ground (part -1), and rays and colours of both.
 
     `moved` says that the manifest has it stand otherwise than its library does (--front, --up, --normalise).
     """
@@ -50,6 +54,16 @@ class Truth:
         """The surface, to cast rays at."""
         return RaySurface.of(self.surface, self.colors)
 
+    def is_ground(self, hits: Hits) -> npt.NDArray[np.bool_]:
+        """[...] rays that hit the ground and nothing of the model."""
+        return np.asarray((hits.triangle >= 0) & (self.surface.part[hits.triangle] < 0))
+
+    @property
+    def model_rays(self) -> RaySurface:
+        """The same without its ground."""
+        model = self.surface.subset(self.surface.part >= 0)
+        return self.rays if model is self.surface else RaySurface.of(model)
+
 
 @dataclass(frozen=True)
 class Rendered:
@@ -59,6 +73,8 @@ class Rendered:
     sources: dict[str, ManifestEntry]
     treatment: Treatment
     samples: int  # a pixel
+    seed: int
+    surroundings: Surroundings
     passes: tuple[str, ...]  # that every view must have
     all_files: bool  # whether the manifest names every file that staging reads today
 
@@ -72,7 +88,8 @@ class Rendered:
             settings = index["generator"]["settings"]
             treatment = Treatment(**settings.get("treatment", {}))
             samples = int(settings["samples"])
-            passes = tuple(settings.get("passes", ()))
+            seed, passes = int(settings.get("seed", 0)), tuple(settings.get("passes", ()))
+            surroundings = Surroundings.from_json(settings.get("surroundings", {}))
         except (OSError, KeyError, TypeError, ValueError) as error:
             raise LibraryError(
                 f"{folder}: is no dataset with dataset.json, cameras.json and manifest.json ({error})"
@@ -82,7 +99,7 @@ class Rendered:
                 f"{folder}: was rendered with --stage {settings['stage']}; only models that stand alone can be checked"
             )
         all_files = "cutouts" in settings.get("treatment", {})
-        return cls(views, sources, treatment, samples, passes, all_files)
+        return cls(views, sources, treatment, samples, seed, surroundings, passes, all_files)
 
 
 @contextmanager
@@ -102,7 +119,11 @@ def staged_truth(rendered: Rendered, key: str, models: Mapping[str, Model]) -> I
         _compare_files(staged.sha256, source["sha256"], rendered.all_files)
         move = np.array(source["to_world"]) @ np.linalg.inv(staged.to_world)
         moved = not np.allclose(move, np.eye(4), atol=_SAME_PLACE)
-        yield Truth(_moved(staged.surface, move) if moved else staged.surface, moved)
+        surface = _moved(staged.surface, move) if moved else staged.surface
+        ground = rendered.surroundings.ground
+        if ground != "none":
+            surface = with_ground(surface, ground_color(ground, rendered.seed, key))
+        yield Truth(surface, moved)
 
 
 def _compare_files(now: Mapping[str, str], then: Mapping[str, str], all_files: bool) -> None:

@@ -29,7 +29,8 @@ def score_passes(
 
     Empty where the view shows too little to tell.
     """
-    sure = np.isfinite(hits.distance) & ~depth_edges(hits.distance) & inside_triangles(hits)
+    sure = np.isfinite(hits.distance) & inside_triangles(hits)
+    sure &= ~depth_edges(hits.distance, truth.is_ground(hits))
     if not sure.any():
         return {}
     off = {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -42,13 +44,19 @@ def inside_triangles(hits: Hits) -> npt.NDArray[np.bool_]:
     return np.asarray(inner)
 
 
-def depth_edges(depth: Array) -> npt.NDArray[np.bool_]:
-    """[R,R] pixels beside another surface or the background: there a ray may fall to either side."""
-    padded = np.pad(np.where(np.isfinite(depth), depth, 1e3), 1, mode="edge")
-    side = len(depth)
-    steps = [
-        np.abs(padded[1 + y : 1 + y + side, 1 + x : 1 + x + side] - padded[1:-1, 1:-1])
-        for y in (-1, 0, 1)
-        for x in (-1, 0, 1)
-    ]
-    return np.asarray(np.max(steps, axis=0) > _EDGE)
+def depth_edges(depth: Array, ground: npt.NDArray[np.bool_] | None = None) -> npt.NDArray[np.bool_]:
+    """[R,R] pixels beside another surface or the background: there a ray may fall to either side.
+
+    None is where a flat `ground` [R,R] alone is seen, whose depth runs fast towards the horizon.
+    """
+    around = _around(np.where(np.isfinite(depth), depth, 1e3))
+    edges = np.abs(around - around[4]).max(axis=0) > _EDGE
+    if ground is not None:
+        edges &= ~_around(ground).all(axis=0)
+    return np.asarray(edges)
+
+
+def _around(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """[9,R,R] every pixel's neighbours and, as the fifth, itself."""
+    padded, side = np.pad(values, 1, mode="edge"), len(values)
+    return np.stack([padded[y : y + side, x : x + side] for y in range(3) for x in range(3)])

@@ -91,7 +91,8 @@ class Surface:
 
     `uvs` are as many layers as any part has, 0 where a part has fewer; `colors` and `normals` are None only where no
     part has any: else white, and the triangle's own normal, stand where a part has none. `part` [F] numbers the part
-    that a triangle came from, `names` are those of all parts, empty where the file gives none.
+    that a triangle came from (-1: a ground, which is none of the model), `names` are those of all parts, none or empty
+    where the file gives none.
     """
 
     positions: Floats
@@ -201,14 +202,16 @@ def merge(parts: Sequence[Part], materials: Sequence[Material]) -> Surface:
 def instances(surface: Surface) -> tuple[npt.NDArray[np.int64], tuple[str, ...]]:
     """The number [F], from 1 on, of the instance that every triangle belongs to, and the names of all instances.
 
-    Parts to which the file gives one name are one instance; a part without a name is one of its own.
+    Parts to which the file gives one name are one instance; a part without a name is one of its own. A ground has 0.
     """
     count = max(len(surface.names), int(surface.part.max(initial=-1)) + 1)
     names = (*surface.names, *("" for _ in range(count - len(surface.names))))
     keys = [name or number for number, name in enumerate(names)]
     numbers = {key: place + 1 for place, key in enumerate(dict.fromkeys(keys))}
     listed = tuple(key if isinstance(key, str) else "" for key in numbers)
-    return np.array([numbers[key] for key in keys], np.int64)[surface.part], listed
+    return np.array([*(numbers[key] for key in keys), 0], np.int64)[
+        surface.part
+    ], listed  # the last one of part -1
 
 
 def _layer(part: Part, number: int) -> npt.NDArray[np.float32]:

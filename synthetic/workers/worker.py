@@ -18,13 +18,15 @@ import resource
 import signal
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Literal, NotRequired, TypedDict
 
 from synthetic.dataset import ModelSource, Settings, SettingsRecord, write_view
 from synthetic.layouts.shapenet import BrokenModelError, Model, ModelRecord
 from synthetic.staging.treatment import ModelLimits
+from synthetic.surroundings.draws import SurroundingDraws
+from synthetic.surroundings.settings import SurroundingFiles, SurroundingsError
 from synthetic.viewpoints import room_colours, sample_viewpoint
 from synthetic.workers.blender_process import LeaveWithoutDestructors, StopRequest, prepare_blender
 
@@ -53,6 +55,7 @@ class RenderSpecRecord(TypedDict):
     settings: SettingsRecord
     limits: dict[str, int]
     threads: int
+    files: dict[str, dict[str, str]]
 
 
 class RenderJobRecord(TypedDict):
@@ -64,12 +67,13 @@ class RenderJobRecord(TypedDict):
 
 @dataclass(frozen=True)
 class RenderSpec:
-    """What holds for all jobs of a run: the folder for views, what they look like, the limits on models."""
+    """What holds for all jobs of a run: the folder for views, what they look like, limits on models, files around."""
 
     out: Path
     settings: Settings
     limits: ModelLimits
     threads: int
+    files: SurroundingFiles = field(default_factory=SurroundingFiles)
 
     def as_json(self) -> RenderSpecRecord:
         """The spec as another process reads it with `from_json`."""
@@ -78,6 +82,7 @@ class RenderSpec:
             "settings": self.settings.as_json(),
             "limits": asdict(self.limits),
             "threads": self.threads,
+            "files": self.files.as_json(),
         }
 
     @classmethod
@@ -88,6 +93,7 @@ class RenderSpec:
             Settings.from_json(content["settings"]),
             ModelLimits(**content["limits"]),
             content["threads"],
+            SurroundingFiles.from_json(content["files"]),
         )
 
 
@@ -114,12 +120,19 @@ class _Worker:
     def __init__(self, spec: RenderSpec, workspace: Path, events: IO[str], stop: StopRequest) -> None:
         self._spec, self._workspace, self._events, self._stop = spec, workspace, events, stop
         self._scene: BlenderScene | None = None
+        self._draws = SurroundingDraws(
+            spec.settings.surroundings,
+            spec.files,
+            spec.settings.seed,
+            workspace,
+            spec.limits.max_texture_side,
+        )
         self._seconds_to_start = time.process_time()
 
     def do(self, job: RenderJob) -> None:
         try:
             self._render(job)
-        except BrokenModelError as error:
+        except (BrokenModelError, SurroundingsError) as error:
             self._emit({"event": "failed", "reason": str(error)})
             return
         megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
@@ -142,7 +155,7 @@ class _Worker:
             model.placement,
         )
         scene = self._scene = self._scene or self._open_scene(seconds)
-        scene.load(staged)
+        scene.load(self._draws.stand(staged, model.key))
         named = instances(staged.surface)[1] if "instance" in spec.settings.passes else None
         source = ModelSource(staged.sha256, staged.faces, staged.to_world, staged.notes, named)
         if spec.settings.stage == "room":
@@ -154,12 +167,13 @@ class _Worker:
                 break
             viewpoint = sample_viewpoint(spec.settings.cameras, spec.settings.seed, model.key, view)
             start = time.process_time()
-            picture = scene.render(viewpoint)
+            around = self._draws.of_view(model.key, view, viewpoint, spec.settings.resolution)
+            picture = scene.render(viewpoint, around)
             if picture is None:
                 self._emit({"event": "blank", "reason": f"view {view:03d} shows nothing of it"})
                 continue
             rendered = time.process_time()
-            write_view(spec.out, model, view, viewpoint, picture, spec.settings, source)
+            write_view(spec.out, model, view, viewpoint, picture, spec.settings, source, around.record)
             written = time.process_time()
             self._emit(
                 {"event": "view", "seconds": {"render": rendered - start, "write": written - rendered}}
@@ -180,6 +194,7 @@ class _Worker:
             normals=settings.normals,
             albedo=settings.albedo,
             passes=settings.passes,
+            ground=settings.surroundings.ground != "none",
         )
         self._emit({"event": "ready"})
         opened = time.process_time() - start

@@ -14,21 +14,28 @@ import numpy as np
 
 from synthetic.dataset import PASSES, RenderedView
 from synthetic.staging.surface import Material, Part, StagedModel, merge
+from synthetic.surroundings.draws import ViewSurroundings
 from synthetic.viewpoints import Viewpoint
 from synthetic.workers.blender_process import LeaveWithoutDestructors, prepare_blender
 from tests.synthetic.small_library import environment
 
 SIDE = 64
+USUAL = ViewSurroundings()
 FRONT = Viewpoint(yaw=0.0, pitch=np.pi / 2, radius=2.0, fov=40.0)
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """A model to be drawn; the room's two colours where it is to stand in one."""
+    """A model to be drawn, with what is around it; the room's two colours where it is to stand in one.
+
+    With `film` Blender itself draws the world behind the model.
+    """
 
     model: StagedModel
     views: tuple[Viewpoint, ...] = (FRONT,)
     room: tuple[tuple[float, float, float], ...] = ()
+    around: ViewSurroundings = USUAL
+    film: bool = False
 
 
 def staged(parts: Sequence[Part], materials: Sequence[Material]) -> StagedModel:
@@ -54,9 +61,11 @@ def places(depth: float, half: float) -> np.ndarray:
     return np.stack([columns * scale + 1, -rows * scale + 1], axis=-1) / 2
 
 
-def draw(folder: Path, drawings: Mapping[str, Drawing], samples: int = 16) -> dict[str, list[RenderedView]]:
+def draw(
+    folder: Path, drawings: Mapping[str, Drawing], samples: int = 16, ground: bool = False
+) -> dict[str, list[RenderedView]]:
     """The views of every drawing, all by one Blender, with normals, albedo and all passes."""
-    (folder / "drawings").write_bytes(pickle.dumps((samples, drawings)))
+    (folder / "drawings").write_bytes(pickle.dumps((samples, ground, drawings)))
     subprocess.run(
         [sys.executable, "-m", "tests.synthetic.blender.drawing", folder],
         env=environment(folder / "scratch"),
@@ -71,16 +80,21 @@ def draw(folder: Path, drawings: Mapping[str, Drawing], samples: int = 16) -> di
 def main(folder: Path) -> None:
     """Draws what `draw` has put into the folder."""
     prepare_blender(folder)
+    import bpy
+
     from synthetic.blender.scene import BlenderScene
 
-    samples, drawings = pickle.loads((folder / "drawings").read_bytes())
-    scene = BlenderScene(SIDE, samples, folder / "scratch", 1, normals=True, albedo=True, passes=PASSES)
+    samples, ground, drawings = pickle.loads((folder / "drawings").read_bytes())
+    scene = BlenderScene(
+        SIDE, samples, folder / "scratch", 1, normals=True, albedo=True, passes=PASSES, ground=ground
+    )
     views = {}
     for name, drawing in drawings.items():
         scene.load(drawing.model)
         if drawing.room:
             scene.build_room(drawing.room)
-        views[name] = [scene.render(view) for view in drawing.views]
+        bpy.context.scene.render.film_transparent = not drawing.film
+        views[name] = [scene.render(view, drawing.around) for view in drawing.views]
     (folder / "views").write_bytes(pickle.dumps(views))
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from synthetic.checks.colors import ColorScore, score_colors, shown_base
+from synthetic.checks.light import SKIES
 from synthetic.checks.pixels import pixel_centres, pixel_rays
 from synthetic.checks.verdict import wrong_colors
 from synthetic.dataset import ViewRecord
@@ -65,7 +66,7 @@ def score(
     painted = material or Material("tiles", (1, 1, 1), texture(folder / "tiles.png", PIXELS))
     truth = truth_of(squares([1.0], [0.0], [painted], smooth))
     hits = truth.rays.cast(*pixel_rays(record(), pixel_centres(SIDE)))
-    return score_colors(shown, albedo, record(), truth, hits, samples=16)
+    return score_colors(shown, albedo, record(), truth, hits, samples=16, sky=SKIES["paper"])
 
 
 @pytest.mark.parametrize("smooth", [False, True])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from synthetic.checks.light import Light, light_at
+from synthetic.checks.light import SKIES, Light, light_at
 from synthetic.checks.rays import RaySurface
 
 GROUND = np.array([[-1, 0, -1], [-1, 0, 1], [1, 0, 1], [1, 0, -1]], dtype=np.float64)
@@ -15,7 +15,7 @@ SUN_FROM = np.array([-0.55, 0.75, 0.6]) / np.linalg.norm([-0.55, 0.75, 0.6])
 
 def lit(surface: RaySurface, points: np.ndarray, normal: np.ndarray) -> Light:
     normals = np.broadcast_to(normal, points.shape)
-    return light_at(surface, points, normals, normals, np.random.default_rng(0))
+    return light_at(surface, points, normals, normals, np.random.default_rng(0), SKIES["paper"])
 
 
 def quads(*corners: np.ndarray) -> RaySurface:
