@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -73,10 +73,10 @@ class Rendered:
     sources: dict[str, ManifestEntry]
     treatment: Treatment
     samples: int  # a pixel
-    seed: int
-    surroundings: Surroundings
     passes: tuple[str, ...]  # that every view must have
     all_files: bool  # whether the manifest names every file that staging reads today
+    seed: int = 0
+    surroundings: Surroundings = field(default_factory=Surroundings)
 
     @classmethod
     def read(cls, folder: Path) -> Rendered:
@@ -99,7 +99,7 @@ class Rendered:
                 f"{folder}: was rendered with --stage {settings['stage']}; only models that stand alone can be checked"
             )
         all_files = "cutouts" in settings.get("treatment", {})
-        return cls(views, sources, treatment, samples, seed, surroundings, passes, all_files)
+        return cls(views, sources, treatment, samples, passes, all_files, seed, surroundings)
 
 
 @contextmanager
