@@ -122,6 +122,7 @@ def write_tables(
             "class": _class_of(dataset, scene),
             "folder": scene.folder,
             "centre": (scene.centre * millimetres).tolist(),
+            **dataset.credit_of(scene.scene.model),
         }
         for scene in scenes
     }

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import cast
 
 import numpy as np
 import trimesh
 from scipy.spatial import ConvexHull
 from scipy.spatial.distance import cdist
 
-from synthetic.checks.models import Rendered, Truth, staged_truth
+from synthetic.checks.models import Rendered, Truth, UncheckedModelError, staged_truth
+from synthetic.dataset_index import ManifestEntry
 from synthetic.exchange.conventions import Z_UP
+from synthetic.exchange.files import ExchangeError
 from synthetic.exchange.folder import ExportFolder
-from synthetic.exchange.source import Floats
+from synthetic.exchange.layout import Scene
+from synthetic.exchange.source import DataSet, Floats, matrix_of
 from synthetic.layouts.shapenet import Model
 from synthetic.staging.sampling import srgb_bytes
 from synthetic.staging.surface import face_normals
+from synthetic.staging.treatment import Treatment
 
 _CORNERS = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])  # of a triangle, as weights of its corners 1 and 2
 _ROWS = 2048  # of a table of distances, at once
@@ -32,7 +38,56 @@ class MeshFacts:
     info: dict[str, float]
 
 
-def write_mesh(
+def write_meshes(
+    dataset: DataSet,
+    folder: ExportFolder,
+    scenes: Iterable[Scene],
+    models: Mapping[str, Model],
+    millimetres: float,
+) -> tuple[dict[int, MeshFacts], dict[str, str]]:
+    """Writes models/ with the meshes of scenes, numbered from 1: facts by number, and why others are none, by model.
+
+    Raises ExchangeError where the data set does not say how it was rendered, StoppedError, OSError.
+    """
+    facts: dict[int, MeshFacts] = {}
+    failures: dict[str, str] = {}
+    rendered = _rendered(dataset)
+    for number, scene in enumerate(scenes, 1):
+        try:
+            facts[number] = _write_mesh(folder, number, scene.model, rendered, models, millimetres)
+        except UncheckedModelError as error:
+            failures[scene.model] = str(error)
+            sys.stderr.write(f"{scene.model}: {error}\n")
+    _write_info(folder, facts)
+    text = "".join(json.dumps({"model": key, "reason": why}) + "\n" for key, why in failures.items())
+    if text:
+        folder.write("failures.jsonl", text.encode)
+    return facts, failures
+
+
+def _rendered(dataset: DataSet) -> Rendered:
+    """What staging the models again has to know. Raises ExchangeError where the index does not say it."""
+    treatment = dataset.settings.get("treatment", {})
+    for key, entry in dataset.sources.items():
+        where = f"{dataset.index.path}/manifest.json: {key}"
+        place = matrix_of(entry.get("to_world"), 4, f"{where}: to_world")
+        if not np.linalg.det(place[:3, :3]) > 0 or not isinstance(entry.get("sha256"), dict):
+            raise ExchangeError(f"{where}: expected to_world of a volume above 0, and sha256 by file")
+    try:
+        sources = cast("dict[str, ManifestEntry]", dataset.sources)
+        return Rendered(
+            views={},
+            sources=sources,
+            treatment=Treatment(**treatment),
+            samples=1,
+            passes=(),
+            all_files="cutouts" in treatment,
+        )
+    except (TypeError, ValueError) as error:
+        raise ExchangeError(f"{dataset.where}: does not say how its models were rendered ({error})") from None
+
+
+def _write_mesh(
     folder: ExportFolder, number: int, key: str, rendered: Rendered, models: Mapping[str, Model], mm: float
 ) -> MeshFacts:
     """Writes models/obj_<number>.ply of a model; a world unit has `mm` millimetres.
@@ -85,13 +140,13 @@ def _diameter(points: Floats) -> float:
     return float(max(cdist(hull[start : start + _ROWS], hull).max() for start in range(0, len(hull), _ROWS)))
 
 
-def write_info(folder: ExportFolder, facts: Mapping[int, MeshFacts]) -> None:
+def _write_info(folder: ExportFolder, facts: Mapping[int, MeshFacts]) -> None:
     """Writes models_info.json."""
     text = {str(number): entry.info for number, entry in facts.items()}
     folder.write("models/models_info.json", lambda: (json.dumps(text, indent=1) + "\n").encode())
 
 
 def remove_facts(folder: ExportFolder) -> None:
-    """Removes what `write_mesh` remembers of meshes for a later run: to be done last."""
+    """Removes what `write_meshes` remembers of meshes for a later run: to be done last."""
     for path in (folder.path / "models").glob(".obj_*.json"):
         path.unlink()

@@ -70,6 +70,7 @@ def members(dataset: DataSet, view: View) -> list[tuple[str, str | bytes]]:
     if view.label is not None:
         what["class"] = {k: v for k, v in dataset.classes[view.label].items() if k != "label"}
     if view.camera is not None:
+        what |= dataset.credit_of(view.camera.model)
         what |= {"model": view.camera.model, "cam2world": view.camera.cam2world.tolist()}
         what["intrinsics"] = view.camera.intrinsics.tolist()
     named.append((".json", json.dumps(what).encode()))

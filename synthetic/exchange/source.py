@@ -170,6 +170,11 @@ class DataSet:
         split = entry.get("split")
         return split if split in ("train", "test") else "all"
 
+    def credit_of(self, model: str) -> dict[str, object]:
+        """{"licence": author, SPDX identifier, source and changes of a model}, as the manifest has them; else empty."""
+        credit = self.sources.get(model, {}).get("licence")
+        return {"licence": credit} if credit else {}
+
     @cached_property
     def others(self) -> tuple[str, ...]:
         """The files of the data set that belong to no view: its index, notes, points."""

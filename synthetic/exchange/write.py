@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
-from typing import TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from tqdm import tqdm
 
-from synthetic.checks.models import Rendered, UncheckedModelError
-from synthetic.dataset_index import ManifestEntry
 from synthetic.exchange import bop, nerf, shards
-from synthetic.exchange.bop_models import MeshFacts, remove_facts, write_info, write_mesh
 from synthetic.exchange.files import ExchangeError
 from synthetic.exchange.folder import ExportFolder
-from synthetic.exchange.layout import Scene, scenes_of, write_kept
-from synthetic.exchange.source import DataSet, matrix_of
+from synthetic.exchange.layout import scenes_of, write_kept
+from synthetic.exchange.source import DataSet
 from synthetic.layouts.shapenet import Model
-from synthetic.staging.treatment import Treatment
+
+if TYPE_CHECKING:
+    from synthetic.exchange import bop_models
 
 _T = TypeVar("_T")
 
@@ -43,6 +41,7 @@ def write_nerf(dataset: DataSet, folder: ExportFolder, masks: bool) -> str:
             "model": scene.model,
             "split": scene.split,
             "views": len(scene.views),
+            **dataset.credit_of(scene.model),
         }
         for scene in scenes
     ]
@@ -66,7 +65,13 @@ def write_bop(
             "BOP needs masks of the model"
         )
     scenes = sorted(scenes_of(dataset), key=lambda scene: scene.model)
-    facts, failures = _meshes(dataset, folder, scenes, models, millimetres)
+    facts: dict[int, bop_models.MeshFacts] = {}
+    failures: dict[str, str] = {}
+    if models is not None:
+        from synthetic.exchange import bop_models  # its libraries take a second to import
+
+        listed = _with_bar(scenes, len(scenes), "mesh")
+        facts, failures = bop_models.write_meshes(dataset, folder, listed, models, millimetres)
     chosen = [
         bop.BopScene(scene, number, facts[number].centre if number in facts else np.zeros(3))
         for number, scene in enumerate(scenes, 1)
@@ -85,60 +90,13 @@ def write_bop(
         folder,
         "# Poses of known objects, in BOP's layout\n\nobjects.json says which object is which model.",
     )
-    remove_facts(folder)
+    if models is not None:
+        bop_models.remove_facts(folder)
     views = sum(len(scene.scene.views) for scene in chosen)
     words = f"{len(chosen)} objects, {views} views, " + (
         "meshes" if models else "no meshes (--models LIBRARY adds them)"
     )
     return words + (f"; {len(failures)} models left out, listed in failures.jsonl" if failures else "")
-
-
-def _meshes(
-    dataset: DataSet,
-    folder: ExportFolder,
-    scenes: list[Scene],
-    models: Mapping[str, Model] | None,
-    millimetres: float,
-) -> tuple[dict[int, MeshFacts], dict[str, str]]:
-    """Facts of the meshes by number, and why others are none, by model; both empty without a library."""
-    facts: dict[int, MeshFacts] = {}
-    failures: dict[str, str] = {}
-    if models is None:
-        return facts, failures
-    rendered = _rendered(dataset)
-    for number, scene in enumerate(_with_bar(scenes, len(scenes), "mesh"), 1):
-        try:
-            facts[number] = write_mesh(folder, number, scene.model, rendered, models, millimetres)
-        except UncheckedModelError as error:
-            failures[scene.model] = str(error)
-            sys.stderr.write(f"{scene.model}: {error}\n")
-    write_info(folder, facts)
-    text = "".join(json.dumps({"model": key, "reason": why}) + "\n" for key, why in failures.items())
-    if text:
-        folder.write("failures.jsonl", text.encode)
-    return facts, failures
-
-
-def _rendered(dataset: DataSet) -> Rendered:
-    """What staging the models again has to know. Raises ExchangeError where the index does not say it."""
-    treatment = dataset.settings.get("treatment", {})
-    for key, entry in dataset.sources.items():
-        where = f"{dataset.index.path}/manifest.json: {key}"
-        place = matrix_of(entry.get("to_world"), 4, f"{where}: to_world")
-        if not np.linalg.det(place[:3, :3]) > 0 or not isinstance(entry.get("sha256"), dict):
-            raise ExchangeError(f"{where}: expected to_world of a volume above 0, and sha256 by file")
-    try:
-        sources = cast("dict[str, ManifestEntry]", dataset.sources)
-        return Rendered(
-            views={},
-            sources=sources,
-            treatment=Treatment(**treatment),
-            samples=1,
-            passes=(),
-            all_files="cutouts" in treatment,
-        )
-    except (TypeError, ValueError) as error:
-        raise ExchangeError(f"{dataset.where}: does not say how its models were rendered ({error})") from None
 
 
 def write_webdataset(dataset: DataSet, folder: ExportFolder, megabytes: float) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ from scipy.spatial import ConvexHull
 from synthetic import dataset, dataset_index
 from synthetic.dataset import ModelSource, RenderedView, Settings
 from synthetic.export import main
+from synthetic.layouts.licences import Credit, licence_lines
 from synthetic.layouts.shapenet import Model, load_library
 from synthetic.staging.stage import stage_model
 from synthetic.staging.treatment import ModelLimits, Treatment
@@ -19,6 +19,7 @@ from tests.synthetic import small_library as library
 
 SIDE = 40
 GROUNDED = 4  # the view behind whose box something else is seen: depth everywhere, a mask of the box alone
+CREDIT = Credit("nobody", "CC0-1.0", "these tests", "none")
 SETTINGS = Settings(resolution=SIDE, normals=True)
 # lowest and highest corner in our world frame; of no symmetry, and not about the origin
 BOXES = {
@@ -35,6 +36,7 @@ def write_library(root: Path) -> Path:
     for key, (low, high) in BOXES.items():
         mesh = library.trimesh.creation.box(bounds=[low, high])
         library.write_model(root, key, [library.Part(mesh, library.RED)])
+    (root / "licences.jsonl").write_text(licence_lines(dict.fromkeys(BOXES, CREDIT)))
     return root
 
 
@@ -46,9 +48,6 @@ def write_boxes(folder: Path, models: Path, scratch: Path) -> Path:
         for number, viewpoint in enumerate(VIEWPOINTS):
             _write_view(folder, model, number, viewpoint, source)
     dataset_index.write_index(folder, SETTINGS, {}, {"name": "test"}, "CC0 1.0")
-    path = folder / "dataset.json"
-    index = json.loads(path.read_text())
-    path.write_text(json.dumps({**index, "licences": [{"licence": "CC0-1.0", "authors": ["nobody"]}]}))
     (folder / "points").mkdir()
     (folder / "points/points.json").write_text("{}")
     return folder

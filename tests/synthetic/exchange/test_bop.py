@@ -16,6 +16,7 @@ from scipy.spatial.distance import pdist
 
 from tests.synthetic.exchange.boxes_data import (
     BOXES,
+    CREDIT,
     SIDE,
     corners,
     export,
@@ -126,6 +127,7 @@ def test_world_and_model_poses_agree(out: Path) -> None:
 def test_tables_agree_with_scenes(out: Path) -> None:
     objects, targets = read(out / "objects.json"), read(out / "test_targets_bop19.json")
     assert {int(number): entry["model"] for number, entry in objects.items()} == NUMBERS
+    assert all(entry["licence"] == CREDIT.as_json() for entry in objects.values())
     tested = {number for number in NUMBERS if objects[str(number)]["folder"].startswith("test/")}
     assert [NUMBERS[number] for number in tested] == ["04379243/slab.2"]
     assert {(row["scene_id"], row["obj_id"]) for row in targets} == {(number, number) for number in tested}

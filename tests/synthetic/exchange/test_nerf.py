@@ -16,6 +16,7 @@ from PIL import Image
 
 from tests.synthetic.exchange.boxes_data import (
     BOXES,
+    CREDIT,
     SIDE,
     corners,
     distance_to_box,
@@ -135,8 +136,9 @@ def test_pictures_and_terms_travel(data: Path, out: Path) -> None:
     for key, folder in FOLDERS.items():
         assert after[f"scenes/{folder}/images/003.png"] == before[f"{folder}_003.png"], key
     terms = json.loads(after["licences.json"])
-    assert terms == {"license": "CC0 1.0", "licences": [{"licence": "CC0-1.0", "authors": ["nobody"]}]}
+    assert terms == {"license": "CC0 1.0", "licences": [{**CREDIT.as_json(), "models": 3}]}
     assert b"CC0 1.0" in after["README.md"]
     listed = {entry["model"]: entry for entry in json.loads(after["scenes.json"])}
     assert listed.keys() == BOXES.keys()
+    assert all(entry["licence"] == CREDIT.as_json() for entry in listed.values())
     assert [key for key, entry in listed.items() if entry["split"] == "test"] == ["04379243/slab.2"]

@@ -13,7 +13,7 @@ import pytest
 import webdataset
 from PIL import Image
 
-from tests.synthetic.exchange.boxes_data import BOXES, SIDE, export, files_in
+from tests.synthetic.exchange.boxes_data import BOXES, CREDIT, SIDE, export, files_in
 
 
 def shards(out: Path) -> list[str]:
@@ -45,6 +45,7 @@ def test_the_library_reads_every_view_once(data: Path, out: Path) -> None:
         assert (
             sample["depth.png16"] == (data / name.replace(".png", "_depth.png")).read_bytes()
         )  # no image to it
+        assert sample["json"]["licence"] == CREDIT.as_json()
         assert sample["cls"] == labels[name] == sample["json"]["label"]
         assert sample["json"]["class"]["name"] == index["classes"][labels[name]]["name"]
         with np.load(data / name.replace(".png", "_geometry.npz")) as geometry:
