@@ -228,6 +228,7 @@ def test_members_that_lead_out_or_unpack_to_too_much_are_not_read(tmp_path: Path
         '<?xml version="1.0" encoding="utf-16"?><!DOCTYPE actor><actor/>'.encode("utf-16"),
         b"<other/>",
         b"<actor>" * 100,
+        b"<other>" * 70_000 + b"</other>" * 70_000,
         b"\xff\xfe\x00",
         b'<qualitylevels version="1"/>',
         b"<actor><group>" + b"<variant/>" * 2000 + b"</group></actor>",
@@ -319,6 +320,24 @@ def test_materials_decide_what_alpha_is(
     assert made.color_texture is not None
     with Image.open(made.color_texture.path) as picture:
         assert picture.getpixel((0, 0)) == expected
+
+
+@pytest.mark.parametrize("text", ["", ".", "..", "/", "../../../mod.json", "a\\b", "ä" * 300])
+def test_names_that_are_none_raise_the_one_error(tmp_path: Path, text: str) -> None:
+    files = {
+        "art/actors/a.xml": actor([variant("box.dae", "red.png")], material=text),
+        "art/actors/b.xml": actor([variant(text or ".", "red.png")]),
+        "art/actors/c.xml": actor([f"<variant><mesh>box.dae</mesh>{texture_named(text)}</variant>"]),
+        "art/actors/d.xml": actor([variant("box.dae", "red.png", props={"root": text or "."})]),
+        "art/actors/e.xml": actor([variant(file=text or ".")]),
+    }
+    for name in "abcde":
+        with pytest.raises(BrokenModelError):
+            assembled(tmp_path, files, f"{name}.xml")
+
+
+def texture_named(text: str) -> str:
+    return f'<textures><texture name="baseTex" file="{text}"/></textures>'
 
 
 def test_props_in_a_circle_end(tmp_path: Path) -> None:
