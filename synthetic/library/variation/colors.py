@@ -21,7 +21,8 @@ from synthetic.library.variation.oklab import Bytes, bytes_of_linear, in_gamut, 
 from synthetic.staging.surface import Floats, Material, Surface
 
 _NEUTRAL, _STRONG = 0.03, 0.14  # chroma of what counts as grey, and above which brown is orange or yellow
-_BROWN = (40.0, 95.0)  # degrees of OKLab's hue: woods, leathers, furs
+_BROWN = (40.0, 95.0)  # degrees of OKLab's hue: woods, leathers
+_GREEN = (105.0, 165.0)  # leaves
 _HUES = 6  # groups of colours that change together
 _PAINTABLE = (0.4, 0.97)  # lightness of plain greys that may be painted: tyres and pupils stay black
 _PAINT = (0.03, 0.12)  # chroma of the paint
@@ -80,7 +81,8 @@ class Range:
 
 RANGES: dict[Palette, Range] = {
     "fixed": Range(0.0262, 1.08, 0.08),  # 3 degrees
-    "coat": Range(0.0875, 1.35, 0.3),  # 10 degrees
+    "natural": Range(0.0612, 1.35, 0.3),  # 7 degrees
+    "planted": Range(None, 1.4, 0.35),
     "free": Range(None, 1.4, 0.35),
 }
 
@@ -116,7 +118,7 @@ class _Changer:
     def material(self, material: Material, vertex_colors: bool) -> Material:
         """A material in other colours and, where any will do, another roughness."""
         texture, rgb = material.color_texture, np.clip(np.array([material.color]), 0, 1)
-        if self._palette == "free" and material.metallic_roughness_texture is None:
+        if RANGES[self._palette].tangent is None and material.metallic_roughness_texture is None:
             factor = self._seed.draws("roughness").factor(1.4)
             material = replace(material, roughness=min(max(material.roughness * factor, 0.05), 1.0))
         if texture is not None or vertex_colors:
@@ -133,7 +135,7 @@ class _Changer:
 
     def group(self, rgb: Floats) -> str:
         """The group of colours that a linear RGB colour [3] belongs to; all are one where any change is small."""
-        if self._palette != "free":
+        if RANGES[self._palette].tangent is not None:
             return self._palette
         _, a, b = of_linear(np.asarray(rgb)[None])[0]
         chroma, hue = math.hypot(a, b), math.degrees(math.atan2(b, a)) % 360
@@ -141,12 +143,14 @@ class _Changer:
             return "grey"
         if chroma < _STRONG and _within(hue, _BROWN):
             return "brown"
+        if self._palette == "planted" and _within(hue, _GREEN):
+            return "green"
         return f"hue {int(hue * _HUES / 360)}"
 
     def change(self, group: str) -> ColorChange:
-        """The change of a group of colours; browns of things stay browns, as wood and leather do."""
+        """The change of a group of colours; browns of things stay browns, as wood and leather do, and leaves green."""
         draws = self._seed.draws(f"colour {group}")
-        change = RANGES["coat" if group == "brown" else self._palette].draw(draws)
+        change = RANGES["natural" if group in ("brown", "green") else self._palette].draw(draws)
         if group == "grey" and draws.chance(0.5):
             cosine, sine = _direction(draws.index(4), draws.around(_EIGHTH))
             chroma = draws.between(*_PAINT)
@@ -173,7 +177,9 @@ class _Changer:
         distinct, places, counts = _distinct(rgb)
         linear = linear_of_bytes(distinct)
         mean = (linear * (counts / counts.sum())[:, None]).sum(axis=0)
-        change = replace(self.change(self.group(mean)), paint=None)
+        # A picture of a potted plant may hold the pot and the leaves.
+        group = "green" if self._palette == "planted" else self.group(mean)
+        change = replace(self.change(group), paint=None)
         changed = bytes_of_linear(change.of(linear))[places].reshape(rgb.shape)
         result = whole.copy()
         result[..., : 1 if grey else 3] = changed[..., : 1 if grey else 3]

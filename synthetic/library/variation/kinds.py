@@ -1,9 +1,8 @@
 """What a class of objects may become: its kind of body, and how far its colours may change.
 
 The table was reviewed by hand: ImageNet indices with their names, and WordNet offsets of classes that ImageNet-1k has
-not. Other animals of ImageNet stand on legs and keep their colours. Other classes of ImageNet and ShapeNet are things
-that people made, with upright walls and any colour. What neither knows is taken for such a thing, too, but keeps its
-colours.
+not. Offsets of WordNet 3.0 lie by subject, so their ranges tell animals from artefacts, foods and plants. Other animals
+of ImageNet stand on legs and keep their colours, other things that people made have upright walls and any colour.
 """
 
 from __future__ import annotations
@@ -13,12 +12,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from synthetic.layouts.shapenet import ObjectClass
-from synthetic.layouts.taxonomy import SHAPENET_CATEGORIES
 from synthetic.library.variation.maps import X, Y, Z
 from synthetic.library.variation.shape import Body, SwellRange
 
 BodyKind = Literal["legged", "limbless", "plant", "round", "upright", "wheeled", "dial", "ball"]
-Palette = Literal["fixed", "coat", "free"]
+Palette = Literal["fixed", "natural", "planted", "free"]
 
 
 @dataclass(frozen=True)
@@ -26,7 +24,7 @@ class Kind:
     """How the objects of a class may vary: in shape, and in colour.
 
     A "fixed" palette is of things known by their colours, which change a little in light only as two pictures of one
-    thing do; a "coat" comes in other browns, lighter and darker; with "free" any paint and cloth will do.
+    thing do; a "natural" comes in other browns, lighter and darker; with "free" any paint and cloth will do.
     """
 
     body: BodyKind
@@ -86,8 +84,7 @@ _ANIMALS = _indices("0-397 tench to puffer")
 _LIMBLESS = _indices(
     """
     0-6 tench to stingray, 52-68 thunder snake to sidewinder, 107 jellyfish, 110 flatworm, 111 nematode, 114
-    slug, 115 sea slug, 147 grey whale, 148 killer whale, 149 dugong, 329 sea cucumber, 389 barracouta, 390
-    eel, 391 coho, 394-397 sturgeon to puffer
+    slug, 115 sea slug, 147 grey whale, 148 killer whale, 149 dugong, 329 sea cucumber, 389-397 barracouta to puffer
     """
 )
 _PLANTS = _indices(
@@ -151,6 +148,16 @@ _NAMED_BY_COLOR = _indices(
     """
 )
 
+# Of stone, brick, straw or old wood.
+_STONES = _indices(
+    """
+    406 altar, 425 barn, 437 beacon, 442 bell cote, 449 boathouse, 483 castle, 497 church, 500 cliff
+    dwelling, 538 dome, 649 megalith, 663 monastery, 668 mosque, 682 obelisk, 698 palace, 708 pedestal, 743
+    prison, 821 steel arch bridge, 825 stone wall, 832 stupa, 839 suspension bridge, 853 thatch, 858 tile
+    roof, 863 totem pole, 873 triumphal arch, 888 viaduct
+    """
+)
+_PLANTED = _indices("580 greenhouse, 738 pot")
 
 _BODY_OF_INDEX: dict[int, BodyKind] = {
     **dict.fromkeys(_ANIMALS, "legged"),
@@ -163,44 +170,49 @@ _BODY_OF_INDEX: dict[int, BodyKind] = {
 }
 _PALETTE_OF_INDEX: dict[int, Palette] = {
     **dict.fromkeys(_ANIMALS, "fixed"),
-    **dict.fromkeys(_COATS, "coat"),
+    **dict.fromkeys(_COATS | _STONES, "natural"),
+    **dict.fromkeys(_PLANTED, "planted"),
     **dict.fromkeys(_NAMED_BY_COLOR, "fixed"),
 }
 _KIND_OF_SYNSET: dict[str, Kind] = {
-    "02083346": Kind("legged", "coat"),  # canine
-    "02370806": Kind("legged", "coat"),  # ungulate
-    "02512053": Kind("limbless", "fixed"),  # fish
     "02795169": Kind("round", "free"),  # barrel
     "02834778": Kind("wheeled", "free"),  # bicycle
-    "02870526": Kind("upright", "free"),  # book
     "02876657": Kind("round", "free"),  # bottle
     "02880940": Kind("round", "free"),  # bowl
-    "02913152": Kind("upright", "free"),  # building
     "02924116": Kind("wheeled", "free"),  # bus
     "02946921": Kind("round", "free"),  # can
     "02958343": Kind("wheeled", "free"),  # car
-    "03014705": Kind("upright", "free"),  # chest
     "03046257": Kind("dial", "free"),  # clock
-    "03127925": Kind("upright", "free"),  # crate
     "03400231": Kind("round", "free"),  # frying pan
-    "03544360": Kind("upright", "free"),  # house
     "03593526": Kind("round", "free"),  # jar
     "03636649": Kind("round", "free"),  # lamp
     "03790512": Kind("wheeled", "free"),  # motorbike
     "03797390": Kind("round", "free"),  # mug
     "03960490": Kind("round", "free"),  # plate
     "03990474": Kind("round", "free"),  # pot
-    "04070727": Kind("upright", "free"),  # refrigerator
+    "03991062": Kind("round", "planted"),  # flowerpot
     "04225987": Kind("wheeled", "free"),  # skateboard
-    "04335886": Kind("upright", "free"),  # streetlight
     "04468005": Kind("wheeled", "free"),  # train
+    "04460130": Kind("upright", "natural"),  # tower
     "04490091": Kind("wheeled", "free"),  # truck
+    "04589325": Kind("upright", "planted"),  # window box
     "07697100": Kind("round", "fixed"),  # hamburger
-    "07705931": Kind("plant", "fixed"),  # edible fruit
-    "07707451": Kind("plant", "fixed"),  # vegetable
-    "09416076": Kind("plant", "coat"),  # rock
-    "13104059": Kind("plant", "coat"),  # tree
 }
+# First and last offset; the first range that fits decides.
+_KIND_OF_RANGE: tuple[tuple[str, str, Kind], ...] = (
+    ("01428580", "01503060", Kind("limbless", "fixed")),  # fish, sharks and rays
+    ("01726692", "01758141", Kind("limbless", "fixed")),  # snakes
+    ("02062430", "02074726", Kind("limbless", "fixed")),  # whales, dolphins, sea cows
+    ("02512053", "02665250", Kind("limbless", "fixed")),  # fish
+    ("01861778", "01895127", Kind("legged", "natural")),  # tusked animals, marsupials
+    ("02074727", "02151447", Kind("legged", "natural")),  # seals, beasts of prey, bats
+    ("02322818", "02510455", Kind("legged", "natural")),  # hares, rodents, hoofed animals, apes, elephants
+    ("01313093", "02665812", Kind("legged", "fixed")),  # other animals
+    ("02665985", "04615728", Kind("upright", "free")),  # artefacts
+    ("07555863", "07938594", Kind("plant", "fixed")),  # foods
+    ("09186064", "09483519", Kind("plant", "natural")),  # things of nature: rocks, hills
+    ("11529603", "13240362", Kind("plant", "natural")),  # plants
+)
 
 
 def kind_of(object_class: ObjectClass) -> Kind:
@@ -208,5 +220,7 @@ def kind_of(object_class: ObjectClass) -> Kind:
     index, synset = object_class.imagenet_index, object_class.synset or object_class.wnid.removeprefix("n")
     if index is not None:
         return Kind(_BODY_OF_INDEX.get(index, "upright"), _PALETTE_OF_INDEX.get(index, "free"))
-    known: Palette = "free" if synset in SHAPENET_CATEGORIES else "fixed"
-    return _KIND_OF_SYNSET.get(synset, Kind("upright", known))
+    if synset in _KIND_OF_SYNSET:
+        return _KIND_OF_SYNSET[synset]
+    fitting = (kind for first, last, kind in _KIND_OF_RANGE if first <= synset <= last)
+    return next(fitting, Kind("upright", "fixed"))
