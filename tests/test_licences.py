@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from pathlib import Path
 
@@ -13,6 +14,9 @@ from gp3d_core.licences.parts import Part
 from gp3d_core.snapshots.metadata import read_snapshot_facts
 from gp3d_core.snapshots.run_folder import newest_snapshot
 from synthetic.layouts.licences import LICENCES, Credit, licence_lines
+from synthetic.layouts.shapenet import Model, ObjectClass, split_of
+from synthetic.render import choose_models
+from synthetic.workers.run import Shard
 from tests.support.tasks import GROUND, SCHEDULE
 from tests.synthetic import small_library as library
 
@@ -92,6 +96,17 @@ def test_authors_go_from_a_library_to_the_card_of_a_model(
         assert "Scopia (1 model); furniture; licence CC-BY-3.0" in page
         assert "Wildfire Games (2 models); 0 A.D.; licence CC-BY-SA-3.0" in page
         assert "Nobody" not in page
+
+
+def test_a_side_of_the_split_has_the_variants_of_its_models() -> None:
+    mug = ObjectClass("n03797390", "mug", None, "03797390")
+    bases = [Model(f"03797390/{k}", Path(), mug) for k in range(60)]
+    variants = [Model(f"{base.key}-v01", Path(), mug, parent=base.key) for base in bases]
+    for side in ("train", "test"):
+        arguments = argparse.Namespace(split=side, limit=None, shard=Shard(), models=Path())
+        keys = {model.key for model in choose_models(arguments, [*bases, *variants])[0]}
+        assert {f"{base.key}-v01" in keys for base in bases if base.key in keys} == {True}
+        assert len(keys) == 2 * sum(split_of(base.key) == side for base in bases)
 
 
 @pytest.mark.parametrize("program", ["synthetic.render", "synthetic.points", "synthetic.contact"])

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import re
 
-from gp3d_core.licences.parts import Licences, Part
+from gp3d_core.licences.parts import Licences, Part, by_author
 from gp3d_core.licences.terms import terms_of
 
 _SPECIAL = re.compile(r"([\\`*\[\]|~])")
 _NAMED = 400  # characters of authors in one line
+_SOURCES = 5  # that a line names of one author; dataset.json has all
 
 NOT_SAID = "Nobody has said who made it, nor on what terms it may be used."
 _SCOPE = (
     "These are the terms of the models that were shown, in short; the licences themselves decide, and this is no legal "
-    "advice. Whether pictures, weights or meshes count as adapted from them is for you to judge: whoever keeps to the "
-    "lines below is on the safe side."
+    "advice. Whether pictures, weights or meshes count as adapted from them is for you to judge; for what does, the "
+    "lines below say what is asked."
 )
 
 
@@ -38,10 +39,8 @@ def licence_lines(licences: Licences) -> list[str]:
     for name in names:
         terms = terms_of(name)
         lines += ["", f"### {escaped(name)}", "", terms.words, ""]
-        parts = sorted(
-            (part for part in licences.parts if part.licence == name),
-            key=lambda part: (-part.models, part),
-        )
+        parts = by_author((part for part in licences.parts if part.licence == name), shown=_SOURCES)
+        parts.sort(key=lambda part: (-part.models, part))
         lines += [f"- {attribution(part)}" for part in parts]
     return lines
 

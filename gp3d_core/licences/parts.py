@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import reprlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -125,20 +125,45 @@ def merge(*several: Licences) -> Licences:
     return Licences(tuple(sorted(replace(part, models=models) for part, models in most.items())))
 
 
+def by_author(
+    parts: Iterable[Part], keys: Sequence[str] = ("licence", "author"), shown: int = 1
+) -> list[Part]:
+    """The parts with one entry for all that agree in `keys`, sorted; other texts name so many, and count the rest."""
+    alike: dict[tuple[str, ...], list[Part]] = {}
+    for part in parts:
+        alike.setdefault(tuple(getattr(part, key) for key in keys), []).append(part)
+    return sorted(
+        replace(
+            group[0],
+            models=sum(part.models for part in group),
+            source=_some((part.source for part in group), shown),
+            changes=_some((part.changes for part in group), shown),
+        )
+        for group in alike.values()
+    )
+
+
+def _some(texts: Iterable[str], shown: int) -> str:
+    """The shortest of different texts, so many, and how many more there are."""
+    different = sorted(set(texts) - {""}, key=lambda text: (len(text), text))
+    more = [f"and {len(different) - shown} more"] if len(different) > shown else []
+    return ", ".join([*different[:shown], *more])
+
+
 def bounded(licences: Licences, most: int = MOST_BYTES) -> Licences:
     """The same credits in at most `most` bytes of JSON, for the header of a snapshot.
 
-    Where they are more, sources and changes go first. If that is not enough, the authors of the fewest models of each
-    licence become one entry that counts them: licences and numbers of models are always complete.
+    Where they are more, those that differ in their changes become one, then those that differ in their source, then
+    these texts go. If that is not enough, the authors of the fewest models of each licence become one entry that counts
+    them: licences and numbers of models are always complete.
     """
-    if _size(licences.parts) <= most:
-        return licences
-    sums: dict[tuple[str, str], int] = {}
-    for part in licences.parts:
-        sums[part.licence, part.author] = sums.get((part.licence, part.author), 0) + part.models
-    parts = sorted(Part(licence, author, "", "", models) for (licence, author), models in sums.items())
-    by_models = sorted(parts, key=lambda part: -part.models)
-    low, high = 0, len(parts)  # how many of them are kept
+    authors = by_author(licences.parts)
+    bare = [replace(part, source="", changes="") for part in authors]
+    for parts in (licences.parts, by_author(licences.parts, ("licence", "author", "source")), authors, bare):
+        if _size(parts) <= most:
+            return Licences(tuple(parts))
+    by_models = sorted(bare, key=lambda part: -part.models)
+    low, high = 0, len(bare)  # how many of them are kept
     while low < high:
         middle = (low + high + 1) // 2
         low, high = (middle, high) if _size(_cut(by_models, middle)) <= most else (low, middle - 1)

@@ -294,15 +294,15 @@ def chosen(source: LibrarySource, classes: str, limit: int | None) -> LibrarySou
     jobs = list(source.jobs)
     words = [word.strip().lower().replace("_", " ") for word in classes.split(",") if word.strip()]
     if words:
-        names = {job: _words_for(job) for job in jobs}
-        known = set().union(*names.values())
+        names = [_words_for(job) for job in jobs]
+        known = set().union(*names)
         unknown = [word for word in words if word not in known]
         if unknown:
             some = sorted({job.object_class.name for job in jobs})
             raise LibraryError(
                 f"{unknown[0]!r} is no class of this source; it has {len(some)}: {', '.join(some)}"[:2000]
             )
-        jobs = [job for job in jobs if names[job] & set(words)]
+        jobs = [job for job, own in zip(jobs, names, strict=True) if own & set(words)]
     turns: Counter[str] = Counter()
     ordered = []
     for place, job in enumerate(jobs):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import mapbox_earcut
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from synthetic.layouts.shapenet import BrokenModelError
 from synthetic.staging.numbers import Ints
@@ -99,7 +101,8 @@ def _by_ears(flat: Floats) -> Ints:
 def smooth_normals(positions: Floats, triangles: Ints, groups: Ints) -> npt.NDArray[np.float32]:
     """[T,3,3] unit normals at the corners: the mean of the triangles of one group around a vertex, by their angles.
 
-    `groups` [T] number the smoothing groups; triangles of group 0 are flat.
+    `groups` [T] number the smoothing groups; triangles of group 0 are flat. Neighbours that are wound against
+    each other count as turned over, or their normals would cancel each other out.
     """
     flat = face_normals(positions, triangles)
     normals = np.repeat(flat[:, None], 3, axis=1)
@@ -114,13 +117,45 @@ def smooth_normals(positions: Floats, triangles: Ints, groups: Ints) -> npt.NDAr
     edges = edges / np.maximum(np.linalg.norm(edges, axis=-1, keepdims=True), np.finfo(float).tiny)
     cosine = -np.einsum("tkc,tkc->tk", edges, np.roll(edges, 1, axis=1))
     angles = np.arccos(np.clip(cosine, -1, 1))
-    sums = np.stack(
-        [np.bincount(keys.ravel(), (angles * flat[those][:, axis, None]).ravel()) for axis in range(3)],
-        axis=-1,
-    )[keys]
+    sides = winding_sides(keys)[:, None]
+    upright = flat[those] * sides
+    sums = (
+        np.stack(
+            [np.bincount(keys.ravel(), (angles * upright[:, axis, None]).ravel()) for axis in range(3)],
+            axis=-1,
+        )[keys]
+        * sides[..., None]
+    )
     length = np.linalg.norm(sums, axis=-1, keepdims=True)
     normals[those] = np.divide(sums, length, out=normals[those], where=length > 1e-9)
     return normals.astype(np.float32)
+
+
+def winding_sides(triangles: Ints) -> npt.NDArray[np.float64]:
+    """[T] 1, or -1 for triangles that have to be turned over for all that are joined by edges to be wound alike.
+
+    Where more than two meet at an edge it joins none. What cannot be wound alike, such as a Moebius strip, is left.
+    """
+    sides = np.ones(len(triangles))
+    start, end = triangles.ravel(), np.roll(triangles, -1, axis=1).ravel()
+    forward = start < end
+    edge = np.where(forward, start, end) * (start.max(initial=0) + 1) + np.where(forward, end, start)
+    order = np.argsort(edge)
+    begins = np.flatnonzero(np.diff(edge[order], prepend=-1))
+    pairs = begins[np.diff(np.append(begins, len(order))) == 2]
+    one, other = order[pairs], order[pairs + 1]
+    against = forward[one] == forward[other]
+    if not against.any():
+        return sides
+    count, a, b = len(triangles), one // 3, other // 3
+    # Every triangle twice, as it is and turned over; an edge joins those that are wound alike.
+    ends = np.concatenate([a, a + count]), np.concatenate([b + count * against, b + count * ~against])
+    graph = coo_array((np.ones(2 * len(a), np.bool_), ends), (2 * count, 2 * count))
+    component = connected_components(graph, directed=False)[1]
+    plain, turned = component[:count], component[count:]
+    # Of the two components that a patch makes, the one with the first of its triangles as it is.
+    sides[(turned < plain)] = -1
+    return sides
 
 
 def with_normals(

@@ -15,7 +15,7 @@ from synthetic import dataset, dataset_index
 from synthetic.atomic import remove_parts, write_whole
 from synthetic.dataset import DatasetError, ModelSource, RenderedView, Settings
 from synthetic.layouts.licences import Credit
-from synthetic.layouts.shapenet import Model, ObjectClass
+from synthetic.layouts.shapenet import Model, ObjectClass, split_of
 from synthetic.staging.treatment import Treatment
 from synthetic.viewpoints import ViewDistribution, Viewpoint
 
@@ -156,9 +156,10 @@ def test_index_says_whose_models_are_shown_and_keeps_variants_on_their_side(tmp_
         Credit("Scopia", "CC-BY-3.0", "a library", "moved"),
         Credit("", "CC0-1.0", "", "", fault="ours"),
     )
-    credited = {name: replace(model(name), credit=scopia) for name in ("a", "b", "b-v01")}
+    base = next(str(k) for k in range(99) if split_of(f"03797390/{k}") == "test")
+    credited = {name: replace(model(name), credit=scopia) for name in ("a", base, "variant")}
     credited["c"] = replace(model("c"), credit=nobody)
-    credited["b-v01"] = replace(credited["b-v01"], parent="03797390/b")
+    credited["variant"] = replace(credited["variant"], parent=f"03797390/{base}")
     credited["d"] = model("d")
     for which in credited.values():
         write(tmp_path, which)
@@ -176,8 +177,10 @@ def test_index_says_whose_models_are_shown_and_keeps_variants_on_their_side(tmp_
     manifest = json.loads((tmp_path / "manifest.json").read_text())["models"]
     assert manifest["03797390/a"]["licence"] == scopia.as_json()
     assert "licence" not in manifest["03797390/d"]
-    assert (manifest["03797390/b-v01"]["parent"], "parent" in manifest["03797390/b"]) == ("03797390/b", False)
-    assert manifest["03797390/b-v01"]["split"] == manifest["03797390/b"]["split"]
+    assert split_of("03797390/variant") == "train"  # by its own name
+    variant, parent = manifest["03797390/variant"], manifest[f"03797390/{base}"]
+    assert (variant["parent"], "parent" in parent) == (f"03797390/{base}", False)
+    assert (variant["split"], parent["split"]) == ("test", "test")
 
 
 def test_index_of_models_of_which_nothing_is_said_is_as_before(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from synthetic.layouts.shapenet import BrokenModelError
 
+FARTHEST = 1e6  # units (metres or so) from the origin: what claims to be beyond is damaged
 _LONGEST_NAME = 256
 STATE = np.dtype([("translation", "<f4", 3), ("rotation", "<f4", 4)])  # x y z, then a quaternion x y z w
 
@@ -65,14 +66,16 @@ class BinaryFile:
 def matrices(states: npt.NDArray[Any], name: str) -> npt.NDArray[np.float64]:
     """[...,4,4] what STATE records do to points: rotation, then translation.
 
-    Raises BrokenModelError for numbers that are none and for quaternions of length 0.
+    Raises BrokenModelError for numbers that are none, quaternions of length 0, and places beyond FARTHEST.
     """
     x, y, z, w = np.moveaxis(states["rotation"].astype(np.float64), -1, 0)
     moved = states["translation"].astype(np.float64)
     with np.errstate(over="ignore", invalid="ignore"):
         squared = x * x + y * y + z * z + w * w
-    if not (np.isfinite(squared).all() and np.isfinite(moved).all() and (squared > 1e-12).all()):
-        raise BrokenModelError(f"{name}: a bone or a point of it stands nowhere (numbers that are none)")
+    if not (np.isfinite(squared).all() and (squared > 1e-12).all() and (np.abs(moved) <= FARTHEST).all()):
+        raise BrokenModelError(
+            f"{name}: a bone or a point of it stands nowhere (numbers that are none, or too large)"
+        )
     s = 2 / squared  # so that quaternions need not be of length 1
     made = np.zeros((*squared.shape, 4, 4))
     made[..., 0, :3] = np.stack([1 - s * (y * y + z * z), s * (x * y - z * w), s * (x * z + y * w)], axis=-1)

@@ -19,13 +19,12 @@ import numpy as np
 import numpy.typing as npt
 
 from synthetic.layouts.shapenet import BrokenModelError
-from synthetic.library.zeroad.binary import STATE, BinaryFile, matrices
+from synthetic.library.zeroad.binary import FARTHEST, STATE, BinaryFile, matrices
 
 Floats = npt.NDArray[np.float64]
 _NO_BONE = 255
 
 _MOST_LAYERS = 8
-_FARTHEST = 1e6
 
 
 @dataclass(frozen=True)
@@ -110,8 +109,8 @@ def _check(vertices: npt.NDArray[Any], corners: npt.NDArray[Any], name: str) -> 
         raise BrokenModelError(f"{name}: a triangle has vertex {corners.max()} of {len(vertices)}")
     if not all(np.isfinite(vertices[field]).all() for field in ("position", "normal", "uv", "weights")):
         raise BrokenModelError(f"{name}: holds numbers that are none (NaN or infinite)")
-    if np.abs(vertices["position"]).max() > _FARTHEST:
-        raise BrokenModelError(f"{name}: reaches farther than {_FARTHEST:g} units; it is damaged")
+    if np.abs(vertices["position"]).max() > FARTHEST:
+        raise BrokenModelError(f"{name}: reaches farther than {FARTHEST:g} units; it is damaged")
 
 
 def _blend(vertices: npt.NDArray[Any], bones: int, name: str) -> tuple[npt.NDArray[np.int64], Floats]:

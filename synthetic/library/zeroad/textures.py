@@ -42,8 +42,8 @@ def texture_member(package: Package, file: str) -> str:
 
     Raises BrokenModelError where there is none.
     """
-    stem = f"art/textures/skins/{PurePosixPath(file).with_suffix('')}"
     asked = f"art/textures/skins/{file}"
+    stem = PurePosixPath(asked).with_suffix("")
     for name in (f"{asked}.cached.dds", asked, f"{stem}.dds.cached.dds", f"{stem}.png.cached.dds"):
         if name in package.names:
             return name

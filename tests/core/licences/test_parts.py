@@ -108,6 +108,26 @@ def test_a_long_list_keeps_licences_and_numbers_and_the_authors_of_most_models()
     assert sum(int(part.author.split()[0]) for part in counted) + len(named) == 3000
 
 
+def test_variants_of_a_model_become_one_credit_before_anybody_is_left_out() -> None:
+    changes = [f"converted{f'; varied, number {k}' if k else ''}" for k in range(100)]
+    parts = [
+        Part("MIT", f"a{a}", f"model {m}", change, 1) for a in (1, 2) for m in (1, 2) for change in changes
+    ]
+    whole = Licences(tuple(parts))
+    models = bounded(whole, 1000)
+    assert [(part.author, part.source, part.models) for part in models.parts] == [
+        (f"a{a}", f"model {m}", 100) for a in (1, 2) for m in (1, 2)
+    ]
+    assert {part.changes for part in models.parts} == {"converted, and 99 more"}
+    authors = bounded(whole, 400)
+    assert [(part.author, part.source, part.models) for part in authors.parts] == [
+        (f"a{a}", "model 1, and 1 more", 200) for a in (1, 2)
+    ]
+    page = "\n".join(licence_lines(whole))
+    assert page.count("- a1 (200 models); model 1, model 2; licence MIT") == 1
+    assert len(page) < 2000
+
+
 @pytest.mark.parametrize(
     ("licence", "kind", "words"),
     [

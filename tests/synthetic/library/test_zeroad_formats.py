@@ -123,6 +123,7 @@ def test_our_frame_is_right_handed_with_the_front_towards_plus_z() -> None:
         (pmd(blend=(((1,), (1.0,)),) * 4), "follows bone 1 of 0"),
         (pmd(bones=(STILL,), blend=(((0,), (-1.0,)),) * 4), "below 0"),
         (pmd(bones=((0.0,) * 7,)), "nowhere"),
+        (pmd(bones=((1e9, *STILL[1:]),)), "nowhere"),
         (pmd(bones=(STILL,), points={"root": (STILL, 3)}), "hangs on bone 3 of 1"),
         (pmd(points={"x" * 300: (STILL, 255)}), "300 letters"),
     ],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import zipfile
 from collections import Counter
 from collections.abc import Sequence
@@ -18,10 +17,12 @@ from synthetic.layouts.shapenet import BrokenModelError, LibraryError, load_libr
 from synthetic.library.__main__ import main
 from synthetic.library.models import LibraryModel
 from synthetic.library.zeroad.actors import Actor, combine, read_actor
-from synthetic.library.zeroad.assembly import Assembly, Wishes
+from synthetic.library.zeroad.assembly import (
+    Assembly,
+    Wishes,
+)
 from synthetic.library.zeroad.looks import clips, generator, looks
 from synthetic.library.zeroad.package import Package, open_package
-from synthetic.library.zeroad.source import models
 from synthetic.library.zeroad.table import entries
 from tests.synthetic.library.game_files import STILL, actor, dds, debian, game, pmd, psa, variant
 from tests.synthetic.library.test_zeroad_formats import SIDE, TURNED, arm
@@ -58,7 +59,6 @@ ANIMALS = {
     "art/actors/fauna/shark.xml": actor([variant("box.dae", "red.png", props={"root": "props/gone.xml"})]),
     "art/actors/fauna/bull.xml": actor([variant("box.dae", "red.png")], material="none.xml"),
 }
-REAL = os.environ.get("GP3D_0AD", "")
 
 
 @pytest.fixture
@@ -228,6 +228,7 @@ def test_members_that_lead_out_or_unpack_to_too_much_are_not_read(tmp_path: Path
         '<?xml version="1.0" encoding="utf-16"?><!DOCTYPE actor><actor/>'.encode("utf-16"),
         b"<other/>",
         b"<actor>" * 100,
+        b"<other>" * 70_000 + b"</other>" * 70_000,
         b"\xff\xfe\x00",
         b'<qualitylevels version="1"/>',
         b"<actor><group>" + b"<variant/>" * 2000 + b"</group></actor>",
@@ -321,6 +322,24 @@ def test_materials_decide_what_alpha_is(
         assert picture.getpixel((0, 0)) == expected
 
 
+@pytest.mark.parametrize("text", ["", ".", "..", "/", "../../../mod.json", "a\\b", "ä" * 300])
+def test_names_that_are_none_raise_the_one_error(tmp_path: Path, text: str) -> None:
+    files = {
+        "art/actors/a.xml": actor([variant("box.dae", "red.png")], material=text),
+        "art/actors/b.xml": actor([variant(text or ".", "red.png")]),
+        "art/actors/c.xml": actor([f"<variant><mesh>box.dae</mesh>{texture_named(text)}</variant>"]),
+        "art/actors/d.xml": actor([variant("box.dae", "red.png", props={"root": text or "."})]),
+        "art/actors/e.xml": actor([variant(file=text or ".")]),
+    }
+    for name in "abcde":
+        with pytest.raises(BrokenModelError):
+            assembled(tmp_path, files, f"{name}.xml")
+
+
+def texture_named(text: str) -> str:
+    return f'<textures><texture name="baseTex" file="{text}"/></textures>'
+
+
 def test_props_in_a_circle_end(tmp_path: Path) -> None:
     files = {"art/actors/a.xml": actor([variant("box.dae", "red.png", props={"root": "a.xml"})])}
     with pytest.raises(BrokenModelError, match="props of props"):
@@ -342,18 +361,6 @@ def test_the_table_agrees_with_imagenet() -> None:
     assert sum(index > 397 for index in indices if index is not None) >= 15
     assert len({(one.wnid, one.name, one.synset) for one in found}) == len({one.wnid for one in found})
     assert len({entry.actor for entry in entries()}) == len(entries())
-
-
-@pytest.mark.skipif(not REAL, reason="GP3D_0AD does not name Debian's 0ad-data")
-def test_the_package_itself_gives_all_that_the_table_promises(tmp_path: Path) -> None:
-    package = open_package(Path(REAL), tmp_path)
-    jobs, unusable = models(package, 1, 0)
-    assert not unusable
-    assert {job.object_class.wnid for job in jobs} == {entry.object_class.wnid for entry in entries()}
-    for number, job in enumerate(jobs[::40]):
-        folder = tmp_path / str(number)
-        folder.mkdir()
-        assert len(job.make(folder).surface)
 
 
 def test_an_actor_without_groups_has_one_look_that_is_nothing() -> None:

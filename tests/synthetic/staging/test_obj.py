@@ -9,6 +9,7 @@ import pytest
 import trimesh
 
 from synthetic.layouts.shapenet import BrokenModelError
+from synthetic.staging.polygons import winding_sides
 from synthetic.staging.wavefront import statements
 from tests.synthetic.small_library import REPOSITORY
 from tests.synthetic.staging.plain_files import LENIENT, TRIANGLE, corners, obj, only, read, read_file
@@ -264,6 +265,37 @@ def test_smooth_normals_weigh_faces_by_their_angles_however_they_are_cut(tmp_pat
     normals = only(obj(tmp_path, text + "f 1 4 3 2\nf 2 6 5 1\nf 5 7 4 1\n")).normals
     assert normals is not None
     np.testing.assert_allclose(normals[0, 0], [-(3**-0.5)] * 3, atol=1e-6)
+
+
+def test_faces_that_are_wound_against_each_other_do_not_cancel_their_normals(tmp_path: Path) -> None:
+    """Two balls of which half of the faces are turned over: normals point out or, of those, straight in."""
+    ball = trimesh.creation.icosphere(subdivisions=2)
+    centres = np.array([[0.0, 0, 0], [5, 0, 0]])
+    lines = [f"v {x} {y} {z}" for centre in centres for x, y, z in ball.vertices + centre]
+    turned = np.random.default_rng(0).random(2 * len(ball.faces)) < 0.5
+    faces = np.concatenate([ball.faces, ball.faces + len(ball.vertices)])
+    faces = np.where(turned[:, None], faces[:, ::-1], faces)
+    lines += ["s 1", *(f"f {a} {b} {c}" for a, b, c in faces + 1)]
+    part = only(obj(tmp_path, "\n".join(lines) + "\n"))
+    assert part.normals is not None
+    centre = np.repeat(centres, len(ball.faces), axis=0)
+    outward = part.positions[part.triangles] - centre[:, None]
+    cosine = (part.normals * outward).sum(axis=-1)
+    np.testing.assert_allclose(cosine, np.where(turned, -1, 1)[:, None].repeat(3, axis=1), atol=0.01)
+
+
+def test_what_cannot_be_wound_alike_is_left_as_it_is() -> None:
+    """A strip with half a turn in it; three triangles at one edge; nothing."""
+    count = 9
+    low, high = np.arange(count), np.arange(count) + count
+    strip = [[low[i], low[i + 1], high[i]] for i in range(count - 1)]
+    strip += [[high[i], low[i + 1], high[i + 1]] for i in range(count - 1)]
+    assert (winding_sides(np.array(strip)) == 1).all()
+    moebius = [*strip, [low[-1], high[0], high[-1]], [high[-1], high[0], low[0]]]
+    assert (winding_sides(np.array(moebius)) == 1).all()
+    assert (winding_sides(np.array([[0, 1, 2], [0, 1, 3], [0, 1, 4]])) == 1).all()
+    assert winding_sides(np.array([[0, 1, 2], [0, 1, 3]])).tolist() == [1, -1]
+    assert len(winding_sides(np.empty((0, 3), np.int64))) == 0
 
 
 def test_objects_have_their_names(tmp_path: Path) -> None:
