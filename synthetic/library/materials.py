@@ -1,7 +1,8 @@
 """The materials of a surface as MTL text and pictures, such that GP3D reads back the same look.
 
-What MTL cannot say is put into pictures where that is possible, else counted: a second set of texture coordinates that
-is no scaled and shifted first one, and emission brighter than 1 under a picture.
+What MTL cannot say is put into pictures where that is possible, else counted: textures by a second set of coordinates
+that is no scaled and shifted first one, colours of corners over a texture. Emission brighter than 1 under a picture is
+lowered.
 """
 
 from __future__ import annotations
@@ -9,12 +10,14 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from synthetic.library.baking import bake
 from synthetic.library.pictures import (
     Bytes,
     Picture,
@@ -30,6 +33,9 @@ _GLASS = 1e-3  # of transmission: what lets more through is glass
 _FAINTEST = 0.1  # opacity of the clearest glass, so that a viewer of the file still shows it
 _SAME_PLACE = 1e-4  # of the picture: coordinates that differ by less are the same
 _EXACT = 1e-6  # the same, where a transform explains all coordinates
+_FEWEST_TEXELS = (
+    512  # a side, of pictures that are baked: what is in them may be finer than the one that was there
+)
 
 
 class MaterialWriter:
@@ -73,11 +79,42 @@ class MaterialWriter:
             return picture
         moved = _transform(uvs[layer][those].reshape(-1, 2), places)
         if moved is None:
-            self._notes["textures in a second layer of coordinates left out"] += 1
-            return None
+            return self._baked(texture, picture, those, layer)
         su, sv, ou, ov = picture.transform
         whole = (moved[0] * su, moved[1] * sv, moved[2] * su + ou, moved[3] * sv + ov)
         return Picture(picture.pixels, whole, picture.clamp)
+
+    def _baked(
+        self, texture: Texture, picture: Picture, those: npt.NDArray[np.bool_], layer: int
+    ) -> Picture | None:
+        """A texture that lies by another layer, put into a picture by `layer`, None where that cannot be."""
+        plain = replace(self._surface, colors=None)
+        material = Material("baked", color=(1.0, 1.0, 1.0), color_texture=texture)
+        height, width = picture.pixels.shape[:2]
+        size = max(width, _FEWEST_TEXELS), max(height, _FEWEST_TEXELS)
+        has_alpha = picture.pixels.shape[2] in (2, 4)
+        pixels = None if has_alpha else bake(plain, those, material, layer, size)
+        if pixels is None:
+            self._notes["textures in a second layer of coordinates left out"] += 1
+            return None
+        return Picture(pixels, (1.0, 1.0, 0.0, 0.0), False)
+
+    def over_texture(
+        self, material: Material, those: npt.NDArray[np.bool_], picture: Picture
+    ) -> Picture | None:
+        """A colour texture times the colours of corners that lie over it, None where none do or it cannot be said."""
+        texture, colors = material.color_texture, self._surface.colors
+        if texture is None or colors is None or np.ptp(colors[those, :, :3], axis=(0, 1)).max() == 0:
+            return None
+        height, width = picture.pixels.shape[:2]
+        size = max(width, _FEWEST_TEXELS), max(height, _FEWEST_TEXELS)
+        pixels = None
+        if material.alpha == "opaque":
+            pixels = bake(self._surface, those, material, texture.uv_layer, size)
+        if pixels is None:
+            self._notes["vertex colours beside a texture left out"] += 1
+            return None
+        return Picture(pixels, (1.0, 1.0, 0.0, 0.0), False)
 
     def statement(self, keyword: str, picture: Picture, pixels: Bytes, channel: str = "") -> str:
         """A texture statement, after its picture was written."""
@@ -146,6 +183,9 @@ class _Entry:
         picture = self._picture(self._material.color_texture)
         if picture is None:
             return None, None
+        baked = self._writer.over_texture(self._material, self._those, picture)
+        if baked is not None:
+            return baked, baked.pixels
         return picture, times(split_alpha(picture.pixels)[0], self._material.color, linear=False)
 
     def _alpha(self) -> tuple[Picture, Bytes] | None:

@@ -32,7 +32,7 @@ def write_surface(surface: Surface, models: Path, images: Path) -> Counter[str]:
     The box around the surface is centred on the origin, with a diagonal of 1.
     """
     notes: Counter[str] = Counter()
-    surface, colored = _with_plain_colors(surface, notes)
+    surface, colored = _with_plain_colors(surface)
     used = np.unique(surface.material)
     writer = MaterialWriter(surface, images, notes)
     names, texts = [""] * len(surface.materials), []
@@ -47,7 +47,7 @@ def write_surface(surface: Surface, models: Path, images: Path) -> Counter[str]:
     return notes
 
 
-def _with_plain_colors(surface: Surface, notes: Counter[str]) -> tuple[Surface, Mask]:
+def _with_plain_colors(surface: Surface) -> tuple[Surface, Mask]:
     """The surface with colours of corners only where a material needs them [F]: those hold the material's colour, too.
 
     A reader of OBJ takes a colour texture alone where there is one.
@@ -67,8 +67,7 @@ def _with_plain_colors(surface: Surface, notes: Counter[str]) -> tuple[Surface, 
             materials[number] = _times(given, rgb[0], float(alpha[0]))
             continue
         if given.color_texture is not None:
-            notes["vertex colours beside a texture left out"] += 1
-            continue
+            continue  # the writer of materials puts them into the texture
         colored |= those
         colors[those, :, :3] *= np.array(given.color, np.float32)
         materials[number] = replace(given, color=(1.0, 1.0, 1.0))

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from PIL import Image
 
@@ -169,12 +170,6 @@ def test_colors_of_corners(tmp_path: Path) -> None:
     assert read.colors is None
 
 
-def test_colors_beside_a_texture_are_counted(tmp_path: Path, workspace: Path) -> None:
-    made = surface(Material("m", (1, 1, 1), Texture(picture(workspace, "a", "RGB"))), colors=True)
-    _, notes = written(made, tmp_path)
-    assert notes == {"vertex colours beside a texture left out": 1}
-
-
 @pytest.mark.parametrize("cutoff", [0.5, 0.2, 0.9])
 @pytest.mark.parametrize("own", [True, False])
 def test_leaves_are_cut_where_they_were(own: bool, cutoff: float, tmp_path: Path, workspace: Path) -> None:
@@ -227,8 +222,49 @@ def test_a_second_layer_that_is_the_first_moved(tmp_path: Path, workspace: Path)
     made = surface(material)
     moved = (made.uvs[0] * (2, -0.5) + (0.25, 0.75)).astype(np.float32)
     assert_same(replace(made, uvs=(made.uvs[0], moved)), tmp_path)
-    _, notes = written(made, tmp_path)
+    _, notes = written(made, tmp_path)  # the first layer's triangles lie on each other: nothing can be baked
     assert notes == {"textures in a second layer of coordinates left out": 1}
+
+
+def beside_each_other() -> npt.NDArray[np.float32]:
+    """[F,3,2] coordinates of triangles that have cells of the picture of their own."""
+    cells = np.stack(np.meshgrid(np.arange(7), np.arange(6)), axis=-1).reshape(-1, 1, 2)[:TRIANGLES]
+    corner = np.array([[0.1, 0.1], [0.9, 0.1], [0.1, 0.9]])
+    return ((cells + corner) / 7).astype(np.float32)
+
+
+def smooth_picture(folder: Path, name: str) -> Path:
+    """Colours that change slowly, so that a picture of other texels shows them as well."""
+    y, x = np.mgrid[:64, :64] / 64
+    pixels = np.stack([x, y, (x + y) / 2], axis=-1) * 200 + 20
+    Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{name}.png")
+    return folder / f"{name}.png"
+
+
+def test_a_second_layer_is_baked_into_the_first(tmp_path: Path, workspace: Path) -> None:
+    """Where its triangles lie beside each other: what glows at a place is what glowed there."""
+    color, glow = Texture(smooth_picture(workspace, "a")), Texture(smooth_picture(workspace, "b"), 1)
+    material = Material("m", (1, 1, 1), color, emission=(1, 1, 1), emission_texture=glow)
+    made = surface(material, spread=1.0)
+    made = replace(made, uvs=(beside_each_other(), np.abs(made.uvs[1]) * np.float32(0.9)))
+    read, notes = written(made, tmp_path)
+    assert not notes
+    shown = next(one.emission_texture for one in read.materials)
+    assert shown is not None
+    glowing = replace(read, materials=(Material("m", (1, 1, 1), shown),))
+    truth = replace(made, materials=(Material("m", (1, 1, 1), glow),))
+    assert differences(truth, glowing, color=0.04) == []
+
+
+def test_colors_of_corners_are_baked_into_a_texture(tmp_path: Path, workspace: Path) -> None:
+    """With the material's colour; where triangles lie on each other in the picture they are counted instead."""
+    material = Material("m", (0.9, 0.5, 0.7), Texture(smooth_picture(workspace, "a")))
+    made = surface(material, colors=True, spread=1.0)
+    read, notes = written(replace(made, uvs=(beside_each_other(),)), tmp_path)
+    assert not notes
+    assert differences(replace(made, uvs=(beside_each_other(),)), read, color=0.04) == []
+    _, notes = written(made, tmp_path)
+    assert notes == {"vertex colours beside a texture left out": 1}
 
 
 def test_one_picture_is_written_once(tmp_path: Path, workspace: Path) -> None:
