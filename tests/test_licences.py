@@ -94,7 +94,7 @@ def test_authors_go_from_a_library_to_the_card_of_a_model(
         assert main(command) == 0
         page = capsys.readouterr().out
         assert "Scopia (1 model); furniture; licence CC-BY-3.0" in page
-        assert "Wildfire Games (2 models); 0 A.D.; licence CC-BY-SA-3.0" in page
+        assert "Wildfire Games (3 models); 0 A.D.; licence CC-BY-SA-3.0" in page
         assert "Nobody" not in page
 
 
