@@ -18,7 +18,9 @@ from synthetic.staging.wavefront.materials import Look, MaterialFiles
 from synthetic.staging.wavefront.mtl import AS_IT_IS, decoded
 from synthetic.staging.wavefront.statements import ObjText, read_statements
 
-_FARTHEST = 1e9  # texture coordinates beyond mean nothing, and would not fit into 32 bits
+_FARTHEST = (
+    1e5  # texture coordinates beyond mean nothing: texels of large pictures no longer fit into 32 bits
+)
 _MOST_PARTS = 256  # a file of more objects becomes one part
 
 
@@ -77,7 +79,11 @@ def _uvs(
         lost = outside.any(axis=1) & textured[material]
     else:
         lost = np.zeros(len(base), np.bool_)
-    base = np.clip(base, -_FARTHEST, _FARTHEST)
+    if max(base.max(), -base.min()) > _FARTHEST:  # renderers would show noise, each another one
+        far = (np.abs(base) > _FARTHEST).any(axis=(1, 2))
+        base[far] = 0
+        if (far & textured[material]).any():
+            notes["faces with nonsense for texture coordinates"] += int((far & textured[material]).sum())
     if lost.any():
         if treatment.missing_textures == "fail":
             raise BrokenModelError(f"{int(lost.sum())} of its triangles have a texture but no place in it")

@@ -185,6 +185,17 @@ def test_a_texture_without_coordinates_is_a_promise_not_kept(tmp_path: Path) -> 
         assert not obj(tmp_path, text, "newmtl m\nKd 1 0 0\n").notes
 
 
+@pytest.mark.parametrize("wrong", ["1e9 0", "0 -3e12"])
+def test_texture_coordinates_of_no_sense_are_counted(tmp_path: Path, wrong: str) -> None:
+    """The face has one place in the texture; its neighbour, and coordinates that repeat it often, are as they were."""
+    text = f"mtllib m.mtl\n{TRIANGLE}vt {wrong}\nvt 9000 -70000\nusemtl m\nf 1/1 2/2 3/4\nf 1/2 2/5 3/3\n"
+    model = obj(tmp_path, text, "newmtl m\nmap_Kd t.png\n", t=PICTURE)
+    assert model.notes == {"faces with nonsense for texture coordinates": 1}
+    (part,) = model.parts
+    assert part.uvs[0].tolist() == [[[0, 0]] * 3, [[1, 0], [9000, -70000], [0, 1]]]
+    assert not obj(tmp_path, text, "newmtl m\nKd 1 0 0\n").notes
+
+
 def test_keywords_may_be_capitals(tmp_path: Path) -> None:
     mtl = "newmtl m\nKd 1 0 0\n"
     model = obj(tmp_path, f"MTLLIB m.mtl\n{TRIANGLE}Usemtl m\nf 1 2 3\n", mtl)
