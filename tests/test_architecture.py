@@ -33,10 +33,10 @@ FLOORS = {
         ("atomic", "layouts", "viewpoints", "shapes"),
         ("staging",),
         ("surroundings",),
-        ("dataset", "dataset_index", "blender", "library"),
+        ("dataset", "dataset_index", "blender"),
         ("workers", "checks", "occupancy", "options"),
         ("exchange",),
-        ("points", "render", "check", "preview", "contact", "export"),
+        ("points", "render", "check", "preview", "contact", "export", "library"),
     ),
     "blender_addon": (
         ("words", "recipe", "class_search", "mesh_bundle", "engine", "requests", "timings"),  # know no bpy
@@ -111,11 +111,21 @@ ALLOWED = {
     },
     "blender_addon": {"bpy", "numpy"},
 }
-BLENDER = {"bmesh", "bpy", "blenderproc", "cv2", "mathutils"}
+BLENDER = {"addon_utils", "bmesh", "bpy", "blenderproc", "cv2", "mathutils"}
 BLENDER_FILES = {
     *(
         f"synthetic/blender/{name}.py"
-        for name in ("scene", "lighting", "mesh", "materials", "passes", "compositor")
+        for name in (
+            "scene",
+            "lighting",
+            "mesh",
+            "materials",
+            "passes",
+            "compositor",
+            "baking",
+            "channels",
+            "offline",
+        )
     ),
     "synthetic/surroundings/worlds.py",  # cv2, which reads EXR
 }

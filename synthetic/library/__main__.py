@@ -22,6 +22,7 @@ from tqdm import tqdm
 from synthetic.layouts.licences import LicenceError, LicenceFilter
 from synthetic.layouts.shapenet import LibraryError
 from synthetic.library import folder
+from synthetic.library.infinigen import source as infinigen
 from synthetic.library.models import LibrarySource
 from synthetic.library.sh3f import source as sh3f
 from synthetic.library.variation import source as variation
@@ -30,7 +31,7 @@ from synthetic.library.writing import FAILURES, Written, chosen, write_library
 from synthetic.library.zeroad import source as zeroad
 
 _VARY = "vary"
-_SOURCES = {"0ad": zeroad, "sh3f": sh3f, "folder": folder, _VARY: variation}
+_SOURCES = {"0ad": zeroad, "sh3f": sh3f, "folder": folder, "infinigen": infinigen, _VARY: variation}
 _SHOWN = 12  # reasons on the screen
 
 
@@ -56,7 +57,8 @@ def _parser() -> argparse.ArgumentParser:
     for name, module in _SOURCES.items():
         summary = (module.__doc__ or "").partition("\n")[0]
         one = names.add_parser(name, help=summary, description=summary)
-        one.add_argument("source", type=Path, metavar="SOURCE", help=module.SOURCE_HELP)
+        if module.SOURCE_HELP:  # what makes its models itself reads nothing
+            one.add_argument("source", type=Path, metavar="SOURCE", help=module.SOURCE_HELP)
         one.add_argument("out", type=Path, metavar="OUT", help="the library; made if it does not exist")
         group = one.add_argument_group("models")
         group.add_argument(
@@ -82,7 +84,9 @@ def _parser() -> argparse.ArgumentParser:
             metavar="N",
             help="also N variants of each model, in shape and colour (default: 0; docs/libraries.md)",
         )
-        group.add_argument("--seed", type=int, default=0, help="another gives other variants (default: 0)")
+        group.add_argument(
+            "--seed", type=int, default=0, help="another gives other variants and objects (default: 0)"
+        )
         module.add_options(one)
     return parser
 

@@ -5,6 +5,7 @@ Nothing here imports Blender. What has to be set before its first import is set 
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import sys
@@ -21,6 +22,7 @@ TESTED_BLENDERS = (
 )  # by benchmarks/compare_blenders.py; `gp3d doctor` knows the same
 _BLENDERPROC_AS_LIBRARY = "OUTSIDE_OF_THE_INTERNAL_BLENDER_PYTHON_ENVIRONMENT_BUT_IN_RUN_SCRIPT"
 _LAST_LINES = 20
+_DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG
 
 
 def prepare_blender(workspace: Path) -> None:
@@ -33,6 +35,12 @@ def prepare_blender(workspace: Path) -> None:
     os.environ[_BLENDERPROC_AS_LIBRARY] = "1"
     os.environ["BLENDER_USER_RESOURCES"] = str(workspace)
     os.environ["TMPDIR"] = str(workspace)
+
+
+def die_with_parent() -> None:
+    """Lets the system end this process at once when its parent ends, however that happens."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
 
 
 def untested_blender() -> str:

@@ -11,7 +11,6 @@ of input ends the program, and so does the end of its parent.
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import resource
@@ -28,12 +27,15 @@ from synthetic.staging.treatment import ModelLimits
 from synthetic.surroundings.draws import SurroundingDraws
 from synthetic.surroundings.settings import SurroundingFiles, SurroundingsError
 from synthetic.viewpoints import room_colours, sample_viewpoint
-from synthetic.workers.blender_process import LeaveWithoutDestructors, StopRequest, prepare_blender
+from synthetic.workers.blender_process import (
+    LeaveWithoutDestructors,
+    StopRequest,
+    die_with_parent,
+    prepare_blender,
+)
 
 if TYPE_CHECKING:
     from synthetic.blender.scene import BlenderScene
-
-_DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG
 
 
 EventName = Literal["starting", "ready", "loaded", "view", "blank", "done", "failed", "stopped"]
@@ -209,8 +211,7 @@ class _Worker:
 
 def main() -> int:
     """Works until there is nothing more to do; the exit status."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
+    die_with_parent()
     with os.fdopen(os.dup(1), "w") as events, StopRequest() as stop:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the parent decides
         os.dup2(2, 1)
