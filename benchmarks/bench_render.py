@@ -1,7 +1,8 @@
 """`python benchmarks/bench_render.py MODELS`: rendering against one BlenderProc process a model, and where time goes.
 
 Processor seconds of all processes are what is compared: unlike the clock they do not depend on who else uses the
-machine. Prints a table; `--record` appends the figures to benchmarks/results.csv.
+machine. Prints a table; `--record` appends the figures to benchmarks/results.csv. With `--base CHECKOUT`, whole runs of
+this revision and of another one take turns, by their command lines, and nothing else is measured.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import csv
 import os
 import platform
 import resource
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -91,6 +93,57 @@ def one_process_a_model(models: list[Model], resolution: int, samples: int, deno
     return Cost(processor / len(models), clock / len(models), {})
 
 
+@dataclass(frozen=True)
+class Revision:
+    """A checkout and the Python that has what it needs."""
+
+    name: str
+    checkout: Path
+    python: Path
+
+    def render(
+        self, models: Path, limit: int, resolution: int, samples: int, views: int
+    ) -> tuple[float, float]:
+        """Processor seconds an image of a whole run, and the most megabytes of one of its processes."""
+        with tempfile.TemporaryDirectory() as out, tempfile.TemporaryFile() as log:
+            command = [self.python, "-m", "synthetic.render", models, out, "--workers", "1", "--threads", "1"]
+            numbers = {"limit": limit, "resolution": resolution, "samples": samples, "views": views}
+            for name, number in numbers.items():
+                command += [f"--{name}", str(number)]
+            path = {**os.environ, "PYTHONPATH": str(self.checkout)}
+            process = subprocess.Popen(command, cwd=self.checkout, env=path, stdout=log, stderr=log)
+            _, status, used = os.wait4(process.pid, 0)  # with all that it has waited for
+            process.returncode = os.waitstatus_to_exitcode(status)
+            images = len(list(Path(out).glob("*/*_camera.json")))
+            if process.returncode or not images:
+                log.seek(0)
+                raise SystemExit(f"{self.checkout}: {log.read().decode(errors='replace')[-500:]}")
+        return (used.ru_utime + used.ru_stime) / images, used.ru_maxrss / 1024
+
+
+def side_by_side(base: Revision, arguments: argparse.Namespace) -> list[tuple[str, float, str]]:
+    """Figures of both revisions, medians over the rounds in which they take turns, and their ratios."""
+    ours, rows = Revision("here", REPOSITORY, Path(sys.executable)), []
+    for resolution in arguments.resolutions:
+        found: dict[str, list[tuple[float, float]]] = {ours.name: [], base.name: []}
+        for _ in range(arguments.rounds):
+            for revision in (base, ours):
+                sizes = (arguments.count, resolution, arguments.samples, arguments.views)
+                found[revision.name].append(revision.render(arguments.models, *sizes))
+        of = (
+            f"{arguments.models.name}, {arguments.count} models, {arguments.views} views, {resolution}px "
+            f"{arguments.samples}spp"
+        )
+        for place, (figure, unit) in enumerate((("whole run", "CPU-s/image"), ("memory", "MB"))):
+            of_both = {
+                name: statistics.median(pair[place] for pair in pairs) for name, pairs in found.items()
+            }
+            rows += [(f"{figure}, {name}, {of}", value, unit) for name, value in of_both.items()]
+            ratio = of_both[ours.name] / of_both[base.name]
+            rows.append((f"{figure}, here to {base.name}, {of}", ratio, "x"))
+    return rows
+
+
 def record(rows: list[tuple[str, float, str]]) -> None:
     """Appends figures to the table of all measurements."""
     done = subprocess.run(
@@ -113,6 +166,20 @@ def record(rows: list[tuple[str, float, str]]) -> None:
         )
 
 
+def show(rows: list[tuple[str, float, str]], recorded: bool) -> None:
+    """Prints figures, and appends them to the table where that is asked for."""
+    for figure, value, unit in rows:
+        print(f"{value:10.4g} {unit:12} {figure}", flush=True)
+    if recorded:
+        record(rows)
+
+
+def _revision(checkout: Path, python: Path | None) -> Revision:
+    git = ["git", "-C", str(checkout), "rev-parse", "--short", "HEAD"]
+    name = subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
+    return Revision(name, checkout, python or checkout / ".venv/bin/python")
+
+
 def main() -> int:
     """Measures and prints."""
     parser = argparse.ArgumentParser(
@@ -128,12 +195,23 @@ def main() -> int:
     parser.add_argument("--resolutions", type=int, nargs="+", default=(64, 128))
     parser.add_argument("--samples", type=int, default=16)
     parser.add_argument("--workers", type=int, nargs="+", default=[len(os.sched_getaffinity(0))])
+    parser.add_argument("--base", type=Path, metavar="CHECKOUT", help="another revision to compare with")
+    parser.add_argument(
+        "--base-python", type=Path, metavar="PYTHON", help="its Python (default: .venv/bin/python there)"
+    )
+    parser.add_argument("--views", type=int, default=3, help="a model, with --base (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=3, help="with --base (default: %(default)s)")
     parser.add_argument("--record", action="store_true", help="append the figures to benchmarks/results.csv")
     arguments = parser.parse_args()
+    arguments.models = arguments.models.resolve()
+    if arguments.base:
+        rows = side_by_side(_revision(arguments.base.resolve(), arguments.base_python), arguments)
+        show(rows, arguments.record)
+        return 0
     models = interleave(load_library(arguments.models))[: arguments.count]
     cores = len(os.sched_getaffinity(0))
-    rows: list[tuple[str, float, str]] = []
     for resolution in arguments.resolutions:
+        rows = []
         at = f"{resolution}px {arguments.samples}spp"
         usual = {
             denoiser: one_process_a_model(
@@ -170,11 +248,7 @@ def main() -> int:
                 "CPU-s/image",
             )
         )
-        for figure, value, unit in rows:
-            print(f"{value:10.4g} {unit:12} {figure}", flush=True)
-        if arguments.record:
-            record(rows)
-        rows = []
+        show(rows, arguments.record)
     return 0
 
 

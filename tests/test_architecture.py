@@ -111,7 +111,7 @@ ALLOWED = {
     },
     "blender_addon": {"bpy", "numpy"},
 }
-BLENDER = {"addon_utils", "bmesh", "bpy", "blenderproc", "cv2", "mathutils"}
+BLENDER = {"addon_utils", "bmesh", "bpy", "blenderproc", "cv2", "cycles", "mathutils"}
 BLENDER_FILES = {
     *(
         f"synthetic/blender/{name}.py"
@@ -120,8 +120,9 @@ BLENDER_FILES = {
             "lighting",
             "mesh",
             "materials",
+            "views",
             "passes",
-            "compositor",
+            "denoiser",
             "baking",
             "channels",
             "offline",

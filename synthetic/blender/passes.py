@@ -1,4 +1,4 @@
-"""What Blender leaves behind after a rendering, as arrays: the picture on its background, exact values at centres.
+"""What Cycles leaves behind, as arrays: the picture in bytes on its background, exact values at pixel centres.
 
 Depth comes with the picture: Cycles sends the first ray of every pixel through its centre (0.001 of a pixel beside it)
 and keeps the depth of that one. Base colour and normals would be averages over all rays, so they are rendered on their
@@ -7,7 +7,7 @@ own, with one ray a pixel; its depth is taken then, so that all of them belong t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import bpy
@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from synthetic.blender.compositor import compositor, depth_socket, exr_path, write_exr
+from synthetic.blender.views import Passes, Window, draw_views
 
 _NARROW = 0.01  # width of the pixel filter with which a ray goes through the centre
 
@@ -23,57 +23,49 @@ _NARROW = 0.01  # width of the pixel filter with which a ray goes through the ce
 class CentrePass:
     """Renders depth and outputs of the materials (AOVs) with one ray a pixel, through its centre."""
 
-    def __init__(self, folder: Path, names: Sequence[str]) -> None:
-        """`names` of the outputs; files between Blender and us lie in `folder` for a moment."""
-        self._folder, self._names = folder, ("centre", *names)
-        scene = bpy.context.scene
-        self._layer = scene.view_layers.new("centre")
-        self._layer.use, self._layer.samples = False, 1
+    def __init__(self, names: Sequence[str]) -> None:
+        """`names` of the outputs."""
+        self._layer = bpy.context.scene.view_layers.new("centre")
+        self._layer.use, self._layer.samples, self._layer.use_pass_z = False, 1, True
         for name in names:
             output = self._layer.aovs.add()
             output.name, output.type = name, "COLOR"
-        tree = compositor(scene)
-        self._others = [node for node in tree.nodes if node.type == "OUTPUT_FILE"]
-        source = tree.nodes.new("CompositorNodeRLayers")
-        source.layer = self._layer.name
-        sockets = [depth_socket(tree, self._layer), *(source.outputs[name] for name in names)]
-        self._files = write_exr(tree, folder, dict(zip(self._names, sockets, strict=True)))
-        self._files.mute = True
 
-    def render(self) -> tuple[npt.NDArray[np.float32], dict[str, npt.NDArray[np.float32]]]:
-        """Depth [R,R] as the scene's camera sees it, and [R,R,3] of each output, 0 where nothing is hit."""
+    def draw(self, windows: Mapping[int, Window], taken: Callable[[int, Passes], bool]) -> None:
+        """As `draw_views`; depth is [R,R,1] and each output [R,R,4]."""
         scene = bpy.context.scene
         usual, width = [layer for layer in scene.view_layers if layer.use], scene.cycles.filter_width
         self._switch(usual, on=True, width=_NARROW)
-        bpy.ops.render.render()
-        self._switch(usual, on=False, width=width)
-        depth, *outputs = (
-            take(exr_path(self._folder, name, scene.frame_current))[..., 2::-1].astype(np.float32)
-            for name in self._names
-        )
-        return depth[..., 0], dict(zip(self._names[1:], outputs, strict=True))
+        try:
+            draw_views(windows, taken)
+        finally:
+            self._switch(usual, on=False, width=width)
 
     def _switch(self, usual: Sequence[bpy.types.ViewLayer], on: bool, width: float) -> None:
-        self._layer.use, self._files.mute = on, not on
+        self._layer.use = on
         for other in usual:
             other.use = not on
-        for node in self._others:
-            node.mute = on
         bpy.context.scene.cycles.filter_width = width
 
 
-def take(path: Path) -> npt.NDArray[np.generic]:
-    """The pixels [R,R,C] of a file in OpenCV's order (blue first), which is removed.
+class ByteWriter:
+    """Turns linear colours into the bytes that Blender writes of them: its view transform, its rounding."""
 
-    Raises RuntimeError where Blender has written no such file, or OpenCV cannot read it.
-    """
-    if not path.exists():
-        raise RuntimeError(f"Blender {bpy.app.version_string} rendered, but has written no {path.name}")
-    pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    if pixels is None:
-        raise RuntimeError(f"OpenCV could not read {path.name}; it has to be built with OpenEXR (4.12 is)")
-    path.unlink()
-    return np.asarray(pixels)
+    def __init__(self, folder: Path, side: int) -> None:
+        """For pictures of `side` pixels a side; a file lies in `folder` for a moment."""
+        self._path = folder / "color.png"
+        self._image = bpy.data.images.new("color", side, side, alpha=True, float_buffer=True)
+        self._image.alpha_mode = "PREMUL"
+
+    def write(self, linear: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+        """[R,R,4] 8-bit sRGB, not multiplied by alpha, of linear colours [R,R,4] that are."""
+        self._image.pixels.foreach_set(np.ascontiguousarray(linear[::-1]).reshape(-1))  # the lowest row first
+        self._image.save_render(str(self._path), scene=bpy.context.scene)
+        pixels = cv2.imread(str(self._path), cv2.IMREAD_UNCHANGED)
+        if pixels is None:
+            raise RuntimeError(f"Blender {bpy.app.version_string} has written no {self._path.name}")
+        self._path.unlink()
+        return np.asarray(pixels[..., [2, 1, 0, 3]], dtype=np.uint8)  # OpenCV has blue first
 
 
 def laid_on(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import bpy  # the first of them: it brings mathutils along
 
@@ -18,11 +19,12 @@ from blenderproc.python.utility.Initializer import _Initializer, clean_up
 from blenderproc.python.utility.Utility import Utility
 from mathutils import Matrix
 
-from synthetic.blender.compositor import compositor, depth_socket, disable_denoiser, exr_path, write_exr
+from synthetic.blender.denoiser import disable_denoiser
 from synthetic.blender.lighting import Lighting
 from synthetic.blender.materials import ALBEDO, NORMALS, POSITION, PROPERTIES, MaterialMaker
 from synthetic.blender.mesh import WORLD_TO_BLENDER, build_mesh
-from synthetic.blender.passes import CentrePass, laid_on, take
+from synthetic.blender.passes import ByteWriter, CentrePass, laid_on
+from synthetic.blender.views import Passes, Window, draw_views, use_views
 from synthetic.dataset import RenderedView
 from synthetic.staging.sampling import srgb_bytes
 from synthetic.staging.surface import Material, StagedModel, renumbered
@@ -32,6 +34,7 @@ from synthetic.viewpoints import Viewpoint, covered_pixels, intrinsics
 _ROOM, _ROOM_HEIGHT = 3.5, 7.0  # half a side and the height of a room, in world units
 _LAYERS_OF_LEAVES = 256  # a ray passes so many gaps of cut-out faces before it ends
 _USUAL = ViewSurroundings()
+Taken: TypeAlias = Callable[[int, RenderedView | None], None]
 _FAR_AWAY = 1e9  # Blender says 1e10 where nothing was hit
 _MARGIN = 3  # pixels around a model that are drawn, too: more than the pixel filter and rounding reach
 
@@ -57,7 +60,6 @@ class BlenderScene:
         models on a `ground` (part -1 of their surface), from which they are told apart.
         """
         self._resolution = resolution
-        self._workspace = workspace
         self._shown: npt.NDArray[np.float64] | None = (
             None  # [V,3] positions of the model, None where all is drawn
         )
@@ -75,13 +77,11 @@ class BlenderScene:
         )
         RendererUtility.set_output_format("PNG", 8, enable_transparency=True, view_transform="Standard")
         scene = bpy.context.scene
-        tree = compositor(scene)
-        write_exr(tree, workspace, {"depth": depth_socket(tree, bpy.context.view_layer)})
+        bpy.context.view_layer.use_pass_z = True
         scene.cycles.sampling_pattern = "AUTOMATIC"  # the default of 5.0 alone is another one
         scene.render.image_settings.compression = 0  # the files between Blender and us live for a moment
         scene.render.dither_intensity = 0.0
-        scene.render.use_persistent_data = False  # on, it keeps 0.65 MB of every model for ever
-        scene.frame_set(0)
+        use_views()
         self._lighting = Lighting()
         self._passes, self._ground = frozenset(passes), ground
         self._outputs = [
@@ -94,7 +94,8 @@ class BlenderScene:
             )
             if asked
         ]
-        self._centre_pass = CentrePass(workspace, self._outputs) if self._outputs else None
+        self._bytes = ByteWriter(workspace, resolution)
+        self._centre_pass = CentrePass(self._outputs) if self._outputs else None
         gc.freeze()  # what the libraries hold stays; looking it through again and again costs 2 ms a model
 
     def load(self, staged: StagedModel) -> None:
@@ -132,22 +133,67 @@ class BlenderScene:
 
     def render(self, viewpoint: Viewpoint, around: ViewSurroundings = _USUAL) -> RenderedView | None:
         """A view of the object loaded last in its light, None where the camera sees nothing of it."""
-        side = self._resolution
-        self._lighting.set(around.light)
-        CameraUtility.set_intrinsics_from_K_matrix(intrinsics(viewpoint.fov, side), side, side)
-        pose = viewpoint.cam2world()
-        pose[:3] = WORLD_TO_BLENDER @ pose[:3]
-        bpy.context.scene.camera.animation_data_clear()  # or the last pose shows through in the last bit
-        bpy.context.scene.camera.matrix_world = Matrix.Identity(4)
-        CameraUtility.add_camera_pose(pose, frame=0)
-        self._draw_only(viewpoint)
-        RendererUtility.render(str(self._workspace), "color_", None, return_data=False, verbose=True)
-        rgba = take(self._workspace / "color_0000.png")[..., [2, 1, 0, 3]]
-        depth = _without_gap(take(exr_path(self._workspace, "depth", 0))[..., 2])
-        outputs: dict[str, npt.NDArray[np.float32]] = {}
-        if self._centre_pass and (depth < _FAR_AWAY).any():
-            depth, outputs = self._centre_pass.render()
-            depth = _without_gap(depth)
+        views: list[RenderedView | None] = []
+        self.render_each([viewpoint], lambda _, view: views.append(view), [around])
+        return views[0]
+
+    def render_each(
+        self,
+        viewpoints: Sequence[Viewpoint],
+        taken: Taken,
+        around: Sequence[ViewSurroundings] | None = None,
+        going_on: Callable[[], bool] = lambda: True,
+    ) -> bool:
+        """Calls `taken` with the number and the view of one viewpoint after the other, for less work than `render`.
+
+        A view is None where the camera sees nothing of the object. `going_on` is asked before anything is drawn; where
+        it says no, views that are begun are finished, and False is returned. What either raises comes through.
+        """
+        beside = around or [_USUAL] * len(viewpoints)
+        for (fov, light), alike in groupby(
+            range(len(viewpoints)), lambda number: (viewpoints[number].fov, beside[number].light)
+        ):
+            self._lighting.set(light)
+            windows = self._aim(fov, {number: viewpoints[number] for number in alike})
+            if not (
+                going_on() and self._draw(windows, taken, [each.background for each in beside], going_on)
+            ):
+                return False
+        return True
+
+    def _draw(
+        self,
+        windows: Mapping[int, Window],
+        taken: Taken,
+        behind: Sequence[npt.NDArray[np.uint8] | None],
+        going_on: Callable[[], bool],
+    ) -> bool:
+        """Draws the frames that have windows, with their pixels `behind`; whether all of them were."""
+        last, complete = max(windows), True
+        drawn: dict[int, npt.NDArray[np.uint8]] = {}
+
+        def of_picture(frame: int, passes: Passes) -> bool:
+            nonlocal complete
+            color = laid_on(self._bytes.write(passes["Combined"]), behind[frame])
+            if self._centre_pass:
+                drawn[frame] = color
+            else:
+                taken(frame, self._view(color, passes))
+            complete = frame == last or going_on()
+            return complete
+
+        def of_centres(frame: int, passes: Passes) -> bool:
+            taken(frame, self._view(drawn[frame], passes))
+            return True
+
+        draw_views(windows, of_picture)
+        if self._centre_pass:
+            self._centre_pass.draw({frame: windows[frame] for frame in drawn}, of_centres)
+        return complete
+
+    def _view(self, color: npt.NDArray[np.uint8], passes: Passes) -> RenderedView | None:
+        depth = _without_gap(passes["Depth"][..., 0])
+        outputs = {name: passes[name][..., :3] for name in self._outputs}
         hit = mask = depth < _FAR_AWAY
         if self._ground and PROPERTIES in outputs:
             mask = hit & (outputs[PROPERTIES][..., 2] > 0.5)
@@ -155,7 +201,7 @@ class BlenderScene:
             return None
         normals, albedo = outputs.get(NORMALS), outputs.get(ALBEDO)
         return RenderedView(
-            laid_on(rgba, around.background),
+            color,
             np.where(hit, depth, np.float32(np.inf)),
             mask,
             None if normals is None else _unit_normals(normals, hit),
@@ -179,18 +225,27 @@ class BlenderScene:
             found["instance"] = np.rint(instance).astype(np.int32)
         return {name: values for name, values in found.items() if name in self._passes}
 
-    def _draw_only(self, viewpoint: Viewpoint) -> None:
-        """Leaves out the pixels around the model, in which nothing can be seen; the others stay the same to the bit."""
-        side, settings = self._resolution, bpy.context.scene.render
-        settings.use_border = self._shown is not None
+    def _aim(self, fov: float, viewpoints: Mapping[int, Viewpoint]) -> dict[int, Window]:
+        """Sets the camera for frames, all with the field of view; the windows within which to draw them."""
+        side, camera = self._resolution, bpy.context.scene.camera
+        camera.animation_data_clear()
+        CameraUtility.set_intrinsics_from_K_matrix(intrinsics(fov, side), side, side)
+        for frame, viewpoint in viewpoints.items():
+            pose = viewpoint.cam2world()
+            pose[:3] = WORLD_TO_BLENDER @ pose[:3]
+            camera.matrix_world = Matrix.Identity(4)  # or the last pose shows through in the last bit
+            CameraUtility.add_camera_pose(pose, frame)
+            camera.keyframe_insert("scale", frame=frame)  # 1 but for its last bit; BlenderProc has it not
+        return {frame: self._window(viewpoint) for frame, viewpoint in viewpoints.items()}
+
+    def _window(self, viewpoint: Viewpoint) -> Window:
+        """The pixels around the model: in the others nothing can be seen, and these stay the same to the bit."""
+        side = self._resolution
         if self._shown is None:
-            return
+            return 0, 0, side, side
         left, top, right, bottom = covered_pixels(viewpoint, self._shown, side)
-        settings.border_min_x, settings.border_max_x = (left - _MARGIN) / side, (right + _MARGIN) / side
-        settings.border_min_y, settings.border_max_y = (
-            1 - (bottom + _MARGIN) / side,
-            1 - (top - _MARGIN) / side,
-        )
+        left, top = (min(max(first - _MARGIN, 0), side - 1) for first in (left, top))
+        return left, top, max(min(right + _MARGIN, side), left + 1), max(min(bottom + _MARGIN, side), top + 1)
 
 
 def _put(mesh: bpy.types.Mesh) -> bpy.types.Object:

@@ -1,9 +1,9 @@
 """`python -m synthetic.workers.worker`: a Blender that renders the models it is sent, one JSON line a job on stdin.
 
 The first line is a RenderSpec, every further one a RenderJob; events are JSON lines on stdout, {"event": ...}:
-"starting", "ready" (Blender is up), "loaded", "view" (one is written) or "blank" (one shows nothing of the model, with
-a reason that says which), then one of "done", "failed" (with the reason) and "stopped" (SIGTERM came; the view at work
-was finished).
+"starting", "ready" (Blender is up), "loaded", "drawing" (before each view), "view" (one is written) or "blank" (one
+shows nothing of the model, with a reason that says which), then one of "done", "failed" (with the reason) and "stopped"
+(SIGTERM came; views that were begun are finished).
 Stages come with the processor's seconds they took, of all threads, which unlike the clock's do not depend on who else
 uses the machine. Everything else Blender prints goes to stderr, which is cut to nothing at the start of each job. End
 of input ends the program, and so does the end of its parent.
@@ -17,11 +17,12 @@ import resource
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Literal, NotRequired, TypedDict
 
-from synthetic.dataset import ModelSource, Settings, SettingsRecord, write_view
+from synthetic.dataset import ModelSource, RenderedView, Settings, SettingsRecord, write_view
 from synthetic.layouts.shapenet import BrokenModelError, Model, ModelRecord
 from synthetic.staging.treatment import ModelLimits
 from synthetic.surroundings.draws import SurroundingDraws
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from synthetic.blender.scene import BlenderScene
 
 
-EventName = Literal["starting", "ready", "loaded", "view", "blank", "done", "failed", "stopped"]
+EventName = Literal["starting", "ready", "loaded", "drawing", "view", "blank", "done", "failed", "stopped"]
 
 
 class WorkerEvent(TypedDict):
@@ -164,22 +165,42 @@ class _Worker:
             scene.build_room(room_colours(spec.settings.seed, model.key))
         seconds["load"] += time.process_time()
         self._emit({"event": "loaded", "seconds": seconds})
-        for view in job.views:
-            if self._stop.signal:
-                break
-            viewpoint = sample_viewpoint(spec.settings.cameras, spec.settings.seed, model.key, view)
-            start = time.process_time()
-            around = self._draws.of_view(model.key, view, viewpoint, spec.settings.resolution)
-            picture = scene.render(viewpoint, around)
+        apart = (
+            spec.settings.surroundings.light == "hdri"
+        )  # a view's own light, made ready when it is its turn
+        for views in [(view,) for view in job.views] if apart else [job.views]:
+            if not self._render_together(scene, model, source, views):
+                return
+
+    def _render_together(
+        self, scene: BlenderScene, model: Model, source: ModelSource, views: Sequence[int]
+    ) -> bool:
+        """Renders and writes views of the model that is loaded; whether to go on with others."""
+        settings, started = self._spec.settings, time.process_time()
+        viewpoints = [sample_viewpoint(settings.cameras, settings.seed, model.key, view) for view in views]
+        around = [
+            self._draws.of_view(model.key, view, viewpoint, settings.resolution)
+            for view, viewpoint in zip(views, viewpoints, strict=True)
+        ]
+
+        def taken(number: int, picture: RenderedView | None) -> None:
+            nonlocal started
+            view, viewpoint, record = views[number], viewpoints[number], around[number].record
+            rendered = time.process_time()
             if picture is None:
                 self._emit({"event": "blank", "reason": f"view {view:03d} shows nothing of it"})
-                continue
-            rendered = time.process_time()
-            write_view(spec.out, model, view, viewpoint, picture, spec.settings, source, around.record)
-            written = time.process_time()
-            self._emit(
-                {"event": "view", "seconds": {"render": rendered - start, "write": written - rendered}}
-            )
+            else:
+                write_view(self._spec.out, model, view, viewpoint, picture, settings, source, record)
+                cost = {"render": rendered - started, "write": time.process_time() - rendered}
+                self._emit({"event": "view", "seconds": cost})
+            started = time.process_time()
+
+        return scene.render_each(viewpoints, taken, around, self._going_on)
+
+    def _going_on(self) -> bool:
+        """Whether to draw another view; whoever watches hears that the one before is drawn."""
+        self._emit({"event": "drawing"})
+        return not self._stop.signal
 
     def _open_scene(self, seconds: dict[str, float]) -> BlenderScene:
         start = time.process_time()

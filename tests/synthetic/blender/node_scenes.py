@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import pickle
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import bpy
@@ -186,11 +186,11 @@ def fine() -> list[bpy.types.Object]:
 
 def passes(folder: Path) -> tuple[np.ndarray, np.ndarray]:
     """[N,3] positions in Blender's world and [N,3] diffuse colours at the pixels' centres, as Cycles draws them."""
-    from synthetic.blender.compositor import compositor, exr_path, write_exr
-    from synthetic.blender.passes import take
+    from synthetic.blender.views import draw_views, use_views
 
     scene, layer = bpy.context.scene, bpy.context.view_layer
-    scene.render.engine, scene.cycles.samples = "CYCLES", 1
+    use_views()
+    scene.cycles.samples = 1
     scene.cycles.use_denoising, scene.cycles.filter_width = False, 0.01
     scene.render.resolution_x = scene.render.resolution_y = 200
     camera = bpy.data.objects.new("camera", bpy.data.cameras.new("camera"))
@@ -198,18 +198,14 @@ def passes(folder: Path) -> tuple[np.ndarray, np.ndarray]:
     scene.collection.objects.link(camera)
     scene.camera = camera
     layer.use_pass_position = layer.use_pass_diffuse_color = True
-    tree = compositor(scene)
-    source = tree.nodes.new("CompositorNodeRLayers")
-    apart, place = tree.nodes.new("CompositorNodeSeparateXYZ"), tree.nodes.new("CompositorNodeCombineColor")
-    tree.links.new(source.outputs["Position"], apart.inputs[0])
-    for number in range(3):  # OpenCV reads colours only
-        tree.links.new(apart.outputs[number], place.inputs[number])
-    write_exr(tree, folder, {"place": place.outputs["Image"], "color": source.outputs["DiffCol"]})
-    bpy.ops.render.render()
-    at, color = (
-        take(exr_path(folder, name, scene.frame_current))[..., 2::-1].astype(float)
-        for name in ("place", "color")
-    )
+    found = {}
+
+    def taken(_: int, passes: Mapping[str, np.ndarray]) -> bool:
+        found.update(passes)
+        return True
+
+    draw_views({0: (0, 0, 200, 200)}, taken)
+    at, color = found["Position"].astype(float), found["DiffCol"].astype(float)
     hit = np.abs(at).sum(axis=-1) > 0
     return at[hit], color[hit]
 

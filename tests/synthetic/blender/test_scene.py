@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -18,7 +16,6 @@ from synthetic.staging.sampling import base_color
 from synthetic.staging.surface import Material, Part, Texture
 from synthetic.viewpoints import Viewpoint
 from tests.synthetic.blender.drawing import FRONT, SIDE, Drawing, draw, places, square, staged
-from tests.synthetic.small_library import environment
 
 pytestmark = [pytest.mark.blender, pytest.mark.slow]
 
@@ -278,23 +275,3 @@ def test_what_is_drawn_does_not_depend_on_how_much_of_the_picture_is(tmp_path: P
         assert difference[alone.mask].max() <= 2
         assert (difference[alone.mask] > 0).mean() < 0.01
         assert (alone.color[~alone.mask] != 255).any()  # edges are soft, beyond the mask
-
-
-def test_a_file_that_blender_has_not_written_is_called_missing(tmp_path: Path) -> None:
-    """And not unreadable, which would send the reader to OpenCV."""
-    code = (
-        "import sys, pathlib; from synthetic.workers.blender_process import prepare_blender\n"
-        "folder = pathlib.Path(sys.argv[1]); prepare_blender(folder)\n"
-        "from synthetic.blender.passes import take; take(folder / 'depth_0000.exr')"
-    )
-    child = subprocess.run(
-        [sys.executable, "-c", code, tmp_path],
-        env=environment(tmp_path / "scratch"),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    last = child.stderr.strip().splitlines()[-1]
-    assert last.startswith("RuntimeError: Blender ")
-    assert last.endswith("rendered, but has written no depth_0000.exr")
