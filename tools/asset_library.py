@@ -5,7 +5,7 @@
 OUT holds one .blend file an object, as the add-on saves it, with catalogue, tags, picture, author and licence. In
 Blender it is opened as a local asset library. With `--blender`, a Blender 5.2 or newer writes its listing beside them,
 and OUT can be put on a web server as an online asset library. OUT appears whole or not at all.
-Exit code 0, 2 for bad input or where a file cannot be written, 130 after Ctrl-C.
+Exit code 0, 2 for bad input or where a file cannot be written, 1 after Ctrl-C, which leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -176,9 +176,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         print(f"error: {where}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("stopped; nothing was written", file=sys.stderr)
-        return 130
     size = sum(path.stat().st_size for path in arguments.out.rglob("*") if path.is_file()) / 1e6
     print(
         f"{arguments.out}: {len(objects)} assets, {size:.0f} MB, in {time.monotonic() - began:.0f} s; see README.txt"
@@ -187,4 +184,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit("stopped")

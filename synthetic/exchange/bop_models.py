@@ -130,7 +130,8 @@ def _ply(truth: Truth, points: Floats) -> bytes:
         process=False,
     )
     content = mesh.export(file_type="ply", vertex_normal=True)
-    assert isinstance(content, bytes)
+    if not isinstance(content, bytes):
+        raise TypeError(f"expected bytes of a PLY file, found {type(content).__name__}")
     return content
 
 

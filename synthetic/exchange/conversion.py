@@ -163,7 +163,8 @@ def _picture(files: Files, item: _Kept, side: int) -> bytes:
 
 def _distance(files: Files, item: _Kept, side: int) -> Floats:
     """[side,side] distance along the rays, world units, inf where none is known: of the nearest pixel."""
-    assert item.frame.depth is not None
+    if item.frame.depth is None:
+        raise ValueError("expected a frame with depth")
     steps = np.asarray(_loaded(files, item.frame.depth, item.frame)).astype(np.float64)
     if steps.ndim != 2:
         raise ExchangeError(f"{files.path}: {item.frame.depth}: expected 16-bit grey")

@@ -14,7 +14,7 @@ cover everything that OUT holds.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from synthetic.atomic import write_whole
+from synthetic.layouts.licences import LICENCES, Credit, licence_lines
 from synthetic.layouts.shapenet_files import (
     bounds,
     building_model,
@@ -77,14 +79,18 @@ def write_library(
                 write_model(model, folder)
                 new += 1
     finally:  # of a library that is stopped here, too, everything that is whole is of use
-        write_index(
-            out,
-            {key: record for key, record in records.items() if (out / key / "models").is_dir()},
-            SHAPENET_NAMES,
-        )
+        there = {key: record for key, record in records.items() if (out / key / "models").is_dir()}
+        write_index(out, there, SHAPENET_NAMES)
+        write_whole(out / LICENCES, licence_lines({key: _credit(there[key]) for key in there}).encode())
     asked = {f"{family.folder}/{model_id(family, seed, index)}" for family, index in jobs}
     others = sum((out / key / "models").is_dir() for key in records.keys() - asked)
     return Written(new, len(jobs) - new, others)
+
+
+def _credit(record: Mapping[str, Any]) -> Credit:
+    """Nobody has to be named for what this program draws."""
+    source = f"python -m synthetic.shapes, library version {record['library_version']}"
+    return Credit("GP3D", "CC0-1.0", source, "none")
 
 
 def class_record(model: Model) -> dict[str, Any]:
@@ -106,7 +112,7 @@ def class_record(model: Model) -> dict[str, Any]:
 def read_records(out: Path) -> dict[str, dict[str, Any]]:
     """The records of OUT/classes.json, empty for a new folder.
 
-    Raises LibraryError when `out` holds a taxonomy without classes (somebody else's models) or a broken classes.json.
+    Raises LibraryError when `out` holds somebody else's models or a broken classes.json.
     """
     path = out / "classes.json"
     if not path.is_file():
@@ -122,6 +128,10 @@ def read_records(out: Path) -> dict[str, dict[str, Any]]:
     if not isinstance(records, dict) or not all("wnid" in record for record in records.values()):
         raise LibraryError(
             f"{path} should map model folders to class records; delete it or choose another folder"
+        )
+    if others := [key for key, record in records.items() if "library_version" not in record]:
+        raise LibraryError(
+            f"{out} holds models that are not from this library, such as {others[0]}; choose another folder"
         )
     return records
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import trimesh
 
+from synthetic.layouts.shapenet import load_library
 from synthetic.shapes import __main__ as shapes_command
 from synthetic.shapes.family import SHAPENET_NAMES, build_model, model_id
 from synthetic.shapes.library import FAMILIES, select_families
@@ -181,6 +182,13 @@ def test_library_has_the_layout_of_shapenet(library: Path) -> None:
 
 
 @pytest.mark.slow
+def test_nobody_has_to_be_named_for_a_model(library: Path) -> None:
+    models = load_library(library)
+    assert models
+    assert {model.credit.licence for model in models if model.credit} == {"CC0-1.0"}
+    assert not [model.key for model in models if model.credit is None or model.credit.fault]
+
+
 def test_library_files_hold_closed_normalised_parts(library: Path) -> None:
     for family in FAMILIES:
         path = library / family.folder / model_id(family, 0, 0) / "models" / "model_normalized.obj"
@@ -320,6 +328,14 @@ def test_command_leaves_foreign_folders_alone(tmp_path: Path, capsys) -> None:
     assert shapes_command.main([str(tmp_path), "--classes", "vase", "--per-class", "1"]) == 2
     assert "not readable JSON" in capsys.readouterr().err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["classes.json", "taxonomy.json"]
+
+
+def test_models_of_others_are_neither_mixed_with_nor_given_away(tmp_path: Path, capsys) -> None:
+    record = {"wnid": "n02129165", "name": "lion", "imagenet_index": 291, "synset": None}
+    (tmp_path / "classes.json").write_text(json.dumps({"02129165/lion": record}))
+    assert shapes_command.main([str(tmp_path), "--classes", "teapot", "--per-class", "1"]) == 2
+    assert "holds models that are not from this library, such as 02129165/lion" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["classes.json"]
 
 
 def test_command_lists_its_classes(capsys) -> None:
