@@ -11,7 +11,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from synthetic.layouts.licences import UNKNOWN, Credit, LicenceError, read_licences
+from synthetic.layouts.licences import UNKNOWN, Credit
 from synthetic.layouts.shapenet import LibraryError, Model, load_library
 from synthetic.library.models import LibraryJob, LibraryModel, LibrarySource
 from synthetic.library.placing import placed
@@ -46,14 +46,9 @@ def variant_jobs(
 
     Raises LibraryError where there is no library.
     """
-    models = load_library(library)
-    try:
-        credits = read_licences(library, [model.key for model in models])
-    except LicenceError as error:
-        raise LibraryError(str(error)) from None
     jobs = []
-    for model in models:
-        credit = credits.get(model.key, Credit("", UNKNOWN, "", "none"))
+    for model in load_library(library):
+        credit = model.credit or Credit("", UNKNOWN, "", "none")
         if credit.parent or (parents is not None and model.key not in parents):
             continue
         for number in range(1, count + 1):

@@ -67,7 +67,9 @@ def test_one_of_several_pictures_on_a_sheet_is_left(tmp_path: Path) -> None:
     surface = sheet(cloth(tmp_path), 0.2)
     piece = np.arange(len(surface)) % 8
     shifted = surface.uvs[0] + (piece[:, None, None] * np.array([1.0, 2.0])).astype(np.float32)
-    surface = replace(surface, uvs=(shifted,))
+    corners = surface.positions[surface.triangles] + 3.0 * np.arange(len(surface))[:, None, None]
+    loose = np.arange(3 * len(surface)).reshape(-1, 3)
+    surface = replace(surface, positions=corners.reshape(-1, 3), triangles=loose, uvs=(shifted,))
     assert rescale_patterns(surface, SEED) == (surface, {})
 
 

@@ -161,6 +161,8 @@ def test_a_source_writes_its_models_and_their_variants(
     assert main([*command, "--variants", "2"]) == 0
     assert "0 written, 6 kept, 0 others" in capsys.readouterr().err
     assert content(out) == before
+    assert main(["vary", str(out), str(tmp_path / "more"), "--variants", "1"]) == 0
+    assert "2 written" in capsys.readouterr().err  # of the models, none of their variants
     assert main(command) == 0
     assert "0 written, 2 kept, 4 others" in capsys.readouterr().err
     assert main([*command, "--seed", "1"]) == 2
