@@ -71,8 +71,8 @@ class Measured:
 
 
 def welded(surface: Surface, positions: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
-    """Triangles by numbers of places: positions that are the same to the bit are one."""
-    return np.unique(positions, axis=0, return_inverse=True)[1].reshape(-1)[surface.triangles]
+    """Triangles by numbers of places: positions that are equal (-0 and 0, too) are one."""
+    return np.unique(positions + 0.0, axis=0, return_inverse=True)[1].reshape(-1)[surface.triangles]
 
 
 def border_edges(triangles: npt.NDArray[np.int64]) -> int:
