@@ -78,6 +78,7 @@ def test_half_made_models_are_made_again(tmp_path: Path) -> None:
     write_library(out, "tests", source)
     whole = contents(out)
     (out / "03797390/.a.partial/models").mkdir(parents=True)
+    (out / "03797390/.a.partial/models/model_normalized.mtl").write_text("newmtl m")
     (out / "03001627/b/models/model_normalized.obj").unlink()
     (out / "classes.json").unlink()
     (out / "licences.jsonl").write_text("")
