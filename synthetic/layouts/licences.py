@@ -95,12 +95,14 @@ def read_licences(library: Path, models: Sequence[str]) -> dict[str, Credit]:
     if not path.exists():
         return {}
     try:
-        size = path.stat().st_size
-        content = path.read_bytes() if size <= _LARGEST_FILE else b""
+        if not path.is_file():  # a pipe would be waited for
+            raise LicenceError(f"{path}: expected a file, found something else; mend it")
+        with path.open("rb") as file:
+            content = file.read(_LARGEST_FILE + 1)
     except OSError as error:
         raise LicenceError(f"{path}: cannot be read ({error.strerror}); mend it") from None
-    if size > _LARGEST_FILE:
-        raise LicenceError(f"{path}: expected at most {_LARGEST_FILE} bytes, found {size}; mend it")
+    if len(content) > _LARGEST_FILE:
+        raise LicenceError(f"{path}: expected at most {_LARGEST_FILE} bytes, found more; mend it")
     stated: dict[str, Credit] = {}
     unreadable = []
     for number, line in enumerate(content.split(b"\n"), 1):

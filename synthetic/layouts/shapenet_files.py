@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from synthetic.atomic import write_whole
 
+PARTIAL = ".partial"  # ending of the folder in which a model is made
 MODEL_FILES = ("model_normalized.mtl", "model_normalized.json", "model_normalized.obj")
 
 
@@ -37,7 +38,7 @@ def building_model(folder: Path) -> Iterator[Path]:
 
     What `folder` held before goes; after an exception nothing of either is left.
     """
-    partial = folder.with_name(f".{folder.name}.partial")
+    partial = folder.with_name(f".{folder.name}{PARTIAL}")
     for leftover in (partial, folder):
         if leftover.exists():
             shutil.rmtree(leftover)

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import io
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -102,9 +103,11 @@ def open_source(arguments: argparse.Namespace) -> LibrarySource:
 def _rows(path: Path) -> Iterator[tuple[int, Row]]:
     """The rows of a table by their numbers, from 1 on. Raises LibraryError."""
     try:
-        if path.stat().st_size > _MOST_BYTES:
+        with path.open("rb") as file:
+            content = file.read(_MOST_BYTES + 1)
+        if len(content) > _MOST_BYTES:
             raise LibraryError(f"{path}: has more than {_MOST_BYTES >> 20} MB, expected a table of models")
-        text = path.read_text(encoding="utf-8-sig")
+        text = io.StringIO(content.decode("utf-8-sig"), newline=None).read()
     except OSError as error:
         raise LibraryError(
             f"{path}: cannot be read ({error.strerror}); expected a table, see --help"
@@ -143,6 +146,9 @@ def _lines(path: Path, text: str) -> list[Row]:
         raise LibraryError(f"{path}: line {reader.line_num}: {error}") from None
     columns = [cell.strip().lower() for cell in table[0]] if table else []
     _check_columns(path, columns)
+    twice = [column for column in columns if columns.count(column) > 1]
+    if twice:
+        raise LibraryError(f"{path}: has the column {twice[0]!r} twice")
     for number, row in enumerate(table[1:], 1):
         if len(row) > len(columns):
             raise LibraryError(f"{path}: row {number} has {len(row)} cells, the first line {len(columns)}")

@@ -26,7 +26,7 @@ from typing import Any
 from synthetic.atomic import remove_parts, write_whole
 from synthetic.layouts.licences import LICENCES, Credit, LicenceFilter, licence_lines
 from synthetic.layouts.shapenet import BrokenModelError, LibraryError
-from synthetic.layouts.shapenet_files import bounds, building_model, is_whole, write_index
+from synthetic.layouts.shapenet_files import PARTIAL, bounds, building_model, is_whole, write_index
 from synthetic.layouts.taxonomy import SHAPENET_CATEGORIES
 from synthetic.library.models import LibraryJob, LibraryModel, LibrarySource
 from synthetic.library.obj import write_surface
@@ -164,6 +164,8 @@ def write_model(folder: Path, job: LibraryJob, model: LibraryModel) -> tuple[dic
 @contextmanager
 def _locked(out: Path) -> Iterator[None]:
     """Keeps other processes out of a library inside `with`."""
+    if out.exists() and not out.is_dir():
+        raise LibraryError(f"{out}: is no folder; expected a new one, or a library to go on with")
     out.mkdir(parents=True, exist_ok=True)
     strange = sorted(path.name for path in out.iterdir() if path.name not in _OF_EACH_RUN)
     if strange and not (out / _FACTS).is_file():
@@ -195,8 +197,8 @@ def _claim(out: Path, name: str, settings: Any) -> None:
         return
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        begun = found["source"], found["settings"], found["format"], found["version"]
-    except (ValueError, KeyError, TypeError):
+        begun = found["source"], dict(found["settings"]), found["format"], found["version"]
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise LibraryError(f"{path}: cannot be read; remove {out} or choose another folder") from None
     if found == facts:
         return
@@ -220,8 +222,9 @@ def _models_in(out: Path) -> dict[str, dict[str, Any]]:
     for synset in sorted(path for path in out.iterdir() if path.is_dir() and not path.name.startswith(".")):
         for folder in sorted(path for path in synset.iterdir() if path.is_dir()):
             record = _record(folder) if is_whole(folder) else None
-            if folder.name.startswith("."):
-                shutil.rmtree(folder, ignore_errors=True)
+            if folder.name.startswith("."):  # others than half-made models are somebody's own
+                if folder.name.endswith(PARTIAL) and folder.resolve().is_relative_to(out.resolve()):
+                    shutil.rmtree(folder, ignore_errors=True)
             elif record is not None:
                 found[f"{synset.name}/{folder.name}"] = record
     return found

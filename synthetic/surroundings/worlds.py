@@ -145,7 +145,7 @@ def _size(path: Path) -> tuple[int, int]:
             left, top, right, bottom = struct.unpack_from("<4i", head, place + 21)
             return right - left + 1, bottom - top + 1
     if head.startswith(b"#?"):
-        found = re.search(rb"\n-Y (\d+) \+X (\d+)\n", head)
+        found = re.search(rb"\n-Y (\d{1,9}) \+X (\d{1,9})\n", head)
         if found:
             return int(found[2]), int(found[1])
     raise SurroundingsError(f"{path}: is no EXR or Radiance HDR picture")

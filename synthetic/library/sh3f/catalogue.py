@@ -62,19 +62,18 @@ def read_properties(text: str) -> dict[str, str]:
 
 
 def _logical_lines(text: str) -> Iterator[str]:
-    pending = ""
+    pending: list[str] = []
     for line in re.split(r"\r\n|\r|\n", text):
         line = line.lstrip(" \t\f")
         if not pending and (not line or line[0] in "#!"):
             continue
-        pending += line
-        if (len(pending) - len(pending.rstrip("\\"))) % 2:
-            pending = pending[:-1]
-            continue
-        yield pending
-        pending = ""
-    if pending:
-        yield pending
+        goes_on = (len(line) - len(line.rstrip("\\"))) % 2 == 1
+        pending.append(line[:-1] if goes_on else line)
+        if not goes_on:
+            yield "".join(pending)
+            pending = []
+    if any(pending):
+        yield "".join(pending)
 
 
 def _unescaped(text: str) -> str:
@@ -89,13 +88,12 @@ def _unescaped(text: str) -> str:
 
 def pieces(properties: Mapping[str, str]) -> Iterator[tuple[str, Piece | EntryError]]:
     """Every entry of a catalogue by what it is called in messages, as a piece, or why it is none."""
-    numbers = {int(match[1]) for key in properties if (match := re.fullmatch(r"\w+#(\d{1,9})", key))}
-    for number in sorted(numbers):
-        entry = {
-            key.partition("#")[0]: text.strip()
-            for key, text in properties.items()
-            if key.endswith(f"#{number}")
-        }
+    entries: dict[int, dict[str, str]] = {}
+    for key, text in properties.items():
+        match = re.fullmatch(r"(\w+)#(\d{1,9})", key)
+        if match:
+            entries.setdefault(int(match[2]), {})[match[1]] = text.strip()
+    for number, entry in sorted(entries.items()):
         called = entry.get("id") or entry.get("name") or f"entry {number}"
         try:
             yield called, _piece(entry)

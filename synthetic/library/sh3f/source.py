@@ -6,6 +6,7 @@ Models are turned and scaled as their catalogue says. classes.tsv, made by eye, 
 from __future__ import annotations
 
 import argparse
+import errno
 import io
 import re
 from collections.abc import Iterator, Mapping
@@ -42,6 +43,12 @@ SOURCE_HELP = "the .deb of sweethome3d-furniture, a folder of .sh3f files, or on
 VERSION = "1.8"  # of the catalogues that classes.tsv was made for
 _MOST_BYTES = 2**30  # of all .sh3f files of a package
 _MOST_TEXT = 2**22  # of a catalogue or licence
+_UNUSABLE_NAMES = (
+    errno.ENAMETOOLONG,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.EEXIST,
+)  # a file that is a folder, too
 _THIN = 1e-6  # of the largest side: what has no more depth is flat
 
 
@@ -89,11 +96,13 @@ def _libraries(source: Path) -> Iterator[tuple[str, ZipArchive | ArchiveError]]:
         raise LibraryError(f"{source}: no such file or folder; expected {SOURCE_HELP}")
     try:
         if source.is_dir():
-            for path in sorted(source.rglob("*.sh3f")):
+            for path in sorted(path for path in source.rglob("*.sh3f") if path.is_file()):
                 yield path.stem, _opened(path, path.name)
-        elif source.suffix == ".deb":
+        elif source.is_file() and source.suffix == ".deb":
             for name, content in files_of_package(source, _is_library, _MOST_BYTES):
                 yield Path(name).stem, _opened(io.BytesIO(content), name)
+        elif not source.is_file():  # a pipe or device has no end that can be looked for
+            raise LibraryError(f"{source}: is no file or folder; expected {SOURCE_HELP}")
         else:
             yield source.stem, _opened(source, source.name)
     except ArchiveError as error:
@@ -214,6 +223,12 @@ class _Maker:
                     path.write_bytes(content)
         except ArchiveError as error:
             raise BrokenModelError(str(error)) from None
+        except OSError as error:
+            if error.errno not in _UNUSABLE_NAMES:
+                raise
+            raise BrokenModelError(
+                f"a file beside it has a name that cannot be used: {name[:80]!r}"
+            ) from None
         files = ModelFiles(inside / piece.model, inside / folder, workspace / "textures", ModelLimits())
         surface, _ = read_surface(files, self.treatment)
         tags = {

@@ -34,8 +34,10 @@ def open_source(arguments: argparse.Namespace) -> LibrarySource:
     """The variants of all models of a library. Raises LibraryError."""
     if arguments.variants < 1:
         raise LibraryError("how many variants of each model? give --variants, such as --variants 4")
-    if arguments.source.resolve() == arguments.out.resolve():
-        raise LibraryError(f"{arguments.out}: is the library itself; choose another folder for its variants")
+    if arguments.out.resolve().is_relative_to(arguments.source.resolve()):
+        raise LibraryError(
+            f"{arguments.out}: is in the library itself; choose another folder for its variants"
+        )
     return LibrarySource(variant_jobs(arguments.source, arguments.variants, arguments.seed))
 
 

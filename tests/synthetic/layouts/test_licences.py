@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -105,10 +106,14 @@ def test_texts_are_on_one_line_without_signs_that_steer_a_terminal(tmp_path: Pat
 def test_a_file_that_cannot_be_read_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (library(tmp_path, "") / LICENCES).unlink()
     (tmp_path / LICENCES).mkdir()
-    with pytest.raises(LibraryError, match=r"licences.jsonl: cannot be read"):
+    with pytest.raises(LibraryError, match=r"licences.jsonl: expected a file"):
+        load_library(tmp_path)
+    (tmp_path / LICENCES).rmdir()
+    os.mkfifo(tmp_path / LICENCES)
+    with pytest.raises(LibraryError, match=r"licences.jsonl: expected a file"):
         load_library(tmp_path)
     monkeypatch.setattr("synthetic.layouts.licences._LARGEST_FILE", 10)
-    (tmp_path / LICENCES).rmdir()
+    (tmp_path / LICENCES).unlink()
     with pytest.raises(LibraryError, match="expected at most 10 bytes"):
         load_library(library(tmp_path, line("cup/a")))
 

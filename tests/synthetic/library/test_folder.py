@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from synthetic.layouts.shapenet import load_library
+from synthetic.library import folder
 from synthetic.library.__main__ import main
 from synthetic.staging.stage import stage_model
 from synthetic.staging.treatment import ModelLimits, Treatment
@@ -166,6 +167,7 @@ def test_axes(front: str, up: str, expected: tuple[int, ...], tree: Path, tmp_pa
         ("bad.tsv", b"\xff\xfe\0", "is no text in UTF-8"),
         ("bad.tsv", b"class\tpath\n", "expected columns class, file"),
         ("bad.tsv", b"class\tfile\n", "has no rows"),
+        ("bad.tsv", b"class\tfile\tclass\n504\ta\t505\n", "has the column 'class' twice"),
         ("bad.tsv", b"", "expected columns class, file"),
         ("bad.tsv", b"class\tfile\n504\ta\tb\n", "row 1 has 3 cells"),
         ("bad.json", b"{", "is not readable as JSON"),
@@ -190,6 +192,14 @@ def test_tables_that_cannot_be_read(
     assert said in shown
     assert shown.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_a_table_without_end_is_not_read_to_its_end(
+    tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folder, "_MOST_BYTES", 2**20)
+    assert main(["folder", str(tree), str(tmp_path / "out"), "--table", "/dev/zero"]) == 2
+    assert "/dev/zero: has more than 1 MB" in capsys.readouterr().err
 
 
 def test_textures_beside_the_file(tmp_path: Path) -> None:

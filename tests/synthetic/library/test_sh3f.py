@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import time
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +19,7 @@ from synthetic.layouts.taxonomy import SHAPENET_CATEGORIES
 from synthetic.library import archives
 from synthetic.library.__main__ import main
 from synthetic.library.sh3f import source
-from synthetic.library.sh3f.catalogue import licence_in, read_properties, stricter
+from synthetic.library.sh3f.catalogue import licence_in, pieces, read_properties, stricter
 from synthetic.staging.stage import stage_model
 from synthetic.staging.surface import Surface
 from synthetic.staging.treatment import ModelLimits, Treatment
@@ -235,6 +237,34 @@ def test_sources_that_cannot_be_read(
     assert said in shown
     assert shown.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["pipe.deb", "pipe.sh3f"])
+def test_a_pipe_is_not_waited_for(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    os.mkfifo(tmp_path / name)
+    assert main(["sh3f", str(tmp_path / name), str(tmp_path / "out")]) == 2
+    assert "is no file or folder" in capsys.readouterr().err
+    assert main(["sh3f", str(tmp_path), str(tmp_path / "out")]) == 2
+    assert not (tmp_path / "out").exists()
+
+
+def test_file_names_that_a_disk_cannot_hold_cost_their_model_only(tmp_path: Path) -> None:
+    """A name of 300 letters, and a file that is a folder as well, lie beside two of the models."""
+    entries = catalogue({"id": "a-long"}, {"id": "a-clash"}, {"id": "a"})
+    files = {**piece("a-long"), **piece("a-clash"), **piece("a"), f"boxes/a-long/{'x' * 300}": b""}
+    files |= {"boxes/a-clash/b": b"", "boxes/a-clash/b/c": b""}
+    records, failures = made(tmp_path, library(tmp_path / "Tests.sh3f", entries, files))
+    assert list(records) == ["03001627/Tests-a"]
+    assert failures.keys() == {"03001627/Tests-a-long", "03001627/Tests-a-clash"}
+    assert all("has a name that cannot be used" in reason for reason in failures.values())
+
+
+def test_catalogues_of_any_size_take_time_in_proportion() -> None:
+    """Square in the number of lines, each of these would take minutes."""
+    begun = time.process_time()
+    assert len(list(pieces({f"id#{number}": "" for number in range(100_000)}))) == 100_000
+    assert read_properties("a\\\n" * 300_000) == {"a" * 300_000: ""}
+    assert time.process_time() - begun < 20
 
 
 def test_packages_that_cannot_be_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -23,6 +23,7 @@ from tests.synthetic.small_library import command, environment
 MUG = ObjectClass("n03063599", "coffee mug", 504, "03797390")
 CHAIR = ObjectClass("n03001627", "chair", None, "03001627")
 OTHER_FORMAT = '{"format": "x", "version": 1, "source": "tests", "settings": {}}'
+NO_SETTINGS = '{"format": "gp3d-library", "version": 1, "source": "tests", "settings": [1]}'
 LOCK = """import fcntl, sys, time
 file = open(sys.argv[1], "w")
 fcntl.lockf(file, fcntl.LOCK_EX)
@@ -98,6 +99,7 @@ def test_half_made_models_are_made_again(tmp_path: Path) -> None:
             lambda out: (out / "library.json").write_text(OTHER_FORMAT),
             "was made by x 1",
         ),
+        (lambda out: (out / "library.json").write_text(NO_SETTINGS), "cannot be read"),
     ],
 )
 def test_folders_of_something_else_are_refused(
@@ -111,6 +113,26 @@ def test_folders_of_something_else_are_refused(
     with pytest.raises(LibraryError, match=said):
         write_library(out, "tests", LibrarySource([job("b")]))
     assert {key: text for key, text in contents(out).items() if key != ".lock"} == before
+
+
+def test_a_file_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("mine")
+    with pytest.raises(LibraryError, match="is no folder; expected a new one"):
+        write_library(tmp_path / "out", "tests", LibrarySource([job("a")]))
+
+
+def test_hidden_folders_of_somebody_else_stay(tmp_path: Path) -> None:
+    """Half-made models alone go, in OUT and not behind a link."""
+    out, outside = tmp_path / "out", tmp_path / "outside"
+    write_library(out, "tests", LibrarySource([job("a")]))
+    kept = [out / "mine/.git", out / "03797390/.git", outside / ".a.partial", outside / ".git"]
+    gone = out / "03797390/.b.partial"
+    for path in (*kept, gone):
+        path.mkdir(parents=True)
+    (out / "elsewhere").symlink_to(outside)
+    write_library(out, "tests", LibrarySource([job("a")]))
+    assert [path.is_dir() for path in kept] == [True] * 4
+    assert not gone.exists()
 
 
 def test_other_sources_and_settings_are_refused(tmp_path: Path) -> None:

@@ -103,6 +103,10 @@ BAD_MAPS: dict[str, tuple[Callable[[Path], object], str]] = {
     "black": (exr(lambda pixels: pixels * 0), "all black"),
     "cut": (cut, "cannot be read as a picture of red, green and blue radiance"),
     "text": (lambda path: path.write_text("#! radiance"), "is no EXR or Radiance HDR picture"),
+    "digits without end": (
+        lambda path: path.write_bytes(b"#?RADIANCE\n\n-Y " + b"9" * 5000 + b" +X 4\n"),
+        "is no EXR or Radiance HDR picture",
+    ),
     "empty": (lambda path: path.write_bytes(b""), "is no EXR or Radiance HDR picture"),
     "PNG": (lambda path: Image.new("RGB", (64, 32)).save(path, "PNG"), "is no EXR or Radiance HDR picture"),
 }

@@ -174,6 +174,7 @@ def test_bad_requests_are_refused_in_a_line(tmp_path: Path, capsys: pytest.Captu
     for options, words in (
         ([str(source), str(out)], "how many variants"),
         ([str(source), str(source), "--variants", "1"], "the library itself"),
+        ([str(source), str(source / "v"), "--variants", "1"], "the library itself"),
         ([str(source), str(out), "--variants", "1000"], "0 to 999"),
         ([str(tmp_path / "none"), str(out), "--variants", "1"], "no such folder"),
     ):
