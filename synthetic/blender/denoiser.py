@@ -9,7 +9,8 @@ is said not to have.
 from __future__ import annotations
 
 import bpy
-from blenderproc.python.renderer import RendererUtility
+
+from synthetic.blender.blenderproc_parts import RendererUtility
 
 
 def disable_denoiser() -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 
 import bpy
-from blenderproc.python.renderer import RendererUtility
-from blenderproc.python.types.LightUtility import Light as BlenderLight
 from mathutils import Vector
 
+from synthetic.blender.blenderproc_parts import Light as BlenderLight
+from synthetic.blender.blenderproc_parts import RendererUtility
 from synthetic.blender.mesh import WORLD_TO_BLENDER
 from synthetic.surroundings.draws import Light
 from synthetic.surroundings.settings import MEAN_RADIANCE, SKY, SUN

@@ -13,12 +13,15 @@ import bpy  # the first of them: it brings mathutils along
 # isort: split
 import numpy as np
 import numpy.typing as npt
-from blenderproc.python.camera import CameraUtility
-from blenderproc.python.renderer import RendererUtility
-from blenderproc.python.utility.Initializer import _Initializer, clean_up
-from blenderproc.python.utility.Utility import Utility
 from mathutils import Matrix
 
+from synthetic.blender.blenderproc_parts import (
+    CameraUtility,
+    Initializer,
+    RendererUtility,
+    Utility,
+    clean_up,
+)
 from synthetic.blender.denoiser import disable_denoiser
 from synthetic.blender.lighting import Lighting
 from synthetic.blender.materials import ALBEDO, NORMALS, POSITION, PROPERTIES, MaterialMaker
@@ -67,7 +70,7 @@ class BlenderScene:
         clean_up(clean_up_camera=True)
         RendererUtility.set_render_devices(use_only_cpu=True)
         disable_denoiser()
-        _Initializer.set_default_parameters()
+        Initializer.set_default_parameters()
         RendererUtility.set_cpu_threads(threads)
         RendererUtility.set_noise_threshold(0)  # the same number of samples everywhere
         RendererUtility.set_max_amount_of_samples(samples)

@@ -1,0 +1,47 @@
+"""The parts of BlenderProc that are used, imported without the libraries of those that are not.
+
+BlenderProc 2.8.0 imports trimesh, scipy.stats, GitPython, requests and h5py with whatever part of it, for functions
+that are never called here. They take longer than Blender itself: 0.7 of the 1.3 s of the processor in which a worker
+starts.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType
+
+import bpy  # noqa: F401  the first of them: BlenderProc cannot be imported without it
+
+_UNUSED = {"trimesh": ("Trimesh",), "scipy.stats": (), "git": (), "requests": ("Response",), "h5py": ()}
+
+
+@contextmanager
+def _left_out() -> Iterator[None]:
+    """Inside `with`, empty modules stand where these would be imported, unless they are imported already.
+
+    Whoever imports them afterwards gets the real ones; only BlenderProc keeps the empty ones, and a function of it
+    that needs one fails with an AttributeError, or a TypeError.
+    """
+    empty = {name: ModuleType(name) for name in _UNUSED if name not in sys.modules}
+    for name, module in empty.items():
+        for needed in _UNUSED[name]:
+            setattr(module, needed, None)
+    sys.modules.update(empty)
+    try:
+        yield
+    finally:
+        for name in empty:
+            del sys.modules[name]
+
+
+with _left_out():
+    from blenderproc.python.camera import CameraUtility
+    from blenderproc.python.renderer import RendererUtility
+    from blenderproc.python.types.LightUtility import Light
+    from blenderproc.python.utility.Initializer import _Initializer as Initializer
+    from blenderproc.python.utility.Initializer import clean_up
+    from blenderproc.python.utility.Utility import Utility
+
+__all__ = ["CameraUtility", "Initializer", "Light", "RendererUtility", "Utility", "clean_up"]
