@@ -13,6 +13,7 @@ import colorsys
 import hashlib
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from statistics import NormalDist
 from typing import Literal
 
@@ -83,8 +84,8 @@ class Viewpoint:
         """The origin as (yaw, pitch, radius), the way cameras with other targets would write it."""
         return (0.0, math.pi / 2, 0.0)
 
-    def cam2world(self) -> Array:
-        """[4,4] matrix from camera to world coordinates (3DGP §3.2: look-at with y up)."""
+    @cached_property
+    def _cam2world(self) -> Array:
         origin = self.radius * np.array(
             [
                 -math.sin(self.pitch) * math.sin(self.yaw),
@@ -98,6 +99,10 @@ class Viewpoint:
         matrix = np.eye(4)
         matrix[:3] = np.stack([right, np.cross(backward, right), backward, origin], axis=1)
         return matrix
+
+    def cam2world(self) -> Array:
+        """[4,4] matrix from camera to world coordinates (3DGP §3.2: look-at with y up), the caller's own."""
+        return self._cam2world.copy()
 
 
 def sample_viewpoint(distribution: ViewDistribution, seed: int, model: str, view: int) -> Viewpoint:
