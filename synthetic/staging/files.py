@@ -11,6 +11,7 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from synthetic.layouts.shapenet import BrokenModelError
@@ -36,6 +37,7 @@ class ModelFiles:
         self.sha256: dict[str, str] = {}
         self._root, self._workspace = Path(os.path.realpath(root)), workspace
         self._textures: dict[str, Path] = {}  # by SHA-256
+        self._alphas: dict[Path, npt.NDArray[np.int64] | None] = {}
 
     def clear(self) -> None:
         """Makes the workspace an empty folder."""
@@ -107,7 +109,7 @@ class ModelFiles:
         digest = hashlib.sha256(content).hexdigest()
         if digest not in self._textures:
             target = self._workspace / f"texture{len(self._textures)}.png"
-            picture = self._decoded(content, what)
+            picture, self._alphas[target] = self._decoded(content, what)
             if picture is None:
                 target.write_bytes(content)
             else:
@@ -115,8 +117,12 @@ class ModelFiles:
             self._textures[digest] = target
         return self._textures[digest]
 
-    def _decoded(self, content: bytes, what: str) -> Image.Image | None:
-        """The picture in 8 bits, None where the file is as wanted already."""
+    def alpha_counts(self, texture: Path) -> npt.NDArray[np.int64] | None:
+        """[256] how many pixels of a picture that `stage_texture` made have each alpha; None where it has no alpha."""
+        return self._alphas[texture]
+
+    def _decoded(self, content: bytes, what: str) -> tuple[Image.Image | None, npt.NDArray[np.int64] | None]:
+        """The picture in 8 bits, None where the file is as wanted already; and how often it has each alpha."""
         try:
             Image.init()
             with Image.open(BytesIO(content), formats=[*_FORMATS & Image.OPEN.keys()]) as picture:
@@ -127,7 +133,8 @@ class ModelFiles:
                         f"more than {self.limits.max_texture_side} a side"
                     )
                 picture.load()  # cut or garbled ones show now
-                return None if _is_plain(picture) else _in_eight_bits(picture)
+                ready = None if _is_plain(picture) else _in_eight_bits(picture)
+                return ready, _alpha_counts(ready or picture)
         except BrokenModelError:
             raise
         except _GARBLED:
@@ -153,6 +160,10 @@ def _is_plain(picture: Image.Image) -> bool:
     """Whether every reader sees the same bytes: no other gamma, profile or transparent colour beside the pixels."""
     plain = not picture.info.keys() & {"gamma", "icc_profile", "srgb", "transparency", "chromaticity"}
     return picture.format == "PNG" and picture.mode in _EIGHT_BITS and plain
+
+
+def _alpha_counts(picture: Image.Image) -> npt.NDArray[np.int64] | None:
+    return np.array(picture.getchannel("A").histogram()) if "A" in picture.mode else None
 
 
 def _in_eight_bits(picture: Image.Image) -> Image.Image:
