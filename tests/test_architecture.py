@@ -116,6 +116,7 @@ BLENDER_FILES = {
     *(
         f"synthetic/blender/{name}.py"
         for name in (
+            "blenderproc_parts",
             "scene",
             "lighting",
             "mesh",
