@@ -8,6 +8,7 @@ to the functions of its own add-on for Cycles, whose names and arguments are the
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import TracebackType
 from typing import Any, TypeAlias
 
 import bpy
@@ -36,21 +37,32 @@ class _Views(bpy.types.RenderEngine):
         cycles.register_passes(self, scene, layer)
 
     def render(self, depsgraph: bpy.types.Depsgraph) -> None:
-        try:
-            _job.draw(self, depsgraph)
-        except BaseException as error:  # Blender would print it and go on
-            _job.error = error
-        finally:
-            cycles.free(self)  # what Cycles holds of a model; Blender would keep it until the next
+        with _job:
+            try:
+                _job.draw(self, depsgraph)
+            finally:
+                cycles.free(self)  # what Cycles holds of a model; Blender would keep it until the next
 
 
 class _Job:
-    """What is to be drawn by the next engine, and what became of it."""
+    """What is to be drawn by the next engine, and what became of it.
+
+    Inside `with` an error becomes its `error`: Blender would print it and go on.
+    """
 
     def __init__(self) -> None:
         self.windows: Mapping[int, Window] = {}
         self.taken: Callable[[int, Passes], bool] = lambda *_: False
         self.error: BaseException | None = None
+
+    def __enter__(self) -> None:
+        self.error = None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        self.error = error
+        return True
 
     def draw(self, engine: _Views, depsgraph: bpy.types.Depsgraph) -> None:
         settings = engine.path_resolve(

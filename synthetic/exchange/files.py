@@ -9,6 +9,7 @@ import json
 import lzma
 import os
 import re
+import stat
 import zipfile
 import zlib
 from pathlib import Path
@@ -82,7 +83,10 @@ class Files:
                 name = path.relative_to(self.path).as_posix()
                 if path.is_symlink() and not path.resolve().is_relative_to(root):
                     raise ExchangeError(f"{self.path}: {name} is a link that leads out of it")
-                sizes[self._checked(name)] = path.stat().st_size
+                facts = path.stat()
+                if not stat.S_ISREG(facts.st_mode):
+                    raise ExchangeError(f"{self.path}: {name} is no regular file; remove it")
+                sizes[self._checked(name)] = facts.st_size
         return sizes
 
     def _zip_sizes(self, top: str) -> dict[str, int]:

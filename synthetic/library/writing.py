@@ -92,6 +92,7 @@ def write_library(
         failures = {} if retry else _read_failures(out / FAILURES)
         failures = {key: reason for key, reason in failures.items() if key not in there}
         jobs, broken = _checked(source.jobs)
+        _forget_other_licences(out, jobs, there)
         failures |= {**source.unusable, **broken}
         done.kept = sum(job.key in there for job in jobs)
         done.others = len(there) - done.kept
@@ -105,6 +106,14 @@ def write_library(
         asked = {job.key for job in jobs} | source.unusable.keys() | broken.keys()
         done.failed = {key: reason for key, reason in failures.items() if key in asked}
     return done
+
+
+def _forget_other_licences(out: Path, jobs: Sequence[LibraryJob], there: dict[str, dict[str, Any]]) -> None:
+    """Removes models whose source names another licence than the one they were written with."""
+    for job in jobs:
+        if job.licence and job.key in there and there[job.key]["credit"]["licence"] != job.licence:
+            shutil.rmtree(out / job.key)
+            del there[job.key]
 
 
 def _write(

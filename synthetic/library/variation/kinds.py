@@ -157,7 +157,7 @@ _STONES = _indices(
     roof, 863 totem pole, 873 triumphal arch, 888 viaduct
     """
 )
-_PLANTED = _indices("580 greenhouse, 738 pot")
+_PLANTED = _indices("580 greenhouse, 738 pot, 883 vase")
 
 _BODY_OF_INDEX: dict[int, BodyKind] = {
     **dict.fromkeys(_ANIMALS, "legged"),

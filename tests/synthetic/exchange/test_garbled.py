@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from synthetic.exchange.files import ExchangeError, Files
 from tests.synthetic.exchange.boxes_data import VIEWPOINTS, export
 from tests.synthetic.exchange.test_conversion import write_scene
 
@@ -94,3 +96,9 @@ def test_garbled_indexes_never_end_in_a_traceback(
         status = export(work, "--to", to, *options, out)
         errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
         assert (status, len(errors)) in ((0, 0), (2, 1))
+
+
+def test_a_pipe_named_like_a_file_is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "transforms.json")
+    with pytest.raises(ExchangeError, match=r"transforms\.json is no regular file"):
+        Files(tmp_path)

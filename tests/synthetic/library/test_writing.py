@@ -7,11 +7,13 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
+from synthetic.layouts.licences import LicenceFilter
 from synthetic.layouts.shapenet import BrokenModelError, LibraryError, ObjectClass, load_library
 from synthetic.library.__main__ import kind_of, main, report
 from synthetic.library.models import LibraryJob, LibraryModel, LibrarySource
@@ -70,6 +72,26 @@ def test_what_is_there_is_kept(tmp_path: Path) -> None:
     assert [model.key for model in models] == ["03001627/c", "03797390/a", "03797390/b"]
     assert all(model.credit == CREDIT for model in models)
     assert not list((tmp_path / "out").rglob(".*"))
+
+
+def test_a_corrected_licence_counts(tmp_path: Path) -> None:
+    """A model is written anew once its source names another licence, and goes where that one is not wanted."""
+    out = tmp_path / "out"
+    write_library(out, "tests", LibrarySource([replace(job("a"), licence=CREDIT.licence)]))
+    corrected = replace(CREDIT, licence="CC-BY-NC-4.0")
+
+    def make(workspace: Path) -> LibraryModel:
+        return replace(job("a").make(workspace), credit=corrected)
+
+    other = LibrarySource([replace(job("a"), make=make, licence=corrected.licence)])
+    done = write_library(out, "tests", other)
+    assert (done.new, done.kept) == (1, 0)
+    assert [model.credit for model in load_library(out)] == [corrected]
+    assert write_library(out, "tests", other).kept == 1
+    first = LibrarySource([replace(job("a"), licence=CREDIT.licence)])
+    done = write_library(out, "tests", first, licences=LicenceFilter.parse("cc-by-nc"))
+    assert (done.new, dict(done.left_out)) == (0, {CREDIT.licence: 1})
+    assert not (out / "03797390/a").exists()
 
 
 def test_half_made_models_are_made_again(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ NAMED = {
     "dining table": Kind("upright", "free"),
     "bookcase": Kind("upright", "free"),
     "coffee mug": Kind("round", "free"),
-    "vase": Kind("round", "free"),
+    "vase": Kind("round", "planted"),
     "school bus": Kind("wheeled", "fixed"),
     "sports car": Kind("wheeled", "free"),
     "wall clock": Kind("dial", "free"),
