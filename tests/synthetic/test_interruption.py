@@ -17,7 +17,7 @@ from synthetic.layouts.shapenet import load_library
 REPOSITORY = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.slow
 
-COMMANDS = ("shapes", "points", "render", "check", "preview", "contact")
+COMMANDS = ("shapes", "library", "points", "render", "check", "preview", "contact", "export")
 
 
 def interrupted(command: list[str], ready: Callable[[], bool], **environment: str) -> tuple[int, str]:
