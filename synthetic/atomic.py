@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,6 +34,12 @@ def writing_whole(path: Path) -> Iterator[IO[bytes]]:
             yield file
         os.replace(part, path)
     finally:
+        part.unlink(missing_ok=True)
+
+
+def remove_parts_of(pid: int, path: Path) -> None:
+    """Removes what a process that has ended left half-written of the files whose paths begin with `path`."""
+    for part in path.parent.glob(f".{glob.escape(path.name)}*.{pid}.part"):
         part.unlink(missing_ok=True)
 
 

@@ -18,6 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypedDict
 
+from synthetic.atomic import remove_parts_of
+from synthetic.layouts.shapenet import Model
 from synthetic.workers.scratch import Scratch
 from synthetic.workers.worker import RenderJob, RenderSpec, WorkerEvent
 
@@ -197,11 +199,11 @@ class WorkerProcess:
                     self._renew_if_due(event.get("megabytes", 0))
                     return outcome(kind, event.get("reason", "")), ""
         except TimeoutError:
-            self._end_child(at_once=True)
+            self._kill_child(job.model)
             seconds = self._restart_policy.model_seconds
             return outcome("failed", f"took longer than {seconds:g} s to load or to draw one view"), ""
         except _ProcessEndedError as ended:
-            self._end_child(at_once=True)
+            self._kill_child(job.model)
             if self._stopping:
                 return outcome("stopped"), ""
             if ended.outside:
@@ -298,6 +300,13 @@ class WorkerProcess:
     def _renew_if_due(self, megabytes: int) -> None:
         if self._models >= self._restart_policy.models or megabytes > self._restart_policy.megabytes:
             self._end_child()
+
+    def _kill_child(self, model: Model) -> None:
+        """Ends the child, and removes what it has half written of views of the model."""
+        child = self._child
+        self._end_child(at_once=True)
+        if child is not None:
+            remove_parts_of(child.pid, self._spec.out / f"{model.object_class.wnid}/{model.identifier}_")
 
     def _end_child(self, at_once: bool = False) -> None:
         child, self._child = self._child, None
