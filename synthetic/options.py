@@ -155,7 +155,7 @@ def add_alpha_options(group: argparse._ActionsContainer) -> None:
 
 
 def add_licences_option(group: argparse._ActionsContainer) -> None:
-    """The option of which models of a library may be used, as its licences.jsonl says."""
+    """The option of which models may be used, by their licences."""
     group.add_argument(
         "--licences",
         type=_licences,

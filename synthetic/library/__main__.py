@@ -19,7 +19,6 @@ from types import FrameType
 
 from tqdm import tqdm
 
-from synthetic.layouts.licences import LicenceError, LicenceFilter
 from synthetic.layouts.shapenet import LibraryError
 from synthetic.library import folder
 from synthetic.library.infinigen import source as infinigen
@@ -29,6 +28,7 @@ from synthetic.library.variation import source as variation
 from synthetic.library.variation.source import MOST_VARIANTS, variant_jobs
 from synthetic.library.writing import FAILURES, Written, chosen, write_library
 from synthetic.library.zeroad import source as zeroad
+from synthetic.options import add_licences_option
 
 _VARY = "vary"
 _SOURCES = {"0ad": zeroad, "sh3f": sh3f, "folder": folder, "infinigen": infinigen, _VARY: variation}
@@ -61,12 +61,7 @@ def _parser() -> argparse.ArgumentParser:
             one.add_argument("source", type=Path, metavar="SOURCE", help=module.SOURCE_HELP)
         one.add_argument("out", type=Path, metavar="OUT", help="the library; made if it does not exist")
         group = one.add_argument_group("models")
-        group.add_argument(
-            "--licences",
-            type=_licences,
-            metavar="LIST",
-            help="only models of these licences, such as cc0,cc-by: families or SPDX identifiers (default: all)",
-        )
+        add_licences_option(group)
         group.add_argument(
             "--classes",
             default="",
@@ -89,13 +84,6 @@ def _parser() -> argparse.ArgumentParser:
         )
         module.add_options(one)
     return parser
-
-
-def _licences(text: str) -> LicenceFilter:
-    try:
-        return LicenceFilter.parse(text)
-    except LicenceError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import weakref
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -49,13 +50,11 @@ def open_source(arguments: argparse.Namespace) -> LibrarySource:
         raise LibraryError(f"--poses must be 0 to {_MOST_POSES}, found {arguments.poses}")
     if arguments.seed < 0:
         raise LibraryError(f"--seed must be 0 or more, found {arguments.seed}")
-    scratch = TemporaryDirectory(prefix="gp3d-0ad-")
-    try:
-        package = open_package(arguments.source, Path(scratch.name))
-    except BaseException:
-        scratch.cleanup()
-        raise
-    weakref.finalize(package, scratch.cleanup)  # a .deb's public.zip lies there as long as it is read
+    with ExitStack() as stack:
+        scratch = stack.enter_context(TemporaryDirectory(prefix="gp3d-0ad-"))
+        package = open_package(arguments.source, Path(scratch))
+        # a .deb's public.zip lies there as long as it is read
+        weakref.finalize(package, stack.pop_all().close)
     jobs, unusable = models(package, arguments.poses, arguments.seed)
     notes = []
     if package.version != VERSION:
