@@ -90,12 +90,7 @@ def _add_picture_options(parser: argparse.ArgumentParser) -> None:
         help=f"also these at every pixel's centre: {', '.join(_ALL_PASSES)}",
     )
     add_alpha_options(group)
-    group.add_argument(
-        "--missing-textures",
-        choices=("fail", "color"),
-        default="fail",
-        help="models without them fail, or show the material's plain colour (default: %(default)s)",
-    )
+    add_texture_option(group)
     group.add_argument(
         "--stage",
         choices=("none", "room"),
@@ -151,6 +146,16 @@ def add_alpha_options(group: argparse._ActionsContainer) -> None:
         choices=("cut", "solid"),
         default="cut",
         help="parts that a texture's alpha cuts out, such as leaves, are cut or drawn whole (default: %(default)s)",
+    )
+
+
+def add_texture_option(group: argparse._ActionsContainer) -> None:
+    """The option of what becomes of a model whose materials promise a picture that is missing."""
+    group.add_argument(
+        "--missing-textures",
+        choices=("fail", "color"),
+        default="fail",
+        help="models without them fail, or show the material's plain colour (default: %(default)s)",
     )
 
 

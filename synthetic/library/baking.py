@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import distance_transform_edt
 
-from synthetic.library.pictures import Bytes, srgb_of_linear
-from synthetic.staging.sampling import base_color
+from synthetic.library.pictures import Bytes
+from synthetic.staging.sampling import base_color, srgb_bytes
 from synthetic.staging.surface import Floats, Material, Surface
 
 _MOST_TRIANGLES = 100_000
@@ -46,7 +46,7 @@ def bake(
     )
     colors = base_color(dressed, triangle[seen], weights[seen])[:, :3]
     pixels = np.zeros((*triangle.shape, 3), np.uint8)
-    pixels[seen] = np.round(srgb_of_linear(np.clip(colors, 0, 1)) * 255)
+    pixels[seen] = srgb_bytes(colors)
     nearest = distance_transform_edt(~seen, return_distances=False, return_indices=True)
     return np.asarray(pixels[tuple(nearest)][::-1])
 

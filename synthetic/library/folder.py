@@ -29,8 +29,8 @@ from synthetic.layouts.plain import MESH_SUFFIXES
 from synthetic.layouts.shapenet import LibraryError, Placement
 from synthetic.library.classes import UnknownClassError, class_of
 from synthetic.library.models import LibraryJob, LibraryModel, LibrarySource
-from synthetic.library.options import add_texture_option
 from synthetic.library.placing import placed
+from synthetic.options import add_texture_option
 from synthetic.staging.files import ModelFiles
 from synthetic.staging.stage import read_surface
 from synthetic.staging.treatment import ModelLimits, Treatment

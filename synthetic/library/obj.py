@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from synthetic.layouts.shapenet_files import distinct_rows, statements
 from synthetic.library.materials import MaterialWriter
-from synthetic.library.pictures import srgb_of_linear
+from synthetic.staging.sampling import srgb_of_linear
 from synthetic.staging.surface import Floats, Material, Surface
 
 Indices = npt.NDArray[np.int64]

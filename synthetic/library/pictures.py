@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from synthetic.staging.sampling import linear_of_srgb
+from synthetic.staging.sampling import linear_of_srgb, srgb_of_linear
 from synthetic.staging.surface import Floats, Texture
 
 Bytes = npt.NDArray[np.uint8]
@@ -93,16 +93,9 @@ def times(pixels: Bytes, factors: tuple[float, ...], linear: bool) -> Bytes:
     made = pixels.copy()
     for channel, factor in enumerate(factors):
         light = (table if linear else linear_of_srgb(table)) * factor
-        values = light if linear else srgb_of_linear(np.clip(light, 0, 1))
+        values = light if linear else srgb_of_linear(light)
         made[..., channel] = np.round(np.clip(values, 0, 1) * 255).astype(np.uint8)[pixels[..., channel]]
     return made
-
-
-def srgb_of_linear(values: Floats) -> Floats:
-    """sRGB values of linear light in [0, 1] (IEC 61966-2-1)."""
-    return np.where(
-        values <= 0.0031308, values * 12.92, 1.055 * np.maximum(values, 1e-9) ** (1 / 2.4) - 0.055
-    )
 
 
 def split_alpha(pixels: Bytes) -> tuple[Bytes, Bytes | None]:

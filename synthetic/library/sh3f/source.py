@@ -21,7 +21,6 @@ from synthetic.layouts.licences import Credit
 from synthetic.layouts.shapenet import BrokenModelError, LibraryError, ObjectClass
 from synthetic.library.archives import ArchiveError, ZipArchive, files_of_package, is_inside
 from synthetic.library.models import LibraryJob, LibraryModel, LibrarySource
-from synthetic.library.options import add_texture_option
 from synthetic.library.placing import placed
 from synthetic.library.sh3f.catalogue import (
     CATALOGUE,
@@ -34,6 +33,7 @@ from synthetic.library.sh3f.catalogue import (
     read_properties,
     stricter,
 )
+from synthetic.options import add_texture_option
 from synthetic.staging.files import ModelFiles
 from synthetic.staging.stage import read_surface
 from synthetic.staging.surface import Surface
