@@ -1,8 +1,9 @@
-"""`python -m synthetic.points MODELS DATASET`: points of space and whether they are solid, for every model.
+"""`python -m synthetic.points MODELS... DATASET`: points of space and whether they are solid, for every model.
 
 Writes DATASET/points/<synset>/<model>.npz as docs/dataset.md describes it, in the world frame of the renders. Neither
 waits for the other: points and renders may be made at the same time, in any order. What is there already is kept, so
-the same command finishes an interrupted run. Points are a function of (seed, model) alone.
+the same command finishes an interrupted run. Points are a function of (seed, model) alone. Several libraries, in one
+run or in several, have to agree on what their classes are.
 Exit status: 0, 2 for bad input or when no model could be read, 130 or 143 if stopped by Ctrl-C or SIGTERM.
 """
 
@@ -32,58 +33,24 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from synthetic.atomic import write_whole
-from synthetic.dataset import DatasetError, make_folder
+from synthetic.dataset import DatasetError
 from synthetic.layouts.permitted import permitted
 from synthetic.layouts.shapenet import BrokenModelError, LibraryError, Model, interleave, load_library
 from synthetic.options import add_alpha_options, add_licences_option, placement_of, with_axes
+from synthetic.points_folder import (
+    PointsSpec,
+    check_frames,
+    check_treatment,
+    join_models,
+    open_points,
+    read_models,
+    write_models,
+)
 from synthetic.staging.stage import stage_model
 from synthetic.staging.treatment import ModelLimits, Treatment
 from synthetic.workers.blender_process import StopRequest
 
-_FORMAT = "gp3d-points"
-_VERSION = 1
-_FEWEST, _MOST = 6, 200_000  # the most take a worker about 1 GB
 _AHEAD = 4  # models a worker that are handed out before the last is done
-
-
-@dataclass(frozen=True, kw_only=True)
-class PointsSpec:
-    """How many `points` are drawn for every model, and how many on its `surface`, by which `seed`, into which folder.
-
-    `treatment` says what becomes of transparent parts, cut-outs and colours that are missing, which only points on
-    the surface have.
-    """
-
-    out: Path
-    points: int = 8192
-    surface: int = 0
-    seed: int = 0
-    treatment: Treatment = field(default_factory=lambda: Treatment(missing_textures="color"))
-
-    def __post_init__(self) -> None:
-        """Checks the numbers once."""
-        if not _FEWEST <= self.points <= _MOST:
-            raise ValueError(f"--points must lie between {_FEWEST} and {_MOST}, found {self.points}")
-        if not 0 <= self.surface <= _MOST:
-            raise ValueError(f"--surface must lie between 0 and {_MOST}, found {self.surface}")
-        if self.seed < 0:
-            raise ValueError(f"--seed must be 0 or more, found {self.seed}")
-
-    def path(self, model: Model) -> Path:
-        """The file of a model's points."""
-        return self.out / f"{model.key}.npz"
-
-    def as_json(self) -> dict[str, object]:
-        """What points.json says of the points."""
-        return {
-            "format": _FORMAT,
-            "version": _VERSION,
-            "points": self.points,
-            "surface": self.surface,
-            "seed": self.seed,
-            "transparent": self.treatment.transparent,
-            "cutouts": self.treatment.cutouts,
-        }
 
 
 @dataclass(frozen=True)
@@ -107,10 +74,14 @@ def make_points(model: Model, spec: PointsSpec) -> PointsResult:
             )
             colors = SurfaceColors(staged.surface)
             surface = RaySurface.of(staged.surface, colors)
-            positions, occupied = sample_points(surface, spec.points, _random(spec.seed, model.key, "points"))
+            positions, occupied = sample_points(
+                surface, spec.points, _random(spec.seed, model.key, "points"), spec.thin
+            )
             arrays: dict[str, npt.NDArray[Any]] = {"positions": positions, "occupied": occupied}
             if spec.surface:
-                seen = surface_points(surface, colors, spec.surface, _random(spec.seed, model.key, "surface"))
+                seen = surface_points(
+                    surface, colors, spec.surface, _random(spec.seed, model.key, "surface"), spec.thin
+                )
                 arrays |= {
                     "surface_positions": seen.positions,
                     "surface_normals": seen.normals,
@@ -128,71 +99,6 @@ def make_points(model: Model, spec: PointsSpec) -> PointsResult:
 def _random(seed: int, key: str, purpose: str) -> np.random.Generator:
     digest = hashlib.sha256(f"{seed} {key} {purpose}".encode()).digest()
     return np.random.default_rng(int.from_bytes(digest, "big"))
-
-
-def open_points(spec: PointsSpec) -> None:
-    """Makes sure that the folder can take these points. Raises DatasetError where it holds others."""
-    make_folder(spec.out)
-    path = spec.out / "points.json"
-    wanted = spec.as_json()
-    usual = {
-        "surface": 0,
-        "transparent": "remove",
-        "cutouts": "cut",
-    }  # for what an older version did not write
-    if path.exists():
-        try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise DatasetError(f"{path}: is not readable as JSON ({error}); choose another folder") from None
-        if not isinstance(found, dict) or {**usual, **found} != wanted:
-            raise DatasetError(
-                f"{path}: expected {wanted}, found {found}; ask for the same or choose another folder"
-            )
-    else:
-        write_whole(path, (json.dumps(wanted) + "\n").encode())
-
-
-def check_treatment(dataset: Path, treatment: Treatment) -> None:
-    """Makes sure that renders that are there already show of the models what the points will. Raises DatasetError."""
-    path = dataset / "dataset.json"
-    if not path.exists():
-        return
-    try:
-        index = json.loads(path.read_text(encoding="utf-8"))
-        rendered = Treatment(**index["generator"]["settings"].get("treatment", {}))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DatasetError(
-            f"{path}: is not readable as the index of a data set ({error!r}); render again"
-        ) from None
-    for option in ("transparent", "cutouts"):
-        found, wanted = getattr(rendered, option), getattr(treatment, option)
-        if found != wanted:
-            raise DatasetError(
-                f"{path}: was rendered with --{option} {found} (asked for: {wanted}); ask for the same"
-            )
-
-
-def check_frames(dataset: Path, models: Sequence[Model]) -> None:
-    """Makes sure that renders that are there already stand as the points will. Raises DatasetError."""
-    path = dataset / "manifest.json"
-    if not path.exists():
-        return
-    try:
-        rendered = json.loads(path.read_text(encoding="utf-8"))["models"]
-        places = {
-            model.key: np.array(rendered[model.key]["to_world"]) for model in models if model.key in rendered
-        }
-    except (ValueError, KeyError, TypeError) as error:
-        raise DatasetError(f"{path}: is not readable as a manifest ({error!r}); render again") from None
-    for model in models:
-        if model.key in places:
-            turn = places[model.key][:3, :3]
-            scale = np.linalg.norm(turn[0]) if model.placement.normalise else 1.0
-            if not np.allclose(turn / scale, model.placement.rotation(), atol=1e-6):
-                raise DatasetError(
-                    f"{path}: {model.key} was rendered with another --front, --up or --normalise; ask for the same"
-                )
 
 
 def write_points(
@@ -265,21 +171,26 @@ def run(arguments: argparse.Namespace) -> int:
         out=arguments.dataset / "points",
         points=arguments.points,
         surface=arguments.surface,
+        thin=arguments.thin,
         seed=arguments.seed,
         treatment=treatment,
     )
     if arguments.workers < 1:
         raise ValueError(f"--workers must be 1 or more, found {arguments.workers}")
-    models, said = permitted(load_library(arguments.models, **placement_of(arguments)), arguments.licences)
+    models, said = permitted(load_library(*arguments.models, **placement_of(arguments)), arguments.licences)
     models = interleave(models)
     if (arguments.dataset / "taxonomy.json").exists():
         raise DatasetError(f"{arguments.dataset}: is a model library; choose another folder for the points")
     check_treatment(arguments.dataset, treatment)
     check_frames(arguments.dataset, models)
+    records = join_models(spec.out, read_models(spec.out), models)
     open_points(spec)
     sys.stderr.writelines(f"{line}\n" for line in said)
     with StopRequest() as stop:
-        results = write_points(models, spec, arguments.workers, stop)
+        try:
+            results = write_points(models, spec, arguments.workers, stop)
+        finally:
+            write_models(spec.out, records)
     failures = {key: result.reason for key, result in results.items() if result.reason}
     _write_failures(spec.out, failures)
     _say_notes(list(results.values()))
@@ -290,7 +201,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not there:
         key, reason = next(iter(failures.items()))
         sys.stderr.write(
-            f"error: {arguments.models}: none of its {len(models)} models could be read; {key}: {reason}\n"
+            f"error: {arguments.models[0]}: none of {len(models)} models could be read; {key}: {reason}\n"
         )
         return 2
     failed = f"; {len(failures)} broken models, listed in failures.jsonl" if failures else ""
@@ -304,7 +215,13 @@ def _parser() -> argparse.ArgumentParser:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("models", type=Path, metavar="MODELS", help="the library, as for synthetic.render")
+    parser.add_argument(
+        "models",
+        type=Path,
+        nargs="+",
+        metavar="MODELS",
+        help="one or more libraries, as for synthetic.render",
+    )
     parser.add_argument("dataset", type=Path, metavar="DATASET", help="dataset folder, new or not")
     parser.add_argument(
         "--points", type=int, default=PointsSpec.points, help="a model (default: %(default)s)"
@@ -315,6 +232,13 @@ def _parser() -> argparse.ArgumentParser:
         default=PointsSpec.surface,
         metavar="N",
         help="also so many points on the surface, with base colour and normal (default: none)",
+    )
+    parser.add_argument(
+        "--thin",
+        type=float,
+        default=PointsSpec.thin,
+        metavar="SHARE",
+        help="of the points near and on the surface, drawn by one over the thickness of the part (default: none)",
     )
     parser.add_argument("--seed", type=int, default=PointsSpec.seed, help="default: %(default)s")
     parser.add_argument(

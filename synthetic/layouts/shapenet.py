@@ -17,7 +17,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -183,44 +183,51 @@ class Model:
         )
 
 
-def load_library(root: Path, **placement: Unpack[PlacementOverrides]) -> list[Model]:
-    """Every model below `root`, sorted by key; `placement` overrides what the layout says (see Placement).
+def load_library(*roots: Path, **placement: Unpack[PlacementOverrides]) -> list[Model]:
+    """Every model below the folders `roots`, sorted by key; `placement` overrides what the layout says (see Placement).
 
-    Raises LibraryError where there is no library or no model, ValueError for impossible axes.
+    Raises LibraryError where a folder holds no library or no model, or where two models disagree about a class or have
+    one name; ValueError for impossible axes.
     """
+    found = [(root, _models_below(root, placement)) for root in roots]
+    models = [model for _, some in found for model in some]
+    _check_agreement(models)
+    held = {model.key for model in models}
+    credited = [model for root, some in found for model in _with_credits(root, some, held)]
+    return sorted(credited, key=lambda model: model.key)
+
+
+def _models_below(root: Path, placement: PlacementOverrides) -> list[Model]:
     if not root.is_dir():
         raise LibraryError(f"{root}: no such folder; expected a model library")
     synsets = [folder for folder in folders_in(root) if _SYNSET.fullmatch(folder.name)]
-    models = _shapenet_models(root, synsets, placement)
-    if not synsets:
-        models = _plain_models(root, placement)
-        if not models and not (root / "taxonomy.json").exists():
-            unused = unused_meshes(root, ())
-            if unused:
-                file, reason = next(iter(unused.items()))
-                raise LibraryError(f"{root}: none of its meshes is a model, such as {file!r} ({reason})")
-            raise LibraryError(
-                f"{root}: has no taxonomy.json, no folders named by synsets and no folders with "
-                f"{', '.join(MESH_SUFFIXES)} files; expected ShapeNetCore layout or a folder a class"
-            )
+    models = _shapenet_models(root, synsets, placement) if synsets else _plain_models(root, placement)
+    if not models and not synsets and not (root / "taxonomy.json").exists():
+        unused = unused_meshes(root, ())
+        if unused:
+            file, reason = next(iter(unused.items()))
+            raise LibraryError(f"{root}: none of its meshes is a model, such as {file!r} ({reason})")
+        raise LibraryError(
+            f"{root}: has no taxonomy.json, no folders named by synsets and no folders with "
+            f"{', '.join(MESH_SUFFIXES)} files; expected ShapeNetCore layout or a folder a class"
+        )
     if not models:
         raise LibraryError(
             f"{root}: holds no models; expected <synset>/<id>/models/model_normalized.obj, "
             "<synset>/<id>/model.obj or <class>/<model>.obj"
         )
-    _check_agreement(models)
-    return _with_credits(root, models)
+    return models
 
 
-def _with_credits(root: Path, models: list[Model]) -> list[Model]:
-    """The models with what the library's licences.jsonl says of each."""
+def _with_credits(root: Path, models: list[Model], held: Collection[str]) -> list[Model]:
+    """The models with what their library's licences.jsonl says of each; `held` are the keys of all that are there."""
     try:
         credits = read_licences(root, [model.key for model in models])
     except LicenceError as error:
         raise LibraryError(str(error)) from None
     if not credits:
         return models
-    roots, held, credited = origins(credits), {model.key for model in models}, []
+    roots, credited = origins(credits), []
     for model in models:
         credit, origin = credits[model.key], roots.get(model.key, "")
         if origin == model.key:
@@ -232,8 +239,6 @@ def _with_credits(root: Path, models: list[Model]) -> list[Model]:
 
 
 def _shapenet_models(root: Path, synsets: Sequence[Path], placement: PlacementOverrides) -> list[Model]:
-    if not synsets:
-        return []
     names, classes = _read_taxonomy(root / "taxonomy.json"), _read_classes(root / "classes.json")
     folders = [folder for synset in synsets for folder in folders_in(synset)]
     first_version = _is_first_version(folders)
@@ -294,7 +299,7 @@ def _plain_class(folder: str) -> ObjectClass:
 
 def _check_agreement(models: Sequence[Model]) -> None:
     facts: dict[str, ObjectClass] = {}
-    keys: dict[tuple[str, str], str] = {}
+    named: dict[tuple[str, str], Model] = {}
     for model in models:
         wnid = model.object_class.wnid
         if facts.setdefault(wnid, model.object_class) != model.object_class:
@@ -302,8 +307,9 @@ def _check_agreement(models: Sequence[Model]) -> None:
                 f"{model.key}: says {_shown(model.object_class)} while other models say {_shown(facts[wnid])}; "
                 "make classes.json and the names of folders agree"
             )
-        if keys.setdefault((wnid, model.identifier), model.key) != model.key:
-            raise LibraryError(f"{model.key}: has class and id of {keys[wnid, model.identifier]}; rename one")
+        first = named.setdefault((wnid, model.identifier), model)
+        if first is not model:
+            raise LibraryError(f"{model.key} ({model.path}): has class and id of {first.key}; rename one")
 
 
 def _shown(facts: ObjectClass) -> str:

@@ -326,6 +326,7 @@ def test_surface_without_area_is_refused() -> None:
         (["nowhere", "out"], "no such folder"),
         (["models", "models"], "is a model library"),
         (["models", "out", "--points", "1"], "--points must lie between"),
+        (["models", "out", "--thin", "1.5"], "--thin must lie between 0 and 1"),
         (["models", "out", "--seed", "-1"], "--seed must be 0 or more"),
         (["models", "out", "--workers", "0"], "--workers must be 1 or more"),
         (["models", "out", "--front", "up"], "front and up must be two of"),

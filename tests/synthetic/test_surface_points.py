@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,8 @@ import trimesh
 from PIL import Image
 
 from synthetic.checks.rays import RaySurface
-from synthetic.occupancy import SurfacePoints, surface_points
+from synthetic.layouts.shapenet import split_of
+from synthetic.occupancy import THIN, SurfacePoints, sample_points, surface_points, thickness
 from synthetic.points import main
 from synthetic.shapes.library import select_families
 from synthetic.shapes.shapenet_writer import write_library
@@ -36,9 +38,9 @@ def painted_box(size: tuple[float, float, float], colours: np.ndarray) -> Surfac
     )
 
 
-def seen_of(surface: Surface, count: int) -> SurfacePoints:
+def seen_of(surface: Surface, count: int, thin: float = 0.0) -> SurfacePoints:
     colors = SurfaceColors(surface)
-    return surface_points(RaySurface.of(surface, colors), colors, count, np.random.default_rng(0))
+    return surface_points(RaySurface.of(surface, colors), colors, count, np.random.default_rng(0), thin)
 
 
 def test_points_on_a_surface_have_the_colour_and_the_outer_normal_of_where_they_lie() -> None:
@@ -80,6 +82,81 @@ def test_points_on_a_surface_have_the_colour_of_the_texture_there(tmp_path: Path
     assert set(np.unique(seen.normals[:, 2])) == {-1.0, 1.0}  # seen from both sides
 
 
+def test_points_on_a_surface_never_lie_on_hidden_faces() -> None:
+    """A green box closed in by a red one: all that is seen is red, and lies on the outer box."""
+    outer, inner = (painted_box(tuple(size * HALF), np.zeros((6, 3))) for size in (2, 1))
+    both = Surface(
+        np.concatenate([outer.positions, inner.positions]),
+        np.concatenate([outer.triangles, inner.triangles + len(outer.positions)]),
+        np.repeat([0, 1], 12).astype(np.int32),
+        (Material("red", color=(1, 0, 0)), Material("green", color=(0, 1, 0))),
+        np.zeros(24, np.int32),
+    )
+    for thin in (0.0, 0.5):
+        seen = seen_of(both, 4000, thin)
+        assert (seen.albedo == [255, 0, 0]).all()
+        np.testing.assert_allclose(np.abs(seen.positions / HALF).max(axis=1), 1, atol=2e-3)
+
+
+def slab_and_rod() -> Surface:
+    """A slab 0.1 thick and a square rod 0.02 thick above it, without colours of interest."""
+    slab, rod = trimesh.creation.box((0.5, 0.1, 0.5)), trimesh.creation.box((0.02, 0.5, 0.02))
+    slab.apply_translation((0, -0.3, 0))
+    mesh = trimesh.util.concatenate([slab, rod])
+    triangles = np.array(mesh.faces)
+    triangles[::2] = triangles[::2, ::-1]
+    zeros = np.zeros(len(triangles), np.int32)
+    return Surface(np.asarray(mesh.vertices), triangles, zeros, (Material("grey"),), zeros)
+
+
+def test_thickness_is_the_way_through_and_nothing_behind_a_sheet() -> None:
+    random = np.random.default_rng(0)
+    solid = RaySurface.of(slab_and_rod())
+    points = np.array([[0.2, -0.25, 0.1], [0.01, 0.1, 0], [0.2, -0.35, 0], [0.25, -0.3, 0]])
+    inward = np.array([[0, -1, 0], [-1, 0, 0], [0, 1, 0], [-1, 0, 0]], float)
+    found = thickness(solid, points, inward, random)
+    np.testing.assert_allclose(found, [0.1, 0.02, 0.1, THIN[1]], atol=2e-5)
+    walls = trimesh.creation.box((0.5, 0.5, 0.5))
+    tube = RaySurface(
+        np.asarray(walls.vertices), np.asarray(walls.faces)[np.abs(walls.face_normals[:, 1]) < 0.5]
+    )
+    wall = np.array([[0.25, 0.2, 0.0]])
+    np.testing.assert_allclose(thickness(tube, wall, np.array([[-1.0, 0, 0]]), random), THIN[0])
+
+
+def test_thin_parts_have_more_of_the_points() -> None:
+    """The rod is a fifth as thick as the slab, so that a place on it is drawn five times as often."""
+    surface = slab_and_rod()
+
+    def on_rod(positions: np.ndarray) -> np.ndarray:
+        return np.asarray(positions[:, 1] > -0.1)  # far from the slab, for any jitter
+
+    plain, half, most = (on_rod(seen_of(surface, 20_000, thin).positions).mean() for thin in (0.0, 0.5, 1.0))
+    assert plain == pytest.approx(0.028 / 0.74, rel=0.25)  # of the area; the rod hides some of the slab
+    assert most == pytest.approx(5 * plain / (1 + 4 * plain * 0.5 / 0.35), rel=0.05)
+    assert half == pytest.approx((plain + most) / 2, rel=0.05)
+    rays = RaySurface.of(surface)
+    near, uniform = (
+        [
+            on_rod(sample_points(rays, 20_000, np.random.default_rng(0), thin)[0][rows]).mean()
+            for thin in (0.0, 0.5)
+        ]
+        for rows in (slice(10_000), slice(10_000, None))
+    )
+    assert near[1] == pytest.approx(near[0] * half / plain, rel=0.1)
+    assert uniform[1] == pytest.approx(uniform[0], rel=0.02)
+    thirds = np.split(sample_points(rays, 24_000, np.random.default_rng(0), 0.5)[0][:12_000], 3)
+    np.testing.assert_allclose([on_rod(third).mean() for third in thirds], half, rtol=0.15)  # for any jitter
+
+
+def test_neighbours_in_the_file_are_neighbours_in_space() -> None:
+    positions = seen_of(slab_and_rod(), 8000, 0.5).positions.astype(np.float64)
+    steps = np.linalg.norm(np.diff(positions, axis=0), axis=1)
+    assert np.median(steps) < 0.02
+    assert np.median(np.linalg.norm(positions[16:] - positions[:-16], axis=1)) < 0.08
+    assert len(np.unique(positions, axis=0)) > 7900
+
+
 @pytest.mark.slow
 def test_points_on_the_surface_leave_the_others_as_they_are(tmp_path: Path) -> None:
     models = tmp_path / "models"
@@ -98,3 +175,46 @@ def test_points_on_the_surface_leave_the_others_as_they_are(tmp_path: Path) -> N
         assert "surface_albedo" not in alone
         assert {both[f"surface_{name}"].shape for name in ("positions", "normals", "albedo")} == {(300, 3)}
     assert main([str(models), str(tmp_path / "with"), "--points", "256"]) == 2
+    said = json.loads((tmp_path / "with/points/points.json").read_text())
+    assert (said["surface_order"], "thin" in said) == ("morton", False)
+    assert (
+        main([str(models), str(tmp_path / "with"), "--points", "256", "--surface", "300", "--thin", "1"]) == 2
+    )
+
+
+@pytest.mark.slow
+def test_points_of_several_libraries_say_what_they_are_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second, out = tmp_path / "first", tmp_path / "second", tmp_path / "out"
+    write_library(first, select_families("coffee mug"), 2, 0)
+    write_library(second, select_families("coffee mug,barn"), 1, 1)
+    settings = ["--points", "64", "--surface", "64", "--thin", "0.5", "--workers", "1"]
+    assert main([str(first), str(second), str(out), *settings]) == 0
+    lines = (out / "points/models.jsonl").read_text().splitlines()
+    records = {record["model"]: record for record in map(json.loads, lines)}
+    assert {
+        path.relative_to(out / "points").with_suffix("").as_posix() for path in out.glob("points/*/*.npz")
+    } == set(records)
+    assert sorted(record["class"]["name"] for record in records.values()) == ["barn", *["coffee mug"] * 3]
+    for key, record in records.items():
+        assert record["split"] == split_of(key)
+        assert record["licence"]["licence"] == "CC0-1.0"
+    apart = tmp_path / "apart"
+    for library in (second, first):
+        assert main([str(library), str(apart), *settings]) == 0
+    assert (apart / "points/models.jsonl").read_text().splitlines() == lines
+    classes = json.loads((second / "classes.json").read_text())
+    for facts in classes.values():
+        facts["name"] = f"another {facts['name']}"
+    (second / "classes.json").write_text(json.dumps(classes))
+    capsys.readouterr()
+    for libraries in ([first, second], [second]):
+        assert main([*map(str, libraries), str(out), *settings]) == 2
+        said = capsys.readouterr().err
+        assert said.startswith("error: ")
+        assert said.count("\n") == 1
+        assert "another coffee mug" in said or "another barn" in said or "holds points of another" in said
+    assert (out / "points/models.jsonl").read_text().splitlines() == lines
+    assert main([str(first), str(first), str(out), *settings]) == 2
+    assert "rename one" in capsys.readouterr().err
