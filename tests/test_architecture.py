@@ -34,7 +34,7 @@ FLOORS = {
         ("staging",),
         ("surroundings",),
         ("dataset", "dataset_index", "blender"),
-        ("workers", "checks", "occupancy", "options"),
+        ("workers", "checks", "occupancy", "options", "points_folder"),
         ("exchange",),
         ("points", "render", "check", "preview", "contact", "export", "library"),
     ),
