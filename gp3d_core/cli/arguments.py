@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 from gp3d_core.errors import GP3DError, no_cuda
 from gp3d_core.generation.objects import MOST_SEEDS
 from gp3d_core.meshing.option_values import Number, Values, expected
+from gp3d_core.pretrained import is_name, nearest_name
 
 _NEGATIVE = re.compile(r"-[\d.][\d.,eE+-]*")  # numbers, not an option: none begins with a digit
 _DRIVER = "libcuda.so.1"
@@ -108,6 +109,15 @@ def existing(text: str) -> Path:
     if not path.exists():
         raise argparse.ArgumentTypeError(f"nothing is at {text}; expected a file or folder")
     return path
+
+
+def model_path(text: str) -> Path:
+    """The path of a model that is there, or the name of a pretrained one."""
+    if is_name(text):
+        return Path(text)
+    if not Path(text).exists() and (near := nearest_name(text)):
+        raise argparse.ArgumentTypeError(f"nothing is at {text}; did you mean the model {near}?")
+    return existing(text)
 
 
 def dataset_path(text: str) -> Path:

@@ -212,9 +212,11 @@ def _write_preview(out: Path, dataset: Path, grounding: Path, run: Path, meshes:
     rows: list[tuple[str, Sequence[NDArray[Any]]]] = []
     if has_pretrained():
         model = open_snapshot(device="cpu")
+        known = [str(record["name"]) for record in model.classes]
+        shown = [name for name in PRETRAINED if name in known] or known[:_COLUMNS]
         for side, yaw in (("in front", _FRONT), ("behind", _BACK)):
-            what = f"The pretrained model that comes along, from {side}: {', '.join(PRETRAINED)}"
-            rows.append((what, _views(model, PRETRAINED, 1, yaw)))
+            what = f"The pretrained model that comes along, from {side}: {', '.join(shown)}"
+            rows.append((what, _views(model, shown, 1, yaw)))
     names = [entry["name"] for entry in json.loads((dataset / "dataset.json").read_text())["classes"]]
     listed = ", ".join(names)
     rows.append((f"What this demo learns from: renders of {listed}", _renders(dataset, len(names))))

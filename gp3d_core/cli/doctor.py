@@ -23,7 +23,7 @@ from typing import Literal
 import gp3d_core
 from gp3d_core.hashing import digest
 from gp3d_core.meshing.files.formats import missing_libraries
-from gp3d_core.pretrained import has_pretrained, pretrained_path
+from gp3d_core.pretrained import NAME, has_pretrained, pretrained_path, shipped_models
 
 PYTHONS = ((3, 11), (3, 12))
 OLDEST_TORCH = (2, 11)
@@ -123,6 +123,7 @@ def examine() -> list[Check]:
         check_system_libraries(),
         check_blender(),
         check_box(),
+        *check_more_models(),
         check_models(Path("runs")),
     ]
 
@@ -268,18 +269,30 @@ def check_box() -> Check:
     """Whether the pretrained model is there and can be read; its classes, size and SHA-256."""
     if not has_pretrained():
         return Check("box", "note", "the pretrained model is missing", _NO_BOX)
+    return _pretrained_check("box", pretrained_path(), "the pretrained model")
+
+
+def check_more_models() -> Iterator[Check]:
+    """The same of every other model that came along."""
+    for one in shipped_models(also_named=True):
+        if one.name != NAME:
+            which = (
+                "an earlier model, used where it is named" if one.only_named else "a further pretrained model"
+            )
+            yield _pretrained_check(one.name, one.path, which)
+
+
+def _pretrained_check(name: str, path: Path, which: str) -> Check:
     try:
         from gp3d_core.snapshots.metadata import SnapshotError, read_snapshot_facts
     except ImportError as error:
-        return Check("box", "missing", _first_line(error), "make setup, or pip install .")
-    path = pretrained_path()
+        return Check(name, "missing", _first_line(error), "make setup, or pip install .")
     try:
         classes = len(read_snapshot_facts(path).classes)
     except SnapshotError as error:
-        return Check("box", "note", _first_line(error), _NO_BOX)
+        return Check(name, "note", _first_line(error), _NO_BOX)
     size = path.stat().st_size / 1e6
-    found = f"the pretrained model: {classes} classes, {size:.1f} MB, SHA-256 {digest(path)[:12]}"
-    return Check("box", "ok", found)
+    return Check(name, "ok", f"{which}: {classes} classes, {size:.1f} MB, SHA-256 {digest(path)[:12]}")
 
 
 def check_models(folder: Path) -> Check:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from gp3d_core.atomic import check_writable
-from gp3d_core.cli.arguments import UsageError, dataset_path, existing, new_path, number, reader
+from gp3d_core.cli.arguments import UsageError, dataset_path, existing, model_path, new_path, number, reader
 from gp3d_core.cli.generate import add_truncation, level
 from gp3d_core.meshing.option_values import Number
 from gp3d_core.meshing.options import MeshOptions, specs
@@ -19,7 +19,12 @@ _TRUNCATION = 1.0
 def add_evaluate(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `gp3d evaluate`."""
     add = parser.add_argument
-    add("snapshot", type=existing, nargs="?", help="snapshot file, or a run folder (its newest)")
+    add(
+        "snapshot",
+        type=model_path,
+        nargs="?",
+        help="snapshot file, run folder (its newest), or the name of a pretrained model",
+    )
     add("dataset", type=dataset_path, nargs="?", help="folder or zip of real images of the same size")
     add(
         "--metrics",

@@ -18,7 +18,7 @@ from gp3d_core.cli.arguments import (
     report,
     share_cores,
 )
-from gp3d_core.cli.models import add_model, model_facts
+from gp3d_core.cli.models import add_model, chosen_models, report_duties
 from gp3d_core.generation.objects import DEFAULT_TRUNCATION, MOST_TRUNCATION
 from gp3d_core.meshing.files.formats import FORMATS
 from gp3d_core.meshing.level import Level
@@ -146,8 +146,8 @@ def _mesh(options: argparse.Namespace) -> int:
     from gp3d_core.generation.objects import (
         check_asset_options,
         check_mesh_files,
-        object_specs,
         spec_of_recipe,
+        specs_by_model,
     )
 
     share_cores()
@@ -165,31 +165,33 @@ def _mesh(options: argparse.Namespace) -> int:
             path = snapshot_of(recipe, options.recipe, options.snapshot)
         except UnknownPlaceError as error:
             raise UsageError(f"{error}: gp3d mesh MODEL_FILE --recipe {options.recipe}") from error
-        objects, truncation = [spec_of_recipe(read_snapshot_facts(path), recipe)], recipe["truncation"]
+        facts, truncation = read_snapshot_facts(path), recipe["truncation"]
+        parts = [(facts, [spec_of_recipe(facts, recipe)])]
         chosen = replace(options_of(recipe), max_bytes=mesh_options(options, MeshOptions).max_bytes)
     else:
         if options.snapshot is None and not options.classes:
             raise UsageError("expected --class NAME (gp3d classes lists them), a snapshot, or --recipe FILE")
         seeds, truncation = _seeds(options), _truncation(options)
         chosen = mesh_options(options, MeshOptions)
-        facts = model_facts(options.snapshot)
-        objects, path = object_specs(facts, options.classes, seeds, report), facts.path
-    check_asset_options(objects, chosen)
+        parts = specs_by_model(chosen_models(options.snapshot), options.classes, seeds, report)
+    for _, objects in parts:
+        check_asset_options(objects, chosen)
+    report_duties(parts)
     from gp3d_core.generation.meshes import write_meshes
     from gp3d_core.generation.sampling import open_snapshot
 
-    snapshot = open_snapshot(path, options.device)
-    for file in write_meshes(
-        snapshot,
-        objects,
-        options.out,
-        formats=formats,
-        truncation=truncation,
-        picture=options.compare,
-        thumbnail=thumbnail,
-        options=chosen,
-    ):
-        print(file)
+    for facts, objects in parts:
+        for file in write_meshes(
+            open_snapshot(facts.path, options.device),
+            objects,
+            options.out,
+            formats=formats,
+            truncation=truncation,
+            picture=options.compare,
+            thumbnail=thumbnail,
+            options=chosen,
+        ):
+            print(file)
     return 0
 
 
@@ -231,31 +233,32 @@ def _render(options: argparse.Namespace) -> int:
         raise UsageError(f"--views is for a sheet, --kind {options.kind} has its own")
     if options.normals and options.kind == "sheet":
         raise UsageError("--normals is for stills and films: choose another --kind")
-    from gp3d_core.generation.objects import check_sheet, object_specs
+    from gp3d_core.generation.objects import check_sheet, specs_by_model
     from gp3d_core.generation.outputs import FRAMES, check_stills, film_paths
 
     seeds = _seeds(options)
     out = options.out or Path("sheet.png" if options.kind == "sheet" else "stills" if still else "films")
     if still:
         check_sheet(out) if options.kind == "sheet" else check_stills(out, options.kind)
-    facts = model_facts(options.snapshot)
-    objects = object_specs(facts, options.classes, seeds, report)
+    parts = specs_by_model(chosen_models(options.snapshot), options.classes, seeds, report)
     if not still:
-        film_paths(objects, out, options.kind)
-    from gp3d_core.generation.sampling import open_snapshot, write_sheet
+        film_paths([spec for _, objects in parts for spec in objects], out, options.kind)
+    report_duties(parts)
+    from gp3d_core.generation.sampling import open_snapshot, write_sheet_of
     from gp3d_core.generation.video import write_films, write_stills
 
-    snapshot = open_snapshot(facts.path, options.device)
+    opened = ((open_snapshot(facts.path, options.device), objects) for facts, objects in parts)
     seen = {"truncation": _truncation(options), "resolution": options.resolution}
     if options.kind == "sheet":
-        write_sheet(snapshot, objects, out, views=options.views or 1, depth=options.depth, **seen)
+        write_sheet_of(opened, out, views=options.views or 1, depth=options.depth, **seen)
         print(out)
         return 0
     seen |= {"kind": options.kind, "depth": options.depth, "normals": options.normals}
-    if still:
-        paths = write_stills(snapshot, objects, out, **seen)
-    else:
-        paths = write_films(snapshot, objects, out, frames=options.frames or FRAMES, **seen)
-    for path in paths:
-        print(path)
+    for snapshot, objects in opened:
+        if still:
+            paths = write_stills(snapshot, objects, out, **seen)
+        else:
+            paths = write_films(snapshot, objects, out, frames=options.frames or FRAMES, **seen)
+        for path in paths:
+            print(path)
     return 0

@@ -6,22 +6,27 @@ import argparse
 import json
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gp3d_core.cli.arguments import UsageError, add_page, new_path, report, show_page
+from gp3d_core.pretrained import is_name, name_of, nearest_name, shipped_models
 
 if TYPE_CHECKING:
+    from gp3d_core.generation.objects import ObjectSpec
+    from gp3d_core.snapshots.catalogue import Catalogue
     from gp3d_core.snapshots.metadata import SnapshotFacts
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
-    """Adds the model that a command works with, as `model_facts` reads it."""
+    """Adds the model that a command works with, as `chosen_models` reads it."""
     parser.add_argument(
         "snapshot",
         type=Path,
         nargs="?",
-        help="snapshot file, or a run folder (its newest); default: the pretrained model",
+        help="snapshot file, run folder (its newest), or the name of a pretrained model; default: those of them that "
+        "have the class",
     )
 
 
@@ -56,51 +61,97 @@ def add_card(parser: argparse.ArgumentParser) -> None:
         "snapshot",
         type=Path,
         nargs="?",
-        help="snapshot, VQ3D tokenizer or prior, or a run folder (its newest); default: the pretrained model",
+        help="snapshot, VQ3D tokenizer or prior, run folder (its newest), or the name of a pretrained model; default: "
+        "the main one",
     )
     add_page(parser)
     parser.set_defaults(command=_card)
 
 
-def model_facts(named: Path | None) -> SnapshotFacts:
-    """What the header of a model says of it, without torch: of a snapshot file, or the newest of a run folder.
+def chosen_models(named: Path | None) -> Catalogue:
+    """What the headers of models say of them, without torch: of the one that is named, as `find_snapshot` finds it.
 
-    None is the pretrained model, which is announced on stderr; so is a model that has hardly been trained.
+    None are the pretrained models, which are announced on stderr; so is a model that has hardly been trained.
     """
-    from gp3d_core.snapshots.metadata import BARELY, read_snapshot_facts, share_trained
-    from gp3d_core.snapshots.run_folder import find_snapshot
+    from gp3d_core.snapshots.catalogue import catalogue
+    from gp3d_core.snapshots.metadata import BARELY, share_trained
 
-    if named is not None and named.name == str(named) and not named.suffix and not named.exists():
-        raise UsageError(f"no snapshot at {named}; did you mean --class {shlex.quote(str(named))}?")
-    facts = read_snapshot_facts(find_snapshot(named))
+    _check_name(named)
+    models = catalogue(named)
     if named is None:
-        print(f"using the pretrained model: {len(facts.classes)} classes; see gp3d classes", file=sys.stderr)
-    share = share_trained(facts.config, facts.nimg)
-    if share < BARELY:
-        seen = f"{facts.nimg:,} of {facts.config.training.schedule.images:,} images"
-        report(f"{facts.path.name} is barely trained: {seen}, {share:.1%} of what was planned")
-    return facts
+        names = " and ".join(name_of(facts.path) for facts in models.models)
+        which = f"models {names}" if len(models.models) > 1 else "model"
+        report(f"using the pretrained {which}: {len(models.classes)} classes; see gp3d classes")
+    for facts in models.models:
+        share = share_trained(facts.config, facts.nimg)
+        if share < BARELY:
+            seen = f"{facts.nimg:,} of {facts.config.training.schedule.images:,} images"
+            report(f"{facts.path.name} is barely trained: {seen}, {share:.1%} of what was planned")
+    return models
+
+
+def _check_name(named: Path | None) -> None:
+    """Raises UsageError for a word that is neither a path nor the name of a model: it may be a class."""
+    if named is None or named.name != str(named) or named.suffix or named.exists() or is_name(named.name):
+        return
+    near = nearest_name(named.name)
+    meant = f"the model {near} or " if near else ""
+    raise UsageError(f"no snapshot at {named}; did you mean {meant}--class {shlex.quote(str(named))}?")
+
+
+def report_duties(chosen: Sequence[tuple[SnapshotFacts, Sequence[ObjectSpec]]]) -> None:
+    """Says on stderr of pretrained models that owe somebody credit which classes are theirs, a line each."""
+    from gp3d_core.snapshots.catalogue import duty
+
+    for model, specs in chosen:
+        names = list(dict.fromkeys(str(spec.record["name"]) for spec in specs))
+        if name_of(model.path) != model.path.name and (line := duty(model, names)):
+            report(line)
 
 
 def _classes(options: argparse.Namespace) -> int:
     from gp3d_core.datasets.imagenet import classes_by_kind, describe_class
-    from gp3d_core.snapshots.metadata import read_snapshot_facts
-    from gp3d_core.snapshots.run_folder import find_snapshot
+    from gp3d_core.snapshots.catalogue import catalogue, duty
 
-    path = find_snapshot(options.snapshot)
-    records = read_snapshot_facts(path).classes
-    entries = [describe_class(record) | {"measures": record.get("measures")} for record in records]
+    models = catalogue(options.snapshot)
+    owners = [(name_of(facts.path), record) for facts, record in models.known]
     if options.json:
+        entries = [
+            describe_class(record) | {"measures": record.get("measures"), "model": owner}
+            for owner, record in owners
+        ]
         print(json.dumps(entries, indent=1))
         return 0
-    if not entries:
-        print(f"{path} was trained without classes", file=sys.stderr)
-    for kind, some in classes_by_kind(records):
-        for entry in map(describe_class, some):
-            index = "" if entry["imagenet_index"] is None else entry["imagenet_index"]
-            start = f"{index:>4}  {entry['wnid'] or '':9}  {entry['badge'] or '–':5}"
-            print(f"{start}  {entry['name']:24}  {kind}")
+    if not owners:
+        print(f"{models.path} was trained without classes", file=sys.stderr)
+    for kind, some in classes_by_kind(models.classes):
+        for record in some:
+            owner = owners[record["label"]][0] if len(models.models) > 1 else ""
+            print(_row(describe_class(record), kind, owner))
+    if options.snapshot is None:
+        _report_others()
+        for facts in models.models:
+            if line := duty(facts, [f"{len(facts.classes)} classes"]):
+                report(line)
     return 0
+
+
+def _row(entry: dict[str, Any], kind: str, owner: str) -> str:
+    """The line of a class, with the name of its model where there are several."""
+    index = "" if entry["imagenet_index"] is None else entry["imagenet_index"]
+    start = f"{index:>4}  {entry['wnid'] or '':9}  {entry['badge'] or '–':5}"
+    return (
+        f"{start}  {entry['name']:24}  {kind:16}  {owner}"
+        if owner
+        else f"{start}  {entry['name']:24}  {kind}"
+    )
+
+
+def _report_others() -> None:
+    """Says on stderr which pretrained models are asked only where they are named."""
+    for one in shipped_models(also_named=True):
+        if one.only_named:
+            report(f"also there, for who names it: {one.name} (gp3d classes {one.name})")
 
 
 def _card(options: argparse.Namespace) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from gp3d_core.cli.arguments import number, share_cores
-from gp3d_core.cli.models import add_model, model_facts
+from gp3d_core.cli.models import add_model, chosen_models
 
 
 def add_serve(parser: argparse.ArgumentParser) -> None:
@@ -29,13 +29,13 @@ def add_serve(parser: argparse.ArgumentParser) -> None:
 
 def _serve(options: argparse.Namespace) -> int:
     share_cores()
-    from gp3d_core.pretrained import has_pretrained
+    from gp3d_core.pretrained import shipped_models
     from gp3d_core.worker.server import serve
 
     if (
-        options.snapshot is None and has_pretrained()
-    ):  # without it the client gets an error, and may load another
-        model_facts(None)
+        options.snapshot is None and shipped_models()
+    ):  # without any the client gets an error, and may load another
+        chosen_models(None)
     return serve(
         options.snapshot,
         device=options.device,

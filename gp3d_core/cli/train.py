@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gp3d_core.cli.arguments import check_run, dataset_path, existing, number, report
+from gp3d_core.cli.arguments import check_run, dataset_path, existing, model_path, number, report
 
 if TYPE_CHECKING:
     from gp3d_core.training.launch import Forecast
@@ -32,9 +32,9 @@ def add_train(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--init",
-        type=existing,
+        type=model_path,
         metavar="SNAPSHOT",
-        help="begin with the generator of a snapshot or run folder",
+        help="begin with the generator of a snapshot, run folder or pretrained model",
     )
     parser.add_argument(
         "--overfit",

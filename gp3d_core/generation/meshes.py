@@ -173,6 +173,7 @@ def _made(
         "truncation": obj.truncation,
         "snapshot": name_of(snapshot.path),
         "snapshot_sha256": snapshot.digest,
+        "snapshot_classes": len(snapshot.classes),
         "nimg": snapshot.nimg,
         "license": snapshot.license or UNKNOWN,
         **({"credits": credits} if (credits := short_credits(snapshot.licences)) else {}),

@@ -16,6 +16,8 @@ from gp3d_core.meshing.files.formats import FORMATS, check_libraries
 if TYPE_CHECKING:
     from gp3d_core.datasets.imagenet import ClassRecord
     from gp3d_core.meshing.options import MeshOptions
+    from gp3d_core.snapshots.catalogue import Catalogue
+    from gp3d_core.snapshots.metadata import SnapshotFacts
 
 DEFAULT_TRUNCATION = 0.7  # between the most typical object, 0, and all that a model can do, 1
 MOST_TRUNCATION = 2.0  # above 1 objects are exaggerated; recipes of version 1 may say so
@@ -45,6 +47,7 @@ Recipe = TypedDict(  # what made a mesh, docs/meshing.md; files may hold further
         "snapshot": str,
         "snapshot_sha256": str,
         "snapshot_path": str,
+        "snapshot_classes": int,
         "nimg": int,
         "grid": int,
         "level": float,
@@ -103,6 +106,19 @@ def object_specs(
         if choice.note and report is not None:
             report(choice.note)
     return specs_of_labels(model, {choice.entry.label for choice in chosen}, seeds)
+
+
+def specs_by_model(
+    catalogue: Catalogue,
+    classes: Sequence[str] | None,
+    seeds: Sequence[int],
+    report: Callable[[str], object] | None = None,
+) -> list[tuple[SnapshotFacts, list[ObjectSpec]]]:
+    """All classes × seeds, as `object_specs` chooses them, by the model of the `catalogue` that makes them."""
+    if not catalogue.classes:
+        return [(catalogue.models[0], object_specs(catalogue, classes, seeds))]
+    labels = [spec.label for spec in object_specs(catalogue, classes, seeds[:1], report)]
+    return [(model, specs_of_labels(model, own, seeds)) for model, own in catalogue.by_model(labels)]
 
 
 def specs_of_labels(

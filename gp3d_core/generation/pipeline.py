@@ -44,9 +44,10 @@ from gp3d_core.meshing.level import Level
 from gp3d_core.meshing.mesh import Mesh
 from gp3d_core.meshing.option_values import Corners
 from gp3d_core.meshing.options import Auto, Coloring, Compression, MeshOptions, Pivot, Real, specs
-from gp3d_core.pretrained import name_of
+from gp3d_core.pretrained import name_of, shipped_models
 from gp3d_core.signals import Progress, no_progress
-from gp3d_core.snapshots.snapshot import Snapshot
+from gp3d_core.snapshots.catalogue import Catalogue, catalogue
+from gp3d_core.snapshots.snapshot import Snapshot, load_snapshot
 from gp3d_core.visualization import rgb_to_uint8
 
 Options = TypeVar("Options", bound=MeshOptions)
@@ -106,26 +107,42 @@ class ObjectPipeline:
     Example: `ObjectPipeline.from_pretrained().generate("teapot", seed=2).mesh(faces=4000).save("teapot.glb")`.
     """
 
-    def __init__(self, snapshot: Snapshot) -> None:
-        """For a snapshot that is loaded already; else see `from_pretrained`."""
+    def __init__(self, snapshot: Snapshot, more: Catalogue | None = None) -> None:
+        """For a snapshot that is loaded already; else see `from_pretrained`.
+
+        `more` are models, the snapshot's first, of which one is opened when a class is asked for that it has.
+        """
         self.snapshot = snapshot
+        self._more = more
+        self._opened = {snapshot.path: snapshot}
 
     def __repr__(self) -> str:
-        """Which model, in a line: notebooks show it."""
-        return f"ObjectPipeline(model {name_of(self.snapshot.path)}, {len(self.classes)} classes)"
+        """Which models, in a line: notebooks show it."""
+        paths = [self.snapshot.path] if self._more is None else [one.path for one in self._more.models]
+        names = ", ".join(map(name_of, paths))
+        return f"ObjectPipeline(model{'s' * (len(paths) > 1)} {names}, {len(self.classes)} classes)"
 
     @classmethod
     def from_pretrained(cls, model: str | Path | None = None, *, device: str = "auto") -> ObjectPipeline:
-        """The pipeline of the model that comes along, or of `model`: a snapshot, or the newest of a run folder.
+        """The pipeline of the models that come along, or of `model`: a snapshot, or the newest of a run folder.
 
-        `device` is auto, cpu or cuda. Raises SnapshotError, RunError or PretrainedError for what is no model.
+        `model` may be the name of one that comes along, such as "zoo". Without it every class is made by the model that
+        has it, which is opened then. `device` is auto, cpu or cuda. Raises SnapshotError, RunError or PretrainedError
+        for what is no model.
         """
+        if model is None and len(shipped_models()) > 1:
+            more = catalogue()
+            return cls(open_snapshot(more.path, device), more)
         return cls(open_snapshot(None if model is None else Path(model), device))
 
     @property
     def classes(self) -> list[str]:
-        """Names of the classes that the model knows; none for a model without classes."""
-        return [str(record["name"]) for record in self.snapshot.classes]
+        """Names of the classes that can be asked for; none for a model without classes."""
+        return [str(record["name"]) for record in self._known]
+
+    @property
+    def _known(self) -> list[ClassRecord]:
+        return self.snapshot.classes if self._more is None else self._more.classes
 
     def generate(
         self, class_name: str | int | None = None, *, seed: int = 0, truncation: float = DEFAULT_TRUNCATION
@@ -142,12 +159,12 @@ class ObjectPipeline:
             raise RequestError(
                 f"`truncation`: expected a number from 0 to {MOST_TRUNCATION:g}, found {truncation!r}"
             )
-        return GeneratedObject(
-            self.snapshot, generate(self.snapshot, self._spec(class_name, seed), truncation)
-        )
+        snapshot, spec = self._spec(class_name, seed)
+        return GeneratedObject(snapshot, generate(snapshot, spec, truncation))
 
-    def _spec(self, class_name: str | int | None, seed: int) -> ObjectSpec:
-        known = self.snapshot.classes
+    def _spec(self, class_name: str | int | None, seed: int) -> tuple[Snapshot, ObjectSpec]:
+        """The object that is meant, and the model that makes it."""
+        known, snapshot = self._known, self.snapshot
         if class_name is None and known:
             raise RequestError(f"expected a class, one of {len(known)}, e.g. {self.classes[0]!r}; found none")
         if class_name is not None and not known:
@@ -156,8 +173,16 @@ class ObjectPipeline:
             [spec] = object_specs(self.snapshot, None, [seed])
         else:
             label = choose_class(class_name, known).entry.label
-            [spec] = specs_of_labels(self.snapshot, {label}, [seed])
-        return spec
+            if self._more is not None and label is not None:
+                [(owner, (label,))] = self._more.by_model([label])
+                snapshot = self._open(owner.path)
+            [spec] = specs_of_labels(snapshot, {label}, [seed])
+        return snapshot, spec
+
+    def _open(self, path: Path) -> Snapshot:
+        if path not in self._opened:
+            self._opened[path] = load_snapshot(path, self.snapshot.generator.mapping.w_avg.device)
+        return self._opened[path]
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,7 +1,8 @@
 """Recipes: what made a mesh, so that the same command makes it again (docs/meshing.md).
 
 A recipe lies beside its mesh as `<class>-<seed>.recipe.json`; the OBJ header, the GLB extras and the npz hold it
-too. It names its snapshot by SHA-256. The pretrained model is called "box" and found wherever gp3d is installed.
+too. It names its snapshot by SHA-256. A pretrained model is named ("box", "zoo") and found by its SHA-256 wherever gp3d
+is installed, also if it is called something else by now.
 """
 
 from __future__ import annotations
@@ -18,8 +19,15 @@ from gp3d_core.generation.objects import Recipe
 from gp3d_core.hashing import digest
 from gp3d_core.meshing.level import Level
 from gp3d_core.meshing.options import VERSION, MeshOptions
-from gp3d_core.pretrained import NAME, name_of, pretrained_path
-from gp3d_core.snapshots.run_folder import runs_below
+from gp3d_core.pretrained import (
+    has_pretrained,
+    is_name,
+    name_of,
+    pretrained_path,
+    release_of,
+    shipped_with,
+)
+from gp3d_core.snapshots.run_folder import named_file, runs_below
 
 _LIBRARIES = ("torch", "numpy", "PyMCubes", "fast-simplification", "xatlas")
 
@@ -93,36 +101,65 @@ def options_of(recipe: Recipe) -> MeshOptions:
 def snapshot_of(recipe: Recipe, recipe_path: Path, given: Path | None) -> Path:
     """The snapshot file that a recipe names: the `given` file, or in the `given` run folder, or where it was.
 
-    Where it was is a path from the recipe's folder, which no longer holds once one of them has moved alone.
-    Raises RecipeError if there is none, or if it is another one.
+    `given` may be the name of a pretrained model. Where it was is a path from the recipe's folder, which no longer
+    holds once one of them has moved alone; a pretrained model is found by its SHA-256. Raises RecipeError if there is
+    none, or if it is another one.
     """
     name = str(recipe.get("snapshot", ""))
-    if given is None and name == NAME:
-        path = pretrained_path()
-    elif given is None:
+    if given is None and is_name(name):
+        return _shipped(recipe, recipe_path)
+    if given is None:
         path = recipe_path.parent / str(recipe.get("snapshot_path", name))
     else:
+        given = named_file(given)
         path = given / "snapshots" / name if given.is_dir() else given
     if not path.is_file():
         where = f"{os.path.normpath(path)}{', where the recipe remembers it' if given is None else ''}"
         advice = "" if given is None else runs_below(given)
         kind = RecipeError if advice else UnknownPlaceError
         raise kind(
-            f"{recipe_path} was made with the model file {name}, which is not at {where}; "
+            f"{recipe_path} was made with the model file {name} ({_mark(recipe)}), which is not at {where}; "
             f"{advice or 'say where it is'}"
         )
     if (found := digest(path)) != recipe["snapshot_sha256"]:
-        made_by = recipe.get("versions", {}).get("gp3d", "another version")
-        remedy = f"; it was the one of gp3d {made_by}" if given is None and name == NAME else ""
         raise RecipeError(
-            f"{path} is not the recipe's snapshot: expected SHA-256 {recipe['snapshot_sha256'][:12]}…, "
-            f"found {found[:12]}…{remedy}"
+            f"{path} is not the recipe's snapshot: expected {_mark(recipe)}, found {found[:12]}…"
         )
     return path
 
 
+def _shipped(recipe: Recipe, recipe_path: Path) -> Path:
+    """The pretrained model of a recipe. Raises UnknownPlaceError, which says which it is, if it is not there."""
+    name, sha256 = recipe["snapshot"], recipe["snapshot_sha256"]
+    if path := shipped_with(sha256):
+        return path
+    release = release_of(sha256)
+    made_by = (
+        recipe.get("versions", {}).get("gp3d", "another version") if release is None else release.version
+    )
+    renamed = "" if release is None or release.now == name else f", by now called {release.now}"
+    remedy = f"it was the one of gp3d {made_by}{renamed}; say where its file is"
+    if has_pretrained(name):
+        path = pretrained_path(name)
+        found = digest(path)[:12]
+        raise UnknownPlaceError(
+            f"{path} is not the recipe's snapshot: expected {_mark(recipe)}, found {found}…; {remedy}"
+        )
+    raise UnknownPlaceError(
+        f"{recipe_path} was made with the pretrained model {name} ({_mark(recipe)}), which is not here; {remedy}"
+    )
+
+
+def _mark(recipe: Recipe) -> str:
+    """By what a recipe's model can be told: its SHA-256, and how many classes it knows, where that is known."""
+    release = release_of(recipe["snapshot_sha256"])
+    classes = recipe.get("snapshot_classes") if release is None else release.classes
+    count = "" if classes is None else f", {classes} classes"
+    return f"SHA-256 {recipe['snapshot_sha256'][:12]}…{count}"
+
+
 def place_of(snapshot: Path, folder: Path) -> dict[str, str]:
-    """How to reach a snapshot from the folder of a recipe, as the recipe says it; nothing for the pretrained model."""
-    if name_of(snapshot) == NAME:
+    """How to reach a snapshot from the folder of a recipe, as the recipe says it; nothing for a pretrained model."""
+    if is_name(name_of(snapshot)):
         return {}
     return {"snapshot_path": Path(os.path.relpath(snapshot.resolve(), folder.resolve())).as_posix()}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -97,7 +97,6 @@ def thumbnail_of(snapshot: Snapshot, obj: Generated) -> Image.Image:
     return Image.fromarray(rgb_to_uint8(view(snapshot, obj, _SIDE, _THUMBNAIL).rgb)[0])
 
 
-@torch.no_grad()
 def write_sheet(
     snapshot: Snapshot,
     objects: Sequence[ObjectSpec],
@@ -108,34 +107,51 @@ def write_sheet(
     views: int = 1,
     depth: bool = False,
 ) -> None:
+    """Draws a sheet of one model's objects: see `write_sheet_of`."""
+    parts = [(snapshot, objects)]
+    write_sheet_of(parts, out, truncation=truncation, resolution=resolution, views=views, depth=depth)
+
+
+@torch.no_grad()
+def write_sheet_of(
+    parts: Iterable[tuple[Snapshot, Sequence[ObjectSpec]]],
+    out: Path,
+    *,
+    truncation: float,
+    resolution: int | None = None,
+    views: int = 1,
+    depth: bool = False,
+) -> None:
     """Draws a row of seeds for every class, or one for each of its `views`, and of its `depth`; saves a PNG.
 
-    One view looks from yaw +0.5, from where shapes show best, several lie evenly between -0.5 and there; the depth is
-    that of the last view. A row holds at most eight seeds, more go on below.
+    `parts` are models, taken one after the other, each with its objects. One view looks from yaw +0.5, from where
+    shapes show best, several lie evenly between -0.5 and there; the depth is that of the last view. A row holds at
+    most eight seeds, more go on below.
     """
     check_sheet(out)
     yaws = [_SIDE] if views == 1 else torch.linspace(-_SIDE, _SIDE, views).tolist()
+    looks = [f", yaw {math.degrees(yaw):+.0f}°" if views > 1 else "" for yaw in yaws] + [", depth"] * depth
     rows: list[tuple[str, list[NDArray[Any]]]] = []
-    blank = 0
-    with tqdm(total=len(objects), desc="views", unit="object", file=sys.stderr, disable=None) as bar:
-        for line in _lines(objects):
-            columns = []
-            for spec in line:
-                columns.append(
-                    _column(snapshot, generate(snapshot, spec, truncation), yaws, resolution, depth)
-                )
-                bar.update()
-                blank += all(map(_blank, columns[-1][: len(yaws)]))
-            name = f"{line[0].record.get('name', 'object')}, {_seeds([spec.seed for spec in line])}"
-            looks = [f", yaw {math.degrees(yaw):+.0f}°" if views > 1 else "" for yaw in yaws] + [
-                ", depth"
-            ] * depth
-            rows += [(name + look, [column[k] for column in columns]) for k, look in enumerate(looks)]
+    remarks = []
+    for snapshot, objects in parts:
+        blank = 0
+        with tqdm(total=len(objects), desc="views", unit="object", file=sys.stderr, disable=None) as bar:
+            for line in _lines(objects):
+                columns = []
+                for spec in line:
+                    obj = generate(snapshot, spec, truncation)
+                    columns.append(_column(snapshot, obj, yaws, resolution, depth))
+                    bar.update()
+                    blank += all(map(_blank, columns[-1][: len(yaws)]))
+                name = f"{line[0].record.get('name', 'object')}, {_seeds([spec.seed for spec in line])}"
+                rows += [(name + look, [column[k] for column in columns]) for k, look in enumerate(looks)]
+        if blank:
+            why = f": {SHAPELESS}" if barely_trained(snapshot) else ""
+            remarks.append(f"{blank} of {len(objects)} objects show nothing{why}")
     out.parent.mkdir(parents=True, exist_ok=True)
     save_picture(sheet(rows, tile=_TILE), out)
-    if blank:
-        why = f": {SHAPELESS}" if barely_trained(snapshot) else ""
-        tqdm.write(f"{blank} of {len(objects)} objects show nothing{why}", file=sys.stderr)
+    for remark in remarks:
+        tqdm.write(remark, file=sys.stderr)
 
 
 def _blank(picture: NDArray[Any]) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 from gp3d_core.datasets.imagenet import class_records
 from gp3d_core.licences.page import escaped, licence_lines
 from gp3d_core.licences.parts import UNKNOWN, clean
-from gp3d_core.pretrained import FOLDER, LICENSE, ORIGIN, name_of
+from gp3d_core.pretrained import LICENSE, ORIGIN, is_own, name_of
 from gp3d_core.snapshots.metadata import SNAPSHOT, SnapshotError, kind_of, licences_in, read_header
 
 _TITLES = {
@@ -40,7 +40,7 @@ def page_of(path: Path) -> str:
         raise SnapshotError(
             f"{path} was written by another version of gp3d ({error}); use that version"
         ) from error
-    own = not licences and path.resolve().is_relative_to(FOLDER)
+    own = not licences and is_own(path)
     names = ", ".join(escaped(clean(str(record["name"]), 200)) for record in classes)
     lines = [
         f"# {escaped(clean(name_of(path), 200))}",

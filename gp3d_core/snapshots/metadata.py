@@ -19,7 +19,7 @@ from gp3d_core.config.validation import check_config
 from gp3d_core.datasets.imagenet import ClassRecord, class_records
 from gp3d_core.errors import GP3DError
 from gp3d_core.licences.parts import NONE, Licences, Part, bounded, parse_licences, stated_or_unknown
-from gp3d_core.pretrained import FOLDER, LICENSE, NAME, ORIGIN, name_of
+from gp3d_core.pretrained import LICENSE, ORIGIN, is_own
 
 SNAPSHOT = "gp3d-snapshot"
 CHECKPOINT = "gp3d-checkpoint"
@@ -124,7 +124,7 @@ def read_snapshot_facts(path: Path) -> SnapshotFacts:
         # which kernels computed is a matter of the machine that trained, not of the model
         config = replace(config, render=replace(config.render, backend="auto"))
         classes, nimg = class_records(facts["classes"]), _parse_nimg(facts["nimg"])
-        license = str(facts.get("license", LICENSE if name_of(path) == NAME else ""))
+        license = str(facts.get("license", LICENSE if is_own(path) else ""))
         return SnapshotFacts(path, config, classes, nimg, license, licences_in(facts))
     except (KeyError, ValueError) as error:
         raise SnapshotError(
@@ -144,7 +144,7 @@ def licences_in(facts: Mapping[str, Any]) -> Licences:
 
 def handed_on(path: Path, licences: Licences, license: str = "") -> Licences:
     """What a model owes that learns from the one at `path`: what that one owes, or that it does not say."""
-    if not licences and path.resolve().is_relative_to(FOLDER):
+    if not licences and is_own(path):
         return Licences((Part(LICENSE, "GP3D", f"the pretrained model, made from {ORIGIN}"),))
     return stated_or_unknown(licences, license, f"model {path.name}")
 

@@ -19,7 +19,7 @@ from gp3d_core.atomic import check_writable, forget_leftovers, is_leftover, writ
 from gp3d_core.config.schema import from_dict, to_dict
 from gp3d_core.errors import GP3DError
 from gp3d_core.hashing import digest
-from gp3d_core.pretrained import pretrained_path
+from gp3d_core.pretrained import is_name, nearest_name, pretrained_path
 
 _KEPT_CHECKPOINTS = 2
 _LOCK = "lock"
@@ -239,10 +239,25 @@ def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 def find_snapshot(path: Path | None) -> Path:
     """The snapshot file that is meant: the newest of the run folder at `path`, else `path` itself; None is pretrained.
 
-    Raises RunError for a folder without snapshots, PretrainedError if nothing came along.
+    Where nothing lies at `path`, it may be the name of a model that comes along, such as "zoo". Raises RunError for a
+    folder without snapshots and for a slip of such a name, PretrainedError for a model that did not come along.
     """
-    path = pretrained_path() if path is None else path
+    path = pretrained_path() if path is None else named_file(path)
     return newest_snapshot(path) if path.is_dir() else path
+
+
+def named_file(path: Path) -> Path:
+    """The file of the pretrained model that `path` names, else `path`: what lies there goes before a name.
+
+    Raises PretrainedError for a model that did not come along, RunError for a slip of the name of one that did.
+    """
+    if path.exists() or path.name != str(path):
+        return path
+    if is_name(path.name):
+        return pretrained_path(path.name)
+    if not path.suffix and (near := nearest_name(path.name)):
+        raise RunError(f"no snapshot at {path}, and no model of that name; did you mean the model {near}?")
+    return path
 
 
 def newest_snapshot(path: Path) -> Path:

@@ -16,7 +16,7 @@ from PIL import Image
 
 from gp3d_core.cli.arguments import UsageError, parse_seeds
 from gp3d_core.cli.main import main
-from gp3d_core.cli.models import model_facts
+from gp3d_core.cli.models import chosen_models
 from gp3d_core.networks.generator import Generator
 from gp3d_core.snapshots.metadata import read_snapshot_facts
 from gp3d_core.snapshots.snapshot import save_snapshot
@@ -192,7 +192,7 @@ def test_a_model_that_is_hardly_trained_is_announced(tmp_path, capsys, nimg, sai
     config = micro_config("training.kimg=8")
     path = tmp_path / "snapshot.safetensors"
     save_snapshot(path, Generator(config, num_classes=0), config, [], nimg)
-    facts = model_facts(path)
+    (facts,) = chosen_models(path).models
     expected = [f"{path.name} is barely trained: {said} of what was planned"] if said else []
     assert capsys.readouterr() == ("", "".join(f"{line}\n" for line in expected))
     assert facts.nimg == nimg

@@ -13,6 +13,7 @@ import trimesh
 from gp3d_core.cli.main import main
 from gp3d_core.config.presets import PRESETS
 from gp3d_core.config.schema import RenderConfig
+from gp3d_core.hashing import digest
 from gp3d_core.meshing.agreement import agreeing_level, compare
 from gp3d_core.meshing.extraction import density_grid, extract_mesh
 from gp3d_core.meshing.files.reading import load_mesh
@@ -201,8 +202,9 @@ def test_a_moved_recipe_says_which_model_it_looked_for(snapshot, tmp_path, capsy
     assert _mesh("--recipe", moved, "--out", tmp_path / "out") == 2
     place = (moved.parent / os.path.relpath(snapshot, made)).resolve()
     assert capsys.readouterr().err == (
-        f"gp3d: {moved} was made with the model file {snapshot.name}, which is not at {place}, where the recipe "
-        f"remembers it; say where it is: gp3d mesh MODEL_FILE --recipe {moved}\n"
+        f"gp3d: {moved} was made with the model file {snapshot.name} (SHA-256 {digest(snapshot)[:12]}…, 2 classes), "
+        f"which is not at {place}, where the recipe remembers it; say where it is: "
+        f"gp3d mesh MODEL_FILE --recipe {moved}\n"
     )
     above = snapshot.parents[2]
     assert _mesh(above, "--recipe", moved, "--out", tmp_path / "out") == 2
