@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from gp3d_core.cli.arguments import bound, dataset_path, existing
+from gp3d_core.cli.arguments import bound, dataset_path, existing, model_path
 from gp3d_core.cli.main import command_line
 from gp3d_core.config.presets import PRESETS as OBJECTS
 from gp3d_core.config.schema import flatten
@@ -79,7 +79,7 @@ def test_commands_in_pages_are_read_by_the_realcommand_line() -> None:
 def leave_files_alone(parser: argparse.ArgumentParser) -> None:
     """Lets the parser and all below it take paths of files that are not there: a reader's are not ours."""
     for action in parser._actions:
-        if action.type in (existing, dataset_path):
+        if action.type in (existing, dataset_path, model_path):
             action.type = Path
         if isinstance(action, argparse._SubParsersAction):
             for below in action.choices.values():
