@@ -1,4 +1,4 @@
-"""A model kept warm: one loaded snapshot, and the tri-planes of the objects that were made last.
+"""A model kept warm: a loaded snapshot, and the tri-planes of the objects that were made last.
 
 What it makes is what `generation` makes; it adds memory, interruption, and errors in the words of the protocol.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from gp3d_core.assets.files import write_parts
 from gp3d_core.assets.real_sizes import UnknownSizeError
 from gp3d_core.atomic import PlaceError
 from gp3d_core.datasets.decoding import PictureError
-from gp3d_core.datasets.imagenet import UnknownClassError, choose_class, describe_class
+from gp3d_core.datasets.imagenet import UnknownClassError, choose_class
 from gp3d_core.distributed import pick_device
 from gp3d_core.errors import DeviceError
 from gp3d_core.generation.meshes import make_asset, remarks_on
@@ -32,10 +32,10 @@ from gp3d_core.meshing.files.formats import LibraryError, writable_formats
 from gp3d_core.meshing.isosurface import MemoryLimitError
 from gp3d_core.meshing.mesh import Mesh, MeshError
 from gp3d_core.meshing.options import COLORS, MeshOptions
-from gp3d_core.pretrained import PretrainedError, name_of
+from gp3d_core.pretrained import name_of
 from gp3d_core.signals import Progress
 from gp3d_core.snapshots.metadata import SnapshotError
-from gp3d_core.snapshots.run_folder import RunError, find_snapshot
+from gp3d_core.snapshots.run_folder import RunError
 from gp3d_core.snapshots.snapshot import load_snapshot
 from gp3d_core.visualization import rgb_to_uint8, save_picture
 from gp3d_core.worker.protocol import FileOptions, ObjectMeshOptions, PreviewOptions, Problem
@@ -44,24 +44,27 @@ Publish = Callable[[Callable[[], None], Mapping[str, Any]], None]
 
 
 class PlaneCache:
-    """Objects by label, seed and truncation; those used longest ago leave when `limit` bytes are exceeded."""
+    """Objects by label, seed, truncation and the SHA-256 of their `model`.
+
+    Those used longest ago leave when `limit` bytes are exceeded.
+    """
 
     def __init__(self, limit: int) -> None:
         self.limit, self.bytes = limit, 0
-        self._objects: OrderedDict[tuple[int, int, float], Generated] = OrderedDict()
+        self._objects: OrderedDict[tuple[int, int, float, str], Generated] = OrderedDict()
 
-    def get(self, spec: ObjectSpec, truncation: float) -> Generated | None:
+    def get(self, spec: ObjectSpec, truncation: float, model: str = "") -> Generated | None:
         """The object, if it is there; it counts as used now."""
-        key = (spec.label, spec.seed, truncation)
+        key = (spec.label, spec.seed, truncation, model)
         if key in self._objects:
             self._objects.move_to_end(key)
         return self._objects.get(key)
 
-    def put(self, obj: Generated) -> None:
+    def put(self, obj: Generated, model: str = "") -> None:
         """Keeps an object that is not there yet, unless it alone exceeds the limit."""
         if _bytes(obj) > self.limit:
             return
-        self._objects[(obj.spec.label, obj.spec.seed, obj.truncation)] = obj
+        self._objects[(obj.spec.label, obj.spec.seed, obj.truncation, model)] = obj
         self.bytes += _bytes(obj)
         while self.bytes > self.limit:
             self.bytes -= _bytes(self._objects.popitem(last=False)[1])
@@ -83,23 +86,18 @@ def _bytes(obj: Generated) -> int:
 class ModelSession:
     """A snapshot on a device. Every layer of its networks calls `check` first, which may raise to stop a job."""
 
-    def __init__(self, path: Path | None, device: str, cache_bytes: int, check: Callable[[], None]) -> None:
-        """Loads the snapshot file, or the newest one of the run folder, at `path`; None is the pretrained model.
+    def __init__(self, path: Path, device: str, cache: PlaneCache, check: Callable[[], None]) -> None:
+        """Loads the snapshot file at `path`; `cache` may be shared with other models.
 
-        Raises Problem: E_NO_WEIGHTS, E_BAD_WEIGHTS or E_DEVICE.
+        Raises Problem: E_BAD_WEIGHTS or E_DEVICE.
         """
         try:
-            file = find_snapshot(path)
-            if not file.is_file():
-                raise RunError(f"no snapshot at {file}")
-            self.snapshot = load_snapshot(file, pick_device(device))
+            self.snapshot = load_snapshot(path, pick_device(device))
         except DeviceError as error:
             raise Problem("E_DEVICE", str(error), "Choose the device cpu or auto.") from error
-        except (PretrainedError, RunError) as error:
-            raise Problem("E_NO_WEIGHTS", str(error), "Name a snapshot file or a run folder.") from error
         except SnapshotError as error:
             raise Problem("E_BAD_WEIGHTS", str(error), "Choose another snapshot.") from error
-        self.cache = PlaneCache(cache_bytes)
+        self.cache = cache
         for module in self.snapshot.generator.modules():
             module.register_forward_pre_hook(lambda *_: check())
 
@@ -112,22 +110,22 @@ class ModelSession:
             "device": device.type,
             "device_name": name,
             "threads": threads,
-            "snapshot": {
-                "name": name_of(snapshot.path),
-                "path": str(snapshot.path.absolute()),
-                "sha256": snapshot.digest[:12],
-                "nimg": snapshot.nimg,
-            },
+            "snapshot": self.identity(),
             "resolution": snapshot.config.training.resolution,
-            "classes": len(snapshot.classes),
             "box": snapshot.config.camera.box,
             "formats": writable_formats(),
             "colors": list(COLORS),
         }
 
-    def classes(self) -> list[dict[str, Any]]:
-        """The classes in the order of their labels, with all names that are understood."""
-        return [describe_class(record) for record in self.snapshot.classes]
+    def identity(self) -> dict[str, Any]:
+        """Which model it is: its name, its path, the beginning of its SHA-256, and how many images it has seen."""
+        snapshot = self.snapshot
+        return {
+            "name": name_of(snapshot.path),
+            "path": str(snapshot.path.absolute()),
+            "sha256": snapshot.digest[:12],
+            "nimg": snapshot.nimg,
+        }
 
     def specs(self, query: str | None, seeds: Sequence[int]) -> tuple[list[ObjectSpec], str]:
         """The objects of the class that `query` means, and which class that is if it is no name of it, or "".
@@ -136,7 +134,7 @@ class ModelSession:
         """
         known = self.snapshot.classes
         if known and query is None:
-            raise Problem("E_CLASS", f"the model knows {len(known)} classes, none was named", _CLASS_ADVICE)
+            raise Problem("E_CLASS", f"the model knows {len(known)} classes, none was named", CLASS_ADVICE)
         if query is not None and not known:
             raise Problem("E_CLASS", "the model was trained without classes", "Leave the class out.")
         if query is None:
@@ -144,16 +142,20 @@ class ModelSession:
         try:
             chosen = choose_class(query, known)
         except UnknownClassError as error:
-            raise Problem("E_CLASS", str(error), _CLASS_ADVICE) from error
-        return specs_of_labels(self.snapshot, {chosen.entry.label}, seeds), chosen.note
+            raise Problem("E_CLASS", str(error), CLASS_ADVICE) from error
+        return self.specs_of({chosen.entry.label}, seeds), chosen.note
+
+    def specs_of(self, labels: Collection[int | None], seeds: Sequence[int]) -> list[ObjectSpec]:
+        """The objects of the classes with these labels."""
+        return specs_of_labels(self.snapshot, labels, seeds)
 
     def generated(self, spec: ObjectSpec, truncation: float) -> tuple[Generated, bool]:
         """The object, and whether it was in the cache."""
-        known = self.cache.get(spec, truncation)
+        known = self.cache.get(spec, truncation, self.snapshot.digest)
         if known is not None:
             return known, True
         obj = generate(self.snapshot, spec, truncation)
-        self.cache.put(obj)
+        self.cache.put(obj, self.snapshot.digest)
         return obj, False
 
     def preview(self, obj: Generated, options: PreviewOptions) -> tuple[Path, int]:
@@ -180,11 +182,6 @@ class ModelSession:
             return found | {"remarks": remarks_on(asset, formats)}
 
         deliver(asset.mesh, recipe, beside, options, obj.spec.stem, progress, publish, pictures, more)
-
-    def forget(self) -> None:
-        """Gives back the memory that is held for speed only."""
-        self.cache.clear()
-        torch.cuda.empty_cache()
 
 
 def deliver(
@@ -245,7 +242,7 @@ def problem_of(error: Exception) -> Problem:
     return Problem("E_INTERNAL", message, "This is a fault of GP3D; please report it with the log.")
 
 
-_CLASS_ADVICE = "Choose one of the model's classes."
+CLASS_ADVICE = "Choose one of the model's classes."
 _OUT_OF_MEMORY = r"out of memory|not enough memory|can't allocate memory"
 _PROBLEMS: tuple[tuple[type[Exception], str, str], ...] = (  # an error, its code, what to do
     (EmptyMeshError, "E_EMPTY_MESH", "Choose a lower level, or another seed."),

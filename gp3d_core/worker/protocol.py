@@ -82,7 +82,7 @@ class FileOptions(TypedDict):
 
 
 # "class" is no name of Python's; what says how a mesh is made is read by MeshOptions.of_request
-_Chosen = TypedDict("_Chosen", {"class": str | None, "truncation": float})
+_Chosen = TypedDict("_Chosen", {"class": str | None, "model": str | None, "truncation": float})
 
 
 class PreviewOptions(_Chosen):
@@ -297,6 +297,7 @@ _REQUIRED = object()
 _SEED = _value(Number(0, MAX_SEED, whole=True))
 _SPEC: dict[str, tuple[Check, Any]] = {
     "class": (_class_query, None),
+    "model": (_or_null(_text(200, r"[^\0/]+", "a name or a SHA-256, or null")), None),
     "truncation": (_value(Number(0, MOST_TRUNCATION)), DEFAULT_TRUNCATION),
     "dir": (_folder, _REQUIRED),
 }

@@ -38,7 +38,7 @@ from gp3d_core.worker.protocol import (
 
 if TYPE_CHECKING:
     from gp3d_core.worker.image_session import ImageSession
-    from gp3d_core.worker.model_session import ModelSession
+    from gp3d_core.worker.model_set import ModelSet
 
 _HEARTBEAT_SECONDS = 2.0
 
@@ -91,11 +91,11 @@ class Worker:
     """Carries out requests: jobs on the main thread, the quick ones on the thread that reads."""
 
     def __init__(
-        self, queue: JobQueue, device: str, cache_bytes: int, session: ModelSession | None = None
+        self, queue: JobQueue, device: str, cache_bytes: int, models: ModelSet | None = None
     ) -> None:
-        """`session` is a model that is open already; without one the first `load` opens it."""
+        """`models` are open already; without any the first `load` opens them."""
         self.queue, self._device, self._cache_bytes = queue, device, cache_bytes
-        self._session = session
+        self._models = models
         self._pictures: ImageSession | None = None
         self._ready: dict[str, Any] | None = None
         self._began = time.monotonic()
@@ -134,10 +134,10 @@ class Worker:
 
     def status(self) -> dict[str, Any]:
         """The fields of a `status`."""
-        jobs, session = self.queue.status(), self._session
-        cache = {"objects": 0, "bytes": 0} if session is None else session.cache.status()
+        jobs, models = self.queue.status(), self._models
+        cache = {"objects": 0, "bytes": 0} if models is None else models.cache.status()
         if jobs["job"] is None:
-            state = "empty" if session is None else "idle"
+            state = "empty" if models is None else "idle"
         else:
             state = "starting" if jobs["job"]["id"] is None else "busy"
         return {
@@ -168,9 +168,7 @@ class Worker:
     def _load(self, job: Job, options: LoadOptions) -> None:
         self._progress(job, "starting", 0, 2)
         try:
-            from gp3d_core.worker.model_session import (
-                ModelSession,  # seconds, which is why `hello` was sent before
-            )
+            from gp3d_core.worker.model_set import ModelSet  # seconds, which is why `hello` was sent before
         except ImportError as error:
             raise Problem(
                 "E_INTERNAL", f"the engine is incomplete ({error})", "Install GP3D again."
@@ -178,18 +176,18 @@ class Worker:
         self._progress(job, "loading", 1, 2)
         device = options["device"] or self._device
         path = None if options["snapshot"] is None else Path(options["snapshot"])
-        session = ModelSession(path, device, self._cache_bytes, self._check)
-        ready = {**session.facts(), "seconds": job.seconds}
+        models = ModelSet(path, device, self._cache_bytes, self._check)
+        ready = {**models.facts(), "seconds": job.seconds}
 
         def publish() -> None:
-            self._session, self._ready = session, ready
+            self._models, self._ready = models, ready
             self.queue.outbox.send({"event": "ready", "id": job.id, **ready})
 
         self.queue.finish(job, ready, publish)
 
     def _preview(self, job: Job, options: PreviewOptions) -> None:
-        session, seeds, pictures = self._loaded(), options["seeds"], []
-        specs, note = session.specs(options["class"], seeds)
+        seeds, pictures = options["seeds"], []
+        session, specs, note = self._loaded().specs(options["class"], seeds, options["model"])
         for index, spec in enumerate(specs):
             self._progress(job, "preview", index, len(seeds))
             began = time.monotonic()
@@ -211,17 +209,19 @@ class Worker:
                 }
             )
         self._progress(job, "preview", len(seeds), len(seeds))
-        self.queue.finish(job, {"pictures": pictures, **_class_note(note)}, lambda: None)
+        self.queue.finish(
+            job, {"pictures": pictures, "snapshot": session.identity(), **_class_note(note)}, lambda: None
+        )
 
     def _mesh(self, job: Job, options: ObjectMeshOptions) -> None:
-        session = self._loaded()
-        (spec,), note = session.specs(options["class"], [options["seed"]])
+        session, (spec,), note = self._loaded().specs(options["class"], [options["seed"]], options["model"])
         self._progress(job, "planes", 0, 1)
         obj, cached = session.generated(spec, options["truncation"])
         self._progress(job, "planes", 1, 1)
 
         def publish(move: Callable[[], None], result: Mapping[str, Any]) -> None:
-            self._publish(job, move, {**result, "cached": cached, **_class_note(note)})
+            more = {"cached": cached, "snapshot": session.identity(), **_class_note(note)}
+            self._publish(job, move, {**result, **more})
 
         session.mesh(obj, options, lambda *step: self._progress(job, *step), publish)
 
@@ -248,10 +248,10 @@ class Worker:
         if job := self.queue.running:
             job.check()
 
-    def _loaded(self) -> ModelSession:
-        if self._session is None:
+    def _loaded(self) -> ModelSet:
+        if self._models is None:
             raise Problem("E_NO_WEIGHTS", "no model is loaded", "Wait for ready, or load a snapshot.")
-        return self._session
+        return self._models
 
     def _reply(self, request: Request, **fields: Any) -> None:
         self.queue.outbox.send({"event": "result", "id": request.id, "op": request.op, **fields})
@@ -262,8 +262,8 @@ class Worker:
 
     def _fail(self, job: Job, error: Exception) -> None:
         problem = _problem_of(error)
-        if problem.code == "E_OOM" and self._session is not None:
-            self._session.forget()
+        if problem.code == "E_OOM" and self._models is not None:
+            self._models.forget()
         self.queue.fail(job, problem)
 
 

@@ -13,7 +13,7 @@ import pytest
 from gp3d_core.meshing.texture.unwrap import unwrap
 from gp3d_core.signals import no_progress
 from gp3d_core.worker.job_queue import QUEUE, Job
-from gp3d_core.worker.model_session import ModelSession
+from gp3d_core.worker.model_session import ModelSession, PlaneCache
 from gp3d_core.worker.protocol import Problem, read_request
 from tests.support.serving import (
     FINAL,
@@ -100,9 +100,9 @@ def test_a_picture_is_left_at_the_first_chunk_after_a_cancel(snapshot, tmp_path)
             job.cancelled.set()
         job.check()
 
-    session = ModelSession(snapshot, "cpu", 0, job.check)
+    session = ModelSession(snapshot, "cpu", PlaneCache(0), job.check)
     obj, _ = session.generated(session.specs("mushroom", [0])[0][0], 0.7)
-    session = ModelSession(snapshot, "cpu", 0, check)
+    session = ModelSession(snapshot, "cpu", PlaneCache(0), check)
     with pytest.raises(Problem, match="cancelled"):
         session.preview(obj, {"resolution": 1024, "yaw": 0.0, "dir": tmp_path})
     assert chunks == [0, 1, 2]
@@ -141,7 +141,7 @@ def test_a_cancel_wins_until_the_result_is_said(snapshot, tmp_path):
     def refuse(*_):
         raise problem.value
 
-    session = ModelSession(snapshot, "cpu", 0, lambda: None)
+    session = ModelSession(snapshot, "cpu", PlaneCache(0), lambda: None)
     obj, _ = session.generated(session.specs("mushroom", [0])[0][0], 0.7)
     options = {**read_request(mesh_line(grid=12, color="none")).options, "dir": tmp_path}
     with pytest.raises(Problem):
