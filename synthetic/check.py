@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("dataset", type=Path, metavar="DATASET")
     parser.add_argument(
-        "--models", type=Path, required=True, metavar="MODELS", help="the library it was made of"
+        "--models", type=Path, nargs="+", required=True, metavar="MODELS", help="the libraries it was made of"
     )
     parser.add_argument("--out", type=Path, help="folder of the report (default: DATASET-check)")
     parser.add_argument("--limit", type=int, help="only so many views")
@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(arguments: argparse.Namespace, out: Path) -> int:
     """Does what the command line asks, with the report in `out`; the exit status. Raises LibraryError, OSError."""
-    models = {model.key: model for model in load_library(arguments.models)}
+    models = {model.key: model for model in load_library(*arguments.models)}
     found = check_dataset(arguments.dataset, models, arguments.limit)
     unchecked = [f"{key}: {reason}" for key, reason in found.unchecked.items()]
     if not found.scores or not sum(map(len, found.errors)):

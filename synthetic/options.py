@@ -53,7 +53,11 @@ def command_line(description: str) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "models", type=Path, metavar="MODELS", help="ShapeNetCore v1 or v2, or a folder a class"
+        "models",
+        type=Path,
+        nargs="+",
+        metavar="MODELS",
+        help="one or more libraries: ShapeNetCore v1 or v2, or a folder a class",
     )
     parser.add_argument("out", type=Path, metavar="OUT", help="dataset folder, new or to be continued")
     _add_picture_options(parser)
@@ -195,6 +199,9 @@ def _add_camera_options(parser: argparse.ArgumentParser) -> None:
 def _add_model_options(parser: argparse.ArgumentParser) -> None:
     group, limits, restart_policy = parser.add_argument_group("models"), ModelLimits(), RestartPolicy()
     group.add_argument("--limit", type=_positive, help="only this many models, the classes taking turns")
+    group.add_argument(
+        "--per-class", type=_positive, metavar="N", help="only the first N models of each class by name"
+    )
     group.add_argument(
         "--split",
         choices=("all", "train", "test"),

@@ -175,10 +175,11 @@ def run(arguments: argparse.Namespace) -> int:
         seed=arguments.seed,
         treatment=treatment,
     )
-    if arguments.workers < 1:
-        raise ValueError(f"--workers must be 1 or more, found {arguments.workers}")
+    for name, number in (("workers", arguments.workers), ("per-class", arguments.per_class)):
+        if number is not None and number < 1:
+            raise ValueError(f"--{name} must be 1 or more, found {number}")
     models, said = permitted(load_library(*arguments.models, **placement_of(arguments)), arguments.licences)
-    models = interleave(models)
+    models = interleave(models, arguments.per_class)
     if (arguments.dataset / "taxonomy.json").exists():
         raise DatasetError(f"{arguments.dataset}: is a model library; choose another folder for the points")
     check_treatment(arguments.dataset, treatment)
@@ -190,7 +191,7 @@ def run(arguments: argparse.Namespace) -> int:
         try:
             results = write_points(models, spec, arguments.workers, stop)
         finally:
-            write_models(spec.out, records)
+            write_models(spec.out, read_models(spec.out) | records)  # others may have written, too
     failures = {key: result.reason for key, result in results.items() if result.reason}
     _write_failures(spec.out, failures)
     _say_notes(list(results.values()))
@@ -239,6 +240,9 @@ def _parser() -> argparse.ArgumentParser:
         default=PointsSpec.thin,
         metavar="SHARE",
         help="of the points near and on the surface, drawn by one over the thickness of the part (default: none)",
+    )
+    parser.add_argument(
+        "--per-class", type=int, metavar="N", help="only the first N models of each class by name"
     )
     parser.add_argument("--seed", type=int, default=PointsSpec.seed, help="default: %(default)s")
     parser.add_argument(

@@ -1,4 +1,4 @@
-"""`python -m synthetic.render MODELS OUT`: renders a model library into a dataset folder.
+"""`python -m synthetic.render MODELS... OUT`: renders model libraries into a dataset folder.
 
 Colour on white, exact depth and camera of every view, as docs/dataset.md describes them. What is there already
 is kept, so the same command finishes an interrupted run; docs/rendering.md says more.
@@ -56,13 +56,10 @@ _ENDED_EARLY = 3
 
 def choose_models(arguments: argparse.Namespace, library: Sequence[Model]) -> tuple[list[Model], int]:
     """This shard's of the models asked for, and how many are asked for. Raises LibraryError."""
-    models = [
-        model
-        for model in interleave(library)
-        if arguments.split in ("all", split_of(model.key, model.parent))
-    ][: arguments.limit]
+    models = [model for model in library if arguments.split in ("all", split_of(model.key, model.parent))]
     if not models:
-        raise LibraryError(f"{arguments.models}: no model belongs to the split {arguments.split!r}")
+        raise LibraryError(f"{arguments.models[0]}: no model belongs to the split {arguments.split!r}")
+    models = interleave(models, arguments.per_class)[: arguments.limit]
     return [model for model in models if arguments.shard.holds(model.key)], len(models)
 
 
@@ -78,10 +75,11 @@ def render_library(
 
     Raises LibraryError, DatasetError, RunError, ExecutorError, BlenderError, or OSError where the disk refuses.
     """
-    library = load_library(arguments.models, **placement_of(arguments))
+    library = load_library(*arguments.models, **placement_of(arguments))
     allowed, said = permitted(library, arguments.licences)
     models, asked = choose_models(arguments, allowed)
-    unused = unused_meshes(arguments.models, {model.path for model in library})
+    used = {model.path for model in library}
+    unused = {file: why for root in arguments.models for file, why in unused_meshes(root, used).items()}
     out, shard = arguments.out, arguments.shard
     make_folder(out)
     with ShardLock(out, shard) as lock, StopRequest() as stop:
@@ -205,7 +203,7 @@ def _report(
         sys.stderr.write(f"time is up; {out} holds {total} views; the same command continues\n")
         return _ENDED_EARLY
     if not total and arguments.shard.count == 1:
-        sys.stderr.write(f"error: {arguments.models}: none of its {asked} models could be rendered\n")
+        sys.stderr.write(f"error: {arguments.models[0]}: none of {asked} models could be rendered\n")
         return 2
     failed = f"; {len(broken)} broken models, listed in failures.jsonl" if broken else ""
     if result.killed:

@@ -103,7 +103,7 @@ def test_a_side_of_the_split_has_the_variants_of_its_models() -> None:
     bases = [Model(f"03797390/{k}", Path(), mug) for k in range(60)]
     variants = [Model(f"{base.key}-v01", Path(), mug, parent=base.key) for base in bases]
     for side in ("train", "test"):
-        arguments = argparse.Namespace(split=side, limit=None, shard=Shard(), models=Path())
+        arguments = argparse.Namespace(split=side, limit=None, per_class=None, shard=Shard(), models=[Path()])
         keys = {model.key for model in choose_models(arguments, [*bases, *variants])[0]}
         assert {f"{base.key}-v01" in keys for base in bases if base.key in keys} == {True}
         assert len(keys) == 2 * sum(split_of(base.key) == side for base in bases)

@@ -190,9 +190,8 @@ def load_library(*roots: Path, **placement: Unpack[PlacementOverrides]) -> list[
     one name; ValueError for impossible axes.
     """
     found = [(root, _models_below(root, placement)) for root in roots]
-    models = [model for _, some in found for model in some]
-    _check_agreement(models)
-    held = {model.key for model in models}
+    held = {model.key for _, some in found for model in some}
+    _check_agreement([model for _, some in found for model in some])
     credited = [model for root, some in found for model in _with_credits(root, some, held)]
     return sorted(credited, key=lambda model: model.key)
 
@@ -381,14 +380,15 @@ def _read_json(path: Path, kind: type[Any]) -> Any:
     return content
 
 
-def interleave(models: Sequence[Model]) -> list[Model]:
-    """The same models, the classes taking turns, so that a run that stops early has models of every class."""
-    turns: dict[ObjectClass, int] = {}
+def interleave(models: Sequence[Model], most: int | None = None) -> list[Model]:
+    """The first `most` (None: all) models of each class, taking turns, so that a run stopped early has some of each."""
+    counts: dict[ObjectClass, int] = {}
     keyed = []
     for model in models:
-        turn = turns[model.object_class] = turns.get(model.object_class, -1) + 1
-        keyed.append(((turn, model.object_class.wnid), model))
-    return [model for _, model in sorted(keyed, key=lambda pair: pair[0])]
+        turn = counts[model.object_class] = counts.get(model.object_class, -1) + 1
+        if most is None or turn < most:
+            keyed.append((turn, model.object_class.wnid, model))
+    return [model for _, _, model in sorted(keyed, key=lambda place: place[:2])]
 
 
 def split_of(key: str, parent: str = "") -> Split:

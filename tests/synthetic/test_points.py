@@ -329,6 +329,7 @@ def test_surface_without_area_is_refused() -> None:
         (["models", "out", "--thin", "1.5"], "--thin must lie between 0 and 1"),
         (["models", "out", "--seed", "-1"], "--seed must be 0 or more"),
         (["models", "out", "--workers", "0"], "--workers must be 1 or more"),
+        (["models", "out", "--per-class", "0"], "--per-class must be 1 or more"),
         (["models", "out", "--front", "up"], "front and up must be two of"),
         (["models", "turned"], "rendered with another --front"),
         (["models", "solid"], "was rendered with --transparent opaque (asked for: remove)"),

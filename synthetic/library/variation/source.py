@@ -7,12 +7,13 @@ and beside whatever others it is made.
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from synthetic.layouts.licences import UNKNOWN, Credit
-from synthetic.layouts.shapenet import LibraryError, Model, load_library
+from synthetic.layouts.shapenet import LibraryError, Model, ObjectClass, load_library
 from synthetic.library.models import LibraryJob, LibraryModel, LibrarySource
 from synthetic.library.placing import placed
 from synthetic.library.variation.draws import VariantSeed
@@ -22,12 +23,21 @@ from synthetic.staging.files import ModelFiles
 from synthetic.staging.stage import read_surface
 from synthetic.staging.treatment import ModelLimits, Treatment
 
+_VARIANT = re.compile(r".*-v\d{2,3}")  # as variant_id names them
 MOST_VARIANTS = 999  # of a model
 SOURCE_HELP = "a model library, in any layout that synthetic.render reads"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """This source has no options of its own."""
+    """The options of this source."""
+    group = parser.add_argument_group("variants")
+    group.add_argument(
+        "--per-class",
+        type=int,
+        metavar="N",
+        help="as many that each class has N models, those of the library and all their looks and poses among them, "
+        "but at most --variants of a model",
+    )
 
 
 def open_source(arguments: argparse.Namespace) -> LibrarySource:
@@ -38,7 +48,13 @@ def open_source(arguments: argparse.Namespace) -> LibrarySource:
         raise LibraryError(
             f"{arguments.out}: is in the library itself; choose another folder for its variants"
         )
-    return LibrarySource(variant_jobs(arguments.source, arguments.variants, arguments.seed))
+    if arguments.per_class is None:
+        return LibrarySource(variant_jobs(arguments.source, arguments.variants, arguments.seed))
+    if arguments.per_class < 1:
+        raise LibraryError(f"--per-class must be at least 1, found {arguments.per_class}")
+    return LibrarySource(
+        filling_jobs(arguments.source, arguments.per_class, arguments.variants, arguments.seed)
+    )
 
 
 def variant_jobs(
@@ -61,6 +77,34 @@ def variant_jobs(
     return jobs
 
 
+def filling_jobs(library: Path, wanted: int, most: int, seed: int) -> list[LibraryJob]:
+    """Jobs for variants that bring every class of a library to `wanted` models, at most `most` of each model.
+
+    Models that are not variants themselves take turns, looks and poses among them. Raises LibraryError where there is
+    no library.
+    """
+    of_class: dict[ObjectClass, list[Model]] = {}
+    for model in load_library(library):
+        if not _is_variant(model):
+            of_class.setdefault(model.object_class, []).append(model)
+    jobs = []
+    for object_class, models in of_class.items():
+        missing = max(wanted - len(models), 0)
+        for place, model in enumerate(models):
+            credit = model.credit or Credit("", UNKNOWN, "", "none")
+            for number in range(1, min(most, -((place - missing) // len(models))) + 1):
+                make = _Maker(model, credit, VariantSeed(seed, model.key, number))
+                jobs.append(
+                    LibraryJob(variant_id(model.identifier, number), object_class, make, credit.licence)
+                )
+    return jobs
+
+
+def _is_variant(model: Model) -> bool:
+    """Whether this program made the model of another; looks and poses of a source are none."""
+    return bool(model.parent and _VARIANT.fullmatch(model.identifier))
+
+
 @dataclass(frozen=True)
 class _Maker:
     """Reads a parent and makes one of its variants."""
@@ -74,4 +118,9 @@ class _Maker:
         files = ModelFiles(model.path, model.folder, workspace / "parent", ModelLimits())
         surface, _ = read_surface(files, Treatment())
         parent = LibraryModel(placed(surface, model.placement.rotation()), self.credit)
-        return vary(parent, kind_of(model.object_class), self.seed, workspace)
+        made = vary(parent, kind_of(model.object_class), self.seed, workspace)
+        if not model.parent:
+            return made
+        return replace(
+            made, credit=replace(made.credit, parent=model.parent)
+        )  # the library may lack the pose

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 import trimesh
 from PIL import Image
 
-from synthetic.layouts.licences import Credit, origins, read_licences
+from synthetic.layouts.licences import Credit, licence_lines, origins, read_licences
 from synthetic.layouts.shapenet import load_library
 from synthetic.library.__main__ import main
 from synthetic.library.models import LibraryModel
@@ -169,6 +170,44 @@ def test_a_source_writes_its_models_and_their_variants(
     assert "seed was 0, is 1" in capsys.readouterr().err
 
 
+def test_classes_are_filled_up_with_variants_of_models_and_their_poses(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Three models, one a pose of another: with five variants they are eight, and each is on its origin's side."""
+    source, out = library(tmp_path / "in"), tmp_path / "out"
+    shutil.copy(source / "n02512053 fish/first.glb", source / "n02512053 fish/first-pose01.glb")
+    shutil.copy(source / "n02512053 fish/first.glb", source / "n02512053 fish/first-v01.glb")
+    key = "n02512053 fish/{}".format
+    credits = {
+        key(name): Credit("Jane", "CC0-1.0", "", "none", parent=parent)
+        for name, parent in {
+            "first": "",
+            "second": "",
+            "first-pose01": key("first"),
+            "first-v01": key("first-pose01"),  # a variant, of which there are none
+        }.items()
+    }
+    (source / "licences.jsonl").write_text(licence_lines(credits))
+    assert main(["vary", str(source), str(out), "--per-class", "8", "--variants", "9"]) == 0
+    assert "5 written" in capsys.readouterr().err
+    models = {model.identifier: model for model in load_library(out)}
+    assert {name: model.parent for name, model in models.items()} == {
+        "first-v01": key("first"),
+        "first-v02": key("first"),
+        "first-pose01-v01": key("first"),
+        "first-pose01-v02": key("first"),
+        "second-v01": key("second"),
+    }
+    for wanted, most, written in (("3", "9", 0), ("100", "2", 6)):
+        few = tmp_path / f"few{wanted}"
+        main(["vary", str(source), str(few), "--per-class", wanted, "--variants", most])
+        assert f"{written} written" in capsys.readouterr().err
+    assert (
+        content(out)["02512053/first-v01/models/model_normalized.obj"]
+        == content(few)["02512053/first-v01/models/model_normalized.obj"]
+    )
+
+
 def test_bad_requests_are_refused_in_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source, out = library(tmp_path / "in"), tmp_path / "out"
     for options, words in (
@@ -176,6 +215,7 @@ def test_bad_requests_are_refused_in_a_line(tmp_path: Path, capsys: pytest.Captu
         ([str(source), str(source), "--variants", "1"], "the library itself"),
         ([str(source), str(source / "v"), "--variants", "1"], "the library itself"),
         ([str(source), str(out), "--variants", "1000"], "0 to 999"),
+        ([str(source), str(out), "--variants", "2", "--per-class", "0"], "--per-class must be at least 1"),
         ([str(tmp_path / "none"), str(out), "--variants", "1"], "no such folder"),
     ):
         assert main(["vary", *options]) == 2
