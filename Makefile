@@ -22,13 +22,14 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # XDG_CONFIG_HOME stays the user's: pip reads its settings (proxy, mirror) there.
 unexport PYTHONHOME PYTHONPATH
 
-.PHONY: help readers setup setup-all demo box-data test test-blender check format docs addon addon-gui asset-library \
+.PHONY: help readers setup setup-all demo box-data box-sheet test test-blender check format docs addon addon-gui asset-library \
   clean clean-runs
 
 help:
 	@echo "make demo        set up, then: an asset; objects -> renders -> a model of its own -> meshes, in runs/demo"
 	@echo "make test        set up, then lint, types and the whole test suite"
 	@echo "make box-data    models, renders and points that the pretrained model learns from, in runs/box (half an hour)"
+	@echo "make box-sheet   every class of the pretrained model with four seeds, drawn by Blender: docs/box.jpg"
 	@echo "make test-blender  the add-on in Blender 4.2 to 5.2; VERSIONS=5.0.1 takes one, PYTHON313=PROGRAM is for 5.2"
 	@echo "make setup       prepare .venv to generate with (1.2 GB); quick when there is nothing to do"
 	@echo "make setup-all   the same with Blender, to render with, and what the tests need (4.5 GB); demo and test do it"
@@ -55,6 +56,10 @@ box-data: setup-all
 	.venv/bin/python -m synthetic.points runs/box/models runs/box/data --points 8192 --seed 0
 	.venv/bin/python -m synthetic.render runs/box/models runs/box/data --preset turntable --views 3 --turn 3 \
 	  --yaw 0 0.8 --pitch 1.22 0.25 --resolution 64 --seed 0
+
+# Every class of the pretrained model with seeds 0 to 3, drawn by Blender
+box-sheet: setup-all
+	.venv/bin/python -m benchmarks.model_sheets docs/box.jpg box
 
 check: setup-all
 	.venv/bin/ruff check

@@ -1,0 +1,110 @@
+"""Which real models snapshots are compared with, and views of models, all by the same cameras in the same light."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmarks.comparison.subjects import ComparisonError, Subject
+from gp3d_core.datasets import depth_codes
+from gp3d_core.evaluation.shapes.library import Model, read_library
+from gp3d_core.evaluation.shapes.scores import Reference, references
+from gp3d_core.evaluation.true_views import TruthViews
+
+# A circle's thirds, from a little above, without chance: of every model the same sides, in every set of models.
+CAMERAS = ("--preset", "turntable", "--turn", "3", "--yaw", "0.6", "0", "--pitch", "1.22", "0")
+# Around the front, as the first renders of the pretrained model's own data: for a classifier of one view a model
+AROUND_THE_FRONT = ("--preset", "turntable", "--turn", "3", "--yaw", "0", "0.8", "--pitch", "1.22", "0.25")
+
+
+def choose_references(
+    subjects: Sequence[Subject], library: Path, per_class: int, seed: int, wanted: Sequence[str] = ()
+) -> dict[str, Reference]:
+    """For every class of the snapshots, or those `wanted`, by name: models to compare with, and others for the floor.
+
+    Both halves have at most `per_class` models; classes with fewer than four models are left out. Raises
+    ComparisonError for a library in no layout of ShapeNetCore.v2, or a class that no snapshot knows; LibraryError if
+    no class has models.
+    """
+    models = read_library(library)
+    if not all(model.turned for model in models):
+        raise ComparisonError(
+            f"{library}: expected the layout of ShapeNetCore.v2, as synthetic.shapes and synthetic.library write it"
+        )
+    known: dict[str, Mapping[str, Any]] = {}
+    for subject in subjects:
+        known |= {name: record for name, record in subject.records.items() if name not in known}
+    if unknown := set(wanted) - known.keys():
+        raise ComparisonError(
+            f"no snapshot knows the class {min(unknown)!r}; expected names such as {min(known)!r}"
+        )
+    names = [name for name in known if not wanted or name in wanted]
+    numbered = [{**known[name], "label": place} for place, name in enumerate(names)]
+    chosen, without = references(numbered, models, per_class * len(names), seed)
+    if without:
+        print(f"too few models to compare with: {', '.join(without)}", file=sys.stderr)
+    return {names[place]: reference for place, reference in chosen.items()}
+
+
+def part_of_library(library: Path, models: Sequence[Model], folder: Path) -> Path:
+    """A library in `folder` of some models of another one; files are the same ones where the disk allows that."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("classes.json", "taxonomy.json"):
+        if (library / name).exists():
+            shutil.copyfile(library / name, folder / name)
+    for model in models:
+        if not (folder / model.key).exists():
+            shutil.copytree(library / model.key, folder / model.key, copy_function=_same_file)
+    return folder
+
+
+def _same_file(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # another disk
+        shutil.copy2(source, target)
+
+
+def render(models: Path, out: Path, views: int, resolution: int, cameras: Sequence[str] = CAMERAS) -> None:
+    """Renders what is missing of the models in the data set `out`. Raises ComparisonError."""
+    wanted = ("--views", views, "--resolution", resolution, "--workers", 1, "--seed", 0)
+    call("synthetic.render", models, out, *cameras, *wanted)
+
+
+def call(module: str, *arguments: object) -> None:
+    """Runs a program of another package. Raises ComparisonError if it fails."""
+    command = [sys.executable, "-m", module, *map(str, arguments)]
+    code = subprocess.run(command, check=False).returncode
+    if code == 130:
+        raise KeyboardInterrupt
+    if code:
+        raise ComparisonError(
+            f"`{' '.join(['python', *command[1:]])}` ended with exit code {code}; see above"
+        )
+
+
+def pictures(views: TruthViews, record: Mapping[str, Any], *, first: bool = False) -> tuple[Tensor, Tensor]:
+    """Images uint8 [N,3,R,R] of the class that a record names, and where the object is, bool [N,R,R].
+
+    `first` leaves all but the first view of each model out.
+    """
+    chosen = [index for index in views.of_class(record) if not first or _is_first(views, index)]
+    loaded = [views.dataset.load(index) for index in chosen]
+    if not loaded:
+        size = views.dataset.resolution
+        return torch.empty(0, 3, size, size, dtype=torch.uint8), torch.empty(0, size, size, dtype=torch.bool)
+    images = torch.from_numpy(np.stack([image for image, _ in loaded])).permute(0, 3, 1, 2)
+    return images, torch.from_numpy(np.stack([codes != depth_codes.BACKGROUND for _, codes in loaded]))
+
+
+def _is_first(views: TruthViews, index: int) -> bool:
+    return Path(views.dataset.names[index]).stem.endswith("_000")
