@@ -268,6 +268,31 @@ PRESETS["demo-64"] = (
     )
 )
 
+PRESETS["box-128"] = replace(  # grounded on points of surfaces, colours without light: twice the planes' edge
+    _BOX,
+    preset="box-128",
+    generator=replace(
+        _BOX.generator, z_dim=48, w_dim=384, plane_resolution=128, texel_square=4, channel_base=4096
+    ),
+    patch=replace(_BOX.patch, resolution=64),
+    grounding=replace(
+        _BOX.grounding,
+        colour="albedo",
+        points=1536,
+        surface_points=1024,
+        colour_jitter=0.006,
+        free_weight=4.0,
+        rays=40,
+        point_share=0.3,
+        ray_share=0.0,
+        point_weight=1.0,
+        latent_dims=32,
+        noise_maps="none",
+        prior="mixture",
+    ),
+    training=replace(_BOX.training, resolution=128, batch=8, micro_batch=8, ema_kimg=2),
+)
+
 _SHAPENET = PRESETS["shapenet-64"]
 PRESETS["epigraf-64"] = replace(  # EpiGRAF (NeurIPS 2022): no depth, no camera generator, no distillation
     _SHAPENET,

@@ -14,6 +14,7 @@ import typing
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any, Literal
 
+from gp3d_core.config.grounding import GroundingConfig
 from gp3d_core.config.schedule import Schedule
 from gp3d_core.errors import GP3DError
 
@@ -104,8 +105,12 @@ class GeneratorConfig:
     z_dim: int = 512  # numbers of noise
     w_dim: int = 512  # numbers of a style code
     mapping_layers: int = 2  # from noise and class to style codes
+    known_objects: int = (
+        0  # around whose latents noise is spread first; set by grounding with a mixture for prior
+    )
     plane_resolution: int = 512  # texels along an edge of a tri-plane
     plane_channels: int = 32  # features of a texel
+    texel_square: int = 1  # texels along an edge that the last block writes for each of its pixels
     channel_base: int = 32768  # channels at resolution r: min(channel_base / r, channel_max)
     channel_max: int = 512
     decoder_width: int = 64  # hidden units from features to colour and density
@@ -225,28 +230,6 @@ class TrainingConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class GroundingConfig:
-    """Learning from known shapes before, or instead of, adversarial training (docs/grounding.md).
-
-    Three stages, as shares of `training.kimg` (which counts objects): points alone, rays alone, then both.
-    """
-
-    points: int = 1536  # of an object and step: half near its surface, half anywhere in the box
-    rays: int = 160  # of an object and step: half on the object
-    ray_steps: int = 16  # stratified samples of a ray ...
-    surface_steps: int = 8  # ... and samples around the true depth
-    surface_spread: float = 0.03  # their standard deviation, world units
-    point_share: float = 0.14  # of training.kimg with points alone
-    ray_share: float = 0.07  # of training.kimg with rays alone
-    point_weight: float = 0.15  # of the points in the last stage
-    latent_dims: int = 16  # of z that start as the principal components of the shapes; the rest starts at 0
-    latent_noise: float = 0.3  # s: the mapping sees sqrt(1 - s²) z + s ε
-    latent_lr: float = 0.05  # learning rate of the latents
-    held_out: int = 2  # models of each class whose last view is only measured
-    prior_steps: int = 4000  # in which the mapping learns, in the end, where noise should land
-
-
-@dataclass(frozen=True, kw_only=True)
 class RunConfig:
     """Everything that decides a run; saved as config.json beside its results."""
 
@@ -259,7 +242,7 @@ class RunConfig:
     patch: PatchConfig = PatchConfig()
     discriminator: DiscriminatorConfig = DiscriminatorConfig()
     loss: LossConfig = LossConfig()
-    grounding: GroundingConfig = GroundingConfig()
+    grounding: GroundingConfig = GroundingConfig()  # noqa: RUF009 - it is frozen
     training: TrainingConfig = TrainingConfig()
 
 

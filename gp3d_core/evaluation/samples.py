@@ -98,7 +98,8 @@ class Sampler:
     ) -> GeneratorOutput:
         """The samples as the cameras that `adapt` gives see them; noise maps are of block `number`."""
         generator = self.snapshot.generator
-        centre = None if self.truncation == 1.0 else self._centres(latents)
+        pulled = self.truncation != 1.0 and generator.mapping.truncates_to_class
+        centre = self._centres(latents) if pulled else None
         ws = generator.mapping(latents.z, latents.c, truncation=self.truncation, centre=centre)
         noise = generator_for("evaluation noise", purpose, self.seed, number, device=self.device)
         planes = generator.backbone(ws, "random", noise)

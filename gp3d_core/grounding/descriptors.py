@@ -1,7 +1,8 @@
 """Where the latents of known shapes begin: alike shapes close together, spread like N(0, I) within a class.
 
-A shape's descriptor is its coarse occupancy and the colours of its views by height; the principal components within
-its class, whitened, are the first numbers of its latent. Letters: M models, N points, g cells an edge, k components.
+A shape's descriptor is its coarse occupancy and the colours of its surface by place, or of its views by height; the
+principal components within its class, whitened, are the first numbers of its latent.
+Letters: M models, N points, g cells an edge, k components.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ from torch import Tensor
 
 from gp3d_core.datasets import depth_codes
 from gp3d_core.grounding.ground_truth import Truth
+from gp3d_core.grounding.surfaces import Surfaces
 
-_CELLS = 12
+_CELLS = 12  # along an edge of the box, for occupancy
+_COLOUR_CELLS = 8
 _HEIGHTS = 8
 _PART = 256  # models at a time
 
@@ -23,7 +26,8 @@ def initial_latents(truth: Truth, z_dim: int, dims: int) -> Tensor:
 
     A class of N models has at most N - 1 of them.
     """
-    features = torch.cat([_balanced(occupancy_cells(truth)), _balanced(colours_by_height(truth))], dim=1)
+    colours = colours_by_height(truth) if truth.surface is None else colours_by_place(truth.surface)
+    features = torch.cat([_balanced(occupancy_cells(truth)), _balanced(colours)], dim=1)
     z = torch.zeros(len(truth), z_dim)
     for label in range(len(truth.classes)):
         members = torch.nonzero(truth.labels.cpu() == label)[:, 0]
@@ -61,8 +65,7 @@ def occupancy_cells(truth: Truth) -> Tensor:
     for positions, occupied in zip(
         truth.positions[:, half:].split(_PART), truth.occupied[:, half:].split(_PART), strict=True
     ):
-        cell = ((positions.float() / box * 0.5 + 0.5) * _CELLS).long().clamp(0, _CELLS - 1)
-        flat = (cell[..., 0] * _CELLS + cell[..., 1]) * _CELLS + cell[..., 2]
+        flat = _cells(positions, box, _CELLS)
         sums = torch.zeros(len(flat), _CELLS**3, device=flat.device)
         counts = sums.clone()
         sums.scatter_add_(1, flat, occupied.float())
@@ -75,6 +78,29 @@ def occupancy_cells(truth: Truth) -> Tensor:
         ]
         rows.append((smooth[0] / smooth[1].clamp(min=1e-6)).flatten(1).cpu())
     return torch.cat(rows)
+
+
+def colours_by_place(surface: Surfaces) -> Tensor:
+    """Mean colour of the surface in the cells of a coarser grid, times the root of its points there, [M,3·g³].
+
+    Colours count from grey, which cells without a surface have.
+    """
+    box = float(surface.positions.abs().max())
+    rows = []
+    for positions, albedo in zip(surface.positions.split(_PART), surface.albedo.split(_PART), strict=True):
+        flat = _cells(positions, box, _COLOUR_CELLS)
+        sums = torch.zeros(len(flat), _COLOUR_CELLS**3, 3, device=flat.device)
+        sums.scatter_add_(1, flat[..., None].expand(-1, -1, 3), albedo.float() / 255 - 0.5)
+        counts = torch.zeros(sums.shape[:2], device=flat.device)
+        counts.scatter_add_(1, flat, torch.ones_like(flat, dtype=torch.float32))
+        rows.append((sums * counts.clamp(min=1.0).rsqrt()[..., None]).flatten(1).cpu())
+    return torch.cat(rows)
+
+
+def _cells(positions: Tensor, box: float, edge: int) -> Tensor:
+    """Numbers [M,N] of the cells that positions [M,N,3] within ±box lie in, of `edge`³."""
+    cell = ((positions.float() / box * 0.5 + 0.5) * edge).long().clamp(0, edge - 1)
+    return (cell[..., 0] * edge + cell[..., 1]) * edge + cell[..., 2]
 
 
 def colours_by_height(truth: Truth) -> Tensor:

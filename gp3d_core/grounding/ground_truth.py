@@ -28,10 +28,11 @@ from gp3d_core.datasets import depth_codes
 from gp3d_core.datasets.archive import Archive, DatasetError
 from gp3d_core.datasets.dataset import Dataset
 from gp3d_core.datasets.imagenet import ClassRecord
+from gp3d_core.grounding.point_files import read_points
+from gp3d_core.grounding.surfaces import Surfaces
 from gp3d_core.licences.parts import NONE, Licences
 from gp3d_core.rendering.cameras import PARAMETERS, Cameras, sample_rays
 
-POINTS = "points"
 _KEPT_FOR_MEASURING = 0.125  # share of the uniform points that training never sees
 
 
@@ -60,7 +61,8 @@ class Truth:
 
     names [M] "<synset>/<id>"; labels [M] int64; classes their records; views [M,V] indices into images uint8
     [K,R,R,3], depth int32 [K,R,R] (codes) and cameras [K]; positions float16 [M,N,3] (world units; the first half
-    near the surface, the second uniform in the box) and occupied bool [M,N]; licences who made the models.
+    near the surface, the second uniform in the box) and occupied bool [M,N]; licences who made the models;
+    surface: points on the surfaces with their colours, if they were asked for.
     """
 
     names: list[str]
@@ -76,6 +78,7 @@ class Truth:
     t_far: float
     fingerprint: str
     licences: Licences = NONE
+    surface: Surfaces | None = None
 
     def __len__(self) -> int:
         """Number of models M."""
@@ -87,7 +90,7 @@ class Truth:
             name: getattr(self, name).to(device)
             for name in ("labels", "views", "images", "depth", "cameras", "positions", "occupied")
         }
-        return replace(self, **moved)
+        return replace(self, **moved, surface=None if self.surface is None else self.surface.to(device))
 
     def held_out(self, count: int) -> Tensor:
         """Indices of the models whose last view is never trained on: the first `count` of every class, by name."""
@@ -157,10 +160,13 @@ class Truth:
         )
 
 
-def load_truth(path: Path, resolution: int, *, workers: int = 2) -> Truth:
+def load_truth(
+    path: Path, resolution: int, *, albedo: bool = False, surface: bool = False, workers: int = 2
+) -> Truth:
     """Reads the data set at `path` with cameras and points; models lacking any of them are an error.
 
-    Models seen from fewer sides than the others have their views repeated. Raises DatasetError.
+    `albedo` takes the pictures' base colour without light instead of the pictures; with `surface` there must be points
+    on surfaces. Models seen from fewer sides than the others have their views repeated. Raises DatasetError.
     """
     dataset = Dataset(path)
     dataset.check_resolution(resolution)
@@ -178,23 +184,10 @@ def load_truth(path: Path, resolution: int, *, workers: int = 2) -> Truth:
     most = max(map(len, views))
     labels = torch.tensor([int(dataset.labels[of_model[0]]) for of_model in views])
     with ThreadPoolExecutor(workers) as pool:
-        points = pool.map(lambda name: _read_points(archive, name), names)
-        loaded = list(
-            tqdm(points, total=len(names), desc="reading points", unit="model", leave=False, disable=None)
-        )
-        if odd := {len(positions) for positions, _ in loaded} - {len(loaded[0][0])}:
-            raise DatasetError(
-                f"{path}: models have {len(loaded[0][0])} and {odd.pop()} points, expected one number"
-            )
-        pictures = pool.map(dataset.load, range(len(dataset)))
-        images = np.empty((len(dataset), resolution, resolution, 3), np.uint8)
-        codes = np.empty(images.shape[:3], np.int32)
-        for k, (image, depth) in enumerate(
-            tqdm(pictures, total=len(dataset), desc="reading views", unit="img", leave=False, disable=None)
-        ):
-            images[k], codes[k] = image, depth
+        points = read_points(archive, names, pool, surface=surface)
+        images, codes = _read_views(dataset, archive, pool, albedo=albedo)
     digest = hashlib.sha256(dataset.fingerprint.encode())
-    digest.update(np.stack([occupied for _, occupied in loaded]).tobytes())
+    digest.update(points.occupied.numpy().tobytes())
     return Truth(
         names=names,
         labels=labels,
@@ -203,13 +196,60 @@ def load_truth(path: Path, resolution: int, *, workers: int = 2) -> Truth:
         images=torch.from_numpy(images),
         depth=torch.from_numpy(codes),
         cameras=Cameras.from_flat(torch.tensor([camera for _, camera in cameras])),
-        positions=torch.from_numpy(np.stack([positions for positions, _ in loaded])),
-        occupied=torch.from_numpy(np.stack([occupied for _, occupied in loaded])),
+        positions=points.positions,
+        occupied=points.occupied,
         t_near=dataset.t_near,
         t_far=dataset.t_far,
         fingerprint=digest.hexdigest(),
         licences=dataset.licences,
+        surface=points.surface,
     )
+
+
+def _read_views(
+    dataset: Dataset, archive: Archive, pool: ThreadPoolExecutor, *, albedo: bool
+) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+    """Images [K,R,R,3], or their albedo on white, and depth codes [K,R,R] of all views."""
+
+    def load(k: int) -> tuple[NDArray[Any], NDArray[Any]]:
+        image, code = dataset.load(k)
+        if albedo:
+            hit = (code < depth_codes.BACKGROUND)[..., None]
+            image = np.where(hit, _read_albedo(archive, dataset.names[k], dataset.resolution), np.uint8(255))
+        return image, code
+
+    size = dataset.resolution
+    images = np.empty((len(dataset), size, size, 3), np.uint8)
+    codes = np.empty(images.shape[:3], np.int32)
+    loaded = pool.map(load, range(len(dataset)))
+    for k, (image, depth) in enumerate(
+        tqdm(loaded, total=len(dataset), desc="reading views", unit="img", leave=False, disable=None)
+    ):
+        images[k], codes[k] = image, depth
+    return images, codes
+
+
+def _read_albedo(archive: Archive, view: str, resolution: int) -> NDArray[np.uint8]:
+    """Base colour [R,R,3] of the picture `view`. Raises DatasetError if it was not rendered with its albedo."""
+    name = f"{view.removesuffix('.png')}_geometry.npz"
+    advice = (
+        "render with the option `albedo` of python -m synthetic.render, or set `grounding.colour`=picture"
+    )
+    if name not in archive.sizes:
+        raise DatasetError(f"{archive.path}: no {name}; {advice}")
+    try:
+        with np.load(io.BytesIO(archive.read(name)), allow_pickle=False) as file:
+            if "albedo" not in file:
+                raise DatasetError(f"{archive.path}: {name} has no albedo; {advice}")
+            albedo: NDArray[np.uint8] = file["albedo"]
+    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise DatasetError(f"{archive.path}: {name} is damaged ({error}); render the view again") from error
+    if albedo.shape != (resolution, resolution, 3) or albedo.dtype != np.uint8:
+        raise DatasetError(
+            f"{archive.path}: {name} has an albedo of {albedo.shape} {albedo.dtype}, expected "
+            f"({resolution}, {resolution}, 3) uint8"
+        )
+    return albedo
 
 
 def _read_cameras(archive: Archive, names: list[str]) -> list[tuple[str, list[float]]]:
@@ -227,26 +267,3 @@ def _read_cameras(archive: Archive, names: list[str]) -> list[tuple[str, list[fl
 def _camera(view: dict[str, Any]) -> list[float]:
     look_at = dict(zip(("look_at_yaw", "look_at_pitch", "look_at_radius"), view["look_at"], strict=True))
     return [float((view | look_at)[name]) for name in PARAMETERS]
-
-
-def _read_points(archive: Archive, model: str) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Positions float16 [N,3] and occupied bool [N] of `model`."""
-    name = f"{POINTS}/{model}.npz"
-    if name not in archive.sizes:
-        raise DatasetError(
-            f"{archive.path}: no {name}; make the points from the folder of models that the views were rendered from: "
-            f"python -m synthetic.points MODELS {archive.path}"
-        )
-    try:
-        with np.load(io.BytesIO(archive.read(name)), allow_pickle=False) as file:
-            positions, occupied = file["positions"].astype(np.float16), file["occupied"].astype(bool)
-    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise DatasetError(
-            f"{archive.path}: {name} is damaged ({error}); remove it and make it again"
-        ) from error
-    if positions.ndim != 2 or positions.shape[1] != 3 or occupied.shape != positions.shape[:1]:
-        raise DatasetError(
-            f"{archive.path}: {name} has positions {positions.shape} and occupied {occupied.shape}, "
-            "expected (N, 3) and (N,)"
-        )
-    return positions, occupied

@@ -1,20 +1,24 @@
-"""After grounding: the mapping learns that z ~ N(0, I) with a class means objects like the known ones.
+"""After grounding: z ~ N(0, I) with a class comes to mean objects like the known ones.
 
-The latents of a class are taken for a normal distribution N(μ, Σ), Σ = A·Aᵀ. The new mapping learns z ↦ M(μ + A·z),
-where M is the mapping that was trained with the latents; so plain noise lands where the known models lie, with
-their spread and their correlations. Letters: C classes, N models of one, Z noise, D width of a code.
+Either the mapping is given a mixture around the known latents (`networks.mixture_prior`), or it learns one normal
+distribution for each class: N(μ, Σ), Σ = A·Aᵀ. Then the new mapping learns z ↦ M(μ + A·z), where M is the mapping that
+was trained with the latents; so plain noise lands where the known models lie, with their spread and their
+correlations. Letters: C classes, N models of one, Z noise, D width of a code.
 """
 
 from __future__ import annotations
 
 import copy
 import math
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 from tqdm import trange
 
+from gp3d_core.config.schema import RunConfig
+from gp3d_core.networks.generator import Generator
 from gp3d_core.networks.latents import one_hot
 from gp3d_core.networks.layers import normalise_second_moment
 from gp3d_core.networks.mapping import Mapping
@@ -95,6 +99,31 @@ def fit_mapping(
         )
         mapping.w_avg.copy_(mapping.network(z, one_hot(labels, len(prior.means))).mean(dim=0))
     return float(left / variance)
+
+
+def with_mixture(
+    generator: Generator, config: RunConfig, latents: Tensor, labels: Tensor
+) -> tuple[Generator, RunConfig]:
+    """The `generator` with a mixture around the `latents` [M,Z] of models with the `labels` [M], and its configuration.
+
+    Its average code becomes the mean of those of the models.
+    """
+    told = replace(config, generator=replace(config.generator, known_objects=len(latents)))
+    whole = Generator(told, generator.c_dim).to(latents.device).eval().requires_grad_(False)
+    whole.load_state_dict(generator.state_dict(), strict=False)
+    mapping, z = whole.mapping, normalise_second_moment(latents.detach())
+    if mapping.prior is None:
+        raise ValueError("expected at least one model")
+    mapping.prior.set_known(z, labels, config.grounding.bandwidth)
+    codes = [mapping.network(*part) for part in _parts(z, labels, generator.c_dim)]
+    mapping.w_avg.copy_(torch.cat(codes).mean(dim=0))
+    return whole, told
+
+
+def _parts(z: Tensor, labels: Tensor, classes: int) -> Iterator[tuple[Tensor, Tensor | None]]:
+    """Latents and their classes, a batch at a time."""
+    for some, of_class in zip(z.split(_BATCH), labels.split(_BATCH), strict=True):
+        yield some, one_hot(of_class, classes)
 
 
 def _noise(mapping: Mapping, prior: LatentPrior, count: int, draws: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -21,16 +21,17 @@ from gp3d_core.config.schema import RunConfig
 from gp3d_core.distributed import World
 from gp3d_core.grounding.descriptors import initial_latents
 from gp3d_core.grounding.ground_truth import RayTruth, Truth
+from gp3d_core.grounding.surfaces import SurfaceTruth
 from gp3d_core.networks.decoder import TriplaneField
 from gp3d_core.networks.generator import Generator
 from gp3d_core.networks.latents import one_hot
 from gp3d_core.networks.layers import normalise_second_moment
-from gp3d_core.rendering.volume import rays_at_a_time, render_at
+from gp3d_core.ops.reference import plane_by_plane
+from gp3d_core.rendering.volume import Rendering, points_on, rays_at_a_time, render_samples
 from gp3d_core.rng import generator_for
 from gp3d_core.training.step import StepLog, TrainableState, average_weights, half_life, mean_log, send_log
 
 _OPAQUE = 0.95  # opacity from which a rendered depth means a surface
-_COLOUR_JITTER = 0.01  # world units along the ray within which a surface's colour is learnt
 _CLIP = 1.0  # norm of the gradients
 _LAST_RATE = 0.05  # of the learning rate at the end of its cosine
 _MAPPING_RATE = 10.0  # the mapping's layers carry a multiplier of 0.01, made for the adversarial game
@@ -86,26 +87,23 @@ def build_ground_state(config: RunConfig, truth: Truth) -> GroundState:
 class Examples:
     """What a step learns from, with all that is random about it.
 
-    models [B]; rays of one view of each; noise [B,Z] on their latents; points [B,n,3] and whether they lie inside
-    [B,n,1]; jitter [B,n,1], distances from the rays' surfaces at which colour is learnt; t [B,n,S], distances along the
-    rays.
+    models [B]; noise [B,Z] on their latents; points [B,n,3] and whether they lie inside [B,n,1]; surface points with
+    their colours, and jitter [B,n,1], distances from them along the normal (or from the rays' surfaces along the rays)
+    at which colour is learnt; rays of one view of each; t [B,n,S], distances along the rays.
     """
 
     models: Tensor
-    rays: RayTruth
     noise: Tensor
     points: Tensor | None
     inside: Tensor | None
+    surface: SurfaceTruth | None
     jitter: Tensor | None
+    rays: RayTruth
     t: Tensor | None
 
     def __getitem__(self, rows: slice) -> Examples:
         """The examples of the objects `rows`."""
-        points, inside, jitter, t = (
-            None if value is None else value[rows]
-            for value in (self.points, self.inside, self.jitter, self.t)
-        )
-        return Examples(self.models[rows], self.rays[rows], self.noise[rows], points, inside, jitter, t)
+        return Examples(*(None if part is None else part[rows] for part in vars(self).values()))  # type: ignore[arg-type]
 
 
 def ground_step(state: GroundState, truth: Truth, models: Tensor, world: World) -> StepLog:
@@ -115,16 +113,13 @@ def ground_step(state: GroundState, truth: Truth, models: Tensor, world: World) 
     is in the log, and tells.
     """
     config, done = state.config, state.nimg / (1000 * state.config.training.kimg)
-    settings, alone = config.grounding, done < config.grounding.point_share
+    settings = config.grounding
     _set_rates(state, done)
     examples = draw_examples(state, truth, models, done)[world.part_of(len(models))]
     field_ = state.generator.field(_planes(state, truth, examples))
-    losses: dict[str, Tensor] = {}
-    if examples.points is not None:
-        losses |= point_losses(field_, examples, config, world)
-    if examples.t is not None:
-        losses |= ray_losses(field_, examples, config, world)
-    weight = {name: 1.0 if alone or name.startswith("rays") else settings.point_weight for name in losses}
+    losses = all_losses(field_, examples, config, world)
+    beside = 1.0 if examples.t is None else settings.point_weight
+    weight = {name: 1.0 if name.startswith("rays") else beside for name in losses}
     total = torch.stack([weight[name] * value for name, value in losses.items()]).sum()
     total.backward()
     _average_gradients(state, models, world)
@@ -147,14 +142,17 @@ def draw_examples(state: GroundState, truth: Truth, models: Tensor, done: float)
     draws = generator_for(config.training.seed, "grounding", state.nimg, *again, device=device)
     rays = truth.sample_rays(_trained_views(truth, models, settings.held_out, draws), settings.rays, draws)
     noise = torch.randn(len(models), config.generator.z_dim, generator=draws, device=device)
-    points = inside = jitter = t = None
+    points = inside = surface = jitter = t = None
     alone = done < settings.point_share
     if alone or done >= settings.point_share + settings.ray_share:
         points, inside = truth.sample_points(models, settings.points, draws)
-        jitter = torch.randn(rays.depth.shape, generator=draws, device=draws.device) * _COLOUR_JITTER
+        if truth.surface is not None and settings.surface_points:
+            surface = truth.surface.sample(models, settings.surface_points, draws)
+        coloured = rays.depth.shape if surface is None else (*surface.rgb.shape[:2], 1)
+        jitter = torch.randn(coloured, generator=draws, device=device) * settings.colour_jitter
     if not alone:
         t = _sample_distances(rays, config, draws)
-    return Examples(models, rays, noise, points, inside, jitter, t)
+    return Examples(models, noise, points, inside, surface, jitter, rays, t)
 
 
 def _average_gradients(state: GroundState, models: Tensor, world: World) -> None:
@@ -171,33 +169,67 @@ def _average_gradients(state: GroundState, models: Tensor, world: World) -> None
     table.grad = torch.sparse_coo_tensor(models[None], rows, table.shape)
 
 
-def point_losses(
+def all_losses(
     field_: TriplaneField, examples: Examples, config: RunConfig, world: World
 ) -> dict[str, Tensor]:
-    """Occupancy at the points as cross-entropy, and the colour of the surfaces that rays have hit (L1).
+    """The losses of all that there is among the examples, from one look at the field."""
+    asked: list[Tensor] = []
+    seen = examples.rays
+    if examples.points is not None:
+        asked += [examples.points, _coloured(examples)[0]]
+    along = None if examples.t is None else points_on(seen.rays_o, seen.rays_d, examples.t)
+    if along is not None:
+        asked.append(along.flatten(1, 2))
+    rgb, raw = field_(torch.cat(asked, dim=1))
+    losses: dict[str, Tensor] = {}
+    if examples.points is not None:
+        count = asked[0].shape[1] + asked[1].shape[1]
+        losses |= point_losses(rgb[:, :count], raw[:, :count], examples, config, world)
+        rgb, raw = rgb[:, count:], raw[:, count:]
+    if along is not None and examples.t is not None:
+        t = examples.t
+        ray = render_samples(
+            rgb.reshape(along.shape), raw.reshape(t.shape), along, t, config.camera, config.render
+        )
+        losses |= ray_losses(ray, seen, world)
+    return losses
+
+
+def point_losses(
+    rgb: Tensor, raw: Tensor, examples: Examples, config: RunConfig, world: World
+) -> dict[str, Tensor]:
+    """Occupancy at the points as cross-entropy, and the colour of surfaces (L1): of points on them where there
+    are such, else of what the rays have hit. rgb and raw [B,n,·]: the field at the points, then where colour is learnt.
 
     With density_scale = 1/δ the opacity of a step δ is sigmoid(gain · raw + shift), which is what is compared.
     """
-    settings, seen = config.render, examples.rays
-    if examples.points is None or examples.inside is None or examples.jitter is None:
+    if examples.points is None or examples.inside is None:
         raise ValueError("expected examples with points")
-    _, raw = field_(examples.points)
-    occupancy = F.binary_cross_entropy_with_logits(
-        settings.density_gain * raw + settings.density_shift, examples.inside
-    )
-    rgb, _ = field_(seen.rays_o + (seen.depth + examples.jitter) * seen.rays_d)
-    colour = (seen.hit * (rgb - seen.rgb).abs()).sum() / (3 * _count(seen.hit, world))
-    return {"points/occupancy": occupancy, "points/colour": colour}
+    count = examples.points.shape[1]
+    _, target, seen = _coloured(examples)
+    logits = config.render.density_gain * raw[:, :count] + config.render.density_shift
+    error = F.binary_cross_entropy_with_logits(logits, examples.inside, reduction="none")
+    colour = (seen * (rgb[:, count:] - target).abs()).sum() / (3 * _count(seen, world))
+    losses = {"points/occupancy": error.mean(), "points/colour": colour}
+    if config.grounding.free_weight:
+        anywhere, empty = error[:, count // 2 :], 1.0 - examples.inside[:, count // 2 :]
+        losses["points/free"] = config.grounding.free_weight * (anywhere * empty).mean()
+    return losses
 
 
-def ray_losses(
-    field_: TriplaneField, examples: Examples, config: RunConfig, world: World
-) -> dict[str, Tensor]:
+def _coloured(examples: Examples) -> tuple[Tensor, Tensor, Tensor]:
+    """Points at which colour is learnt [B,n,3], their colours in [-1,1] and which of them count [B,n,1]."""
+    if examples.jitter is None:
+        raise ValueError("expected examples with points")
+    if (surface := examples.surface) is not None:
+        where = surface.positions + examples.jitter * surface.normals
+        return where, surface.rgb, torch.ones_like(examples.jitter)
+    rays = examples.rays
+    return rays.rays_o + (rays.depth + examples.jitter) * rays.rays_d, rays.rgb, rays.hit
+
+
+def ray_losses(ray: Rendering, seen: RayTruth, world: World) -> dict[str, Tensor]:
     """L1 of colour, opacity and (where a surface is seen and rendered) depth of rays."""
-    seen = examples.rays
-    if examples.t is None:
-        raise ValueError("expected examples with distances along rays")
-    ray = render_at(field_, seen.rays_o, seen.rays_d, examples.t, config.camera, config.render)
     solid = seen.hit * (ray.opacity.detach() > _OPAQUE)
     depth = (solid * (ray.depth - seen.depth).abs()).sum() / _count(solid, world)
     return {
@@ -233,15 +265,16 @@ def _sample_distances(seen: RayTruth, config: RunConfig, draws: torch.Generator)
 
 def _planes(state: GroundState, truth: Truth, examples: Examples) -> Tensor:
     """Tri-planes of the examples with noise on their latents; half precision in the convolutions if mixed."""
-    s, models = state.config.grounding.latent_noise, examples.models
+    config, models = state.config, examples.models
+    s = config.grounding.latent_noise
     z = normalise_second_moment(state.latents(models))
     ws = state.generator.mapping(
         math.sqrt(1 - s * s) * z + s * examples.noise, one_hot(truth.labels[models], len(truth.classes))
     )
-    mixed = state.config.training.precision == "mixed"
+    mixed = config.training.precision == "mixed"
     with torch.autocast(ws.device.type, torch.bfloat16, enabled=mixed):
-        planes = state.generator.backbone(ws, "const")
-    return planes.float()
+        planes = state.generator.backbone(ws, config.grounding.noise_maps)
+    return plane_by_plane(planes)
 
 
 def _trained_views(truth: Truth, models: Tensor, held_out: int, draws: torch.Generator) -> Tensor:

@@ -20,7 +20,7 @@ from gp3d_core.config.schema import ConfigError, RunConfig
 from gp3d_core.datasets.dataset import shuffled
 from gp3d_core.distributed import World
 from gp3d_core.grounding.ground_truth import Truth, load_truth
-from gp3d_core.grounding.latent_prior import fit_latents, fit_mapping
+from gp3d_core.grounding.latent_prior import fit_latents, fit_mapping, with_mixture
 from gp3d_core.grounding.monitor import GroundMonitor, draw_new
 from gp3d_core.grounding.step import GroundState, build_ground_state, ground_step
 from gp3d_core.snapshots.run_folder import RunFolder
@@ -64,12 +64,16 @@ class GroundTask:
         generator = copy.deepcopy(
             state.ema
         )  # the state's own mapping still gives the models of their latents
-        prior = fit_latents(state.latents.weight, truth.labels, max(classes, 1))
-        steps = state.config.grounding.prior_steps
-        left = fit_mapping(generator.mapping, prior, steps=steps, seed=settings.seed)
-        self.folder.append_stats({"nimg": state.nimg, "event": "prior", "unexplained": left})
+        config = state.config
+        if config.grounding.prior == "mixture":
+            generator, config = with_mixture(generator, config, state.latents.weight, truth.labels)
+        else:
+            prior = fit_latents(state.latents.weight, truth.labels, max(classes, 1))
+            steps = config.grounding.prior_steps
+            left = fit_mapping(generator.mapping, prior, steps=steps, seed=settings.seed)
+            self.folder.append_stats({"nimg": state.nimg, "event": "prior", "unexplained": left})
         save_picture(draw_new(generator, classes), self.folder.samples / f"new-{state.nimg / 1000:09.2f}.png")
-        save_snapshot(path, generator, state.config, truth.classes, state.nimg, licences=truth.licences)
+        save_snapshot(path, generator, config, truth.classes, state.nimg, licences=truth.licences)
 
 
 _PROBED = 4  # objects of a step that is timed
@@ -91,7 +95,12 @@ def start_grounding(
     """
     if config.camera_generator.adjust:
         raise ConfigError("grounding knows the cameras: choose a preset with known ones, such as box-64")
-    truth = load_truth(dataset, config.training.resolution)
+    truth = load_truth(
+        dataset,
+        config.training.resolution,
+        albedo=config.grounding.colour == "albedo",
+        surface=config.grounding.surface_points > 0,
+    )
 
     def begin(folder: RunFolder, here: World, budget: Budget) -> GroundTask:
         task = open_task(config, truth.to(here.device), folder, here)

@@ -1,8 +1,9 @@
 """Style codes to tri-planes: StyleGAN2's synthesis network with skip connections (3DGP §3.1).
 
 Blocks of resolution 4, 8, … up to the planes': the first starts from a learnt constant, each later one
-doubles the size. Every block adds its planes to the upsampled sum of the earlier ones. Letters: B batch, L
-codes, D their width, F features per plane, T plane resolution.
+doubles the size. Every block adds its planes to the upsampled sum of the earlier ones. The last block may write a
+square of texels for each of its pixels (sub-pixel convolution, Shi et al. 2016), which spares the costliest block.
+Letters: B batch, L codes, D their width, F features per plane, T plane resolution.
 """
 
 from __future__ import annotations
@@ -63,20 +64,24 @@ class StyledConv(nn.Module):
 
 
 class ToPlanes(nn.Module):
-    """1×1 modulated convolution without demodulation: features to tri-plane channels."""
+    """1×1 modulated convolution without demodulation: features to tri-plane channels, channels last in memory."""
 
-    def __init__(self, inputs: int, outputs: int, w_dim: int) -> None:
-        """Bias starts at zero."""
+    def __init__(self, inputs: int, outputs: int, w_dim: int, *, square: int = 1) -> None:
+        """Each pixel becomes `square`² texels. Bias starts at zero."""
         super().__init__()
-        self.conv = ModulatedConv(inputs, outputs, 1, w_dim, up=False, demodulate=False)
-        self.bias = nn.Parameter(torch.zeros(outputs))
+        self.square = square
+        self.conv = ModulatedConv(inputs, outputs * square**2, 1, w_dim, up=False, demodulate=False)
+        self.bias = nn.Parameter(torch.zeros(outputs * square**2))
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
-        """Channels [B,outputs,H,W] of the features `x` [B,inputs,H,W]."""
-        kernels = (
-            self.conv.weight.flatten(1) * self.conv.modulation(w)[:, None]
-        )  # one for each sample, [B,O,I]
-        return torch.baddbmm(self.bias[:, None], kernels, x.flatten(2)).unflatten(2, x.shape[2:])
+        """Channels [B,outputs,square·H,square·W] of the features `x` [B,inputs,H,W]."""
+        height, width, side = *x.shape[2:], self.square
+        # one kernel for each sample, [B,I,O]; as a product of matrices whose result has the channels last
+        kernels = (self.conv.weight.flatten(1) * self.conv.modulation(w)[:, None]).transpose(1, 2)
+        texels = torch.baddbmm(self.bias, x.flatten(2).transpose(1, 2), kernels)
+        if side > 1:
+            texels = texels.view(-1, height, width, side, side, texels.shape[2] // side**2).transpose(2, 3)
+        return texels.reshape(len(x), side * height, side * width, -1).permute(0, 3, 1, 2)
 
 
 class SynthesisBlock(nn.Module):
@@ -91,18 +96,23 @@ class SynthesisBlock(nn.Module):
         plane_channels: int,
         *,
         up: bool,
+        square: int,
         backend: Backend,
     ) -> None:
-        """`up` doubles the size in a convolution of its own; the first block has only the other one."""
+        """`up` doubles the size in a convolution of its own; the first block has only the other one. A pixel becomes
+        `square`² texels.
+        """
         super().__init__()
         self.conv0 = StyledConv(inputs, outputs, resolution, w_dim, up=True, backend=backend) if up else None
         self.conv1 = StyledConv(outputs, outputs, resolution, w_dim, backend=backend)
-        self.to_planes = ToPlanes(outputs, plane_channels, w_dim)
+        self.to_planes = ToPlanes(outputs, plane_channels, w_dim, square=square)
 
     def forward(
         self, x: Tensor, ws: Tensor, noise: NoiseMode, generator: torch.Generator | None
     ) -> tuple[Tensor, Tensor]:
-        """Features [B,outputs,H,W] and share of the planes [B,3F,H,W]; `ws` holds a code per convolution."""
+        """Features [B,outputs,H,W] and share of the planes [B,3F,square·H,square·W]; `ws` holds a code per
+        convolution.
+        """
         if self.conv0 is not None:
             x = self.conv0(x, ws[:, 0], noise, generator)
         x = self.conv1(x, ws[:, -2], noise, generator)
@@ -115,21 +125,33 @@ class Backbone(nn.Module):
     def __init__(self, config: GeneratorConfig, backend: Backend = "auto") -> None:
         """Channels at resolution r: min(channel_base / r, channel_max).
 
-        ValueError unless T is a power of two of at least 4.
+        ValueError unless the last block's resolution T / texel_square is a power of two of at least 4.
         """
         super().__init__()
         self.backend = backend
-        resolution, features = config.plane_resolution, PLANES * config.plane_channels
-        if resolution < 4 or resolution & (resolution - 1):
-            raise ValueError(f"plane_resolution: expected a power of two from 4, found {resolution}")
+        square, features = config.texel_square, PLANES * config.plane_channels
+        resolution = config.plane_resolution // square
+        if resolution < 4 or resolution & (resolution - 1) or resolution * square != config.plane_resolution:
+            raise ValueError(
+                f"plane_resolution / texel_square: expected a power of two from 4, found {config.plane_resolution} / "
+                f"{square}"
+            )
         self.plane_channels = config.plane_channels
         self.blocks = nn.ModuleList()
         size, inputs = 4, min(config.channel_base // 4, config.channel_max)
         self.const = nn.Parameter(torch.randn(inputs, size, size))
         while size <= resolution:
             outputs = min(config.channel_base // size, config.channel_max)
-            up = size > 4
-            block = SynthesisBlock(inputs, outputs, size, config.w_dim, features, up=up, backend=backend)
+            block = SynthesisBlock(
+                inputs,
+                outputs,
+                size,
+                config.w_dim,
+                features,
+                up=size > 4,
+                square=square if size == resolution else 1,
+                backend=backend,
+            )
             self.blocks.append(block)
             size, inputs = size * 2, outputs
         self.num_ws = 2 * len(self.blocks)
@@ -141,8 +163,12 @@ class Backbone(nn.Module):
         code of a block's planes is also the first code of the next block.
         """
         x = self.const.expand(len(ws), -1, -1, -1)
-        planes = ws.new_zeros(len(ws), PLANES * self.plane_channels, 2, 2)
+        planes: Tensor | None = None
         for i, block in enumerate(self.blocks):
             x, share = block(x, ws[:, max(2 * i - 1, 0) : 2 * i + 2], noise, generator)
-            planes = upsample(planes, share, backend=self.backend)
+            while planes is not None and 2 * planes.shape[2] < share.shape[2]:
+                planes = upsample(planes, backend=self.backend)
+            planes = share if planes is None else upsample(planes, share, backend=self.backend)
+        if planes is None:
+            raise ValueError("expected at least one block")
         return planes.unflatten(1, (PLANES, self.plane_channels))

@@ -57,7 +57,12 @@ class Generator(nn.Module):
         self.c_dim = num_classes if num_classes > 1 else 0
         self.backbone = Backbone(settings, config.render.backend)
         self.mapping = Mapping(
-            settings.z_dim, self.c_dim, settings.w_dim, self.backbone.num_ws, settings.mapping_layers
+            settings.z_dim,
+            self.c_dim,
+            settings.w_dim,
+            self.backbone.num_ws,
+            settings.mapping_layers,
+            known_objects=settings.known_objects,
         )
         self.decoder = TriplaneDecoder(settings)
         self.camera_generator = (

@@ -84,11 +84,12 @@ def class_centre(generator: Generator, label: int, num_classes: int) -> Tensor:
 
 @torch.no_grad()
 def style_codes(generator: Generator, label: int, num_classes: int, seed: int, truncation: float) -> Tensor:
-    """Style codes ws [1,L,D] of the object `seed`; `truncation` 1 leaves them, 0 gives the class's mean object."""
+    """Style codes ws [1,L,D] of the object `seed`; `truncation` 1 leaves them, 0 gives the class's mean object, or
+    where the generator keeps known objects, the one that the seed lies near.
+    """
     device = generator.mapping.w_avg.device
     c = one_hot(torch.tensor([label], device=device), num_classes)
     z = torch.randn(1, generator.z_dim, generator=generator_for("object", seed)).to(device)
-    if truncation == 1.0:
-        return generator.mapping(z, c)
-    centre = class_centre(generator, label, num_classes)
+    pulled = truncation != 1.0 and generator.mapping.truncates_to_class
+    centre = class_centre(generator, label, num_classes) if pulled else None
     return generator.mapping(z, c, truncation=truncation, centre=centre)

@@ -143,7 +143,7 @@ class ModulatedConv(nn.Module):
         """Scaled by `style` [B,I] and convolved, but not demodulated: [B,O,H,W], or where it goes up [B,O,2H+1,2W+1],
         which the low-pass with padding 1 and gain 4 brings to twice the size.
         """
-        x = x * style[:, :, None, None]
+        x = x * style[:, :, None, None].to(x.dtype)
         if self.up:
             return F.conv_transpose2d(x, self.weight.transpose(0, 1), stride=2)
         return F.conv2d(x, self.weight, padding=self.weight.shape[-1] // 2)

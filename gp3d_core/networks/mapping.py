@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from gp3d_core.networks.layers import EqualisedLinear, normalise_second_moment
+from gp3d_core.networks.mixture_prior import MixturePrior
 from gp3d_core.ops.checks import check_shape
 
 AVERAGE_DECAY = 0.998
@@ -64,12 +65,20 @@ class Mapping(nn.Module):
 
     w_avg: Tensor
 
-    def __init__(self, z_dim: int, c_dim: int, w_dim: int, num_ws: int, layers: int) -> None:
-        """`c_dim` 0 makes it unconditional."""
+    def __init__(
+        self, z_dim: int, c_dim: int, w_dim: int, num_ws: int, layers: int, *, known_objects: int = 0
+    ) -> None:
+        """`c_dim` 0 makes it unconditional. With `known_objects`, noise passes through a mixture around these first."""
         super().__init__()
         self.network = ConditionedMLP(z_dim, c_dim, w_dim, layers)
+        self.prior = MixturePrior(known_objects, max(c_dim, 1), z_dim) if known_objects else None
         self.num_ws = num_ws
         self.register_buffer("w_avg", torch.zeros(w_dim))
+
+    @property
+    def truncates_to_class(self) -> bool:
+        """Whether truncation pulls towards an average; with known objects it pulls towards the nearest of these."""
+        return self.prior is None
 
     def forward(
         self,
@@ -83,13 +92,16 @@ class Mapping(nn.Module):
         """Style codes ws [B,num_ws,w_dim] = centre + truncation · (w - centre).
 
         `centre` [w_dim] or [B,w_dim] defaults to the running average over all classes; for class-conditional
-        models a mean per class keeps more of the class. `update_average` moves the running average towards
-        this batch.
+        models a mean per class keeps more of the class. With known objects there is no centre: truncation narrows the
+        distributions around them. `update_average` moves the running average towards this batch.
         """
+        if self.prior is not None:
+            labels = torch.zeros(len(z), dtype=torch.int64, device=z.device) if c is None else c.argmax(dim=1)
+            z = self.prior(z, labels, truncation)
         w = self.network(z, c)
         if update_average:
             with torch.no_grad():
                 self.w_avg.lerp_(w.mean(dim=0), 1.0 - AVERAGE_DECAY)
-        if truncation != 1.0:
+        if truncation != 1.0 and self.truncates_to_class:
             w = torch.lerp((self.w_avg if centre is None else centre).expand_as(w), w, truncation)
         return w[:, None].expand(-1, self.num_ws, -1)

@@ -12,7 +12,7 @@ Numbers: 3DGP §3.1 and appendix; NeRF Eq. 3 (compositing) and §5.2 (importance
 from __future__ import annotations
 
 import math
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch.nn import functional as F
@@ -75,6 +75,29 @@ def sample_planes(planes: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
         align_corners=True,
     )
     return features.reshape(sizes["B"], 3, sizes["C"], sizes["N"])
+
+
+def plane_by_plane(planes: torch.Tensor) -> torch.Tensor:
+    """The planes [B,3,C,H,W] in float32, each channel of each in one piece of memory, as `sample_planes` reads them.
+
+    The slope goes back with channels last, in the type of the planes: what a backbone in half precision works with.
+    """
+    return _PlaneByPlane.apply(planes)  # type: ignore[no-untyped-call]
+
+
+class _PlaneByPlane(torch.autograd.Function):
+    """Left to itself, torch takes two copies either way, and hands on a layout that the layers before are slow in."""
+
+    @staticmethod
+    def forward(ctx: Any, planes: torch.Tensor) -> torch.Tensor:
+        ctx.dtype = planes.dtype
+        return planes.to(torch.float32, memory_format=torch.contiguous_format)
+
+    @staticmethod
+    def backward(ctx: Any, *slopes: torch.Tensor) -> torch.Tensor:
+        (slope,) = slopes
+        last = slope.flatten(1, 2).to(ctx.dtype, memory_format=torch.channels_last)
+        return last.unflatten(1, slope.shape[1:3])
 
 
 def decode_triplane(

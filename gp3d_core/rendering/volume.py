@@ -155,10 +155,33 @@ def render_at(
     rays_o, rays_d: origins and unit directions [B,R,3]. backend: plain torch or kernels; `config.backend` if not given.
     Raises ValueError when shapes do not fit.
     """
+    points = points_on(rays_o, rays_d, t)
+    rgb, raw = field(points.flatten(1, 2))
+    return render_samples(
+        rgb.reshape(points.shape), raw.reshape(t.shape), points, t, camera, config, backend=backend
+    )
+
+
+def points_on(rays_o: torch.Tensor, rays_d: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+    """Points [B,R,S,3] of rays at distances t [B,R,S]; ValueError when shapes do not fit."""
     sizes = check_shape("rays_o", rays_o, "B R 3")
     check_shape("rays_d", rays_d, "B R 3", sizes)
     check_shape("t", t, "B R S", sizes)
-    rgb, sigma = _query(field, rays_o, rays_d, t, camera, config)
+    return rays_o[:, :, None] + t[..., None] * rays_d[:, :, None]
+
+
+def render_samples(
+    rgb: torch.Tensor,
+    raw: torch.Tensor,
+    points: torch.Tensor,
+    t: torch.Tensor,
+    camera: CameraConfig,
+    config: RenderConfig,
+    *,
+    backend: Backend | None = None,
+) -> Rendering:
+    """As `render_at`, of a field that has been asked: rgb [B,R,S,3] and raw densities [B,R,S] at its `points_on`."""
+    sigma = _density(raw, points, camera, config)
     return _composite(rgb, sigma, t, camera, config, backend or config.backend)
 
 
@@ -267,18 +290,25 @@ def _query(
     """Colours [B,R,S,3] and densities [B,R,S] at distances t [B,R,S], `chunk` rays at a time."""
     colours, densities = [], []
     for part in _slices(t.shape[1], chunk):
-        points = rays_o[:, part, None] + t[:, part, :, None] * rays_d[:, part, None]
+        points = points_on(rays_o[:, part], rays_d[:, part], t[:, part])
         rgb, raw = field(points.flatten(1, 2))
         colours.append(rgb.reshape(points.shape))
         raw = raw.reshape(points.shape[:-1])
         raw = raw if noise is None else raw + noise[:, part]
-        sigma = activate_density(
-            raw, scale=config.density_scale, gain=config.density_gain, shift=config.density_shift
-        )
-        if config.outside_box == "empty":
-            sigma = torch.where((points.abs() <= camera.box).all(dim=-1), sigma, 0.0)
-        densities.append(sigma)
+        densities.append(_density(raw, points, camera, config))
     return torch.cat(colours, dim=1), torch.cat(densities, dim=1)
+
+
+def _density(
+    raw: torch.Tensor, points: torch.Tensor, camera: CameraConfig, config: RenderConfig
+) -> torch.Tensor:
+    """Density [B,R,S] of raw ones at points [B,R,S,3]."""
+    sigma = activate_density(
+        raw, scale=config.density_scale, gain=config.density_gain, shift=config.density_shift
+    )
+    if config.outside_box == "empty":
+        sigma = torch.where((points.abs() <= camera.box).all(dim=-1), sigma, 0.0)
+    return sigma
 
 
 def _cut(sigma: torch.Tensor, quantile: float) -> torch.Tensor:

@@ -40,7 +40,10 @@ def test_networks_of_every_preset_can_be_built(name: str, num_classes: int) -> N
         assert network.c_dim == num_classes
         assert {tensor.device.type for tensor in network.state_dict().values()} == {"meta"}
     settings = PRESETS[name].generator
-    assert generator.backbone.num_ws == 2 * int(math.log2(settings.plane_resolution)) - 2
+    assert (
+        generator.backbone.num_ws
+        == 2 * int(math.log2(settings.plane_resolution // settings.texel_square)) - 2
+    )
     with torch.device("meta"):
         z, c = torch.zeros(1, settings.z_dim), torch.zeros(1, num_classes)
         planes = generator.eval().planes(generator.mapping(z, c))

@@ -18,7 +18,7 @@ from gp3d_core.config.schema import (
     Ramp,
     RunConfig,
 )
-from gp3d_core.networks.backbone import Backbone
+from gp3d_core.networks.backbone import Backbone, ToPlanes
 from gp3d_core.networks.camera_generator import CameraGenerator, earth_movers_distance, gradient_penalty
 from gp3d_core.networks.decoder import TriplaneDecoder, TriplaneField
 from gp3d_core.networks.depth_adaptor import DepthAdaptor, selection_probabilities
@@ -348,3 +348,32 @@ def test_default_generator_has_the_published_number_of_parameters() -> None:
         network = Generator(PRESETS["dogs-256"], 1000)
     assert sum(p.numel() for p in network.parameters()) == 30_154_573  # 30.15 M
     assert network.backbone.num_ws == 16
+
+
+# Squares of texels
+
+
+def test_squares_of_texels_are_the_columns_of_a_product_for_each_pixel() -> None:
+    """Pixel (i, j) times the kernel of texel (a, b) stands at (2i + a, 2j + b); against a loop over all of them."""
+    layer = ToPlanes(3, 4, 5, square=2)
+    torch.nn.init.normal_(layer.bias)
+    x, w = normal(2, 3, 4, 5, seed=0), normal(2, 5, seed=1)
+    kernels = layer.conv.weight.flatten(1) * layer.conv.modulation(w)[:, None]
+    found = layer(x, w)
+    assert found.shape == (2, 4, 8, 10)
+    for a in (0, 1):
+        for b in (0, 1):
+            rows = slice(4 * (2 * a + b), 4 * (2 * a + b) + 4)
+            expected = torch.einsum("noi,nihw->nohw", kernels[:, rows], x) + layer.bias[rows, None, None]
+            torch.testing.assert_close(found[..., a::2, b::2], expected)
+
+
+def test_planes_of_squares_have_the_resolution_asked_for_and_a_block_less() -> None:
+    plain = GeneratorConfig(
+        z_dim=4, w_dim=6, plane_resolution=32, plane_channels=4, channel_base=128, channel_max=16
+    )
+    squares = Backbone(replace(plain, texel_square=4))
+    assert squares.num_ws == Backbone(plain).num_ws - 4
+    assert squares(normal(2, squares.num_ws, 6, seed=0), "none").shape == (2, 3, 4, 32, 32)
+    with pytest.raises(ValueError, match="expected a power of two from 4, found 32 / 3"):
+        Backbone(replace(plain, texel_square=3))

@@ -1,0 +1,48 @@
+"""Upsampling on the CPU, written as an interpolation, against the transposed convolution that it stands for."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from gp3d_core.ops.reference import plane_by_plane
+from gp3d_core.ops.resampling import fir_kernel, upsample
+from tests.support.draws import normal
+
+
+def transposed(x: torch.Tensor) -> torch.Tensor:
+    """Zeros inserted, then the low-pass filter with gain 4, in one operation of torch."""
+    return F.conv_transpose2d(x, fir_kernel(x.shape[1], 4.0, x), stride=2, padding=1, groups=x.shape[1])
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("size", [(1, 1), (2, 5), (8, 8)])
+def test_upsampling_is_the_transposed_convolution(size: tuple[int, int], layout: torch.memory_format) -> None:
+    x = normal(2, 3, *size, seed=0).double().contiguous(memory_format=layout)
+    torch.testing.assert_close(upsample(x), transposed(x), rtol=1e-12, atol=1e-12)
+    plus = normal(2, 3, 2 * size[0], 2 * size[1], seed=1).double()
+    torch.testing.assert_close(upsample(x, plus), transposed(x) + plus, rtol=1e-12, atol=1e-12)
+
+
+def test_its_first_and_second_derivatives_are_those_of_the_convolution() -> None:
+    results = []
+    for way in (upsample, transposed):
+        x = normal(1, 2, 4, 3, seed=2).double().requires_grad_()
+        (first,) = torch.autograd.grad(way(x).pow(3).sum(), x, create_graph=True)
+        (second,) = torch.autograd.grad(first.square().sum(), x)
+        results.append((first.detach(), second))
+    for found, expected in zip(*results, strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)
+
+
+def test_planes_are_laid_out_for_look_ups_and_slopes_for_convolutions() -> None:
+    planes = normal(2, 6, 4, 5, seed=3).bfloat16().to(memory_format=torch.channels_last).requires_grad_()
+    found = plane_by_plane(planes.unflatten(1, (3, 2)))
+    assert found.dtype == torch.float32
+    assert found.is_contiguous()
+    assert torch.equal(found.flatten(1, 2), planes.float())
+    slope = normal(2, 3, 2, 4, 5, seed=4)
+    (back,) = torch.autograd.grad(found, planes, slope)
+    assert back.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(back, slope.flatten(1, 2).bfloat16())
