@@ -3,7 +3,7 @@
     python -m benchmarks.compare_models old=model.safetensors new=second.safetensors --references MODELS --out DIR
         --weights squeezenet1_0.safetensors --pointnet pointnet.t7
 
-MODELS is a library that none of the snapshots has learnt from, in the layout of ShapeNetCore.v2 (`synthetic.shapes
+MODELS are libraries that none of the snapshots has learnt from, in the layout of ShapeNetCore.v2 (`synthetic.shapes
 --seed 1`, `synthetic.library`). What is made on the way, meshes, renders, surfaces and results, is kept in DIR: the
 same command goes on where it stopped, and another snapshot is measured beside those that were. docs/evaluation.md
 says what each measure is. Needs Blender (`make setup-all`).
@@ -21,7 +21,7 @@ import torch
 
 from benchmarks.comparison.comparison import RESOLUTION, Comparison
 from benchmarks.comparison.parts import MEASURES
-from benchmarks.comparison.references import choose_references
+from benchmarks.comparison.references import choose_references, read_libraries
 from benchmarks.comparison.subjects import ComparisonError, open_subjects
 from benchmarks.comparison.table import write_table
 from gp3d_core.atomic import write_json
@@ -35,9 +35,8 @@ def compare(options: argparse.Namespace) -> int:
     torch.set_num_threads(1)
     options.out.mkdir(parents=True, exist_ok=True)
     subjects = open_subjects(options.snapshots, options.out)
-    references = choose_references(
-        subjects, options.references, options.per_class, options.seed, options.classes
-    )
+    models = read_libraries(options.references, options.split)
+    references = choose_references(subjects, models, options.per_class, options.seed, options.classes)
     comparison = Comparison(subjects, references, options)
     _claim(options)
     for part in options.parts:
@@ -50,7 +49,8 @@ def compare(options: argparse.Namespace) -> int:
 def _claim(options: argparse.Namespace) -> None:
     """Raises ComparisonError where the folder is that of other references: what is kept there would be mixed up."""
     own = {
-        "references": str(options.references.resolve()),
+        "references": ", ".join(str(library.resolve()) for library in options.references),
+        "split": options.split,
         "per_class": options.per_class,
         "views": options.views,
         "seed": options.seed,
@@ -70,11 +70,12 @@ def _head(comparison: Comparison) -> str:
     names = ", ".join(
         f"{s.name} = {s.snapshot.path.name} ({s.snapshot.digest[:8]})" for s in comparison.subjects
     )
+    libraries = ", ".join(library.name for library in options.references)
     return (
-        f"{names}; real models of {options.references.name}, at most {options.per_class} a class and as many others "
-        f"for the last column; truncation {options.truncation:g}, seed {options.seed}, {options.views} views of a mesh "
-        f"at {RESOLUTION} px. Meshes are those of `gp3d mesh`, lit by Blender like the real ones: colours that carry "
-        "light already are lit again."
+        f"{names}; real models of {libraries} ({options.split}), at most {options.per_class} a class and as many "
+        f"others for the last column; truncation {options.truncation:g}, seed {options.seed}, views of a mesh: "
+        f"{options.views} at {RESOLUTION} px. Meshes are those of `gp3d mesh`, lit by Blender like the real ones: "
+        "colours that carry light already are lit again."
     )
 
 
@@ -83,7 +84,10 @@ def read_options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = Parser(prog="python -m benchmarks.compare_models", description=(__doc__ or "").splitlines()[0])
     add = parser.add_argument
     add("snapshots", nargs="+", metavar="[NAME=]SNAPSHOT", help="files or run folders; today's first")
-    add("--references", type=Path, required=True, metavar="MODELS", help="library of real models")
+    add(
+        "--references", type=Path, nargs="+", required=True, metavar="MODELS", help="libraries of real models"
+    )
+    add("--split", choices=("all", "test"), default="all", help="all of them, or those kept for tests (all)")
     add("--out", type=Path, required=True, help="folder of the table and of all that is kept")
     add("--parts", type=_parts, default=list(MEASURES), help=f"with commas, of {','.join(MEASURES)} (all)")
     add("--classes", type=_names, default=[], metavar="LIST", help="only these classes, by name (all)")

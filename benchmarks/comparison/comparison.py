@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from benchmarks.comparison.references import part_of_library, render
+from benchmarks.comparison.references import part_of_libraries, render
 from benchmarks.comparison.subjects import ComparisonError, Subject, make_meshes, mesh_folder
 from benchmarks.comparison.table import Row
 from gp3d_core.evaluation.shapes.scores import Reference
@@ -79,7 +79,7 @@ class Comparison:
         """The data set of renders of the references (`models`), or of the `others`."""
         folder: Path = self.options.out / which
         models = [model for reference in self.references.values() for model in getattr(reference, which)]
-        library = part_of_library(self.options.references, models, folder / "models")
+        library = part_of_libraries(self.options.references, models, folder / "models")
         render(library, folder / "views", self.options.views, RESOLUTION)
         return folder / "views"
 

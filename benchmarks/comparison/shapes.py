@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from benchmarks.comparison.references import call, part_of_library
+from benchmarks.comparison.references import call, part_of_libraries
 from benchmarks.comparison.subjects import ComparisonError, Subject, kept
 from gp3d_core.assets.distance import distances_to
 from gp3d_core.datasets.dataset import Dataset
@@ -118,12 +118,14 @@ def surface_of(generator: Generator, config: Any, planes: Tensor) -> Mesh | None
     return Mesh(vertices, faces) if len(faces) else None
 
 
-def real_surfaces(library: Path, models: Sequence[Model], folder: Path) -> dict[str, NDArray[Any]]:
+def real_surfaces(
+    libraries: Sequence[Path], models: Sequence[Model], folder: Path
+) -> dict[str, NDArray[Any]]:
     """Points [N,3] that can be seen of each model's surface, in the world frame, by key; made in `folder` if missing.
 
     Models that cannot be read are left out.
     """
-    part = part_of_library(library, models, folder / "models")
+    part = part_of_libraries(libraries, models, folder / "models")
     count = ("--points", 6, "--surface", SURFACE_POINTS, "--workers", 1, "--seed", 0)
     call("synthetic.points", part, folder / "data", *count)
     return {

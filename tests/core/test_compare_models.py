@@ -19,7 +19,7 @@ from benchmarks.comparison import shapes
 from benchmarks.comparison.comparison import Comparison
 from benchmarks.comparison.pictures import Seen, frechet, relative
 from benchmarks.comparison.recognition import shrunk
-from benchmarks.comparison.references import call, part_of_library
+from benchmarks.comparison.references import call, part_of_libraries, read_libraries
 from benchmarks.comparison.subjects import ComparisonError, is_animal, kept
 from benchmarks.comparison.table import Row, mean_of, write_table
 from benchmarks.table7 import toy_weights
@@ -32,7 +32,7 @@ from gp3d_core.grounding.train import open_task
 from gp3d_core.meshing.mesh import Mesh
 from gp3d_core.pretrained import pretrained_path
 from gp3d_core.snapshots.run_folder import RunFolder
-from synthetic.layouts.shapenet import Model, ObjectClass
+from synthetic.layouts.shapenet import Model, ObjectClass, split_of
 from tests.support.balls import write_balls
 from tests.support.micro import MICRO, finish
 
@@ -189,23 +189,58 @@ def test_means_are_of_the_classes_that_were_measured():
     assert mean_of({"a": 1.0}, ["d"]) is None
 
 
-def write_library(root: Path) -> Path:
-    for key in ("12345678/a", "12345678/b"):
+def write_library(root: Path, *keys: str) -> Path:
+    for key in keys or ("12345678/a", "12345678/b"):
         (root / key / "models").mkdir(parents=True)
         (root / key / "models" / "model_normalized.obj").write_text("v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n")
     facts = {"name": "mug", "wnid": "n12345678", "imagenet_index": None, "synset": "12345678"}
-    (root / "classes.json").write_text(json.dumps({"12345678": facts}))
+    synset = (keys or ("12345678/a",))[0].partition("/")[0]
+    facts |= {"synset": synset, "wnid": f"n{synset}"}
+    (root / "classes.json").write_text(json.dumps({synset: facts}))
+    (root / "taxonomy.json").write_text(json.dumps([{"synsetId": synset, "name": "mug"}]))
     return root
 
 
 def test_part_of_a_library_is_a_library_of_these_models(tmp_path):
     library = write_library(tmp_path / "library")
     models = read_library(library)
-    part = part_of_library(library, models[1:], tmp_path / "part")
+    part = part_of_libraries([library], models[1:], tmp_path / "part")
     assert [model.key for model in read_library(part)] == ["12345678/b"]
     assert read_library(part)[0].names == models[1].names
-    part_of_library(library, models, part)
+    part_of_libraries([library], models, part)
     assert len(read_library(part)) == 2
+
+
+def test_parts_of_several_libraries_are_one_library(tmp_path):
+    libraries = [write_library(tmp_path / "one"), write_library(tmp_path / "two", "87654321/a")]
+    models = read_libraries(libraries)
+    assert [model.key for model in models] == ["12345678/a", "12345678/b", "87654321/a"]
+    part = part_of_libraries(libraries, models[1:], tmp_path / "part")
+    assert {model.key: model.names for model in read_library(part)} == {
+        "12345678/b": ("n12345678", "mug"),
+        "87654321/a": ("n87654321", "mug"),
+    }
+    assert [entry["synsetId"] for entry in json.loads((part / "taxonomy.json").read_text())] == [
+        "12345678",
+        "87654321",
+    ]
+    with pytest.raises(ComparisonError, match="12345678/a is in two of the libraries"):
+        read_libraries([libraries[0], write_library(tmp_path / "again", "12345678/a")])
+
+
+def test_models_kept_for_tests_may_be_the_only_ones(tmp_path):
+    keys = [f"12345678/{number:03d}" for number in range(60)]
+    library = write_library(tmp_path / "library", *keys)
+    expected = [key for key in keys if split_of(key) == "test"]
+    assert 0 < len(expected) < 30
+    assert [model.key for model in read_libraries([library], "test")] == expected
+
+
+def test_libraries_of_another_layout_are_refused(tmp_path):
+    (tmp_path / "mug").mkdir()
+    (tmp_path / "mug" / "a.obj").write_text("v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n")
+    with pytest.raises(ComparisonError, match=r"a\.obj: expected the layout of ShapeNetCore\.v2"):
+        read_libraries([tmp_path])
 
 
 @pytest.fixture(scope="module")
