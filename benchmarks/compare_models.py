@@ -117,6 +117,14 @@ def read_options(arguments: Sequence[str] | None) -> argparse.Namespace:
         metavar=("NAME", "RUN", "DATASET"),
         help="the run of `gp3d ground` that the snapshot NAME is of, and its data set: thin parts of known models",
     )
+    add(
+        "--run-models",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="MODELS",
+        help="libraries of its models, for points even over their surfaces (those of DATASET)",
+    )
     add("--known", type=number(int, 1, 1e6), default=8, help="known models a class of --run (8)")
     add("--repeats", type=number(int, 1, 100), default=3, help="cold starts of each (3)")
     add("--texture", type=number(int, 64, 4096), default=512, help="pixels of their texture (512)")

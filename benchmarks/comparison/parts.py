@@ -174,9 +174,10 @@ def measure_thin(comparison: Comparison) -> None:
         _add_thin(comparison, measure, found)
     runs = {}
     for name, run, dataset in options.run:
-        learnt = shapes.read_run(Path(run), Path(dataset), comparison.subject(name).snapshot.path)
-        names = [n for n in learnt.classes if shapes.is_thin(n)]
-        runs[name] = {n: shapes.learnt_models(learnt, Path(dataset), n, options.known) for n in names}
+        folder = comparison.subject(name).folder / "known"
+        learnt = shapes.read_run(Path(run), Path(dataset))
+        known = shapes.known_surfaces(learnt, Path(dataset), options.run_models, options.known, folder)
+        runs[name] = shapes.learnt_models(learnt, known)
     if runs:
         _add_thin(comparison, f"surface of known models within {shapes.NEAR:g} of the same as learnt", runs)
 

@@ -15,15 +15,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from benchmarks.comparison.references import call, part_of_libraries
+from benchmarks.comparison.references import call, part_of_libraries, read_libraries
 from benchmarks.comparison.subjects import ComparisonError, Subject, kept
 from gp3d_core.assets.distance import distances_to
+from gp3d_core.config.schema import RunConfig, from_dict
 from gp3d_core.datasets.dataset import Dataset
 from gp3d_core.evaluation.shapes.library import Model, cloud_seed
 from gp3d_core.evaluation.shapes.objects import Surfaces, object_clouds, objects_of
 from gp3d_core.evaluation.shapes.scores import Reference, compare_shapes
 from gp3d_core.generation.sampling import generate
-from gp3d_core.grounding.ground_truth import POINTS
+from gp3d_core.grounding.point_files import POINTS
 from gp3d_core.hashing import digest
 from gp3d_core.meshing.isosurface import field_surface
 from gp3d_core.meshing.level import AUTO
@@ -34,7 +35,7 @@ from gp3d_core.metrics.pointnet import load_pointnet
 from gp3d_core.networks.generator import Generator
 from gp3d_core.networks.latents import one_hot
 from gp3d_core.networks.layers import normalise_second_moment
-from gp3d_core.snapshots.metadata import CHECKPOINT, read_header, read_snapshot_facts
+from gp3d_core.snapshots.metadata import CHECKPOINT, read_header
 from gp3d_core.snapshots.run_folder import RunFolder
 from gp3d_core.snapshots.snapshot import load_tensors
 
@@ -110,7 +111,7 @@ def share_near(mesh: Mesh | None, points: NDArray[Any], near: float = NEAR) -> f
     return 0.0 if mesh is None else float((distances_to(mesh, points) <= near).mean())
 
 
-def surface_of(generator: Generator, config: Any, planes: Tensor) -> Mesh | None:
+def surface_of(generator: Generator, config: RunConfig, planes: Tensor) -> Mesh | None:
     """The surface of a field as `gp3d mesh` finds it, before any cleaning; None if there is none."""
     field = generator.field(planes)
     _, raw = surface_levels(field, config, AUTO)
@@ -187,7 +188,7 @@ class Learnt:
     """A run of `gp3d ground`: its averaged generator with the latent [Z] and label of every model it knows, by key."""
 
     generator: Generator
-    config: Any
+    config: RunConfig
     latents: dict[str, Tensor]
     labels: dict[str, int]
     classes: list[str]
@@ -200,8 +201,8 @@ class Learnt:
         return self.generator.planes(self.generator.mapping(z, c))
 
 
-def read_run(run: Path, dataset: Path, like: Path) -> Learnt:
-    """What a run folder has learnt of the models of its `dataset`; `like` is a snapshot of it, for its settings.
+def read_run(run: Path, dataset: Path) -> Learnt:
+    """What a run folder has learnt of the models of its `dataset`.
 
     Raises ComparisonError for a run without checkpoints, or of another data set.
     """
@@ -210,7 +211,7 @@ def read_run(run: Path, dataset: Path, like: Path) -> Learnt:
         raise ComparisonError(f"{run}: has no checkpoints; expected the folder of a run of `gp3d ground`")
     read_header(checkpoints[0], CHECKPOINT)
     tensors, data = load_tensors(checkpoints[0]), Dataset(dataset)
-    config = read_snapshot_facts(like).config
+    config = from_dict(json.loads((run / "config.json").read_text(encoding="utf-8")))
     views = json.loads((dataset / "cameras.json").read_text(encoding="utf-8"))["views"]
     labels = {
         str(views[name]["model"]): int(label) for name, label in zip(data.names, data.labels, strict=True)
@@ -225,29 +226,51 @@ def read_run(run: Path, dataset: Path, like: Path) -> Learnt:
     generator.load_state_dict(
         {key.removeprefix("ema."): value for key, value in tensors.items() if key.startswith("ema.")}
     )
-    keys = sorted(labels)
-    return Learnt(
-        generator,
-        config,
-        dict(zip(keys, latents, strict=True)),
-        labels,
-        [str(record["name"]) for record in data.classes],
-    )
+    classes = [str(record["name"]) for record in data.classes]
+    return Learnt(generator, config, dict(zip(sorted(labels), latents, strict=True)), labels, classes)
 
 
-def learnt_models(learnt: Learnt, dataset: Path, name: str, count: int) -> dict[str, float]:
-    """For the first `count` models of a class that a run knows, by key: the share of their surface that is near."""
-    keys = [key for key, label in sorted(learnt.labels.items()) if learnt.classes[label] == name][:count]
-    found = {}
-    for key in tqdm(keys, desc=f"learnt {name}", unit="model", disable=None):
-        points = read_surface(dataset, key)
-        if points is None:
-            raise ComparisonError(
-                f"{dataset}: has no points on the surface of {key}; make them in a folder of their own or with all "
-                "others: python -m synthetic.points MODELS DATASET --surface 4096"
-            )
-        found[key] = share_near(surface_of(learnt.generator, learnt.config, learnt.planes(key)), points)
-    return found
+def known_surfaces(
+    learnt: Learnt, dataset: Path, libraries: Sequence[Path], count: int, folder: Path
+) -> dict[str, dict[str, NDArray[Any]]]:
+    """By class with thin parts and by key: points on the surface of the first `count` models that a run knows.
+
+    They are made in `folder` from the `libraries` that hold the models; without any they are those of the `dataset`,
+    which may have more of them where parts are thin. Raises ComparisonError if a model has none.
+    """
+    known = {model.key: model for model in read_libraries(libraries)} if libraries else {}
+    chosen = {
+        name: [
+            key
+            for key, label in sorted(learnt.labels.items())
+            if learnt.classes[label] == name and (key in known or not libraries)
+        ][:count]
+        for name in learnt.classes
+        if is_thin(name)
+    }
+    keys = [key for own in chosen.values() for key in own]
+    if libraries and keys:
+        made = real_surfaces(libraries, [known[key] for key in keys], folder)
+    else:
+        made = {key: points for key in keys if (points := read_surface(dataset, key)) is not None}
+    if missing := [key for key in keys if key not in made]:
+        raise ComparisonError(
+            f"{dataset}: has no points on the surface of {missing[0]}; name the libraries of its models (--run-models)"
+        )
+    return {name: {key: made[key] for key in own} for name, own in chosen.items()}
+
+
+def learnt_models(
+    learnt: Learnt, surfaces: Mapping[str, Mapping[str, NDArray[Any]]]
+) -> dict[str, dict[str, float]]:
+    """By class and key, for models that a run knows: the share of their surface that is near what it has learnt."""
+    return {
+        name: {
+            key: share_near(surface_of(learnt.generator, learnt.config, learnt.planes(key)), points)
+            for key, points in tqdm(own.items(), desc=f"learnt {name}", unit="model", disable=None)
+        }
+        for name, own in surfaces.items()
+    }
 
 
 def thin_parts(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import math
 import shutil
@@ -263,8 +264,7 @@ def learnt_run(tmp_path_factory):
 
 
 def test_known_models_are_what_the_run_has_learnt_of_them(learnt_run):
-    snapshot = next(iter(RunFolder(learnt_run.run).snapshots.glob("*.safetensors")))
-    learnt = shapes.read_run(learnt_run.run, learnt_run.data, snapshot)
+    learnt = shapes.read_run(learnt_run.run, learnt_run.data)
     state, truth = learnt_run.state, learnt_run.truth
     models = torch.arange(len(truth))
     expected = state.ema.planes(codes_of_models(state, truth, models))
@@ -272,17 +272,28 @@ def test_known_models_are_what_the_run_has_learnt_of_them(learnt_run):
     for k, name in enumerate(truth.names):
         torch.testing.assert_close(learnt.planes(name)[0], expected[k], rtol=1e-4, atol=1e-5)
         assert learnt.classes[learnt.labels[name]] == truth.classes[int(truth.labels[k])]["name"]
-    with pytest.raises(ComparisonError, match=r"has no points on the surface of ball/ball.*--surface 4096"):
-        shapes.learnt_models(learnt, learnt_run.data, learnt.classes[0], 1)
+
+
+def test_known_surfaces_are_those_of_thin_classes(learnt_run, tmp_path):
+    learnt = shapes.read_run(learnt_run.run, learnt_run.data)
+    assert shapes.known_surfaces(learnt, learnt_run.data, [], 2, tmp_path) == {}
+    thin = dataclasses.replace(learnt, classes=["vase", "table lamp"])
+    with pytest.raises(ComparisonError, match=r"no points on the surface of ball/ball01; .*--run-models"):
+        shapes.known_surfaces(thin, learnt_run.data, [], 2, tmp_path)
+    for name in ("ball01", "ball03", "ball05"):
+        file = learnt_run.data / "points" / "ball" / f"{name}.npz"
+        np.savez(file, **dict(np.load(file)), surface_positions=np.full((4, 3), 0.25, np.float16))
+    found = shapes.known_surfaces(thin, learnt_run.data, [], 2, tmp_path)
+    assert {name: list(own) for name, own in found.items()} == {"table lamp": ["ball/ball01", "ball/ball03"]}
+    assert found["table lamp"]["ball/ball01"].tolist() == [[0.25] * 3] * 4
 
 
 def test_a_run_of_other_data_is_refused(learnt_run, tmp_path):
     other = write_balls(tmp_path / "other", models=4)
-    snapshot = next(iter(RunFolder(learnt_run.run).snapshots.glob("*.safetensors")))
     with pytest.raises(ComparisonError, match=r"expected latents of the 4 models of .*, found 6"):
-        shapes.read_run(learnt_run.run, other, snapshot)
+        shapes.read_run(learnt_run.run, other)
     with pytest.raises(ComparisonError, match="has no checkpoints"):
-        shapes.read_run(tmp_path, other, snapshot)
+        shapes.read_run(tmp_path, other)
 
 
 def compare(tmp_path: Path, *more: str) -> int:
