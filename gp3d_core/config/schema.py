@@ -364,6 +364,15 @@ _YOUNGER: dict[str, Any] = {
     "config.render.backend": "auto",
     "config.discriminator.depth": True,
     "config.grounding": to_dict(GroundingConfig()),
+    "config.grounding.colour": "picture",
+    "config.grounding.surface_points": 0,
+    "config.grounding.colour_jitter": 0.01,
+    "config.grounding.free_weight": 0.0,
+    "config.grounding.noise_maps": "const",
+    "config.grounding.prior": "normal",
+    "config.grounding.bandwidth": 0.3,
+    "config.generator.known_objects": 0,
+    "config.generator.texel_square": 1,
     "config.training.head_start_kimg": 0.0,
 }
 
