@@ -25,7 +25,7 @@ _LIMITS = {
     "render.density_shift": (-math.inf, math.inf),
     "generator.z_dim": (1, math.inf),
     "generator.w_dim": (1, math.inf),
-    "generator.mapping_layers": (1, math.inf),
+    "generator.mapping_layers": (1, 64),
     "generator.plane_channels": (1, math.inf),
     "generator.channel_max": (1, math.inf),
     "generator.decoder_width": (1, math.inf),

@@ -28,6 +28,7 @@ from gp3d_core.snapshots.metadata import (
     SNAPSHOT,
     VERSION,
     SnapshotError,
+    SnapshotFacts,
     licence_facts,
     read_header,
     read_snapshot_facts,
@@ -79,12 +80,28 @@ def load_snapshot(path: str | Path, device: torch.device | str = "cpu") -> Snaps
     """
     path = Path(path)
     facts = read_snapshot_facts(path)
-    generator = Generator(facts.config, num_classes=len(facts.classes))
-    load_weights(generator, path)
+    generator = _with_weights(facts, path)
     generator.to(device).eval().requires_grad_(False)
     return Snapshot(
         generator, facts.config, facts.classes, facts.nimg, path, digest(path), facts.license, facts.licences
     )
+
+
+def _with_weights(facts: SnapshotFacts, path: Path) -> Generator:
+    """The generator that the `facts` describe, made of the tensors of the file itself.
+
+    So a configuration that asks for more than the file holds is an error before any memory is taken for it.
+    """
+    tensors = load_tensors(path)
+    try:
+        with torch.device("meta"):
+            generator = Generator(facts.config, num_classes=len(facts.classes))
+    except (RuntimeError, ValueError) as error:  # sizes that no tensor can have, or that do not fit together
+        raise SnapshotError(f"{path} describes no generator ({error}); copy or train it again") from error
+    check_tensors(generator, tensors, path)
+    whole = {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
+    generator.load_state_dict(whole, assign=True)
+    return generator
 
 
 def load_weights(generator: Generator, path: Path) -> None:
