@@ -22,13 +22,14 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # XDG_CONFIG_HOME stays the user's: pip reads its settings (proxy, mirror) there.
 unexport PYTHONHOME PYTHONPATH
 
-.PHONY: help readers setup setup-all demo box-data box-sheet test test-blender check format docs addon addon-gui asset-library \
+.PHONY: help readers setup setup-all demo box-data zoo-data box-sheet test test-blender check format docs addon addon-gui asset-library \
   clean clean-runs
 
 help:
 	@echo "make demo        set up, then: an asset; objects -> renders -> a model of its own -> meshes, in runs/demo"
 	@echo "make test        set up, then lint, types and the whole test suite"
-	@echo "make box-data    models, renders and points that the pretrained model learns from, in runs/box (half an hour)"
+	@echo "make box-data    models, points and renders that the pretrained model learns from, in runs/box; MESHES=FOLDER, docs/model-card.md"
+	@echo "make zoo-data    the same of the zoo model, from two packages of Debian"
 	@echo "make box-sheet   every class of the pretrained model with four seeds, drawn by Blender: docs/box.jpg"
 	@echo "make test-blender  the add-on in Blender 4.2 to 5.2; VERSIONS=5.0.1 takes one, PYTHON313=PROGRAM is for 5.2"
 	@echo "make setup       prepare .venv to generate with (1.2 GB); quick when there is nothing to do"
@@ -50,12 +51,45 @@ setup-all:
 demo: setup-all
 	.venv/bin/gp3d demo --out runs/demo
 
-# What is there already is kept: stop it at any time, the same command goes on. docs/model-card.md says more.
-box-data: setup-all
-	.venv/bin/python -m synthetic.shapes --classes "$$(cat synthetic/box_classes.txt)" --per-class 200 --seed 0 runs/box/models
-	.venv/bin/python -m synthetic.points runs/box/models runs/box/data --points 8192 --seed 0
-	.venv/bin/python -m synthetic.render runs/box/models runs/box/data --preset turntable --views 3 --turn 3 \
-	  --yaw 0 0.8 --pitch 1.22 0.25 --resolution 64 --seed 0
+# Data of the pretrained models; what is there already is kept: stop it at any time, the same command goes on
+# (docs/model-card.md). MESHES is a folder of artists' models as synthetic/choices/box-models.tsv names them.
+sources := runs/box/sources
+MESHES ?= $(sources)/meshes
+SH3F ?= $(sources)/sweethome3d-furniture_1.8-1_all.deb
+ZEROAD ?= $(sources)/0ad-data_0.0.26-1_all.deb
+library := .venv/bin/python -m synthetic.library
+points := --points 8192 --surface 8192 --thin 0.5 --seed 0
+views := --preset turntable --views 4 --turn 4 --yaw 0 0.8 --pitch 1.22 0.25 --resolution 128 --samples 4 --seed 0 \
+  --passes albedo --per-class 2
+box := $(addprefix runs/box/,procedural artists artists-varied furniture furniture-varied)
+zoo := $(addprefix runs/box/,zoo-game zoo-animals-varied zoo-things-varied zoo-furniture zoo-furniture-varied)
+choice = "$$(cat synthetic/choices/$(1).txt)"
+
+$(sources)/%.deb:
+	mkdir -p $(sources) && cd $(sources) && apt-get download "$(firstword $(subst _, ,$*))"
+	test -f $@ || { echo "error: $@ is another version here; SH3F= or ZEROAD= names it" >&2; exit 1; }
+
+box-data: setup-all $(SH3F)
+	.venv/bin/python -m synthetic.shapes --classes all --per-class 60 --seed 0 runs/box/procedural
+	$(library) folder "$(MESHES)" runs/box/artists --table synthetic/choices/box-models.tsv
+	$(library) vary runs/box/artists runs/box/artists-varied --per-class 20 --variants 16 --seed 0
+	$(library) sh3f "$(SH3F)" runs/box/furniture --licences cc0 --missing-textures color --classes $(call choice,box-sh3f)
+	$(library) vary runs/box/furniture runs/box/furniture-varied --per-class 20 --variants 16 --seed 0
+	.venv/bin/python -m synthetic.points $(box) runs/box/data $(points)
+	.venv/bin/python -m synthetic.render $(box) runs/box/data $(views)
+
+zoo-data: setup-all $(SH3F) $(ZEROAD)
+	$(library) 0ad "$(ZEROAD)" runs/box/zoo-game --poses 2 \
+	  --classes $(call choice,zoo-game-animals),$(call choice,zoo-game-things)
+	$(library) vary runs/box/zoo-game runs/box/zoo-animals-varied --per-class 36 --variants 12 --seed 0 \
+	  --classes $(call choice,zoo-game-animals)
+	$(library) vary runs/box/zoo-game runs/box/zoo-things-varied --per-class 20 --variants 12 --seed 0 \
+	  --classes $(call choice,zoo-game-things)
+	$(library) sh3f "$(SH3F)" runs/box/zoo-furniture --licences cc-by --missing-textures color \
+	  --classes $(call choice,zoo-furniture)
+	$(library) vary runs/box/zoo-furniture runs/box/zoo-furniture-varied --per-class 20 --variants 16 --seed 0
+	.venv/bin/python -m synthetic.points $(zoo) runs/box/zoo-data $(points) --per-class 40
+	.venv/bin/python -m synthetic.render $(zoo) runs/box/zoo-data $(views)
 
 # Every class of the pretrained model with seeds 0 to 3, drawn by Blender
 box-sheet: setup-all
