@@ -74,21 +74,21 @@ box-data: setup-all $(SH3F)
 	$(library) folder "$(MESHES)" runs/box/artists --table synthetic/choices/box-models.tsv
 	$(library) vary runs/box/artists runs/box/artists-varied --per-class 20 --variants 16 --seed 0
 	$(library) sh3f "$(SH3F)" runs/box/furniture --licences cc0 --missing-textures color --classes $(call choice,box-sh3f)
-	$(library) vary runs/box/furniture runs/box/furniture-varied --per-class 20 --variants 16 --seed 0
+	$(library) vary runs/box/furniture runs/box/furniture-varied --per-class 16 --variants 12 --seed 0
 	.venv/bin/python -m synthetic.points $(box) runs/box/data $(points)
 	.venv/bin/python -m synthetic.render $(box) runs/box/data $(views)
 
 zoo-data: setup-all $(SH3F) $(ZEROAD)
 	$(library) 0ad "$(ZEROAD)" runs/box/zoo-game --poses 2 \
 	  --classes $(call choice,zoo-game-animals),$(call choice,zoo-game-things)
-	$(library) vary runs/box/zoo-game runs/box/zoo-animals-varied --per-class 36 --variants 12 --seed 0 \
+	$(library) vary runs/box/zoo-game runs/box/zoo-animals-varied --per-class 24 --variants 8 --seed 0 \
 	  --classes $(call choice,zoo-game-animals)
-	$(library) vary runs/box/zoo-game runs/box/zoo-things-varied --per-class 20 --variants 12 --seed 0 \
+	$(library) vary runs/box/zoo-game runs/box/zoo-things-varied --per-class 12 --variants 8 --seed 0 \
 	  --classes $(call choice,zoo-game-things)
 	$(library) sh3f "$(SH3F)" runs/box/zoo-furniture --licences cc-by --missing-textures color \
 	  --classes $(call choice,zoo-furniture)
-	$(library) vary runs/box/zoo-furniture runs/box/zoo-furniture-varied --per-class 20 --variants 16 --seed 0
-	.venv/bin/python -m synthetic.points $(zoo) runs/box/zoo-data $(points) --per-class 40
+	$(library) vary runs/box/zoo-furniture runs/box/zoo-furniture-varied --per-class 12 --variants 8 --seed 0
+	.venv/bin/python -m synthetic.points $(zoo) runs/box/zoo-data $(points) --per-class 24
 	.venv/bin/python -m synthetic.render $(zoo) runs/box/zoo-data $(views)
 
 # Every class of the pretrained model with seeds 0 to 3, drawn by Blender

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -48,10 +48,11 @@ class LibrarySource:
     """What a source can make, in order: jobs, and by name why other models of it cannot be made.
 
     `settings` decide, with the source, what every model looks like: a library is continued with the same ones only.
-    `notes` are lines for people.
+    `notes` are lines for people, `classes` those that it knows, though it may have nothing to make of them.
     """
 
     jobs: Sequence[LibraryJob]
     unusable: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, object] = field(default_factory=dict)
     notes: Sequence[str] = ()
+    classes: Collection[ObjectClass] = ()

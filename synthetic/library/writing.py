@@ -25,7 +25,7 @@ from typing import Any
 
 from synthetic.atomic import remove_parts, write_whole
 from synthetic.layouts.licences import LICENCES, Credit, LicenceFilter, licence_lines
-from synthetic.layouts.shapenet import BrokenModelError, LibraryError
+from synthetic.layouts.shapenet import BrokenModelError, LibraryError, ObjectClass
 from synthetic.layouts.shapenet_files import PARTIAL, bounds, building_model, is_whole, write_index
 from synthetic.layouts.taxonomy import SHAPENET_CATEGORIES
 from synthetic.library.models import LibraryJob, LibraryModel, LibrarySource
@@ -306,11 +306,11 @@ def chosen(source: LibrarySource, classes: str, limit: int | None) -> LibrarySou
     jobs = list(source.jobs)
     words = [word.strip().lower().replace("_", " ") for word in classes.split(",") if word.strip()]
     if words:
-        names = [_words_for(job) for job in jobs]
-        known = set().union(*names)
+        names = [_words_for(job.object_class) for job in jobs]
+        known = set().union(*names, *map(_words_for, source.classes))
         unknown = [word for word in words if word not in known]
         if unknown:
-            some = sorted({job.object_class.name for job in jobs})
+            some = sorted({one.name for one in (*source.classes, *(job.object_class for job in jobs))})
             raise LibraryError(
                 f"{unknown[0]!r} is no class of this source; it has {len(some)}: {', '.join(some)}"[:2000]
             )
@@ -324,8 +324,6 @@ def chosen(source: LibrarySource, classes: str, limit: int | None) -> LibrarySou
     return replace(source, jobs=jobs)
 
 
-def _words_for(job: LibraryJob) -> set[str]:
-    found = {job.object_class.name.lower().replace("_", " "), job.object_class.wnid}
-    return (
-        found if job.object_class.imagenet_index is None else found | {str(job.object_class.imagenet_index)}
-    )
+def _words_for(one: ObjectClass) -> set[str]:
+    found = {one.name.lower().replace("_", " "), one.wnid}
+    return found if one.imagenet_index is None else found | {str(one.imagenet_index)}

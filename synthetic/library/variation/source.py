@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -52,9 +52,9 @@ def open_source(arguments: argparse.Namespace) -> LibrarySource:
         return LibrarySource(variant_jobs(arguments.source, arguments.variants, arguments.seed))
     if arguments.per_class < 1:
         raise LibraryError(f"--per-class must be at least 1, found {arguments.per_class}")
-    return LibrarySource(
-        filling_jobs(arguments.source, arguments.per_class, arguments.variants, arguments.seed)
-    )
+    models = load_library(arguments.source)
+    jobs = filling_jobs(models, arguments.per_class, arguments.variants, arguments.seed)
+    return LibrarySource(jobs, classes={model.object_class for model in models})
 
 
 def variant_jobs(
@@ -77,14 +77,13 @@ def variant_jobs(
     return jobs
 
 
-def filling_jobs(library: Path, wanted: int, most: int, seed: int) -> list[LibraryJob]:
+def filling_jobs(library: Sequence[Model], wanted: int, most: int, seed: int) -> list[LibraryJob]:
     """Jobs for variants that bring every class of a library to `wanted` models, at most `most` of each model.
 
-    Models that are not variants themselves take turns, looks and poses among them. Raises LibraryError where there is
-    no library.
+    Models that are not variants themselves take turns, looks and poses among them.
     """
     of_class: dict[ObjectClass, list[Model]] = {}
-    for model in load_library(library):
+    for model in library:
         if not _is_variant(model):
             of_class.setdefault(model.object_class, []).append(model)
     jobs = []

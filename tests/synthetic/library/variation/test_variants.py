@@ -200,7 +200,7 @@ def test_classes_are_filled_up_with_variants_of_models_and_their_poses(
     }
     for wanted, most, written in (("3", "9", 0), ("100", "2", 6)):
         few = tmp_path / f"few{wanted}"
-        main(["vary", str(source), str(few), "--per-class", wanted, "--variants", most])
+        main(["vary", str(source), str(few), "--per-class", wanted, "--variants", most, "--classes", "fish"])
         assert f"{written} written" in capsys.readouterr().err
     assert (
         content(out)["02512053/first-v01/models/model_normalized.obj"]
