@@ -1,7 +1,8 @@
 """Finding an ImageNet class by what a person types, and offering some while one types. No bpy.
 
 classes.json holds the 1000 classes as [index, WordNet id, [names], metres], the usual name first, and the classes of
-the engine's pretrained model as the engine lists them; tools/build_addon.py makes it.
+the engine's pretrained models as the engine lists them, and who must be credited for each; tools/build_addon.py makes
+it.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ class ImageNetClass:
     """One class: index 0 to 999 (-1 outside ImageNet), WordNet id, all names with the usual one first.
 
     `badge` says how good the model is at it: good, fair, rough, or nothing where that is not known. `metres` is how
-    large such a thing is in the world, None where nobody has stated it.
+    large such a thing is in the world, None where nobody has stated it. `model` is the name of the one that makes it,
+    empty where there is but one.
     """
 
     index: int
@@ -34,6 +36,7 @@ class ImageNetClass:
     names: tuple[str, ...]
     badge: str = ""
     metres: float | None = None
+    model: str = ""
 
     @property
     def name(self) -> str:
@@ -59,10 +62,31 @@ class Match(NamedTuple):
 
 
 class ClassFile(TypedDict):
-    """The content of classes.json: all classes, and the records of those that the pretrained model knows."""
+    """The content of classes.json: all classes, records of those that the pretrained models know, and these models."""
 
     classes: list[tuple[int, str, list[str], float | None]]
     pretrained: list[dict[str, object]]
+    models: list[dict[str, str]]
+
+
+class ModelTerms(NamedTuple):
+    """A model's name, its licence in words, and the line that names whom it owes credit; each may be empty."""
+
+    name: str
+    license: str
+    credits: str
+
+
+def model_terms(records: object) -> tuple[ModelTerms, ...]:
+    """The terms of models as an engine or classes.json lists them; none of anything else."""
+    entries = [entry for entry in records if isinstance(entry, dict)] if isinstance(records, list) else []
+    return tuple(ModelTerms(*(str(entry.get(key) or "") for key in ModelTerms._fields)) for entry in entries)
+
+
+@lru_cache(maxsize=1)
+def pretrained_terms() -> tuple[ModelTerms, ...]:
+    """The terms of the engine's pretrained models."""
+    return model_terms(class_file()["models"])
 
 
 @lru_cache(maxsize=1)
@@ -83,8 +107,13 @@ def imagenet_classes() -> tuple[ImageNetClass, ...]:
 
 @lru_cache(maxsize=1)
 def pretrained_classes() -> tuple[ImageNetClass, ...]:
-    """The classes that the engine's pretrained model knows, with their badges; empty where it brings none."""
+    """The classes that the engine's pretrained models know, with their badges; empty where it brings none."""
     return known_classes(class_file()["pretrained"])
+
+
+def classes_of_model(name: str) -> tuple[ImageNetClass, ...]:
+    """The classes that are listed of the pretrained model of that name, "" for all; none of another."""
+    return tuple(entry for entry in pretrained_classes() if name in ("", entry.model))
 
 
 @lru_cache(maxsize=1)
@@ -100,17 +129,20 @@ def with_first(known: tuple[ImageNetClass, ...]) -> tuple[ImageNetClass, ...]:
 
 
 def known_classes(records: Iterable[Mapping[str, object]]) -> tuple[ImageNetClass, ...]:
-    """The classes of a model's records (name, imagenet_index, wnid, badge), with the synonyms that ImageNet knows."""
+    """The classes of models' records (name, imagenet_index, wnid, badge, model), with the synonyms of ImageNet."""
     by_wnid = {entry.wnid: entry for entry in imagenet_classes()}
     found = []
     for record in records:
         name, wnid = str(record.get("name") or "object"), str(record.get("wnid") or "")
         index, badge = record.get("imagenet_index"), str(record.get("badge") or "")
+        model = str(record.get("model") or "")
         if wnid in by_wnid:
             entry = by_wnid[wnid]
-            found.append(replace(entry, names=tuple(dict.fromkeys((name, *entry.names))), badge=badge))
+            names = tuple(dict.fromkeys((name, *entry.names)))
+            found.append(replace(entry, names=names, badge=badge, model=model))
         else:
-            found.append(ImageNetClass(index if isinstance(index, int) else -1, wnid, (name,), badge))
+            index = index if isinstance(index, int) else -1
+            found.append(ImageNetClass(index, wnid, (name,), badge, model=model))
     return tuple(found)
 
 

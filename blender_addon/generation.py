@@ -16,6 +16,7 @@ from .engine_control import ensure_engine, start_timer
 from .image_input import check_unchanged, chosen_files
 from .objects import scene
 from .properties import preferences
+from .recipe import pretrained_model
 from .requests import (
     MOST_OBJECTS,
     Choices,
@@ -108,7 +109,8 @@ def regenerate(context: bpy.types.Context, obj: bpy.types.Object, higher: bool) 
         request = finer(request)
     ensure_engine(context)
     kind = "picture" if "picture" in request else "mesh"
-    _submit([Job(kind, request, Delivery(recipe["options"], target=obj.name))])
+    model = pretrained_model(recipe) if kind == "mesh" else ""
+    _submit([Job(kind, request, Delivery(recipe["options"], target=obj.name), model=model)])
 
 
 def export(context: bpy.types.Context, obj: bpy.types.Object, path: Path, wanted: Export) -> None:
@@ -124,7 +126,9 @@ def export(context: bpy.types.Context, obj: bpy.types.Object, path: Path, wanted
     where = {"dir": str(path.parent), "stem": exported_stem(path.name, wanted.kind)}
     ensure_engine(context)
     op = "picture" if "picture" in recipe["request"] else "mesh"
-    _submit([Job(op, {**recipe["request"], **wanted.request(), **where}, Delivery(exported=True))])
+    model = pretrained_model(recipe) if op == "mesh" else ""
+    asked = {**recipe["request"], **wanted.request(), **where}
+    _submit([Job(op, asked, Delivery(exported=True), model=model)])
 
 
 def _submit(jobs: Sequence[Job]) -> None:

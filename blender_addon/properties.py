@@ -42,8 +42,8 @@ class GP3DPreferences(bpy.types.AddonPreferences):
     )
     snapshot: StringProperty(
         name="Model",
-        description="A snapshot (.safetensors) or a run folder, of which the newest snapshot is taken. "
-        "Empty: the model that the engine brings",
+        description="A snapshot (.safetensors), a run folder, of which the newest snapshot is taken, or the name of a "
+        "model that the engine brings, such as box or zoo. Empty: of those the one that has the class",
         subtype="FILE_PATH",
     )
     vq3d: StringProperty(

@@ -63,6 +63,18 @@ def subject(made: Mapping[str, object]) -> str:
     return str(class_facts(made).get("name", "object"))
 
 
+def pretrained_model(recipe: Recipe) -> str:
+    """The SHA-256 of the pretrained model that made an object, so that it alone makes it again; "" for any other.
+
+    A model of one's own may have been trained on: its newest makes the object again.
+    """
+    made, model = recipe.get("recipe", {}), recipe.get("model", {})
+    name = str(made.get("snapshot") or model.get("name") or "")
+    if not name or name.endswith(".safetensors") or "sample" in recipe.get("request", {}):
+        return ""
+    return str(made.get("snapshot_sha256") or model.get("sha256") or "")
+
+
 def integer(value: object, default: int = 0) -> int:
     """A whole number as JSON holds it."""
     return int(value) if isinstance(value, int | float) else default

@@ -126,7 +126,8 @@ def _read(job: Job, result: Mapping[str, object]) -> tuple[Recipe, Asset]:
     asset = read_asset(result)
     status = STATE.session.status
     facts = status.ready or EngineFacts()
-    model: JsonObject = dict(facts.snapshot)
+    used = result.get("snapshot")  # engines of before serve one model, and do not say
+    model: JsonObject = dict(used if isinstance(used, dict) else facts.snapshot)
     request = {key: value for key, value in job.request.items() if key not in ("dir", "stem")}
     if job.op == "picture":
         model, request = source_of(result, request)

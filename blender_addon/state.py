@@ -12,7 +12,14 @@ import bpy
 import numpy as np
 from bpy.utils import previews
 
-from .class_search import ImageNetClass, imagenet_classes, offered_classes, pretrained_classes
+from .class_search import (
+    ImageNetClass,
+    ModelTerms,
+    classes_of_model,
+    imagenet_classes,
+    offered_classes,
+    pretrained_terms,
+)
 from .engine.process import EngineNotFoundError, find_engine
 from .engine.protocol import EngineFacts
 from .engine.session import Session
@@ -69,10 +76,16 @@ class State:
         return offered_classes()
 
     def known_classes(self, snapshot: str) -> tuple[ImageNetClass, ...]:
-        """The classes of the model: as it has listed them, or, where no other `snapshot` is chosen, those that the
-        pretrained model is known to have; empty where nothing is known of it.
+        """The classes of the model: as it has listed them, or, where no `snapshot` or the name of one is chosen, those
+        that the pretrained models are known to have; empty where nothing is known of it.
         """
-        return self.session.status.classes or (() if snapshot.strip() else pretrained_classes())
+        return self.session.status.classes or classes_of_model(snapshot.strip())
+
+    def terms_of(self, entry: ImageNetClass) -> ModelTerms | None:
+        """The terms of the model that makes a class, where it owes somebody credit."""
+        ready = self.session.status.ready
+        known = pretrained_terms() if ready is None else ready.models
+        return next((one for one in known if one.name == entry.model and one.credits), None)
 
     def load_samples(self) -> None:
         """Reads the thumbnails of the samples."""

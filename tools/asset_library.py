@@ -32,9 +32,8 @@ from gp3d_core.atomic import check_writable, transaction  # noqa: E402
 from gp3d_core.cli.arguments import parse_seeds  # noqa: E402
 from gp3d_core.datasets.imagenet import choose_classes  # noqa: E402
 from gp3d_core.errors import GP3DError  # noqa: E402
-from gp3d_core.pretrained import name_of  # noqa: E402
-from gp3d_core.snapshots.metadata import SnapshotFacts, read_snapshot_facts  # noqa: E402
-from gp3d_core.snapshots.run_folder import find_snapshot  # noqa: E402
+from gp3d_core.pretrained import FOLDER, is_name, name_of  # noqa: E402
+from gp3d_core.snapshots.catalogue import Catalogue, catalogue  # noqa: E402
 from tools.build_addon import build  # noqa: E402
 
 LISTED = (5, 2)  # the first Blender that reads libraries from web servers, and writes their listings
@@ -45,16 +44,24 @@ class LibraryError(GP3DError):
     """The library cannot be made; the message is one line."""
 
 
-def chosen(facts: SnapshotFacts, names: str, seeds: str) -> list[tuple[str, int]]:
-    """Classes and seeds of the objects: all that the model knows where `names` is empty. Raises GP3DError."""
-    if not facts.classes:
-        raise LibraryError(f"{facts.path}: was trained without classes, and catalogues are named after them")
-    known = [str(record["name"]) for record in facts.classes]
-    classes = [entry.entry.name for entry in choose_classes([names], facts.classes)] if names else known
+def chosen(models: Catalogue, names: str, seeds: str) -> list[tuple[str, int]]:
+    """Classes and seeds of the objects: all that the models know where `names` is empty. Raises GP3DError."""
+    if not models.classes:
+        raise LibraryError(f"{models.path}: was trained without classes, and catalogues are named after them")
+    known = [str(record["name"]) for record in models.classes]
+    classes = [entry.entry.name for entry in choose_classes([names], models.classes)] if names else known
     return [(name, seed) for name in classes for seed in parse_seeds(seeds)]
 
 
-def make(out: Path, facts: SnapshotFacts, objects: Sequence[tuple[str, int]], blender: str) -> None:
+def engine_model(models: Catalogue) -> str:
+    """What the engine is started with: the name or path of the one model, nothing where the class decides."""
+    if len(models.models) > 1:
+        return ""
+    name = name_of(models.path)
+    return name if is_name(name) else str(models.path)
+
+
+def make(out: Path, models: Catalogue, objects: Sequence[tuple[str, int]], blender: str) -> None:
     """Writes the library. Raises GP3DError or OSError; then `out` is not there."""
     if out.exists():
         raise LibraryError(f"{out}: is there already; remove it, or choose another folder")
@@ -66,21 +73,19 @@ def make(out: Path, facts: SnapshotFacts, objects: Sequence[tuple[str, int]], bl
         folder = aside.path / out.name
         folder.mkdir()
         with tempfile.TemporaryDirectory(prefix="gp3d-assets-") as scratch:
-            write_objects(folder, Path(scratch), facts, objects)
-        write_texts(folder, facts, len(objects))
+            write_objects(folder, Path(scratch), models, objects)
+        write_texts(folder, models, len(objects))
         if blender:
             write_listing(folder, blender)
         os.rename(folder, out)
 
 
-def write_objects(
-    folder: Path, scratch: Path, facts: SnapshotFacts, objects: Sequence[tuple[str, int]]
-) -> None:
+def write_objects(folder: Path, scratch: Path, models: Catalogue, objects: Sequence[tuple[str, int]]) -> None:
     """Has the add-on make the objects in a Blender of its own, with a bar on the screen. Raises LibraryError."""
     job = {
         "addon": str(build(scratch / "dist")[0]),
         "engine": str(Path(sys.executable).with_name("gp3d")),
-        "model": "" if name_of(facts.path) == "box" else str(facts.path),
+        "model": engine_model(models),
         "folder": str(folder),
         "objects": [list(pair) for pair in objects],
     }
@@ -111,10 +116,14 @@ def write_objects(
             child.wait()
 
 
-def write_texts(folder: Path, facts: SnapshotFacts, count: int) -> None:
-    """A page for people, the licence's text, and the name of the library for Blender's listing."""
+def write_texts(folder: Path, models: Catalogue, count: int) -> None:
+    """A page for people, the texts of licences, and the name of the library for Blender's listing."""
     shutil.copy(ROOT / "LICENSE", folder / "LICENSE.txt")
-    model = "the pretrained model" if name_of(facts.path) == "box" else f"the model {name_of(facts.path)}"
+    names = [name_of(facts.path) for facts in models.models]
+    for page in (FOLDER / f"{name}.LICENSE.md" for name in names):
+        if page.is_file():
+            shutil.copy(page, folder / page.name)
+    model = "the pretrained model" if names == ["box"] else f"the model {' and '.join(names)}"
     lines = (
         f"{count} objects of {model} of GP3D {__version__}, written by Blender {metadata.version('bpy')}.",
         "The licence of each stands in its asset's metadata (Asset Browser, sidebar). Apache-2.0 is in LICENSE.txt.",
@@ -162,14 +171,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("out", type=Path, metavar="OUT", help="the library's folder, which is made")
     parser.add_argument("--classes", default="", help="names separated by commas (default: all of the model)")
     parser.add_argument("--seeds", default="0-1", help="numbers and ranges (default: 0-1)")
-    parser.add_argument("--model", type=Path, help="snapshot or run folder (default: the pretrained model)")
+    parser.add_argument(
+        "--model",
+        type=Path,
+        help="snapshot, run folder or name of a pretrained model (default: those that have the classes)",
+    )
     parser.add_argument("--blender", default="", help="a Blender 5.2 or newer, to list the library")
     arguments = parser.parse_args(argv)
     began = time.monotonic()
     try:
-        facts = read_snapshot_facts(find_snapshot(arguments.model))
-        objects = chosen(facts, arguments.classes, arguments.seeds)
-        make(arguments.out.absolute(), facts, objects, arguments.blender)
+        models = catalogue(arguments.model)
+        objects = chosen(models, arguments.classes, arguments.seeds)
+        make(arguments.out.absolute(), models, objects, arguments.blender)
     except (GP3DError, OSError) as error:
         where = (
             f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.filename else error

@@ -4,10 +4,10 @@
 
 Where the bpy wheel is, Blender's own extension tool checks it; building needs no Blender.
 Besides, dist/gp3d-VERSION-legacy.zip: the same files in a folder, as Blender 3.4 to 4.1 install add-ons.
-blender_addon/classes.json is made from gp3d_core/datasets/imagenet.tsv, gp3d_core/assets/real_sizes.tsv and the
-pretrained model; the build fails if it is out of date, and `--classes` writes it, and copies of the core's modules that
-find classes by what is typed. So it is with the version, which is gp3d_core's: `--version` copies it into the manifest
-and into bl_info.
+blender_addon/classes.json is made from gp3d_core/datasets/imagenet.tsv, gp3d_core/assets/real_sizes.tsv and the headers
+of the pretrained models, which themselves stay with the engine; the build fails if it is out of date, and `--classes`
+writes it, and copies of the core's modules that find classes by what is typed. So it is with the version, which is
+gp3d_core's: `--version` copies it into the manifest and into bl_info.
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ from typing import Any
 from gp3d_core import __version__
 from gp3d_core.assets.real_sizes import real_sizes
 from gp3d_core.datasets.imagenet import describe_class
-from gp3d_core.pretrained import has_pretrained, pretrained_path
-from gp3d_core.snapshots.metadata import read_snapshot_facts
+from gp3d_core.licences.page import short_credits
+from gp3d_core.pretrained import name_of, shipped_models
+from gp3d_core.snapshots.catalogue import catalogue
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "blender_addon"
@@ -56,7 +57,11 @@ def class_list() -> str:
         json.dumps([int(index), wnid, names.split(", "), sizes[wnid]]) for index, wnid, names, _ in rows
     )
     known = ",\n".join(map(json.dumps, pretrained_classes()))
-    return f'{{"notice": {json.dumps(notice)},\n"classes": [\n{entries}\n],\n"pretrained": [\n{known}\n]}}\n'
+    models = ",\n".join(map(json.dumps, pretrained_models()))
+    return (
+        f'{{"notice": {json.dumps(notice)},\n"classes": [\n{entries}\n],\n"pretrained": [\n{known}\n],\n'
+        f'"models": [\n{models}\n]}}\n'
+    )
 
 
 def copies() -> dict[Path, bytes]:
@@ -70,11 +75,26 @@ def copies() -> dict[Path, bytes]:
 
 
 def pretrained_classes() -> list[dict[str, Any]]:
-    """The classes of the pretrained model, as little of each as a menu shows; none without a model."""
-    if not has_pretrained():
+    """The classes of the pretrained models, as little of each as a menu shows; none without a model."""
+    if not shipped_models():
         return []
-    entries = map(describe_class, read_snapshot_facts(pretrained_path()).classes)
-    return [{key: entry[key] for key in ("name", "imagenet_index", "wnid", "badge")} for entry in entries]
+    shown = ("name", "imagenet_index", "wnid", "badge", "model")
+    entries = [describe_class(one) | {"model": name_of(facts.path)} for facts, one in catalogue().known]
+    return [{key: entry[key] for key in shown} for entry in entries]
+
+
+def pretrained_models() -> list[dict[str, str]]:
+    """What the panel says of the pretrained models: name, licence, and who must be credited."""
+    if not shipped_models():
+        return []
+    return [
+        {
+            "name": name_of(facts.path),
+            "license": facts.license,
+            "credits": short_credits(facts.licences),
+        }
+        for facts in catalogue().models
+    ]
 
 
 def versioned() -> dict[Path, str]:

@@ -42,7 +42,8 @@ class Delivery:
 class Job:
     """A request of kind `op` ("mesh", "picture" or "preview") with its fields, and how far it is.
 
-    `sent` is the session's clock when it was sent, `note` what the user should know about the result.
+    `sent` is the session's clock when it was sent, `note` what the user should know about the result. `model` is the
+    SHA-256 of the model that is to make it, empty for the one that has the class.
     """
 
     op: str
@@ -54,10 +55,11 @@ class Job:
     total: int = 0
     sent: float = 0.0
     reached: float = 0.0
+    model: str = ""
 
     def asking(self, changes: Mapping[str, object], note: str = "") -> Job:
         """The same job before it is sent, with other fields in its request."""
-        return Job(self.op, {**self.request, **changes}, self.delivery, note or self.note)
+        return Job(self.op, {**self.request, **changes}, self.delivery, note or self.note, model=self.model)
 
     def sent_at(self, now: float) -> Job:
         """The job as it has just been sent."""

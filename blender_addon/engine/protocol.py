@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from ..class_search import ImageNetClass, known_classes
+from ..class_search import ImageNetClass, ModelTerms, known_classes, model_terms
 from ..recipe import JsonObject
 from .errors import Problem, after_exit, from_engine
 from .job import Job
@@ -23,13 +23,17 @@ _SMALLEST_GRID = 32
 
 @dataclass(frozen=True)
 class EngineFacts:
-    """What a `ready` message says of the model and the device; `classes` is their number, None if it is missing."""
+    """What a `ready` message says of the models and the device; `classes` is their number, None if it is missing.
+
+    `models` are all that classes are asked of; engines of before list none.
+    """
 
     device: str = ""
     device_name: str = ""
     classes: int | None = None
     snapshot: Mapping[str, object] = field(default_factory=dict)
     formats: tuple[str, ...] = ()
+    models: tuple[ModelTerms, ...] = ()
 
     @classmethod
     def of(cls, message: Mapping[str, object]) -> EngineFacts:
@@ -42,6 +46,7 @@ class EngineFacts:
             classes if isinstance(classes, int) else None,
             snapshot if isinstance(snapshot, dict) else {},
             tuple(map(str, formats)) if isinstance(formats, list) else (),
+            model_terms(message.get("models")),
         )
 
     @property
@@ -178,7 +183,9 @@ def next_job(talk: Conversation, now: float) -> Step:
     if talk.ready is None or talk.current is not None or not talk.waiting:
         return Step(talk)
     job, *rest = talk.waiting
-    talk, message = _message(talk, job.op, job.request)
+    # engines of before refuse what they do not know
+    model = {"model": job.model} if job.model and talk.ready.models else {}
+    talk, message = _message(talk, job.op, {**job.request, **model})
     return Step(
         replace(talk, current=job.sent_at(now), waiting=tuple(rest), job_id=str(talk.sent), last_contact=now),
         (message,),

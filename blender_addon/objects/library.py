@@ -60,8 +60,11 @@ def mark(obj: bpy.types.Object, recipe: Recipe, tags: Sequence[str]) -> None:
     data = obj.asset_data
     data.catalog_id = catalog_id(catalog_path(name))
     origin = f"the picture {made['picture']}" if of_picture else f"{name}, seed {made.get('seed')}"
-    data.description = f"{origin}, made by GP3D"
+    credits = str(made.get("credits") or "")
+    data.description = f"{origin}, made by GP3D" + f". {credits}" * bool(credits)
     data.author = "GP3D"
+    if hasattr(data, "license") and made.get("license") not in (None, "", "unknown"):  # Blender 3.4 has none
+        data.license = str(made["license"])
     for tag in (
         "picture" if of_picture else "imagenet",
         name,

@@ -37,7 +37,8 @@ def paragraph(layout: Any, context: bpy.types.Context, text: str, icon: str = "N
     room = _width(context) - (70 if icon != "NONE" else 50)
     column = layout.column()
     column.scale_y = 0.75
-    for number, line in enumerate(textwrap.wrap(text, max(12, int(room / _LETTER)))):
+    width = max(12, int(room / _LETTER))
+    for number, line in enumerate(textwrap.wrap(text, width, break_on_hyphens=False)):
         first = icon if number == 0 else "BLANK1" if icon != "NONE" else "NONE"
         column.label(text=line, icon=first)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any
 
 import bpy
 
-from ..class_search import choose, label
+from ..class_search import ImageNetClass, choose, label
 from ..engine.errors import Problem
 from ..engine.protocol import EngineFacts
 from ..objects import scene
@@ -18,6 +19,7 @@ from ..timings import Estimate, estimate
 from .engine_operators import COMMAND
 from .layout import Tab, paragraph, thumbnail_grid
 
+_MOST_CREDITS = 240  # characters
 STAGES = {
     "starting": "Starting the engine",
     "loading": "Loading the model",
@@ -95,7 +97,7 @@ def model_name(facts: EngineFacts) -> str:
     nimg = facts.snapshot.get("nimg")
     name = str(facts.snapshot.get("name", "")).removesuffix(".safetensors")
     if name == "box":  # the protocol's word for it
-        return "pretrained model"
+        return "pretrained models" if len(facts.models) > 1 else "pretrained model"
     return f"{nimg / 1000:g} kimg" if name.startswith("snapshot-") and isinstance(nimg, int) else name
 
 
@@ -143,6 +145,7 @@ def _draw_choices(layout: Any, context: bpy.types.Context) -> None:
             column.label(text=choice.note)
         facts = described(choice.entry) or choice.entry.wnid
         column.label(text=f"ImageNet {choice.entry.index} · {facts}" if choice.entry.index >= 0 else facts)
+        _draw_terms(column, context, choice.entry)
     elif known:
         column.label(text=f"Not among the model's {len(known)} classes", icon="ERROR")
         if choice.instead:
@@ -158,6 +161,20 @@ def _draw_choices(layout: Any, context: bpy.types.Context) -> None:
     row.prop(settings, "seed_locked", text="", icon="LOCKED" if settings.seed_locked else "UNLOCKED")
     layout.prop(settings, "truncation", slider=True)
     layout.row(align=True).prop(settings, "quality", expand=True)
+
+
+def _draw_terms(layout: Any, context: bpy.types.Context, entry: ImageNetClass) -> None:
+    """Which model makes the class, and whom it owes credit, where it owes any."""
+    terms = STATE.terms_of(entry)
+    if terms is not None:
+        license = terms.license or "licence not stated"
+        layout.label(text=f"Model {terms.name} · {license}", icon="INFO")
+        paragraph(layout, context, _shortened(terms.credits))
+
+
+def _shortened(credits: str) -> str:
+    """The beginning of a long line of credits: the object keeps all of it, and its files and its asset say it."""
+    return textwrap.shorten(credits, _MOST_CREDITS, placeholder=" …")
 
 
 def _draw_previews(layout: Any, context: bpy.types.Context) -> None:
@@ -241,6 +258,9 @@ def _draw_active(layout: Any, context: bpy.types.Context) -> None:
     origin = "sample" if "sample" in recipe["request"] else f"seed {made['seed']}" if "seed" in made else ""
     named = str(made.get("picture") or subject(made))
     box.label(text=" · ".join(filter(None, (named, origin))), icon="OBJECT_DATA")
+    if made.get("credits"):
+        box.label(text=f"Licence: {made.get('license') or 'not stated'}", icon="INFO")
+        paragraph(box, context, _shortened(str(made["credits"])))
     column = box.column(align=True)
     column.enabled = STATE.command is not None and not STATE.session.status.at_work
     row = column.row(align=True)

@@ -21,6 +21,11 @@ CLASSES = [
     {"label": 2, "name": "gadget", "imagenet_index": None, "wnid": None},
 ]
 MODE, *ARGUMENTS = sys.argv[1:]
+HORSE = {"label": 1, "name": "horse", "imagenet_index": None, "wnid": "n02374451"}
+CREDITS = "Learnt from models by Wildfire Games (CC-BY-SA-3.0)."
+ZOO = {"license": "CC-BY-SA-4.0", "credits": CREDITS}
+if MODE == "several":  # models, of which each makes its own classes
+    CLASSES = [*({**one, "model": "box"} for one in CLASSES), {**HORSE, "model": "zoo", "badge": "fair"}]
 CANCELLED: set[str] = set()
 LOCK = threading.Lock()
 
@@ -132,6 +137,13 @@ def mesh(number: str, ask: dict) -> None:
         made = {"class": record(ask["class"]), "grid": ask["grid"]} | {
             key: ask[key] for key in ("seed", "truncation")
         }
+        if MODE == "several":
+            name = made["class"]["model"]
+            made |= {"snapshot": name, "snapshot_sha256": name * 8, **(ZOO if name == "zoo" else {})}
+            more["snapshot"] = {"name": name, "sha256": name * 4, "nimg": 1}
+            made["asked_of"] = ask.get("model", "")
+        elif "model" in ask:
+            return fail(number, "E_PROTOCOL", 'unknown field "model"')
     files = write_files(ask, made)
     warnings = ["the surface would have torn"] if MODE == "torn-budget" else []
     more |= parts(ask, made)
@@ -236,14 +248,22 @@ def begin() -> None:
     if MODE == "chatty":
         sys.stdout.write("a library says hello\n")
     facts = {"name": "snapshot-000002.00.safetensors", "sha256": "0123456789ab", "nimg": 2000}
+    more = {}
+    if MODE == "several":
+        facts["name"] = "box"
+        more["models"] = [
+            {"name": "box", "classes": 3, "license": "Apache-2.0", "credits": ""},
+            {"name": "zoo", "classes": 1, **ZOO},
+        ]
     say(
         "ready",
         id=None,
         device="cpu",
         device_name="2 CPU threads",
         snapshot=facts,
-        classes=3,
+        classes=len(CLASSES),
         resolution=32,
+        **more,
         formats=["obj", "glb", "ply", "npz", "stl"],
     )
 

@@ -1,4 +1,4 @@
-"""Writes a run folder, a model for the box and a VQ3D tokenizer, all untrained: python -m tests.addon.micro_run FOLDER.
+"""Writes a run folder, two pretrained models and a VQ3D tokenizer, untrained: python -m tests.addon.micro_run FOLDER.
 
 Needs no Blender.
 """
@@ -15,6 +15,7 @@ from gp3d_core.vq3d.files.tokenizer_file import save_tokenizer
 from gp3d_core.vq3d.models.tokenizer import Tokenizer
 from gp3d_core.vq3d.presets import resolve
 from tests.support.micro import micro_state
+from tests.support.shipped import HORSE, MUSHROOM, ZOO_LICENCES, ZOO_LICENSE
 
 
 def main(folder: Path) -> None:
@@ -28,6 +29,16 @@ def main(folder: Path) -> None:
     ]
     (folder / "pretrained").mkdir()
     save_snapshot(folder / "pretrained" / "model.safetensors", state.ema, state.config, rated, 0)
+    animals = [MUSHROOM | {"label": 0}, HORSE | {"label": 1}]
+    save_snapshot(
+        folder / "pretrained" / "zoo.safetensors",
+        state.ema,
+        state.config,
+        animals,
+        0,
+        ZOO_LICENSE,
+        ZOO_LICENCES,
+    )
     vq3d = resolve("tiny32")
     save_tokenizer(folder / "vq3d.safetensors", Tokenizer(vq3d), vq3d, [], 0)
 

@@ -274,6 +274,44 @@ def scenario_unknown_class_is_said(tools):
     assert not [entry for entry in record if entry[:2] == ("operator", "gp3d.take_class")]  # no animal there
 
 
+def scenario_a_class_says_whose_it_is_and_who_must_be_credited(tools):
+    tools.use("several")
+    settings = bpy.context.scene.gp3d
+    assert bpy.ops.gp3d.generate(class_name="coffee mug", seed=3) == {"FINISHED"}
+    settings.class_name = "coffee mug"
+    assert "Wildfire" not in texts(draw(tools)).replace("\n", " ")
+    assert "pretrained models" in texts(draw(tools))
+    settings.class_name = "horse"
+    record = draw(tools)
+    assert ("label", "Model zoo · CC-BY-SA-4.0") in record
+    assert "Learnt from models by Wildfire Games (CC-BY-SA-3.0)." in texts(record).replace("\n", " ")
+    offered = dict(tools.part("properties").suggest_classes(None, bpy.context, "horse"))
+    assert offered["horse"].startswith("fair")
+    assert bpy.ops.gp3d.generate(seed=4, as_asset=True) == {"FINISHED"}
+    obj = bpy.context.active_object
+    recipe = json.loads(obj["gp3d"])
+    assert recipe["model"]["name"] == "zoo"
+    assert "model" not in recipe["request"]
+    assert "Wildfire Games" in obj.asset_data.description
+    assert getattr(obj.asset_data, "license", "CC-BY-SA-4.0") == "CC-BY-SA-4.0"
+    settings.class_name = "coffee mug"
+    assert ("label", "Licence: CC-BY-SA-4.0") in draw(tools)  # of the object that is active
+
+
+def scenario_an_object_is_made_again_by_its_own_model(tools):
+    tools.use("several")
+    bpy.ops.gp3d.generate(class_name="horse", seed=4)
+    obj = bpy.context.active_object
+    assert json.loads(obj["gp3d"])["recipe"]["asked_of"] == ""
+    assert bpy.ops.gp3d.regenerate(higher=False) == {"FINISHED"}
+    assert json.loads(obj["gp3d"])["recipe"]["asked_of"] == "zoo" * 8
+    tools.use("good")  # an engine of before, which would refuse the field
+    recipe = json.loads(obj["gp3d"])
+    recipe["request"]["class"] = "n03063599"
+    obj["gp3d"] = json.dumps(recipe)
+    assert bpy.ops.gp3d.regenerate(higher=False) == {"FINISHED"}
+
+
 def scenario_nearest_known_class_is_one_click_away(tools):
     settings = bpy.context.scene.gp3d
     bpy.ops.gp3d.generate(class_name="coffee mug", seed=3)
@@ -293,11 +331,14 @@ def scenario_nearest_known_class_is_one_click_away(tools):
 def scenario_class_that_the_pretrained_model_lacks_is_said_before_the_engine_starts(tools):
     tools.state().session.status = tools.part("engine.protocol").Conversation()
     tools.preferences().snapshot = ""
-    bpy.context.scene.gp3d.class_name = "zebra"
+    bpy.context.scene.gp3d.class_name = "tench"
     record = draw(tools)
-    assert "Not among the model's 48 classes" in texts(record)
+    known = tools.part("class_search").pretrained_classes()
+    assert f"Not among the model's {len(known)} classes" in texts(record)
     offered = [entry[2] for entry in record if entry[:2] == ("operator", "gp3d.take_class")]
     assert offered
+    tools.preferences().snapshot = known[0].model  # the name of one that comes along
+    assert "Not among the model's" in texts(draw(tools))
     tools.preferences().snapshot = str(tools.folder / "model")  # of which nothing is known
     assert "Not among" not in texts(draw(tools))
     tools.preferences().snapshot = ""

@@ -128,8 +128,32 @@ def scenario_without_a_chosen_model_the_one_in_the_box_works(tools):
     assert [(entry.name, entry.badge) for entry in state.classes] == [
         ("coffee mug", "good"),
         ("mushroom", "rough"),
+        ("horse", "good"),
     ]
     offered = dict(tools.part("properties").suggest_classes(None, bpy.context, "mushroom"))
     assert offered["mushroom"].startswith("rough")
-    assert tools.part("ui.main_panel").model_name(state.session.status.ready) == "pretrained model"
+    assert tools.part("ui.main_panel").model_name(state.session.status.ready) == "pretrained models"
     state.session.stop()
+
+
+def scenario_a_class_of_the_second_model_brings_its_credits(tools):
+    tools.use_real()
+    tools.preferences().snapshot = ""
+    assert bpy.ops.gp3d.generate(class_name="horse", seed=2) == {"FINISHED"}
+    obj = bpy.context.active_object
+    made = json.loads(obj["gp3d"])
+    assert (made["model"]["name"], made["recipe"]["snapshot"]) == ("zoo", "zoo")
+    assert made["recipe"]["license"] == "CC-BY-SA-4.0"
+    assert "Wildfire Games (CC-BY-SA-3.0)" in made["recipe"]["credits"]
+    before = [tuple(vertex.co) for vertex in obj.data.vertices]
+    assert bpy.ops.gp3d.regenerate(higher=False) == {"FINISHED"}
+    assert [tuple(vertex.co) for vertex in obj.data.vertices] == before
+    tools.preferences().snapshot = "zoo"  # alone, also by its name
+    assert bpy.ops.gp3d.generate(class_name="mushroom", seed=2) == {"FINISHED"}
+    assert json.loads(bpy.context.active_object["gp3d"])["model"]["name"] == "zoo"
+    made["recipe"]["snapshot_sha256"] = "0" * 64  # of a model that is not here
+    obj["gp3d"] = json.dumps(made)
+    bpy.context.view_layer.objects.active = obj
+    said = tools.refusal(RuntimeError, lambda: bpy.ops.gp3d.regenerate(higher=False))
+    assert "the model with SHA-256 000000000000… is not here; here are zoo, box" in said
+    tools.state().session.stop()

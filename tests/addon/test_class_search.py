@@ -6,6 +6,7 @@ import pytest
 
 from gp3d_core.datasets.imagenet import imagenet_classes
 from tests.addon.conftest import load_tool
+from tests.core.datasets.test_class_matching import BOX
 
 
 @pytest.fixture(scope="module")
@@ -61,12 +62,31 @@ def test_offered_first_is_what_the_pretrained_model_knows(finder):
 
 
 def test_pretrained_classes_are_those_of_the_snapshot(finder):
-    from gp3d_core.pretrained import has_pretrained, pretrained_path
-    from gp3d_core.snapshots.metadata import read_snapshot_facts
+    from gp3d_core.pretrained import name_of, shipped_models
+    from gp3d_core.snapshots.catalogue import catalogue
 
-    records = read_snapshot_facts(pretrained_path()).classes if has_pretrained() else []
-    known = [(entry.name, entry.badge) for entry in finder.offered_classes()[: len(records)]]
-    assert known == [(record["name"], record.get("badge") or "") for record in records]
+    owned = catalogue().known if shipped_models() else []
+    known = [(entry.name, entry.badge, entry.model) for entry in finder.offered_classes()[: len(owned)]]
+    assert known == [
+        (record["name"], record.get("badge") or "", name_of(facts.path)) for facts, record in owned
+    ]
+    assert [one.name for one in finder.pretrained_terms()] == [one.name for one in shipped_models()]
+
+
+def test_classes_know_their_model_and_models_their_terms(finder):
+    records = [
+        {"name": "mug", "imagenet_index": 504, "wnid": "n03063599", "model": "box"},
+        {"name": "horse", "imagenet_index": None, "wnid": "n02374451", "badge": "good", "model": "zoo"},
+    ]
+    assert [(entry.query, entry.model) for entry in finder.known_classes(records)] == [
+        ("n03063599", "box"),
+        ("n02374451", "zoo"),
+    ]
+    listed = [{"name": "zoo", "license": "CC-BY-SA-4.0", "credits": "by Ada", "classes": 3}, "nothing"]
+    assert finder.model_terms(listed) == (finder.ModelTerms("zoo", "CC-BY-SA-4.0", "by Ada"),)
+    assert finder.model_terms(None) == ()
+    assert finder.classes_of_model("") == finder.pretrained_classes()
+    assert finder.classes_of_model("/models/run") == ()
 
 
 @pytest.mark.slow
@@ -97,7 +117,8 @@ def test_words_are_understood_by_the_cores_rules(finder):
 
 
 def test_words_that_fit_one_class_are_taken_and_said(finder):
-    known = finder.known_classes(finder.class_file()["pretrained"])
+    everything = finder.imagenet_classes()
+    known = tuple(everything[index] for index in sorted(BOX))
     assert finder.choose("mug", known) == (finder.find("504", known), "mug → coffee mug", ())
     assert finder.choose("Coffee_Mug", known).note == ""
     assert finder.choose("dog", known).note.startswith(

@@ -171,3 +171,37 @@ def test_close_says_so_and_forgets_jobs(protocol, busy):
     assert step.sends == ({"id": "4", "op": "shutdown"},)
     assert (step.status.state, step.status.current, step.status.waiting) == ("OFF", None, ())
     assert protocol.closed(step.status).sends == ()
+
+
+def test_a_job_names_its_model_to_engines_that_know_several(protocol, parts, started, ready):
+    jobs = parts("engine.job")
+    again = jobs.Job("mesh", {"class": "n02374451"}, model="0123abcd")
+    (message,) = protocol.submitted(ready, [again], NOW).sends  # an engine of before lists no models
+    assert "model" not in message
+    facts = {
+        **FACTS,
+        "models": [{"name": "box"}, {"name": "zoo", "license": "CC-BY-SA-4.0", "credits": "by Ada"}],
+    }
+    answer = {"event": "result", "id": "2", "classes": [MUG]}
+    newer = follow(protocol, started, {"event": "hello", "protocol": 1, "gp3d": "9"}, facts, answer)
+    assert [one.credits for one in newer.ready.models] == ["", "by Ada"]
+    (message,) = protocol.submitted(newer, [again], NOW).sends
+    assert message["model"] == "0123abcd"
+    assert "model" not in again.request
+    assert again.asking({"grid": 64}).model == "0123abcd"
+    (message,) = protocol.submitted(newer, [jobs.Job("mesh", {})], NOW).sends
+    assert "model" not in message
+
+
+@pytest.mark.parametrize(
+    ("recipe", "model"),
+    [
+        ({"recipe": {"snapshot": "box", "snapshot_sha256": "ab" * 32}}, "ab" * 32),
+        ({"recipe": {"snapshot": "mine.safetensors", "snapshot_sha256": "ab" * 32}}, ""),
+        ({"recipe": {}, "model": {"name": "zoo", "sha256": "0123456789ab"}}, "0123456789ab"),
+        ({"recipe": {}, "model": {"name": "sample: x"}, "request": {"sample": "mug"}}, ""),
+        ({"recipe": {}}, ""),
+    ],
+)
+def test_only_pretrained_models_are_asked_for_again(parts, recipe, model):
+    assert parts("recipe").pretrained_model(recipe) == model

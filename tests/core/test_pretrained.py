@@ -16,7 +16,9 @@ from gp3d_core.cli.main import main
 from gp3d_core.generation import sampling as generation
 from gp3d_core.generation.objects import object_specs
 from gp3d_core.hashing import digest
+from gp3d_core.licences.terms import terms_of
 from gp3d_core.snapshots import metadata as header
+from gp3d_core.snapshots.card import page_of
 from gp3d_core.snapshots.export import badge_of, ship
 from gp3d_core.snapshots.snapshot import load_snapshot, save_snapshot
 from gp3d_core.visualization import rgb_to_uint8
@@ -343,17 +345,33 @@ def test_demo_begins_with_an_asset(there, request, tmp_path, monkeypatch, capsys
     assert ("left out, the pretrained model is missing" in said.err) == (not there)
 
 
-def test_what_is_in_the_box_keeps_its_promises():
-    path = box.pretrained_path()
-    facts = header.read_snapshot_facts(path)
-    assert path.stat().st_size <= 30e6
-    assert len(facts.classes) >= 40
+def classes_of(path):
+    return header.read_snapshot_facts(path).classes
+
+
+@pytest.mark.parametrize("model", box.shipped_models(also_named=True), ids=lambda model: model.name)
+def test_what_is_in_the_box_keeps_its_promises(model):
+    facts = header.read_snapshot_facts(model.path)
+    assert model.path.stat().st_size <= 30e6
+    assert len(facts.classes) >= 40 or model.name == "zoo"
     assert {record["badge"] for record in facts.classes} <= {"good", "fair", "rough"}
-    assert SimpleNamespace(**facts.classes[0]).wnid
+    assert model.name == "zoo" or SimpleNamespace(**facts.classes[0]).wnid
     from safetensors import safe_open
 
-    with safe_open(path, framework="pt") as file:
+    with safe_open(model.path, framework="pt") as file:
         assert {file.get_tensor(name).dtype for name in file.keys()} == {torch.float16}  # noqa: SIM118
+    asked = {terms_of(part.licence).kind for part in facts.licences.parts}
+    assert not asked & {"unknown", "restricted", "other"}, (
+        "models on such terms are not for a pretrained model"
+    )
+    if model.own:
+        assert asked <= {"free", "notice"}
+        assert facts.license
+    else:
+        page = model.path.with_name(f"{model.name}.LICENSE.md").read_text(encoding="utf-8")
+        assert page_of(model.path) in page, f"gp3d card {model.name} writes it; licence texts may follow"
+        assert facts.license
+        assert "share-alike" not in asked or "CC-BY-SA" in facts.license
 
 
 @pytest.mark.slow
@@ -362,9 +380,8 @@ def test_scenes_of_the_box_show_their_class_in_its_colour_before_a_far_wall():
     files = [box.vq3d_tokenizer(), box.vq3d_prior()]
     assert sum(file.stat().st_size for file in files) <= 30e6
     assert prior.tokenizer.path == files[0]
-    assert {record["name"] for record in prior.classes} == {
-        record["name"] for record in header.read_snapshot_facts(box.pretrained_path()).classes
-    }
+    names = {record["name"] for one in box.shipped_models(also_named=True) for record in classes_of(one.path)}
+    assert {record["name"] for record in prior.classes} <= names
     shares = {
         "strawberry": (1.0, -0.7, -0.3),
         "Granny Smith": (-0.4, 1.0, -0.6),
