@@ -94,8 +94,8 @@ def read_options(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--weights", type=Path, metavar="FILE", help="of torchvision's squeezenet1_0: pictures, own-views")
     add("--pointnet", type=Path, metavar="FILE", help="weights of the point network of FPD")
     add("--per-class", type=number(int, 2, 1e4), default=4, help="real models a class, and objects (4)")
-    add("--views", type=number(int, 1, 3), default=2, help="renders of each mesh, 120 degrees apart (2)")
-    add("--own-views", type=number(int, 1, 1e4), default=2, help="own views a class (2)")
+    add("--views", type=number(int, 1, 3), default=1, help="renders of each mesh, 120 degrees apart (1)")
+    add("--own-views", type=number(int, 1, 1e4), default=1, help="own views a class (1)")
     add(
         "--recognition-views",
         type=Path,
@@ -106,8 +106,8 @@ def read_options(arguments: Sequence[str] | None) -> argparse.Namespace:
     add(
         "--samples",
         type=number(int, 1, 1e4),
-        default=64,
-        help="objects among which the nearest is found (64)",
+        default=32,
+        help="objects among which the nearest is found (32)",
     )
     add(
         "--run",
