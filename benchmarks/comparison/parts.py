@@ -129,11 +129,10 @@ def measure_recognition(comparison: Comparison) -> None:
     recogniser, known = recognition.open_recogniser(dataset, cache)
     if "pictures" in options.parts:
         records = comparison.real_records()
-        called = {name: record for name, record in records.items() if known.of_class({"name": name})}
-        real = recognition.of_renders(recogniser, known, comparison.half("models"), called)
+        real = recognition.of_renders(recogniser, known, comparison.half("models"), records, records)
         for subject in comparison.subjects:
             renders, names_there = comparison.renders(subject)
-            drawn[subject.name] = recognition.of_renders(recogniser, known, renders, names_there)
+            drawn[subject.name] = recognition.of_renders(recogniser, known, renders, records, names_there)
     for chosen in (None, is_animal):
         for title, names in comparison.scopes(chosen).items():
             comparison.add(

@@ -48,17 +48,22 @@ def of_own_views(
 
 
 def of_renders(
-    recogniser: Recogniser, known: TruthViews, renders: Path, records: Mapping[str, Mapping[str, Any]]
+    recogniser: Recogniser,
+    known: TruthViews,
+    renders: Path,
+    records: Mapping[str, Mapping[str, Any]],
+    called: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, float]:
     """The share of models whose first view in `renders` is named right, by class of the `known` views.
 
-    Classes are called in `renders` as `records` says. Views are brought to the classifier's size by means. The first
-    is seen from a side that the classifier has learnt; the others may not be.
+    Classes are found among these by their `records`, and in `renders` by what they are `called` there. Views are
+    brought to the classifier's size by means. The first is seen from a side that the classifier has learnt; the others
+    may not be.
     """
     views, found = read_views(renders), {}
-    for name, record in records.items():
-        labels = known.of_class({"name": name})
-        images, _ = pictures(views, record, first=True)
+    for name, there in called.items():
+        labels = known.of_class(records[name])
+        images, _ = pictures(views, there, first=True)
         if not labels or not len(images):
             continue
         small = shrunk(images, known.dataset.resolution)
