@@ -349,3 +349,17 @@ def scenario_only_formats_that_the_engine_writes_are_offered(tools):
         assert words in refusal, (words, refusal)
     bpy.ops.gp3d.sample(name="teapot")
     assert not bpy.ops.gp3d.export.poll()
+
+
+def scenario_an_object_is_made_again_by_its_own_model(tools):
+    tools.use("several")
+    bpy.ops.gp3d.generate(class_name="horse", seed=4)
+    obj = bpy.context.active_object
+    assert json.loads(obj["gp3d"])["recipe"]["asked_of"] == ""
+    assert bpy.ops.gp3d.regenerate(higher=False) == {"FINISHED"}
+    assert json.loads(obj["gp3d"])["recipe"]["asked_of"] == "zoo" * 8
+    tools.use("good")  # an engine of before, which would refuse the field
+    recipe = json.loads(obj["gp3d"])
+    recipe["request"]["class"] = "n03063599"
+    obj["gp3d"] = json.dumps(recipe)
+    assert bpy.ops.gp3d.regenerate(higher=False) == {"FINISHED"}

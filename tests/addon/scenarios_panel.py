@@ -298,20 +298,6 @@ def scenario_a_class_says_whose_it_is_and_who_must_be_credited(tools):
     assert ("label", "Licence: CC-BY-SA-4.0") in draw(tools)  # of the object that is active
 
 
-def scenario_an_object_is_made_again_by_its_own_model(tools):
-    tools.use("several")
-    bpy.ops.gp3d.generate(class_name="horse", seed=4)
-    obj = bpy.context.active_object
-    assert json.loads(obj["gp3d"])["recipe"]["asked_of"] == ""
-    assert bpy.ops.gp3d.regenerate(higher=False) == {"FINISHED"}
-    assert json.loads(obj["gp3d"])["recipe"]["asked_of"] == "zoo" * 8
-    tools.use("good")  # an engine of before, which would refuse the field
-    recipe = json.loads(obj["gp3d"])
-    recipe["request"]["class"] = "n03063599"
-    obj["gp3d"] = json.dumps(recipe)
-    assert bpy.ops.gp3d.regenerate(higher=False) == {"FINISHED"}
-
-
 def scenario_nearest_known_class_is_one_click_away(tools):
     settings = bpy.context.scene.gp3d
     bpy.ops.gp3d.generate(class_name="coffee mug", seed=3)
