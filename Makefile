@@ -83,7 +83,7 @@ zoo-data: setup-all $(SH3F) $(ZEROAD)
 	  --classes $(call choice,zoo-game-animals),$(call choice,zoo-game-things)
 	$(library) vary runs/box/zoo-game runs/box/zoo-animals-varied --per-class 24 --variants 8 --seed 0 \
 	  --classes $(call choice,zoo-game-animals)
-	$(library) vary runs/box/zoo-game runs/box/zoo-things-varied --per-class 12 --variants 8 --seed 0 \
+	$(library) vary runs/box/zoo-game runs/box/zoo-things-varied --per-class 10 --variants 6 --seed 0 \
 	  --classes $(call choice,zoo-game-things)
 	$(library) sh3f "$(SH3F)" runs/box/zoo-furniture --licences cc-by --missing-textures color \
 	  --classes $(call choice,zoo-furniture)
