@@ -18,15 +18,12 @@ from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from synthetic.layouts.shapenet import BrokenModelError
 from synthetic.staging.sampling import SurfaceColors
-from synthetic.staging.surface import Floats, Material, Surface
+from synthetic.staging.surface import Floats, Indices, Material, Surface, components
 from synthetic.staging.treatment import Treatment
 
-Indices = npt.NDArray[np.int64]
 Codes = npt.NDArray[np.int8]
 
 _OPAQUE = 0.999
@@ -126,8 +123,7 @@ def _joined(triangles: Indices) -> Indices:
     vertices, corner = np.unique(triangles, return_inverse=True)
     corner = corner.reshape(-1, 3)
     ends = np.concatenate([corner[:, [0, 1]], corner[:, [1, 2]]])
-    graph = coo_array((np.ones(len(ends), np.bool_), (ends[:, 0], ends[:, 1])), (len(vertices),) * 2)
-    _, patch = connected_components(graph, directed=False)
+    patch = components(len(vertices), ends[:, 0], ends[:, 1])
     return np.asarray(np.unique(patch[corner[:, 0]], return_inverse=True)[1])
 
 

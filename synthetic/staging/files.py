@@ -20,6 +20,7 @@ from synthetic.staging.treatment import ModelLimits
 # All decoded by Pillow itself: others, such as EPS, are programs, which another program would run.
 _FORMATS = {"AVIF", "BMP", "DDS", "DIB", "GIF", "ICO", "JPEG", "JPEG2000"}
 _FORMATS |= {"PCX", "PNG", "PPM", "PSD", "QOI", "SGI", "TGA", "TIFF", "WEBP"}
+_USUAL_FORMATS = {b"\x89PNG\r\n\x1a\n": "PNG", b"\xff\xd8\xff": "JPEG"}  # by their first bytes
 _GARBLED = (  # what decoders raise on content that contradicts itself
     *(OSError, SyntaxError, ValueError, TypeError, EOFError, RuntimeError, LookupError, ArithmeticError),
     *(struct.error, Image.DecompressionBombError),
@@ -124,8 +125,7 @@ class ModelFiles:
     def _decoded(self, content: bytes, what: str) -> tuple[Image.Image | None, npt.NDArray[np.int64] | None]:
         """The picture in 8 bits, None where the file is as wanted already; and how often it has each alpha."""
         try:
-            Image.init()
-            with Image.open(BytesIO(content), formats=[*_FORMATS & Image.OPEN.keys()]) as picture:
+            with Image.open(BytesIO(content), formats=_formats(content)) as picture:
                 size = picture.size
                 if max(size) > self.limits.max_texture_side:
                     raise BrokenModelError(
@@ -139,6 +139,15 @@ class ModelFiles:
             raise
         except _GARBLED:
             raise BrokenModelError(f"{what} is missing or unreadable") from None
+
+
+def _formats(content: bytes) -> list[str]:
+    """The formats that a picture may have. The decoders of the two usual ones are there already, others take time."""
+    for start, usual in _USUAL_FORMATS.items():
+        if content.startswith(start):
+            return [usual]
+    Image.init()
+    return [*_FORMATS & Image.OPEN.keys()]
 
 
 def without_comment(name: str) -> str:

@@ -12,12 +12,9 @@ from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
-import shapely
 
 from synthetic.layouts.shapenet import BrokenModelError
-from synthetic.staging.surface import Floats
-
-Indices = npt.NDArray[np.int64]
+from synthetic.staging.surface import Floats, Indices
 
 # Lengths are parts of the diagonal of the box around a model. Measured with Cycles: up to 3e-7 the farther of two
 # parallel faces takes light and hits from the nearer, from 1e-6 on it does not.
@@ -205,6 +202,8 @@ def _neighbours(rows: _Rows) -> Iterator[tuple[Indices, Indices]]:
 
 def _in_crowd(members: Indices, low: Floats, high: Floats) -> Iterator[tuple[Indices, Indices]]:
     """The same for many rows of one cell, by a tree."""
+    import shapely  # of few models; what all need not import makes every process start sooner
+
     low, high = low[:, members], high[:, members]
     low, high = np.minimum(low, high), np.maximum(low, high)
     boxes = shapely.box(*low, *high)

@@ -5,12 +5,10 @@ from __future__ import annotations
 import mapbox_earcut
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from synthetic.layouts.shapenet import BrokenModelError
 from synthetic.staging.numbers import Ints
-from synthetic.staging.surface import Floats, face_normals
+from synthetic.staging.surface import Floats, components, face_normals
 
 _MOST_WORK = 4e9  # squared corners, in which the time of cutting is linear at worst: about ten seconds
 _QUAD = np.array([[[0, 1, 2], [0, 2, 3]], [[1, 2, 3], [1, 3, 0]]])
@@ -150,8 +148,7 @@ def winding_sides(triangles: Ints) -> npt.NDArray[np.float64]:
     count, a, b = len(triangles), one // 3, other // 3
     # Every triangle twice, as it is and turned over; an edge joins those that are wound alike.
     ends = np.concatenate([a, a + count]), np.concatenate([b + count * against, b + count * ~against])
-    graph = coo_array((np.ones(2 * len(a), np.bool_), ends), (2 * count, 2 * count))
-    component = connected_components(graph, directed=False)[1]
+    component = components(2 * count, *ends)
     plain, turned = component[:count], component[count:]
     # Of the two components that a patch makes, the one with the first of its triangles as it is.
     sides[(turned < plain)] = -1

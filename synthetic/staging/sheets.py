@@ -6,13 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from synthetic.staging.overlaps import TOLERANCE, Overlaps
-from synthetic.staging.surface import Floats, Surface
+from synthetic.staging.surface import Floats, Indices, Surface, components
 
-Indices = npt.NDArray[np.int64]
 Codes = npt.NDArray[np.uint64]
 _MOST_AT_EDGE = 16  # triangles that meet in an edge; beyond, none are joined there
 
@@ -50,8 +47,7 @@ def join_sheets(surface: Surface, corners: Floats, overlaps: Overlaps) -> Sheets
     area = np.linalg.norm(normal, axis=1)
     first, second = _joined(surface, corners, normal / area[:, None])
     count = len(corners)
-    graph = coo_array((np.ones(len(first), np.bool_), (first, second)), (count, count))
-    _, sheet = connected_components(graph, directed=False)
+    sheet = components(count, first, second)
     folded = np.isin(sheet, sheet[overlaps.first][sheet[overlaps.first] == sheet[overlaps.second]])
     sheet = np.where(folded, count + np.arange(count), sheet)  # each of its triangles for itself
     _, start, sheet = np.unique(sheet, return_index=True, return_inverse=True)

@@ -13,19 +13,31 @@ from synthetic.layouts.shapenet import UNIT_BALL, BrokenModelError, Placement
 from synthetic.staging.alpha import settle_alpha
 from synthetic.staging.coplanar import separate_coplanar
 from synthetic.staging.files import ModelFiles
-from synthetic.staging.gltf.reader import read_glb, read_gltf
-from synthetic.staging.ply.reader import read_ply
 from synthetic.staging.stl import read_stl
 from synthetic.staging.surface import Floats, Part, ReadModel, StagedModel, Surface, area_vectors, merge
 from synthetic.staging.treatment import ModelLimits, Treatment
 from synthetic.staging.wavefront.reader import read_obj
 
 Reader = Callable[[ModelFiles, Treatment], ReadModel]
+
+
+def _read_gltf(files: ModelFiles, treatment: Treatment) -> ReadModel:
+    from synthetic.staging.gltf.reader import read_glb, read_gltf  # only where a library has such files
+
+    return (read_glb if files.path.suffix.lower() == ".glb" else read_gltf)(files, treatment)
+
+
+def _read_ply(files: ModelFiles, treatment: Treatment) -> ReadModel:
+    from synthetic.staging.ply.reader import read_ply  # the same
+
+    return read_ply(files, treatment)
+
+
 READERS: dict[str, Reader] = {
     ".obj": read_obj,
-    ".glb": read_glb,
-    ".gltf": read_gltf,
-    ".ply": read_ply,
+    ".glb": _read_gltf,
+    ".gltf": _read_gltf,
+    ".ply": _read_ply,
     ".stl": read_stl,
 }
 _NO_AREA = 1e-15  # of the diagonal squared: triangles whose area is but rounding

@@ -10,7 +10,6 @@ import os
 import signal
 import sys
 import traceback
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import FrameType, TracebackType
 
@@ -45,6 +44,8 @@ def die_with_parent() -> None:
 
 def untested_blender() -> str:
     """A line on a Blender that pictures were not compared with, for the screen; empty where there is none such."""
+    from importlib.metadata import PackageNotFoundError, version  # a worker needs none of it
+
     try:
         found = version("bpy")
     except PackageNotFoundError:

@@ -11,6 +11,7 @@ of input ends the program, and so does the end of its parent.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import resource
@@ -38,6 +39,9 @@ from synthetic.workers.blender_process import (
 if TYPE_CHECKING:
     from synthetic.blender.scene import BlenderScene
 
+_GARBAGE = (
+    50_000  # objects between two looks for garbage: hardly any of ours is in circles, and imports make many
+)
 
 EventName = Literal["starting", "ready", "loaded", "drawing", "view", "blank", "done", "failed", "stopped"]
 
@@ -232,6 +236,7 @@ class _Worker:
 
 def main() -> int:
     """Works until there is nothing more to do; the exit status."""
+    gc.set_threshold(_GARBAGE)
     die_with_parent()
     with os.fdopen(os.dup(1), "w") as events, StopRequest() as stop:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the parent decides
