@@ -7,11 +7,10 @@ own, with one ray a pixel; its depth is taken then, so that all of them belong t
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 
 import bpy
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -51,21 +50,32 @@ class CentrePass:
 class ByteWriter:
     """Turns linear colours into the bytes that Blender writes of them: its view transform, its rounding."""
 
-    def __init__(self, folder: Path, side: int) -> None:
-        """For pictures of `side` pixels a side; a file lies in `folder` for a moment."""
-        self._path = folder / "color.png"
+    def __init__(self, side: int) -> None:
+        """For pictures of `side` pixels a side."""
+        self._side = side
         self._image = bpy.data.images.new("color", side, side, alpha=True, float_buffer=True)
         self._image.alpha_mode = "PREMUL"
+        self._file = os.memfd_create("color.tga")  # on a disk, files that come and go slow all others down
 
     def write(self, linear: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
         """[R,R,4] 8-bit sRGB, not multiplied by alpha, of linear colours [R,R,4] that are."""
         self._image.pixels.foreach_set(np.ascontiguousarray(linear[::-1]).reshape(-1))  # the lowest row first
-        self._image.save_render(str(self._path), scene=bpy.context.scene)
-        pixels = cv2.imread(str(self._path), cv2.IMREAD_UNCHANGED)
-        if pixels is None:
-            raise RuntimeError(f"Blender {bpy.app.version_string} has written no {self._path.name}")
-        self._path.unlink()
-        return np.asarray(pixels[..., [2, 1, 0, 3]], dtype=np.uint8)  # OpenCV has blue first
+        self._image.save_render(f"/proc/self/fd/{self._file}", scene=bpy.context.scene)
+        return _read_targa(os.pread(self._file, os.fstat(self._file).st_size, 0), self._side)
+
+
+def _read_targa(content: bytes, side: int) -> npt.NDArray[np.uint8]:
+    """[R,R,4] RGBA of a plain Targa file from its upper left corner on. Raises RuntimeError where it is another."""
+    behind = 18 + content[0] if content else 0
+    size = side.to_bytes(2, "little") * 2
+    if (
+        content[1:3] != b"\0\2"
+        or content[12:18] != size + b"\x20\x08"
+        or len(content) < behind + 4 * side * side
+    ):
+        raise RuntimeError(f"Blender {bpy.app.version_string} has written no plain Targa file")
+    pixels = np.frombuffer(content, np.uint8, 4 * side * side, behind).reshape(side, side, 4)
+    return pixels[::-1, :, [2, 1, 0, 3]]  # the lowest row and blue come first
 
 
 def laid_on(

@@ -56,7 +56,7 @@ def main(folder: Path, exact: bool) -> None:
         failed = str(error)
     alone = [scene.render(view) for view in VIEWS]  # works after that, too
     colors = np.dstack([SHADES, SHADES[::-1], np.zeros_like(SHADES), np.ones_like(SHADES)])
-    written = ByteWriter(folder, SIDE)
+    written = ByteWriter(SIDE)
     pixels = [written.write(colors), written.write(colors * np.float32(0.5))]
     (folder / "found").write_bytes(pickle.dumps((together, some, failed, alone, pixels)))
 
