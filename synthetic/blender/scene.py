@@ -24,7 +24,7 @@ from synthetic.blender.blenderproc_parts import (
 )
 from synthetic.blender.denoiser import disable_denoiser
 from synthetic.blender.lighting import Lighting
-from synthetic.blender.materials import ALBEDO, NORMALS, POSITION, PROPERTIES, MaterialMaker
+from synthetic.blender.materials import ALBEDO, NORMALS, POSITION, PROPERTIES, KeptMaterials, MaterialMaker
 from synthetic.blender.mesh import WORLD_TO_BLENDER, build_mesh
 from synthetic.blender.passes import ByteWriter, CentrePass, laid_on
 from synthetic.blender.views import Passes, Window, draw_views, use_views
@@ -97,16 +97,17 @@ class BlenderScene:
             )
             if asked
         ]
+        self._materials = KeptMaterials()
         self._bytes = ByteWriter(resolution)
         self._centre_pass = CentrePass(self._outputs) if self._outputs else None
         gc.freeze()  # what the libraries hold stays; looking it through again and again costs 2 ms a model
 
     def load(self, staged: StagedModel) -> None:
         """Puts a staged model in the place of whatever object is in the scene."""
-        _remove_models(self._lighting.picture)
+        _remove_models(self._lighting.picture, self._materials.give_back())
         surface = staged.surface
         self._shown = surface.positions
-        maker = MaterialMaker(surface.colors is not None, self._outputs)
+        maker = MaterialMaker(self._materials, surface.colors is not None, self._outputs)
         used, slots = renumbered(surface.material)
         materials = [maker.make(surface.materials[number]) for number in used]
         mesh = build_mesh(surface, slots, maker.uv_layers, PROPERTIES in self._outputs)
@@ -129,7 +130,8 @@ class BlenderScene:
         for name, faces, colour in zip(("ground", "walls"), (ground, walls), colours, strict=True):
             mesh = bpy.data.meshes.new(name)
             mesh.from_pydata(corners, [], faces)
-            mesh.materials.append(MaterialMaker(False, self._outputs).make(Material(name, colour)))
+            maker = MaterialMaker(self._materials, False, self._outputs)
+            mesh.materials.append(maker.make(Material(name, colour)))
             item = _put(mesh)
             if name == "walls":
                 item.visible_shadow = item.visible_diffuse = item.visible_glossy = False
@@ -258,12 +260,12 @@ def _put(mesh: bpy.types.Mesh) -> bpy.types.Object:
     return item
 
 
-def _remove_models(kept: bpy.types.Image | None) -> None:
-    """Removes every mesh, material and picture but one: nothing of a model is left for the next one."""
+def _remove_models(kept: bpy.types.Image | None, materials: Sequence[bpy.types.Material]) -> None:
+    """Removes every mesh, the materials, and every picture but one: nothing of a model's look is left for the next."""
     data = bpy.data
     pictures = [image for image in data.images if image.source == "FILE" and image != kept]
     shown = [item for item in data.objects if item.type == "MESH"]
-    data.batch_remove([*shown, *data.meshes, *data.materials, *pictures])
+    data.batch_remove([*shown, *data.meshes, *materials, *pictures])
 
 
 def _without_gap(depth: npt.NDArray[Any]) -> npt.NDArray[np.float32]:

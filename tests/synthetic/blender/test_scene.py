@@ -245,6 +245,38 @@ def test_nothing_is_left_of_the_models_before(
     assert FRONT in models["again"].views
 
 
+def test_materials_that_are_kept_take_every_number_and_picture_of_the_next_model(tmp_path: Path) -> None:
+    half, third = (Texture(noise(tmp_path, mode), wrap=("clamp", "mirror")) for mode in ("RGB", "RGBA"))
+    first = Material("a", (0.9, 0.5, 0.2), half, roughness=0.4, specular=0.5, emission=(0.1, 0.0, 0.0))
+    cut = Material("cut", (1, 1, 1), third, alpha="mask", cutoff=0.3)
+    kinds = [
+        [WHITE, BLUE],
+        [
+            replace(first, color_texture=None),
+            Material("b", (0.1, 0.5, 0.9), metallic=1.0, emission=(0, 0.2, 0)),
+        ],
+        [first, replace(first, color_texture=replace(half, path=third.path, nearest=True), roughness=0.1)],
+        [cut, replace(cut, cutoff=0.8, opacity=0.9)],
+    ]
+    made = {
+        f"{kind} {number}": Drawing(staged([square(0.0, HALF, uvs=square(0.0, 1.0).uvs * 2)], [material]))
+        for kind, pair in enumerate(kinds)
+        for number, material in enumerate([*pair, pair[0]])
+    }
+    (tmp_path / "one").mkdir()
+    (tmp_path / "other").mkdir()
+    drawn = draw(tmp_path / "one", made)
+    turned = draw(tmp_path / "other", dict(reversed(made.items())))
+    for name, (view,) in drawn.items():
+        for each in ("color", "z_depth", "mask", "albedo"):
+            assert (getattr(view, each) == getattr(turned[name][0], each)).all(), (name, each)
+        for each, values in view.passes.items():
+            assert (values == turned[name][0].passes[each]).all(), (name, each)
+    for kind in range(len(kinds)):
+        assert (drawn[f"{kind} 0"][0].color == drawn[f"{kind} 2"][0].color).all()
+        assert (drawn[f"{kind} 0"][0].color != drawn[f"{kind} 1"][0].color).any()
+
+
 def test_what_is_drawn_does_not_depend_on_how_much_of_the_picture_is(tmp_path: Path) -> None:
     """Only the pixels around a model are drawn; specks in the corners of the picture make that all of it."""
     colors = [WHITE, replace(BLUE, color=(0.1, 0.3, 0.9))]
