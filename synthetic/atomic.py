@@ -21,8 +21,9 @@ def write_whole(path: Path, content: bytes) -> None:
     try:
         part.write_bytes(content)
         os.replace(part, path)
-    finally:
+    except BaseException:  # not `finally`: to look for what is not there takes time of every file
         part.unlink(missing_ok=True)
+        raise
 
 
 @contextmanager

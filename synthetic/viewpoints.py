@@ -154,19 +154,22 @@ def intrinsics(fov: float, resolution: int) -> Array:
 _NEAREST = 1e-3  # to the camera's plane: what is nearer may be anywhere in the picture
 
 
-def covered_pixels(viewpoint: Viewpoint, points: Array, resolution: int) -> tuple[int, int, int, int]:
+def covered_pixels(
+    viewpoint: Viewpoint, points: Array, resolution: int, reach: float = 0.5
+) -> tuple[int, int, int, int]:
     """The first column and row, and the first column and row beyond, of the box around `points` [N,3] in the picture.
 
-    It is cut at the picture's border, and empty where the points lie beside the picture. All of the picture where one
-    of them lies beside or behind the camera.
+    A pixel belongs to it that reaches into it, `reach` pixels from its centre. It is cut at the picture's border, and
+    empty where the points lie beside the picture. All of the picture where one of them lies beside or behind the
+    camera.
     """
     camera, matrix = viewpoint.cam2world(), intrinsics(viewpoint.fov, resolution)
     right, up, backward = np.ascontiguousarray(((points - camera[:3, 3]) @ camera[:3, :3]).T)
     if not (backward < -_NEAREST).all():
         return 0, 0, resolution, resolution
     places = np.stack([right, -up]) / -backward * matrix[0, 0] + matrix[0, 2]
-    low = np.clip(np.floor(places.min(axis=1) + 0.5), 0, resolution)  # a pixel's centre is at an integer
-    high = np.clip(np.floor(places.max(axis=1) + 0.5) + 1, 0, resolution)
+    low = np.clip(np.ceil(places.min(axis=1) - reach), 0, resolution)  # a pixel's centre is at an integer
+    high = np.clip(np.floor(places.max(axis=1) + reach) + 1, 0, resolution)
     return int(low[0]), int(low[1]), int(high[0]), int(high[1])
 
 
