@@ -20,7 +20,11 @@ def add_depth(verbs: argparse._SubParsersAction[Any]) -> None:
     parser = verbs.add_parser("depth", help="estimate depth maps, or take those of another program")
     add = parser.add_argument
     add("dataset", type=dataset_path, help="folder of images (docs/dataset.md); maps are written beside them")
-    add("--model", help="id or folder of a transformers model (default: Depth Anything V2 Small)")
+    add(
+        "--model",
+        help="id or folder of a transformers model (default: Depth Anything V2 Small), or the file of TCMonoDepth's "
+        "small network, for which nothing need be installed",
+    )
     add(
         "--from",
         dest="source",
@@ -103,22 +107,25 @@ def _keep(text: str) -> float:
 
 def _depth(options: argparse.Namespace) -> int:
     from gp3d_core.distributed import pick_device
-    from gp3d_core.preparation.depth import DepthSource, make_depth, open_for_depth
-    from gp3d_core.preparation.depth_sources import MODEL, FolderDepth, ModelDepth, packed_fit
+    from gp3d_core.preparation.depth.files import FolderDepth, packed_fit
+    from gp3d_core.preparation.depth.making import DepthSource, make_depth, open_for_depth
+    from gp3d_core.preparation.depth.models import MODEL
+    from gp3d_core.preparation.depth.monocular import MonocularDepth, open_model
     from gp3d_core.signals import interruptible
 
     if options.source and options.model:
         raise UsageError("depth comes from --model or --from, not both")
-    names = open_for_depth(options.dataset).names  # before a model is fetched
+    dataset = open_for_depth(options.dataset)  # before a model is fetched
     source: DepthSource
     if options.source:
         fit = packed_fit(options.dataset)
         source = FolderDepth(
-            options.source, names, kind=options.kind or "depth", ratio=options.ratio, fit=fit
+            options.source, dataset.names, kind=options.kind or "depth", ratio=options.ratio, fit=fit
         )
     else:
         model = options.model or MODEL
-        source = ModelDepth(model, kind=options.kind, ratio=options.ratio, device=pick_device(options.device))
+        device = pick_device(options.device)
+        source = open_model(model, dataset, kind=options.kind, ratio=options.ratio, device=device)
         if options.kind not in (None, source.expected) and source.expected:
             _warn(f"{model} is known to predict {source.expected}, --kind says {options.kind}")
         _say(
@@ -130,6 +137,12 @@ def _depth(options: argparse.Namespace) -> int:
     _say(f"{report.made} depth maps made{flat}, {report.kept} were there")
     if report.looks_inverted:
         _warn("depth grows towards the bottom of most pictures; is it disparity? See --kind")
+    if isinstance(source, MonocularDepth) and source.plain:
+        _warn(
+            f"{len(source.plain)} of {report.made} new pictures have a plain background, the first is "
+            f"{source.plain[0]}; of objects on white this network knows no depth. Renders have true depth; for "
+            "photographs name a larger model (docs/data.md)"
+        )
     return _end(report.stopped, stop, options.dataset)
 
 

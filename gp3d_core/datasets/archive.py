@@ -56,7 +56,10 @@ class Archive:
     def read(self, name: str) -> bytes:
         """Content of the file `name`; DatasetError for a damaged or encrypted entry, OSError for a refused file."""
         if self._zip is None:
-            return (self.path / name).read_bytes()
+            path = self.path / name
+            if path.exists() and not path.is_file():  # reading a pipe would never end
+                raise DatasetError(f"{self.path}: {name} is no regular file; remove it")
+            return path.read_bytes()
         try:
             return self._zip.read(self._prefix + name)
         except (  # zipfile says RuntimeError for an encrypted entry and for a compression that it lacks

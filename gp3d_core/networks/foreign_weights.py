@@ -5,6 +5,7 @@ The only place that opens PyTorch's own format; there `weights_only` admits noth
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,19 @@ def fill(module: nn.Module, tensors: dict[str, Tensor], path: Path, what: str) -
                 f"found {list(tensor.shape)}"
             )
     module.load_state_dict(tensors)
+
+
+def hash_of(network: nn.Module) -> str:
+    """Hash of all tensors of a network on the CPU."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(network.state_dict().items()):
+        digest.update(f"{name}\0{tensor.dtype}\0{list(tensor.shape)}\n".encode())
+        digest.update(
+            tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes()
+            if tensor.dim()
+            else repr(tensor.item()).encode()
+        )
+    return f"sha256:{digest.hexdigest()}"
 
 
 def _tensors(content: dict[Any, Any]) -> dict[str, Tensor]:

@@ -23,7 +23,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from gp3d_core.errors import GP3DError
-from gp3d_core.networks.foreign_weights import fill, read_weights
+from gp3d_core.networks.foreign_weights import fill, hash_of, read_weights
 from gp3d_core.networks.squeezenet import SqueezeNet, load_squeezenet
 
 _MEAN = np.array([0.485, 0.456, 0.406], dtype=np.float32)  # of ImageNet's pixels
@@ -159,7 +159,7 @@ def _timm(name: str, weights: Path | None, device: torch.device) -> Teacher:
     facts = {
         "preprocessing": f"timm's: {settings}",
         "features": "pooled, without a classifier",
-        "weights": _hash(weights) if weights else f"{network.pretrained_cfg.get('tag')}, {_hash_of(network)}",
+        "weights": _hash(weights) if weights else f"{network.pretrained_cfg.get('tag')}, {hash_of(network)}",
     }
     prepare = timm.data.create_transform(**settings, is_training=False)
     return Teacher(network.num_features, prepare, network.to(device).eval(), facts, device)
@@ -199,7 +199,7 @@ def _clip(model: str, weights: Path | None, device: torch.device) -> Teacher:
     facts = {
         "preprocessing": f"transformers': {processor.to_json_string()}",
         "features": "projected image embedding, not normalised",
-        "weights": _hash_of(network),
+        "weights": hash_of(network),
     }
     return Teacher(
         network.config.projection_dim,
@@ -232,16 +232,3 @@ def _broken(library: str, error: Exception) -> str:
 def _hash(path: Path) -> str:
     with path.open("rb") as file:
         return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
-
-
-def _hash_of(network: nn.Module) -> str:
-    """Hash of all tensors of a network on the CPU."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(network.state_dict().items()):
-        digest.update(f"{name}\0{tensor.dtype}\0{list(tensor.shape)}\n".encode())
-        digest.update(
-            tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes()
-            if tensor.dim()
-            else repr(tensor.item()).encode()
-        )
-    return f"sha256:{digest.hexdigest()}"

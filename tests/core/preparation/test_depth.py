@@ -18,8 +18,9 @@ from gp3d_core.datasets import depth_codes
 from gp3d_core.datasets.archive import DatasetError
 from gp3d_core.datasets.dataset import Dataset
 from gp3d_core.preparation.dataset_card import read_card, record_step
-from gp3d_core.preparation.depth import disparity_to_depth, make_depth, stretch
-from gp3d_core.preparation.depth_sources import FolderDepth, ModelDepth, ModelError, kind_of_family
+from gp3d_core.preparation.depth.files import FolderDepth
+from gp3d_core.preparation.depth.making import disparity_to_depth, make_depth, stretch
+from gp3d_core.preparation.depth.models import ModelDepth, ModelError, kind_of_family
 from gp3d_core.signals import Interruption
 
 SIZE = 40

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from gp3d_core.config.schema import ConfigError
-from gp3d_core.preparation.depth import disparity_to_depth
+from gp3d_core.preparation.depth.making import disparity_to_depth
 from gp3d_core.rng import generator_for
 from gp3d_core.vq3d.config import DepthConfig
 from gp3d_core.vq3d.presets import resolve

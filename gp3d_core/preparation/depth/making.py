@@ -10,7 +10,8 @@ stands for 1/t = 1/t_far + q·(1/t_near − 1/t_far); `ratio` = t_far / t_near i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,17 +113,23 @@ def make_depth(
         ThreadPoolExecutor(4) as pool,
         tqdm(total=len(dataset), initial=report.kept, desc="depth", unit="img", disable=None) as bar,
     ):
-        for start in range(0, len(todo), batch):
-            chunk = todo[start : start + batch]
-            images = list(pool.map(dataset.load_image, chunk))
+        chunks = [todo[start : start + batch] for start in range(0, len(todo), batch)]
+        # What the network waits for is read, and what it has made is written, while it works.
+        loading = pool.map(dataset.load_image, chunks[0] if chunks else [])
+        saving: Iterator[None] = iter(())
+        for number, chunk in enumerate(chunks, 1):
+            images = list(loading)
+            loading = pool.map(dataset.load_image, chunks[number] if number < len(chunks) else [])
             names = [dataset.names[i] for i in chunk]
             maps = source.maps(names, images)
-            list(pool.map(_save, [path / depth_name(name) for name in names], maps))
+            deque(saving, maxlen=0)
+            saving = pool.map(_save, [path / depth_name(name) for name in names], maps)
             _count(report, maps)
             bar.update(len(chunk))
             if stop.requested:
                 report.stopped = True
                 break
+        deque(saving, maxlen=0)
     return report
 
 

@@ -1,29 +1,21 @@
-"""The two sources of depth: a network that `transformers` knows, and files that some other program wrote."""
+"""Depth from networks that `transformers` knows, from its hub or from a folder."""
 
 from __future__ import annotations
 
 import hashlib
 import inspect
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from gp3d_core.datasets import depth_codes
-from gp3d_core.datasets.archive import DatasetError
 from gp3d_core.errors import GP3DError
-from gp3d_core.preparation.dataset_card import read_card
-from gp3d_core.preparation.depth import Kind, stretch, to_unit
-from gp3d_core.preparation.framing import Fit, frame, resize
+from gp3d_core.preparation.depth.making import Kind, stretch, to_unit
 
 MODEL = "depth-anything/Depth-Anything-V2-Small-hf"
-
-_PNG_MODES = ("I;16", "I;16B", "I", "L", "RGB", "RGBA")
-_ENDINGS = ("_depth.png", ".png", "_depth.npy", ".npy")  # after the image's stem
 
 
 class ModelError(GP3DError):
@@ -92,95 +84,6 @@ def kind_of_family(config: Any) -> Kind | None:
         backbone = getattr(config, "backbone_config", None)
         return "depth" if getattr(backbone, "model_type", "") == "dinov2" else "disparity"
     return None
-
-
-class FolderDepth:
-    """Depth from existing files in `folder`, at the paths of the images `names`. A DepthSource.
-
-    `a/b.jpg` has its map in `a/b_depth.png`, `a/b.png`, `a/b_depth.npy` or `a/b.npy`. PNG: 16-bit as it is (LeReS),
-    8-bit times 256, of several channels the first; never stretched. npy: any numbers [H,W], stretched over the range.
-    Maps of another size are cut and scaled like the pictures (`preparation.framing`); `fit` says how those were framed,
-    None that it is not known, and then maps must be square. Outside a letterbox it is far.
-
-    Raises DatasetError, before anything is written, for an image without a map or with several.
-    """
-
-    def __init__(
-        self, folder: Path, names: Sequence[str], *, kind: Kind, ratio: float, fit: Fit | None
-    ) -> None:
-        if not folder.is_dir():
-            raise DatasetError(f"depth maps: there is no folder {folder}")
-        found = {name: _find(folder, name) for name in names}
-        self._files = {name: file for name, file in found.items() if file is not None}
-        if missing := [name for name in names if name not in self._files]:
-            raise DatasetError(
-                f"{folder} has no map for {len(missing)} of {len(names)} images, the first is {missing[0]}; "
-                f"expected its path with one of the endings {', '.join(_ENDINGS)}"
-            )
-        self._kind, self._ratio, self._fit = kind, ratio, fit
-        self.record: dict[str, Any] = {
-            "files": folder.resolve().name,
-            "kind": kind,
-            **({"ratio": ratio} if kind == "disparity" else {}),
-            "license": "that of the files",
-        }
-
-    def maps(self, names: Sequence[str], images: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
-        """u [R,R] of each image; see DepthSource."""
-        return [
-            self._map(self._files[name], image.shape[0]) for name, image in zip(names, images, strict=True)
-        ]
-
-    def _map(self, file: Path, resolution: int) -> NDArray[Any]:
-        values = _read(file)
-        height, width = values.shape
-        if height != width and self._fit is None:
-            raise DatasetError(
-                f"depth map {file} is {width}x{height}, expected a square like the image; cut it as the image was cut"
-            )
-        where = frame(width, height, resolution, self._fit or "crop")
-        left, top, right, bottom = where.target
-        if (width, height) != (resolution, resolution):
-            picture = Image.fromarray(values.astype(np.float32))
-            values = np.asarray(resize(picture, right - left, bottom - top, where.source), dtype=np.float64)
-        values = stretch(values, str(file)) if file.suffix == ".npy" else values.clip(0, 1)
-        u = np.ones((resolution, resolution))
-        u[top:bottom, left:right] = to_unit(values, self._kind, self._ratio)
-        return u
-
-
-def packed_fit(folder: Path) -> Fit | None:
-    """How `gp3d data pack` framed the pictures of the data set `folder`; None when its card does not say."""
-    packed = [step for step in read_card(folder)["steps"] if step.get("step") == "pack"]
-    fit = packed[0].get("settings", {}).get("fit") if packed else None
-    return fit if fit in ("crop", "letterbox") else None
-
-
-def _find(folder: Path, name: str) -> Path | None:
-    stem = PurePosixPath(name).with_suffix("")
-    found = [file for ending in _ENDINGS if (file := folder / f"{stem}{ending}").is_file()]
-    if len(found) > 1:
-        raise DatasetError(f"{folder}: {name} has two maps, {found[0].name} and {found[1].name}; remove one")
-    return found[0] if found else None
-
-
-def _read(file: Path) -> NDArray[Any]:
-    """Numbers float64 [H,W] of an npy file, or the codes of a PNG over 65536."""
-    try:
-        if file.suffix == ".npy":
-            values = np.load(file, allow_pickle=False).squeeze()
-            if values.ndim != 2 or values.dtype.kind not in "fiu":
-                raise ValueError(f"expected numbers [H, W], found {values.dtype} {list(values.shape)}")
-            return values.astype(np.float64)
-        image = Image.open(file, formats=("PNG",))
-        if image.mode not in _PNG_MODES:
-            raise ValueError(f"expected a 16-bit or 8-bit map, found {image.mode}")
-        codes = np.asarray(image)
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-        raise DatasetError(f"depth map {file} cannot be read ({error})") from error
-    codes = codes[..., 0] if codes.ndim == 3 else codes
-    values = codes.astype(np.float64)
-    return values / 256 if codes.dtype == np.uint8 else depth_codes.to_unit(values)
 
 
 def _load(model: str) -> tuple[Any, Any]:
