@@ -59,8 +59,8 @@ SH3F ?= $(sources)/sweethome3d-furniture_1.8-1_all.deb
 ZEROAD ?= $(sources)/0ad-data_0.0.26-1_all.deb
 library := .venv/bin/python -m synthetic.library
 points := --points 8192 --surface 8192 --thin 0.5 --seed 0
-views := --preset turntable --views 4 --turn 4 --yaw 0 0.8 --pitch 1.22 0.25 --resolution 128 --samples 4 --seed 0 \
-  --passes albedo --per-class 2
+views := --preset turntable --views 2 --turn 2 --yaw 0 0.8 --pitch 1.22 0.25 --resolution 128 --samples 1 --seed 0 \
+  --albedo --split train
 box := $(addprefix runs/box/,procedural artists artists-varied furniture furniture-varied)
 zoo := $(addprefix runs/box/,zoo-game zoo-animals-varied zoo-things-varied zoo-furniture zoo-furniture-varied)
 choice = "$$(cat synthetic/choices/$(1).txt)"
@@ -75,8 +75,8 @@ box-data: setup-all $(SH3F)
 	$(library) vary runs/box/artists runs/box/artists-varied --per-class 20 --variants 16 --seed 0
 	$(library) sh3f "$(SH3F)" runs/box/furniture --licences cc0 --missing-textures color --classes $(call choice,box-sh3f)
 	$(library) vary runs/box/furniture runs/box/furniture-varied --per-class 16 --variants 12 --seed 0
-	.venv/bin/python -m synthetic.points $(box) runs/box/data $(points)
-	.venv/bin/python -m synthetic.render $(box) runs/box/data $(views)
+	.venv/bin/python -m synthetic.points $(box) runs/box/train $(points)
+	.venv/bin/python -m synthetic.render $(box) runs/box/train $(views)
 
 zoo-data: setup-all $(SH3F) $(ZEROAD)
 	$(library) 0ad "$(ZEROAD)" runs/box/zoo-game --poses 2 \
@@ -88,8 +88,8 @@ zoo-data: setup-all $(SH3F) $(ZEROAD)
 	$(library) sh3f "$(SH3F)" runs/box/zoo-furniture --licences cc-by --missing-textures color \
 	  --classes $(call choice,zoo-furniture)
 	$(library) vary runs/box/zoo-furniture runs/box/zoo-furniture-varied --per-class 12 --variants 8 --seed 0
-	.venv/bin/python -m synthetic.points $(zoo) runs/box/zoo-data $(points) --per-class 24
-	.venv/bin/python -m synthetic.render $(zoo) runs/box/zoo-data $(views)
+	.venv/bin/python -m synthetic.points $(zoo) runs/box/zoo-train $(points) --per-class 24
+	.venv/bin/python -m synthetic.render $(zoo) runs/box/zoo-train $(views) --per-class 24
 
 # Every class of the pretrained model with seeds 0 to 3, drawn by Blender
 box-sheet: setup-all

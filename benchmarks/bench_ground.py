@@ -31,6 +31,7 @@ OURS = (
     "grounding.ray_share=0",
     "grounding.point_weight=1",
     "grounding.noise_maps=none",
+    "training.generator_lr=0.008",
     "training.batch=8",
     "training.micro_batch=8",
 )

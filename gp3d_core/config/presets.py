@@ -287,10 +287,11 @@ PRESETS["box-128"] = replace(  # grounded on points of surfaces, colours without
         ray_share=0.0,
         point_weight=1.0,
         latent_dims=32,
+        latent_noise=0.15,
         noise_maps="none",
         prior="mixture",
     ),
-    training=replace(_BOX.training, resolution=128, batch=8, micro_batch=8, ema_kimg=2),
+    training=replace(_BOX.training, resolution=128, batch=8, micro_batch=8, generator_lr=0.008),
 )
 
 _SHAPENET = PRESETS["shapenet-64"]

@@ -88,16 +88,13 @@ def draw(tools) -> list:
 
 def fake_self(kind, panel):
     """An object with the class's own attributes, for `super().draw`."""
-    plain = type("Plain", (), {})
     if any(base.__name__ == "SubPanel" for base in kind.__mro__):
         stand_in = object.__new__(
             type(kind.__name__, (next(b for b in kind.__mro__ if b.__name__ == "SubPanel"),), {})
         )
         stand_in.names, stand_in.layout = panel.names, panel.layout
         return stand_in
-    fake = plain()
-    fake.layout = panel.layout
-    return fake
+    return SimpleNamespace(layout=panel.layout)
 
 
 def texts(record: list) -> str:
