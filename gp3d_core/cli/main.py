@@ -41,6 +41,11 @@ COMMANDS = (
     _Command("card", "models", "say what a model learnt from, and what it owes to whom"),
     _Command("evaluate", "evaluate", "score a snapshot against a data set (docs/evaluation.md)"),
     _Command("ship", "models", "halve a snapshot, and badge its classes (docs/snapshot.md)"),
+    _Command(
+        "lift",
+        "photographs.lift",
+        "a photo and its depth to a relief that can be turned (docs/photographs.md)",
+    ),
     _Command("vq3d", "vq3d.training", "a photo to a scene in one pass, and new scenes (docs/vq3d.md)"),
     _Command("serve", "serve", "work for another program over pipes (docs/serve.md)"),
     _Command("doctor", "main", "check this machine"),

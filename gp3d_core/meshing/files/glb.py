@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import struct
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,26 @@ from gp3d_core.meshing.files.quantized_glb import quantized
 from gp3d_core.meshing.files.trimesh_reader import load_trimesh
 from gp3d_core.meshing.mesh import Mesh, MeshError
 
+_UNLIT = "KHR_materials_unlit"
+_CAMERA = "camera"
 _ARRAY_BUFFER, _ELEMENT_ARRAY_BUFFER = 34962, 34963  # glTF's numbers for vertex data and for indices
+
+
+@dataclass(frozen=True)
+class Viewpoint:
+    """A camera at (0, 0, distance) that looks along −z, upright; fov in degrees between the outer edges of the longer
+    side of its picture, `aspect` = width / height.
+    """
+
+    distance: float
+    fov: float
+    aspect: float
+
+    def to_gltf(self) -> dict[str, Any]:
+        """The camera as glTF has it, by the angle of its height."""
+        height = math.tan(math.radians(self.fov) / 2) / max(1.0, self.aspect)
+        lens = {"yfov": 2 * math.atan(height), "aspectRatio": self.aspect, "znear": self.distance / 100}
+        return {"name": _CAMERA, "type": "perspective", "perspective": lens}
 
 
 def write_glb(mesh: Mesh, path: Path, recipe: dict[str, Any]) -> list[Path]:
@@ -43,8 +64,18 @@ def write_glb(mesh: Mesh, path: Path, recipe: dict[str, Any]) -> list[Path]:
     return [path]
 
 
-def write_glb_parts(parts: Mapping[str, Mesh], path: Path, recipe: dict[str, Any]) -> None:
-    """Writes several meshes to `path`, each a node of that name in one scene, uncompressed."""
+def write_glb_parts(
+    parts: Mapping[str, Mesh],
+    path: Path,
+    recipe: dict[str, Any],
+    *,
+    unlit: bool = False,
+    camera: Viewpoint | None = None,
+) -> None:
+    """Writes several meshes to `path`, each a node of that name in one scene, uncompressed.
+
+    `unlit` ones show their colours as they are, whatever light there is; a `camera` becomes a node, too.
+    """
     scene = trimesh.Scene()
     for name, mesh in parts.items():
         scene.add_geometry(_geometry(mesh, name), geom_name=name, node_name=name)
@@ -60,6 +91,15 @@ def write_glb_parts(parts: Mapping[str, Mesh], path: Path, recipe: dict[str, Any
             if found is not None:
                 texture = tree["textures"][found["index"]]
                 texture["name"] = tree["images"][texture["source"]]["name"] = material["name"]
+
+        if unlit:
+            for material in tree.get("materials", ()):
+                material["extensions"] = {_UNLIT: {}}
+            tree["extensionsUsed"] = [*tree.get("extensionsUsed", ()), _UNLIT]
+        if camera is not None:
+            tree["cameras"] = [camera.to_gltf()]
+            tree["scenes"][0]["nodes"].append(len(tree["nodes"]))
+            tree["nodes"].append({"name": _CAMERA, "camera": 0, "translation": [0.0, 0.0, camera.distance]})
 
     # at least one has them, or trimesh makes up none; each part's own say whether it has
     normals = any(mesh.normals is not None for mesh in parts.values())

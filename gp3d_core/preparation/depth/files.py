@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +19,18 @@ from gp3d_core.preparation.depth.making import Kind, stretch, to_unit
 from gp3d_core.preparation.framing import Fit, frame, resize
 
 _PNG_MODES = ("I;16", "I;16B", "I", "L", "RGB", "RGBA")
+_MOST_PIXELS = 64_000_000
+_UNREADABLE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    KeyError,
+    MemoryError,
+    BadZipFile,
+    zlib.error,
+    Image.DecompressionBombError,
+)
 _ENDINGS = ("_depth.png", ".png", "_depth.npy", ".npy")  # after the image's stem
 
 
@@ -92,18 +106,47 @@ def _find(folder: Path, name: str) -> Path | None:
 
 def _read(file: Path) -> NDArray[Any]:
     """Numbers float64 [H,W] of an npy file, or the codes of a PNG over 65536."""
+    numbers = read_numbers(file)
+    values = numbers.astype(np.float64)
+    if file.suffix == ".npy":
+        return values
+    return values / 256 if numbers.dtype == np.uint8 else depth_codes.to_unit(values)
+
+
+def read_numbers(file: Path) -> NDArray[Any]:
+    """The numbers [H,W] of a depth map: of an npy or npz file as they are, of a PNG its codes, uint16 or uint8.
+
+    An npz holds one array, or one that is called depth. Of a PNG with several channels the first is taken. Raises
+    DatasetError.
+    """
     try:
-        if file.suffix == ".npy":
-            values = np.load(file, allow_pickle=False).squeeze()
-            if values.ndim != 2 or values.dtype.kind not in "fiu":
-                raise ValueError(f"expected numbers [H, W], found {values.dtype} {list(values.shape)}")
-            return values.astype(np.float64)
+        if not file.is_file():
+            raise ValueError("expected a file")
+        if file.suffix.lower() in (".npy", ".npz"):
+            return _array(file)
         image = Image.open(file, formats=("PNG",))
+        if image.width * image.height > _MOST_PIXELS:
+            raise ValueError(f"{image.width}x{image.height}, more than {_MOST_PIXELS / 1e6:g} million pixels")
         if image.mode not in _PNG_MODES:
             raise ValueError(f"expected a 16-bit or 8-bit map, found {image.mode}")
         codes = np.asarray(image)
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-        raise DatasetError(f"depth map {file} cannot be read ({error})") from error
+    except _UNREADABLE as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DatasetError(f"depth map {file} cannot be read ({reason})") from error
     codes = codes[..., 0] if codes.ndim == 3 else codes
-    values = codes.astype(np.float64)
-    return values / 256 if codes.dtype == np.uint8 else depth_codes.to_unit(values)
+    return codes if codes.dtype == np.uint8 else codes.astype(np.uint16)
+
+
+def _array(file: Path) -> NDArray[Any]:
+    """The numbers [H,W] of an npy or npz file."""
+    found = np.load(file, allow_pickle=False)
+    if isinstance(found, np.lib.npyio.NpzFile):
+        with found:
+            names = found.files if len(found.files) == 1 else [n for n in found.files if n == "depth"]
+            if not names:
+                raise ValueError(f"expected one array, or one called depth, found {', '.join(found.files)}")
+            found = found[names[0]]
+    values = np.asarray(found).squeeze()
+    if values.ndim != 2 or values.dtype.kind not in "fiu" or values.size == 0:
+        raise ValueError(f"expected numbers [H, W], found {values.dtype} {list(values.shape)}")
+    return values

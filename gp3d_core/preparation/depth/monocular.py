@@ -33,15 +33,16 @@ _FILES = (".safetensors", ".pt", ".pth", ".tar", ".t7", ".bin", ".ckpt")  # endi
 
 
 def open_model(
-    model: str, dataset: Dataset, *, kind: Kind | None, ratio: float, device: torch.device
+    model: str, dataset: Dataset | None, *, kind: Kind | None, ratio: float, device: torch.device
 ) -> ModelDepth | MonocularDepth:
-    """Depth for `dataset` from `model`: a file of TCMonoDepth's weights, a folder of a transformers model, or its id.
+    """Depth from `model`: a file of TCMonoDepth's weights, a folder of a transformers model, or its id.
 
-    kind, ratio, device: as for ModelDepth. Raises ModelError, or WeightsError for a file of other weights.
+    dataset: whose pictures it is for; None for single ones. kind, ratio, device: as for ModelDepth. Raises
+    ModelError, or WeightsError for a file of other weights.
     """
     path = Path(model)
     if path.is_file():
-        targets = letterboxed(dataset.path, dataset.resolution)
+        targets = None if dataset is None else letterboxed(dataset.path, dataset.resolution)
         return MonocularDepth(path, kind=kind, ratio=ratio, device=device, targets=targets)
     if path.exists() and not path.is_dir():
         raise ModelError(f"{model} is neither a file nor a folder; give a model's file, folder or id")
