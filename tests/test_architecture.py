@@ -80,6 +80,7 @@ ALLOWED = {
         "matplotlib",
         "mcubes",
         "numpy",
+        "onnxruntime",  # optional
         "pxr",  # optional
         "pyarrow",  # optional
         "pyinstantmeshes",  # optional

@@ -19,7 +19,14 @@ from gp3d_core.cli.arguments import (
     number,
     show_page,
 )
-from gp3d_core.cli.prepare import add_depth, add_features, add_select
+from gp3d_core.cli.prepare import (
+    add_depth,
+    add_features,
+    add_mask,
+    add_mask_source,
+    add_select,
+    check_mask_source,
+)
 from gp3d_core.errors import spell
 
 if TYPE_CHECKING:
@@ -35,6 +42,7 @@ def add_data(parser: argparse.ArgumentParser) -> None:
     _add_check(verbs)
     _add_stats(verbs)
     add_depth(verbs)
+    add_mask(verbs)
     add_features(verbs)
     add_select(verbs)
     _add_zip(verbs)
@@ -48,6 +56,8 @@ def _add_pack(verbs: argparse._SubParsersAction[Any]) -> None:
     add("target", type=Path, help="folder, or .zip")
     add("--resolution", type=number(int, 8, 4096), default=256, help="pixels a side (default 256)")
     add("--fit", choices=("crop", "letterbox"), default="crop", help="square in the middle, or all on white")
+    add("--subject", action="store_true", help="cut to the subject, which --model or --masks shows")
+    add_mask_source(parser)
     add("--layout", choices=("auto", "ids", "classes", "flat"), default="auto", help="what folders mean")
     add("--labels", type=existing, metavar="FILE", help="table of classes of pictures whose folders say none")
     add("--on-error", choices=("skip", "stop"), default="skip", help="of a picture that cannot be used")
@@ -113,10 +123,20 @@ def _add_workers(parser: argparse.ArgumentParser) -> None:
 
 
 def _pack(options: argparse.Namespace) -> int:
+    if options.subject:
+        check_mask_source(options)
+    elif options.model is not None or options.masks is not None:
+        raise UsageError(
+            "--model and --masks go with --subject; `gp3d data mask` adds masks to packed images"
+        )
+    from gp3d_core.preparation.maps.subject import SubjectMasks
     from gp3d_core.preparation.packing import PackSettings, pack
     from gp3d_core.preparation.sources.pictures import Source
     from gp3d_core.signals import interruptible
 
+    subject = (
+        SubjectMasks(options.model, options.masks, options.pixels, options.side) if options.subject else None
+    )
     with interruptible() as interruption:
         report = pack(
             Source(
@@ -136,6 +156,7 @@ def _pack(options: argparse.Namespace) -> int:
                 megapixels=options.max_megapixels,
                 imagenet_names=options.imagenet_names,
             ),
+            subject=subject,
             license=options.license,
             workers=options.workers,
             on_error=options.on_error,

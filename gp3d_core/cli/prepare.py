@@ -49,6 +49,42 @@ def add_depth(verbs: argparse._SubParsersAction[Any]) -> None:
     parser.set_defaults(command=_depth)
 
 
+def add_mask(verbs: argparse._SubParsersAction[Any]) -> None:
+    """Adds `gp3d data mask`."""
+    parser = verbs.add_parser(
+        "mask", help="which pixels are subject: from a network, or masks of another program"
+    )
+    parser.add_argument(
+        "dataset", type=dataset_path, help="folder of images (docs/dataset.md); masks are written beside them"
+    )
+    add_mask_source(parser)
+    parser.add_argument("--batch", type=number(int, 1, 4096), default=4, help="images at a time (default 4)")
+    parser.add_argument("--overwrite", action="store_true", help="replace the masks that are there")
+    parser.set_defaults(command=_mask)
+
+
+def add_mask_source(parser: argparse.ArgumentParser) -> None:
+    """Adds where masks come from, as `mask_source` reads it."""
+    add = parser.add_argument
+    add("--model", type=Path, metavar="FILE.onnx", help="network of the kind of ISNet or U²-Net")
+    add("--masks", type=Path, metavar="DIR", help="take masks from here: white is subject, or alpha")
+    add(
+        "--pixels",
+        choices=("auto", "imagenet", "half", "symmetric", "unit"),
+        default="auto",
+        help="numbers that the network sees (default auto: imagenet below 512 pixels a side, else half)",
+    )
+    add("--side", type=number(int, 32, 4096), help="pixels a side of a network that takes any (default 1024)")
+
+
+def check_mask_source(options: argparse.Namespace) -> None:
+    """Raises UsageError unless masks come from exactly one place."""
+    if (options.model is None) == (options.masks is None):
+        raise UsageError("masks come from --model FILE.onnx or --masks DIR, one of the two")
+    if options.masks is not None and (options.pixels != "auto" or options.side is not None):
+        raise UsageError("--pixels and --side are for --model")
+
+
 def add_features(verbs: argparse._SubParsersAction[Any]) -> None:
     """Adds `gp3d data features`."""
     parser = verbs.add_parser(
@@ -143,6 +179,29 @@ def _depth(options: argparse.Namespace) -> int:
             f"{source.plain[0]}; of objects on white this network knows no depth. Renders have true depth; for "
             "photographs name a larger model (docs/data.md)"
         )
+    return _end(report.stopped, stop, options.dataset)
+
+
+def _mask(options: argparse.Namespace) -> int:
+    check_mask_source(options)
+    from gp3d_core.preparation.maps.making import MapSource, open_folder
+    from gp3d_core.preparation.maps.mask_network import NetworkMasks
+    from gp3d_core.preparation.maps.masks import FolderMasks, make_masks
+    from gp3d_core.preparation.pack_folder import origins_of
+    from gp3d_core.signals import interruptible
+
+    dataset = open_folder(options.dataset, "masks")
+    source: MapSource
+    if options.masks is not None:
+        source = FolderMasks(options.masks, dataset.names, origins_of(options.dataset))
+    else:
+        source = NetworkMasks(options.model, pixels=options.pixels, side=options.side)
+        side = f"{source.record['side']} pixels a side" + (", any other with --side" if source.free else "")
+        _say(f"{options.model} sees {side}, as --pixels {source.record['pixels']}")
+    with interruptible() as stop:
+        report = make_masks(options.dataset, source, stop, batch=options.batch, overwrite=options.overwrite)
+    empty = f", {report.empty} of them empty" if report.empty else ""
+    _say(f"{report.made} masks made{empty}, {report.kept} were there")
     return _end(report.stopped, stop, options.dataset)
 
 

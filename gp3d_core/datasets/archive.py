@@ -118,6 +118,12 @@ def depth_name(name: str) -> str:
     return str(path.with_name(f"{path.stem}_depth.png"))
 
 
+def mask_name(name: str) -> str:
+    """Name of the subject mask of the image `name`; without a picture's ending, so that older readers pass it by."""
+    path = PurePosixPath(name)
+    return str(path.with_name(f"{path.stem}_mask.npz"))
+
+
 def image_names(archive: Archive) -> list[str]:
     """Paths of the images in `archive`, sorted."""
     return sorted(

@@ -31,6 +31,7 @@ from gp3d_core.datasets.archive import (
     Header,
     depth_name,
     image_names,
+    mask_name,
     read_header,
 )
 from gp3d_core.datasets.feature_table import open_features
@@ -129,6 +130,11 @@ class Dataset:
         """Paths of the images that have no depth map, sorted."""
         return list(self._flat)
 
+    @property
+    def without_mask(self) -> list[str]:
+        """Paths of the images that have no subject mask, sorted."""
+        return [name for name in self.names if mask_name(name) not in self.archive.sizes]
+
     def load(self, index: int) -> tuple[NDArray[Any], NDArray[Any]]:
         """Image uint8 [R,R,3] and depth uint16 [R,R] of example `index`; raises DatasetError when unfit."""
         return self.load_image(index), self.load_depth(index)
@@ -143,6 +149,13 @@ class Dataset:
         if depth_name(name) not in self.archive.sizes:
             raise self._lacks_depth(name)
         return self._pixels.depth(name)
+
+    def load_mask(self, index: int) -> NDArray[Any]:
+        """Subject mask uint8 [R,R] of example `index`, 255 = subject; raises DatasetError when unfit or missing."""
+        name = self.names[index]
+        if mask_name(name) not in self.archive.sizes:
+            raise DatasetError(f"{self.path}: {name} has no mask; `gp3d data mask {self.path}` makes them")
+        return self._pixels.mask(name)
 
     def check_resolution(self, resolution: int) -> None:
         """Raises DatasetError, naming presets that fit, unless the images have `resolution` pixels a side."""

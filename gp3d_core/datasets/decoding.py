@@ -14,6 +14,7 @@ import io
 import struct
 import warnings
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,6 +63,19 @@ def decode(content: bytes, limits: Limits) -> Image.Image:
 
     Raises PictureError for a damaged, gigantic or unreadable one; nothing is unpacked before its size is known.
     """
+    return _decoded(content, limits, _plain)
+
+
+def decode_mask(content: bytes, limits: Limits) -> Image.Image:
+    """The upright mask (mode L, 255 = subject) in the file `content`.
+
+    Of a picture with transparent parts it is the alpha channel, of any other the brightness. Raises as `decode`.
+    """
+    return _decoded(content, limits, _mask_of)
+
+
+def _decoded(content: bytes, limits: Limits, finish: Callable[[Image.Image], Image.Image]) -> Image.Image:
+    """What `finish` makes of the upright picture in the file `content`."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of doubtful metadata and of sizes, which are checked here
@@ -74,7 +88,7 @@ def decode(content: bytes, limits: Limits) -> Image.Image:
                 )
             image.load()
             _turn_upright(image)
-            return _plain(image)
+            return finish(image)
     except PictureError:
         raise
     except UnidentifiedImageError:
@@ -113,6 +127,14 @@ def _plain(image: Image.Image) -> Image.Image:
     plain = _to_rgb(_bits_to_eight(image), image.info.get("icc_profile"))
     plain.info.clear()
     return plain
+
+
+def _mask_of(image: Image.Image) -> Image.Image:
+    if image.has_transparency_data:
+        alpha = image.convert("RGBA").getchannel("A")
+        if np.asarray(alpha).min() < 255:
+            return alpha
+    return _plain(image).convert("L")
 
 
 def _turn_upright(image: Image.Image) -> None:

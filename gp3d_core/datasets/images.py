@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from gp3d_core.datasets.archive import Archive, DatasetError, depth_name
+from gp3d_core.datasets.archive import Archive, DatasetError, depth_name, mask_name
 
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP")  # none of those for which Pillow starts another program
+_NPY_HEADER = 1024  # bytes, at most
 _DEPTH_MODES = ("I;16", "I;16B", "I", "L", "RGB", "RGBA")
 
 
@@ -48,6 +50,31 @@ class Pixels:
         depth = self._decode(name, image)
         depth = depth[..., 0] if depth.ndim == 3 else depth
         return depth.astype(np.uint16) * (256 if depth.dtype == np.uint8 else 1)
+
+    def mask(self, name: str) -> NDArray[Any]:
+        """Subject mask uint8 [R,R] of the image `name`, 255 = subject; raises DatasetError when unfit."""
+        name = mask_name(name)
+        where, side = f"{self._archive.path}: {name}", self._resolution
+        content = io.BytesIO(self._archive.read(name))
+        try:
+            with zipfile.ZipFile(content) as arrays:
+                unpacked = arrays.getinfo("mask.npy").file_size
+            if unpacked > side * side + _NPY_HEADER:  # nothing larger is unpacked
+                raise DatasetError(f"{where} unpacks to {unpacked} bytes, expected {side}x{side} numbers")
+            content.seek(0)
+            mask = np.load(content, allow_pickle=False)["mask"]
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            raise (
+                error
+                if isinstance(error, DatasetError)
+                else DatasetError(f"{where} cannot be read ({error}); `gp3d data mask` makes it again")
+            ) from error
+        if mask.dtype != np.uint8 or mask.shape != (side, side):
+            shape = "x".join(map(str, mask.shape))
+            raise DatasetError(
+                f"{where} is {mask.dtype} {shape}, expected uint8 {side}x{side} like the image"
+            )
+        return mask
 
     def _decode(self, name: str, image: Image.Image) -> NDArray[Any]:
         """Pixels [R,R,...] of an image that has the data set's size."""

@@ -10,6 +10,7 @@ import shlex
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +28,13 @@ from gp3d_core.datasets.archive import (
     depth_name,
     image_names,
     is_depth,
+    mask_name,
     read_header,
 )
 from gp3d_core.datasets.dataset import Dataset
 from gp3d_core.datasets.feature_table import features_description, open_features
 from gp3d_core.datasets.images import Pixels, width_of
+from gp3d_core.preparation.maps.masks import SUBJECT
 from gp3d_core.signals import Interruption
 
 _ROWS_AT_ONCE = 4096
@@ -140,6 +143,12 @@ def _check_names(archive: Archive, names: list[str], report: CheckReport, path: 
         report.add("image that shares its depth map with another", same, remedy="give each a stem of its own")
     alone = [name for name in archive.sizes if is_depth(name) and _is_picture(name) and name not in owned]
     report.add("depth map without an image", alone, fault=False)
+    masks = {mask_name(name) for name in names}
+    if lone := [name for name in names if mask_name(name) not in archive.sizes]:
+        some = lone if len(lone) < len(names) else []  # a data set need not have any
+        report.add("image without a mask", some, fault=False, remedy="`gp3d data mask` makes them")
+    strays = [name for name in archive.sizes if name.endswith("_mask.npz") and name not in masks]
+    report.add("mask without an image", strays, fault=False)
     report.add("empty file", [name for name in names if archive.sizes[name] == 0])
 
 
@@ -195,31 +204,39 @@ def _check_pixels(
     interruption: Interruption | None,
 ) -> None:
     """Decodes everything; what is known of a file goes into the report in the order of names."""
-
-    def look(name: str) -> tuple[list[str], str | None]:
-        faults, oddity = [], None
-        try:
-            pixels.image(name)
-        except (DatasetError, OSError) as error:
-            faults.append(_without(error, archive.path))
-        if depth_name(name) in archive.sizes:
-            try:
-                oddity = _oddity(pixels.depth(name))
-            except (DatasetError, OSError) as error:
-                faults.append(_without(error, archive.path))
-        return faults, oddity
-
     bar = tqdm(total=len(names), desc="checking", unit="img", leave=False, disable=None)
     with ThreadPoolExecutor(workers) as pool, bar:
         for start in range(0, len(names), _FILES_AT_ONCE):
             part = names[start : start + _FILES_AT_ONCE]
-            for name, (faults, oddity) in zip(part, pool.map(look, part), strict=True):
+            for faults, notes in pool.map(partial(_look, pixels, archive), part):
                 report.add("file that cannot be used", faults)
-                if oddity:
-                    report.add(oddity, [depth_name(name)], fault=False)
+                for note, about in notes:
+                    report.add(note, [about], fault=False)
             bar.update(len(part))
             if interruption is not None and interruption.requested:
                 return
+
+
+def _look(pixels: Pixels, archive: Archive, name: str) -> tuple[list[str], list[tuple[str, str]]]:
+    """What forbids training with the image `name`, and notes on what lies beside it: each kind, and of which file."""
+    faults, notes = [], []
+    try:
+        pixels.image(name)
+    except (DatasetError, OSError) as error:
+        faults.append(_without(error, archive.path))
+    if depth_name(name) in archive.sizes:
+        try:
+            if oddity := _oddity(pixels.depth(name)):
+                notes.append((oddity, depth_name(name)))
+        except (DatasetError, OSError) as error:
+            faults.append(_without(error, archive.path))
+    if mask_name(name) in archive.sizes:
+        try:
+            if pixels.mask(name).max() < SUBJECT:
+                notes.append(("mask that shows no subject", mask_name(name)))
+        except (DatasetError, OSError) as error:  # training reads none
+            notes.append(("mask that cannot be used", _without(error, archive.path)))
+    return faults, notes
 
 
 def _without(error: Exception, path: Path) -> str:

@@ -96,6 +96,8 @@ def _content(dataset: Dataset) -> list[str]:
     depth = {0: "all with depth", len(dataset): "without depth"}.get(flat, f"{flat} of them without depth")
     cameras = "known" if dataset.angles is not None else "not known"
     lines = [f"- {len(dataset)} images of {dataset.resolution} px, {depth}", f"- cameras: {cameras}"]
+    if masked := len(dataset) - len(dataset.without_mask):
+        lines.append(f"- subject masks: {masked} of {len(dataset)}")
     if dataset.classes:
         counts = Counter(dataset.labels.tolist())
         lines += ["", "| class | WordNet | images |", "|---|---|---|"]

@@ -41,16 +41,22 @@ def frame(width: int, height: int, resolution: int, fit: Fit) -> Frame:
     crop: the square in the middle (of an odd rest the right and lower half is larger). letterbox: the whole picture,
     its longer side on the edges, in the middle of white.
     """
-    if fit == "crop":
-        side = min(width, height)
-        left, top = (width - side) // 2, (height - side) // 2
-        return Frame((left, top, left + side, top + side), (0, 0, resolution, resolution), resolution)
+    if fit == "letterbox":
+        return onto((0, 0, width, height), resolution)
+    side = min(width, height)
+    left, top = (width - side) // 2, (height - side) // 2
+    return onto((left, top, left + side, top + side), resolution)
+
+
+def onto(box: Box, resolution: int) -> Frame:
+    """The frame that takes the `box` of a picture: its longer side on the edges, in the middle."""
+    width, height = box[2] - box[0], box[3] - box[1]
     longer = max(width, height)
     inner_width, inner_height = (
         max(1, (2 * n * resolution + longer) // (2 * longer)) for n in (width, height)
     )
     left, top = (resolution - inner_width) // 2, (resolution - inner_height) // 2
-    return Frame((0, 0, width, height), (left, top, left + inner_width, top + inner_height), resolution)
+    return Frame(box, (left, top, left + inner_width, top + inner_height), resolution)
 
 
 def place(image: Image.Image, where: Frame) -> Image.Image:

@@ -16,15 +16,30 @@ import json
 import os
 import zipfile
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gp3d_core.atomic import forget_leftovers, replacing, write_json, write_text
 from gp3d_core.datasets.archive import HEADER, UNFINISHED
 from gp3d_core.errors import GP3DError
+from gp3d_core.preparation.framing import Box, Frame, onto
 
 ORIGINS, FAILURES, DUPLICATES = "origins.jsonl", "failures.jsonl", "duplicates.json"
 _FORMAT, _VERSION = "gp3d-pack", 1
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a packed image comes from: the path in its source, the upright picture's `size`, the `box` taken."""
+
+    source: str
+    size: tuple[int, int]
+    box: Box
+
+    def frame(self, resolution: int) -> Frame:
+        """How the picture was framed, for what lies over it."""
+        return onto(self.box, resolution)
 
 
 class PackError(GP3DError):
@@ -102,6 +117,19 @@ class PackedFolder:
         write_text(self.path / ORIGINS, "".join(map(_line, rows)))
 
 
+def origins_of(folder: Path) -> dict[str, Origin]:
+    """Where the images of the data set `folder` come from, by their paths; nothing of what `pack` did not make."""
+    found = {}
+    for name, row in PackedFolder(folder).origins().items():
+        size, box = (row.get("width"), row.get("height")), row.get("box")
+        numbers = [*size, *box] if isinstance(box, list) else []
+        if len(numbers) == 6 and all(type(number) is int for number in numbers):
+            left, top, right, bottom = box
+            if 0 <= left < right <= size[0] and 0 <= top < bottom <= size[1]:
+                found[name] = Origin(str(row.get("source")), size, (left, top, right, bottom))
+    return found
+
+
 def _line(row: Mapping[str, Any]) -> str:
     return json.dumps(row) + "\n"
 
@@ -124,10 +152,10 @@ def read_facts(content: bytes, where: str) -> dict[str, Any]:
 def compare(before: Mapping[str, Any], now: Mapping[str, Any], where: Path) -> None:
     """PackError that names the first setting, or the source, in which `before` differs from `now`."""
     there, here = ({**facts.get("settings", {}), **facts.get("source", {})} for facts in (before, now))
-    for key in here:
-        if there.get(key) != here[key]:
+    for key in {**here, **there}:
+        if there.get(key) != here.get(key):
             packed = "another source, or it has changed" if key == "listing" else f"{key} = {there.get(key)}"
-            wanted = "" if key == "listing" else f", asked for is {here[key]}"
+            wanted = "" if key == "listing" else f", asked for is {here.get(key)}"
             raise PackError(
                 f"{where} was packed with {packed}{wanted}; "
                 "repeat the command it was begun with, or choose another place"

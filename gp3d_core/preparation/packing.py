@@ -24,11 +24,13 @@ from tqdm import tqdm
 
 import gp3d_core
 from gp3d_core.atomic import replacing, write_json
-from gp3d_core.datasets.archive import FORMAT, HEADER, UNFINISHED, VERSION, Archive, depth_name
+from gp3d_core.datasets.archive import FORMAT, HEADER, UNFINISHED, VERSION, Archive, depth_name, mask_name
 from gp3d_core.datasets.decoding import Limits, PictureError, decode, pixel_hash
 from gp3d_core.preparation.dataset_card import UNSTATED, read_card, record_step, save_card
 from gp3d_core.preparation.duplicates import exact_groups, look_of, near_pairs, without_exact
 from gp3d_core.preparation.framing import Fit, frame, place
+from gp3d_core.preparation.maps.masks import KIND, place_mask, save_mask
+from gp3d_core.preparation.maps.subject import SubjectMasks, subject_frame, subject_record
 from gp3d_core.preparation.pack_folder import (
     DUPLICATES,
     PackedFolder,
@@ -88,6 +90,7 @@ class _Job:
     source: Source
     target: Path
     settings: PackSettings
+    subject: SubjectMasks | None = None
 
 
 def pack(
@@ -95,6 +98,7 @@ def pack(
     target: Path,
     settings: PackSettings,
     *,
+    subject: SubjectMasks | None = None,
     license: str | None = None,
     workers: int = 1,
     on_error: Literal["skip", "stop"] = "skip",
@@ -102,14 +106,15 @@ def pack(
 ) -> PackReport:
     """Packs the pictures of `source` into the folder or zip `target`, going on where an earlier call ended.
 
-    A picture that cannot be used is skipped and named, or ends the work (`on_error`). Raises SourceError for a source,
+    With `subject` pictures are cut to what its masks show, which are kept beside the images (docs/dataset.md). A
+    picture that cannot be used is skipped and named, or ends the work (`on_error`). Raises SourceError for a source,
     PackError for a target that does not fit, or when nothing could be used; what was packed stays.
     """
     _keep_apart(source.path, target)
     listing = source.list()
     names = name_all(listing, imagenet_names=settings.imagenet_names)
     facts = {
-        "settings": asdict(settings),
+        "settings": asdict(settings) | ({} if subject is None else {"subject": subject_record(subject)}),
         "source": {
             "name": source.path.resolve().name,
             "kind": listing.kind,
@@ -123,7 +128,7 @@ def pack(
     folder = PackedFolder(target.with_name(f"{target.name}.parts") if zipped else target)
     folder.claim(facts)
     report = _work(
-        _Job(source, folder.path, settings), folder, listing, names, workers, on_error, interruption
+        _Job(source, folder.path, settings, subject), folder, listing, names, workers, on_error, interruption
     )
     if report.stopped:
         return report
@@ -167,7 +172,9 @@ def _work(
     tasks = []
     for entry, name in zip(listing.entries, names.images, strict=True):
         known = before.get(name)
-        if known and known.get("bytes") == entry.size and (folder.path / name).exists():
+        files = [name] if job.subject is None else [name, mask_name(name)]
+        there = all((folder.path / file).exists() for file in files)
+        if known and known.get("bytes") == entry.size and there:
             report.kept += 1
         else:
             tasks.append((entry.key, name, entry.size))
@@ -257,12 +264,20 @@ def _pack_one(job: _Job, key: str, name: str) -> dict[str, Any]:
     limits = Limits(int(settings.megapixels * 1e6), raised_with="max_megapixels")
     image = decode(_reader(job.source).read(key), limits)
     width, height = image.size
-    side = min(image.size) if settings.fit == "crop" else max(image.size)
-    if side < settings.min_side:
-        raise PictureError(f"has {width}x{height} pixels, less than {settings.min_side} (`min_side`)")
-    where = frame(width, height, settings.resolution, settings.fit)
+    mask = None if job.subject is None else job.subject.mask(key, image)
+    if mask is None:
+        where = frame(width, height, settings.resolution, settings.fit)
+    else:
+        where = subject_frame(mask, settings.resolution, settings.fit)
+    left, top, right, bottom = where.source
+    if max(right - left, bottom - top) < settings.min_side:
+        what = f"has {width}x{height}" if mask is None else f"has a subject of {right - left}x{bottom - top}"
+        raise PictureError(f"{what} pixels, less than {settings.min_side} (`min_side`)")
     packed = place(image, where)
-    (job.target / depth_name(name)).unlink(missing_ok=True)  # of what the picture was before
+    for stale in (depth_name(name), mask_name(name)):  # of what the picture was before
+        (job.target / stale).unlink(missing_ok=True)
+    if mask is not None:
+        save_mask(job.target / mask_name(name), place_mask(mask, where))
     with replacing(job.target / name) as temporary:
         packed.save(temporary, format="PNG")
     return {
@@ -289,8 +304,8 @@ def _finish(
     used = []
     for entry, name in zip(listing.entries, names.images, strict=True):
         if entry.key in report.failures:  # it may have been packed before it was damaged
-            (folder.path / name).unlink(missing_ok=True)
-            (folder.path / depth_name(name)).unlink(missing_ok=True)
+            for file in (name, depth_name(name), mask_name(name)):
+                (folder.path / file).unlink(missing_ok=True)
         elif name in known:
             used.append((entry, name))
     if not used:
@@ -312,6 +327,9 @@ def _finish(
     counts |= {"enlarged": report.enlarged, "duplicates": sum(len(group) - 1 for group in report.exact)}
     save_card(folder.path, card)
     record_step(folder.path, "pack", program | counts)
+    if "subject" in facts["settings"]:
+        made_by = {key: value for key, value in facts["settings"]["subject"].items() if key != "margin"}
+        record_step(folder.path, KIND.step, made_by)
     header = {
         "format": FORMAT,
         "version": VERSION,

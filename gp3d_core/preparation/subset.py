@@ -13,7 +13,7 @@ from typing import Any, Literal
 from tqdm import tqdm
 
 from gp3d_core.atomic import replacing, write_json, write_text
-from gp3d_core.datasets.archive import HEADER, Archive, DatasetError, depth_name
+from gp3d_core.datasets.archive import HEADER, Archive, DatasetError, depth_name, mask_name
 from gp3d_core.licences.parts import grouped, parse_licences
 from gp3d_core.preparation.dataset_card import CARD, empty_card, read_card, save_card
 from gp3d_core.preparation.pack_folder import zip_folder
@@ -78,7 +78,7 @@ def _belongings(name: str) -> list[str]:
     """The image `name` and what may lie beside it."""
     path = PurePosixPath(name)
     beside = [str(path.with_name(path.stem + end)) for end in ("_geometry.npz", "_camera.json")]
-    return [name, depth_name(name), *beside]
+    return [name, depth_name(name), mask_name(name), *beside]
 
 
 def _thinned(archive: Archive, name: str, tables: Sequence[str], kept: set[str]) -> dict[str, Any]:

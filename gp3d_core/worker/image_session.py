@@ -8,7 +8,7 @@ from typing import Any
 
 from PIL import Image
 
-from gp3d_core.datasets.decoding import PictureError
+from gp3d_core.datasets.decoding import Limits, PictureError, decode
 from gp3d_core.distributed import pick_device
 from gp3d_core.hashing import digest
 from gp3d_core.meshing.options import SceneMeshOptions
@@ -16,6 +16,8 @@ from gp3d_core.pretrained import NAME, PretrainedError
 from gp3d_core.signals import Progress
 from gp3d_core.vq3d.files.metadata import find_tokenizer
 from gp3d_core.vq3d.files.tokenizer_file import TokenizerSnapshot, load_tokenizer
+from gp3d_core.vq3d.scenes.composition import RegionError
+from gp3d_core.vq3d.scenes.editing import read_mask
 from gp3d_core.vq3d.scenes.figures import side_by_side
 from gp3d_core.vq3d.scenes.mesh import mesh_of, recipe_of
 from gp3d_core.vq3d.scenes.reconstruction import read_picture, reconstruct
@@ -36,8 +38,9 @@ class ImageSession:
     def mesh(self, options: PictureMeshOptions, progress: Progress, publish: Publish) -> None:
         """Makes and writes the mesh and the view, then calls `publish` as `ModelSession.mesh` does.
 
-        The picture may be the file of a scene. Raises PictureError for a picture that cannot be used, SnapshotError or
-        RunError for a tokenizer or a scene that cannot, Problem (E_NO_WEIGHTS) where none came along.
+        The picture may be the file of a scene. With a mask only its subject stays. Raises PictureError for a picture
+        that cannot be used, SnapshotError or RunError for a tokenizer or a scene that cannot, Problem for a mask that
+        cannot, and (E_NO_WEIGHTS) where no tokenizer came along.
         """
         progress("planes", 0, 1)
         path = Path(options["picture"])
@@ -46,7 +49,14 @@ class ImageSession:
         scene, tokenizer = self._scene_of(path, options["tokenizer"])
         progress("planes", 1, 1)
         chosen = SceneMeshOptions.of_request(options)
-        mesh, facts = mesh_of(scene, chosen, progress)
+        mask = options["mask"]
+        try:
+            subject = None if mask is None else read_mask(Path(mask), scene.resolution, _size_of(path))
+            mesh, facts = mesh_of(scene, chosen, progress, subject)
+        except RegionError as error:
+            raise Problem("E_PICTURE", str(error), "Choose another mask.") from error
+        if mask is not None:
+            facts["mask_sha256"] = digest(Path(mask))
         made_of = {
             "picture": path.name,
             "picture_sha256": digest(path),
@@ -81,3 +91,8 @@ class ImageSession:
         if snapshot is None or (snapshot.path, snapshot.digest) != (file, found):
             snapshot = self._snapshot = load_tokenizer(file, pick_device(self._device))
         return snapshot
+
+
+def _size_of(path: Path) -> tuple[int, int] | None:
+    """Pixels of the upright picture at `path`; None for a scene, which has forgotten them."""
+    return None if path.suffix == ".safetensors" else decode(path.read_bytes(), Limits()).size

@@ -106,6 +106,7 @@ class PictureMeshOptions(FileOptions):
 
     picture: str
     tokenizer: str
+    mask: str | None
 
 
 class LineSplitter:
@@ -328,6 +329,7 @@ OPERATIONS: dict[str, dict[str, tuple[Check, Any]]] = {
     | {
         "picture": (_text(4096, r"[^\0]+", "a path"), _REQUIRED),
         "tokenizer": (_text(4096, r"[^\0]+", "a path"), _REQUIRED),
+        "mask": (_or_null(_text(4096, r"[^\0]+", "a path or null")), None),
         "dir": (_folder, _REQUIRED),
     },
     "cancel": {"target": (_text(128), _REQUIRED)},

@@ -102,6 +102,7 @@ def _add_mesh(verbs: argparse._SubParsersAction[Any]) -> None:
     add = parser.add_argument
     add("scene", type=Path, help="scene file")
     add("--out", type=new_path, required=True, help=f"mesh in .{', .'.join(FORMATS)}")
+    add("--mask", type=Path, metavar="PICTURE", help="keep only the subject: white, or not transparent")
     add_mesh_options(parser, SceneMeshOptions)
     add("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.set_defaults(command=_mesh)
@@ -203,7 +204,7 @@ def _mesh(options: argparse.Namespace) -> int:
     chosen = mesh_options(options, SceneMeshOptions)
     scene = open_scene(options.scene, options)
     with shown_progress() as progress:
-        out, mesh, facts = write_scene_mesh(scene, options.out, chosen, progress)
+        out, mesh, facts = write_scene_mesh(scene, options.out, chosen, progress, options.mask)
     sides = " × ".join(f"{side:.2f}" for side in mesh.vertices.max(axis=0) - mesh.vertices.min(axis=0))
     loss = loss_in_words(facts["dropped"], facts["dropped_area"])
     print(f"{len(mesh.faces)} faces{loss}, {sides} units", file=sys.stderr)

@@ -10,23 +10,20 @@ stands for 1/t = 1/t_far + q·(1/t_near − 1/t_far); `ratio` = t_far / t_near i
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from tqdm import tqdm
 
 from gp3d_core.atomic import replacing
 from gp3d_core.datasets import depth_codes
 from gp3d_core.datasets.archive import DatasetError, depth_name
 from gp3d_core.datasets.dataset import Dataset
-from gp3d_core.preparation.dataset_card import read_card, record_step
+from gp3d_core.preparation.maps.making import MapKind, MapReport, MapSource, make_maps, open_folder
 from gp3d_core.signals import Interruption
 
 Kind = Literal["depth", "disparity"]
@@ -34,27 +31,19 @@ Kind = Literal["depth", "disparity"]
 _SURE = 5  # pictures from which on their common direction says something
 
 
-class DepthSource(Protocol):
-    """Where depth comes from. `record` says so in JSON values; equal records give equal maps."""
-
-    record: dict[str, Any]
-
-    def maps(self, names: Sequence[str], images: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
-        """u, float [R,R], of each of the `images` uint8 [R,R,3], whose paths are `names`."""
+class DepthSource(MapSource, Protocol):
+    """Where depth comes from: `maps` are u, float [R,R]."""
 
 
 @dataclass
-class DepthReport:
-    """What was done: maps `made` now and `kept` from before, `flat` ones among the new, whether it was `stopped`.
+class DepthReport(MapReport):
+    """What was done; `flat` maps among the new ones.
 
     downwards: correlation of depth with the row, from the top down, of each new map that is not flat.
     """
 
-    made: int
-    kept: int
-    flat: int
-    downwards: list[float]
-    stopped: bool
+    flat: int = 0
+    downwards: list[float] = field(default_factory=list)
 
     @property
     def looks_inverted(self) -> bool:
@@ -86,11 +75,7 @@ def to_unit(values: NDArray[Any], kind: Kind, ratio: float) -> NDArray[Any]:
 
 def open_for_depth(path: Path) -> Dataset:
     """The data set in the folder `path`; DatasetError for a zip, beside whose images nothing can be written."""
-    if path.is_file():
-        raise DatasetError(
-            f"{path} is not a folder, but depth maps are written beside the images; unpack it first"
-        )
-    return Dataset(path, needs_depth=False)
+    return open_folder(path, "depth maps")
 
 
 def make_depth(
@@ -101,54 +86,17 @@ def make_depth(
     The source's record goes into the card first; going on with another one is refused, and so are maps of unknown
     origin, unless `overwrite` removes what is there. Raises DatasetError.
     """
-    dataset = open_for_depth(path)
-    lacking = set(dataset.without_depth)
-    todo = [i for i, name in enumerate(dataset.names) if name in lacking]
-    if _take_over(path, source.record, known=len(todo) < len(dataset), overwrite=overwrite):
-        for name in dataset.names:
-            (path / depth_name(name)).unlink(missing_ok=True)
-        todo = list(range(len(dataset)))
-    report = DepthReport(made=0, kept=len(dataset) - len(todo), flat=0, downwards=[], stopped=False)
-    with (
-        ThreadPoolExecutor(4) as pool,
-        tqdm(total=len(dataset), initial=report.kept, desc="depth", unit="img", disable=None) as bar,
-    ):
-        chunks = [todo[start : start + batch] for start in range(0, len(todo), batch)]
-        # What the network waits for is read, and what it has made is written, while it works.
-        loading = pool.map(dataset.load_image, chunks[0] if chunks else [])
-        saving: Iterator[None] = iter(())
-        for number, chunk in enumerate(chunks, 1):
-            images = list(loading)
-            loading = pool.map(dataset.load_image, chunks[number] if number < len(chunks) else [])
-            names = [dataset.names[i] for i in chunk]
-            maps = source.maps(names, images)
-            deque(saving, maxlen=0)
-            saving = pool.map(_save, [path / depth_name(name) for name in names], maps)
-            _count(report, maps)
-            bar.update(len(chunk))
-            if stop.requested:
-                report.stopped = True
-                break
-        deque(saving, maxlen=0)
-    return report
-
-
-def _take_over(path: Path, record: dict[str, Any], *, known: bool, overwrite: bool) -> bool:
-    """Enters `record` into the card of the data set `path`; says whether the maps that are there must go first."""
-    steps = [step for step in read_card(path)["steps"] if step.get("step") == "depth"]
-    found = {key: value for key, value in steps[0].items() if key != "step"} if steps else None
-    if found == record and not overwrite:
-        return False
-    if known and not overwrite:
-        if found is None:
-            raise DatasetError(f"{path} has depth maps of unknown origin; `overwrite` replaces all of them")
-        key = next(key for key in {**record, **found} if found.get(key) != record.get(key))
-        raise DatasetError(
-            f"{path} has depth maps made with {key} = {found.get(key)}, asked for is {record.get(key)}; "
-            "`overwrite` replaces all of them"
-        )
-    record_step(path, "depth", record)
-    return known
+    report = DepthReport()
+    done = make_maps(
+        path,
+        MapKind("depth", "depth maps", depth_name, _save),
+        source,
+        stop,
+        batch=batch,
+        overwrite=overwrite,
+        look=lambda maps: _count(report, maps),
+    )
+    return replace(report, made=done.made, kept=done.kept, stopped=done.stopped)
 
 
 def _save(path: Path, u: NDArray[Any]) -> None:
@@ -158,7 +106,6 @@ def _save(path: Path, u: NDArray[Any]) -> None:
 
 def _count(report: DepthReport, maps: Sequence[NDArray[Any]]) -> None:
     for u in maps:
-        report.made += 1
         if np.ptp(u) == 0:
             report.flat += 1
             continue

@@ -105,12 +105,12 @@ def _instead(refused: Mapping[str, str]) -> str:
 
 
 def _depth_maps(pictures: Sequence[str]) -> set[str]:
-    """Pictures `X_depth.*` that lie beside a picture `X.*`."""
+    """Pictures `X_depth.*` and `X_mask.*` that lie beside a picture `X.*`."""
     stems = {str(PurePosixPath(name).with_suffix("")) for name in pictures}
     found = set()
     for name in pictures:
         stem = str(PurePosixPath(name).with_suffix(""))
-        if stem.endswith("_depth") and stem.removesuffix("_depth") in stems:
+        if any(stem.endswith(end) and stem.removesuffix(end) in stems for end in ("_depth", "_mask")):
             found.add(name)
     return found
 

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from gp3d_core.datasets.decoding import Limits, PictureError, decode
+from gp3d_core.datasets.decoding import Limits, PictureError, decode_mask
 from gp3d_core.preparation.framing import frame, resize
 from gp3d_core.vq3d.scenes.composition import (
     Box,
@@ -78,14 +78,26 @@ def choose_region(scene: Scene, choice: Choice) -> Region:
         raise RegionError(f"{choice.mask or 'the rectangle'}: {error}") from error
 
 
-def read_mask(path: Path, size: int) -> Tensor:
-    """The mask [size,size] from 0 (black) to 1 (white) of a picture that is cut as photographs are."""
+def read_mask(path: Path, size: int, picture_size: tuple[int, int] | None = None) -> Tensor:
+    """The mask [size,size] from 0 to 1 of a picture, cut as photographs are: its brightness, or its alpha channel.
+
+    Raises RegionError for a picture that cannot be used, for none, and for one without the proportions of
+    `picture_size`, which it is about.
+    """
+    if not path.is_file():
+        raise RegionError(f"there is no mask at {path}")
     try:
-        picture = decode(path.read_bytes(), Limits())
+        picture = decode_mask(path.read_bytes(), Limits())
     except PictureError as error:
         raise RegionError(f"{path} {error}") from error
+    width, height = picture_size or picture.size
+    if abs(picture.width * height - picture.height * width) > max(width, height, *picture.size) / 2:
+        raise RegionError(
+            f"mask {path} is {picture.width}x{picture.height}, expected {width}x{height} like its picture, "
+            "or its proportions"
+        )
     where = frame(picture.width, picture.height, size, "crop")
-    grey: Image.Image = resize(picture.convert("L"), size, size, where.source)
+    grey: Image.Image = resize(picture, size, size, where.source)
     return torch.from_numpy(np.asarray(grey, dtype=np.float32) / 255)
 
 

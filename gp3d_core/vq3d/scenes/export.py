@@ -10,6 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from gp3d_core.generation.video import save_film
+from gp3d_core.hashing import digest
 from gp3d_core.meshing.files.writing import save_mesh
 from gp3d_core.meshing.mesh import Mesh
 from gp3d_core.meshing.options import SceneMeshOptions
@@ -17,7 +18,7 @@ from gp3d_core.signals import Progress, counted, no_progress
 from gp3d_core.visualization import save_picture, sheet
 from gp3d_core.vq3d.files.prior_file import PriorSnapshot
 from gp3d_core.vq3d.models.prior import Sampling
-from gp3d_core.vq3d.scenes.editing import Blend, along, blend
+from gp3d_core.vq3d.scenes.editing import Blend, along, blend, read_mask
 from gp3d_core.vq3d.scenes.figures import (
     columns,
     orbit_frames,
@@ -138,14 +139,22 @@ def write_orbit(
 
 
 def write_scene_mesh(
-    scene: Scene, out: Path, options: SceneMeshOptions, progress: Progress = no_progress
+    scene: Scene,
+    out: Path,
+    options: SceneMeshOptions,
+    progress: Progress = no_progress,
+    mask: Path | None = None,
 ) -> tuple[Path, Mesh, dict[str, Any]]:
     """The file that the mesh of `scene` was written to, with its recipe inside; mesh and facts; see `mesh.mesh_of`.
 
-    Raises OutputError for a name that fits no format, or where an OBJ's parts would replace other files.
+    `mask` is a picture of the subject as `editing.read_mask` reads it. Raises OutputError for a name that fits no
+    format, or where an OBJ's parts would replace other files; RegionError for a mask that cannot be used.
     """
     check_mesh(out, ())
-    mesh, facts = mesh_of(scene, options, progress)
+    subject = None if mask is None else read_mask(mask, scene.resolution)
+    mesh, facts = mesh_of(scene, options, progress, subject)
+    if mask is not None:
+        facts["mask_sha256"] = digest(mask)
     return save_scene_mesh(mesh, recipe_of(scene, options, facts), out), mesh, facts
 
 

@@ -33,9 +33,10 @@ from gp3d_core.vq3d.rendering.depth import DepthSpace
 from gp3d_core.vq3d.rendering.views import RADIUS, Field, to_image
 from gp3d_core.vq3d.scenes.editing import WHOLE
 from gp3d_core.vq3d.scenes.scenefile import Scene
-from gp3d_core.vq3d.scenes.segmentation import nearest_in
+from gp3d_core.vq3d.scenes.segmentation import nearest_in, outline_distance, surroundings
 
 _SUBJECT = 0.75  # of the nearness of what the camera turns about: nothing nearer is ever taken for backdrop
+_FARTHEST = 0.02  # share of a subject's pixels that may be farther than where it is said to end
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,16 +68,17 @@ class CubeField:
 
 
 def mesh_of(
-    scene: Scene, options: SceneMeshOptions, progress: Progress = no_progress
+    scene: Scene, options: SceneMeshOptions, progress: Progress = no_progress, mask: Tensor | None = None
 ) -> tuple[Mesh, dict[str, Any]]:
     """The mesh of `scene` in scene units, and what is known about it (JSON values), with the `cut` that was made.
 
+    With a `mask` [h,h] of the input view, 1 = subject, only what lies under it stays, and "auto" cuts behind that.
     `progress` hears of density, surface, atlas, texels and color. Raises EmptyMeshError when there is no surface at the
     level, MemoryLimitError for a grid that is too large.
     """
     camera, device = scene.camera, scene.parts[0].planes.device
     field = CubeField(scene.field(), DepthSpace.of(camera), math.tan(math.radians(camera.fov) / 2), device)
-    cut = options.crop_depth if options.crop_depth != "auto" else backdrop(scene)
+    cut = options.crop_depth if options.crop_depth != "auto" else backdrop(scene, mask)
     extraction = extract_mesh(
         field,
         box=1.0,
@@ -85,7 +87,7 @@ def mesh_of(
         faces=options.faces,
         components=options.components,
         opacity=field.opacity,
-        crop=_crop(cut),
+        crop=_crop(cut, mask),
         max_bytes=options.max_bytes,
         device=device,
         progress=progress,
@@ -115,13 +117,17 @@ def mesh_of(
     return mesh, facts | {"level": extraction.level, "cut": cut}
 
 
-def backdrop(scene: Scene) -> float | None:
+def backdrop(scene: Scene, mask: Tensor | None = None) -> float | None:
     """Where the backdrop of the picture begins, as a `crop_depth`; None for a scene without one.
 
+    With the `mask` of a subject: midway between the farthest of it that is seen and what is around it, but at least
+    somewhat behind it. Without:
     Midway between what Otsu's threshold of the inverse depths that the camera sees takes for far and for near, but no
     nearer than somewhat behind the subject, by which the object that views turn about is meant.
     """
     inverse = scene.view().disparity[0]
+    if mask is not None:
+        return _behind(DepthSpace.of(scene.camera), inverse, mask.to(inverse) >= 0.5)
     far = nearest_in(inverse, WHOLE) == 0
     if not bool(far.any()):
         return None
@@ -143,5 +149,24 @@ def recipe_of(scene: Scene, options: SceneMeshOptions, facts: dict[str, Any]) ->
     }
 
 
-def _crop(depth: float | None) -> SignedDistance | None:
-    return None if depth is None else lambda points: points[:, 2] + depth
+def _behind(space: DepthSpace, inverse: Tensor, inside: Tensor) -> float:
+    """A `crop_depth` behind what the view with surface `inverse` [h,h] shows where `inside`.
+
+    A mask reaches a little beyond its subject: what is nearer to the surroundings than to its median does not count.
+    """
+    shown = space.normalise(inverse[inside])
+    around = float(space.normalise(surroundings(inverse, inside)[inside]).median())
+    middle = float(shown.median())
+    subject = shown[shown >= min(middle, (middle + around) / 2)]
+    seen = float(torch.quantile(subject, _FARTHEST))
+    return min(1.0, 1 - (seen + min(around, _SUBJECT * seen)))
+
+
+def _crop(depth: float | None, mask: Tensor | None = None) -> SignedDistance | None:
+    """Distance inside what stays: nearer than `depth`, and under the `mask`; None for all."""
+    outline = None if mask is None else outline_distance(mask)
+    if outline is None:
+        return None if depth is None else lambda points: points[:, 2] + depth
+    if depth is None:
+        return outline
+    return lambda points: np.minimum(outline(points), points[:, 2] + depth)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy import ndimage, sparse
 from scipy.sparse.linalg import spsolve
 from torch import Tensor
@@ -89,6 +92,29 @@ def hole_of(obj: LiftedMask) -> LiftedMask:
 def _grown(mask: Tensor) -> Tensor:
     """The mask, a pixel larger on every side."""
     return max_pool2d(mask[None, None], 3, stride=1, padding=1)[0, 0]
+
+
+def outline_distance(mask: Tensor) -> Callable[[NDArray[Any]], NDArray[Any]] | None:
+    """A function of points [N,3] of the cube that says how far inside the outline of `mask` [h,h] they are seen.
+
+    Positive under the mask, in units of the cube, and never more than the true distance; None where the mask covers
+    all. Raises RegionError for a mask without a pixel from one half on.
+    """
+    inside = mask.cpu().numpy() >= 0.5
+    if not inside.any():
+        raise RegionError("the mask shows no subject: nothing in it is above one half")
+    if inside.all():
+        return None
+    pixels = ndimage.distance_transform_edt(inside) - ndimage.distance_transform_edt(~inside)
+    pixels -= np.sign(pixels) / 2  # the outline lies midway between two pixels
+    last = len(inside) - 1
+    distance = pixels * (2 / last) / math.sqrt(2)  # bilinear between the pixels it may grow so much faster
+
+    def inwards(points: NDArray[Any]) -> NDArray[Any]:
+        places = [(1 - points[:, 1]) * (last / 2), (points[:, 0] + 1) * (last / 2)]  # row 0 is on top
+        return ndimage.map_coordinates(distance, places, order=1, mode="nearest")
+
+    return inwards
 
 
 def _within(size: int, rectangle: Sequence[float]) -> Tensor:

@@ -170,6 +170,65 @@ def test_what_views_turn_about_is_never_taken_for_backdrop(monkeypatch):
     assert (1 - near.vertices[:, 2]).max() < subject < (1 - far.vertices[:, 2]).max() < 4.0
 
 
+def disc(scene, centre, radius):
+    """The mask [32,32] of what is seen within a `radius` of the point `centre`, by the rays of the pixels."""
+    depth, reach = 1 - centre[2], np.tan(np.radians(scene.camera.fov) / 2)
+    line = np.linspace(-1, 1, 32)
+    x, y = np.meshgrid(line, -line)
+    return torch.from_numpy(
+        np.hypot(x * reach * depth - centre[0], y * reach * depth - centre[1]) < radius
+    ).float()
+
+
+def test_under_a_mask_only_its_subject_stays(monkeypatch):
+    balls = [((-0.15, 0.12, 0.0), 0.1), ((0.15, 0.12, 0.1), 0.1), ((-0.15, -0.15, 0.0), 0.1)]
+    scene = scene_of(monkeypatch, balls)
+    for centre, radius in balls:
+        mesh, facts = mesh_of(scene, PLAIN, mask=disc(scene, centre, 1.2 * radius))
+        assert facts["components"] == 1
+        low, high = mesh.vertices.min(axis=0), mesh.vertices.max(axis=0)
+        np.testing.assert_allclose((low + high) / 2, centre, atol=0.03)
+        np.testing.assert_allclose((high - low) / 2, [radius] * 3, atol=0.03)
+    tight = mesh_of(scene, PLAIN, mask=disc(scene, balls[0][0], 0.05))[0]
+    away = np.hypot(*(tight.vertices[:, :2] / (1 - tight.vertices[:, 2:]) - np.array([-0.15, 0.12])).T)
+    assert 0.04 < away.max() < 0.07
+    everything, told = mesh_of(scene, replace(PLAIN, crop_depth=None), mask=torch.ones(32, 32))
+    assert (1 - everything.vertices[:, 2]).max() == pytest.approx(8.0, rel=0.01)
+    assert told["cut"] is None
+
+
+def test_a_mask_cuts_a_far_subject_from_what_is_nearer(monkeypatch):
+    balls = [((0.1, 0.0, -1.5), 0.3), ((0.0, -0.3, 0.3), 0.2)]  # the depth cut takes the far one for backdrop
+    scene = scene_of(monkeypatch, balls, pivot=0.7)
+    mesh, facts = mesh_of(scene, PLAIN, mask=disc(scene, balls[0][0], 0.35))
+    depth = 1 - mesh.vertices[:, 2]
+    assert facts["components"] == 1
+    assert 2.1 < depth.min() < 2.3
+    assert 2.5 < depth.max() < 4.0
+
+
+def test_a_request_may_name_a_mask(place, tmp_path):
+    noise = np.zeros((20, 33), np.uint8)
+    noise[4:16, 10:24] = 255
+    mask = tmp_path / "mask.png"
+    Image.fromarray(noise).resize((66, 40), Image.Resampling.NEAREST).save(mask)
+    made = make(place, dir=str(tmp_path / "out"), mask=str(mask))
+    assert made["recipe"]["mask_sha256"] == digest(mask)
+    mesh = load_mesh(made["files"]["npz"])
+    assert len(mesh.vertices) != len(expected(place).vertices)
+    for content, words in (
+        (None, "there is no mask at"),
+        (Image.new("L", (33, 33), 255), r"is 33x33, expected 33x20 like its picture"),
+        (Image.new("L", (33, 20)), "shows no subject"),
+    ):
+        mask.unlink()
+        if content:
+            content.save(mask)
+        with pytest.raises(Problem, match=words) as caught:
+            make(place, dir=str(tmp_path / "out"), mask=str(mask))
+        assert caught.value.code == "E_PICTURE"
+
+
 def test_all_pieces_stay_but_specks(monkeypatch):
     balls = [((-0.15, 0.0, 0.0), 0.12), ((0.15, 0.0, 0.0), 0.08), ((0.0, 0.2, 0.0), 0.011)]
     scene = scene_of(monkeypatch, balls)
