@@ -20,6 +20,7 @@ from gp3d_core.cli.arguments import (
     show_page,
 )
 from gp3d_core.cli.prepare import (
+    add_compose,
     add_depth,
     add_features,
     add_mask,
@@ -43,6 +44,7 @@ def add_data(parser: argparse.ArgumentParser) -> None:
     _add_stats(verbs)
     add_depth(verbs)
     add_mask(verbs)
+    add_compose(verbs)
     add_features(verbs)
     add_select(verbs)
     _add_zip(verbs)

@@ -85,6 +85,19 @@ def check_mask_source(options: argparse.Namespace) -> None:
         raise UsageError("--pixels and --side are for --model")
 
 
+def add_compose(verbs: argparse._SubParsersAction[Any]) -> None:
+    """Adds `gp3d data compose`."""
+    parser = verbs.add_parser(
+        "compose", help="subjects on white, or before blurred surroundings, by their masks"
+    )
+    parser.add_argument("dataset", type=dataset_path, help="folder or zip, with masks and depth")
+    parser.add_argument("out", type=new_path, help="folder or zip of the new data set")
+    parser.add_argument(
+        "--surroundings", choices=("white", "blur"), required=True, help="what is around subjects"
+    )
+    parser.set_defaults(command=_compose)
+
+
 def add_features(verbs: argparse._SubParsersAction[Any]) -> None:
     """Adds `gp3d data features`."""
     parser = verbs.add_parser(
@@ -203,6 +216,16 @@ def _mask(options: argparse.Namespace) -> int:
     empty = f", {report.empty} of them empty" if report.empty else ""
     _say(f"{report.made} masks made{empty}, {report.kept} were there")
     return _end(report.stopped, stop, options.dataset)
+
+
+def _compose(options: argparse.Namespace) -> int:
+    from gp3d_core.preparation.maps.surroundings import write_composed
+
+    if options.out.suffix == ".txt":
+        raise UsageError(f"expected a folder or a .zip, found {options.out}")
+    write_composed(options.dataset, options.out, options.surroundings)
+    print(options.out)
+    return 0
 
 
 def _features(options: argparse.Namespace) -> int:

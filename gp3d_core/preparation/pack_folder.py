@@ -121,12 +121,13 @@ def origins_of(folder: Path) -> dict[str, Origin]:
     """Where the images of the data set `folder` come from, by their paths; nothing of what `pack` did not make."""
     found = {}
     for name, row in PackedFolder(folder).origins().items():
-        size, box = (row.get("width"), row.get("height")), row.get("box")
-        numbers = [*size, *box] if isinstance(box, list) else []
-        if len(numbers) == 6 and all(type(number) is int for number in numbers):
-            left, top, right, bottom = box
-            if 0 <= left < right <= size[0] and 0 <= top < bottom <= size[1]:
-                found[name] = Origin(str(row.get("source")), size, (left, top, right, bottom))
+        box = row.get("box")
+        numbers = [row.get("width"), row.get("height"), *(box if isinstance(box, list) else [])]
+        if len(numbers) != 6 or any(type(number) is not int for number in numbers):
+            continue
+        width, height, left, top, right, bottom = (int(str(number)) for number in numbers)
+        if 0 <= left < right <= width and 0 <= top < bottom <= height:
+            found[name] = Origin(str(row.get("source")), (width, height), (left, top, right, bottom))
     return found
 
 

@@ -30,12 +30,14 @@ def write_subset(
     record: dict[str, Any],
     *,
     files: Literal["link", "copy"],
+    changed: Callable[[str], bytes | None] = lambda name: None,
 ) -> None:
     """Writes the data set `out` with the images `names` of `source` and everything that belongs to them.
 
     By its ending `out` is a list (.txt, a path a line), a zip, or else a folder, whose files are hard links or copies.
     Labels keep their numbers, so that classes and features stay the same. The card gains the `step` with the facts
-    `record`. An interrupted call leaves `.<name>.partial`, with which the same call goes on.
+    `record`. `changed` may give a copied file another content. An interrupted call leaves `.<name>.partial`, with which
+    the same call goes on.
 
     Raises DatasetError when `out` is there already, and for links to another file system.
     """
@@ -64,7 +66,7 @@ def write_subset(
         "steps": [*(e for e in card["steps"] if e.get("step") != step), done],
     }
     partial = out.with_name(f".{out.name}.partial")
-    put = _linking(archive) if files == "link" and out.suffix != ".zip" else _copying(archive)
+    put = _linking(archive) if files == "link" and out.suffix != ".zip" else _copying(archive, changed)
     _fill_folder(archive, content, partial, facts, card, put, {**done, "files": files, "names": list(names)})
     if out.suffix == ".zip":
         zip_folder(partial, out)
@@ -154,10 +156,11 @@ def _fill_folder(
     save_card(folder, card)
 
 
-def _copying(archive: Archive) -> Callable[[str, Path], None]:
+def _copying(archive: Archive, changed: Callable[[str], bytes | None]) -> Callable[[str, Path], None]:
     def put(name: str, target: Path) -> None:
         with replacing(target) as temporary:
-            temporary.write_bytes(archive.read(name))
+            content = changed(name)
+            temporary.write_bytes(archive.read(name) if content is None else content)
 
     return put
 

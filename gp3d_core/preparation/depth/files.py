@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Literal
 from zipfile import BadZipFile
 
 import numpy as np
@@ -46,7 +46,13 @@ class FolderDepth:
     """
 
     def __init__(
-        self, folder: Path, names: Sequence[str], *, kind: Kind, ratio: float, fit: Fit | None
+        self,
+        folder: Path,
+        names: Sequence[str],
+        *,
+        kind: Kind,
+        ratio: float,
+        fit: Fit | Literal["subject"] | None,
     ) -> None:
         if not folder.is_dir():
             raise DatasetError(f"depth maps: there is no folder {folder}")
@@ -78,7 +84,12 @@ class FolderDepth:
             raise DatasetError(
                 f"depth map {file} is {width}x{height}, expected a square like the image; cut it as the image was cut"
             )
-        where = frame(width, height, resolution, self._fit or "crop")
+        if self._fit == "subject" and (width, height) != (resolution, resolution):
+            raise DatasetError(
+                f"depth map {file} is {width}x{height}, but pictures were cut to their subjects; expected maps of the "
+                f"packed images, {resolution}x{resolution}"
+            )
+        where = frame(width, height, resolution, "letterbox" if self._fit == "letterbox" else "crop")
         left, top, right, bottom = where.target
         if (width, height) != (resolution, resolution):
             picture = Image.fromarray(values.astype(np.float32))
@@ -89,10 +100,13 @@ class FolderDepth:
         return u
 
 
-def packed_fit(folder: Path) -> Fit | None:
+def packed_fit(folder: Path) -> Fit | Literal["subject"] | None:
     """How `gp3d data pack` framed the pictures of the data set `folder`; None when its card does not say."""
     packed = [step for step in read_card(folder)["steps"] if step.get("step") == "pack"]
-    fit = packed[0].get("settings", {}).get("fit") if packed else None
+    settings = packed[0].get("settings", {}) if packed else {}
+    if "subject" in settings:  # each was cut in its own way
+        return "subject"
+    fit = settings.get("fit")
     return fit if fit in ("crop", "letterbox") else None
 
 

@@ -74,10 +74,11 @@ def mesh_of(
 
     With a `mask` [h,h] of the input view, 1 = subject, only what lies under it stays, and "auto" cuts behind that.
     `progress` hears of density, surface, atlas, texels and color. Raises EmptyMeshError when there is no surface at the
-    level, MemoryLimitError for a grid that is too large.
+    level, MemoryLimitError for a grid that is too large, RegionError for a mask that shows nothing.
     """
     camera, device = scene.camera, scene.parts[0].planes.device
     field = CubeField(scene.field(), DepthSpace.of(camera), math.tan(math.radians(camera.fov) / 2), device)
+    outline = None if mask is None else outline_distance(mask)
     cut = options.crop_depth if options.crop_depth != "auto" else backdrop(scene, mask)
     extraction = extract_mesh(
         field,
@@ -87,7 +88,7 @@ def mesh_of(
         faces=options.faces,
         components=options.components,
         opacity=field.opacity,
-        crop=_crop(cut, mask),
+        crop=_crop(cut, outline),
         max_bytes=options.max_bytes,
         device=device,
         progress=progress,
@@ -162,9 +163,8 @@ def _behind(space: DepthSpace, inverse: Tensor, inside: Tensor) -> float:
     return min(1.0, 1 - (seen + min(around, _SUBJECT * seen)))
 
 
-def _crop(depth: float | None, mask: Tensor | None = None) -> SignedDistance | None:
-    """Distance inside what stays: nearer than `depth`, and under the `mask`; None for all."""
-    outline = None if mask is None else outline_distance(mask)
+def _crop(depth: float | None, outline: SignedDistance | None) -> SignedDistance | None:
+    """Distance inside what stays: nearer than `depth`, and within the `outline`; None for all."""
     if outline is None:
         return None if depth is None else lambda points: points[:, 2] + depth
     if depth is None:

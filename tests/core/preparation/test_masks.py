@@ -6,16 +6,13 @@ form from what the network was shown.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
-from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto
 from PIL import Image
 
 from gp3d_core.cli.main import main
@@ -23,66 +20,19 @@ from gp3d_core.datasets.archive import DatasetError, mask_name
 from gp3d_core.datasets.dataset import Dataset
 from gp3d_core.preparation.checking import check_dataset
 from gp3d_core.preparation.dataset_card import read_card
-from gp3d_core.preparation.framing import frame
 from gp3d_core.preparation.maps.mask_network import MaskModelError, NetworkMasks
 from gp3d_core.preparation.maps.masks import FolderMasks, make_masks
-from gp3d_core.preparation.maps.subject import SubjectMasks, subject_frame
-from gp3d_core.preparation.pack_folder import PackError, origins_of
+from gp3d_core.preparation.pack_folder import origins_of
 from gp3d_core.preparation.packing import PackSettings, pack
 from gp3d_core.preparation.sources.pictures import Source
 from gp3d_core.signals import Interruption
-
-SIZE = 32
-WEIGHTS = (4.0, -2.0, 1.0)
-
-
-def network(
-    path: Path,
-    side: int | str,
-    *,
-    outputs: int = 1,
-    count: int | str = 1,
-    channels: int = 3,
-    classes: int = 1,
-    sigmoid: bool = True,
-    inputs: int = 1,
-    kind: int = TensorProto.FLOAT,
-) -> Path:
-    """Writes a network with one convolution of 1 × 1; its outputs after the first are the first one upside down."""
-    weights = np.resize(np.array(WEIGHTS, dtype=np.float32), (classes, channels, 1, 1))
-    last = "d0" if sigmoid else "logits"
-    number = kind if kind in (TensorProto.FLOAT, TensorProto.FLOAT16) else TensorProto.FLOAT
-    nodes = [
-        helper.make_node("Cast", ["x0"], ["x"], to=number),
-        helper.make_node("Conv", ["x", "w"], ["logits"]),
-    ]
-    nodes += [helper.make_node("Sigmoid", ["logits"], ["d0"])] if sigmoid else []
-    nodes += [helper.make_node("Neg", [last], [f"d{k}"]) for k in range(1, outputs)]
-    shape = [count, channels, side, side]
-    graph = helper.make_graph(
-        nodes,
-        "masks",
-        [helper.make_tensor_value_info(f"x{k}", kind, shape) for k in range(inputs)],
-        [
-            helper.make_tensor_value_info(name, number, [count, classes, side, side])
-            for name in [last, *(f"d{k}" for k in range(1, outputs))]
-        ],
-        [numpy_helper.from_array(weights.astype(helper.tensor_dtype_to_np_dtype(number)), "w")],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    onnx.checker.check_model(model)
-    path.write_bytes(model.SerializeToString())
-    return path
+from tests.support.masks import SIZE, WEIGHTS, bytes_of, network, of_red, plain, subject, write_photos
 
 
 def expected(color: Sequence[int], mean: Sequence[float], deviation: Sequence[float]) -> float:
     """The mask of a plain colour, by hand."""
     seen = [(c / 255 - m) / d for c, m, d in zip(color, mean, deviation, strict=True)]
     return float(255 / (1 + np.exp(-np.dot(seen, WEIGHTS))))
-
-
-def plain(color: Sequence[int], size: int = SIZE) -> NDArray[np.uint8]:
-    return np.full((size, size, 3), color, dtype=np.uint8)
 
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -92,7 +42,7 @@ COLORS = ((200, 120, 40), (100, 110, 90), (0, 60, 255))
 
 @pytest.mark.parametrize(
     ("side", "outputs", "pixels"),
-    [(320, 7, IMAGENET), (1024, 6, HALF)],
+    [(320, 7, IMAGENET), pytest.param(1024, 6, HALF, marks=pytest.mark.slow)],
     ids=["as U²-Net", "as ISNet"],
 )
 def test_the_first_output_for_pixels_as_the_paper_has_them_is_the_mask(
@@ -185,16 +135,7 @@ def test_what_is_no_such_network_gets_one_line(tmp_path: Path) -> None:
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
     """Five pictures of noise without depth."""
-    folder = tmp_path / "photos"
-    for i in range(5):
-        (folder / "n0").mkdir(parents=True, exist_ok=True)
-        pixels = np.random.default_rng(i).integers(0, 255, (5, 5, 3), dtype=np.uint8)
-        Image.fromarray(pixels).resize((SIZE, SIZE)).save(folder / f"n0/photo{i}.png")
-    return folder
-
-
-def bytes_of(folder: Path, ending: str) -> dict[str, bytes]:
-    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob(f"*{ending}"))}
+    return write_photos(tmp_path / "photos")
 
 
 def test_an_interrupted_run_goes_on_and_ends_the_same(tmp_path: Path, photos: Path) -> None:
@@ -260,17 +201,6 @@ def test_masks_that_are_damaged_or_do_not_fit_get_one_line(photos: Path) -> None
     assert not any(kind.fault for text, kind in found.items() if "mask" in text)
 
 
-def subject(size: tuple[int, int], box: tuple[int, int, int, int]) -> Image.Image:
-    """A red rectangle on green."""
-    picture = Image.new("RGB", size, (0, 255, 0))
-    picture.paste((255, 0, 0), box)
-    return picture
-
-
-def of_red(picture: Image.Image) -> Image.Image:
-    return Image.fromarray((np.asarray(picture)[..., 0] > 127).astype(np.uint8) * 255)
-
-
 def test_masks_from_files_are_framed_as_their_pictures_were(tmp_path: Path) -> None:
     source, masks, out = tmp_path / "in", tmp_path / "masks", tmp_path / "out"
     source.mkdir()
@@ -309,75 +239,6 @@ def test_masks_that_are_missing_or_of_other_proportions_are_named(tmp_path: Path
         with pytest.raises(DatasetError, match=words):
             make_masks(photos, FolderMasks(masks, names, {}), Interruption(), batch=1, overwrite=True)
         assert bytes_of(photos, "_mask.npz") == {}
-
-
-@pytest.mark.parametrize(
-    ("size", "box", "fit", "found"),
-    [
-        ((200, 100), (120, 40, 140, 60), "crop", (118, 38, 142, 62)),  # 20 + 2 · 2 around (130, 50)
-        ((200, 100), (180, 80, 200, 100), "crop", (176, 76, 200, 100)),  # moved into the picture
-        ((200, 100), (20, 45, 180, 55), "crop", (50, 0, 150, 100)),  # longer than the picture is high
-        ((200, 100), (20, 45, 180, 55), "letterbox", (4, 29, 196, 71)),
-        ((200, 100), (0, 0, 200, 100), "letterbox", (0, 0, 200, 100)),
-    ],
-)
-def test_the_cut_is_the_subject_with_a_tenth_around_it(
-    size: tuple[int, int], box: tuple[int, int, int, int], fit: str, found: tuple[int, int, int, int]
-) -> None:
-    mask = of_red(subject(size, box))
-    mask.paste(255, (100, 2, 101, 4))  # a speck
-    where = subject_frame(mask, 32, fit)  # type: ignore[arg-type]
-    assert where.source == found
-    whole = frame(*size, 32, "letterbox")
-    assert subject_frame(Image.new("L", size, 255), 32, "letterbox") == whole
-
-
-def test_packing_cuts_to_the_subject_and_keeps_its_mask(tmp_path: Path) -> None:
-    source, out = tmp_path / "in", tmp_path / "out"
-    source.mkdir()
-    subject((200, 100), (120, 40, 140, 60)).save(source / "seen.png")
-    Image.new("RGB", (200, 100), (0, 255, 0)).save(source / "unseen.png")
-    subjects = SubjectMasks(
-        model=network(tmp_path / "net.onnx", "S", count="N"), side=200, pixels="symmetric"
-    )
-    report = pack(Source(source), out, PackSettings(24), subject=subjects)
-    assert report.packed == 1
-    assert report.failures == {"unseen.png": "shows no subject: nothing in its mask is above one half"}
-    assert origins_of(out)["seen.png"].box == (118, 38, 142, 62)
-    dataset = Dataset(out, needs_depth=False)
-    assert dataset.names == ["seen.png"]
-    inside = np.zeros((24, 24), dtype=bool)
-    inside[2:22, 2:22] = True
-    np.testing.assert_array_equal(dataset.load_image(0)[..., 0] > 127, inside)
-    np.testing.assert_array_equal(dataset.load_mask(0) >= 128, inside)
-    steps = {step["step"]: step for step in read_card(out)["steps"]}
-    assert steps["pack"]["settings"]["subject"]["margin"] == 0.1
-    assert steps["masks"]["model"] == "net.onnx"
-    before = bytes_of(out, "")
-    with pytest.raises(PackError, match=r"was packed with subject = .*net.onnx.*, asked for is None"):
-        pack(Source(source), out, PackSettings(24))
-    again = NetworkMasks(subjects.model or out, side=200, pixels="symmetric")
-    assert make_masks(out, again, Interruption()).kept == 1
-    assert bytes_of(out, "") == before
-    (out / mask_name("seen.png")).unlink()
-    assert pack(Source(source), out, PackSettings(24), subject=subjects).packed == 1
-    assert bytes_of(out, "_mask.npz") == {k: v for k, v in before.items() if k.endswith("_mask.npz")}
-
-
-def test_packing_with_masks_of_a_folder_and_what_it_says_of_wrong_ones(tmp_path: Path) -> None:
-    source, out = tmp_path / "in", tmp_path / "out"
-    source.mkdir()
-    for name in ("a", "b", "c"):
-        subject((60, 40), (10, 10, 30, 30)).save(source / f"{name}.png")
-    of_red(subject((60, 40), (10, 10, 30, 30))).save(source / "a_mask.png")
-    Image.new("L", (50, 50), 255).save(source / "b_mask.png")
-    (source / "c_mask.png").write_text("text")
-    report = pack(Source(source), out, PackSettings(16), subject=SubjectMasks(folder=source))
-    assert report.packed == 1
-    assert origins_of(out)["a.png"].box == (8, 8, 32, 32)
-    assert "is 50x50, expected 60x40 like its picture" in report.failures["b.png"]
-    assert "is no picture" in report.failures["c.png"]
-    assert json.loads((out / "pack.json").read_text())["settings"]["subject"]["files"] == "in"
 
 
 def test_the_commands_say_what_is_missing(
