@@ -88,7 +88,7 @@ zoo-data: setup-all $(SH3F) $(ZEROAD)
 	$(library) sh3f "$(SH3F)" runs/box/zoo-furniture --licences cc-by --missing-textures color \
 	  --classes $(call choice,zoo-furniture)
 	$(library) vary runs/box/zoo-furniture runs/box/zoo-furniture-varied --per-class 12 --variants 8 --seed 0
-	.venv/bin/python -m synthetic.points $(zoo) runs/box/zoo-train $(points) --per-class 24
+	.venv/bin/python -m synthetic.points $(zoo) runs/box/zoo-train $(points) --per-class 40
 	.venv/bin/python -m synthetic.render $(zoo) runs/box/zoo-train $(views) --per-class 24
 
 # Every class of the pretrained model with seeds 0 to 3, drawn by Blender
