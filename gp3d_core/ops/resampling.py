@@ -104,6 +104,11 @@ def finish(
     if noise is not None:
         shift = shift + (strength * GAIN) * noise
     x = torch.addcmul(shift.to(x.dtype), x, (scale * GAIN)[:, :, None, None].to(x.dtype))
+    return leaky(x)
+
+
+def leaky(x: Tensor) -> Tensor:
+    """The leaky ReLU of `x`, without gain."""
     return F.leaky_relu(x, SLOPE)
 
 

@@ -337,7 +337,7 @@ def test_folder_that_cannot_be_written_is_refused(
 def test_nothing_but_broken_models_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     library.write_facts(tmp_path / "models")
     library.write_broken(tmp_path / "models", only_text=True)
-    assert "none of its 4 models" in fails(capsys, tmp_path / "models", tmp_path / "out")
+    assert "none of 4 models could be rendered" in fails(capsys, tmp_path / "models", tmp_path / "out")
     index = json.loads((tmp_path / "out/dataset.json").read_text())
     names = [failure["model"].partition("/")[2] for failure in index["failures"]]
     assert names == ["empty", "missing", "nan", "points"]

@@ -26,7 +26,13 @@ from tests.support.micro import finish
 MODELS = 6
 CONFIG = resolve(
     "box-128",
-    [*MICRO, "grounding.surface_points=128", "grounding.latent_dims=4", "training.kimg=3"],
+    [
+        *MICRO,
+        "grounding.surface_points=128",
+        "grounding.latent_dims=4",
+        "training.kimg=6",
+        "training.generator_lr=0.004",
+    ],
 )
 
 

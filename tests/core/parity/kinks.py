@@ -17,13 +17,14 @@ import torch
 from torch import Tensor, nn
 
 from gp3d_core.networks import layers
+from gp3d_core.ops import resampling
 
 ROUNDING = 5e-6  # of the layer's root mean square
 MOST_UNITS = 5
 
 
 class _Sides:
-    """Stands in for `layers.activate`: notes units at a kink, and flips those it is told to."""
+    """Stands in for `layers.activate` and `resampling.leaky`: notes units at a kink, and flips those it is told to."""
 
     def __init__(self, flipped: frozenset[tuple[int, int]]) -> None:
         self.flipped = flipped
@@ -56,7 +57,11 @@ def either_side_of_kinks(test: Callable[..., None]) -> Callable[..., None]:
                 if isinstance(module, nn.Module):
                     module.zero_grad(set_to_none=True)
             sides = _Sides(frozenset(flipped))
-            with mock.patch.object(layers, "activate", sides):
+            finished = functools.partial(sides, activation="lrelu")
+            with (
+                mock.patch.object(layers, "activate", sides),
+                mock.patch.object(resampling, "leaky", finished),
+            ):
                 try:
                     test(**fixtures)
                 except AssertionError as error:

@@ -5,6 +5,7 @@ And what is said of a Blender that nobody has tried, and of two that draw one da
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
 import subprocess
@@ -102,7 +103,7 @@ def test_previews_are_drawn_without_a_word(models: Path, tmp_path: Path, python:
 def test_a_blender_that_nobody_has_tried_is_told(
     monkeypatch: pytest.MonkeyPatch, version: str, told: bool
 ) -> None:
-    monkeypatch.setattr(blender_process, "version", lambda _: version)
+    monkeypatch.setattr(importlib.metadata, "version", lambda _: version)
     line = f"Blender {version}: GP3D was tried with 4.2, 4.5, 5.0, 5.2 only (docs/rendering.md)\n"
     assert blender_process.untested_blender() == (line if told else "")
 
