@@ -30,8 +30,9 @@ CONFIG = resolve(
         *MICRO,
         "grounding.surface_points=128",
         "grounding.latent_dims=4",
-        "training.kimg=6",
-        "training.generator_lr=0.004",
+        "generator.texel_square=2",  # so small planes would be one block of 4² else
+        "training.generator_lr=0.004",  # the preset's is for wider networks
+        "training.kimg=4",
     ],
 )
 
@@ -110,7 +111,8 @@ def test_the_colours_of_surfaces_are_learnt_and_new_objects_lie_near_known_ones(
     assert truth.surface is not None
     seen = truth.surface.sample(models, 200, generator_for(3))
     error = (field(seen.positions)[0] - seen.rgb).abs().mean(dim=-1)
-    assert float(error[seen.positions[..., 1].abs() > 0.05].mean()) < 0.12
+    beyond_a_texel = seen.positions[..., 1].abs() > 0.1  # from where the colour changes; a texel is 0.07
+    assert float(error[beyond_a_texel].mean()) < 0.12
 
     made = load_snapshot(folder.snapshot_path(state.nimg))
     mapping = made.generator.mapping
