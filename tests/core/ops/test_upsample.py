@@ -1,4 +1,4 @@
-"""Upsampling on the CPU, written as an interpolation, against the transposed convolution that it stands for."""
+"""Upsampling in bfloat16, written as an interpolation, against the transposed convolution that it stands for."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from gp3d_core.ops.reference import plane_by_plane
-from gp3d_core.ops.resampling import fir_kernel, upsample
+from gp3d_core.ops.resampling import _Upsample, fir_kernel, upsample
 from tests.support.draws import normal
 
 
@@ -16,18 +16,25 @@ def transposed(x: torch.Tensor) -> torch.Tensor:
     return F.conv_transpose2d(x, fir_kernel(x.shape[1], 4.0, x), stride=2, padding=1, groups=x.shape[1])
 
 
+def interpolated(x: torch.Tensor) -> torch.Tensor:
+    return _Upsample.apply(x)
+
+
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("size", [(1, 1), (2, 5), (8, 8)])
-def test_upsampling_is_the_transposed_convolution(size: tuple[int, int], layout: torch.memory_format) -> None:
+def test_the_interpolation_is_the_transposed_convolution(
+    size: tuple[int, int], layout: torch.memory_format
+) -> None:
     x = normal(2, 3, *size, seed=0).double().contiguous(memory_format=layout)
-    torch.testing.assert_close(upsample(x), transposed(x), rtol=1e-12, atol=1e-12)
-    plus = normal(2, 3, 2 * size[0], 2 * size[1], seed=1).double()
-    torch.testing.assert_close(upsample(x, plus), transposed(x) + plus, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(interpolated(x), transposed(x), rtol=1e-12, atol=1e-12)
+    half = x.bfloat16()
+    plus = normal(2, 3, 2 * size[0], 2 * size[1], seed=1).bfloat16()
+    assert torch.equal(upsample(half, plus), interpolated(half) + plus)
 
 
 def test_its_first_and_second_derivatives_are_those_of_the_convolution() -> None:
     results = []
-    for way in (upsample, transposed):
+    for way in (interpolated, transposed):
         x = normal(1, 2, 4, 3, seed=2).double().requires_grad_()
         (first,) = torch.autograd.grad(way(x).pow(3).sum(), x, create_graph=True)
         (second,) = torch.autograd.grad(first.square().sum(), x)
