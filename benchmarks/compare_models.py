@@ -22,7 +22,7 @@ import torch
 from benchmarks.comparison.comparison import RESOLUTION, Comparison
 from benchmarks.comparison.parts import MEASURES
 from benchmarks.comparison.references import choose_references, read_libraries
-from benchmarks.comparison.subjects import ComparisonError, open_subjects
+from benchmarks.comparison.subjects import ComparisonError, open_subjects, parse_names
 from benchmarks.comparison.table import write_table
 from gp3d_core.atomic import write_json
 from gp3d_core.cli.arguments import Parser, number
@@ -90,7 +90,7 @@ def read_options(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--split", choices=("all", "test"), default="all", help="all of them, or those kept for tests (all)")
     add("--out", type=Path, required=True, help="folder of the table and of all that is kept")
     add("--parts", type=_parts, default=list(MEASURES), help=f"with commas, of {','.join(MEASURES)} (all)")
-    add("--classes", type=_names, default=[], metavar="LIST", help="only these classes, by name (all)")
+    add("--classes", type=parse_names, default=[], metavar="LIST", help="only these classes, by name (all)")
     add("--weights", type=Path, metavar="FILE", help="of torchvision's squeezenet1_0: pictures, own-views")
     add("--pointnet", type=Path, metavar="FILE", help="weights of the point network of FPD")
     add("--per-class", type=number(int, 2, 1e4), default=4, help="real models a class, and objects (4)")
@@ -136,12 +136,8 @@ def read_options(arguments: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
-
-
 def _parts(text: str) -> list[str]:
-    chosen = _names(text)
+    chosen = parse_names(text)
     if unknown := [name for name in chosen if name not in MEASURES]:
         raise argparse.ArgumentTypeError(f"expected some of {','.join(MEASURES)}, found {unknown[0]!r}")
     if not chosen:

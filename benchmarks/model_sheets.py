@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from benchmarks.comparison.subjects import parse_names
 from gp3d_core.atomic import replacing
 from gp3d_core.cli.arguments import Parser, number, parse_seeds
 from gp3d_core.datasets.imagenet import unrated
@@ -187,7 +188,7 @@ def read_options(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--real", type=Path, metavar="MODELS", help="library of real models, drawn beside")
     add(
         "--classes",
-        type=_names,
+        type=parse_names,
         default=[],
         metavar="LIST",
         help="names with commas (all that a snapshot knows)",
@@ -203,10 +204,6 @@ def read_options(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="folder of the meshes (runs/model-sheets)",
     )
     return parser.parse_args(arguments)
-
-
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def _picture(text: str) -> Path:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -24,6 +23,7 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
+from benchmarks.programs import call
 from gp3d_core.atomic import replacing, write_text
 from gp3d_core.cli.arguments import Parser, number
 from gp3d_core.config.presets import resolve
@@ -130,20 +130,11 @@ def make_data(options: argparse.Namespace, resolution: int) -> tuple[Path, Path]
     models, dataset = options.models or options.out / "models", options.dataset or options.out / "dataset"
     if options.models is None:
         classes = ["--classes", options.classes, "--per-class", options.per_class]
-        _call("synthetic.shapes", models, *classes, "--seed", 0)
+        call("synthetic.shapes", models, *classes, "--seed", 0)
     if options.dataset is None:
         views = ["--resolution", resolution, "--views", options.views]
-        _call("synthetic.render", models, dataset, *views, "--seed", 0)
+        call("synthetic.render", models, dataset, *views, "--seed", 0)
     return models, dataset
-
-
-def _call(module: str, *arguments: object) -> None:
-    command = [sys.executable, "-m", module, *map(str, arguments)]
-    code = subprocess.run(command, check=False).returncode
-    if code == 130:
-        raise KeyboardInterrupt
-    if code:
-        raise TableError(f"`{' '.join(['python', *command[1:]])}` ended with exit code {code}; see above")
 
 
 def measure(row: Row, run: Path, dataset: Path, request: EvaluationOptions, device: str) -> Result:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -17,6 +16,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.comparison.subjects import ComparisonError, Subject
+from benchmarks.programs import call
 from gp3d_core.atomic import write_json
 from gp3d_core.datasets import depth_codes
 from gp3d_core.evaluation.shapes.library import Model, read_library
@@ -107,22 +107,10 @@ def _same_file(source: str, target: str) -> None:
 def render(
     models: Path | Sequence[Path], out: Path, views: int, resolution: int, cameras: Sequence[str] = CAMERAS
 ) -> None:
-    """Renders what is missing of one library's models, or several's, in the data set `out`. Raises ComparisonError."""
+    """Renders what is missing of one library's models, or several's, in the data set `out`. Raises ProgramError."""
     wanted = ("--views", views, "--resolution", resolution, "--workers", 1, "--seed", 0)
     libraries = [models] if isinstance(models, Path) else models
     call("synthetic.render", *libraries, out, *cameras, *wanted)
-
-
-def call(module: str, *arguments: object) -> None:
-    """Runs a program of another package. Raises ComparisonError if it fails."""
-    command = [sys.executable, "-m", module, *map(str, arguments)]
-    code = subprocess.run(command, check=False).returncode
-    if code == 130:
-        raise KeyboardInterrupt
-    if code:
-        raise ComparisonError(
-            f"`{' '.join(['python', *command[1:]])}` ended with exit code {code}; see above"
-        )
 
 
 def pictures(views: TruthViews, record: Mapping[str, Any], *, first: bool = False) -> tuple[Tensor, Tensor]:

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from benchmarks.comparison.references import call, part_of_libraries, read_libraries
+from benchmarks.comparison.references import part_of_libraries, read_libraries
 from benchmarks.comparison.subjects import ComparisonError, Subject, kept
+from benchmarks.programs import call
 from gp3d_core.assets.distance import distances_to
 from gp3d_core.config.schema import RunConfig, from_dict
 from gp3d_core.datasets.dataset import Dataset

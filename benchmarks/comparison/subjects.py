@@ -28,6 +28,11 @@ class ComparisonError(GP3DError):
     """A comparison that cannot be made; the message says why and what to do."""
 
 
+def parse_names(text: str) -> list[str]:
+    """The names in a list with commas."""
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
 @dataclass(frozen=True, eq=False)
 class Subject:
     """A snapshot that is measured: the `name` of its column, and the `folder` of what is made of it."""

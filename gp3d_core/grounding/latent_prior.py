@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -110,20 +109,15 @@ def with_mixture(
     """
     told = replace(config, generator=replace(config.generator, known_objects=len(latents)))
     whole = Generator(told, generator.c_dim).to(latents.device).eval().requires_grad_(False)
-    whole.load_state_dict(generator.state_dict(), strict=False)
+    whole.load_state_dict(
+        whole.state_dict() | generator.state_dict()
+    )  # all but the prior, which is filled below
     mapping, z = whole.mapping, normalise_second_moment(latents.detach())
     if mapping.prior is None:
         raise ValueError("expected at least one model")
     mapping.prior.set_known(z, labels, config.grounding.bandwidth)
-    codes = [mapping.network(*part) for part in _parts(z, labels, generator.c_dim)]
-    mapping.w_avg.copy_(torch.cat(codes).mean(dim=0))
+    mapping.w_avg.copy_(mapping.network(z, one_hot(labels, generator.c_dim)).mean(dim=0))
     return whole, told
-
-
-def _parts(z: Tensor, labels: Tensor, classes: int) -> Iterator[tuple[Tensor, Tensor | None]]:
-    """Latents and their classes, a batch at a time."""
-    for some, of_class in zip(z.split(_BATCH), labels.split(_BATCH), strict=True):
-        yield some, one_hot(of_class, classes)
 
 
 def _noise(mapping: Mapping, prior: LatentPrior, count: int, draws: torch.Generator) -> tuple[Tensor, Tensor]:

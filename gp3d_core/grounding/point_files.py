@@ -42,7 +42,9 @@ def read_points(archive: Archive, models: list[str], pool: Executor, *, surface:
         tqdm(loaded, total=len(models), desc="reading points", unit="model", leave=False, disable=None)
     ):
         for name, rows in arrays.items():
-            room = whole.setdefault(name, np.empty((len(models), *rows.shape), rows.dtype))
+            if name not in whole:
+                whole[name] = np.empty((len(models), *rows.shape), rows.dtype)
+            room = whole[name]
             if room.shape[1:] != rows.shape:
                 raise DatasetError(
                     f"{archive.path}: models have {room.shape[1]} and {len(rows)} points ({name}), expected one number"

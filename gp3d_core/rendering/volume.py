@@ -140,28 +140,6 @@ def render(
     return Rendering(*(torch.cat([getattr(part, name) for part in parts], dim=1) for name in names))
 
 
-def render_at(
-    field: Field,
-    rays_o: torch.Tensor,
-    rays_d: torch.Tensor,
-    t: torch.Tensor,
-    camera: CameraConfig,
-    config: RenderConfig,
-    *,
-    backend: Backend | None = None,
-) -> Rendering:
-    """Colour, depth and opacity of rays through `field`, sampled at given distances t [B,R,S], nearest first.
-
-    rays_o, rays_d: origins and unit directions [B,R,3]. backend: plain torch or kernels; `config.backend` if not given.
-    Raises ValueError when shapes do not fit.
-    """
-    points = points_on(rays_o, rays_d, t)
-    rgb, raw = field(points.flatten(1, 2))
-    return render_samples(
-        rgb.reshape(points.shape), raw.reshape(t.shape), points, t, camera, config, backend=backend
-    )
-
-
 def points_on(rays_o: torch.Tensor, rays_d: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
     """Points [B,R,S,3] of rays at distances t [B,R,S]; ValueError when shapes do not fit."""
     sizes = check_shape("rays_o", rays_o, "B R 3")
@@ -180,7 +158,10 @@ def render_samples(
     *,
     backend: Backend | None = None,
 ) -> Rendering:
-    """As `render_at`, of a field that has been asked: rgb [B,R,S,3] and raw densities [B,R,S] at its `points_on`."""
+    """Colour, depth and opacity of rays from what a field answered at their `points_on` [B,R,S,3], nearest first.
+
+    rgb [B,R,S,3]; raw densities and distances t [B,R,S]. backend: plain torch or kernels, `config.backend` by default.
+    """
     sigma = _density(raw, points, camera, config)
     return _composite(rgb, sigma, t, camera, config, backend or config.backend)
 

@@ -20,9 +20,10 @@ from benchmarks.comparison import shapes
 from benchmarks.comparison.comparison import Comparison
 from benchmarks.comparison.pictures import Seen, frechet, relative
 from benchmarks.comparison.recognition import shrunk
-from benchmarks.comparison.references import call, part_of_libraries, read_libraries
+from benchmarks.comparison.references import part_of_libraries, read_libraries
 from benchmarks.comparison.subjects import ComparisonError, is_animal, kept
 from benchmarks.comparison.table import Row, mean_of, write_table
+from benchmarks.programs import call
 from benchmarks.table7 import toy_weights
 from gp3d_core.config.presets import resolve
 from gp3d_core.distributed import World
