@@ -94,7 +94,7 @@ def _decoded(content: bytes, limits: Limits, finish: Callable[[Image.Image], Ima
     except UnidentifiedImageError:
         raise PictureError(f"is no picture in a format that is read ({', '.join(FORMATS)})") from None
     except Image.DecompressionBombError as error:
-        raise PictureError(f"is gigantic ({_reason(error)})") from error
+        raise PictureError(f"is gigantic: it has more than {limits.pixels / 1e6:g} million pixels") from error
     except (*_DAMAGE, struct.error, zlib.error, MemoryError) as error:
         raise PictureError(f"cannot be decoded ({_reason(error)})") from error
 

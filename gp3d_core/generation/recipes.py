@@ -72,6 +72,11 @@ def read_recipe(path: Path) -> Recipe:
             f"{path} is the recipe of the picture {recipe.get('scene')}, and gp3d mesh makes objects of classes; "
             "use gp3d vq3d reconstruct and gp3d vq3d mesh, or Regenerate in Blender"
         )
+    if "picture_sha256" in recipe:
+        raise RecipeError(
+            f"{path} is the recipe of the picture {recipe.get('picture')}, and gp3d mesh makes objects of classes; "
+            "use gp3d lift, or Regenerate in Blender"
+        )
     needed: dict[str, type | tuple[type, ...]] = {
         "class": dict,
         "seed": int,

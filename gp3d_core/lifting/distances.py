@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,11 +18,10 @@ from PIL import Image
 from scipy import ndimage
 
 from gp3d_core.errors import GP3DError
+from gp3d_core.lifting.options import Meaning
 from gp3d_core.preparation.depth.files import read_numbers
 from gp3d_core.preparation.depth.making import DepthSource, stretch, to_unit
 
-Meaning = Literal["depth", "disparity", "metric"]
-MEANINGS: tuple[Meaning, ...] = ("depth", "disparity", "metric")
 MILLIMETRE = 0.001  # what a number of a PNG is worth in metres
 _SAME_SHAPE = 0.02  # of the ratio of sides
 _LEAST_KNOWN = 0.1  # of the numbers of a map

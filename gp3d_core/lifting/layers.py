@@ -18,10 +18,12 @@ from numpy.typing import NDArray
 from scipy import ndimage, sparse
 from scipy.sparse.linalg import splu
 
-from gp3d_core.lifting.edges import THRESHOLD, Links, cut, sharpen
+from gp3d_core.lifting.edges import THRESHOLD, Links, cut, of_subject, sharpen
+from gp3d_core.lifting.options import BORDER
+from gp3d_core.signals import Progress, counted, no_progress
 
 SIDES = ((0, 1), (1, 0), (0, -1), (-1, 0))  # of a cell: right, down, left, up
-STRIP, BORDER = 0.25, 0.2  # of the longer side: what turns by 15° reveal, of a relief as deep as it is wide
+STRIP = 0.25  # of the longer side: what turns by 15° reveal, of a relief as deep as it is wide
 _HOLD = 1e-3  # weight of the value that the nearest end gives: a strip that ends freely stays near it
 _BLUR = 8  # cells over which the colour of the far side is averaged
 _CLOSED = 9  # cells: gaps of a strip that are narrower are no gaps
@@ -62,24 +64,39 @@ class LayeredDepth:
 
 
 def layer(
-    q: NDArray[Any], rgb: NDArray[Any], *, border: float = BORDER, strip: float = STRIP
+    q: NDArray[Any],
+    rgb: NDArray[Any],
+    *,
+    border: float = BORDER,
+    strip: float = STRIP,
+    keep: NDArray[Any] | None = None,
+    progress: Progress = no_progress,
 ) -> LayeredDepth:
     """The layers of a picture, `rgb` [h,w,3] in [0, 1] by cell, and its `q` [h,w].
 
     `border` and `strip` say how wide the filled layer is around the picture and behind depth edges, in longer sides.
+    `keep` bool [h,w]: the cells of the subject, if there is to be nothing else; then there is no border. `progress`
+    hears of the stages edges and filling.
     """
-    q, links = cut(sharpen(q))
+    progress("edges", 0, 2)
+    q = sharpen(q)
+    progress("edges", 1, 2)
+    q, links = cut(q)
+    if keep is not None:
+        q, links = of_subject(q, links, keep)
+    progress("edges", 2, 2)
     longer = max(q.shape)
-    width = math.ceil(border * longer)
+    width = math.ceil(border * longer) if keep is None else 0
     pad = ((width, width), (width, width))
-    mask = np.pad(np.ones(q.shape, bool), pad)
+    inside = np.pad(np.ones(q.shape, bool), pad)
+    mask = inside if keep is None else keep
     q, rgb = np.pad(q, pad, mode="edge"), np.pad(rgb, (*pad, (0, 0)), mode="edge")
     links = Links(
         np.pad(links.right, pad, constant_values=True) & mask[:, 1:] & mask[:, :-1],
         np.pad(links.down, pad, constant_values=True) & mask[1:] & mask[:-1],
     )
     seen = Layer(mask, q, rgb, links)
-    filled, joined = _filled(seen, math.ceil(strip * longer))
+    filled, joined = _filled(seen, ~inside, math.ceil(strip * longer), progress)
     return LayeredDepth(seen, filled, width, joined)
 
 
@@ -104,19 +121,22 @@ def linked(links: Links, side: tuple[int, int]) -> NDArray[Any]:
     return found if sum(side) > 0 else shifted(found, side, False)
 
 
-def _filled(seen: Layer, strip: int) -> tuple[Layer, NDArray[Any]]:
-    """The filled layer, strips of `strip` cells and the border, and where it is joined to the seen one."""
+def _filled(seen: Layer, around: NDArray[Any], strip: int, progress: Progress) -> tuple[Layer, NDArray[Any]]:
+    """The filled layer, strips of `strip` cells and the border, and where it is joined to the seen one.
+
+    `around` bool [H,W]: the cells of the border.
+    """
     values = np.concatenate([seen.q[..., None], _far_colors(seen)], axis=2)
     joined = np.zeros((4, *seen.q.shape), bool)
     ends, count = np.zeros_like(values), np.zeros(seen.q.shape)
     for number, side in enumerate(SIDES):
         there = shifted(seen.mask, side, False)
         behind = seen.mask & ~linked(seen.links, side) & (shifted(seen.q, side, np.inf) < seen.q)
-        joined[number] = there & (behind | ~seen.mask)
+        joined[number] = there & (behind | around)
         ends += np.where(joined[number][..., None], shifted(values, side, 0.0), 0)
         count += joined[number]
     start = np.where(count[..., None] > 0, ends / np.maximum(count, 1)[..., None], 0)
-    guess, mask = _grown(start, count > 0, seen, strip)
+    guess, mask = _grown(start, count > 0, seen, around, strip, progress)
     links = _same_layer(mask, guess[..., 0], seen.mask)
     solved = _harmonic(mask, links, ends, count, guess)
     front = np.where(seen.mask, seen.q - _BEHIND, np.inf)
@@ -142,30 +162,39 @@ def _far_colors(seen: Layer) -> NDArray[Any]:
 
 
 def _grown(
-    start: NDArray[Any], mask: NDArray[Any], seen: Layer, strip: int
+    start: NDArray[Any],
+    mask: NDArray[Any],
+    seen: Layer,
+    around: NDArray[Any],
+    strip: int,
+    progress: Progress,
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """First values [H,W,C] of the filled layer and its mask, grown cell by cell from where it is joined.
 
     Under the picture it grows as far as the strip is wide and as what is seen lies in front of it.
     """
     guess, mask = start.copy(), mask.copy()
-    border = int((~seen.mask).any(axis=1).argmin()) if not seen.mask.all() else 0
-    for step in range(max(strip, border) - 1):
-        total, count = np.zeros_like(guess), np.zeros(mask.shape)
-        for side in SIDES:
-            # the border does not grow into the picture, nor a strip out of it
-            near = shifted(mask, side, False) & (shifted(seen.mask, side, False) == seen.mask)
-            total += np.where(near[..., None], shifted(guess, side, 0.0), 0)
-            count += near
-        mean = total / np.maximum(count, 1)[..., None]
-        new = (count > 0) & ~mask & (~seen.mask | ((seen.q > mean[..., 0] + _BEHIND) & (step < strip - 1)))
-        guess[new] = mean[new]
-        mask |= new
+    border = int(around.any(axis=1).argmin()) if around.any() else 0
+    # the border does not grow into the picture, nor a strip out of it
+    alike = [shifted(seen.mask, side, False) == seen.mask for side in SIDES]
+    for step in counted(range(max(strip, border) - 1), "filling", progress):
+        near = [shifted(mask, side, False) & same for side, same in zip(SIDES, alike, strict=True)]
+        row, column = np.nonzero(np.logical_or.reduce(near) & ~mask)
+        total, count = np.zeros((len(row), guess.shape[2])), np.zeros(len(row))
+        for (down, right), beside in zip(SIDES, near, strict=True):
+            there = beside[row, column]
+            total[there] += guess[row[there] + down, column[there] + right]
+            count += there
+        mean = total / np.maximum(count, 1)[:, None]
+        behind = seen.mask[row, column] & (seen.q[row, column] > mean[:, 0] + _BEHIND) & (step < strip - 1)
+        new = around[row, column] | behind
+        guess[row[new], column[new]] = mean[new]
+        mask[row[new], column[new]] = True
     mask, guess = _closed(mask, guess, seen.mask)
-    corners = ~seen.mask & ~mask  # those of the border, farther from the picture than it is wide
+    corners = around & ~mask  # those of the border, farther from the picture than it is wide
     if corners.any():
         nearest = ndimage.distance_transform_edt(
-            ~(mask & ~seen.mask), return_distances=False, return_indices=True
+            ~(mask & around), return_distances=False, return_indices=True
         )
         guess[corners] = guess[tuple(nearest)][corners]
     return guess, mask | corners

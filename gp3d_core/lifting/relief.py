@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from gp3d_core.lifting.distances import Distances
-from gp3d_core.lifting.layers import BORDER, STRIP, LayeredDepth, layer
+from gp3d_core.lifting.layers import STRIP, LayeredDepth, layer
+from gp3d_core.lifting.options import BORDER, GRID
 from gp3d_core.lifting.photograph import Photograph
 from gp3d_core.lifting.surface import Surface, triangulate
 from gp3d_core.meshing.colors import unit_to_bytes
 from gp3d_core.meshing.mesh import Mesh
 from gp3d_core.signals import Progress, no_progress
 
-GRID = 512  # cells of the longer side
 _FLAT = 1e-6  # of the nearest: depth that differs less is a plane
 
 
@@ -42,6 +42,11 @@ class Relief:
     revealed: float
     """Share of the picture's cells that have something hidden behind them."""
 
+    @property
+    def faces(self) -> int:
+        """Triangles of both parts."""
+        return len(self.seen.faces) + (0 if self.filled is None else len(self.filled.faces))
+
 
 def grid_of(width: int, height: int, longest: int = GRID) -> tuple[int, int]:
     """(h, w): cells of a picture of `width` × `height` pixels, about square, no more than pixels."""
@@ -57,26 +62,26 @@ def lift(
     *,
     border: float = BORDER,
     strip: float = STRIP,
+    keep: NDArray[Any] | None = None,
     progress: Progress = no_progress,
 ) -> Relief:
     """The relief of a `photograph` whose `distances` are on a grid of cells; with `border` also around the picture.
 
-    `border` and `strip` as in `layers.layer`. `progress` hears of the stages layers and triangles.
+    `border`, `strip` and `keep` as in `layers.layer`. `progress` hears of the stages edges, filling and triangles.
     """
     grid = distances.t.shape
     inverse = 1 / distances.t
     low, high = float(inverse.min()), float(inverse.max())
     span = high - low if high - low > _FLAT * high else high
     height, width = photograph.rgb.shape[:2]
-    progress("layers", 0, 1)
-    layers = layer((inverse - low) / span, _cell_colors(photograph.rgb, grid), border=border, strip=strip)
-    progress("layers", 1, 1)
+    colors = _cell_colors(photograph.rgb, grid)
+    layers = layer((inverse - low) / span, colors, border=border, strip=strip, keep=keep, progress=progress)
     progress("triangles", 0, 1)
     surface = triangulate(layers)
     half = math.tan(math.radians(photograph.fov) / 2) / max(
         width, height
     )  # half the width of a pixel at t = 1
-    pivot = float(np.median(distances.t))
+    pivot = float(np.median(distances.t if keep is None else distances.t[keep]))
     scale = 1.0 if distances.metric else 1 / (pivot * half * max(width, height))
     # a filled surface or a corner that carries a slope on may lie beyond the farthest, yet not behind the camera
     t = 1 / np.clip(low + span * surface.q, 0.5 * low, 2 * high)

@@ -45,7 +45,7 @@ def triangulate(layers: LayeredDepth) -> Surface:
     used = np.zeros(8 * corner.size, bool)
     used[key[valid]] = True
     index = np.cumsum(used) - 1
-    place = _places(layers.seen, corner.shape)
+    place = _places(layers, corner.shape)
     names = np.flatnonzero(used) % corner.size
     vertex = index[key]
     return Surface(
@@ -118,10 +118,10 @@ def _slope(part: Layer, side: tuple[int, int]) -> NDArray[Any]:
     return total / np.maximum(count, 1)
 
 
-def _places(seen: Layer, shape: tuple[int, int]) -> NDArray[Any]:
-    """Where the corners lie, [H+1,W+1,2] (column, row), those along depth edges evened out."""
+def _places(layers: LayeredDepth, shape: tuple[int, int]) -> NDArray[Any]:
+    """Where the corners lie, [H+1,W+1,2] (column, row), those along depth edges and outlines evened out."""
     place = np.stack(np.meshgrid(np.arange(shape[1]), np.arange(shape[0])), axis=-1).astype(np.float64)
-    upright, level = _cuts(seen)
+    upright, level = _cuts(layers)
     along = {(1, 0): upright, (-1, 0): shifted(upright, (-1, 0), False)}
     along |= {(0, 1): level, (0, -1): shifted(level, (0, -1), False)}
     passing = np.asarray(np.sum(list(along.values()), axis=0) == 2)
@@ -135,13 +135,19 @@ def _places(seen: Layer, shape: tuple[int, int]) -> NDArray[Any]:
     return place
 
 
-def _cuts(seen: Layer) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Whether the line from each corner [H+1,W+1] downwards, and to the right, is part of a depth edge."""
-    mask, links = seen.mask, seen.links
+def _cuts(layers: LayeredDepth) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Whether the line from each corner [H+1,W+1] downwards, and to the right, is part of a depth edge.
+
+    So is that of a subject that was cut out; around a whole picture, which has a border, corners stay corners.
+    """
+    mask, links = layers.seen.mask, layers.seen.links
     upright = np.zeros((mask.shape[0] + 1, mask.shape[1] + 1), bool)
     level = upright.copy()
     upright[:-1, 1:-1] = mask[:, 1:] & mask[:, :-1] & ~links.right
     level[1:-1, :-1] = mask[1:] & mask[:-1] & ~links.down
+    if layers.border == 0:
+        upright[:-1, 1:-1] |= mask[:, 1:] != mask[:, :-1]
+        level[1:-1, :-1] |= mask[1:] != mask[:-1]
     return upright, level
 
 

@@ -18,6 +18,7 @@ from typing import Any, NoReturn, TypedDict
 
 from gp3d_core.errors import GP3DError, spell
 from gp3d_core.generation.objects import DEFAULT_TRUNCATION, MOST_TRUNCATION
+from gp3d_core.lifting.options import BORDER, BORDERS, FOVS, GRID, GRIDS, MEANINGS, RATIOS, Meaning
 from gp3d_core.meshing.files.formats import FORMATS
 from gp3d_core.meshing.option_values import Number, OneOf, Values, expected
 from gp3d_core.meshing.options import MeshOptions, SceneMeshOptions, specs
@@ -25,7 +26,7 @@ from gp3d_core.meshing.options import MeshOptions, SceneMeshOptions, specs
 PROTOCOL = 1
 MAX_LINE = 65536  # bytes of a request
 MAX_SEED = 10**18 - 1
-JOBS = ("load", "preview", "mesh", "picture")  # the others are answered at once
+JOBS = ("load", "preview", "mesh", "picture", "lift")  # the others are answered at once
 _STALLED_SECONDS = 60.0  # a client that reads nothing for so long is taken for dead
 _LONGEST_TEXT = 1000  # characters of a message
 
@@ -106,6 +107,20 @@ class PictureMeshOptions(FileOptions):
 
     picture: str
     tokenizer: str
+    mask: str | None
+
+
+class LiftRequest(FileOptions):
+    """Options of `lift`."""
+
+    picture: str
+    depth: str | None
+    depth_model: str | None
+    kind: Meaning | None
+    ratio: float | None
+    fov: float | None
+    grid: int
+    border: float
     mask: str | None
 
 
@@ -303,17 +318,21 @@ _SPEC: dict[str, tuple[Check, Any]] = {
     "dir": (_folder, _REQUIRED),
 }
 
+_STEM = (_text(100, r"[A-Za-z0-9_-][A-Za-z0-9_.-]*", "a file name"), None)
 _FILES: dict[str, tuple[Check, Any]] = {
     "formats": (_several(_value(OneOf(FORMATS)), len(FORMATS)), ["npz"]),
-    "stem": (_text(100, r"[A-Za-z0-9_-][A-Za-z0-9_.-]*", "a file name"), None),
+    "stem": _STEM,
 }
+_RELIEFS = ("npz", "glb")  # formats of reliefs
+_PATH = _text(4096, r"[^\0]+", "a path")
+_PATH_OR_NULL = _or_null(_text(4096, r"[^\0]+", "a path or null"))
 _THUMBNAIL: dict[str, tuple[Check, Any]] = {"thumbnail": (_flag, False)}
 
 # For every operation its fields: how they are checked, and what they are when left out.
 OPERATIONS: dict[str, dict[str, tuple[Check, Any]]] = {
     "hello": {"protocol": (_value(Number(0, 10**9, whole=True)), _REQUIRED)},
     "load": {
-        "snapshot": (_or_null(_text(4096, r"[^\0]+", "a path or null")), _REQUIRED),
+        "snapshot": (_PATH_OR_NULL, _REQUIRED),
         "device": (_value(OneOf(("auto", "cpu", "cuda"))), None),
     },
     "classes": {},
@@ -327,9 +346,23 @@ OPERATIONS: dict[str, dict[str, tuple[Check, Any]]] = {
     "picture": _mesh_fields(SceneMeshOptions)
     | _FILES
     | {
-        "picture": (_text(4096, r"[^\0]+", "a path"), _REQUIRED),
-        "tokenizer": (_text(4096, r"[^\0]+", "a path"), _REQUIRED),
-        "mask": (_or_null(_text(4096, r"[^\0]+", "a path or null")), None),
+        "picture": (_PATH, _REQUIRED),
+        "tokenizer": (_PATH, _REQUIRED),
+        "mask": (_PATH_OR_NULL, None),
+        "dir": (_folder, _REQUIRED),
+    },
+    "lift": {
+        "picture": (_PATH, _REQUIRED),
+        "depth": (_PATH_OR_NULL, None),
+        "depth_model": (_PATH_OR_NULL, None),
+        "kind": (_or_null(_value(OneOf(MEANINGS))), None),
+        "ratio": (_or_null(_value(Number(*RATIOS))), None),
+        "fov": (_or_null(_value(Number(*FOVS))), None),
+        "grid": (_value(Number(*GRIDS, whole=True)), GRID),
+        "border": (_value(Number(*BORDERS)), BORDER),
+        "mask": (_PATH_OR_NULL, None),
+        "formats": (_several(_value(OneOf(_RELIEFS)), len(_RELIEFS)), ["npz"]),
+        "stem": _STEM,
         "dir": (_folder, _REQUIRED),
     },
     "cancel": {"target": (_text(128), _REQUIRED)},

@@ -26,6 +26,7 @@ from gp3d_core.worker.protocol import (
     MAX_LINE,
     OPERATIONS,
     PROTOCOL,
+    LiftRequest,
     LineSplitter,
     LoadOptions,
     ObjectMeshOptions,
@@ -107,6 +108,7 @@ class Worker:
             "preview": self._preview,
             "mesh": self._mesh,
             "picture": self._picture,
+            "lift": self._lift,
         }
         with (
             warnings.catch_warnings(record=True) as job.warnings,
@@ -231,6 +233,16 @@ class Worker:
         self._pictures = self._pictures or ImageSession(self._device)
         self._pictures.mesh(
             options, lambda *step: self._progress(job, *step), lambda *made: self._publish(job, *made)
+        )
+
+    def _lift(self, job: Job, options: LiftRequest) -> None:
+        from gp3d_core.worker.relief_session import make_relief
+
+        make_relief(
+            options,
+            self._device,
+            lambda *step: self._progress(job, *step),
+            lambda *made: self._publish(job, *made),
         )
 
     def _publish(self, job: Job, move: Callable[[], None], result: Mapping[str, Any]) -> None:

@@ -29,7 +29,6 @@ _UNREADABLE = (
     MemoryError,
     BadZipFile,
     zlib.error,
-    Image.DecompressionBombError,
 )
 _ENDINGS = ("_depth.png", ".png", "_depth.npy", ".npy")  # after the image's stem
 
@@ -139,11 +138,14 @@ def read_numbers(file: Path) -> NDArray[Any]:
         if file.suffix.lower() in (".npy", ".npz"):
             return _array(file)
         image = Image.open(file, formats=("PNG",))
-        if image.width * image.height > _MOST_PIXELS:
-            raise ValueError(f"{image.width}x{image.height}, more than {_MOST_PIXELS / 1e6:g} million pixels")
+        _check_size(image.height, image.width)
         if image.mode not in _PNG_MODES:
             raise ValueError(f"expected a 16-bit or 8-bit map, found {image.mode}")
         codes = np.asarray(image)
+    except Image.DecompressionBombError as error:
+        raise DatasetError(
+            f"depth map {file} cannot be read (more than {_MOST_PIXELS / 1e6:g} million pixels)"
+        ) from error
     except _UNREADABLE as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DatasetError(f"depth map {file} cannot be read ({reason})") from error
@@ -153,7 +155,9 @@ def read_numbers(file: Path) -> NDArray[Any]:
 
 def _array(file: Path) -> NDArray[Any]:
     """The numbers [H,W] of an npy or npz file."""
-    found = np.load(file, allow_pickle=False)
+    found = np.load(
+        file, mmap_mode="r", allow_pickle=False
+    )  # whose numbers stay on the disk until they are known
     if isinstance(found, np.lib.npyio.NpzFile):
         with found:
             names = found.files if len(found.files) == 1 else [n for n in found.files if n == "depth"]
@@ -163,4 +167,10 @@ def _array(file: Path) -> NDArray[Any]:
     values = np.asarray(found).squeeze()
     if values.ndim != 2 or values.dtype.kind not in "fiu" or values.size == 0:
         raise ValueError(f"expected numbers [H, W], found {values.dtype} {list(values.shape)}")
-    return values
+    _check_size(*values.shape)
+    return np.array(values)
+
+
+def _check_size(height: int, width: int) -> None:
+    if height * width > _MOST_PIXELS:
+        raise ValueError(f"{width}x{height}, more than {_MOST_PIXELS / 1e6:g} million pixels")

@@ -10,6 +10,7 @@ import pytest
 from gp3d_core.meshing.options import MeshOptions, SceneMeshOptions, specs
 from gp3d_core.worker.protocol import (
     OPERATIONS,
+    LiftRequest,
     LineSplitter,
     LoadOptions,
     ObjectMeshOptions,
@@ -137,7 +138,7 @@ def test_docs_name_every_code_operation_and_option():
     text = (ROOT / "docs/serve.md").read_text(encoding="utf-8")
     sources = [
         ROOT / "gp3d_core/worker" / f"{name}.py"
-        for name in ("protocol", "server", "job_queue", "model_session")
+        for name in ("protocol", "server", "job_queue", "model_session", "image_session", "relief_session")
     ]
     raised = set(re.findall(r'"(E_[A-Z_]+)"', "".join(path.read_text() for path in sources)))
     assert raised == set(re.findall(r"^\| `(E_[A-Z_]+)` \|", text, re.MULTILINE))
@@ -154,6 +155,7 @@ def test_types_of_options_name_what_requests_hold():
         "preview": PreviewOptions,
         "mesh": ObjectMeshOptions,
         "picture": PictureMeshOptions,
+        "lift": LiftRequest,
     }
     for op, kind in types.items():
         made = (
