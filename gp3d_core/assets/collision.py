@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import ConvexHull, QhullError
 
 from gp3d_core.assets.distance import diagonal, sample
 from gp3d_core.assets.native import NativeError, call
@@ -154,6 +153,8 @@ def _mesh_of(points: NDArray[Any], hull: Any) -> Mesh:
 
 def _hull(points: NDArray[Any]) -> Any:
     """Their convex hull; None for points in a plane."""
+    from scipy.spatial import ConvexHull, QhullError
+
     if len(points) < 4:
         return None
     try:

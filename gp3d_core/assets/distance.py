@@ -11,9 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import trimesh
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from gp3d_core.meshing.mesh import Mesh
 
@@ -54,6 +52,9 @@ def distances_to(mesh: Mesh, points: NDArray[Any]) -> NDArray[Any]:
 
 def nearest_on(mesh: Mesh, points: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
     """Distance float64 [N] of each of the `points` [N,3] from the surface, and the face [N] that is nearest."""
+    import trimesh
+    from scipy.spatial import cKDTree
+
     triangles = mesh.vertices[mesh.faces].astype(np.float64)
     samples, face = _everywhere(mesh)
     _, near = cKDTree(samples).query(points, k=_CANDIDATES)

@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
-from scipy.spatial import cKDTree
 
 from gp3d_core.meshing.mesh import Mesh
 
@@ -194,6 +193,8 @@ def _stopped(mesh: Mesh, parts: Components, numbers: NDArray[Any], opacity: Opac
 
 def _within_reach(points: list[NDArray[Any]], main: int, reach: NDArray[Any]) -> NDArray[Any]:
     """Which sets of `points` are within their `reach` of the `main` one, or of others that are."""
+    from scipy.spatial import cKDTree
+
     near = np.zeros(len(points), bool)
     near[main] = True
     newly = [main]

@@ -33,6 +33,7 @@ from gp3d_core.snapshots.metadata import (
     read_header,
     read_snapshot_facts,
 )
+from gp3d_core.snapshots.shapes_only import shapes_only
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def _with_weights(facts: SnapshotFacts, path: Path) -> Generator:
     """
     tensors = load_tensors(path)
     try:
-        with torch.device("meta"):
+        with shapes_only():
             generator = Generator(facts.config, num_classes=len(facts.classes))
     except (RuntimeError, ValueError) as error:  # sizes that no tensor can have, or that do not fit together
         raise SnapshotError(f"{path} describes no generator ({error}); copy or train it again") from error

@@ -19,6 +19,7 @@ from gp3d_core.distributed import World, place
 from gp3d_core.networks.discriminator import Discriminator
 from gp3d_core.networks.generator import Generator
 from gp3d_core.snapshots.run_folder import RunFolder, find_snapshot
+from gp3d_core.snapshots.shapes_only import shapes_only
 from gp3d_core.training.gan import GanTask, build_state, check_share, open_task, train_step
 from gp3d_core.training.launch import Ending, Forecast, Plan, images_to_forecast, launch
 from gp3d_core.training.loop import Budget
@@ -176,7 +177,7 @@ def describe(
 
 def count_parameters(config: RunConfig, dataset: Dataset) -> dict[str, int]:
     """Numbers of weights of the generator and the discriminator; nothing is made that needs memory."""
-    with torch.device("meta"):
+    with shapes_only():
         generator = Generator(config, dataset.num_classes)
         discriminator = Discriminator(config, dataset.num_classes, dataset.feature_dim)
     modules = {"generator": generator, "discriminator": discriminator}

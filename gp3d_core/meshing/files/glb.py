@@ -11,11 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import trimesh
 from PIL import Image
-from trimesh.exchange.gltf import export_glb
-from trimesh.visual import TextureVisuals
-from trimesh.visual.material import PBRMaterial
 
 from gp3d_core.meshing.colors import srgb_to_linear
 from gp3d_core.meshing.files.description import (
@@ -76,6 +72,9 @@ def write_glb_parts(
 
     `unlit` ones show their colours as they are, whatever light there is; a `camera` becomes a node, too.
     """
+    import trimesh
+    from trimesh.exchange.gltf import export_glb
+
     scene = trimesh.Scene()
     for name, mesh in parts.items():
         scene.add_geometry(_geometry(mesh, name), geom_name=name, node_name=name)
@@ -106,7 +105,11 @@ def write_glb_parts(
     path.write_bytes(export_glb(scene, include_normals=normals, tree_postprocessor=finish))
 
 
-def _geometry(mesh: Mesh, name: str) -> trimesh.Trimesh:
+def _geometry(mesh: Mesh, name: str) -> Any:
+    """The mesh as trimesh has it."""
+    import trimesh
+    from trimesh.visual.material import PBRMaterial
+
     image = None if mesh.texture is None else Image.fromarray(mesh.texture)
     material = PBRMaterial(
         name=name,
@@ -123,7 +126,7 @@ def _geometry(mesh: Mesh, name: str) -> trimesh.Trimesh:
         vertex_normals=None if mesh.normals is None else unit_normals(mesh.normals),
         vertex_attributes=colors if mesh.seen is None else colors | {"_SEEN": mesh.seen.astype(np.float32)},
         process=False,
-        visual=TextureVisuals(uv=mesh.uv, material=material),
+        visual=trimesh.visual.TextureVisuals(uv=mesh.uv, material=material),
     )
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import trimesh
-
 from gp3d_core.meshing.colors import sample_texture
 from gp3d_core.meshing.files.description import credit
 from gp3d_core.meshing.mesh import Mesh, unique_rows
@@ -14,6 +12,8 @@ from gp3d_core.meshing.mesh import Mesh, unique_rows
 
 def write_ply(mesh: Mesh, path: Path, recipe: dict[str, Any]) -> list[Path]:
     """Writes `mesh` to `path`, colours read off its texture if vertices have none; the file written."""
+    import trimesh
+
     first, inverse = unique_rows(mesh.vertices)
     colors = mesh.vertex_colors
     if colors is None and mesh.texture is not None and mesh.uv is not None:

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import trimesh
 from numpy.typing import NDArray
 
 from gp3d_core.meshing.colors import sample_texture
@@ -32,6 +31,8 @@ def write_stl(mesh: Mesh, path: Path, recipe: dict[str, Any]) -> list[Path]:
 
     Raises MeshError as `solid` does.
     """
+    import trimesh
+
     made = solid(mesh, path, recipe)
     content = trimesh.exchange.stl.export_stl(trimesh.Trimesh(made.vertices, made.faces, process=False))
     text = f"{GENERATOR}; mm, z up; licence: {license_of(recipe)}".encode("ascii", "replace")
@@ -138,6 +139,8 @@ def _scale(height: float, path: Path, recipe: Mapping[str, Any]) -> float:
 
 def _closed(vertices: NDArray[Any], faces: NDArray[Any], path: Path) -> NDArray[Any]:
     """Faces int32 [F,3] of the surface without holes, all of them counter-clockwise from outside."""
+    import trimesh
+
     surface = trimesh.Trimesh(vertices, faces, process=False)
     if not surface.is_watertight:
         found = len(trimesh.grouping.group_rows(surface.edges_sorted, require_count=1))

@@ -7,9 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import trimesh
 from numpy.typing import NDArray
-from trimesh.visual import TextureVisuals
 
 from gp3d_core.meshing.colors import linear_to_srgb, unit_to_bytes
 from gp3d_core.meshing.mesh import Mesh, MeshError
@@ -17,6 +15,8 @@ from gp3d_core.meshing.mesh import Mesh, MeshError
 
 def load_trimesh(path: Path, skip_materials: bool = False) -> Mesh:
     """The mesh of all parts of a file. Raises MeshError if trimesh cannot read it, or it holds no triangles."""
+    import trimesh
+
     try:
         scene = trimesh.load_scene(path, process=False, skip_materials=skip_materials)
     except (ValueError, IndexError, KeyError, TypeError, OSError, struct.error) as error:
@@ -34,6 +34,8 @@ def load_trimesh(path: Path, skip_materials: bool = False) -> Mesh:
 
 def _from_trimesh(part: Any, to_world: NDArray[Any], linear: bool) -> Mesh:
     """The Mesh of a trimesh object; `linear` says that its vertex colours are linear light."""
+    import trimesh
+
     vertices = part.vertices @ to_world[:3, :3].T + to_world[:3, 3]
     normals = None
     if "vertex_normals" in part._cache:  # they came with the file: trimesh computes missing ones when asked
@@ -41,7 +43,7 @@ def _from_trimesh(part: Any, to_world: NDArray[Any], linear: bool) -> Mesh:
             np.float32
         )
     visual, uv, texture, colors = part.visual, None, None, None
-    if isinstance(visual, TextureVisuals):
+    if isinstance(visual, trimesh.visual.TextureVisuals):
         image = getattr(visual.material, "baseColorTexture", None) or getattr(visual.material, "image", None)
         if visual.uv is not None and len(visual.uv) == len(vertices):
             uv = np.asarray(visual.uv, np.float32)
