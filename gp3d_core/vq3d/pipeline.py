@@ -40,7 +40,7 @@ from gp3d_core.vq3d.scenes.export import save_scene_mesh, write_orbit
 from gp3d_core.vq3d.scenes.figures import to_picture
 from gp3d_core.vq3d.scenes.mesh import mesh_of, recipe_of
 from gp3d_core.vq3d.scenes.outputs import OutputError, is_scene
-from gp3d_core.vq3d.scenes.reconstruction import read_picture, reconstruct, sample_scenes, square_of
+from gp3d_core.vq3d.scenes.reconstruction import open_picture, reconstruct_picture, sample_scenes
 from gp3d_core.vq3d.scenes.scenefile import Scene, load_scene, save_scene
 
 
@@ -128,12 +128,11 @@ class ScenePipeline:
         Raises PictureError for one that cannot be used, OSError for one that is not there.
         Example: `pipeline.reconstruct("photo.jpg").orbit("photo.gif")`.
         """
-        size = self.tokenizer.config.training.resolution
         if isinstance(picture, Image.Image):
-            image, source = square_of(upright_rgb(picture), size, fit), "picture"
+            image, source = upright_rgb(picture), "picture"
         else:
-            image, source = read_picture(Path(picture), size, fit), Path(picture).name
-        return GeneratedScene(reconstruct(self.tokenizer, image, source))
+            image, source = open_picture(Path(picture)), Path(picture).name
+        return GeneratedScene(reconstruct_picture(self.tokenizer, image, source, fit).scene)
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,7 +20,7 @@ from gp3d_core.vq3d.scenes.composition import RegionError
 from gp3d_core.vq3d.scenes.editing import read_mask
 from gp3d_core.vq3d.scenes.figures import side_by_side
 from gp3d_core.vq3d.scenes.mesh import mesh_of, recipe_of
-from gp3d_core.vq3d.scenes.reconstruction import read_picture, reconstruct
+from gp3d_core.vq3d.scenes.reconstruction import open_picture, reconstruct_picture
 from gp3d_core.vq3d.scenes.scenefile import Scene, load_scene
 from gp3d_core.worker.model_session import Publish, deliver
 from gp3d_core.worker.protocol import PictureMeshOptions, Problem
@@ -76,10 +76,10 @@ class ImageSession:
             scene = load_scene(path, pick_device(self._device))
             return scene, {"name": "scene", "path": named, "sha256": scene.parts[0].tokenizer[:12]}
         snapshot = self._open(Path(named))
-        image = read_picture(path, snapshot.config.training.resolution)
+        picture = open_picture(path)
         name = NAME if named == NAME else snapshot.path.name
         known = {"name": name, "path": str(snapshot.path.absolute()), "sha256": snapshot.digest[:12]}
-        return reconstruct(snapshot, image, path.name), known
+        return reconstruct_picture(snapshot, picture, path.name).scene, known
 
     def _open(self, path: Path) -> TokenizerSnapshot:
         try:

@@ -25,18 +25,29 @@ from gp3d_core.rendering.volume import Field
 from gp3d_core.signals import Progress, no_progress
 
 _TEXELS_PER_STEP = 10 / 3  # of what holds the colours; more add less than the rounding to bytes takes
+_TEXELS_PER_PIXEL = 2**0.5  # of a photograph: rounded to a power of two at least one
 _USED = 0.55  # of the texels: what charts of objects fill
 _SMALLEST, _LARGEST = 64, 4096  # texels along an edge that are chosen without being asked for
 
 
-def fitting_size(mesh: Mesh, step: float) -> int:
+def fitting_size(mesh: Mesh, step: float, photograph: float = math.inf) -> int:
     """The power of two of texels along an edge at which a texture shows all that colours hold.
 
     `step` is the distance between the samples that the colours are interpolated from: the texels of tri-planes, or the
-    pixels of a picture. Figures: docs/meshing.md.
+    pixels of a picture; `photograph` that between pixels that are to be told apart. Figures: docs/meshing.md.
     """
-    edge = _TEXELS_PER_STEP / step * (float(face_areas(mesh.vertices, mesh.faces).sum()) / _USED) ** 0.5
+    edge = max(_TEXELS_PER_STEP / step, _TEXELS_PER_PIXEL / photograph) * _edge(mesh)
     return int(np.clip(2 ** round(math.log2(max(edge, 1.0))), _SMALLEST, _LARGEST))
+
+
+def texel_width(mesh: Mesh, size: int) -> float:
+    """About how wide on the surface a texel of a texture of this `size` is going to be."""
+    return _edge(mesh) / size
+
+
+def _edge(mesh: Mesh) -> float:
+    """The edge of a square that the surface fills as far as charts do."""
+    return float((float(face_areas(mesh.vertices, mesh.faces).sum()) / _USED) ** 0.5)
 
 
 def atlas_use(mesh: Mesh) -> float | None:
@@ -52,12 +63,17 @@ def vertex_colors(
     mesh: Mesh,
     field: Field,
     *,
+    places: NDArray[Any] | None = None,
     chunk: int = 2**18,
     device: torch.device | str = "cpu",
     progress: Progress = no_progress,
 ) -> Mesh:
-    """`mesh` with the colour of `field` at each vertex. Raises MeshError if the field returns NaN."""
-    return replace(mesh, vertex_colors=_field_colors(field, mesh.vertices, chunk, device, progress))
+    """`mesh` with the colour of `field` at each vertex, which the field has at `places` [V,3], None: where it is.
+
+    Raises MeshError if the field returns NaN.
+    """
+    points = mesh.vertices if places is None else places
+    return replace(mesh, vertex_colors=_field_colors(field, points, chunk, device, progress))
 
 
 def bake_texture(
@@ -65,6 +81,7 @@ def bake_texture(
     field: Field,
     *,
     size: int = 1024,
+    places: NDArray[Any] | None = None,
     seconds: float = 60.0,
     chunk: int = 2**18,
     device: torch.device | str = "cpu",
@@ -72,9 +89,10 @@ def bake_texture(
 ) -> Mesh:
     """`mesh` with an atlas and a texture uint8 [size,size,3] of the colours of `field` on its surface.
 
-    Vertices are repeated along the seams of the atlas. What no chart uses has the colour of the nearest one. If the
-    atlas takes more than `seconds` or fails, a warning tells why and the result is `vertex_colors` instead. Raises
-    ValueError for a size below 16, MeshError if the field returns NaN.
+    Vertices are repeated along the seams of the atlas. `places` [V,3] is where the field has the vertices, None: where
+    they are; the atlas is made for the mesh as it is, and colours are read between the places. What no chart uses has
+    the colour of the nearest one. If the atlas takes more than `seconds` or fails, a warning tells why and the result
+    is `vertex_colors` instead. Raises ValueError for a size below 16, MeshError if the field returns NaN.
     """
     if size < 16:
         raise ValueError(f"expected a texture size of at least 16, found {size}")
@@ -84,11 +102,12 @@ def bake_texture(
         )
     except UnwrapError as error:
         warnings.warn(f"no texture: {error}; the mesh gets vertex colours instead", stacklevel=2)
-        return vertex_colors(mesh, field, chunk=chunk, device=device, progress=progress)
+        return vertex_colors(mesh, field, places=places, chunk=chunk, device=device, progress=progress)
     optional = {"vertex_colors": mesh.vertex_colors, "normals": mesh.normals, "seen": mesh.seen}
     kept = {name: array[source] for name, array in optional.items() if array is not None}
     mesh = Mesh(mesh.vertices[source], faces, uv=uv, quads=mesh.quads, **kept)
-    texels, points = surface_texels(mesh, size, progress)
+    placed = mesh if places is None else replace(mesh, vertices=places[source])
+    texels, points = surface_texels(placed, size, progress)
     colors = _field_colors(field, points, chunk, device, progress)
     return replace(mesh, texture=_fill(texels, colors, size))
 

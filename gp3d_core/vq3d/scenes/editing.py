@@ -1,4 +1,7 @@
-"""Operations on whole scenes: remove, move, insert, interpolate (VQ3D's demonstrations)."""
+"""Operations on whole scenes: remove, move, insert, interpolate (VQ3D's demonstrations).
+
+What comes of them is no longer what a picture shows: they drop the pictures that scenes were made of.
+"""
 
 from __future__ import annotations
 
@@ -115,7 +118,7 @@ def remove(scene: Scene, region: Region) -> Scene:
     What shows instead is what the scene has behind it. Nothing is made up.
     """
     hole = region if isinstance(region, Box) else hole_of(region)
-    return replace(scene, parts=tuple(part.after(Remove(hole)) for part in scene.parts))
+    return replace(scene, parts=tuple(part.after(Remove(hole)) for part in scene.parts), inputs=())
 
 
 def insert(scene: Scene, other: Scene, region: Region, motion: Motion) -> Scene:
@@ -124,7 +127,7 @@ def insert(scene: Scene, other: Scene, region: Region, motion: Motion) -> Scene:
         region.centre.to(other.parts[0].planes), scale=motion.scale, yaw=motion.yaw, shift=motion.shift
     )
     guests = tuple(part.after(Keep(region), place) for part in other.parts)
-    return replace(scene, parts=(*scene.parts, *guests))
+    return replace(scene, parts=(*scene.parts, *guests), inputs=())
 
 
 def share_beyond(scene: Scene, other: Scene, region: Region, motion: Motion) -> float:
@@ -155,7 +158,7 @@ def blend(scene: Scene, other: Scene, share: float, kind: Blend = "planes") -> S
         faded = [(part, 1 - share) for part in scene.parts] + [(part, share) for part in other.parts]
         parts = tuple(part.after(Fade(left)) for part, left in faded)
     pivot = 1 / ((1 - share) / scene.pivot + share / other.pivot)
-    return replace(scene, parts=parts, pivot=pivot)
+    return replace(scene, parts=parts, pivot=pivot, inputs=())
 
 
 def _mixed_part(scene: Scene, other: Scene, share: float) -> Part:

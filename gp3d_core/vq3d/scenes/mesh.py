@@ -7,11 +7,15 @@ frame or behind the far plane, was never learnt and is no part of the mesh.
 
 The backdrop is the least certain part of a scene: a sheet with holes somewhere near the far plane. So it is cut off
 unless it is asked for, and so is every speck; what is left is the subject on its piece of ground.
+
+A scene that was made of a picture keeps it (`input_views`). Where its camera sees the mesh, the picture's own pixels
+are the colours, which are sharper than the model's (`meshing.texture.projection`).
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,7 +31,14 @@ from gp3d_core.meshing.files.description import UNKNOWN
 from gp3d_core.meshing.isosurface import SignedDistance
 from gp3d_core.meshing.mesh import Mesh
 from gp3d_core.meshing.options import SceneMeshOptions
-from gp3d_core.meshing.texture.bake import atlas_use, bake_texture, fitting_size, vertex_colors
+from gp3d_core.meshing.texture.bake import (
+    atlas_use,
+    bake_texture,
+    fitting_size,
+    texel_width,
+    vertex_colors,
+)
+from gp3d_core.meshing.texture.projection import Projection, projected
 from gp3d_core.signals import Progress, no_progress
 from gp3d_core.vq3d.rendering.depth import DepthSpace
 from gp3d_core.vq3d.rendering.views import RADIUS, Field, to_image
@@ -93,16 +104,8 @@ def mesh_of(
         device=device,
         progress=progress,
     )
-    mesh = extraction.mesh
-    if options.color in ("vertex", "both"):
-        mesh = vertex_colors(mesh, field, device=device, progress=progress)
-    if options.color in ("texture", "both"):
-        size = options.texture_size
-        if size == "auto":  # two units of the cube are the picture's width
-            size = fitting_size(mesh, 2 / scene.resolution)
-        mesh = bake_texture(mesh, field, size=size, device=device, progress=progress)
-    places = field.to_world(torch.from_numpy(mesh.vertices).double()).float().numpy()
-    mesh = replace(mesh, vertices=places, normals=None)
+    mesh = _colored(extraction.mesh, scene, field, options, progress)
+    mesh = replace(mesh, vertices=_placed(field, mesh.vertices), normals=None)
     mesh = replace(mesh, normals=vertex_normals(mesh).astype(np.float32))
     report = mesh_report(mesh)
     facts = {
@@ -113,9 +116,62 @@ def mesh_of(
         "dropped_area": extraction.dropped_area,
         "atlas_use": atlas_use(mesh),
     }
+    if scene.inputs:
+        facts["input_pictures"] = [{"pixels": len(one.rgb), "yaw": one.yaw} for one in scene.inputs]
     if mesh.texture is not None:  # the number that "auto" found
         facts["texture_size"] = len(mesh.texture)
     return mesh, facts | {"level": extraction.level, "cut": cut}
+
+
+def _colored(
+    mesh: Mesh, scene: Scene, field: CubeField, options: SceneMeshOptions, progress: Progress
+) -> Mesh:
+    """The `mesh` of the cube with the colours that the options ask for, the scene's input pictures over them.
+
+    Triangles are flat in the cube and in space, but their middles are not the same points. Therefore colours of
+    pictures are read in space, as they are going to be drawn, on an atlas of the cube, where pixels are equally large.
+    """
+    device = field.device
+    places = _placed(field, mesh.vertices) if scene.inputs else None
+    seen = [] if places is None else _projections(scene, replace(mesh, vertices=places))
+    if options.color in ("vertex", "both"):
+        width = texel_width(mesh, round(len(mesh.vertices) ** 0.5))
+        mesh = vertex_colors(
+            mesh, _over(field, scene, seen, width), places=places, device=device, progress=progress
+        )
+    if options.color in ("texture", "both"):
+        size = options.texture_size
+        if size == "auto":  # two units of the cube are the picture's width
+            finest = max((len(one.rgb) for one in scene.inputs), default=1)
+            size = fitting_size(mesh, 2 / scene.resolution, 2 / finest)
+        source = _over(field, scene, seen, texel_width(mesh, size))
+        mesh = bake_texture(mesh, source, size=size, places=places, device=device, progress=progress)
+    return mesh
+
+
+def _projections(scene: Scene, mesh: Mesh) -> list[Projection]:
+    """The scene's input pictures on its `mesh` in space."""
+    about = (scene.camera, scene.resolution, scene.pivot)
+    return [Projection.onto(mesh, one.photograph(*about)) for one in scene.inputs]
+
+
+def _over(cube: CubeField, scene: Scene, seen: Sequence[Projection], width: float) -> Field:
+    """What colours are read from, each `width` of the cube: the `cube`, or pictures in space over the scene's field."""
+    if not seen:
+        return cube
+    field = scene.field()
+
+    def in_space(points: Tensor) -> tuple[Tensor, Tensor]:
+        rgb, sigma = field(points)
+        return to_image(rgb), sigma
+
+    return projected(in_space, [one.at_most(2 / width) for one in seen], cube.device)
+
+
+def _placed(field: CubeField, points: NDArray[Any]) -> NDArray[Any]:
+    """World points float32 [N,3] of points of the cube."""
+    places: NDArray[Any] = field.to_world(torch.from_numpy(points).double()).float().numpy()
+    return places
 
 
 def backdrop(scene: Scene, mask: Tensor | None = None) -> float | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +12,14 @@ from PIL import Image
 from torch import Tensor
 
 from gp3d_core.datasets.decoding import Limits, PictureError, decode
+from gp3d_core.lifting.photograph import read_file
 from gp3d_core.preparation.framing import Fit, frame, place
 from gp3d_core.signals import Progress, counted, no_progress
 from gp3d_core.vq3d.files.prior_file import PriorSnapshot
 from gp3d_core.vq3d.files.tokenizer_file import TokenizerSnapshot
 from gp3d_core.vq3d.models.prior import Sampling
 from gp3d_core.vq3d.scenes.editing import set_pivot
+from gp3d_core.vq3d.scenes.input_views import InputView
 from gp3d_core.vq3d.scenes.scenefile import Part, Scene
 
 
@@ -26,11 +28,15 @@ def read_picture(path: Path, resolution: int, fit: Fit = "crop") -> Tensor:
 
     Raises PictureError, with its name, for one that cannot be used, OSError for one that is not there.
     """
+    return square_of(open_picture(path), resolution, fit)
+
+
+def open_picture(path: Path) -> Image.Image:
+    """The picture at `path`, upright and in RGB. Raises as `read_picture`."""
     try:
-        picture = decode(path.read_bytes(), Limits())
+        return decode(read_file(path), Limits())
     except PictureError as error:
         raise PictureError(f"{path} {error}") from error
-    return square_of(picture, resolution, fit)
 
 
 def square_of(picture: Image.Image, resolution: int, fit: Fit = "crop") -> Tensor:
@@ -55,6 +61,16 @@ class Reconstruction:
     scene: Scene
 
 
+def reconstruct_picture(
+    snapshot: TokenizerSnapshot, picture: Image.Image, source: str, fit: Fit = "crop"
+) -> Reconstruction:
+    """The scene of an RGB `picture` of any size, which it keeps for the colours of its meshes; `source` names it."""
+    size = snapshot.config.training.resolution
+    image = square_of(picture, size, fit)
+    scene = reconstruct(snapshot, image, source)
+    return Reconstruction(image, replace(scene, inputs=(InputView.of_picture(picture, size, fit),)))
+
+
 def reconstruct_files(
     snapshot: TokenizerSnapshot,
     pictures: Mapping[str, Path],
@@ -69,11 +85,11 @@ def reconstruct_files(
     errors: list[PictureError | OSError] = []
     for stem, path in counted(list(pictures.items()), "scenes", progress):
         try:
-            image = read_picture(path, snapshot.config.training.resolution, fit)
+            picture = open_picture(path)
         except (PictureError, OSError) as error:
             errors.append(error)
             continue
-        made[stem] = Reconstruction(image, reconstruct(snapshot, image, path.name))
+        made[stem] = reconstruct_picture(snapshot, picture, path.name, fit)
     lines = [_line(error) for error in errors]
     if not made and len(errors) == 1:
         raise errors[0]

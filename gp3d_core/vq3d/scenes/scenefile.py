@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from gp3d_core.config.schema import from_dict, to_dict
+from gp3d_core.datasets.decoding import PictureError
 from gp3d_core.rendering.volume import rays_at_a_time
 from gp3d_core.snapshots.metadata import SnapshotError, read_header
 from gp3d_core.snapshots.snapshot import fill_module, load_tensors, save_tensors
@@ -36,6 +37,7 @@ from gp3d_core.vq3d.scenes.composition import (
     backdrop_share,
     together,
 )
+from gp3d_core.vq3d.scenes.input_views import InputView
 
 _MOST = 4096  # samples of a ray, and pixels a side of a picture, in a file
 _OF_MASKS = ("reach", "tolerance", "edge")  # numbers of a lifted mask
@@ -74,7 +76,8 @@ class Part:
 class Scene:
     """Parts, the camera that the picture was taken with, how rays are sampled, and pixels a side of the picture.
 
-    `pivot` is the depth on the optical axis that views turn about.
+    `pivot` is the depth on the optical axis that views turn about. `inputs` are the pictures that it was made of, of
+    which there are none if it was sampled or changed.
     """
 
     parts: tuple[Part, ...]
@@ -82,6 +85,7 @@ class Scene:
     render: RenderConfig
     resolution: int
     pivot: float
+    inputs: tuple[InputView, ...] = ()
 
     @property
     def source(self) -> str:
@@ -123,6 +127,9 @@ def save_scene(scene: Scene, path: Path) -> None:
         "resolution": scene.resolution,
         "pivot": scene.pivot,
     }
+    if scene.inputs:
+        facts["inputs"] = [{"yaw": one.yaw} for one in scene.inputs]
+        tensors |= {f"input.{k}": one.to_bytes() for k, one in enumerate(scene.inputs)}
     path.parent.mkdir(parents=True, exist_ok=True)
     save_tensors(path, SCENE_FORMAT, tensors, facts)
 
@@ -139,10 +146,16 @@ def load_scene(path: Path, device: torch.device | str = "cpu") -> Scene:
             from_dict(facts["render"], RenderConfig, "render"),
             int(_number(facts, "resolution", 1, _MOST)),
             _number(facts, "pivot", 1 / _LARGEST),
+            tuple(
+                InputView.of_bytes(tensors[f"input.{k}"], _number(about, "yaw", -360, 360))
+                for k, about in enumerate(facts.get("inputs", ()))
+            ),
         )
         _check_rays(scene)
     except SnapshotError:
         raise
+    except PictureError as error:
+        raise SnapshotError(f"{path} holds an input picture that {error}; reconstruct it again") from error
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise SnapshotError(
             f"{path} was written by another version of gp3d ({error}); use that version, or reconstruct it again"

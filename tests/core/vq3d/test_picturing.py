@@ -24,7 +24,7 @@ from gp3d_core.vq3d.files.tokenizer_file import load_tokenizer, save_tokenizer
 from gp3d_core.vq3d.models.tokenizer import Tokenizer
 from gp3d_core.vq3d.presets import resolve
 from gp3d_core.vq3d.scenes.mesh import backdrop, mesh_of
-from gp3d_core.vq3d.scenes.reconstruction import read_picture, reconstruct
+from gp3d_core.vq3d.scenes.reconstruction import open_picture, reconstruct_picture
 from gp3d_core.vq3d.scenes.scenefile import Part, Scene, save_scene
 from gp3d_core.worker.image_session import ImageSession
 from gp3d_core.worker.model_session import problem_of
@@ -69,8 +69,7 @@ def make(place, **changes):
 
 def expected(place):
     snapshot = load_tokenizer(place / "tokenizer.safetensors")
-    image = read_picture(place / "my owl.png", snapshot.config.training.resolution)
-    scene = reconstruct(snapshot, image, "my owl.png")
+    scene = reconstruct_picture(snapshot, open_picture(place / "my owl.png"), "my owl.png").scene
     return mesh_of(scene, SceneMeshOptions(grid=12, color="vertex"))[0]
 
 
@@ -110,10 +109,12 @@ def test_the_tokenizer_in_the_box_goes_by_that_name(place, tmp_path, monkeypatch
 
 def test_a_scene_file_is_taken_like_the_picture_it_came_from(place, tmp_path):
     snapshot = load_tokenizer(place / "tokenizer.safetensors")
-    image = read_picture(place / "my owl.png", snapshot.config.training.resolution)
-    save_scene(reconstruct(snapshot, image, "my owl.png"), tmp_path / "owl.safetensors")
+    picture = open_picture(place / "my owl.png")
+    save_scene(reconstruct_picture(snapshot, picture, "my owl.png").scene, tmp_path / "owl.safetensors")
     made = make(place, dir=str(tmp_path / "out"), picture=str(tmp_path / "owl.safetensors"), tokenizer="box")
-    np.testing.assert_array_equal(load_mesh(made["files"]["npz"]).vertices, expected(place).vertices)
+    mesh, own = load_mesh(made["files"]["npz"]), expected(place)
+    np.testing.assert_array_equal(mesh.vertices, own.vertices)
+    np.testing.assert_array_equal(mesh.vertex_colors, own.vertex_colors)
     assert (made["tokenizer"]["name"], made["recipe"]["tokenizer"]) == ("scene", digest(snapshot.path))
     with pytest.raises(SnapshotError, match="scene"):
         make(place, dir=str(tmp_path / "out"), picture=str(snapshot.path), tokenizer="box")
