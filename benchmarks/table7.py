@@ -21,7 +21,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 
 from benchmarks.programs import call
 from gp3d_core.atomic import replacing, write_text
@@ -41,6 +40,7 @@ from gp3d_core.metrics.score import Score
 from gp3d_core.networks.squeezenet import SqueezeNet
 from gp3d_core.snapshots.metadata import read_snapshot_facts
 from gp3d_core.snapshots.run_folder import RunFolder, newest_snapshot
+from gp3d_core.snapshots.snapshot import write_tensors
 from gp3d_core.training.start import start_training
 from gp3d_core.visualization import depth_to_uint8, rgb_to_uint8, save_picture, sheet
 
@@ -248,8 +248,7 @@ def toy_weights(out: Path) -> tuple[Path, Path]:
         for path, network in zip(files, (SqueezeNet(), PointNet(40)), strict=True):
             for weight in (p for p in network.parameters() if p.ndim == 4):
                 torch.nn.init.kaiming_normal_(weight, nonlinearity="relu")  # else nothing would come through
-            with replacing(path) as temporary:
-                save_file(dict(network.state_dict()), temporary)
+            write_tensors(path, network.state_dict())
     return files
 
 

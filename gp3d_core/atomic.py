@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from gp3d_core.errors import GP3DError
+from gp3d_core.strict_json import to_text
 
 _ASIDE = ".gp3d-"  # how folders begin whose files will appear together
 _LOCK, _JOURNAL, _UNDO = "lock", "journal", "undo"
@@ -96,8 +97,8 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes `value` as indented JSON to `path`, whole or not at all."""
-    write_text(path, json.dumps(value, indent=1) + "\n")
+    """Writes `value` as indented JSON to `path`, whole or not at all; numbers that JSON cannot hold become null."""
+    write_text(path, to_text(value, indent=1) + "\n")
 
 
 class Transaction:

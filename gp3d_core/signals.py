@@ -1,14 +1,15 @@
-"""What a long job does between two steps: it looks for Ctrl-C and SIGTERM, and it says how far it is."""
+"""What a long job does between two steps: it looks for Ctrl-C, SIGTERM and SIGHUP, and it says how far it is."""
 
 from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -32,7 +33,7 @@ def counted(steps: Sequence[Step], stage: str, progress: Progress) -> Iterator[S
     progress(stage, len(steps), len(steps))
 
 
-_STOPPING = "stopping after the current step; Ctrl-C once more ends at once, without saving\n"
+_STOPPING = b"stopping after the current step; Ctrl-C once more ends at once, without saving\n"
 
 
 @dataclass
@@ -52,19 +53,50 @@ class Interruption:
         return 128 + self.signal if self.signal else 0
 
 
+def stop_signals() -> list[signal.Signals]:
+    """The signals that ask a process to end: SIGINT, SIGTERM and, unless it is ignored, SIGHUP."""
+    hung_up = [signal.SIGHUP] if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN else []
+    return [signal.SIGINT, signal.SIGTERM, *hung_up]
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal, `number`, asked a child process to end that this one waits for; it ends like it."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+@contextmanager
+def passing_on(process: subprocess.Popen[Any]) -> Iterator[None]:
+    """A block in which SIGTERM and SIGHUP go to a child, for which this process waits: it saves, and both end.
+
+    Ctrl-C reaches both by itself: terminals send it to all that runs in them.
+    """
+    before = {number: signal.getsignal(number) for number in stop_signals() if number != signal.SIGINT}
+    for number in before:
+        signal.signal(number, lambda number, _: process.send_signal(number))
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 @contextmanager
 def interruptible() -> Iterator[Interruption]:
-    """Yields an Interruption that the first SIGINT or SIGTERM sets.
+    """Yields an Interruption that the first SIGINT, SIGTERM or SIGHUP sets; SIGHUP not where `nohup` ignores it.
 
-    After it a second SIGINT acts as usual, for the impatient; further SIGTERMs are absorbed, because schedulers and
-    launchers send them twice and the job is saving.
+    After it a second SIGINT acts as usual, for the impatient; further ones of the others are absorbed, because
+    schedulers, launchers and terminals that close send them twice and the job is saving.
     """
     interruption = Interruption()
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) for number in stop_signals()}
 
     def request(number: int, _frame: object) -> None:
         if not interruption.requested:
-            sys.stderr.write(_STOPPING)
+            with suppress(OSError):  # not by sys.stderr, which may be in the middle of a write, or hung up
+                os.write(2, _STOPPING)
         interruption.signal = number
         signal.signal(signal.SIGINT, before[signal.SIGINT])
 

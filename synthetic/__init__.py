@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import sys
 from types import FrameType, TracebackType
+
+from synthetic.workers.standard_streams import flush_or_leave, secure_streams
 
 
 def _report_end(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
@@ -29,6 +32,8 @@ def _stop(number: int, frame: FrameType | None) -> None:
 
 # `python -m synthetic.…` has set this when it imports the package, before the command, which takes seconds
 if sys.argv[:1] == ["-m"]:
+    secure_streams()
+    atexit.register(flush_or_leave)
     sys.excepthook = _report_end
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _stop)

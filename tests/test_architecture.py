@@ -17,7 +17,17 @@ from tests.support.source_tree import PACKAGES, ROOT, imports_of, modules, path_
 # Every room of a package, be it a package or a module, may import the rooms that stand before it.
 FLOORS = {
     "gp3d_core": (
-        ("errors", "atomic", "signals", "hashing", "rng", "distributed", "visualization", "pretrained"),
+        (
+            "errors",
+            "strict_json",
+            "atomic",
+            "signals",
+            "hashing",
+            "rng",
+            "distributed",
+            "visualization",
+            "pretrained",
+        ),
         ("licences",),
         ("config", "ops", "datasets"),
         ("rendering",),
@@ -238,7 +248,7 @@ def test_rooms_are_small_enough_to_be_overlooked() -> None:
     for name in modules():
         path = path_of(name)
         rooms.setdefault(str(path.parent.relative_to(ROOT)), []).append(path.name)
-    assert len(rooms["gp3d_core"]) <= 8
+    assert len(rooms["gp3d_core"]) <= 9
     crowded = {room: len(files) for room, files in rooms.items() if len(files) > MOST_MODULES}
     assert set(crowded) <= {"synthetic/shapes/families"}, crowded  # a module a family
 

@@ -19,6 +19,7 @@ LONGEST_FUNCTION = 70
 FORBIDDEN_CALLS = {"eval", "exec", "os.system", "torch.load", "yaml.load"}
 FORBIDDEN_IMPORTS = {"dill", "marshal", "pickle", "shelve"}
 FOREIGN_WEIGHTS = "gp3d_core.networks.foreign_weights"  # may read what torch saved, tensors only
+TENSOR_FILES = "gp3d_core.snapshots.snapshot"  # may write safetensors
 FORBIDDEN_METHODS = {"extractall"}
 FLAG = re.compile(r"(?<![\w-])--(?:[a-z][a-z-]*|$)")
 PIP = re.compile(r"pip install( --[a-z-]+)+")
@@ -115,6 +116,15 @@ def missing_hints(module: str, tree: ast.Module) -> Iterator[str]:
                 yield f"{node.name}: no type of the result"
 
 
+def tensor_files(module: str, tree: ast.Module) -> Iterator[str]:
+    """Tensors are written in one place: files of safetensors itself may be read by their owner alone."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("safetensors"):
+            saves = any(alias.name.startswith("save") for alias in node.names)
+            if saves and module != TENSOR_FILES:
+                yield f"line {node.lineno}: use write_tensors"
+
+
 def flags(module: str, tree: ast.Module) -> Iterator[str]:
     """Only the command line knows flags: elsewhere texts name parameters, `level`, which borders spell their way."""
     if module.split(".")[0] != "gp3d_core" or module.split(".")[1:2] == ["cli"]:
@@ -133,6 +143,7 @@ RULES: tuple[Rule, ...] = (
     names,
     long_functions,
     missing_hints,
+    tensor_files,
     flags,
 )
 
@@ -171,6 +182,12 @@ BREACHES: tuple[tuple[Rule, str, str, str], ...] = (  # rule, module, source, of
     (long_functions, SOMEWHERE, "def f():\n" + " x\n" * 70, "f has 71 lines"),
     (missing_hints, SOMEWHERE, "def f(a, *, b) -> None: ...", "f: no type for a, b"),
     (missing_hints, SOMEWHERE, "async def f(): ...", "f: no type of the result"),
+    (
+        tensor_files,
+        SOMEWHERE,
+        "from safetensors.torch import load_file, save_file",
+        "line 1: use write_tensors",
+    ),
     (flags, SOMEWHERE, "raise E('use --level auto')", "line 1: names --level"),
     (flags, SOMEWHERE, "raise E(f'{n} needs (--min-side)')", "line 1: names --min-side"),
     (flags, SOMEWHERE, "f'--{name}: no'", "line 1: names --"),
@@ -183,6 +200,7 @@ FINE = (  # what the rules let pass
     (plain_python, SOMEWHERE, "try: f()\nexcept Exception: raise"),
     (long_functions, SOMEWHERE, "def f():\n" + " x\n" * 69),
     (missing_hints, SOMEWHERE, "class A:\n def f(self) -> None: ..."),
+    (tensor_files, TENSOR_FILES, "from safetensors.torch import save_file"),
     (flags, "gp3d_core.cli.train", "'use --preset'"),
     (flags, "synthetic.render", "'use --preset'"),
     (flags, SOMEWHERE, "f('pip install --no-deps torch-fidelity', 'a -- b', 'x--y', '`level`')"),

@@ -27,6 +27,7 @@ from PIL import Image
 
 from gp3d_core.errors import GP3DError
 from gp3d_core.pretrained import has_pretrained
+from gp3d_core.signals import Stopped, passing_on, stop_signals
 from gp3d_core.visualization import save_picture, sheet
 
 if TYPE_CHECKING:
@@ -162,14 +163,15 @@ def _call(module: str, *arguments: object) -> None:
     command = [sys.executable, "-m", module, *map(str, arguments)]
     # a log has no use for bars that are drawn over and over
     quiet = {} if sys.stderr.isatty() else {"TQDM_DISABLE": "1"}
-    with subprocess.Popen(command, env={**os.environ, **quiet}) as process:
+    with subprocess.Popen(command, env={**os.environ, **quiet}) as process, passing_on(process):
         try:
             code = process.wait()
         except KeyboardInterrupt:  # the stage got it too: let it save, then leave
             process.wait()
             raise
-    if code == 130:
-        raise KeyboardInterrupt
+    for number in stop_signals():
+        if code in (-number, 128 + number):
+            raise Stopped(number)
     if code:
         raise StageError(
             f"`{' '.join(['python', *command[1:]])}` ended with exit code {code}; see its message above"

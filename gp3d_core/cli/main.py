@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from gp3d_core.cli.arguments import Parser, bound, check_driver, command_of, new_path, number, spelling
 from gp3d_core.errors import GP3DError, spell
+from gp3d_core.signals import Stopped
 
 
 class _Command(NamedTuple):
@@ -74,25 +75,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         check_driver(getattr(options, "device", None) or "auto")
         code = command(options)
         return _flushed(code)
-    except BrokenPipeError:  # `| head` has read enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 128 + signal.SIGPIPE
     except (GP3DError, OSError) as error:
         print(f"gp3d: {spell(_one_line(error), spelling(parser, words))}", file=sys.stderr)
         return getattr(error, "exit_code", 2)
-    except KeyboardInterrupt:
-        print("gp3d: interrupted", file=sys.stderr)
-        return 128 + signal.SIGINT
+    except KeyboardInterrupt as error:
+        print(
+            "gp3d: interrupted; every file that is there is whole, and the same command makes the rest",
+            file=sys.stderr,
+        )
+        return 128 + (error.number if isinstance(error, Stopped) else signal.SIGINT)
 
 
 def _flushed(code: int) -> int:
-    """The exit code once what was printed is out: here, where a reader that has gone is no error."""
-    if sys.stdout is None:  # closed by whoever started it
-        return code
+    """The exit code once what was printed is out."""
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
-        raise
     except OSError as error:
         os.dup2(
             os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()

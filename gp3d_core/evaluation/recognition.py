@@ -19,11 +19,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
-from gp3d_core.atomic import replacing
 from gp3d_core.datasets.archive import DatasetError
 from gp3d_core.datasets.imagenet import ClassRecord
 from gp3d_core.evaluation.shapes.objects import class_records, objects_of
@@ -35,7 +33,7 @@ from gp3d_core.metrics.score import Score
 from gp3d_core.networks.foreign_weights import WeightsError, fill
 from gp3d_core.rendering.volume import rays_at_a_time
 from gp3d_core.rng import generator_for
-from gp3d_core.snapshots.snapshot import Snapshot
+from gp3d_core.snapshots.snapshot import Snapshot, write_tensors
 from gp3d_core.visualization import rgb_to_uint8
 
 FORMAT, VERSION = "gp3d-classifier", 1
@@ -116,9 +114,7 @@ def save_recogniser(recogniser: Recogniser, path: Path) -> None:
     """Writes weights and facts as one safetensors file."""
     about = {"classes": recogniser.classes, "held_out": recogniser.held_out, "facts": recogniser.facts}
     header = {"format": FORMAT, "version": str(VERSION), "about": json.dumps(about)}
-    tensors = {name: value.cpu().contiguous() for name, value in recogniser.network.state_dict().items()}
-    with replacing(path) as temporary:
-        save_file(tensors, temporary, metadata=header)
+    write_tensors(path, recogniser.network.state_dict(), header)
 
 
 def load_recogniser(path: Path, device: torch.device | str = "cpu") -> Recogniser:

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 from tqdm import tqdm
 
-from gp3d_core.atomic import replacing
 from gp3d_core.distributed import World
+from gp3d_core.snapshots.snapshot import write_tensors
 
 PORTION = 256  # rows of a file
 
@@ -62,8 +62,7 @@ class Portions:
         return self.folder / f"rows-{start:08d}.safetensors"
 
     def _write(self, start: int, tensors: dict[str, Tensor]) -> None:
-        with replacing(self._path(start)) as temporary:
-            save_file({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, temporary)
+        write_tensors(self._path(start), tensors)
 
     def _rows_at(self, start: int) -> int:
         """How many rows the file from row `start` on has; 0 if there is none or it is damaged."""

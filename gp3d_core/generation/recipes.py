@@ -8,14 +8,15 @@ is installed, also if it is called something else by now.
 from __future__ import annotations
 
 import importlib.metadata
-import json
 import os
+import reprlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
 from gp3d_core import __version__
 from gp3d_core.errors import GP3DError
-from gp3d_core.generation.objects import Recipe
+from gp3d_core.generation.objects import MOST_TRUNCATION, Recipe
 from gp3d_core.hashing import digest
 from gp3d_core.meshing.level import Level
 from gp3d_core.meshing.options import VERSION, MeshOptions
@@ -28,6 +29,7 @@ from gp3d_core.pretrained import (
     shipped_with,
 )
 from gp3d_core.snapshots.run_folder import named_file, runs_below
+from gp3d_core.strict_json import check_characters, of_text
 
 _LIBRARIES = ("torch", "numpy", "PyMCubes", "fast-simplification", "xatlas")
 
@@ -59,8 +61,9 @@ def read_recipe(path: Path) -> Recipe:
     if not path.is_file():
         raise RecipeError(f"no recipe at {path}")
     try:
-        recipe = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, UnicodeDecodeError) as error:
+        recipe = of_text(path.read_text(encoding="utf-8"))
+        check_characters(recipe)
+    except ValueError as error:
         raise RecipeError(f"{path} is not a recipe ({error})") from None
     found = (recipe.get("format"), recipe.get("version")) if isinstance(recipe, dict) else ("no format", None)
     if found != ("gp3d-recipe", VERSION):
@@ -77,20 +80,41 @@ def read_recipe(path: Path) -> Recipe:
             f"{path} is the recipe of the picture {recipe.get('picture')}, and gp3d mesh makes objects of classes; "
             "use gp3d lift, or Regenerate in Blender"
         )
-    needed: dict[str, type | tuple[type, ...]] = {
-        "class": dict,
-        "seed": int,
-        "truncation": (int, float),  # JSON of other writers may leave out ".0"
-        "level": (int, float),
-        "snapshot_sha256": str,
-        "grid": int,
-    }
-    for name, kind in needed.items():
-        if not isinstance(recipe.get(name), kind) or isinstance(recipe[name], bool):
-            raise RecipeError(
-                f"{path}: {name} is missing or of the wrong type; it was made by another version"
-            )
+    for name, (needed, accepts, wanted) in _FIELDS.items():
+        if name in recipe and not accepts(recipe[name]):
+            raise RecipeError(f"{path}: {name}: expected {wanted}, found {reprlib.repr(recipe[name])}")
+        if needed and name not in recipe:
+            raise RecipeError(f"{path}: {name} is missing; it was made by another version")
     return cast(Recipe, recipe)
+
+
+def _is_number(value: Any) -> bool:
+    """Whether JSON of any writer means a number: some leave out ".0"."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and "\0" not in value
+
+
+# What is read of a recipe besides the options of meshes, which have ranges of their own: whether it must be there,
+# which values it may have, and these in words.
+_FIELDS: dict[str, tuple[bool, Callable[[Any], bool], str]] = {
+    "class": (True, lambda value: isinstance(value, dict), "a record of a class"),
+    "seed": (True, lambda value: type(value) is int and value >= 0, "a whole number of at least 0"),
+    "truncation": (
+        True,
+        lambda value: _is_number(value) and 0 <= value <= MOST_TRUNCATION,
+        f"a number from 0 to {MOST_TRUNCATION:g}",
+    ),
+    "level": (True, _is_number, "a number"),
+    "raw_level": (False, lambda value: value is None or _is_number(value), "a number or null"),
+    "grid": (True, lambda value: type(value) is int, "a whole number"),
+    "snapshot_sha256": (True, _is_text, "a text"),
+    "snapshot": (False, _is_text, "a text"),
+    "snapshot_path": (False, _is_text, "a text"),
+    "versions": (False, lambda value: isinstance(value, dict), "versions by name"),
+}
 
 
 def options_of(recipe: Recipe) -> MeshOptions:

@@ -21,6 +21,9 @@ from gp3d_core.meshing.isosurface import drop_degenerate
 from gp3d_core.meshing.mesh import Mesh, merge_positions
 from gp3d_core.meshing.self_intersections import crossing_faces
 
+# How fast the collapse lets errors grow, best shape first. Where surfaces are noisy a slow one ends before it has come
+# down to the budget, and a fast one may tear what a slow one does not: none is best, so that others are tried.
+_AGGRESSIVENESS = (5.0, 6.0, 7.0, 8.0, 10.0)
 _SHEET_GAP = 1e-3  # of the way to the neighbouring faces: how far separated sheets withdraw
 
 
@@ -46,14 +49,38 @@ class MeshReport:
 def simplify(mesh: Mesh, faces: int) -> Mesh:
     """`mesh` with at most `faces` faces, or one more, by quadric edge collapse; without colours.
 
-    Sheets that the collapse glues together are separated again. If a watertight mesh is torn nevertheless,
-    the budget is doubled until it is not, and a warning says so. Bounds do not grow.
+    Sheets that the collapse glues together are separated again. If no collapse both keeps a watertight mesh closed and
+    comes down to the budget, the smallest closed mesh stays, or, where all are torn, one of twice the budget; a
+    warning says which it was. Bounds do not grow.
     """
-    closed, target = is_watertight(mesh.faces), faces
-    low, high = mesh.vertices.min(axis=0), mesh.vertices.max(axis=0)
+    target = faces
     while target < len(mesh.faces):
+        if found := _collapsed(mesh, target):
+            small = found[-1]
+            if len(small.faces) > faces + 1:
+                stopped = len(small.faces) > target + 1
+                reason = (
+                    "edge collapse comes no lower"
+                    if stopped
+                    else f"a budget of {faces} would tear the surface"
+                )
+                warnings.warn(f"kept {len(small.faces)} faces: {reason}", stacklevel=2)
+            return small
+        target *= 2
+    if len(mesh.faces) > faces + 1:
+        warnings.warn(
+            f"kept {len(mesh.faces)} faces: a budget of {faces} would tear the surface", stacklevel=2
+        )
+    return mesh
+
+
+def _collapsed(mesh: Mesh, target: int) -> list[Mesh]:
+    """What edge collapse makes of `mesh` without tearing it, larger ones first; ends with the first in the budget."""
+    low, high = mesh.vertices.min(axis=0), mesh.vertices.max(axis=0)
+    closed, kept = is_watertight(mesh.faces), list[Mesh]()
+    for aggressiveness in _AGGRESSIVENESS:
         points, triangles = fast_simplification.simplify(
-            mesh.vertices, mesh.faces, target_count=target, agg=5.0
+            mesh.vertices, mesh.faces, target_count=target, agg=aggressiveness
         )
         points, triangles = drop_degenerate(
             np.clip(points, low, high, dtype=np.float32), triangles.astype(np.int64)
@@ -62,14 +89,10 @@ def simplify(mesh: Mesh, faces: int) -> Mesh:
             if closed and len(triangles) and not is_watertight(triangles):
                 points, triangles = _separate_sheets(points, triangles, flip)
         if len(triangles) and (not closed or is_watertight(triangles)):
-            mesh = Mesh(points, triangles)
-            break
-        target *= 2
-    if len(mesh.faces) > faces + 1:
-        warnings.warn(
-            f"kept {len(mesh.faces)} faces: a budget of {faces} would tear the surface", stacklevel=2
-        )
-    return mesh
+            kept.append(Mesh(points, triangles))
+            if len(triangles) <= target + 1:
+                return kept
+    return sorted(kept, key=lambda small: -len(small.faces))
 
 
 def vertex_normals(mesh: Mesh) -> NDArray[Any]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -33,9 +34,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             return load_file(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged files make the two libraries raise a dozen kinds
-        reason = " ".join(str(error).split())[:160]
-        if reason.startswith("Weights only load failed"):  # what follows is how to load it nevertheless
-            reason = "it holds something else"
+        reason = _reason(error)
         raise WeightsError(
             f"{path}: expected a safetensors file, or tensors that torch saved ({reason})"
         ) from error
@@ -44,6 +43,16 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         if isinstance(candidate, dict) and (tensors := _tensors(candidate)):
             return tensors
     raise WeightsError(f"{path}: expected tensors by name, found {type(content).__name__}")
+
+
+def _reason(error: Exception) -> str:
+    """What the two libraries say of a file, where it is meant for people: torch's reader of other bytes says "101"."""
+    said = " ".join(str(error).split()).split(". ")[0][:160]
+    if isinstance(error, RuntimeError | SafetensorError):
+        return said
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return "it holds something else"  # nor are people told how torch would open it nevertheless
 
 
 def fill(module: nn.Module, tensors: dict[str, Tensor], path: Path, what: str) -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import math
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from gp3d_core.config.schema import from_dict, to_dict
 from gp3d_core.errors import GP3DError
 from gp3d_core.hashing import digest
 from gp3d_core.pretrained import is_name, nearest_name, pretrained_path
+from gp3d_core.strict_json import to_text
 
 _KEPT_CHECKPOINTS = 2
 _LOCK = "lock"
@@ -117,9 +117,8 @@ class RunFolder:
 
     def append_stats(self, record: dict[str, Any]) -> None:
         """Adds one line to stats.jsonl; numbers that JSON cannot hold become null."""
-        clean = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()}
         with (self.path / "stats.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(clean) + "\n")
+            file.write(to_text(record) + "\n")
 
     def forget_stats_after(self, nimg: int) -> None:
         """Drops the lines of stats.jsonl beyond `nimg`, which will be lived through again; events stay."""

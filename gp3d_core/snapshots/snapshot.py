@@ -156,7 +156,14 @@ def _below(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
 
 def save_tensors(path: Path, kind: str, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
     """Writes `tensors` with `facts` (JSON values) as a file of the given kind, whole or not at all."""
-    header = {"format": kind, "version": str(VERSION), "facts": json.dumps(facts)}
+    write_tensors(path, tensors, {"format": kind, "version": str(VERSION), "facts": json.dumps(facts)})
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: dict[str, str] | None = None) -> None:
+    """Writes `tensors` as a safetensors file, whole or not at all, with the rights that files usually get.
+
+    Raises SnapshotError where the disk is full.
+    """
     packed = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     with replacing(path) as temporary:
         temporary.touch()

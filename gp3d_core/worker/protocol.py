@@ -22,6 +22,7 @@ from gp3d_core.lifting.options import BORDER, BORDERS, FOVS, GRID, GRIDS, MEANIN
 from gp3d_core.meshing.files.formats import FORMATS
 from gp3d_core.meshing.option_values import Number, OneOf, Values, expected
 from gp3d_core.meshing.options import MeshOptions, SceneMeshOptions, specs
+from gp3d_core.strict_json import check_characters, of_text
 
 PROTOCOL = 1
 MAX_LINE = 65536  # bytes of a request
@@ -197,6 +198,7 @@ def read_request(line: bytes) -> Request:
     if not (isinstance(name, str) and 1 <= len(name) <= 128):
         _refuse("expected an id, a string of 1 to 128 characters")
     try:
+        check_characters(message)
         op = message.pop("op", None)
         if not isinstance(op, str) or op not in OPERATIONS:
             _refuse(f"expected an op, one of {', '.join(OPERATIONS)}, found {_shown(op)}")
@@ -204,20 +206,18 @@ def read_request(line: bytes) -> Request:
     except Problem as problem:
         problem.request = name
         raise
+    except ValueError as error:
+        raise Problem("E_PROTOCOL", str(error), _ADVICE, name) from None
 
 
 def _parse(line: bytes) -> dict[str, Any]:
     try:
-        message = json.loads(line.decode("utf-8"), parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
+        message = of_text(line.decode("utf-8"))
+    except ValueError as error:
         raise Problem("E_PROTOCOL", f"not a line of JSON ({error})", _ADVICE) from None
     if not isinstance(message, dict):
         _refuse(f"expected a JSON object, found {_shown(message)}")
     return message
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
 
 
 def _options(fields: Mapping[str, tuple[Check, Any]], given: Mapping[str, Any]) -> dict[str, Any]:

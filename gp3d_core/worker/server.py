@@ -56,9 +56,8 @@ def serve(snapshot: Path | None, *, device: str, cache_bytes: int, idle_seconds:
     worker = Worker(queue, device, cache_bytes)
     first = {"snapshot": None if snapshot is None else str(snapshot), "device": None}
     queue.accept(Job(Request("", "load", first), None))
-    signal.signal(
-        signal.SIGTERM, lambda *_: threading.Thread(target=queue.close, args=("terminated",)).start()
-    )
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: threading.Thread(target=queue.close, args=("terminated",)).start())
     threading.Thread(target=_listen, args=(requests, queue, worker), daemon=True).start()
     threading.Thread(target=_beat, args=(queue, worker), daemon=True).start()
     while job := queue.take(idle_seconds):

@@ -29,6 +29,7 @@ from synthetic.library.variation.source import MOST_VARIANTS, variant_jobs
 from synthetic.library.writing import FAILURES, Written, chosen, write_library
 from synthetic.library.zeroad import source as zeroad
 from synthetic.options import add_licences_option
+from synthetic.workers.blender_process import stop_signals
 
 _VARY = "vary"
 _SOURCES = {"0ad": zeroad, "sh3f": sh3f, "folder": folder, "infinigen": infinigen, _VARY: variation}
@@ -146,7 +147,7 @@ def _counted(reasons: Mapping[str, int]) -> list[str]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line; the exit status."""
     arguments = _parser().parse_args(argv)
-    previous = {number: signal.signal(number, _stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    previous = {number: signal.signal(number, _stop) for number in stop_signals()}
     try:
         return run(arguments)
     except _Stopped as stopped:

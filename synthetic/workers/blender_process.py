@@ -13,6 +13,8 @@ import traceback
 from pathlib import Path
 from types import FrameType, TracebackType
 
+from synthetic.workers.standard_streams import flush_or_leave
+
 TESTED_BLENDERS = (
     "4.2",
     "4.5",
@@ -90,16 +92,23 @@ class CapturedOutput:
             error.add_note("\n".join(["The last it printed:", *lines]))
 
 
-class StopRequest:
-    """Notes the first Ctrl-C or SIGTERM, which then does not end the process; a second one does.
+def stop_signals() -> list[signal.Signals]:
+    """The signals that ask a process to end: Ctrl-C's, SIGTERM and, unless it is ignored, SIGHUP."""
+    hung_up = [signal.SIGHUP] if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN else []
+    return [signal.SIGINT, signal.SIGTERM, *hung_up]
 
+
+class StopRequest:
+    """Notes the first Ctrl-C, SIGTERM or SIGHUP, which then does not end the process; a second Ctrl-C does.
+
+    Others are absorbed: schedulers, and terminals that close, send them twice. SIGHUP that `nohup` ignores stays so.
     `signal` is None until then, afterwards the signal's number.
     """
 
     def __init__(self) -> None:
         """Signals are handled inside `with` only."""
         self.signal: int | None = None
-        self._previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        self._previous = {number: signal.getsignal(number) for number in stop_signals()}
 
     def __enter__(self) -> StopRequest:
         """Installs the handlers."""
@@ -116,7 +125,7 @@ class StopRequest:
 
     def _remember(self, number: int, frame: FrameType | None) -> None:
         self.signal = number
-        self.__exit__(None, None, None)
+        signal.signal(signal.SIGINT, self._previous[signal.SIGINT])
 
 
 class LeaveWithoutDestructors:
@@ -142,6 +151,6 @@ class LeaveWithoutDestructors:
         elif error is not None:
             traceback.print_exception(error)
             status = 1
-        sys.stdout.flush()
+        flush_or_leave()
         sys.stderr.flush()
         os._exit(status)

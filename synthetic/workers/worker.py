@@ -239,7 +239,8 @@ def main() -> int:
     gc.set_threshold(_GARBAGE)
     die_with_parent()
     with os.fdopen(os.dup(1), "w") as events, StopRequest() as stop:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the parent decides
+        for number in (signal.SIGINT, signal.SIGHUP):  # go to the whole group; the parent decides
+            signal.signal(number, signal.SIG_IGN)
         os.dup2(2, 1)
         spec = RenderSpec.from_json(json.loads(sys.stdin.readline()))
         worker = _Worker(spec, Path(os.environ["TMPDIR"]), events, stop)

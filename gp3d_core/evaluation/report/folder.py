@@ -16,6 +16,7 @@ from typing import Any
 from gp3d_core.atomic import forget_leftovers, write_json, write_text
 from gp3d_core.evaluation.samples import EvaluationError
 from gp3d_core.metrics.score import Score
+from gp3d_core.strict_json import to_text
 
 FORMAT, VERSION = "gp3d-evaluation", 1
 _NAMES = {"snapshot", "dataset", "meshes", "truth"}  # how things are called, not what they are
@@ -64,9 +65,9 @@ class EvaluationFolder:
 
     def keep(self, metric: str, settings: dict[str, Any], scores: list[Score]) -> None:
         """Keeps the scores of `metric`, in place of those that other settings gave, and renews metrics.jsonl."""
-        record = {"settings": settings, "scores": [_clean(score.as_json()) for score in scores]}
+        record = {"settings": settings, "scores": [score.as_json() for score in scores]}
         write_json(self._part(metric), record)
-        lines = [json.dumps(_clean(score.as_json()), ensure_ascii=False) for score in self.scores()]
+        lines = [to_text(score.as_json(), ascii_only=False) for score in self.scores()]
         write_text(self.path / "metrics.jsonl", "".join(f"{line}\n" for line in lines))
 
     def scores(self) -> list[Score]:
@@ -110,12 +111,3 @@ class EvaluationFolder:
                     f"`out` {self.path} holds an evaluation with {key} = {there}, asked for is {here}; "
                     "choose another folder"
                 )
-
-
-def _clean(value: Any) -> Any:
-    """`value` with null in place of numbers that JSON cannot hold."""
-    if isinstance(value, dict):
-        return {key: _clean(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [_clean(entry) for entry in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

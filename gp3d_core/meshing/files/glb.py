@@ -26,6 +26,7 @@ from gp3d_core.meshing.files.description import (
 from gp3d_core.meshing.files.quantized_glb import quantized
 from gp3d_core.meshing.files.trimesh_reader import load_trimesh
 from gp3d_core.meshing.mesh import Mesh, MeshError
+from gp3d_core.strict_json import finite
 
 _UNLIT = "KHR_materials_unlit"
 _CAMERA = "camera"
@@ -83,7 +84,7 @@ def write_glb_parts(
         """Adds the recipe, who made it, and what views hold."""
         for part in tree["meshes"]:
             _mend(tree, part["primitives"][0])
-        tree["scenes"][0]["extras"] = {"gp3d": recipe}
+        tree["scenes"][0]["extras"] = {"gp3d": finite(recipe)}
         tree["asset"] |= {"generator": GENERATOR, "copyright": credit(recipe)}
         for material in tree.get("materials", ()):
             found = material.get("pbrMetallicRoughness", {}).get("baseColorTexture")

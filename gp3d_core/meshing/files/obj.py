@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ from gp3d_core.meshing.colors import srgb_to_linear
 from gp3d_core.meshing.files.description import METALLIC, ROUGHNESS, asset_name, credit
 from gp3d_core.meshing.files.trimesh_reader import load_trimesh
 from gp3d_core.meshing.mesh import Mesh, MeshError, unique_rows
+from gp3d_core.strict_json import to_text
 
 
 def write_obj(mesh: Mesh, path: Path, recipe: dict[str, Any]) -> list[Path]:
@@ -59,7 +59,7 @@ def _obj_text(mesh: Mesh, stem: str, recipe: dict[str, Any]) -> str:
         f"# GP3D mesh: {len(v_lines)} vertices, {len(polygons)} faces, y up, front +z",
         f"# {credit(recipe)}",
     ]
-    head += [f"# {key}: {json.dumps(value)}" for key, value in recipe.items()]
+    head += [f"# {key}: {to_text(value)}" for key, value in recipe.items()]
     head += [f"mtllib {stem}.mtl", f"o {name}\n"]
     lines = [*v_lines, *vt_lines, *vn_lines, f"usemtl {name}\ns 1\n", *face_lines]
     return "\n".join(head) + "".join(lines)
@@ -84,7 +84,7 @@ def _polygons(numbers: NDArray[Any], quads: NDArray[Any] | None) -> list[list[li
 def write_obj_parts(parts: Mapping[str, Mesh], path: Path, recipe: dict[str, Any]) -> None:
     """Writes the bare surfaces of several meshes to `path`, each an object of that name."""
     lines = [f"# {credit(recipe)}\n"]
-    lines += [f"# {key}: {json.dumps(value)}\n" for key, value in recipe.items()]
+    lines += [f"# {key}: {to_text(value)}\n" for key, value in recipe.items()]
     start = 1
     for name, mesh in parts.items():
         lines.append(f"o {name}\n")

@@ -50,7 +50,8 @@ def _from_trimesh(part: Any, to_world: NDArray[Any], linear: bool) -> Mesh:
             texture = None if image is None else np.asarray(image.convert("RGB"), np.uint8)
         colors = visual.vertex_attributes.get("color")
     elif visual.kind == "vertex":
-        colors = visual.vertex_colors
+        colors = _wide_colors(part)
+        colors = visual.vertex_colors if colors is None else colors
     return Mesh(
         vertices.astype(np.float32),
         np.asarray(part.faces, np.int32),
@@ -59,6 +60,18 @@ def _from_trimesh(part: Any, to_world: NDArray[Any], linear: bool) -> Mesh:
         normals=normals,
         vertex_colors=None if colors is None else _color_bytes(np.asarray(colors)[:, :3], linear),
     )
+
+
+def _wide_colors(part: Any) -> NDArray[Any] | None:
+    """Vertex colours [V,3] in [0, 1] of a PLY file that has whole numbers of more than 8 bits, which trimesh cuts."""
+    table = part.metadata.get("_ply_raw", {}).get("vertex", {}).get("data")
+    names = ("red", "green", "blue")
+    if not isinstance(table, np.ndarray) or not set(names) <= set(table.dtype.names or ()):
+        return None
+    if not any(np.issubdtype(table[name].dtype, np.integer) and table[name].itemsize > 1 for name in names):
+        return None
+    values = np.stack([table[name].reshape(-1).astype(np.float64) for name in names], axis=1)
+    return values / (65535 if values.max() > 255 else 255)
 
 
 def _color_bytes(colors: NDArray[Any], linear: bool) -> NDArray[Any]:

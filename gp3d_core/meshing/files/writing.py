@@ -16,6 +16,7 @@ from gp3d_core.meshing.files.printing import write_3mf, write_stl
 from gp3d_core.meshing.files.usdz import write_usdz
 from gp3d_core.meshing.mesh import Mesh, MeshError
 from gp3d_core.meshing.options import VERSION
+from gp3d_core.strict_json import finite
 
 _WRITERS = {
     ".obj": write_obj,
@@ -53,7 +54,7 @@ def save_mesh(mesh: Mesh, path: str | Path, recipe: Mapping[str, Any] | None = N
 def write_mesh(mesh: Mesh, path: Path, recipe: Mapping[str, Any]) -> list[Path]:
     """As `save_mesh`, into a folder that is there, and file by file: for what is to appear with other files."""
     try:
-        return _writer(path)(mesh, path, {**recipe, "license": license_of(recipe)})
+        return _writer(path)(mesh, path, {**finite(recipe), "license": license_of(recipe)})
     except OSError as error:
         error.filename = error.filename or str(
             path

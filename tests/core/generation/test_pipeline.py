@@ -204,8 +204,48 @@ def test_recipes_may_say_whole_numbers(tmp_path):
     assert read_recipe(path)["truncation"] == 1
     for wrong in (True, "1", None):
         path.write_text(json.dumps(recipe | {"truncation": wrong, "level": 10}))
-        with pytest.raises(RecipeError, match="truncation is missing or of the wrong type"):
+        with pytest.raises(RecipeError, match="truncation: expected a number from 0 to 2, found"):
             read_recipe(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "answer"),
+    [
+        ({"seed": -1}, "seed: expected a whole number of at least 0, found -1"),
+        ({"seed": 1.0}, "seed: expected a whole number"),
+        ({"truncation": float("nan")}, "NaN is not JSON"),
+        ({"truncation": 2.5}, "truncation: expected a number from 0 to 2"),
+        ({"level": float("nan")}, "NaN is not JSON"),
+        ({"level": "10"}, "level: expected a number, found '10'"),
+        ({"level": -1}, "density above 0"),
+        ({"raw_level": "3"}, "raw_level: expected a number or null"),
+        ({"grid": 10**9}, "from 8 to 2048"),
+        ({"grid": 10**400}, "401 digits"),
+        ({"versions": []}, "versions: expected"),
+        ({"snapshot": 5}, "snapshot: expected a text"),
+        ({"snapshot_path": "a\0b"}, "snapshot_path: expected a text"),
+        ({"snapshot": "\ud800"}, "half of a pair of surrogates"),
+        ({"class": "mug"}, "class: expected a record of a class"),
+        ({"face_budget": "many"}, "faces"),
+    ],
+)
+def test_recipes_are_doubted_like_commands(tmp_path, change, answer):
+    recipe = {
+        "format": "gp3d-recipe",
+        "version": 1,
+        "class": {"name": "object"},
+        "seed": 0,
+        "truncation": 0.7,
+        "level": 10.0,
+        "snapshot": "box",
+        "snapshot_sha256": digest(pretrained_path()),
+        "grid": 8,
+    }
+    path = tmp_path / "a.recipe.json"
+    path.write_text(json.dumps(recipe | change))
+    with pytest.raises(RecipeError) as error:
+        options_of(read_recipe(path))
+    assert answer in str(error.value)
 
 
 def test_one_class_is_named_by_text_or_index(pipeline):

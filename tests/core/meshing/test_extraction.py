@@ -255,3 +255,25 @@ def test_vertex_normals_of_a_flat_sheet_are_its_normal():
     corners = np.array([[0, 0, 0], [1, 0, 0], [0, 0, -1], [5, 5, 5]], np.float32)
     normals = vertex_normals(Mesh(corners, np.array([[0, 1, 2]], np.int32)))
     assert np.allclose(normals, [[0, 1, 0]] * 4)
+
+
+def test_noisy_surfaces_come_down_to_their_budget_or_the_reason_is_true(monkeypatch):
+    """One aggressiveness of the collapse ends at 208 faces of this ball, and is not torn there."""
+    ball = trimesh.creation.icosphere(subdivisions=5)
+    noise = 1 + 0.05 * np.random.default_rng(0).standard_normal((len(ball.vertices), 1))
+    whole = Mesh((ball.vertices * noise).astype(np.float32), ball.faces.astype(np.int32))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for budget in (1000, 50):
+            small = simplify(whole, budget)
+            assert len(small.faces) <= budget + 1
+            assert mesh_report(small).watertight
+    honest = fast_simplification.simplify
+
+    def ending_early(vertices, faces, target_count, agg):
+        return honest(vertices, faces, target_count=max(target_count, 2000 - 100 * int(agg)), agg=agg)
+
+    monkeypatch.setattr(fast_simplification, "simplify", ending_early)
+    with pytest.warns(UserWarning, match=r"kept 8\d\d faces: edge collapse comes no lower"):
+        small = simplify(whole, 500)
+    assert mesh_report(small).watertight

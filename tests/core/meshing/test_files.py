@@ -329,3 +329,47 @@ def test_mesh_refuses_arrays_that_do_not_fit(change, message):
     arrays = {"vertices": np.eye(3, dtype=np.float32), "faces": np.array([[0, 1, 2]], np.int32)}
     with pytest.raises(MeshError, match=message):
         Mesh(**(arrays | change))
+
+
+@pytest.mark.parametrize(("kind", "largest"), [("<u2", 65535), ("<u4", 65535), ("<i4", 255)])
+def test_ply_colors_of_more_than_8_bits_keep_their_upper_ones(tmp_path, kind, largest):
+    names = ("x", "y", "z", "red", "green", "blue")
+    table = np.zeros(4, dtype=[(name, "<f4" if name in "xyz" else kind) for name in names])
+    table["x"], table["y"], table["z"] = np.eye(4)[:3]
+    values = np.array([0, largest // 5, 2 * (largest // 5), largest])
+    for name in names[3:]:
+        table[name] = values
+    words = {"<u2": "ushort", "<u4": "uint", "<i4": "int"}
+    lines = [f"property {'float' if name in 'xyz' else words[kind]} {name}\n" for name in names]
+    head = f"ply\nformat binary_little_endian 1.0\nelement vertex 4\n{''.join(lines)}element face 1\n"
+    face = b"\x03" + np.array([0, 1, 2], "<i4").tobytes()
+    path = tmp_path / "a.ply"
+    path.write_bytes(
+        head.encode() + b"property list uchar int vertex_indices\nend_header\n" + table.tobytes() + face
+    )
+    assert load_mesh(path).vertex_colors[:, 0].tolist() == [0, 51, 102, 255]
+
+
+@pytest.mark.parametrize("suffix", [f".{name}" for name in FORMATS])
+def test_a_number_that_is_none_in_a_recipe_is_null_in_every_file(tmp_path, textured, suffix):
+    """As other readers of JSON demand; in GLB files it would make all of the file unreadable."""
+    if suffix.removeprefix(".") not in writable_formats():
+        pytest.skip("its library is not installed")
+    recipe = {"psnr": float("nan"), "deeper": [{"iou": float("inf")}]}
+    path = tmp_path / f"a{suffix}"
+    save_mesh(textured if suffix not in (".stl", ".3mf") else _tetrahedron(), path, recipe)
+    content = path.read_bytes()
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            content = b"".join(archive.read(name) for name in archive.namelist())
+    assert not re.search(rb"\b(NaN|Infinity)\b", content)
+    if suffix == ".glb":
+        tree, _ = _glb_parts(path)
+        assert tree["scenes"][0]["extras"]["gp3d"]["deeper"] == [{"iou": None}]
+    saved = save_recipe(recipe, tmp_path / "a.recipe.json")
+    assert json.loads(saved.read_text())["psnr"] is None
+
+
+def _tetrahedron() -> Mesh:
+    corners = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]], np.float32)
+    return Mesh(corners, np.array([[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]], np.int32))

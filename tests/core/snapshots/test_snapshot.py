@@ -2,6 +2,7 @@
 
 import json
 import os
+import stat
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ from gp3d_core.snapshots.snapshot import (
     save_checkpoint,
     save_snapshot,
     save_tensors,
+    write_tensors,
 )
 from tests.support.micro import micro_state
 
@@ -177,3 +179,12 @@ def test_a_header_that_asks_for_more_than_the_file_holds_takes_no_memory(path, t
     save_file(tensors, tmp_path / "large.safetensors", header | {"facts": json.dumps(facts)})
     with pytest.raises(SnapshotError, match=r"is of another architecture|describes no generator"):
         load_snapshot(tmp_path / "large.safetensors")
+
+
+def test_tensors_of_any_kind_may_be_read_by_whom_the_umask_lets(tmp_path):
+    before = os.umask(0o022)
+    try:
+        write_tensors(tmp_path / "a.safetensors", {"a": torch.ones(2)})
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "a.safetensors").stat().st_mode) == 0o644

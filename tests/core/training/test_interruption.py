@@ -30,7 +30,7 @@ def command_line(tmp_path, *more):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_signal_saves_and_leaves_cleanly(tmp_path, number):
     micro_data(tmp_path / "data")
     process = subprocess.Popen(
@@ -38,7 +38,7 @@ def test_signal_saves_and_leaves_cleanly(tmp_path, number):
     )
     wait_for(tmp_path / "run/stats.jsonl")
     process.send_signal(number)
-    if number == signal.SIGTERM:  # launchers and schedulers send it twice
+    if number != signal.SIGINT:  # launchers and schedulers send it twice
         process.send_signal(number)
     _, messages = process.communicate(timeout=120)
     assert process.returncode == 128 + number

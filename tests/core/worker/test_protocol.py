@@ -102,6 +102,10 @@ def test_requests_get_the_documented_defaults():
         ({"colour": "red"}, 'unknown field "colour"'),
         ({"op": "make"}, "expected an op"),
         ({"op": ["mesh"]}, "expected an op"),
+        ({"class": "\ud800"}, "half of a pair of surrogates"),
+        ({"dir": "/tmp/\udcff"}, "half of a pair of surrogates"),
+        ({"op": "\ud800"}, "half of a pair of surrogates"),
+        ({"\ud800": 1}, "half of a pair of surrogates"),
     ],
 )
 def test_requests_outside_the_rules_are_refused_by_name(changes, said):
@@ -125,6 +129,8 @@ def test_requests_outside_the_rules_are_refused_by_name(changes, said):
         b"[" * 60000,
         b'{"id": "1", "op": "mesh", "truncation": NaN}',
         b'{"id": "1", "seed": ' + b"9" * 5000 + b"}",
+        b'{"id": "1", "op": "mesh", "truncation": 1' + b"0" * 400 + b"}",
+        b'{"id": "1", "op": "mesh", "truncation": 1e999}',
         json.dumps({"id": "x" * 129, "op": "status"}).encode(),
     ],
 )
