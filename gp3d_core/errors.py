@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 _PARAMETER = re.compile(r"`([a-z][a-z0-9_]*(?:\.[a-z0-9_]+)*)`")
+_LONGEST_LINE = 1000  # characters of a message
 
 
 class GP3DError(ValueError):
@@ -27,6 +28,18 @@ class DeviceError(GP3DError):
 def no_cuda() -> DeviceError:
     """What is said of CUDA where there is none, by the driver or by torch."""
     return DeviceError("`device` cuda: this machine has no CUDA device that torch can use; use `device` cpu")
+
+
+def one_line(text: str) -> str:
+    """`text` in one line of at most 1000 characters that no file of a stranger can use to steer a terminal."""
+    plain = "".join(c if c.isprintable() or _is_escaped_byte(c) else " " for c in text[: 4 * _LONGEST_LINE])
+    line = " ".join(plain.split())
+    return line if len(line) <= _LONGEST_LINE else f"{line[: _LONGEST_LINE - 1]}…"
+
+
+def _is_escaped_byte(character: str) -> bool:
+    """Whether it stands for a byte of a file's name that is no text, which terminals are shown escaped."""
+    return "\udc80" <= character <= "\udcff"
 
 
 def spell(message: str, name_of: Callable[[str], str]) -> str:

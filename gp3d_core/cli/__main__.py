@@ -7,12 +7,10 @@ import io
 import os
 import sys
 import warnings
-from typing import TYPE_CHECKING, TextIO
+from typing import Any, TextIO
 
+from gp3d_core.errors import one_line
 from gp3d_core.signals import ending_imports_quietly
-
-if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer
 
 _show_others = warnings.showwarning
 
@@ -27,7 +25,7 @@ def _show(
 ) -> None:
     """Says a warning of gp3d in one line, without where it stands in the code; others as Python does."""
     if "gp3d_core" in filename and issubclass(category, UserWarning):
-        print(f"gp3d: {' '.join(str(message).split())}", file=sys.stderr)
+        print(f"gp3d: {one_line(str(message))}", file=sys.stderr)
     else:
         _show_others(message, category, filename, lineno, file, line)
 
@@ -37,11 +35,10 @@ class _Output(io.FileIO):
 
     def __init__(self, descriptor: int) -> None:
         super().__init__(descriptor, "w", closefd=False)
-        self._gone = (
-            {errno.EPIPE, errno.EIO} if self.isatty() else {errno.EPIPE}
-        )  # a terminal that was closed
+        closed = {errno.EIO} if self.isatty() else set()  # as a terminal says it
+        self._gone = {errno.EPIPE} | closed
 
-    def write(self, data: ReadableBuffer, /) -> int:
+    def write(self, data: Any, /) -> int:
         """How many bytes were taken."""
         try:
             return super().write(data)

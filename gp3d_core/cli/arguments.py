@@ -69,11 +69,23 @@ def reader(values: Values, unit: int = 1) -> Callable[[str], Any]:
     return read
 
 
+def any_path(text: str) -> Path:
+    """The path of a file or folder that may be there; pipes and devices are refused before somebody waits for them."""
+    from gp3d_core.hashing import FileKindError, ordinary
+
+    try:
+        return ordinary(Path(text))
+    except FileKindError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"{text}: {error.strerror}") from None
+
+
 def new_path(text: str) -> Path:
     """The path of what is to be written; an empty one would be the current folder."""
     if not text:
         raise argparse.ArgumentTypeError("expects a path, found ''")
-    return Path(text)
+    return any_path(text)
 
 
 def add_page(parser: argparse.ArgumentParser) -> None:
@@ -105,7 +117,7 @@ def show_page(page: str, out: Path | None) -> int:
 
 def existing(text: str) -> Path:
     """The path of a file or folder that is there."""
-    path = Path(text)
+    path = any_path(text)
     if not path.exists():
         raise argparse.ArgumentTypeError(f"nothing is at {text}; expected a file or folder")
     return path
@@ -124,11 +136,12 @@ def dataset_path(text: str) -> Path:
     """The path of what may be a data set, found out before anything heavy is imported."""
     from gp3d_core.datasets.archive import DatasetError, check_path
 
+    path = any_path(text)
     try:
-        check_path(Path(text))
+        check_path(path)
     except DatasetError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
-    return Path(text)
+    return path
 
 
 def check_run(run: Path) -> None:

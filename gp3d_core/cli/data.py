@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from gp3d_core.cli.arguments import (
     UsageError,
     add_page,
+    any_path,
     dataset_path,
     existing,
     flag_of,
@@ -54,8 +55,12 @@ def add_data(parser: argparse.ArgumentParser) -> None:
 def _add_pack(verbs: argparse._SubParsersAction[Any]) -> None:
     parser = verbs.add_parser("pack", help="photographs to a data set; the same command again goes on")
     add = parser.add_argument
-    add("source", type=Path, help="folder (flat, a folder per class, ImageNet), zip, Hugging Face data set")
-    add("target", type=Path, help="folder, or .zip")
+    add(
+        "source",
+        type=any_path,
+        help="folder (flat, a folder per class, ImageNet), zip, Hugging Face data set",
+    )
+    add("target", type=any_path, help="folder, or .zip")
     add("--resolution", type=number(int, 8, 4096), default=256, help="pixels a side (default 256)")
     add("--fit", choices=("crop", "letterbox"), default="crop", help="square in the middle, or all on white")
     add("--subject", action="store_true", help="cut to the subject, which --model or --masks shows")
@@ -104,7 +109,7 @@ def _add_stats(verbs: argparse._SubParsersAction[Any]) -> None:
 def _add_zip(verbs: argparse._SubParsersAction[Any]) -> None:
     parser = verbs.add_parser("zip", help="one file of a data set's folder, for moving and for slow disks")
     parser.add_argument("dataset", type=dataset_path, help="folder (docs/dataset.md)")
-    parser.add_argument("target", type=Path, help="the new .zip")
+    parser.add_argument("target", type=any_path, help="the new .zip")
     parser.set_defaults(command=_zip)
 
 

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from gp3d_core.atomic import check_writable
-from gp3d_core.cli.arguments import UsageError, dataset_path, existing, model_path, new_path, number, reader
+from gp3d_core.cli.arguments import (
+    UsageError,
+    any_path,
+    dataset_path,
+    existing,
+    model_path,
+    new_path,
+    number,
+    reader,
+)
 from gp3d_core.cli.generate import add_truncation, level
 from gp3d_core.meshing.option_values import Number
 from gp3d_core.meshing.options import MeshOptions, specs
@@ -72,7 +80,12 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
     add("--meshes", type=existing, metavar="DIR", help="score these meshes instead of a snapshot")
     add("--seed", type=number(int, 0, 1e15), default=0, help="default 0")
     add_truncation(parser, _TRUNCATION, "as papers do")
-    add("--cache", type=Path, metavar="DIR", help="what is learnt from data (default ~/.cache/gp3d/features)")
+    add(
+        "--cache",
+        type=any_path,
+        metavar="DIR",
+        help="what is learnt from data (default ~/.cache/gp3d/features)",
+    )
     add("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.set_defaults(command=_evaluate)
 

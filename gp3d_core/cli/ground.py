@@ -5,16 +5,21 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-from pathlib import Path
 
-from gp3d_core.cli.arguments import check_run, dataset_path, flag_of, number
+from gp3d_core.cli.arguments import (
+    any_path,
+    check_run,
+    dataset_path,
+    flag_of,
+    number,
+)
 from gp3d_core.cli.train import lasting
 
 
 def add_ground(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `gp3d ground`."""
     parser.add_argument("dataset", type=dataset_path, help="folder with views and points (docs/grounding.md)")
-    parser.add_argument("run", type=Path, help="folder of the run")
+    parser.add_argument("run", type=any_path, help="folder of the run")
     parser.add_argument("--preset", default="box-64", help="one with known cameras (default box-64)")
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="e.g. training.kimg=50"

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gp3d_core.cli.arguments import Parser, bound, check_driver, command_of, new_path, number, spelling
-from gp3d_core.errors import GP3DError, spell
+from gp3d_core.errors import GP3DError, one_line, spell
 from gp3d_core.signals import Stopped
 
 
@@ -101,8 +101,8 @@ def _flushed(code: int) -> int:
 
 def _one_line(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror is not None:
-        return f"{error.filename or 'what is printed, or a file'}: {error.strerror}"
-    return " ".join(str(error).split())
+        return one_line(f"{error.filename or 'what is printed, or a file'}: {error.strerror}")
+    return one_line(str(error))
 
 
 def command_line(only: str | None = None) -> Parser:

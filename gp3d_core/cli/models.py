@@ -10,7 +10,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gp3d_core.cli.arguments import UsageError, add_page, new_path, report, show_page
+from gp3d_core.cli.arguments import (
+    UsageError,
+    add_page,
+    any_path,
+    new_path,
+    report,
+    show_page,
+)
 from gp3d_core.pretrained import is_name, name_of, nearest_name, shipped_models
 
 if TYPE_CHECKING:
@@ -23,7 +30,7 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     """Adds the model that a command works with, as `chosen_models` reads it."""
     parser.add_argument(
         "snapshot",
-        type=Path,
+        type=any_path,
         nargs="?",
         help="snapshot file, run folder (its newest), or the name of a pretrained model; default: those of them that "
         "have the class",
@@ -39,11 +46,11 @@ def add_classes(parser: argparse.ArgumentParser) -> None:
 
 def add_ship(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `gp3d ship`."""
-    parser.add_argument("snapshot", type=Path, help="snapshot file, or a run folder (its newest)")
+    parser.add_argument("snapshot", type=any_path, help="snapshot file, or a run folder (its newest)")
     parser.add_argument("out", type=new_path, help="the .safetensors file to write")
     parser.add_argument(
         "--measures",
-        type=Path,
+        type=any_path,
         nargs="+",
         default=[],
         metavar="FILE",
@@ -59,7 +66,7 @@ def add_card(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `gp3d card`."""
     parser.add_argument(
         "snapshot",
-        type=Path,
+        type=any_path,
         nargs="?",
         help="snapshot, VQ3D tokenizer or prior, run folder (its newest), or the name of a pretrained model; default: "
         "the main one",

@@ -7,7 +7,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from gp3d_core.cli.arguments import UsageError, dataset_path, existing, new_path, number
+from gp3d_core.cli.arguments import (
+    UsageError,
+    any_path,
+    dataset_path,
+    existing,
+    new_path,
+    number,
+)
 
 if TYPE_CHECKING:
     from gp3d_core.signals import Interruption
@@ -28,7 +35,7 @@ def add_depth(verbs: argparse._SubParsersAction[Any]) -> None:
     add(
         "--from",
         dest="source",
-        type=Path,
+        type=any_path,
         metavar="DIR",
         help="take maps from here: 16-bit or 8-bit PNG, npy",
     )
@@ -66,8 +73,8 @@ def add_mask(verbs: argparse._SubParsersAction[Any]) -> None:
 def add_mask_source(parser: argparse.ArgumentParser) -> None:
     """Adds where masks come from, as `mask_source` reads it."""
     add = parser.add_argument
-    add("--model", type=Path, metavar="FILE.onnx", help="network of the kind of ISNet or U²-Net")
-    add("--masks", type=Path, metavar="DIR", help="take masks from here: white is subject, or alpha")
+    add("--model", type=any_path, metavar="FILE.onnx", help="network of the kind of ISNet or U²-Net")
+    add("--masks", type=any_path, metavar="DIR", help="take masks from here: white is subject, or alpha")
     add(
         "--pixels",
         choices=("auto", "imagenet", "half", "symmetric", "unit"),

@@ -5,10 +5,17 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gp3d_core.cli.arguments import check_run, dataset_path, existing, model_path, number, report
+from gp3d_core.cli.arguments import (
+    any_path,
+    check_run,
+    dataset_path,
+    existing,
+    model_path,
+    number,
+    report,
+)
 
 if TYPE_CHECKING:
     from gp3d_core.training.launch import Forecast
@@ -20,7 +27,7 @@ _QUICK = "tiny"
 def add_train(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `gp3d train`."""
     parser.add_argument("dataset", type=dataset_path, help="folder or zip (docs/dataset.md)")
-    parser.add_argument("run", type=Path, help="folder of the run")
+    parser.add_argument("run", type=any_path, help="folder of the run")
     parser.add_argument(
         "--preset", default="tiny", help="tiny (default), shapenet-64, ... (gp3d_core/config/presets.py)"
     )

@@ -6,12 +6,10 @@
 from __future__ import annotations
 
 import json
-import lzma
 import math
 import os
 import reprlib
 import zipfile
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -19,6 +17,7 @@ from typing import Any
 
 from gp3d_core.datasets.imagenet import ClassRecord, class_records
 from gp3d_core.errors import GP3DError
+from gp3d_core.hashing import DAMAGE, ordinary
 from gp3d_core.licences.parts import NONE, Licences, parse_licences, stated_or_unknown
 
 FORMAT = "gp3d-dataset"
@@ -33,7 +32,11 @@ class DatasetError(GP3DError):
 
 
 def check_path(path: Path) -> None:
-    """Raises DatasetError unless something is at `path` that may be a data set: quick, for a first look."""
+    """Raises DatasetError unless something is at `path` that may be a data set: quick, for a first look.
+
+    FileKindError for a pipe or a device.
+    """
+    ordinary(path)
     if not path.exists():
         raise DatasetError(f"no data set at {path}: expected a folder or a .zip with images and {HEADER}")
     if path.is_dir() and next(path.iterdir(), None) is None:
@@ -62,15 +65,7 @@ class Archive:
             return path.read_bytes()
         try:
             return self._zip.read(self._prefix + name)
-        except (  # zipfile says RuntimeError for an encrypted entry and for a compression that it lacks
-            zipfile.BadZipFile,
-            zlib.error,
-            lzma.LZMAError,
-            EOFError,
-            OSError,
-            RuntimeError,
-            ValueError,
-        ) as error:
+        except DAMAGE as error:
             reason = str(error) or "ended early"
             raise DatasetError(
                 f"{self.path}: {name} cannot be unpacked ({reason}); copy the zip again, without a password"
@@ -79,9 +74,9 @@ class Archive:
     def _zip_sizes(self) -> dict[str, int]:
         try:
             self._zip = zipfile.ZipFile(self.path)
-        except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError) as error:
+            entries = [entry for entry in self._zip.infolist() if not entry.is_dir()]
+        except DAMAGE as error:
             raise DatasetError(f"{self.path} is neither a folder nor a readable zip ({error})") from error
-        entries = (entry for entry in self._zip.infolist() if not entry.is_dir())
         sizes = {e.filename: e.file_size for e in entries if not any(map(_hidden, e.filename.split("/")))}
         # An archive of a folder carries the folder's name in front of every entry.
         tops = {name.split("/", 1)[0] for name in sizes}

@@ -13,7 +13,6 @@ import hashlib
 import io
 import struct
 import warnings
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -21,6 +20,7 @@ import numpy as np
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from gp3d_core.errors import GP3DError
+from gp3d_core.hashing import DAMAGE
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 SUFFIXES = (
@@ -42,8 +42,6 @@ FOREIGN = frozenset(
     | {".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf"}
 )  # pictures, but not for us
 _STRIP = 256  # rows
-_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, OverflowError)
-_UNREADABLE = (*_DAMAGE, struct.error, ZeroDivisionError)  # of what pictures say about themselves
 
 
 class PictureError(GP3DError):
@@ -95,7 +93,7 @@ def _decoded(content: bytes, limits: Limits, finish: Callable[[Image.Image], Ima
         raise PictureError(f"is no picture in a format that is read ({', '.join(FORMATS)})") from None
     except Image.DecompressionBombError as error:
         raise PictureError(f"is gigantic: it has more than {limits.pixels / 1e6:g} million pixels") from error
-    except (*_DAMAGE, struct.error, zlib.error, MemoryError) as error:
+    except DAMAGE as error:
         raise PictureError(f"cannot be decoded ({_reason(error)})") from error
 
 
@@ -105,7 +103,7 @@ def upright_rgb(image: Image.Image) -> Image.Image:
     Raises PictureError for numbers whose black and white are not known.
     """
     upright = image.copy()
-    with contextlib.suppress(*_UNREADABLE):
+    with contextlib.suppress(*DAMAGE):
         upright = ImageOps.exif_transpose(image)
     return _plain(upright)
 
@@ -139,7 +137,7 @@ def _mask_of(image: Image.Image) -> Image.Image:
 
 def _turn_upright(image: Image.Image) -> None:
     """Turns `image` as its EXIF data say; leaves it as it lies where they cannot be read."""
-    with contextlib.suppress(*_UNREADABLE):
+    with contextlib.suppress(*DAMAGE):
         ImageOps.exif_transpose(image, in_place=True)
 
 

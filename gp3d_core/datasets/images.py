@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import io
-import struct
 import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from gp3d_core.datasets.archive import Archive, DatasetError, depth_name, mask_name
+from gp3d_core.hashing import DAMAGE
 
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP")  # none of those for which Pillow starts another program
 _NPY_HEADER = 1024  # bytes, at most
@@ -63,7 +62,7 @@ class Pixels:
                 raise DatasetError(f"{where} unpacks to {unpacked} bytes, expected {side}x{side} numbers")
             content.seek(0)
             mask = np.load(content, allow_pickle=False)["mask"]
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        except DAMAGE as error:
             raise (
                 error
                 if isinstance(error, DatasetError)
@@ -105,16 +104,7 @@ def _decoding(archive: Archive, name: str) -> Iterator[None]:
     """Turns what Pillow raises for a damaged file into a DatasetError."""
     try:
         yield
-    except (
-        OSError,
-        SyntaxError,
-        ValueError,
-        EOFError,
-        IndexError,
-        struct.error,
-        zlib.error,
-        Image.DecompressionBombError,
-    ) as error:
+    except (*DAMAGE, Image.DecompressionBombError) as error:
         raise DatasetError(
             f"{archive.path}: {name} cannot be read ({error}); render or copy it again"
         ) from error

@@ -9,8 +9,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import zipfile
-import zlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -30,6 +28,7 @@ from gp3d_core.datasets.dataset import Dataset
 from gp3d_core.datasets.imagenet import ClassRecord
 from gp3d_core.grounding.point_files import read_points
 from gp3d_core.grounding.surfaces import Surfaces
+from gp3d_core.hashing import DAMAGE
 from gp3d_core.licences.parts import NONE, Licences
 from gp3d_core.rendering.cameras import PARAMETERS, Cameras, sample_rays
 
@@ -242,7 +241,7 @@ def _read_albedo(archive: Archive, view: str, resolution: int) -> NDArray[np.uin
             if "albedo" not in file:
                 raise DatasetError(f"{archive.path}: {name} has no albedo; {advice}")
             albedo: NDArray[np.uint8] = file["albedo"]
-    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except DAMAGE as error:
         raise DatasetError(f"{archive.path}: {name} is damaged ({error}); render the view again") from error
     if albedo.shape != (resolution, resolution, 3) or albedo.dtype != np.uint8:
         raise DatasetError(

@@ -6,8 +6,6 @@ Letters: M models, N stored points of a model, S of them on its surface.
 from __future__ import annotations
 
 import io
-import zipfile
-import zlib
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +18,7 @@ from tqdm import tqdm
 
 from gp3d_core.datasets.archive import Archive, DatasetError
 from gp3d_core.grounding.surfaces import Surfaces
+from gp3d_core.hashing import DAMAGE
 
 POINTS = "points"
 Arrays = dict[str, NDArray[Any]]
@@ -82,7 +81,7 @@ def _read(archive: Archive, model: str, *, surface: bool) -> Arrays:
                     np.int8
                 )
                 arrays["surface_albedo"] = file["surface_albedo"].astype(np.uint8)
-    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except DAMAGE as error:
         raise DatasetError(
             f"{archive.path}: {name} is damaged ({error}); remove it and make it again"
         ) from error

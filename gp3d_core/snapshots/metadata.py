@@ -18,6 +18,7 @@ from gp3d_core.config.schema import RunConfig, from_dict
 from gp3d_core.config.validation import check_config
 from gp3d_core.datasets.imagenet import ClassRecord, class_records
 from gp3d_core.errors import GP3DError
+from gp3d_core.hashing import DAMAGE
 from gp3d_core.licences.parts import NONE, Licences, Part, bounded, parse_licences, stated_or_unknown
 from gp3d_core.pretrained import LICENSE, ORIGIN, is_own
 
@@ -79,7 +80,7 @@ def read_header(path: Path, kind: str) -> dict[str, Any]:
         )
     try:
         return dict(json.loads(header["facts"]))
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
+    except DAMAGE as error:
         raise SnapshotError(f"{path}: the header is damaged ({error}); copy or train it again") from error
 
 
@@ -126,7 +127,7 @@ def read_snapshot_facts(path: Path) -> SnapshotFacts:
         classes, nimg = class_records(facts["classes"]), _parse_nimg(facts["nimg"])
         license = str(facts.get("license", LICENSE if is_own(path) else ""))
         return SnapshotFacts(path, config, classes, nimg, license, licences_in(facts))
-    except (KeyError, ValueError) as error:
+    except DAMAGE as error:
         raise SnapshotError(
             f"{path} was written by another version of gp3d ({error}); use that version"
         ) from error

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from gp3d_core.atomic import replacing
 from gp3d_core.config.schema import RunConfig, to_dict
 from gp3d_core.datasets.imagenet import ClassRecord
-from gp3d_core.hashing import digest
+from gp3d_core.hashing import DAMAGE, digest
 from gp3d_core.licences.parts import NONE, Licences
 from gp3d_core.networks.generator import Generator
 from gp3d_core.snapshots.metadata import (
@@ -97,7 +97,7 @@ def _with_weights(facts: SnapshotFacts, path: Path) -> Generator:
     try:
         with shapes_only():
             generator = Generator(facts.config, num_classes=len(facts.classes))
-    except (RuntimeError, ValueError) as error:  # sizes that no tensor can have, or that do not fit together
+    except DAMAGE as error:  # sizes that no tensor can have, or that do not fit together
         raise SnapshotError(f"{path} describes no generator ({error}); copy or train it again") from error
     check_tensors(generator, tensors, path)
     whole = {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, TypedDict
 
-from gp3d_core.errors import GP3DError, spell
+from gp3d_core.errors import GP3DError, one_line, spell
 from gp3d_core.generation.objects import DEFAULT_TRUNCATION, MOST_TRUNCATION
 from gp3d_core.lifting.options import BORDER, BORDERS, FOVS, GRID, GRIDS, MEANINGS, RATIOS, Meaning
 from gp3d_core.meshing.files.formats import FORMATS
@@ -29,7 +29,6 @@ MAX_LINE = 65536  # bytes of a request
 MAX_SEED = 10**18 - 1
 JOBS = ("load", "preview", "mesh", "picture", "lift")  # the others are answered at once
 _STALLED_SECONDS = 60.0  # a client that reads nothing for so long is taken for dead
-_LONGEST_TEXT = 1000  # characters of a message
 
 Check = Callable[[Any], Any]
 
@@ -43,7 +42,7 @@ class Problem(GP3DError):
 
     def event(self, request: str | None) -> dict[str, Any]:
         """The event that answers the request with this id."""
-        message = " ".join(spell(str(self), _field_of).split())[:_LONGEST_TEXT]
+        message = one_line(spell(str(self), _field_of))
         return {
             "event": "error",
             "id": request,

@@ -57,6 +57,8 @@ class Files:
         self._prefix = ""
         if not path.exists():
             raise ExchangeError(f"{path}: nothing is there; expected a data set, a folder or a zip")
+        if not (path.is_dir() or path.is_file()):  # a pipe would be waited for
+            raise ExchangeError(f"{path}: is neither a folder nor a file")
         self.sizes = self._folder_sizes() if path.is_dir() else self._zip_sizes(top)
 
     def read(self, name: str) -> bytes:

@@ -103,6 +103,8 @@ def open_source(arguments: argparse.Namespace) -> LibrarySource:
 def _rows(path: Path) -> Iterator[tuple[int, Row]]:
     """The rows of a table by their numbers, from 1 on. Raises LibraryError."""
     try:
+        if path.exists() and not path.is_file():  # a pipe would be waited for
+            raise LibraryError(f"{path}: expected a file, a table of models")
         with path.open("rb") as file:
             content = file.read(_MOST_BYTES + 1)
         if len(content) > _MOST_BYTES:

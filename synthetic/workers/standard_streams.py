@@ -6,10 +6,7 @@ import errno
 import io
 import os
 import sys
-from typing import TYPE_CHECKING, TextIO
-
-if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer
+from typing import Any, TextIO
 
 
 class _Output(io.FileIO):
@@ -17,11 +14,10 @@ class _Output(io.FileIO):
 
     def __init__(self, descriptor: int) -> None:
         super().__init__(descriptor, "w", closefd=False)
-        self._gone = (
-            {errno.EPIPE, errno.EIO} if self.isatty() else {errno.EPIPE}
-        )  # a terminal that was closed
+        closed = {errno.EIO} if self.isatty() else set()  # as a terminal says it
+        self._gone = {errno.EPIPE} | closed
 
-    def write(self, data: ReadableBuffer, /) -> int:
+    def write(self, data: Any, /) -> int:
         """How many bytes were taken."""
         try:
             return super().write(data)

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 
-from gp3d_core.cli.arguments import UsageError, new_path, number
+from gp3d_core.cli.arguments import (
+    UsageError,
+    any_path,
+    new_path,
+    number,
+)
 from gp3d_core.lifting.options import BORDER, BORDERS, FOVS, GRID, GRIDS, MEANINGS, RATIOS, LiftOptions
 
 _PIXELS, _FRAMES = 512, 64
@@ -15,8 +19,8 @@ _PIXELS, _FRAMES = 512, 64
 def add_lift(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `gp3d lift`."""
     add = parser.add_argument
-    add("photo", type=Path, metavar="PHOTO", help="photograph of any size")
-    add("--depth", type=Path, metavar="FILE", help="its depth map: 16-bit or 8-bit PNG, npy or npz")
+    add("photo", type=any_path, metavar="PHOTO", help="photograph of any size")
+    add("--depth", type=any_path, metavar="FILE", help="its depth map: 16-bit or 8-bit PNG, npy or npz")
     add("--model", help="or a network that estimates it, as for gp3d data depth")
     add(
         "--kind",
@@ -38,7 +42,7 @@ def add_lift(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--mask",
-        type=Path,
+        type=any_path,
         metavar="FILE",
         help="picture of the subject, white or opaque: nothing else stays",
     )

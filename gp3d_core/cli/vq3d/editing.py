@@ -8,7 +8,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gp3d_core.cli.arguments import UsageError, new_path, number
+from gp3d_core.cli.arguments import (
+    UsageError,
+    any_path,
+    new_path,
+    number,
+)
 from gp3d_core.cli.vq3d.scenes import add_views, open_scene
 from gp3d_core.signals import shown_progress
 from gp3d_core.vq3d.files.metadata import check_scene_file
@@ -50,7 +55,10 @@ def _add_choice(parser: argparse.ArgumentParser, of_what: str) -> None:
     """Which object is meant, in one of three ways."""
     add = parser.add_mutually_exclusive_group(required=True).add_argument
     add(
-        "--mask", type=Path, metavar="PICTURE", help=f"white where the object is, in the picture of {of_what}"
+        "--mask",
+        type=any_path,
+        metavar="PICTURE",
+        help=f"white where the object is, in the picture of {of_what}",
     )
     part = "what stands out in this part of it, from 0 to 1: leave some room around the object"
     add("--region", type=_numbers(4), metavar="L,T,R,B", help=part)
@@ -75,8 +83,8 @@ def _add_insert(verbs: argparse._SubParsersAction[Any]) -> None:
     parser = verbs.add_parser(
         "insert", help="an object of scene B into scene A, hiding and hidden as it should"
     )
-    parser.add_argument("scene", type=Path, metavar="A", help="scene file")
-    parser.add_argument("other", type=Path, metavar="B", help="scene file that has the object")
+    parser.add_argument("scene", type=any_path, metavar="A", help="scene file")
+    parser.add_argument("other", type=any_path, metavar="B", help="scene file that has the object")
     _add_choice(parser, "B")
     _add_reach(parser)
     _add_motion(parser)
@@ -89,7 +97,7 @@ _BEHIND = "Behind it shows what the scene has there: nothing is made up, so shad
 
 def _add_remove(verbs: argparse._SubParsersAction[Any]) -> None:
     parser = verbs.add_parser("remove", help="an object out of a scene", description=_BEHIND)
-    parser.add_argument("scene", type=Path, help="scene file")
+    parser.add_argument("scene", type=any_path, help="scene file")
     _add_choice(parser, "the scene")
     add_views(parser)
     parser.set_defaults(command=_remove)
@@ -97,7 +105,7 @@ def _add_remove(verbs: argparse._SubParsersAction[Any]) -> None:
 
 def _add_move(verbs: argparse._SubParsersAction[Any]) -> None:
     parser = verbs.add_parser("move", help="an object of a scene to another place in it", description=_BEHIND)
-    parser.add_argument("scene", type=Path, help="scene file")
+    parser.add_argument("scene", type=any_path, help="scene file")
     _add_choice(parser, "the scene")
     _add_reach(parser)
     _add_motion(parser)
@@ -108,8 +116,8 @@ def _add_move(verbs: argparse._SubParsersAction[Any]) -> None:
 def _add_interpolate(verbs: argparse._SubParsersAction[Any]) -> None:
     parser = verbs.add_parser("interpolate", help="from one scene to another")
     add = parser.add_argument
-    add("scene", type=Path, metavar="A", help="scene file")
-    add("other", type=Path, metavar="B", help="scene file")
+    add("scene", type=any_path, metavar="A", help="scene file")
+    add("other", type=any_path, metavar="B", help="scene file")
     out = "film in .gif or .mp4, .png of a few steps, or one .safetensors with a .view.png beside it"
     add("--out", type=new_path, required=True, help=out)
     kinds = "mix tri-planes (default), or densities"

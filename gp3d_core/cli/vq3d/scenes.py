@@ -8,7 +8,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gp3d_core.cli.arguments import new_path, number, parse_seeds, report
+from gp3d_core.cli.arguments import (
+    any_path,
+    new_path,
+    number,
+    parse_seeds,
+    report,
+)
 from gp3d_core.cli.generate import add_mesh_options, check_formats_use, mesh_options
 from gp3d_core.errors import GP3DError
 from gp3d_core.meshing.files.formats import FORMATS
@@ -50,10 +56,10 @@ def _add_reconstruct(verbs: argparse._SubParsersAction[Any]) -> None:
     add = parser.add_argument
     add(
         "tokenizer",
-        type=Path,
+        type=any_path,
         help="tokenizer, the folder of its run (the newest), or box: the one that comes along",
     )
-    add("pictures", type=Path, nargs="+", metavar="IMG", help="photographs of any size")
+    add("pictures", type=any_path, nargs="+", metavar="IMG", help="photographs of any size")
     add("--out", type=new_path, default=Path("scenes"), help="folder of scenes and a sheet (default scenes)")
     add("--fit", choices=("crop", "letterbox"), default="crop", help="square in the middle, or all on white")
     add_views(parser)
@@ -64,9 +70,11 @@ def _add_sample(verbs: argparse._SubParsersAction[Any]) -> None:
     parser = verbs.add_parser("sample", help="new scenes of a class")
     add = parser.add_argument
     add(
-        "prior", type=Path, help="prior, the folder of its run (the newest), or box: the one that comes along"
+        "prior",
+        type=any_path,
+        help="prior, the folder of its run (the newest), or box: the one that comes along",
     )
-    add("--tokenizer", type=Path, help="its tokenizer (default: the copy in its folder)")
+    add("--tokenizer", type=any_path, help="its tokenizer (default: the copy in its folder)")
     add(
         "--class",
         dest="class_name",
@@ -87,7 +95,7 @@ def _add_sample(verbs: argparse._SubParsersAction[Any]) -> None:
 def _add_orbit(verbs: argparse._SubParsersAction[Any]) -> None:
     parser = verbs.add_parser("orbit", help="a film of a scene, or one view of it, beside its disparity")
     add = parser.add_argument
-    add("scene", type=Path, help="scene file")
+    add("scene", type=any_path, help="scene file")
     add("--out", type=new_path, required=True, help="film in .gif or .mp4; .png for one view")
     add("--yaw", type=number(float, -80, 80), help="degrees to either side (default 15; of one view 0)")
     add("--pitch", type=number(float, -60, 60), help="degrees up and down (default 5; of one view 0)")
@@ -100,9 +108,9 @@ def _add_orbit(verbs: argparse._SubParsersAction[Any]) -> None:
 def _add_mesh(verbs: argparse._SubParsersAction[Any]) -> None:
     parser = verbs.add_parser("mesh", help="the mesh of what a scene's camera sees")
     add = parser.add_argument
-    add("scene", type=Path, help="scene file")
+    add("scene", type=any_path, help="scene file")
     add("--out", type=new_path, required=True, help=f"mesh in .{', .'.join(FORMATS)}")
-    add("--mask", type=Path, metavar="PICTURE", help="keep only the subject: white, or not transparent")
+    add("--mask", type=any_path, metavar="PICTURE", help="keep only the subject: white, or not transparent")
     add_mesh_options(parser, SceneMeshOptions)
     add("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.set_defaults(command=_mesh)

@@ -5,11 +5,18 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-from pathlib import Path
 from typing import Any
 
 from gp3d_core.atomic import check_writable
-from gp3d_core.cli.arguments import UsageError, check_run, dataset_path, existing, new_path, number
+from gp3d_core.cli.arguments import (
+    UsageError,
+    any_path,
+    check_run,
+    dataset_path,
+    existing,
+    new_path,
+    number,
+)
 from gp3d_core.cli.vq3d.editing import add_edit_verbs
 from gp3d_core.cli.vq3d.scenes import add_scene_verbs
 from gp3d_core.vq3d.files.metadata import check_tokenizer, prior_classes
@@ -52,7 +59,7 @@ def _add_run_arguments(parser: argparse.ArgumentParser, example: str) -> None:
 def _add_train(verbs: argparse._SubParsersAction[Any]) -> None:
     parser = verbs.add_parser("train", help="train the tokenizer; the same command again resumes")
     parser.add_argument("dataset", type=dataset_path, help="folder or zip with depth (docs/dataset.md)")
-    parser.add_argument("run", type=Path, help="folder of the run")
+    parser.add_argument("run", type=any_path, help="folder of the run")
     parser.add_argument("--preset", default="tiny32", help="tiny32 (default), rooms64, small64, base256")
     _add_run_arguments(parser, "training.kimg=20")
     parser.set_defaults(command=_train)
@@ -60,11 +67,11 @@ def _add_train(verbs: argparse._SubParsersAction[Any]) -> None:
 
 def _add_train_prior(verbs: argparse._SubParsersAction[Any]) -> None:
     parser = verbs.add_parser("train-prior", help="learn which codes go together; the same command resumes")
-    parser.add_argument("tokenizer", type=Path, help="tokenizer, or the folder of its run (the newest)")
+    parser.add_argument("tokenizer", type=any_path, help="tokenizer, or the folder of its run (the newest)")
     parser.add_argument(
         "dataset", type=dataset_path, help="folder or zip; depth is not needed (docs/dataset.md)"
     )
-    parser.add_argument("run", type=Path, help="folder of the prior's run")
+    parser.add_argument("run", type=any_path, help="folder of the prior's run")
     _add_run_arguments(parser, "prior.kimg=50")
     parser.set_defaults(command=_train_prior)
 
@@ -84,10 +91,10 @@ def _add_ablate(verbs: argparse._SubParsersAction[Any]) -> None:
 def _add_evaluate(verbs: argparse._SubParsersAction[Any]) -> None:
     parser = verbs.add_parser("evaluate", help="score a tokenizer, and a prior, against a data set")
     add = parser.add_argument
-    add("tokenizer", type=Path, help="tokenizer, or the folder of its run (the newest)")
+    add("tokenizer", type=any_path, help="tokenizer, or the folder of its run (the newest)")
     add("dataset", type=dataset_path, help="folder or zip with depth, best one that was not trained on")
     add("--out", type=new_path, required=True, help="folder of the report; the same command goes on in it")
-    add("--prior", type=Path, help="also a prior over its codes: a file, or the folder of its run")
+    add("--prior", type=any_path, help="also a prior over its codes: a file, or the folder of its run")
     add("--images", type=number(int, 2, 1e6), default=256, help="pictures, and samples (default 256)")
     angle = number(float, 0.1, 90)
     add("--max-turn", type=angle, default=25.0, help="degrees between two true views (default 25)")
@@ -109,7 +116,7 @@ def _add_evaluate(verbs: argparse._SubParsersAction[Any]) -> None:
 
 def _add_ship(verbs: argparse._SubParsersAction[Any]) -> None:
     parser = verbs.add_parser("ship", help="a tokenizer or a prior in half the bytes, to give away")
-    parser.add_argument("model", type=Path, help="file, or the folder of its run (the newest)")
+    parser.add_argument("model", type=any_path, help="file, or the folder of its run (the newest)")
     beside = "the new .safetensors; a prior wants its tokenizer beside it, called tokenizer.safetensors"
     parser.add_argument("out", type=new_path, help=beside)
     parser.set_defaults(command=_ship)

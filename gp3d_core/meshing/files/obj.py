@@ -123,9 +123,11 @@ def _has_texture(mtl: Path) -> bool:
     text = mtl.read_text(encoding="utf-8", errors="replace")
     names = re.findall(r"^\s*map_Kd (?:-\S+ \S+ )*(.+?)\s*$", text, re.MULTILINE)
     for name in names:
+        if not (mtl.parent / name).is_file():
+            raise MeshError(f"its texture {name} cannot be read (it is no file)")
         try:
             with Image.open(mtl.parent / name) as image:
                 image.load()
-        except (OSError, SyntaxError) as error:
-            raise MeshError(f"its texture {name} cannot be read ({error})") from None
+        except Exception as error:
+            raise MeshError(f"its texture {name} cannot be read ({error})") from error
     return bool(names)

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from PIL import Image
+
+from gp3d_core.hashing import DAMAGE
 from gp3d_core.meshing.files.glb import load_glb
 from gp3d_core.meshing.files.npz import load_npz
 from gp3d_core.meshing.files.obj import load_obj
 from gp3d_core.meshing.files.trimesh_reader import load_trimesh
 from gp3d_core.meshing.mesh import Mesh, MeshError
+
+_LONGEST_REASON = 200  # characters
 
 
 def load_mesh(path: str | Path) -> Mesh:
@@ -27,3 +32,7 @@ def load_mesh(path: str | Path) -> Mesh:
         return loaders[path.suffix.lower()](path)
     except MeshError as error:
         raise MeshError(f"{path}: {error}") from None
+    except (*DAMAGE, Image.DecompressionBombError) as error:
+        said = " ".join(str(error).split())[:_LONGEST_REASON]
+        reason = f"{type(error).__name__}{': ' * bool(said)}{said}"
+        raise MeshError(f"{path}: not a readable {path.suffix} file ({reason})") from None

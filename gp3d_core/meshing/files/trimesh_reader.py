@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +13,12 @@ from gp3d_core.meshing.mesh import Mesh, MeshError
 
 
 def load_trimesh(path: Path, skip_materials: bool = False) -> Mesh:
-    """The mesh of all parts of a file. Raises MeshError if trimesh cannot read it, or it holds no triangles."""
+    """The mesh of all parts of a file, which names others below its folder. Raises MeshError if it has no triangles."""
     import trimesh
 
-    try:
-        scene = trimesh.load_scene(path, process=False, skip_materials=skip_materials)
-    except (ValueError, IndexError, KeyError, TypeError, OSError, struct.error) as error:
-        raise MeshError(f"not a readable {path.suffix} file ({type(error).__name__}: {error})") from None
+    scene = trimesh.load_scene(
+        path, process=False, skip_materials=skip_materials, resolver=_files_below(path)
+    )
     nodes = [scene.graph[name] for name in scene.graph.nodes_geometry]
     parts = [(to_world, scene.geometry[name]) for to_world, name in nodes]
     parts = [pair for pair in parts if isinstance(pair[1], trimesh.Trimesh) and len(pair[1].faces)]
@@ -30,6 +28,20 @@ def load_trimesh(path: Path, skip_materials: bool = False) -> Mesh:
         return _from_trimesh(parts[0][1], parts[0][0], linear=path.suffix.lower() == ".glb")
     joined = trimesh.util.concatenate([part.copy().apply_transform(to_world) for to_world, part in parts])
     return _from_trimesh(joined, np.eye(4), linear=path.suffix.lower() == ".glb")
+
+
+def _files_below(path: Path) -> Any:
+    """What gives trimesh the files that a mesh file names: ordinary ones of its folder and of those below."""
+    from trimesh.resolvers import FilePathResolver
+
+    class FilesBelow(FilePathResolver):
+        def get(self, name: str) -> bytes:
+            file = (path.parent / name).resolve()
+            if not file.is_relative_to(path.parent.resolve()) or not file.is_file():
+                raise MeshError(f"{name} is no file beside it")
+            return file.read_bytes()
+
+    return FilesBelow(str(path))
 
 
 def _from_trimesh(part: Any, to_world: NDArray[Any], linear: bool) -> Mesh:

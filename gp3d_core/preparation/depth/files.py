@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,22 +12,13 @@ from PIL import Image
 
 from gp3d_core.datasets import depth_codes
 from gp3d_core.datasets.archive import DatasetError
+from gp3d_core.hashing import DAMAGE
 from gp3d_core.preparation.dataset_card import read_card
 from gp3d_core.preparation.depth.making import Kind, stretch, to_unit
 from gp3d_core.preparation.framing import Fit, frame, resize
 
 _PNG_MODES = ("I;16", "I;16B", "I", "L", "RGB", "RGBA")
 _MOST_PIXELS = 64_000_000
-_UNREADABLE = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    KeyError,
-    MemoryError,
-    BadZipFile,
-    zlib.error,
-)
 _ENDINGS = ("_depth.png", ".png", "_depth.npy", ".npy")  # after the image's stem
 
 
@@ -146,7 +135,7 @@ def read_numbers(file: Path) -> NDArray[Any]:
         raise DatasetError(
             f"depth map {file} cannot be read (more than {_MOST_PIXELS / 1e6:g} million pixels)"
         ) from error
-    except _UNREADABLE as error:
+    except DAMAGE as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DatasetError(f"depth map {file} cannot be read ({reason})") from error
     codes = codes[..., 0] if codes.ndim == 3 else codes

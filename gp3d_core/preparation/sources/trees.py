@@ -7,12 +7,10 @@ followed unless asked for; linked folders never are, unless asked for. Names of 
 
 from __future__ import annotations
 
-import lzma
 import os
 import re
 import stat
 import zipfile
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,9 +18,9 @@ from typing import Protocol
 
 from gp3d_core.datasets.decoding import PictureError
 from gp3d_core.errors import GP3DError
+from gp3d_core.hashing import DAMAGE, FileKindError, ordinary
 
 MOST_BYTES = 512 * 2**20  # of one file, unpacked
-_UNPACKING = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError, ValueError)
 
 
 class SourceError(GP3DError):
@@ -53,8 +51,10 @@ class FolderReader:
     def read(self, key: str) -> bytes:
         """Bytes of the file `key`; PictureError when it is too large or cannot be read."""
         try:
-            with (self._root / key).open("rb") as file:
+            with ordinary(self._root / key).open("rb") as file:
                 return _bounded(file.read(MOST_BYTES + 1))
+        except FileKindError as error:
+            raise PictureError("is a pipe, a socket or a device") from error
         except OSError as error:
             raise PictureError(f"cannot be read ({error.strerror})") from error
 
@@ -72,7 +72,7 @@ class ZipReader:
                 return _bounded(file.read(MOST_BYTES + 1))
         except PictureError:
             raise
-        except (*_UNPACKING, KeyError) as error:
+        except DAMAGE as error:
             raise PictureError(f"cannot be unpacked ({str(error) or 'ended early'})") from error
 
 
@@ -85,8 +85,8 @@ def _bounded(content: bytes) -> bytes:
 def open_zip(path: Path) -> zipfile.ZipFile:
     """The zip at `path`; SourceError for anything else."""
     try:
-        return zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError) as error:
+        return zipfile.ZipFile(ordinary(path))
+    except DAMAGE as error:
         raise SourceError(f"{path} is neither a folder nor a readable zip ({error})") from error
 
 
@@ -100,7 +100,7 @@ def list_zip(path: Path) -> Files:
                 raise SourceError(f"{path} has an entry that points outside, {name!r}; the zip is refused")
             if stat.S_ISLNK(entry.external_attr >> 16):
                 raise SourceError(f"{path} has a link as an entry, {name!r}; the zip is refused")
-            if entry.is_dir() or any(map(hidden, name.split("/"))):
+            if name.endswith("/") or not name or any(map(hidden, name.split("/"))):
                 continue
             if name in files.sizes:
                 raise SourceError(f"{path} has the entry {name!r} twice; pack the zip again")

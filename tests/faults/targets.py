@@ -1,0 +1,254 @@
+"""What strangers may send, by kind: files and lines that are whole, and how each kind is read."""
+
+from __future__ import annotations
+
+import io
+import json
+import random
+import struct
+import warnings
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from gp3d_core.datasets.dataset import Dataset
+from gp3d_core.datasets.decoding import Limits, decode
+from gp3d_core.errors import GP3DError, one_line
+from gp3d_core.generation.recipes import options_of, read_recipe
+from gp3d_core.meshing.files.reading import load_mesh
+from gp3d_core.meshing.files.writing import save_mesh
+from gp3d_core.meshing.mesh import Mesh
+from gp3d_core.networks.foreign_weights import read_weights
+from gp3d_core.snapshots.snapshot import load_snapshot
+from gp3d_core.worker.protocol import Request, read_request
+from tests.faults.mutations import damaged, damaged_json, json_text
+from tests.support.micro import micro_data, micro_snapshot
+
+
+@dataclass(frozen=True)
+class Target:
+    """A kind of input: `draw` makes a damaged one in a folder, and `read` reads it; a GP3DError refuses it."""
+
+    name: str
+    draw: Callable[[random.Random, Path], Path]
+    read: Callable[[Path], object]
+
+
+def all_targets(folder: Path) -> list[Target]:
+    """All kinds; whole examples of them are made in `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    meshes = _meshes(folder / "meshes")
+    snapshot = micro_snapshot(folder / "snapshot")
+    pictures, weights, archive = _pictures(), _weights(folder), _dataset(folder)
+    return [
+        *(
+            Target(f"mesh {suffix}", _bytes_of(content, suffix), load_mesh)
+            for suffix, content in meshes.items()
+        ),
+        Target("snapshot, bytes", _bytes_of(snapshot.read_bytes(), ".safetensors"), load_snapshot),
+        Target("snapshot, header", _header_of(snapshot), load_snapshot),
+        *(Target(f"picture {name}", _bytes_of(content, ""), _decode) for name, content in pictures.items()),
+        *(
+            Target(f"weights {suffix}", _bytes_of(content, suffix), read_weights)
+            for suffix, content in weights.items()
+        ),
+        Target("data set, zip", _bytes_of(archive, ".zip"), _read_dataset),
+        Target("data set, header", _dataset_header(archive), _read_dataset),
+        Target("recipe", _json_of(_RECIPE), _follow),
+        Target("protocol line", _line, _request),
+    ]
+
+
+def _bytes_of(content: bytes, suffix: str) -> Callable[[random.Random, Path], Path]:
+    def draw(dice: random.Random, folder: Path) -> Path:
+        path = folder / f"damaged{suffix}"
+        path.write_bytes(damaged(dice, content))
+        return path
+
+    return draw
+
+
+def _json_of(value: Any) -> Callable[[random.Random, Path], Path]:
+    def draw(dice: random.Random, folder: Path) -> Path:
+        path = folder / "damaged.json"
+        text = json_text(damaged_json(dice, value))
+        path.write_bytes(text if dice.random() < 0.8 else damaged(dice, text))
+        return path
+
+    return draw
+
+
+def _meshes(folder: Path) -> dict[str, bytes]:
+    corners = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]], np.float32)
+    faces = np.array([[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]], np.int32)
+    colors, texture = np.full((4, 3), 99, np.uint8), np.full((8, 8, 3), 50, np.uint8)
+    mesh = Mesh(
+        corners, faces, uv=corners[:, :2].copy(), texture=texture, vertex_colors=colors, normals=corners
+    )
+    content = {}
+    for suffix in (".obj", ".glb", ".ply", ".npz"):
+        path = save_mesh(mesh, folder / f"damaged{suffix}", _RECIPE)[0]
+        content[suffix] = path.read_bytes()
+    return content
+
+
+def _header_of(snapshot: Path) -> Callable[[random.Random, Path], Path]:
+    whole = snapshot.read_bytes()
+    length = struct.unpack("<Q", whole[:8])[0]
+    header, rest = json.loads(whole[8 : 8 + length]), whole[8 + length :]
+    facts = json.loads(header["__metadata__"]["facts"])
+
+    def draw(dice: random.Random, folder: Path) -> Path:
+        changed = dict(header)
+        if dice.random() < 0.8:
+            told = damaged_json(dice, facts)
+            changed["__metadata__"] = {**header["__metadata__"], "facts": json.dumps(told)}
+        else:
+            changed = damaged_json(dice, header)
+        text = json_text(changed)
+        path = folder / "damaged.safetensors"
+        path.write_bytes(struct.pack("<Q", len(text)) + text + rest)
+        return path
+
+    return draw
+
+
+def _pictures() -> dict[str, bytes]:
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (24, 24, 3), np.uint8))
+    content = {}
+    for name in ("PNG", "JPEG", "WEBP", "TIFF", "GIF", "BMP"):
+        stream = io.BytesIO()
+        image.save(stream, format=name)
+        content[name] = stream.getvalue()
+    return content
+
+
+def _decode(path: Path) -> object:
+    return decode(path.read_bytes(), Limits())
+
+
+def _weights(folder: Path) -> dict[str, bytes]:
+    torch.save({"a.weight": torch.ones(3, 4), "b": torch.zeros(2)}, folder / "whole.pth")
+    return {
+        ".pth": (folder / "whole.pth").read_bytes(),
+        ".safetensors": next(folder.rglob("*.safetensors")).read_bytes(),
+    }
+
+
+def _dataset(folder: Path) -> bytes:
+    micro_data(folder / "data")
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted((folder / "data").rglob("*")):
+            if path.is_file():
+                archive.write(path, path.relative_to(folder / "data"))
+    return stream.getvalue()
+
+
+def _dataset_header(archive: bytes) -> Callable[[random.Random, Path], Path]:
+    with zipfile.ZipFile(io.BytesIO(archive)) as source:
+        files = {name: source.read(name) for name in source.namelist()}
+    facts = json.loads(files["dataset.json"])
+
+    def draw(dice: random.Random, folder: Path) -> Path:
+        path = folder / "damaged.zip"
+        with zipfile.ZipFile(path, "w") as target:
+            for name, content in files.items():
+                target.writestr(
+                    name, json_text(damaged_json(dice, facts)) if name == "dataset.json" else content
+                )
+        return path
+
+    return draw
+
+
+def _read_dataset(path: Path) -> object:
+    data = Dataset(path)
+    return [(data.load(index), data.load_depth(index)) for index in range(min(2, len(data)))]
+
+
+_RECIPE: dict[str, Any] = {
+    "format": "gp3d-recipe",
+    "version": 1,
+    "class": {"name": "mug", "wnid": "n1"},
+    "seed": 3,
+    "truncation": 0.7,
+    "snapshot": "box",
+    "snapshot_sha256": "0" * 64,
+    "level": 10.0,
+    "raw_level": None,
+    "grid": 64,
+    "face_budget": 3000,
+    "color": "texture",
+    "texture_size": 256,
+    "largest": None,
+    "crop_box": [-1, -1, -1, 1, 1, 1],
+    "versions": {"gp3d": "0.2"},
+}
+
+
+def _follow(path: Path) -> object:
+    return options_of(read_recipe(path))
+
+
+_LINES: tuple[dict[str, Any], ...] = (
+    {"id": "1", "op": "hello", "protocol": 1},
+    {"id": "1", "op": "load", "snapshot": None, "device": "cpu"},
+    {
+        "id": "1",
+        "op": "preview",
+        "class": "mug",
+        "dir": "/tmp/x",
+        "seeds": [1, 2],
+        "resolution": 64,
+        "yaw": 0.5,
+    },
+    {
+        "id": "1",
+        "op": "mesh",
+        "class": "mug",
+        "dir": "/tmp/x",
+        "seed": 1,
+        "grid": 64,
+        "formats": ["obj"],
+        "stem": "a",
+    },
+    {
+        "id": "1",
+        "op": "picture",
+        "picture": "/tmp/a.png",
+        "tokenizer": "/tmp/t",
+        "dir": "/tmp/x",
+        "crop_depth": 0.5,
+    },
+    {"id": "1", "op": "cancel", "target": "1"},
+    {"id": "1", "op": "status"},
+)
+
+
+def _line(dice: random.Random, folder: Path) -> Path:
+    path = folder / "line"
+    text = json_text(damaged_json(dice, dice.choice(_LINES)))
+    path.write_bytes(text if dice.random() < 0.7 else damaged(dice, text))
+    return path
+
+
+def _request(path: Path) -> Request:
+    return read_request(path.read_bytes())
+
+
+def read_once(target: Target, path: Path) -> str | None:
+    """The line that refuses the file, as borders print it, or None if it was taken. Raises what no reader should."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            target.read(path)
+    except GP3DError as error:
+        return one_line(str(error))
+    return None
