@@ -22,7 +22,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # XDG_CONFIG_HOME stays the user's: pip reads its settings (proxy, mirror) there.
 unexport PYTHONHOME PYTHONPATH
 
-.PHONY: help readers setup setup-all demo box-data zoo-data box-sheet test test-blender check format docs addon addon-gui asset-library \
+.PHONY: help readers setup setup-all demo box-data zoo-data box-sheet test faults test-blender check format docs addon addon-gui asset-library \
   clean clean-runs
 
 help:
@@ -34,6 +34,7 @@ help:
 	@echo "make test-blender  the add-on in Blender 4.2 to 5.2; VERSIONS=5.0.1 takes one, PYTHON313=PROGRAM is for 5.2"
 	@echo "make setup       prepare .venv to generate with (1.2 GB); quick when there is nothing to do"
 	@echo "make setup-all   the same with Blender, to render with, and what the tests need (4.5 GB); demo and test do it"
+	@echo "make faults MINUTES=10  damages files and requests for so long, and prints what held"
 	@echo "make check       lint and types only        make format       lay out the code"
 	@echo "make docs        the documentation site in build/site, strictly; without a network once its packages are there"
 	@echo "make addon       build the Blender extension in dist/; validated, too, after make setup-all"
@@ -103,6 +104,10 @@ check: setup-all
 # Files of tests share the cores; each test of the core keeps torch to one thread.
 test: check
 	.venv/bin/pytest -n auto --maxprocesses 4 --dist loadfile
+
+# Damaged files and requests of all kinds for so long, with a table of what was tried and held (docs/security.md)
+faults: setup-all
+	.venv/bin/python -m tests.faults --minutes $(or $(MINUTES),5)
 
 # Blenders are kept in .cache/bpy
 test-blender: setup-all
