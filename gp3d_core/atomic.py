@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import functools
 import json
 import os
 import re
@@ -20,7 +21,8 @@ from gp3d_core.strict_json import to_text
 _ASIDE = ".gp3d-"  # how folders begin whose files will appear together
 _LOCK, _JOURNAL, _UNDO = "lock", "journal", "undo"
 _FOREIGN_AGE = 86400.0  # seconds; folders of versions that had no locks are not removed before
-_TEMPORARY = re.compile(r"\..+\.\d+\.tmp(\.\w+)?")
+_TEMPORARY = re.compile(r"\..+\.(\d+)\.tmp(\.\w+)?")
+_QUIET_SECONDS = 600.0  # without a write, after which a temporary file of no process here is nobody's
 
 
 class PlaceError(GP3DError):
@@ -50,7 +52,11 @@ def check_writable(path: Path) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yields a temporary path beside `path` that takes its name when the block ends well, and vanishes otherwise."""
+    """Yields a temporary path beside `path` that takes its name when the block ends well, and vanishes otherwise.
+
+    What dead processes have left in the folder in this way is removed.
+    """
+    _sweep(path.parent)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp{path.suffix}")
     try:
         yield temporary
@@ -76,6 +82,26 @@ def naming(aside: Path, folder: Path) -> Iterator[None]:
         if name.is_relative_to(aside):
             error.filename, error.filename2 = str(folder / name.relative_to(aside)), None
         raise
+
+
+@functools.lru_cache(maxsize=4096)  # once a folder: some have very many files
+def _sweep(folder: Path) -> None:
+    for path in folder.glob(".*.tmp*"):
+        found = _TEMPORARY.fullmatch(path.name)
+        with suppress(OSError):
+            if found and time.time() - path.stat().st_mtime > _QUIET_SECONDS and _has_died(found[1]):
+                path.unlink()
+
+
+def _has_died(process: str) -> bool:
+    """Whether no process has this number; it may have one on another machine that writes here."""
+    try:
+        os.kill(int(process), 0)
+    except (ProcessLookupError, OverflowError):
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def forget_leftovers(folder: Path) -> None:
@@ -180,6 +206,18 @@ def transaction(folder: Path) -> Iterator[Transaction]:
         begun.close()
 
 
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """A folder for the files of a block, where temporary files go; the next call removes what killed processes left."""
+    place = Path(tempfile.gettempdir())
+    settle(place)
+    begun = Transaction(place)
+    try:
+        yield begun.path
+    finally:
+        begun.close()
+
+
 def _name_place(error: OSError, folder: Path) -> None:
     """Lets an error about what lies aside of `folder` speak of the file that was meant, or else of the folder."""
     name = Path(error.filename or folder)
@@ -192,7 +230,8 @@ def _name_place(error: OSError, folder: Path) -> None:
 def settle(folder: Path) -> None:
     """Ends what dead processes have begun in `folder`: files on their way arrive, all else is removed."""
     for root in folder.glob(f"{_ASIDE}*"):
-        if root.is_symlink() or not root.is_dir():
+        # what another user has put there is not ours to move
+        if root.is_symlink() or not root.is_dir() or root.stat().st_uid != os.getuid():
             continue
         lock = _left_lock(root)
         if lock is None:
@@ -256,15 +295,12 @@ def _left_lock(root: Path) -> int | None:
 
 def _is_left_unlocked(root: Path) -> bool:
     owner, dash, _ = root.name.removeprefix(_ASIDE).partition("-")
-    try:
-        if not (dash and owner.isdecimal()):  # a version without locks
-            return time.time() - root.stat().st_mtime > _FOREIGN_AGE
-        os.kill(int(owner), 0)
-    except (ProcessLookupError, OverflowError):
-        return True
-    except OSError:  # it lives and is another user's, or is gone by now
+    if dash and owner.isdecimal():
+        return _has_died(owner)
+    try:  # a version without locks
+        return time.time() - root.stat().st_mtime > _FOREIGN_AGE
+    except OSError:  # it is gone by now
         return False
-    return False
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import os
 from collections.abc import Iterator
@@ -21,6 +22,10 @@ def write_whole(path: Path, content: bytes) -> None:
     try:
         part.write_bytes(content)
         os.replace(part, path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        _name(error, path)
+        raise
     except BaseException:  # not `finally`: to look for what is not there takes time of every file
         part.unlink(missing_ok=True)
         raise
@@ -34,8 +39,19 @@ def writing_whole(path: Path) -> Iterator[IO[bytes]]:
         with part.open("wb") as file:
             yield file
         os.replace(part, path)
+    except OSError as error:
+        if error.filename in (None, str(part)):
+            _name(error, path)
+        raise
     finally:
         part.unlink(missing_ok=True)
+
+
+def _name(error: OSError, path: Path) -> None:
+    """Lets an error speak of the file that was meant: a full disk is found out by a write, which knows no name."""
+    error.filename, error.filename2 = str(path), None
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) and error.strerror:
+        error.strerror += "; make room there, then the same command goes on"
 
 
 def remove_parts_of(pid: int, path: Path) -> None:

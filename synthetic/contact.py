@@ -15,7 +15,6 @@ import math
 import os
 import re
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -38,6 +37,7 @@ from synthetic.workers.blender_process import (
     prepare_blender,
     untested_blender,
 )
+from synthetic.workers.scratch import scratch_folder
 
 Pixels = npt.NDArray[np.uint8]
 _INK, _FAINT = "#333333", "#999999"
@@ -77,11 +77,11 @@ def render_meshes(
     pictures: dict[str, Pixels] = {}
     failures: dict[str, str] = {}
     with (
-        tempfile.TemporaryDirectory(prefix="gp3d-contact-") as folder,
+        scratch_folder("contact") as folder,
         os.fdopen(os.dup(2), "w") as screen,
-        CapturedOutput(Path(folder) / "blender.log"),
+        CapturedOutput(folder / "blender.log"),
     ):
-        workspace = Path(folder)
+        workspace = folder
         prepare_blender(workspace)
         from synthetic.blender.scene import BlenderScene
 

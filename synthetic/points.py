@@ -25,7 +25,6 @@ from dataclasses import dataclass, field
 from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -49,6 +48,7 @@ from synthetic.points_folder import (
 from synthetic.staging.stage import stage_model
 from synthetic.staging.treatment import ModelLimits, Treatment
 from synthetic.workers.blender_process import StopRequest
+from synthetic.workers.scratch import scratch_folder
 
 _AHEAD = 4  # models a worker that are handed out before the last is done
 
@@ -67,10 +67,10 @@ def make_points(model: Model, spec: PointsSpec) -> PointsResult:
     from synthetic.occupancy import sample_points, surface_points
     from synthetic.staging.sampling import SurfaceColors
 
-    with TemporaryDirectory(prefix="gp3d-points-") as folder:
+    with scratch_folder("points") as folder:
         try:
             staged = stage_model(
-                model.path, model.folder, Path(folder), ModelLimits(), spec.treatment, model.placement
+                model.path, model.folder, folder, ModelLimits(), spec.treatment, model.placement
             )
             colors = SurfaceColors(staged.surface)
             surface = RaySurface.of(staged.surface, colors)

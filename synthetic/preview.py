@@ -10,7 +10,6 @@ import argparse
 import io
 import math
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -30,6 +29,7 @@ from synthetic.workers.blender_process import (
     prepare_blender,
     untested_blender,
 )
+from synthetic.workers.scratch import scratch_folder
 
 
 def render_preview(
@@ -39,8 +39,8 @@ def render_preview(
 
     Raises BrokenModelError with the mesh at fault in its message.
     """
-    with tempfile.TemporaryDirectory(prefix="gp3d-preview-") as folder:
-        workspace = Path(folder)
+    with scratch_folder("preview") as folder:
+        workspace = folder
         with CapturedOutput(workspace / "blender.log"):
             prepare_blender(workspace)
             from synthetic.blender.scene import BlenderScene

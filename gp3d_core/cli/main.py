@@ -7,6 +7,7 @@ Results go to stdout, everything else to stderr. Exit codes: 0 done, 2 bad input
 from __future__ import annotations
 
 import argparse
+import errno
 import math
 import os
 import signal
@@ -51,6 +52,7 @@ COMMANDS = (
     _Command("serve", "serve", "work for another program over pipes (docs/serve.md)"),
     _Command("doctor", "main", "check this machine"),
 )
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _EPILOG = """\
 first steps:
   gp3d classes                                    what the model that comes along knows
@@ -101,7 +103,12 @@ def _flushed(code: int) -> int:
 
 def _one_line(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror is not None:
-        return one_line(f"{error.filename or 'what is printed, or a file'}: {error.strerror}")
+        advice = (
+            "; make room there, then the same command goes on"
+            if error.filename and error.errno in _FULL
+            else ""
+        )
+        return one_line(f"{error.filename or 'what is printed, or a file'}: {error.strerror}{advice}")
     return one_line(str(error))
 
 

@@ -9,7 +9,6 @@ import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 import torch
@@ -20,6 +19,7 @@ from gp3d_core.assets.budget import FEWEST_FACES, BudgetError, Plan, fit
 from gp3d_core.assets.files import write_parts
 from gp3d_core.assets.finishing import Asset, finish_asset
 from gp3d_core.assets.real_sizes import known_size
+from gp3d_core.atomic import scratch_folder
 from gp3d_core.generation.objects import (
     DEFAULT_TRUNCATION,
     ObjectSpec,
@@ -154,9 +154,9 @@ def written_size(mesh: Mesh, formats: Sequence[str], recipe: Mapping[str, Any]) 
     """
     sizes = []
     named = {**recipe, "thumbnail": f"{_LONGEST_STEM}.thumbnail.png"}
-    with TemporaryDirectory() as name:
+    with scratch_folder() as folder:
         for suffix in formats:
-            written = write_mesh(mesh, Path(name, f"{_LONGEST_STEM}.{suffix}"), named)
+            written = write_mesh(mesh, folder / f"{_LONGEST_STEM}.{suffix}", named)
             sizes.append(sum(path.stat().st_size for path in written))
     return max(sizes)
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from tqdm import tqdm
 
-from gp3d_core.atomic import replacing, write_json
+from gp3d_core.atomic import naming, replacing, write_json
 from gp3d_core.datasets.archive import DatasetError
 from gp3d_core.datasets.dataset import Dataset
 from gp3d_core.datasets.feature_table import features_description, open_features
@@ -68,7 +68,9 @@ def write_features(
     if _finished(out, facts):
         return FeaturesReport(count, teacher.dim, 0, False)
     done = first = _begun(partial, progress, facts)
-    table = np.memmap(partial, dtype="<f4", mode="r+" if done else "w+", shape=(count, teacher.dim))
+    with naming(partial, out):
+        _allocate(partial, 4 * count * teacher.dim)
+    table = np.memmap(partial, dtype="<f4", mode="r+", shape=(count, teacher.dim))
     with (
         ThreadPoolExecutor(4) as pool,
         tqdm(total=count, initial=done, desc="features", unit="img", disable=None) as bar,
@@ -87,6 +89,14 @@ def write_features(
         os.replace(partial, out)
         progress.unlink()
     return FeaturesReport(count, teacher.dim, done - first, done < count)
+
+
+def _allocate(path: Path, size: int) -> None:
+    """Takes all the room that the file at `path` will need: a disk that is full while it is written through memory
+    would kill the process.
+    """
+    with path.open("ab") as file:
+        os.posix_fallocate(file.fileno(), 0, size)
 
 
 def import_features(dataset: Dataset, file: Path, out: Path) -> FeaturesReport:

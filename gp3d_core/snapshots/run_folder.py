@@ -14,7 +14,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from gp3d_core.atomic import check_writable, forget_leftovers, is_leftover, write_json, write_text
+from gp3d_core.atomic import check_writable, forget_leftovers, is_leftover, naming, write_json, write_text
 from gp3d_core.config.schema import from_dict, to_dict
 from gp3d_core.errors import GP3DError
 from gp3d_core.hashing import digest
@@ -117,7 +117,8 @@ class RunFolder:
 
     def append_stats(self, record: dict[str, Any]) -> None:
         """Adds one line to stats.jsonl; numbers that JSON cannot hold become null."""
-        with (self.path / "stats.jsonl").open("a", encoding="utf-8") as file:
+        stats = self.path / "stats.jsonl"
+        with naming(stats, stats), stats.open("a", encoding="utf-8") as file:
             file.write(to_text(record) + "\n")
 
     def forget_stats_after(self, nimg: int) -> None:

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +23,7 @@ from synthetic.staging.treatment import ModelLimits, Treatment
 from synthetic.surroundings.draws import ground_color
 from synthetic.surroundings.ground import with_ground
 from synthetic.surroundings.settings import Surroundings
+from synthetic.workers.scratch import scratch_folder
 
 # What was rendered is read, whatever limits that run was given.
 _LIMITS = ModelLimits(max_faces=100_000_000, max_megabytes=16_384, max_texture_side=65_536)
@@ -108,8 +108,8 @@ def staged_truth(rendered: Rendered, key: str, models: Mapping[str, Model]) -> I
     model, source = models.get(key), rendered.sources.get(key)
     if model is None or source is None:
         raise UncheckedModelError("is not in this library")
-    with TemporaryDirectory(prefix="gp3d-check-") as folder:
-        workspace = Path(folder)
+    with scratch_folder("check") as folder:
+        workspace = folder
         try:
             staged = stage_model(
                 model.path, model.folder, workspace, _LIMITS, rendered.treatment, model.placement, np.inf

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-_PREFIX = "gp3d-render-"
+_NAME = re.compile(r"gp3d-[a-z0-9]+-(\d+)-\w+")
 _LOCK = ".lock"  # its lock is the system's: it is free as soon as the owner and its children are dead
 
 
@@ -18,9 +21,9 @@ class Scratch:
     A child process that uses the folder has to inherit the file descriptor `lock`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, kind: str = "render") -> None:
         """Makes the folder where temporary files go."""
-        self.path = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
+        self.path = Path(tempfile.mkdtemp(prefix=f"gp3d-{kind}-{os.getpid()}-"))
         self.lock = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(self.lock, fcntl.LOCK_EX)
 
@@ -32,11 +35,22 @@ class Scratch:
             self.lock = -1
 
 
+@contextmanager
+def scratch_folder(kind: str) -> Iterator[Path]:
+    """A folder that goes with the block; what killed processes have left is removed before."""
+    remove_leftovers()
+    scratch = Scratch(kind)
+    try:
+        yield scratch.path
+    finally:
+        scratch.close()
+
+
 def remove_leftovers() -> int:
     """How many folders of this user's dead processes were there; they are removed."""
     removed = 0
-    for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
-        if not path.is_symlink() and _is_left(path):
+    for path in Path(tempfile.gettempdir()).glob("gp3d-*"):
+        if _NAME.fullmatch(path.name) and not path.is_symlink() and _is_left(path):
             shutil.rmtree(path, ignore_errors=True)
             removed += 1
     return removed
@@ -48,7 +62,7 @@ def _is_left(path: Path) -> bool:
             return False
         lock = os.open(path / _LOCK, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:  # its owner is about to make the lock, or died before
-        return path.is_dir() and not _lives(path.name.removeprefix(_PREFIX).partition("-")[0])
+        return path.is_dir() and not _lives(path.name.split("-")[2])
     except OSError:
         return False
     try:

@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gp3d_core.atomic import scratch_folder
 from gp3d_core.meshing.texture import charts, pack_charts, texels
 from gp3d_core.signals import Progress, no_progress
 
@@ -106,8 +105,8 @@ def _pack(request: Mapping[str, Any], seconds: float, end: float, progress: Prog
     The clock must not show `end`, which is `seconds` after the start, before they are there.
     """
     count = len(request["faces"])
-    with tempfile.TemporaryDirectory(prefix="gp3d-unwrap-") as folder:
-        asked, answer, log = Path(folder, "request.npz"), Path(folder, "answer.npz"), Path(folder, "log")
+    with scratch_folder() as folder:
+        asked, answer, log = folder / "request.npz", folder / "answer.npz", folder / "log"
         np.savez(asked, **request)
         with log.open("wb") as errors:
             command = [sys.executable, "-P", pack_charts.__file__, str(asked), str(answer)]

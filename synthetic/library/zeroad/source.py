@@ -15,7 +15,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from synthetic.layouts.licences import Credit
 from synthetic.layouts.shapenet import BrokenModelError, LibraryError
@@ -25,6 +24,7 @@ from synthetic.library.zeroad.assembly import Assembly, Pose, Wishes
 from synthetic.library.zeroad.looks import Look, clips, color_of, generator, looks
 from synthetic.library.zeroad.package import AUTHOR, LICENCE, VERSION, Package, open_package
 from synthetic.library.zeroad.table import Entry, entries
+from synthetic.workers.scratch import scratch_folder
 
 SOURCE_HELP = "Debian's 0ad-data: the .deb, its public.zip, or a folder that has one of them or art/ unpacked"
 
@@ -51,8 +51,8 @@ def open_source(arguments: argparse.Namespace) -> LibrarySource:
     if arguments.seed < 0:
         raise LibraryError(f"--seed must be 0 or more, found {arguments.seed}")
     with ExitStack() as stack:
-        scratch = stack.enter_context(TemporaryDirectory(prefix="gp3d-0ad-"))
-        package = open_package(arguments.source, Path(scratch))
+        scratch = stack.enter_context(scratch_folder("0ad"))
+        package = open_package(arguments.source, scratch)
         # a .deb's public.zip lies there as long as it is read
         weakref.finalize(package, stack.pop_all().close)
     jobs, unusable = models(package, arguments.poses, arguments.seed)

@@ -26,6 +26,7 @@ from gp3d_core.preparation.features import (
 )
 from gp3d_core.preparation.teachers import Teacher, TeacherError, centred, open_teacher
 from gp3d_core.signals import Interruption
+from tests.support.full_disk import files_end_at
 from tests.support.tiny_dataset import write_dataset
 
 CPU = torch.device("cpu")
@@ -108,6 +109,17 @@ def test_rows_are_the_teachers_features_and_the_reader_finds_them(balls: Path, t
     assert found is not None
     for i, row in zip(order, found.numpy(), strict=True):  # mirror images share their image's
         np.testing.assert_allclose(row, colours(dataset.load_image(i)), rtol=1e-5)
+
+
+def test_a_disk_that_has_no_room_for_all_of_the_table_is_told_before_anything_is_computed(
+    balls: Path, tmp_path: Path
+) -> None:
+    """Written through memory, a full disk would kill the process without a word."""
+    out, batches = tmp_path / "halves.f32", list[int]()
+    with files_end_at(100), pytest.raises(OSError, match="too large") as error:
+        write_features(Dataset(balls), halves(batches), out, Interruption(), batch=3)
+    assert error.value.filename == str(out)
+    assert not batches
 
 
 def test_with_flips_mirror_images_have_features_of_their_own(balls: Path, tmp_path: Path) -> None:
