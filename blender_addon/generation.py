@@ -13,10 +13,10 @@ from .class_search import ImageNetClass, choose
 from .engine.errors import RequestError
 from .engine.job import Delivery, Job
 from .engine_control import ensure_engine, start_timer
-from .image_input import check_unchanged, chosen_files
+from .image_input import check_unchanged, relief_files, scene_files
 from .objects import scene
 from .properties import preferences
-from .recipe import pretrained_model
+from .recipe import op_of, pretrained_model
 from .requests import (
     MOST_OBJECTS,
     Choices,
@@ -27,6 +27,7 @@ from .requests import (
     exported_stem,
     finer,
     in_metres,
+    lift_request,
     location_of,
     mesh_request,
     picture_request,
@@ -75,14 +76,20 @@ def generate(context: bpy.types.Context, specs: Sequence[ObjectSpec], choices: C
     _submit(jobs)
 
 
-def picture_to_mesh(context: bpy.types.Context, picture: str, choices: Choices) -> None:
-    """Asks for the mesh of a photograph, of all its pieces. Raises RequestError if there is no picture."""
-    files = chosen_files(context, picture)
+def picture_to_mesh(context: bpy.types.Context, choices: Choices) -> None:
+    """Asks for the mesh of a photograph, of all its pieces, or its relief. Raises RequestError if a file is missing."""
+    if choices.method == "RELIEF":
+        job = Job("lift", lift_request(relief_files(context, choices), choices))
+    else:
+        job = Job("picture", picture_request(scene_files(context, choices), choices))
     ensure_engine(context)
     location = location_of(choices, tuple(context.scene.cursor.location), 0, 1)
     options = build_options(towards(choices, scene.viewer(context)), location)
     options["keep_largest"] = False
-    _submit([Job("picture", picture_request(files, choices), Delivery(options))])
+    if job.op == "lift":  # its light is in the photograph, and it is cut by a mask alone
+        options["shader"], options["crop"] = "UNLIT", 1.0
+    job.delivery.options = options
+    _submit([job])
 
 
 def preview(context: bpy.types.Context, entry: ImageNetClass | None, choices: Choices) -> None:
@@ -108,7 +115,7 @@ def regenerate(context: bpy.types.Context, obj: bpy.types.Object, higher: bool) 
     if higher:
         request = finer(request)
     ensure_engine(context)
-    kind = "picture" if "picture" in request else "mesh"
+    kind = op_of(request)
     model = pretrained_model(recipe) if kind == "mesh" else ""
     _submit([Job(kind, request, Delivery(recipe["options"], target=obj.name), model=model)])
 
@@ -125,7 +132,9 @@ def export(context: bpy.types.Context, obj: bpy.types.Object, path: Path, wanted
         check_unchanged(recipe)
     where = {"dir": str(path.parent), "stem": exported_stem(path.name, wanted.kind)}
     ensure_engine(context)
-    op = "picture" if "picture" in recipe["request"] else "mesh"
+    op = op_of(recipe["request"])
+    if op == "lift" and (wanted.kind != "glb" or wanted.compress != "none" or wanted.max_kb):
+        raise RequestError("A relief is exported as glTF, uncompressed and in full; others: File > Export")
     model = pretrained_model(recipe) if op == "mesh" else ""
     asked = {**recipe["request"], **wanted.request(), **where}
     _submit([Job(op, asked, Delivery(exported=True), model=model)])

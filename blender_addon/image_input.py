@@ -1,4 +1,4 @@
-"""Image to 3D: which picture and which image model are meant, and whether those of a recipe are still the same."""
+"""Image to 3D: which picture, models, depth and mask are meant, and whether those of a recipe are still the same."""
 
 from __future__ import annotations
 
@@ -10,33 +10,50 @@ import bpy
 
 from .engine.errors import RequestError
 from .properties import preferences
-from .recipe import JsonObject, Recipe
+from .recipe import JsonObject, Recipe, op_of
+from .requests import Choices
 
 PRETRAINED = "box"  # the protocol's word for the engine's own image model
 
 
-def chosen_files(context: bpy.types.Context, picture: str) -> dict[str, str]:
-    """The `picture` and the `tokenizer` of a request. Raises RequestError, saying what to choose."""
-    if not picture.strip():
-        raise RequestError("Choose a picture first")
-    path = _absolute(picture)
-    if not Path(path).is_file():
-        raise RequestError(f"There is no picture at {path}")
+def scene_files(context: bpy.types.Context, choices: Choices) -> dict[str, str]:
+    """`picture`, `tokenizer` and maybe `mask` of a request. Raises RequestError, saying what to choose."""
     model = preferences(context).vq3d.strip()
-    return {"picture": path, "tokenizer": _absolute(model) if model else PRETRAINED}
+    files = {"picture": _chosen(choices.picture, "picture")}
+    files["tokenizer"] = _absolute(model) if model else PRETRAINED
+    return files | _mask(choices)
+
+
+def relief_files(context: bpy.types.Context, choices: Choices) -> dict[str, str]:
+    """`picture`, `depth` or `depth_model`, maybe `mask` of a request. RequestError says what to choose."""
+    files = {"picture": _chosen(choices.picture, "picture")}
+    model = preferences(context).depth_model.strip()
+    if choices.depth.strip():
+        files["depth"] = _chosen(choices.depth, "depth map")
+    elif model:
+        files["depth_model"] = _absolute(model)
+    else:
+        raise RequestError("Choose a depth map of the picture, or a depth model in the panel Engine")
+    return files | _mask(choices)
 
 
 def check_unchanged(recipe: Recipe) -> None:
-    """Raises RequestError unless picture and image model are still those that the `recipe` of an object was made of."""
+    """Raises RequestError unless the files that the `recipe` of an object was made of are still the same."""
     request, made = recipe["request"], recipe.get("recipe", {})
-    picture, model = str(request["picture"]), str(request["tokenizer"])
-    wanted = {"picture": (picture, made.get("picture_sha256"))}
-    if model != PRETRAINED and not picture.endswith(".safetensors"):  # a scene needs no model
-        wanted["image model"] = (model, made.get("tokenizer"))
-    for what, (path, known) in wanted.items():
-        if not Path(path).exists():
+    wanted = {"picture": ("picture", made.get("picture_sha256"))}
+    if op_of(request) == "lift":
+        wanted["depth"] = ("depth map", made.get("depth_sha256"))
+        wanted["depth_model"] = ("depth model", made.get("depth_sha256"))
+    elif request["tokenizer"] != PRETRAINED and not str(request["picture"]).endswith(".safetensors"):
+        wanted["tokenizer"] = ("image model", made.get("tokenizer"))  # a scene needs no model
+    wanted["mask"] = ("mask", made.get("mask_sha256"))
+    for name, (what, known) in wanted.items():
+        if name not in request:
+            continue
+        path = Path(str(request[name]))
+        if not path.exists():
             raise RequestError(f"This object cannot be made again: its {what} is no longer at {path}")
-        if known and Path(path).is_file() and _sha256(Path(path)) != known:
+        if known and path.is_file() and _sha256(path) != known:
             raise RequestError(f"This object cannot be made again: the {what} at {path} has changed since")
 
 
@@ -46,6 +63,26 @@ def source_of(result: Mapping[str, object], request: JsonObject) -> tuple[JsonOb
     model: JsonObject = dict(found) if isinstance(found, dict) else {}
     file = PRETRAINED if model.get("name") == PRETRAINED else model.get("path", request["tokenizer"])
     return model, {**request, "tokenizer": file}
+
+
+def depth_of(made: Mapping[str, object]) -> JsonObject:
+    """What gave the depth of a relief, as its recipe says: name and hash of the map or of the model."""
+    name = made.get("depth_model") or made.get("depth") or ""
+    return {"name": str(name), "sha256": str(made.get("depth_sha256", ""))[:12]}
+
+
+def _chosen(path: str, what: str) -> str:
+    """The absolute path of a file. Raises RequestError where none is chosen, or none is there."""
+    if not path.strip():
+        raise RequestError(f"Choose a {what} first")
+    found = _absolute(path)
+    if not Path(found).is_file():
+        raise RequestError(f"There is no {what} at {found}")
+    return found
+
+
+def _mask(choices: Choices) -> dict[str, str]:
+    return {"mask": _chosen(choices.mask, "mask")} if choices.mask.strip() else {}
 
 
 def _absolute(path: str) -> str:

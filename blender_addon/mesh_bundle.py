@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,7 +39,8 @@ class Bundle:
     """vertices float32 [V,3] in Blender's frame, faces int32 [F,3]; with a texture uv float32 [3F,2] of the corners
     and texture uint8 [H,W,3] (sRGB, top row first); with vertex colours colors uint8 [V,3] (sRGB); the recipe.
 
-    quads int32 [Q,2] are pairs of faces (a, b, c) and (a, c, d), the halves of quadrilaterals.
+    quads int32 [Q,2] are pairs of faces (a, b, c) and (a, c, d), the halves of quadrilaterals. slots int32 [F] is the
+    number of each face's material, None: all have the first.
     """
 
     vertices: Array
@@ -50,6 +51,20 @@ class Bundle:
     colors: Array | None = None
     thumbnail: Array | None = None
     quads: Array | None = None
+    slots: Array | None = None
+
+
+class Viewpoint(NamedTuple):
+    """The camera of a photograph: `distance` before the origin, at −y, looking along +y; `fov` degrees of the longer
+    of the sides `width` and `height`, pixels; what it sees lies between `near` and `far` along its axis.
+    """
+
+    distance: float
+    fov: float
+    width: int
+    height: int
+    near: float
+    far: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +74,18 @@ class Asset:
     mesh: Bundle
     lods: tuple[Bundle, ...] = ()
     hull: tuple[Bundle, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Relief(Asset):
+    """A photograph's relief: `mesh` is `seen`, whose texture is the picture `photograph`, and then `filled`, if there
+    is any, with the second material.
+    """
+
+    seen: Bundle = field(kw_only=True)
+    filled: Bundle | None = field(kw_only=True)
+    photograph: Path = field(kw_only=True)
+    camera: Viewpoint = field(kw_only=True)
 
 
 class Polygons(NamedTuple):
@@ -103,6 +130,32 @@ def read_asset(result: Mapping[str, object]) -> Asset:
         _bundle_of(result.get("files")),
         tuple(map(_bundle_of, lods)) if isinstance(lods, list) else (),
         _parts(_bundle_of(hull)) if hull else (),
+    )
+
+
+def read_relief(result: Mapping[str, object]) -> Relief:
+    """The parts of a result of the engine. Raises BundleError if one is missing, damaged, or inconsistent."""
+    seen, filled, camera = _bundle_of(result.get("files")), result.get("filled"), result.get("camera")
+    behind = _bundle_of(filled) if filled else None
+    if not isinstance(camera, dict) or not set(Viewpoint._fields) <= camera.keys():
+        raise BundleError("The relief has no camera")
+    if seen.uv is None or (behind is not None and behind.uv is None):
+        raise BundleError("The relief has no texture coordinates")
+    view = Viewpoint(**{name: camera[name] for name in Viewpoint._fields})
+    mesh = seen if behind is None else _joined(seen, behind)
+    photograph = Path(str(result.get("texture")))
+    return Relief(mesh, seen=seen, filled=behind, photograph=photograph, camera=view)
+
+
+def _joined(first: Bundle, second: Bundle) -> Bundle:
+    """Both meshes as one, the second's faces with the second material; nothing is welded between them."""
+    numbers = np.repeat(np.array([0, 1], np.int32), [len(first.faces), len(second.faces)])
+    return replace(
+        first,
+        vertices=np.concatenate([first.vertices, second.vertices]),
+        faces=np.concatenate([first.faces, second.faces + np.int32(len(first.vertices))]),
+        uv=None if first.uv is None or second.uv is None else np.concatenate([first.uv, second.uv]),
+        slots=numbers,
     )
 
 
@@ -194,6 +247,12 @@ def mean_color(bundle: Bundle) -> tuple[float, float, float]:
     else:
         return 0.8, 0.8, 0.8
     red, green, blue = (area @ _LINEAR[seen].mean(axis=1) / area.sum()).tolist()
+    return red, green, blue
+
+
+def linear_mean(colors: Array) -> tuple[float, float, float]:
+    """The mean in linear light of colours uint8 [N,3]."""
+    red, green, blue = _LINEAR[colors].mean(axis=0).tolist()
     return red, green, blue
 
 

@@ -9,12 +9,19 @@ import bpy
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, PointerProperty, StringProperty
 
 from .class_search import ImageNetClass, find, label, search
+from .picture_properties import BLEND_RELATIVE, PictureSettings
 from .requests import GRIDS, Choices
 from .state import STATE
 
 MOST_RECENT = 8
-# For paths that may begin with "//", beside the .blend; before 4.5 every path might
-BLEND_RELATIVE = {"PATH_SUPPORTS_BLEND_RELATIVE"} if bpy.app.version >= (4, 5) else set()
+MACHINE = (
+    "engine_path",
+    "snapshot",
+    "vq3d",
+    "depth_model",
+    "device",
+    "cache_mb",
+)  # preferences that are shown
 
 
 def preferences(context: bpy.types.Context) -> "GP3DPreferences":
@@ -52,6 +59,12 @@ class GP3DPreferences(bpy.types.AddonPreferences):
         "Empty: the one that the engine brings, if it brings one",
         subtype="FILE_PATH",
     )
+    depth_model: StringProperty(
+        name="Depth Model",
+        description="For Relief from Depth without a depth map: weights of TCMonoDepth small, or the folder of a depth "
+        "model of transformers",
+        subtype="FILE_PATH",
+    )
     device: EnumProperty(
         name="Device",
         description="Where the engine computes",
@@ -74,7 +87,7 @@ class GP3DPreferences(bpy.types.AddonPreferences):
     def draw(self, context: bpy.types.Context) -> None:
         """Shows the choices; the sidebar's Engine panel shows the same."""
         column = self.layout.column()
-        for name in ("engine_path", "snapshot", "vq3d", "device", "cache_mb"):
+        for name in MACHINE:
             column.prop(self, name)
 
     def recents(self) -> list[str]:
@@ -123,7 +136,7 @@ def _class_changed(self: "GP3DSettings", context: bpy.types.Context) -> None:
         self.class_name = name
 
 
-class GP3DSettings(bpy.types.PropertyGroup):
+class GP3DSettings(PictureSettings, bpy.types.PropertyGroup):
     """The choices of a scene; requests.Choices are their values."""
 
     class_name: StringProperty(
@@ -287,17 +300,6 @@ class GP3DSettings(bpy.types.PropertyGroup):
             ("STACK", "One Place", "All in one place"),
         ),
         default="GRID",
-    )
-
-    picture: StringProperty(
-        name="Picture",
-        description="Photograph of any size that becomes a mesh",
-        subtype="FILE_PATH",
-        options=BLEND_RELATIVE,
-    )
-    backdrop: BoolProperty(
-        name="Backdrop",
-        description="Keep also what lies behind the subject and its ground, unless Depth Cut in the panel Mesh is set",
     )
 
     as_asset: BoolProperty(name="Mark as Asset", description="With catalogue, tags and a picture")

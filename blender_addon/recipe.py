@@ -63,6 +63,13 @@ def subject(made: Mapping[str, object]) -> str:
     return str(class_facts(made).get("name", "object"))
 
 
+def op_of(request: Mapping[str, object]) -> str:
+    """The operation of the engine that a request is for: "mesh", "picture" or "lift", which has no tokenizer."""
+    if "tokenizer" in request:
+        return "picture"
+    return "lift" if "picture" in request else "mesh"
+
+
 def pretrained_model(recipe: Recipe) -> str:
     """The SHA-256 of the pretrained model that made an object, so that it alone makes it again; "" for any other.
 

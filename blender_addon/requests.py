@@ -12,6 +12,7 @@ from .engine.errors import RequestError
 from .recipe import BuildOptions, JsonObject, integer
 
 GRIDS = {"DRAFT": 64, "STANDARD": 128, "HIGH": 256}  # points along an edge
+RELIEF_CELLS = {name: 2 * grid for name, grid in GRIDS.items()}  # of the longer side of a picture
 MOST_OBJECTS = 500
 PRINTED = ("stl", "3mf")  # formats in millimetres
 _PREVIEW_PIXELS = 256  # of an asset's picture
@@ -28,6 +29,7 @@ _GAP = 1.25  # distance of neighbours in units of their size
 _FINEST_GRID, _LARGEST_TEXTURE = 2048, 8192
 _FEWEST_FACES, _MOST_FACES = 4, 10**8
 _FEWEST_QUADS, _MOST_QUADS = 50, 200_000
+_LEAST_RATIO = 1.001
 TAKES_LONGER = {"quads", "lods", "collision"}  # than is known of meshes of this grid and colour
 
 
@@ -62,7 +64,14 @@ class Choices:
     batch_seeds: str
     arrange: str
     picture: str
+    method: str
     backdrop: bool
+    mask: str
+    depth: str
+    depth_kind: str
+    depth_ratio: float
+    fov: float
+    border: float
     as_asset: bool
     tags: str
 
@@ -162,11 +171,31 @@ def picture_request(files: Mapping[str, str], choices: Choices) -> JsonObject:
     return {**files, **surface}
 
 
+def lift_request(files: Mapping[str, str], choices: Choices) -> JsonObject:
+    """Fields of a `lift` request; `files` are its picture, depth map or depth model, and mask.
+
+    What a model gives is known of the model, and a cut-out subject has no border.
+    """
+    wanted: JsonObject = {**files, "grid": RELIEF_CELLS[choices.quality], "formats": ["npz"]}
+    kind = choices.depth_kind.lower()
+    if "depth" in files:
+        wanted["kind"] = kind
+    if choices.depth_ratio > 0 and not ("depth" in files and kind == "metric"):
+        wanted["ratio"] = round(max(_LEAST_RATIO, choices.depth_ratio), 4)
+    if choices.fov > 0:
+        wanted["fov"] = round(max(1.0, math.degrees(choices.fov)), 3)
+    if "mask" not in files:
+        wanted["border"] = round(choices.border, 4)
+    return wanted
+
+
 def finer(request: Mapping[str, object]) -> JsonObject:
-    """A `mesh` or `picture` request for twice the grid, faces and texture. Raises RequestError on the finest grid."""
+    """A request for twice the grid, and twice the faces and texture. Raises RequestError on the finest grid."""
     grid = integer(request["grid"])
     if grid >= _FINEST_GRID:
         raise RequestError("This object has the finest grid already")
+    if "texture_size" not in request:  # a relief has all cells, and the photograph itself
+        return {**request, "grid": min(_FINEST_GRID, 2 * grid)}
     texture = request["texture_size"]
     quads = {"quads": min(_MOST_QUADS, 2 * integer(request["quads"]))} if "quads" in request else {}
     return {

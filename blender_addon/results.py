@@ -13,21 +13,23 @@ import bpy
 from .engine.errors import Problem
 from .engine.job import Job
 from .engine.protocol import EngineFacts, Event
-from .image_input import source_of
+from .image_input import depth_of, source_of
 from .mesh_bundle import (
     Asset,
     Bundle,
     BundleError,
     Placement,
+    Relief,
     crop,
     placement,
     polygons,
     read_asset,
     read_bundle,
+    read_relief,
 )
-from .objects import library, parts, scene
+from .objects import library, parts, relief, scene
 from .properties import preferences
-from .recipe import JsonObject, Recipe, integer, number, subject
+from .recipe import BuildOptions, JsonObject, Recipe, integer, number, subject
 from .requests import TAKES_LONGER, Choices, build_options, location_of, towards
 from .state import SAMPLES, STATE
 from .timings import timing_key
@@ -81,7 +83,10 @@ def _import(job: Job, result: Mapping[str, object]) -> None:
         key = timing_key(session.status.ready or STATE.last_ready, grid, color)
         preferences(context).remember_seconds(key, took)
     unusual = [*filter(None, [job.note]), *_warnings(result), *_failures(job, asset, result)]
-    STATE.notice = " ".join(unusual) or f"{_told(asset)} in {took:.1f} s"
+    told = f"{_told(asset)} in {took:.1f} s"
+    if job.op == "lift":
+        told = ". ".join([told, *(line[:1].upper() + line[1:] for line in _lines(result, "remarks"))]) + "."
+    STATE.notice = " ".join(unusual) or told
     STATE.import_seconds = time.monotonic() - began
     _push_undo(context, f"GP3D {subject(asset.mesh.recipe)}")
 
@@ -123,7 +128,7 @@ def _read(job: Job, result: Mapping[str, object]) -> tuple[Recipe, Asset]:
     """The recipe and the meshes of a result. Raises BundleError, or RuntimeError for a job without options."""
     if job.delivery.options is None:
         raise RuntimeError("the job of this mesh has no options for its object")
-    asset = read_asset(result)
+    asset = read_relief(result) if job.op == "lift" else read_asset(result)
     status = STATE.session.status
     facts = status.ready or EngineFacts()
     used = result.get("snapshot")  # engines of before serve one model, and do not say
@@ -131,6 +136,8 @@ def _read(job: Job, result: Mapping[str, object]) -> tuple[Recipe, Asset]:
     request = {key: value for key, value in job.request.items() if key not in ("dir", "stem")}
     if job.op == "picture":
         model, request = source_of(result, request)
+    elif job.op == "lift":
+        model = depth_of(asset.mesh.recipe)
     recipe: Recipe = {
         "request": request,
         "recipe": asset.mesh.recipe,
@@ -144,10 +151,11 @@ def _read(job: Job, result: Mapping[str, object]) -> tuple[Recipe, Asset]:
 def add(context: bpy.types.Context, asset: Asset, recipe: Recipe, picture: str = "") -> bpy.types.Object:
     """A new object of `asset` with everything that `recipe` says. Raises BundleError, OSError or RuntimeError."""
     made, options = recipe["recipe"], recipe["options"]
-    name = "gp3d_{}_{}".format(re.sub(r"\W+", "_", subject(made)), made.get("seed", "picture"))
+    kind = "relief" if isinstance(asset, Relief) else "picture"
+    name = "gp3d_{}_{}".format(re.sub(r"\W+", "_", subject(made)), made.get("seed", kind))
     mesh, place = _placed(asset, recipe)
-    obj = scene.add_object(context, scene.build_mesh(mesh, name, options, place), name, options)
-    parts.attach(obj, asset, options, place)
+    obj = scene.add_object(context, _built(asset, mesh, name, options, place), name, options)
+    _attach(obj, asset, options, place)
     scene.write_recipe(obj, recipe)
     if options["as_asset"]:
         library.mark(obj, recipe, options["tags"].split(","))
@@ -161,16 +169,35 @@ def add(context: bpy.types.Context, asset: Asset, recipe: Recipe, picture: str =
 def rebuild(obj: bpy.types.Object, asset: Asset, recipe: Recipe) -> None:
     """Gives `obj` the meshes of `asset` and the `recipe`. Raises BundleError if cropping leaves nothing."""
     options, (mesh, place) = recipe["options"], _placed(asset, recipe)
-    scene.replace_mesh(obj, scene.build_mesh(mesh, obj.data.name, options, place))
-    parts.attach(obj, asset, options, place)
+    scene.replace_mesh(obj, _built(asset, mesh, obj.data.name, options, place))
+    _attach(obj, asset, options, place)
     scene.write_recipe(obj, recipe)
+
+
+def _built(asset: Asset, mesh: Bundle, name: str, options: BuildOptions, place: Placement) -> bpy.types.Mesh:
+    """The `mesh` of an asset, cropped as it may be, in Blender."""
+    if isinstance(asset, Relief):
+        return relief.build_relief(asset, name, options, place)
+    return scene.build_mesh(mesh, name, options, place)
+
+
+def _attach(obj: bpy.types.Object, asset: Asset, options: BuildOptions, place: Placement) -> None:
+    """Gives `obj` what belongs to it: a relief its camera, any other its levels and its hull."""
+    if isinstance(asset, Relief):
+        relief.attach_camera(obj, asset.camera, place)
+    else:
+        parts.attach(obj, asset, options, place)
 
 
 def _placed(asset: Asset, recipe: Recipe) -> tuple[Bundle, Placement]:
     """The mesh, cropped, and where it and its parts go; one that comes in metres is not scaled."""
-    options, in_metres = recipe["options"], recipe["request"].get("size") is not None
+    options, request = recipe["options"], recipe["request"]
+    in_metres = request.get("size") is not None or request.get("kind") == "metric"
     mesh = crop(asset.mesh, options["crop"], options["keep_largest"])
-    return mesh, placement(mesh, None if in_metres else options["size"], options["on_ground"])
+    measured = (
+        asset.seen if isinstance(asset, Relief) else mesh
+    )  # what is filled in reaches beyond the picture
+    return mesh, placement(measured, None if in_metres else options["size"], options["on_ground"])
 
 
 def sample_asset(name: str) -> Asset:

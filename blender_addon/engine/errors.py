@@ -36,6 +36,7 @@ _OF_PICTURES = {
     "E_BAD_WEIGHTS": "CHOOSE_VQ3D",
     "E_EMPTY_MESH": "COPY_DIAGNOSTICS",
 }
+_OF_RELIEFS = {"E_NO_WEIGHTS": "CHOOSE_DEPTH_MODEL", "E_BAD_WEIGHTS": "CHOOSE_DEPTH_MODEL"}
 # What the panels call the parameters that messages of the engine name in backticks
 _LABELS = {
     "class": "Class",
@@ -43,15 +44,21 @@ _LABELS = {
     "color": "Colour",
     "compress": "Compress",
     "crop_depth": "Depth Cut",
+    "depth": "Depth",
+    "depth_model": "Depth Model",
     "device": "Device",
     "faces": "Max Faces",
     "grid": "Quality",
+    "fov": "Field of View",
     "keep": "One Piece",
+    "kind": "Holds",
     "lods": "LODs",
+    "mask": "Mask",
     "max_size": "Max Size",
     "picture": "Picture",
     "print_height": "Height",
     "quads": "Quads",
+    "ratio": "Far / Near",
     "size": "Real Size",
     "snapshot": "Model",
     "texture_size": "Pixels",
@@ -87,8 +94,8 @@ def from_engine(message: Mapping[str, object], op: str = "") -> Problem:
         for text in (message.get("message"), message.get("action"))
     )
     problem = Problem.of(str(message.get("code")), sentence, hint)
-    if op == "picture":
-        problem = problem._replace(button=_OF_PICTURES.get(problem.code, problem.button))
+    buttons = {"picture": _OF_PICTURES, "lift": _OF_RELIEFS}.get(op, {})
+    problem = problem._replace(button=buttons.get(problem.code, problem.button))
     return problem
 
 

@@ -20,6 +20,7 @@ _STAGES = (  # of a mesh, with their usual shares of the time
     ("collision", 0.0),
     ("write", 0.02),
 )
+_RELIEF_STAGES = (("depth", 0.1), ("edges", 0.1), ("filling", 0.7), ("triangles", 0.05), ("write", 0.05))
 
 
 @dataclass
@@ -40,7 +41,7 @@ class Delivery:
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """A request of kind `op` ("mesh", "picture" or "preview") with its fields, and how far it is.
+    """A request of kind `op` ("mesh", "picture", "lift" or "preview") with its fields, and how far it is.
 
     `sent` is the session's clock when it was sent, `note` what the user should know about the result. `model` is the
     SHA-256 of the model that is to make it, empty for the one that has the class.
@@ -68,11 +69,12 @@ class Job:
     def advanced(self, stage: str, done: int, total: int) -> Job:
         """The job after progress. An unknown stage leaves the overall share where it was; none lets it go back."""
         later = replace(self, stage=stage, done=done, total=total)
-        names = [name for name, _ in _STAGES]
+        stages = _RELIEF_STAGES if self.op == "lift" else _STAGES
+        names = [name for name, _ in stages]
         if stage not in names:
             return later
         place = names.index(stage)
-        share = sum(share for _, share in _STAGES[:place]) + later.share_of_stage * _STAGES[place][1]
+        share = sum(share for _, share in stages[:place]) + later.share_of_stage * stages[place][1]
         return replace(later, reached=max(self.reached, share))
 
     @property

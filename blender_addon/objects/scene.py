@@ -25,7 +25,7 @@ _TURNS = {
 def build_mesh(bundle: Bundle, name: str, options: BuildOptions, place: Placement) -> bpy.types.Mesh:
     """A mesh in its `place` with its texture coordinates or colours and a material that shows them."""
     mesh = build_shape(bundle, name, place, options["smooth"])
-    mesh.materials.append(_material(bundle, name, options))
+    mesh.materials.append(material_of(bundle, name, options))
     return mesh
 
 
@@ -41,6 +41,8 @@ def build_shape(bundle: Bundle, name: str, place: Placement, smooth: bool = Fals
     if bpy.app.version < (4, 1):
         mesh.polygons.foreach_set("loop_total", made.counts)
     mesh.polygons.foreach_set("use_smooth", np.full(len(made.starts), bool(smooth)))
+    if bundle.slots is not None:
+        mesh.polygons.foreach_set("material_index", bundle.slots[made.corners[made.starts] // 3])
     if bundle.uv is not None:
         uv = bundle.uv[made.corners]
         mesh.uv_layers.new(name="UVMap").data.foreach_set("uv", uv.reshape(-1))
@@ -60,8 +62,36 @@ def _add_colors(mesh: bpy.types.Mesh, colors: npt.NDArray[np.uint8]) -> None:
     mesh.color_attributes.render_color_index = 0
 
 
-def _material(bundle: Bundle, name: str, options: BuildOptions) -> bpy.types.Material:
+def material_of(bundle: Bundle, name: str, options: BuildOptions) -> bpy.types.Material:
     """A material whose base colour (or, unlit, whose light) is the texture or the colour attribute."""
+    average = mean_color(bundle)
+    if bundle.texture is not None and bundle.uv is not None:
+        return image_material(_image(bundle.texture, name), average, name, options)
+    material, shader, target = _plain_material(average, name, options)
+    if bundle.colors is not None:
+        color = material.node_tree.nodes.new("ShaderNodeVertexColor")
+        color.layer_name = "Color"
+        _feed(material, color, shader, target)
+    else:
+        target.default_value = (*average, 1.0)
+    return material
+
+
+def image_material(
+    image: bpy.types.Image, average: tuple[float, float, float], name: str, options: BuildOptions
+) -> bpy.types.Material:
+    """A material whose base colour (or, unlit, whose light) is an image of that mean colour."""
+    material, shader, target = _plain_material(average, name, options)
+    color = material.node_tree.nodes.new("ShaderNodeTexImage")
+    color.image = image
+    _feed(material, color, shader, target)
+    return material
+
+
+def _plain_material(
+    average: tuple[float, float, float], name: str, options: BuildOptions
+) -> tuple[bpy.types.Material, bpy.types.Node, bpy.types.NodeSocket]:
+    """A material, its shader, and the socket that takes its colour."""
     material = bpy.data.materials.new(name)
     if bpy.app.version < (5, 0):  # later every material has nodes, and setting this is deprecated
         material.use_nodes = True
@@ -71,26 +101,20 @@ def _material(bundle: Bundle, name: str, options: BuildOptions) -> bpy.types.Mat
     unlit = options["shader"] == "UNLIT"
     shader = nodes.new("ShaderNodeEmission" if unlit else "ShaderNodeBsdfPrincipled")
     links.new(shader.outputs[0], output.inputs["Surface"])
-    target = shader.inputs["Color" if unlit else "Base Color"]
     if not unlit:
         shader.inputs["Roughness"].default_value = options["roughness"]
-    average = mean_color(bundle)
-    if bundle.texture is not None and bundle.uv is not None:
-        color = nodes.new("ShaderNodeTexImage")
-        color.image = _image(bundle.texture, name)
-        links.new(color.outputs["Color"], target)
-    elif bundle.colors is not None:
-        color = nodes.new("ShaderNodeVertexColor")
-        color.layer_name = "Color"
-        links.new(color.outputs["Color"], target)
-    else:
-        color = shader
-        target.default_value = (*average, 1.0)
-    for column, node in enumerate(dict.fromkeys((color, shader, output))):
-        node.location = (300 * column - 600, 0)
+    shader.location, output.location = (-300, 0), (0, 0)
     material.diffuse_color = (*average, 1.0)  # solid viewports show this one
     material.roughness = options["roughness"]
-    return material
+    return material, shader, shader.inputs["Color" if unlit else "Base Color"]
+
+
+def _feed(
+    material: bpy.types.Material, color: bpy.types.Node, shader: bpy.types.Node, target: bpy.types.NodeSocket
+) -> None:
+    """Lets the node `color` give the shader's colour."""
+    material.node_tree.links.new(color.outputs["Color"], target)
+    color.location = (shader.location[0] - 300, 0)
 
 
 def _image(texture: npt.NDArray[np.uint8], name: str) -> bpy.types.Image:

@@ -101,6 +101,21 @@ class GP3D_OT_choose_vq3d(_Chooser, bpy.types.Operator):
         return {"FINISHED"}
 
 
+class GP3D_OT_choose_depth_model(_Chooser, bpy.types.Operator):
+    """Choose a depth model for Relief from Depth: the weights of TCMonoDepth small, or a folder of transformers"""
+
+    bl_idname = "gp3d.choose_depth_model"
+    bl_label = "Choose Depth Model"
+
+    filepath: StringProperty(subtype="FILE_PATH")
+
+    def execute(self, context: bpy.types.Context) -> Result:
+        """Keeps the path and forgets the old problem; the engine reads the model with the next picture."""
+        preferences(context).depth_model = self.filepath
+        STATE.session.set_problem(None)
+        return {"FINISHED"}
+
+
 class GP3D_OT_copy(bpy.types.Operator):
     """Copy to the clipboard"""
 
@@ -191,6 +206,7 @@ CLASSES = (
     GP3D_OT_choose_engine,
     GP3D_OT_choose_snapshot,
     GP3D_OT_choose_vq3d,
+    GP3D_OT_choose_depth_model,
     GP3D_OT_copy,
     GP3D_OT_show_log,
     GP3D_OT_remedy,

@@ -10,7 +10,7 @@ import bpy
 from ..class_search import ImageNetClass, choose, label
 from ..engine.errors import Problem
 from ..engine.protocol import EngineFacts
-from ..objects import scene
+from ..objects import relief, scene
 from ..properties import described, preferences
 from ..recipe import integer, subject
 from ..requests import GRIDS
@@ -35,6 +35,10 @@ STAGES = {
     "compare": "Comparing",
     "lods": "Making LODs",
     "collision": "Making the collision hull",
+    "depth": "Finding out the depth",
+    "edges": "Tearing the depth edges",
+    "filling": "Filling in what is hidden",
+    "triangles": "Laying triangles",
     "write": "Writing",
     "preview": "Drawing previews",
     "cancelling": "Cancelling",
@@ -43,6 +47,7 @@ REMEDIES = {  # button of a problem: operator, label, icon
     "CHOOSE_ENGINE": ("gp3d.choose_engine", "Choose Engine…", "FILEBROWSER"),
     "CHOOSE_SNAPSHOT": ("gp3d.choose_snapshot", "Choose Model…", "FILEBROWSER"),
     "CHOOSE_VQ3D": ("gp3d.choose_vq3d", "Choose Image Model…", "FILEBROWSER"),
+    "CHOOSE_DEPTH_MODEL": ("gp3d.choose_depth_model", "Choose Depth Model…", "FILEBROWSER"),
     "COPY_DIAGNOSTICS": ("gp3d.copy", "Copy Diagnostics", "COPYDOWN"),
     "RESTART": ("gp3d.remedy", "Restart Engine", "FILE_REFRESH"),
     "USE_CPU": ("gp3d.remedy", "Use the CPU", "FILE_REFRESH"),
@@ -261,6 +266,8 @@ def _draw_active(layout: Any, context: bpy.types.Context) -> None:
     if made.get("credits"):
         box.label(text=f"Licence: {made.get('license') or 'not stated'}", icon="INFO")
         paragraph(box, context, _shortened(str(made["credits"])))
+    if relief.camera_of(obj) is not None:
+        box.operator("gp3d.look_through", icon="CAMERA_DATA")
     column = box.column(align=True)
     column.enabled = STATE.command is not None and not STATE.session.status.at_work
     row = column.row(align=True)

@@ -4,6 +4,7 @@
 Operators read choices, call one function and report. None waits for the engine, except in background mode.
 """
 
+import math
 import random
 from collections.abc import Callable
 from dataclasses import fields, replace
@@ -15,9 +16,10 @@ from .. import engine_control, generation, results
 from ..class_search import ImageNetClass
 from ..engine.errors import RequestError
 from ..mesh_bundle import BundleError
-from ..objects import scene
-from ..properties import BLEND_RELATIVE, GP3DSettings, choices_of
-from ..recipe import class_facts, integer, number
+from ..objects import relief, scene
+from ..picture_properties import BLEND_RELATIVE
+from ..properties import GP3DSettings, choices_of
+from ..recipe import JsonObject, class_facts, integer, number, op_of
 from ..requests import GRIDS, Choices, ObjectSpec, parse_seeds
 from ..state import STATE
 
@@ -141,13 +143,19 @@ class GP3D_OT_preview(bpy.types.Operator):
 
 
 class GP3D_OT_picture(bpy.types.Operator):
-    """Make a mesh of what a photograph shows, as its camera sees it"""
+    """Make a mesh of what a photograph shows, as its camera sees it, by the method that is chosen"""
 
     bl_idname = "gp3d.picture"
     bl_label = "Image to 3D"
     bl_options = _NO_UNDO
 
     picture: StringProperty(name="Picture", subtype="FILE_PATH", options=BLEND_RELATIVE)
+    method: EnumProperty(name="Method", items=[(name, name.capitalize(), "") for name in ("SCENE", "RELIEF")])
+    mask: StringProperty(name="Mask", subtype="FILE_PATH", options=BLEND_RELATIVE)
+    depth: StringProperty(name="Depth", subtype="FILE_PATH", options=BLEND_RELATIVE)
+    depth_kind: EnumProperty(
+        name="Holds", items=[(name, name.capitalize(), "") for name in ("DEPTH", "DISPARITY", "METRIC")]
+    )
     quality: EnumProperty(
         name="Quality", items=[(name, name.capitalize(), "") for name in GRIDS], default="STANDARD"
     )
@@ -157,7 +165,7 @@ class GP3D_OT_picture(bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> Result:
         """Starts the job, or in background mode does it."""
         choices = _overridden(self, context.scene.gp3d)
-        return attempt(self, lambda: generation.picture_to_mesh(context, choices.picture, choices))
+        return attempt(self, lambda: generation.picture_to_mesh(context, choices))
 
 
 class GP3D_OT_pick(bpy.types.Operator):
@@ -272,11 +280,47 @@ class GP3D_OT_use_recipe(bpy.types.Operator):
         recipe = scene.read_recipe(context.active_object) or {}
         made, settings = recipe.get("recipe", {}), context.scene.gp3d
         if "picture" in recipe.get("request", {}):
-            settings.picture = str(recipe["request"]["picture"])
+            _take_picture(settings, recipe["request"])
             return {"FINISHED"}
         settings.class_name = str(class_facts(made).get("name", settings.class_name))
         settings.seed = integer(made.get("seed"), settings.seed)
         settings.truncation = number(made.get("truncation"), settings.truncation)
+        return {"FINISHED"}
+
+
+def _take_picture(settings: GP3DSettings, request: JsonObject) -> None:
+    """Copies picture, mask, method and depth of a request."""
+    settings.method = "RELIEF" if op_of(request) == "lift" else "SCENE"
+    for name in ("picture", "mask", "depth"):
+        setattr(settings, name, str(request.get(name) or ""))
+    if "kind" in request:
+        settings.depth_kind = str(request["kind"]).upper()
+    settings.depth_ratio = number(request.get("ratio"))
+    settings.fov = math.radians(number(request.get("fov")))
+    settings.border = number(request.get("border"), settings.border)
+
+
+class GP3D_OT_look_through(bpy.types.Operator):
+    """Look through the camera that took the photograph: renders have its size, and its colours as they are"""
+
+    bl_idname = "gp3d.look_through"
+    bl_label = "Look Through Its Camera"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Only for reliefs that still have their camera."""
+        return relief.camera_of(context.active_object) is not None
+
+    def execute(self, context: bpy.types.Context) -> Result:
+        """Changes the scene, and the viewport that the button is in."""
+        camera = relief.camera_of(context.active_object)
+        if camera is None:
+            return {"CANCELLED"}
+        relief.look_through(context.scene, camera)
+        view = getattr(context.space_data, "region_3d", None)
+        if view is not None:
+            view.view_perspective = "CAMERA"
         return {"FINISHED"}
 
 
@@ -332,6 +376,7 @@ CLASSES = (
     GP3D_OT_cancel,
     GP3D_OT_regenerate,
     GP3D_OT_use_recipe,
+    GP3D_OT_look_through,
     GP3D_OT_sample,
     GP3D_OT_show_colors,
 )

@@ -9,12 +9,19 @@ import bpy
 
 from ..class_search import choose
 from ..engine.protocol import EngineFacts
-from ..properties import preferences
+from ..properties import MACHINE, preferences
 from ..state import STATE
 from .layout import Tab, paragraph, property_column
 from .main_panel import GP3D_PT_main
 
 _NO_IMAGE_MODEL = "With the engine's own small image model: rough. Better: train one, docs/vq3d.md."
+_NO_DEPTH = (
+    "Choose a depth map of the picture, or a depth model that makes one. docs/photographs.md says where from."
+)
+_GOOD_FOR = {
+    "SCENE": "Makes up a soft object with sides that the picture does not show. For single things.",
+    "RELIEF": "Keeps the photograph sharp, for views up to about 15° aside. For any motif.",
+}
 _LIT = "Generated colours already carry some light. Unlit shows them as they are."
 
 
@@ -103,18 +110,40 @@ class GP3D_PT_picture(SubPanel, bpy.types.Panel):
     """A photograph becomes a mesh."""
 
     bl_label = "Image to 3D"
-    names = ("picture", "backdrop")
 
     def draw(self, context: bpy.types.Context) -> None:
-        """The picture and a button; as long as no model is chosen for it, which one is needed."""
-        SubPanel.draw(self, context)
-        row = self.layout.row()
+        """The picture, how it becomes a mesh, and a button; what is needed for it as long as that is not chosen."""
+        settings, layout = context.scene.gp3d, self.layout
+        property_column(layout).prop(settings, "picture")
+        layout.row(align=True).prop(settings, "method", expand=True)
+        paragraph(layout, context, _GOOD_FOR[settings.method])
+        column = layout.column()
+        for name in _relief_names(settings) if settings.method == "RELIEF" else ("mask", "backdrop"):
+            column.prop(settings, name)
+        row = layout.row()
         row.enabled = STATE.command is not None and not STATE.session.status.at_work
         row.operator("gp3d.picture", icon="IMAGE_DATA")
-        if not preferences(context).vq3d:
-            column = self.layout.column()
+        column = layout.column()
+        chosen = preferences(context)
+        if settings.method == "RELIEF" and not (settings.depth or chosen.depth_model):
+            paragraph(column, context, _NO_DEPTH, "INFO")
+            column.operator("gp3d.choose_depth_model", text="Choose Depth Model…", icon="FILEBROWSER")
+        elif settings.method == "SCENE" and not chosen.vq3d:
             paragraph(column, context, _NO_IMAGE_MODEL, "INFO")
             column.operator("gp3d.choose_vq3d", text="Choose Image Model…", icon="FILEBROWSER")
+
+
+def _relief_names(settings: Any) -> list[str]:
+    """What there is to choose about a relief: a file says what it holds, metres need no ratio, subjects no border."""
+    metres = bool(settings.depth) and settings.depth_kind == "METRIC"
+    return [
+        "depth",
+        *(["depth_kind"] if settings.depth else []),
+        *([] if metres else ["depth_ratio"]),
+        "fov",
+        "mask",
+        *([] if settings.mask else ["border"]),
+    ]
 
 
 class GP3D_PT_library(SubPanel, bpy.types.Panel):
@@ -137,7 +166,7 @@ class GP3D_PT_engine(SubPanel, bpy.types.Panel):
     def draw(self, context: bpy.types.Context) -> None:
         """The preferences, what runs, and what helps to find a fault."""
         column = property_column(self.layout)
-        for name in ("engine_path", "snapshot", "vq3d", "device", "cache_mb"):
+        for name in MACHINE:
             column.prop(preferences(context), name)
         session, layout = STATE.session, self.layout.column()
         paragraph(layout, context, f"Found: {STATE.command[0]}" if STATE.command else "Found: none")

@@ -128,11 +128,7 @@ def mesh(number: str, ask: dict) -> None:
     more = {}
     if ask["op"] == "picture":
         more = {"tokenizer": {"name": "tok.safetensors", "path": ask["tokenizer"], "sha256": "abcdef012345"}}
-        hashes = {
-            key: hashlib.sha256(Path(ask[name]).read_bytes()).hexdigest()
-            for key, name in (("picture_sha256", "picture"), ("tokenizer", "tokenizer"))
-        }
-        made = {"picture": Path(ask["picture"]).name, "grid": ask["grid"], **hashes}
+        made = picture_facts(ask)
     else:
         made = {"class": record(ask["class"]), "grid": ask["grid"]} | {
             key: ask[key] for key in ("seed", "truncation")
@@ -159,6 +155,17 @@ def mesh(number: str, ask: dict) -> None:
         seconds=0.2,
         **more,
     )
+
+
+def picture_facts(ask: dict) -> dict:
+    """The recipe of a picture: which files it was made of."""
+    keys = {"picture_sha256": "picture", "tokenizer": "tokenizer", "mask_sha256": "mask"}
+    hashes = {
+        key: hashlib.sha256(Path(ask[name]).read_bytes()).hexdigest()
+        for key, name in keys.items()
+        if ask.get(name)
+    }
+    return {"picture": Path(ask["picture"]).name, "grid": ask["grid"], **hashes}
 
 
 def write_files(ask: dict, made: dict) -> dict[str, str]:
@@ -218,6 +225,65 @@ def preview(number: str, ask: dict) -> None:
     say("result", id=number, op="preview", pictures=[], seconds=0.1)
 
 
+def lift(number: str, ask: dict) -> None:
+    """A wall with a picture, 2 wide, and another behind it; told with the hashes of the files that it was asked of."""
+    if Path(ask["picture"]).name == "bad.png":
+        return fail(number, "E_PICTURE", f"{ask['picture']} is no picture in a format that is read")
+    if Path(ask.get("depth_model", "")).name == "other.pt":
+        return fail(number, "E_BAD_WEIGHTS", f"{ask['depth_model']}: expected weights of TCMonoDepth small")
+    for step in range(60 if MODE == "slow" else 2):
+        say("progress", id=number, stage="filling", done=step, total=60, seconds=0.1 * step)
+        time.sleep(0.1 if MODE == "slow" else 0)
+        if number in CANCELLED:
+            return fail(number, "E_CANCELLED", "cancelled")
+    folder, stem = Path(ask["dir"]), ask.get("stem", "relief")
+    made = {"picture": Path(ask["picture"]).name, "grid": ask["grid"]}
+    source = "depth" if "depth" in ask else "depth_model"
+    made[source] = Path(ask[source]).name
+    for key, name in (("picture", "picture"), (source, "depth"), ("mask", "mask")):
+        if key in ask:
+            made[f"{name}_sha256"] = hashlib.sha256(Path(ask[key]).read_bytes()).hexdigest()
+    files, filled = {}, None
+    if "glb" in ask["formats"]:
+        (folder / f"{stem}.glb").write_text(
+            json.dumps({k: v for k, v in ask.items() if k not in ("id", "dir")})
+        )
+        files["glb"] = str(folder / f"{stem}.glb")
+    if "npz" in ask["formats"]:
+        uv = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], np.float32)
+        for name, depth, more in (
+            ("seen", 0, {}),
+            ("filled", -1, {"texture": np.full((2, 2, 3), 9, np.uint8)}),
+        ):
+            corners = np.concatenate([uv * 2 - 1, np.full((4, 1), depth)], axis=1).astype(np.float32)
+            corners[:, :2] *= 1 - depth
+            wall = {
+                "vertices": corners,
+                "faces": np.array([[0, 1, 2], [0, 2, 3]], np.int32),
+                "uv": uv,
+                **more,
+            }
+            np.savez(folder / f"{name}.npz", format="gp3d-mesh", version=1, recipe=json.dumps(made), **wall)
+        picture(folder / "texture.png", 32, 0)
+        files["npz"], filled = str(folder / "seen.npz"), {"npz": str(folder / "filled.npz")}
+        if ask.get("mask"):
+            filled = None
+    camera = {"distance": 2.0, "fov": 53.1301, "width": 32, "height": 32, "near": 2.0, "far": 3.0}
+    say(
+        "result",
+        id=number,
+        op="lift",
+        files=files,
+        filled=filled,
+        texture=str(folder / "texture.png"),
+        camera=camera,
+        recipe=made,
+        remarks=["field of view 53.13°, assumed: the picture does not say it"],
+        warnings=[],
+        seconds=0.1,
+    )
+
+
 def work(jobs: list[dict], wake: threading.Condition) -> None:
     while True:
         with wake:
@@ -225,7 +291,7 @@ def work(jobs: list[dict], wake: threading.Condition) -> None:
                 wake.wait()
             ask = jobs.pop(0)
         say("started", id=ask["id"])
-        {"mesh": mesh, "picture": mesh, "preview": preview}[ask["op"]](ask["id"], ask)
+        {"mesh": mesh, "picture": mesh, "lift": lift, "preview": preview}[ask["op"]](ask["id"], ask)
 
 
 def begin() -> None:
@@ -275,7 +341,7 @@ def main() -> None:
     begin()
     for line in sys.stdin:
         ask = json.loads(line)
-        if ask["op"] in ("mesh", "picture", "preview"):
+        if ask["op"] in ("mesh", "picture", "lift", "preview"):
             with wake:
                 jobs.append(ask)
                 wake.notify()

@@ -113,12 +113,14 @@ def scenario_without_engine_there_is_a_card_with_samples(tools):
 
 
 def scenario_every_choice_is_shown_once(tools):
-    record = draw(tools)
-    shown = [entry[1] for entry in record if entry[0] == "prop"]
-    assert len(shown) == len(set(shown))
-    hidden = {"rna_type", "name"}
-    settings = {p.identifier for p in bpy.context.scene.gp3d.bl_rna.properties} - hidden
-    assert settings <= set(shown), settings - set(shown)
+    choices, shown = bpy.context.scene.gp3d, set()
+    for choices.method, choices.depth in (("SCENE", ""), ("RELIEF", "depth.npy")):
+        record = draw(tools)
+        names = [entry[1] for entry in record if entry[0] == "prop"]
+        assert len(names) == len(set(names))
+        shown |= set(names)
+    settings = {p.identifier for p in choices.bl_rna.properties} - {"rna_type", "name"}
+    assert settings <= shown, settings - shown
     operators = {entry[1] for entry in record if entry[0] == "operator"}
     assert {"gp3d.generate", "gp3d.preview", "gp3d.dice", "gp3d.batch", "gp3d.save_to_library"} <= operators
     assert "Engine at rest" in texts(record)

@@ -15,7 +15,7 @@ from tests.addon.conftest import ROOT, scenarios
 
 pytestmark = [pytest.mark.slow, pytest.mark.blender]
 
-KINDS = ("import", "jobs", "panel", "setup")
+KINDS = ("import", "jobs", "panel", "setup", "relief")
 REAL_KINDS = ("real", "assets")  # those that talk to the real engine
 
 
