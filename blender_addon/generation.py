@@ -13,8 +13,8 @@ from .class_search import ImageNetClass, choose
 from .engine.errors import RequestError
 from .engine.job import Delivery, Job
 from .engine_control import ensure_engine, start_timer
-from .image_input import check_unchanged, relief_files, scene_files
 from .objects import scene
+from .pictures.input import check_unchanged, relief_files, scene_files
 from .properties import preferences
 from .recipe import op_of, pretrained_model
 from .requests import (
@@ -78,10 +78,11 @@ def generate(context: bpy.types.Context, specs: Sequence[ObjectSpec], choices: C
 
 def picture_to_mesh(context: bpy.types.Context, choices: Choices) -> None:
     """Asks for the mesh of a photograph, of all its pieces, or its relief. Raises RequestError if a file is missing."""
+    machine = preferences(context)
     if choices.method == "RELIEF":
-        job = Job("lift", lift_request(relief_files(context, choices), choices))
+        job = Job("lift", lift_request(relief_files(choices, machine.depth_model), choices))
     else:
-        job = Job("picture", picture_request(scene_files(context, choices), choices))
+        job = Job("picture", picture_request(scene_files(choices, machine.vq3d), choices))
     ensure_engine(context)
     location = location_of(choices, tuple(context.scene.cursor.location), 0, 1)
     options = build_options(towards(choices, scene.viewer(context)), location)

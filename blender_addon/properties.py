@@ -9,7 +9,7 @@ import bpy
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, PointerProperty, StringProperty
 
 from .class_search import ImageNetClass, find, label, search
-from .picture_properties import BLEND_RELATIVE, PictureSettings
+from .pictures.choices import BLEND_RELATIVE, PictureSettings
 from .requests import GRIDS, Choices
 from .state import STATE
 

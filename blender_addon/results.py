@@ -13,7 +13,6 @@ import bpy
 from .engine.errors import Problem
 from .engine.job import Job
 from .engine.protocol import EngineFacts, Event
-from .image_input import depth_of, source_of
 from .mesh_bundle import (
     Asset,
     Bundle,
@@ -28,6 +27,7 @@ from .mesh_bundle import (
     read_relief,
 )
 from .objects import library, parts, relief, scene
+from .pictures.input import depth_of, source_of
 from .properties import preferences
 from .recipe import BuildOptions, JsonObject, Recipe, integer, number, subject
 from .requests import TAKES_LONGER, Choices, build_options, location_of, towards

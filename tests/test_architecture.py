@@ -50,7 +50,7 @@ FLOORS = {
     ),
     "blender_addon": (
         ("words", "recipe", "class_search", "mesh_bundle", "engine", "requests", "timings"),  # know no bpy
-        ("state", "picture_properties", "properties", "image_input", "objects"),
+        ("state", "pictures", "properties", "objects"),
         ("results", "engine_control", "generation"),
         ("ui",),
         ("registration", "without_numpy"),

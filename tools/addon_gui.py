@@ -34,6 +34,7 @@ HEIGHTS = {  # of the window in each take; the export's picture is to be looked 
     "export": 1000,
     "samples": 1000,
     "picture": 1000,
+    "relief": 1000,
 }
 PAGE = (
     "before",
@@ -44,6 +45,7 @@ PAGE = (
     "panels-more",
     "samples",
     "picture",
+    "relief",
 )  # in docs/addon.md
 
 
@@ -110,6 +112,8 @@ def main() -> int:
     parser.add_argument(
         "--picture", help="what Image to 3D shall be shown with; without it that picture stays"
     )
+    parser.add_argument("--photo", help="what Relief from Depth shall be shown with, by --depth-model")
+    parser.add_argument("--depth-model", help="weights of TCMonoDepth small")
     parser.add_argument("--only", choices=HEIGHTS, help="take no others")
     parser.add_argument("--engine", type=Path, default=ROOT / ".venv/bin", help="folder of gp3d")
     parser.add_argument("--out", type=Path, default=ROOT / "docs", help="folder of the pictures")
@@ -118,19 +122,17 @@ def main() -> int:
     if missing := [name for name in (options.blender, "Xvfb", "import") if shutil.which(name) is None]:
         print(f"addon_gui: missing {', '.join(missing)}; see the first lines of {__file__}", file=sys.stderr)
         return 3
-    takes = (
-        [options.only] if options.only else [take for take in HEIGHTS if options.picture or take != "picture"]
-    )
+    wanted = {"picture": options.picture, "relief": options.photo and options.depth_model}
+    takes = [options.only] if options.only else [take for take in HEIGHTS if wanted.get(take, True)]
     with tempfile.TemporaryDirectory(prefix="gp3d-gui-") as scratch:
         build = [sys.executable, ROOT / "tools/build_addon.py", "--out", scratch]
         subprocess.run(build, check=True, stdout=subprocess.DEVNULL, timeout=300)
         zips = sorted(Path(scratch).glob("*.zip"), key=lambda path: path.stem.endswith("-legacy"))
         for take in takes:
             folder, engine = Path(scratch) / take, None if take == "samples" else options.engine.resolve()
-            paths = [
-                str(Path(path).resolve()) if path else "" for path in (options.snapshot, options.image_model)
-            ]
-            choices = [*paths, str(Path(options.picture).resolve()) if options.picture else ""]
+            picture = options.photo if take == "relief" else options.picture
+            files = (options.snapshot, options.image_model, picture, options.depth_model)
+            choices = [str(Path(path).resolve()) if path else "" for path in files]
             try:
                 play(options.blender, zips, take, folder, path_with(engine), choices)
             except RuntimeError as error:

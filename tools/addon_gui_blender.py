@@ -1,20 +1,22 @@
 """Runs inside Blender's window for tools/addon_gui.py: plays one take of the add-on and takes its pictures.
 
 Arguments after `--`: extension zip, legacy zip, take, folder of the pictures, then what differs from the defaults:
-snapshot, image model, picture. The engine is gp3d on PATH.
+snapshot, image model, picture, depth model. The engine is gp3d on PATH.
 
 A take is a generator: it does what buttons do, and yields what it waits for (seconds, or a condition). A timer plays
 it, so that Blender draws and listens to the engine meanwhile.
 """
 
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import bpy
+from mathutils import Euler
 
-ZIP, LEGACY, TAKE, OUT, SNAPSHOT, IMAGE_MODEL, PICTURE = sys.argv[sys.argv.index("--") + 1 :]
+ZIP, LEGACY, TAKE, OUT, SNAPSHOT, IMAGE_MODEL, PICTURE, DEPTH_MODEL = sys.argv[sys.argv.index("--") + 1 :]
 INTERVAL, PATIENCE = 0.1, 400.0
 DRAWN = 3.0  # seconds for animations and for drawing in software
 Take = Iterator[float | Callable[[], bool]]
@@ -126,10 +128,25 @@ def take_picture() -> Take:
     yield from shoot("picture")
 
 
+def take_relief() -> Take:
+    """Relief from Depth, turned a little, and through its camera."""
+    settings, region = bpy.context.scene.gp3d, view()["space_data"].region_3d
+    settings.picture, settings.method = PICTURE, "RELIEF"
+    region.view_distance = 2.6
+    press(bpy.ops.gp3d.picture)
+    yield lambda: bool(bpy.data.objects) and not status().at_work
+    press(bpy.ops.gp3d.show_colors)
+    region.view_rotation = Euler((math.radians(82), 0.0, math.radians(14))).to_quaternion()
+    yield from shoot("relief")
+    press(bpy.ops.gp3d.look_through)
+    yield from shoot("relief-camera")
+
+
 OPEN = {  # sub-panels that a take shows open
     "panels": ("GP3D_PT_mesh", "GP3D_PT_levels", "GP3D_PT_material", "GP3D_PT_placement"),
     "more": ("GP3D_PT_batch", "GP3D_PT_picture", "GP3D_PT_library", "GP3D_PT_engine"),
     "picture": ("GP3D_PT_picture",),
+    "relief": ("GP3D_PT_picture",),
 }
 
 
@@ -206,5 +223,5 @@ else:
     bpy.ops.preferences.addon_install(filepath=LEGACY)
     bpy.ops.preferences.addon_enable(module=MODULE)
 chosen = bpy.context.preferences.addons[MODULE].preferences
-chosen.snapshot, chosen.vq3d = SNAPSHOT, IMAGE_MODEL
+chosen.snapshot, chosen.vq3d, chosen.depth_model = SNAPSHOT, IMAGE_MODEL, DEPTH_MODEL
 bpy.app.timers.register(played(), first_interval=1.0, persistent=True)

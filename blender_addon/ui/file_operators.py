@@ -11,7 +11,7 @@ from .. import generation
 from ..engine.errors import RequestError
 from ..engine.protocol import EngineFacts
 from ..objects import library, scene
-from ..picture_properties import BLEND_RELATIVE
+from ..pictures.choices import BLEND_RELATIVE
 from ..requests import PRINTED, Export
 from ..state import STATE
 from .operators import Result, attempt

@@ -17,7 +17,7 @@ from ..class_search import ImageNetClass
 from ..engine.errors import RequestError
 from ..mesh_bundle import BundleError
 from ..objects import relief, scene
-from ..picture_properties import BLEND_RELATIVE
+from ..pictures.choices import BLEND_RELATIVE
 from ..properties import GP3DSettings, choices_of
 from ..recipe import JsonObject, class_facts, integer, number, op_of
 from ..requests import GRIDS, Choices, ObjectSpec, parse_seeds
@@ -321,6 +321,7 @@ class GP3D_OT_look_through(bpy.types.Operator):
         view = getattr(context.space_data, "region_3d", None)
         if view is not None:
             view.view_perspective = "CAMERA"
+            _show_colors(context.space_data.shading, context.active_object)
         return {"FINISHED"}
 
 
@@ -359,10 +360,16 @@ class GP3D_OT_show_colors(bpy.types.Operator):
 
     def execute(self, context: bpy.types.Context) -> Result:
         """Solid shading shows one colour per material by default, but can show textures or colour attributes."""
-        shading, obj = context.space_data.shading, context.active_object
-        textured = obj is None or obj.type != "MESH" or bool(obj.data.uv_layers)
-        shading.type, shading.color_type = "SOLID", "TEXTURE" if textured else "VERTEX"
+        _show_colors(context.space_data.shading, context.active_object)
         return {"FINISHED"}
+
+
+def _show_colors(shading: bpy.types.View3DShading, obj: bpy.types.Object | None) -> None:
+    """Solid shading with colours; a relief without light, which is in its photograph."""
+    textured = obj is None or obj.type != "MESH" or bool(obj.data.uv_layers)
+    shading.type, shading.color_type = "SOLID", "TEXTURE" if textured else "VERTEX"
+    if relief.camera_of(obj) is not None:
+        shading.light = "FLAT"
 
 
 CLASSES = (

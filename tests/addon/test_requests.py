@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -25,6 +26,9 @@ def choices(requests):
         "quads": 0,
         "lods": 1,
         "collision": 0,
+        "depth_ratio": 0.0,
+        "fov": 0.0,
+        "border": 0.2,
     }
     words = {"quality": "STANDARD", "color": "texture", "texture_size": "512", "arrange": "GRID", "size": 2.0}
     return requests.Choices(**{**values, **numbers, **words, "keep_largest": True, "place_at": "CURSOR"})
@@ -61,11 +65,37 @@ def test_surface_follows_the_choices(requests, choices, changes, field, value):
     assert requests.surface_request(replace(choices, **changes))[field] == value
 
 
+@pytest.mark.parametrize(
+    ("files", "changes", "fields"),
+    [
+        ({"depth": "d"}, {}, {"kind": "depth", "border": 0.2}),
+        ({"depth": "d"}, {"depth_kind": "METRIC", "depth_ratio": 2.0}, {"kind": "metric", "border": 0.2}),
+        ({"depth": "d"}, {"depth_ratio": 1.0}, {"kind": "depth", "ratio": 1.001, "border": 0.2}),
+        ({"depth": "d", "mask": "m"}, {}, {"kind": "depth"}),
+        ({"depth_model": "m"}, {"depth_ratio": 2.5}, {"ratio": 2.5, "border": 0.2}),
+        ({"depth_model": "m"}, {"depth_kind": "METRIC"}, {"border": 0.2}),
+        ({"depth_model": "m"}, {"fov": math.pi / 6}, {"fov": 30.0, "border": 0.2}),
+    ],
+)
+def test_a_relief_is_asked_for_with_what_fits_together(requests, choices, files, changes, fields):
+    chosen = replace(choices, **{"depth_kind": "DEPTH"} | changes)
+    always = {**files, "grid": 256, "formats": ["npz"]}
+    assert requests.lift_request(files, chosen) == always | fields
+
+
+def test_requests_know_their_operation(parts):
+    op_of = parts("recipe").op_of
+    assert op_of({"class": "n03063599", "seed": 1}) == "mesh"
+    assert op_of({"picture": "a.png", "tokenizer": "box"}) == "picture"
+    assert op_of({"picture": "a.png", "depth": "a.npy"}) == "lift"
+
+
 def test_finer_doubles_up_to_the_finest(requests):
     request = {"grid": 256, "faces": 0, "texture_size": 8192, "seed": 3}
     assert requests.finer(request) == {"grid": 512, "faces": 0, "texture_size": 8192, "seed": 3}
     assert requests.finer(request | {"texture_size": "auto"})["texture_size"] == "auto"
     assert requests.finer({**request, "grid": 1500})["grid"] == 2048
+    assert requests.finer({"grid": 512, "picture": "p"}) == {"grid": 1024, "picture": "p"}
     with pytest.raises(requests.RequestError, match="finest"):
         requests.finer({**request, "grid": 2048})
 

@@ -1,4 +1,4 @@
-"""What a person can choose about Image to 3D; `properties` adds it to the choices of a scene."""
+"""What a person can choose about Image to 3D. `properties` adds it to the choices of a scene."""
 
 import math
 

@@ -8,29 +8,29 @@ from pathlib import Path
 
 import bpy
 
-from .engine.errors import RequestError
-from .properties import preferences
-from .recipe import JsonObject, Recipe, op_of
-from .requests import Choices
+from ..engine.errors import RequestError
+from ..recipe import JsonObject, Recipe, op_of
+from ..requests import Choices
 
 PRETRAINED = "box"  # the protocol's word for the engine's own image model
 
 
-def scene_files(context: bpy.types.Context, choices: Choices) -> dict[str, str]:
-    """`picture`, `tokenizer` and maybe `mask` of a request. Raises RequestError, saying what to choose."""
-    model = preferences(context).vq3d.strip()
+def scene_files(choices: Choices, model: str) -> dict[str, str]:
+    """`picture`, `tokenizer` and maybe `mask` of a request; `model` empty: the engine's own.
+
+    Raises RequestError, saying what to choose.
+    """
     files = {"picture": _chosen(choices.picture, "picture")}
-    files["tokenizer"] = _absolute(model) if model else PRETRAINED
+    files["tokenizer"] = _absolute(model) if model.strip() else PRETRAINED
     return files | _mask(choices)
 
 
-def relief_files(context: bpy.types.Context, choices: Choices) -> dict[str, str]:
+def relief_files(choices: Choices, model: str) -> dict[str, str]:
     """`picture`, `depth` or `depth_model`, maybe `mask` of a request. RequestError says what to choose."""
     files = {"picture": _chosen(choices.picture, "picture")}
-    model = preferences(context).depth_model.strip()
     if choices.depth.strip():
         files["depth"] = _chosen(choices.depth, "depth map")
-    elif model:
+    elif model.strip():
         files["depth_model"] = _absolute(model)
     else:
         raise RequestError("Choose a depth map of the picture, or a depth model in the panel Engine")

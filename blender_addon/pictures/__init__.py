@@ -1,0 +1,1 @@
+"""Image to 3D: what can be chosen about it, and which files are meant."""
