@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[1]
 DISPLAY = ":77"
 PATIENCE = 900  # seconds of a take
 WIDTH = 1600
-HEIGHTS = {  # of the window in each take; the export's picture is to be looked at, not for the page
+HEIGHTS = {  # of the window in each take; pictures of the export and the relief are to be looked at, not for the page
     "generating": 1000,
     "class": 700,
     "panels": 1100,
@@ -34,7 +34,7 @@ HEIGHTS = {  # of the window in each take; the export's picture is to be looked 
     "export": 1000,
     "samples": 1000,
     "picture": 1000,
-    "relief": 1000,
+    "relief": 1200,
 }
 PAGE = (
     "before",
@@ -45,7 +45,6 @@ PAGE = (
     "panels-more",
     "samples",
     "picture",
-    "relief",
 )  # in docs/addon.md
 
 

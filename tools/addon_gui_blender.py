@@ -133,10 +133,10 @@ def take_relief() -> Take:
     settings, region = bpy.context.scene.gp3d, view()["space_data"].region_3d
     settings.picture, settings.method = PICTURE, "RELIEF"
     region.view_distance = 2.6
+    region.view_rotation = Euler((math.radians(82), 0.0, math.radians(14))).to_quaternion()
     press(bpy.ops.gp3d.picture)
     yield lambda: bool(bpy.data.objects) and not status().at_work
     press(bpy.ops.gp3d.show_colors)
-    region.view_rotation = Euler((math.radians(82), 0.0, math.radians(14))).to_quaternion()
     yield from shoot("relief")
     press(bpy.ops.gp3d.look_through)
     yield from shoot("relief-camera")
