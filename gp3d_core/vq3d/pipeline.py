@@ -11,6 +11,7 @@ The same model, class, seed and options give what `gp3d vq3d` writes, to the bit
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
@@ -38,6 +39,7 @@ from gp3d_core.vq3d.files.tokenizer_file import TokenizerSnapshot, load_tokenize
 from gp3d_core.vq3d.models.prior import Sampling
 from gp3d_core.vq3d.scenes.export import save_scene_mesh, write_orbit
 from gp3d_core.vq3d.scenes.figures import to_picture
+from gp3d_core.vq3d.scenes.fusion import fuse
 from gp3d_core.vq3d.scenes.mesh import mesh_of, recipe_of
 from gp3d_core.vq3d.scenes.outputs import OutputError, is_scene
 from gp3d_core.vq3d.scenes.reconstruction import open_picture, reconstruct_picture, sample_scenes
@@ -128,11 +130,30 @@ class ScenePipeline:
         Raises PictureError for one that cannot be used, OSError for one that is not there.
         Example: `pipeline.reconstruct("photo.jpg").orbit("photo.gif")`.
         """
+        return GeneratedScene(reconstruct_picture(self.tokenizer, *self._opened(picture), fit).scene)
+
+    def fuse(
+        self,
+        pictures: Sequence[str | Path | Image.Image],
+        *,
+        yaws: Sequence[float] | None = None,
+        fit: Fit = "crop",
+        progress: Progress = no_progress,
+    ) -> GeneratedScene:
+        """One scene of several `pictures` of one thing; `yaws` of their cameras, the first 0, None to find them.
+
+        `progress` hears of the stage fusing. Raises as `reconstruct`, and FusionError for yaws that are not theirs.
+        Example: `pipeline.fuse(["front.jpg", "left.jpg"], yaws=[0, 30])`.
+        """
+        opened = [self._opened(picture) for picture in pictures]
+        images, names = [image for image, _ in opened], [name for _, name in opened]
+        return GeneratedScene(fuse(self.tokenizer, images, names, yaws, fit, progress).scene)
+
+    def _opened(self, picture: str | Path | Image.Image) -> tuple[Image.Image, str]:
+        """The picture in RGB, and its name."""
         if isinstance(picture, Image.Image):
-            image, source = upright_rgb(picture), "picture"
-        else:
-            image, source = open_picture(Path(picture)), Path(picture).name
-        return GeneratedScene(reconstruct_picture(self.tokenizer, image, source, fit).scene)
+            return upright_rgb(picture), "picture"
+        return open_picture(Path(picture)), Path(picture).name
 
 
 @dataclass(frozen=True, eq=False)

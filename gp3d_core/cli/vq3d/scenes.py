@@ -62,8 +62,20 @@ def _add_reconstruct(verbs: argparse._SubParsersAction[Any]) -> None:
     add("pictures", type=any_path, nargs="+", metavar="IMG", help="photographs of any size")
     add("--out", type=new_path, default=Path("scenes"), help="folder of scenes and a sheet (default scenes)")
     add("--fit", choices=("crop", "letterbox"), default="crop", help="square in the middle, or all on white")
+    several = "the pictures show one thing and become one scene: yaw of each camera, the first 0, or auto to find them"
+    add("--yaws", type=_read_yaws, metavar="0,Y,…", help=several)
     add_views(parser)
     parser.set_defaults(command=_reconstruct)
+
+
+def _read_yaws(text: str) -> list[float] | str:
+    """Degrees between commas, or auto."""
+    if text == "auto":
+        return text
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expects degrees with commas, or auto, found {text!r}") from None
 
 
 def _add_sample(verbs: argparse._SubParsersAction[Any]) -> None:
@@ -127,12 +139,33 @@ def _reconstruct(options: argparse.Namespace) -> int:
     from gp3d_core.vq3d.scenes.reconstruction import reconstruct_files
 
     snapshot = load_tokenizer(path, pick_device(options.device))
+    if options.yaws is not None:
+        return _fuse(options, snapshot, stems[0])
     with shown_progress() as progress:
         pictures = dict(zip(stems, options.pictures, strict=True))
         made, refused = reconstruct_files(snapshot, pictures, options.fit, progress)
         _print_all(write_reconstructions(made, options.out, resolution=options.resolution, progress=progress))
     _tell_limits(snapshot)
     return _tell_refused(refused, len(stems))
+
+
+def _fuse(options: argparse.Namespace, snapshot: TokenizerSnapshot, stem: str) -> int:
+    """All pictures to one scene, called as the first of them."""
+    from gp3d_core.vq3d.scenes.export import write_reconstructions
+    from gp3d_core.vq3d.scenes.fusion import fuse
+    from gp3d_core.vq3d.scenes.reconstruction import open_picture
+
+    yaws = None if options.yaws == "auto" else options.yaws
+    names = [path.name for path in options.pictures]
+    with shown_progress() as progress:
+        pictures = [open_picture(path) for path in options.pictures]
+        fused = fuse(snapshot, pictures, names, yaws, options.fit, progress)
+        asked = ({stem: fused.first}, options.out)
+        _print_all(write_reconstructions(*asked, resolution=options.resolution, progress=progress))
+    for name, yaw, before, after in zip(names, fused.yaws, fused.alone, fused.together, strict=True):
+        print(f"{name}: yaw {yaw:g}°, {before:.1f} dB alone, {after:.1f} dB together", file=sys.stderr)
+    _tell_limits(snapshot)
+    return 0
 
 
 def _print_all(paths: Iterable[Path]) -> None:

@@ -39,7 +39,7 @@ _PLAIN = 0.5  # weight, from which it is
 _BESIDE = (
     1.0,
     2.5,
-)  # outlines from an edge on its far side, up to which nothing, and from which all, is taken
+)  # outlines from an edge, on its far side, where nothing is taken, and from where on all is
 
 
 @dataclass(frozen=True, eq=False)

@@ -128,6 +128,15 @@ def test_what_is_near_leaves_no_colour_on_what_lies_behind(shift):
     np.testing.assert_allclose(colors(mesh, near, picture(red_before_green)), [[1, 0, 0]] * 2, atol=LEVEL)
 
 
+def test_what_is_near_keeps_the_picture_up_to_its_rim():
+    near, (mesh, _) = box(0.6, 0.6, 0.6), before_a_wall(0.1)
+    wall = mesh.vertices[-4:]
+    faces = np.concatenate([near.faces, np.array([[0, 1, 2], [0, 2, 3]], np.int32) + len(near.vertices)])
+    both = Mesh(np.concatenate([near.vertices, wall]), faces.astype(np.int32))
+    front = np.concatenate([grid(-0.295, 0.295), np.full((1681, 1), 0.3)], axis=1)
+    np.testing.assert_allclose(colors(both, front), waves(in_picture(front)), atol=LEVEL)
+
+
 def test_beside_what_is_seen_the_models_colour_is_shifted_and_farther_off_it_is_not():
     def grey(place):
         return np.full((len(place), 3), 0.6)

@@ -1,0 +1,141 @@
+"""Several pictures of one thing to one scene.
+
+A tokenizer looks at one picture. The scene of the first one is where this begins; then its tri-planes are changed by
+gradient descent until the scene looks like every picture from that picture's camera. Cameras stand equally far from
+the point that views turn about, turned by a yaw about the vertical through it; an unknown yaw is the one of some, under
+which the scene of each of two pictures looks most like the other picture. All of this is ours (docs/vq3d.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+
+from gp3d_core.errors import GP3DError
+from gp3d_core.preparation.framing import Fit
+from gp3d_core.rendering.patches import Patches, extract_patches
+from gp3d_core.rng import generator_for
+from gp3d_core.signals import Progress, counted, no_progress
+from gp3d_core.vq3d.files.tokenizer_file import TokenizerSnapshot
+from gp3d_core.vq3d.models.field import SceneField
+from gp3d_core.vq3d.rendering.views import orbit, render, to_radiance
+from gp3d_core.vq3d.scenes.reconstruction import Reconstruction, reconstruct_picture
+from gp3d_core.vq3d.scenes.scenefile import Scene
+
+_TRIED = tuple(range(-45, 50, 5))  # degrees, of an unknown yaw
+_SMALL = 32  # pixels a side of the views that are compared to find it
+_STEPS = 200
+_RATE = 0.01
+_WINDOW = 16  # rays a side that a step takes of each picture, spread over all of it
+_SPREAD = 0.02  # weight of the spread of depth along rays: surfaces stay thin
+
+
+class FusionError(GP3DError):
+    """Pictures that cannot become one scene; the message says what was expected."""
+
+
+@dataclass(frozen=True, eq=False)
+class Fused:
+    """The scene of several pictures; of each its yaw, and how well its own scene and this one show it (PSNR, dB)."""
+
+    first: Reconstruction
+    yaws: tuple[float, ...]
+    alone: tuple[float, ...]
+    together: tuple[float, ...]
+
+    @property
+    def scene(self) -> Scene:
+        """The scene, of the first picture's camera."""
+        return self.first.scene
+
+
+def fuse(
+    snapshot: TokenizerSnapshot,
+    pictures: Sequence[Image.Image],
+    names: Sequence[str],
+    yaws: Sequence[float] | None,
+    fit: Fit = "crop",
+    progress: Progress = no_progress,
+) -> Fused:
+    """One scene of RGB `pictures` called `names`, whose cameras are turned by `yaws`; None: they are found.
+
+    The first yaw is 0, as the first picture's camera is the scene's. `progress` hears of the stage fusing. Raises
+    FusionError for fewer than two pictures, and for yaws that are not theirs.
+    """
+    _check(pictures, yaws)
+    alone = [reconstruct_picture(snapshot, one, name, fit) for one, name in zip(pictures, names, strict=True)]
+    if yaws is None:
+        yaws = [0.0, *(_found_yaw(alone[0], other) for other in alone[1:])]
+    pivot = alone[0].scene.pivot
+    before = [_psnr(one.scene, 0.0, one.image) for one in alone]
+    inputs = tuple(replace(one.scene.inputs[0], yaw=float(yaw)) for one, yaw in zip(alone, yaws, strict=True))
+    scene = replace(alone[0].scene, inputs=inputs)
+    images = [one.image for one in alone]
+    scene = _descended(scene, images, pivot, progress)
+    after = [_psnr(scene, yaw, image) for yaw, image in zip(yaws, images, strict=True)]
+    part = replace(scene.parts[0], source=" + ".join(dict.fromkeys(names)), codes=None)
+    first = Reconstruction(images[0], replace(scene, parts=(part,)))
+    return Fused(first, tuple(map(float, yaws)), tuple(before), tuple(after))
+
+
+def _check(pictures: Sequence[Image.Image], yaws: Sequence[float] | None) -> None:
+    if len(pictures) < 2:
+        raise FusionError(f"expected two or more pictures of one thing, found {len(pictures)}")
+    if yaws is not None and len(yaws) != len(pictures):
+        raise FusionError(f"`yaws`: expected one for each of {len(pictures)} pictures, found {len(yaws)}")
+    if yaws is not None and (yaws[0] != 0 or not all(-180 <= yaw <= 180 for yaw in yaws)):
+        shown = ",".join(f"{yaw:g}" for yaw in yaws)
+        raise FusionError(
+            f"`yaws`: expected 0 for the first picture and -180 to 180 for others, found {shown}"
+        )
+
+
+def _descended(scene: Scene, images: Sequence[Tensor], pivot: float, progress: Progress) -> Scene:
+    """The scene, changed so that it looks like the `images` from the cameras of its inputs."""
+    part, camera = scene.parts[0], scene.camera
+    planes = part.planes.clone().requires_grad_(True)
+    device, size = planes.device, scene.resolution
+    rays = min(_WINDOW, size)
+    stride = max(1, (size - 1) // max(rays - 1, 1))
+    rest = size - 1 - (rays - 1) * stride
+    real = to_radiance(torch.stack(list(images)).to(device))
+    yaws = torch.tensor([one.yaw for one in scene.inputs], device=device)
+    poses = orbit(yaws, torch.zeros_like(yaws), torch.full_like(yaws, pivot))
+    generator = generator_for("fusion")
+    scales = torch.full((len(images), 2), (rays - 1) * stride / max(size - 1, 1), device=device)
+    optimizer = torch.optim.Adam([planes], lr=_RATE)
+    with torch.enable_grad():
+        for _ in counted(range(_STEPS), "fusing", progress):
+            corner = torch.randint(0, rest + 1, (len(images), 2), generator=generator).to(device)
+            windows = Patches(scales, corner / max(size - 1, 1))
+            field = SceneField(planes.expand(len(images), -1, -1, -1, -1), part.decoder)
+            seen = render(field, poses, camera, scene.render, rays, patches=windows)
+            wanted = extract_patches(real, windows, rays)
+            loss = F.mse_loss(seen.rgb, wanted) + _SPREAD * seen.spread.square().mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    return replace(scene, parts=(replace(part, planes=planes.detach()),))
+
+
+def _psnr(scene: Scene, yaw: float, image: Tensor, resolution: int | None = None) -> float:
+    """How well the view of `scene` turned by `yaw` shows the `image`, dB."""
+    seen = scene.view(yaw, resolution=resolution).images[0].cpu()
+    wanted = F.interpolate(image[None].cpu(), seen.shape[-2:], mode="area")[0]
+    return float(-10 * torch.log10(((seen - wanted) / 2).square().mean().clamp(min=1e-10)))
+
+
+def _found_yaw(first: Reconstruction, other: Reconstruction) -> float:
+    """The yaw under which the scene of each looks most like the picture of the other."""
+    small = min(_SMALL, first.scene.resolution)
+
+    def likeness(yaw: float) -> float:
+        there = _psnr(first.scene, yaw, other.image, small)
+        return there + _psnr(other.scene, -yaw, first.image, small)
+
+    return float(max(_TRIED, key=likeness))
