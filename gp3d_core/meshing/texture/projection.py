@@ -36,10 +36,8 @@ _SLACK = 0.004  # of the depth: how far from the nearest surface a point may lie
 _SOFT = 0.5  # outlines: deviation of the blur of weights
 _EVERY = 4  # pixels of the map: one point of the surface is compared with the model's colour
 _PLAIN = 0.5  # weight, from which it is
-_BESIDE = (
-    1.0,
-    2.5,
-)  # outlines from an edge, on its far side, where nothing is taken, and from where on all is
+# outlines from an edge, on its far side: nothing is taken up to the first, all from the second on
+_BESIDE = (1.0, 2.5)
 
 
 @dataclass(frozen=True, eq=False)
