@@ -7,11 +7,13 @@ import io
 import os
 import sys
 import warnings
+from contextlib import suppress
 from typing import Any, TextIO
 
 from gp3d_core.errors import one_line
 from gp3d_core.signals import ending_imports_quietly
 
+_BY_SIGNAL = 128  # exit codes above tell of a signal
 _show_others = warnings.showwarning
 
 
@@ -88,7 +90,15 @@ def run() -> int:
     with ending_imports_quietly("gp3d: interrupted"):
         from gp3d_core.cli.main import main
 
-        return main()
+        code = main()
+    if (
+        code > _BY_SIGNAL
+    ):  # all is saved and closed, and whoever stopped it waits: Python's end takes seconds with torch
+        with suppress(OSError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
+    return code
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ import pytest
 
 from gp3d_core.atomic import PlaceError, settle, transaction
 from tests.support.full_disk import files_end_at
+from tests.support.kill_points import dying_at, in_child
 
 OLD = {"mug.obj": "old obj", "mug.png": "old png", "mug.recipe.json": "old recipe"}
 NEW = {"mug.obj": "new obj", "mug.mtl": "new mtl", "mug.png": "new png", "mug.recipe.json": "new recipe"}
@@ -31,32 +32,6 @@ def write(folder: Path, files: dict[str, str] = NEW) -> None:
 
 def content(folder: Path) -> dict[str, str]:
     return {path.name: path.read_text() for path in folder.iterdir() if path.is_file()}
-
-
-def in_child(work: Callable[[], None]) -> int:
-    """What a process ended with that did `work`: its exit status, or minus the signal that killed it."""
-    child = os.fork()
-    if child == 0:
-        try:
-            work()
-        except BaseException:
-            os._exit(1)
-        os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-
-
-def dying_at(step: int, folder: Path) -> None:
-    """Lets this process be killed just before it touches `folder` for the `step`-th time."""
-    left = [step]
-
-    def watch(event: str, arguments: tuple[object, ...]) -> None:
-        touched = event == "open" or event.partition(".")[0] in ("os", "shutil")
-        if touched and any(str(value).startswith(str(folder)) for value in arguments):
-            left[0] -= 1
-            if left[0] == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-    sys.addaudithook(watch)
 
 
 def steps_of(folder: Path, before: dict[str, str], work: Callable[[], None]) -> list[bool]:
