@@ -279,7 +279,7 @@ def test_names_are_printed_whatever_letters_the_terminal_has(tmp_path: Path) -> 
     recipe = tmp_path / "\u00fcn\u00ef" / "no.json"
     program = (
         "import sys; from gp3d_core.cli import __main__ as program; import gp3d_core.cli.main as main\n"
-        f"main.main = lambda: print({str(recipe)!r})\nprogram.run()"
+        f"main.main = lambda: print({str(recipe)!r}) or 0\nprogram.run()"
     )
     done = subprocess.run(
         [sys.executable, "-c", program],
