@@ -16,7 +16,7 @@ from tests.addon.conftest import ROOT, scenarios
 pytestmark = [pytest.mark.slow, pytest.mark.blender]
 
 KINDS = ("import", "jobs", "panel", "setup", "relief")
-REAL_KINDS = ("real", "assets")  # those that talk to the real engine
+REAL_KINDS = ("real", "assets", "lift")  # those that talk to the real engine
 
 
 def cases(kinds: tuple[str, ...]) -> list[ParameterSet]:
