@@ -245,6 +245,52 @@ def test_the_command_writes_photograph_and_camera(
     np.testing.assert_allclose(corner, [-2 * HALF, -2 * HALF * HEIGHT / WIDTH, 0], atol=1e-3)
 
 
+def test_a_film_is_written_as_mp4(files: tuple[Path, Path], tmp_path: Path) -> None:
+    imageio_ffmpeg = pytest.importorskip("imageio_ffmpeg")
+    photo, depth = map(str, files)
+    film = tmp_path / "film.mp4"
+    wanted = [
+        "--orbit",
+        str(film),
+        "--frames",
+        "5",
+        "--resolution",
+        "64",
+        "--out",
+        str(tmp_path / "photo.glb"),
+    ]
+    assert main(["lift", photo, "--depth", depth, *wanted]) == 0
+    frames = imageio_ffmpeg.read_frames(str(film))
+    facts = next(frames)
+    assert tuple(facts["size"]) == (64, 48)
+    assert sum(1 for _ in frames) == 5
+
+
+def test_a_mask_and_a_plain_background_are_known_to_the_command(
+    files: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import torch
+
+    from gp3d_core.networks.tcmonodepth import TCMonoDepth
+
+    white = np.full((HEIGHT, WIDTH, 3), 255, np.uint8)
+    white[16:30, 24:40] = (255, 0, 0)
+    Image.fromarray(white).save(tmp_path / "white.png")
+    Image.fromarray((white[..., 1] == 0).astype(np.uint8) * 255).save(tmp_path / "mask.png")
+    torch.manual_seed(0)
+    torch.save(TCMonoDepth().state_dict(), tmp_path / "network.pt")
+    named = ["--model", str(tmp_path / "network.pt"), "--mask", str(tmp_path / "mask.png")]
+    out = tmp_path / "white.glb"
+    assert main(["lift", str(tmp_path / "white.png"), *named, "--out", str(out)]) == 0
+    assert "plain background" in capsys.readouterr().err
+    extras = tree_of(out)["scenes"][0]["extras"]["gp3d"]
+    assert (extras["picture"], extras["depth_model"]) == ("white.png", "TCMonoDepth small")
+    assert "mask_sha256" in extras
+    assert "border" not in extras
+    assert main(["lift", str(files[0]), *named, "--out", str(tmp_path / "other.glb")]) == 0
+    assert "plain background" not in capsys.readouterr().err
+
+
 def bad(name: str, folder: Path) -> Path:
     """A depth map that cannot be used."""
     path = folder / name
