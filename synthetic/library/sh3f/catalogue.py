@@ -6,6 +6,7 @@ piece (name#n, model#n, width#n ...). Sizes are centimetres: width along x, dept
 
 from __future__ import annotations
 
+import html
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -110,7 +111,7 @@ def _piece(entry: Mapping[str, str]) -> Piece:
         re.sub(r"[^\w.+-]+", "-", entry["id"].rpartition("#")[2], flags=re.ASCII).strip("-.") or "piece",
         entry["name"],
         entry.get("category", ""),
-        entry.get("creator", ""),
+        html.unescape(entry.get("creator", "")),  # the only text in HTML: "Somebody &amp; eTeks" (1.8)
         entry["model"].lstrip("/"),
         (width, height, depth),
         _rotation(entry.get("modelRotation", "")),

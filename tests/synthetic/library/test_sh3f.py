@@ -23,7 +23,7 @@ from synthetic.library.sh3f.catalogue import licence_in, pieces, read_properties
 from synthetic.staging.stage import stage_model
 from synthetic.staging.surface import Surface
 from synthetic.staging.treatment import ModelLimits, Treatment
-from tests.synthetic.library.furniture import BOX, catalogue, library, package, piece
+from tests.synthetic.library.furniture import BOX, ENTRY, catalogue, library, package, piece
 
 CHAIR = ObjectClass("n03001627", "chair", None, "03001627")
 
@@ -350,3 +350,9 @@ def test_licence_texts() -> None:
     assert stricter(["CC0-1.0", "CC-BY-3.0", ""]) == "CC-BY-3.0"
     assert stricter(["CC-BY-NC-4.0", "CC-BY-3.0"]) == "CC-BY-NC-4.0"
     assert stricter([]) == ""
+
+
+def test_makers_are_named_in_plain_text() -> None:
+    entry = {"id": "box", "model": "/box.obj", **ENTRY, "creator": "Ada &amp; eTeks"}
+    ((_, found),) = pieces({f"{key}#1": text for key, text in entry.items()})
+    assert found.creator == "Ada & eTeks"
