@@ -30,7 +30,7 @@ help:
 	@echo "make test        set up, then lint, types and the whole test suite"
 	@echo "make box-data    models, points and renders that the pretrained model learns from, in runs/box; MESHES=FOLDER, docs/model-card.md"
 	@echo "make zoo-data    the same of the zoo model, from two packages of Debian"
-	@echo "make box-sheet   every class of the pretrained model with four seeds, drawn by Blender: docs/box.jpg"
+	@echo "make box-sheet   every class of the pretrained models with two seeds, drawn by Blender: docs/box.jpg, docs/zoo.jpg"
 	@echo "make test-blender  the add-on in Blender 4.2 to 5.2; VERSIONS=5.0.1 takes one, PYTHON313=PROGRAM is for 5.2"
 	@echo "make setup       prepare .venv to generate with (1.2 GB); quick when there is nothing to do"
 	@echo "make setup-all   the same with Blender, to render with, and what the tests need (4.5 GB); demo and test do it"
@@ -92,9 +92,10 @@ zoo-data: setup-all $(SH3F) $(ZEROAD)
 	.venv/bin/python -m synthetic.points $(zoo) runs/box/zoo-train $(points) --per-class 40
 	.venv/bin/python -m synthetic.render $(zoo) runs/box/zoo-train $(views) --per-class 24
 
-# Every class of the pretrained model with seeds 0 to 3, drawn by Blender
+# Every class of the pretrained models with seeds 0 and 1, drawn by Blender
 box-sheet: setup-all
-	.venv/bin/python -m benchmarks.model_sheets docs/box.jpg box
+	.venv/bin/python -m benchmarks.model_sheets docs/box.jpg box --seeds 0-1
+	.venv/bin/python -m benchmarks.model_sheets docs/zoo.jpg zoo --seeds 0-1
 
 check: setup-all
 	.venv/bin/ruff check

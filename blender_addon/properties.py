@@ -241,7 +241,7 @@ class GP3DSettings(PictureSettings, bpy.types.PropertyGroup):
         description="How the colours meet the light of the scene",
         items=(
             ("PRINCIPLED", "Lit", "Principled BSDF"),
-            ("UNLIT", "Unlit", "As learnt from pictures, which contain their own shading"),
+            ("UNLIT", "Unlit", "The colours alone: for models that learnt from pictures, light and all"),
         ),
     )
     roughness: FloatProperty(

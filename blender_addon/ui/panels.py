@@ -22,7 +22,6 @@ _GOOD_FOR = {
     "SCENE": "Makes up a soft object with sides that the picture does not show. For single things.",
     "RELIEF": "Keeps the photograph sharp, for views up to about 15° aside. For any motif.",
 }
-_LIT = "Generated colours already carry some light. Unlit shows them as they are."
 
 
 class SubPanel(Tab):
@@ -65,12 +64,6 @@ class GP3D_PT_material(SubPanel, bpy.types.Panel):
 
     bl_label = "Material"
     names = ("color", "texture_size", "shader", "roughness")
-
-    def draw(self, context: bpy.types.Context) -> None:
-        """The choices, and what light does to generated colours."""
-        SubPanel.draw(self, context)
-        if context.scene.gp3d.shader == "PRINCIPLED":
-            paragraph(self.layout, context, _LIT, "INFO")
 
 
 class GP3D_PT_placement(SubPanel, bpy.types.Panel):

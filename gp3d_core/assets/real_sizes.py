@@ -35,7 +35,7 @@ class RealSize:
 
 @cache
 def real_sizes() -> Mapping[str, RealSize]:
-    """The sizes of ImageNet's 1000 classes by WordNet id."""
+    """The sizes of ImageNet's 1000 classes, and of others that pretrained models know, by WordNet id."""
     found = {}
     for line in _TABLE.read_text(encoding="utf-8").splitlines():
         if line.startswith(("#", "wnid\t")):

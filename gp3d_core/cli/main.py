@@ -78,6 +78,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = command(options)
         return _flushed(code)
     except (GP3DError, OSError) as error:
+        if isinstance(error, OSError) and error.filename is None and error.errno in _FULL:
+            _print_nowhere()  # what is still to be printed would fail again at the end
         print(f"gp3d: {spell(_one_line(error), spelling(parser, words))}", file=sys.stderr)
         return getattr(error, "exit_code", 2)
     except KeyboardInterrupt as error:
@@ -93,12 +95,15 @@ def _flushed(code: int) -> int:
     try:
         sys.stdout.flush()
     except OSError as error:
-        os.dup2(
-            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
-        )  # or Python complains once more at its end
+        _print_nowhere()  # or Python complains once more at its end
         print(f"gp3d: its output could not be printed: {error.strerror}", file=sys.stderr)
         return 2
     return code
+
+
+def _print_nowhere() -> None:
+    """Whatever is printed from now on is lost."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _one_line(error: Exception) -> str:

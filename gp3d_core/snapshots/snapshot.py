@@ -100,7 +100,11 @@ def _with_weights(facts: SnapshotFacts, path: Path) -> Generator:
     except DAMAGE as error:  # sizes that no tensor can have, or that do not fit together
         raise SnapshotError(f"{path} describes no generator ({error}); copy or train it again") from error
     check_tensors(generator, tensors, path)
-    whole = {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
+    # copies: what the library reads stays a view of the file, and a file that is overwritten would end the process
+    whole = {
+        name: value.to(torch.float32 if value.is_floating_point() else value.dtype, copy=True)
+        for name, value in tensors.items()
+    }
     generator.load_state_dict(whole, assign=True)
     return generator
 

@@ -316,7 +316,7 @@ def scenario_nearest_known_class_is_one_click_away(tools):
 def scenario_class_that_the_pretrained_model_lacks_is_said_before_the_engine_starts(tools):
     tools.state().session.status = tools.part("engine.protocol").Conversation()
     tools.preferences().snapshot = ""
-    bpy.context.scene.gp3d.class_name = "tench"
+    bpy.context.scene.gp3d.class_name = "jellyfish"
     record = draw(tools)
     known = tools.part("class_search").pretrained_classes()
     assert f"Not among the model's {len(known)} classes" in texts(record)
@@ -349,13 +349,6 @@ def scenario_time_that_nobody_measured_is_said_in_plain_words(tools):
     bpy.ops.gp3d.generate(class_name="coffee mug", seed=3)
     tools.state().notice = ""
     assert "Time unknown" not in texts(draw(tools))
-
-
-def scenario_lit_colors_come_with_a_hint(tools):
-    settings = bpy.context.scene.gp3d
-    assert "Unlit shows them as they are" in texts(draw(tools)).replace("\n", " ")
-    settings.shader = "UNLIT"
-    assert "Unlit shows them as they are" not in texts(draw(tools)).replace("\n", " ")
 
 
 def scenario_word_that_fits_one_class_is_taken_and_said(tools):

@@ -354,12 +354,12 @@ def test_what_is_in_the_box_keeps_its_promises(model):
     facts = header.read_snapshot_facts(model.path)
     assert model.path.stat().st_size <= 30e6
     assert len(facts.classes) >= 40 or model.name == "zoo"
-    assert {record["badge"] for record in facts.classes} <= {"good", "fair", "rough"}
+    assert {r["badge"] for r in facts.classes if "measures" in r} <= {"good", "fair", "rough"}
     assert model.name == "zoo" or SimpleNamespace(**facts.classes[0]).wnid
     from safetensors import safe_open
 
     with safe_open(model.path, framework="pt") as file:
-        assert {file.get_tensor(name).dtype for name in file.keys()} == {torch.float16}  # noqa: SIM118
+        assert {file.get_tensor(name).dtype for name in file.keys()} <= {torch.float16, torch.int64}  # noqa: SIM118
     asked = {terms_of(part.licence).kind for part in facts.licences.parts}
     assert not asked & {"unknown", "restricted", "other"}, (
         "models on such terms are not for a pretrained model"

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from gp3d_core.cli import doctor
+from gp3d_core.pretrained import shipped_models
 
 
 class Python(NamedTuple):
@@ -43,7 +44,7 @@ def test_report_is_ready_where_the_tests_run(
             "disk",
             "libraries",
             "blender",
-            "box",
+            *(one.name for one in shipped_models(also_named=True)),
         ),
         "models",
     ]

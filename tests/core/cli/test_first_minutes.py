@@ -210,7 +210,7 @@ def test_interrupts_end_imports_in_one_line_and_are_raised_elsewhere(
     assert (process.returncode, errors.strip()) == (code, word)
 
 
-@pytest.mark.parametrize("command", ["classes", "classes --json", "card", "mesh --help"])
+@pytest.mark.parametrize("command", ["classes box-1", "classes box-1 --json", "card", "mesh --help"])
 @pytest.mark.parametrize("closed", ["stdout", "both"])
 def test_a_reader_that_has_read_enough_is_no_error(command: str, closed: str) -> None:
     process = subprocess.Popen(
@@ -254,20 +254,26 @@ def test_work_is_done_whoever_reads(tmp_path: Path, redirection: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("redirection", "code", "errors"),
+    ("which", "redirection", "code", "errors"),
     [
-        (">&-", 0, ""),
-        (
-            ">/dev/full",
-            2,
-            "gp3d: (its output could not be printed|what is printed, or a file): No space left on device",
+        ("box-1", ">&-", 0, ""),
+        *(
+            (
+                which,  # little, which is only written at the end, and much
+                ">/dev/full",
+                2,
+                "gp3d: (its output could not be printed|what is printed, or a file): No space left on device",
+            )
+            for which in ("box-1", "box --json")
         ),
     ],
 )
-def test_an_output_that_takes_nothing_is_at_most_one_line(redirection: str, code: int, errors: str) -> None:
+def test_an_output_that_takes_nothing_is_at_most_one_line(
+    which: str, redirection: str, code: int, errors: str
+) -> None:
     if not Path("/dev/full").exists():
         pytest.skip("there is no /dev/full")
-    line = f'exec "$0" -m gp3d_core.cli classes {redirection}'
+    line = f'exec "$0" -m gp3d_core.cli classes {which} {redirection}'
     done = subprocess.run(
         ["sh", "-c", line, sys.executable], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
     )
