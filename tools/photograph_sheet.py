@@ -4,7 +4,7 @@
 
 A row a photograph: the picture, its depth (near is light), the subject on white, the relief from the camera that took
 the picture, and from 15° to either side. Blender imports the GLB files that `gp3d lift` writes and turns their cameras
-about the origin. Exit code 0, 2 for bad input.
+about the origin. Exit code 0, 2 for bad input, 1 after Ctrl-C.
 """
 
 from __future__ import annotations
@@ -152,4 +152,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 if __name__ == "__main__":
     with LeaveWithoutDestructors():
-        sys.exit(main())
+        try:
+            sys.exit(main())
+        except KeyboardInterrupt:
+            print("stopped", file=sys.stderr)
+            sys.exit(1)

@@ -184,7 +184,7 @@ def test_a_recipe_of_another_snapshot_is_refused(snapshot, tmp_path, capsys):  #
     assert f"is not at {tmp_path / 'gone.safetensors'}" in capsys.readouterr().err
     recipe.write_text('{"format": "gp3d-recipe", "version": 1}')
     assert _mesh("--recipe", recipe, "--out", out) == 2
-    assert "is missing or of the wrong type" in capsys.readouterr().err
+    assert "class is missing" in capsys.readouterr().err
     recipe.write_text("no json")
     assert _mesh("--recipe", recipe, "--out", out) == 2
     assert "is not a recipe" in capsys.readouterr().err

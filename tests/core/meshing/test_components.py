@@ -155,7 +155,7 @@ OBJECTS = {  # pieces that stay and that go at a grid of 64
 
 @pytest.mark.slow
 def test_pretrained_objects_stay_whole_and_lose_their_specks():
-    pipeline = ObjectPipeline.from_pretrained(device="cpu")
+    pipeline = ObjectPipeline.from_pretrained("box-1", device="cpu")
     cameras = sample_cameras(pipeline.snapshot.config.camera, 8, generator_for("watchers"))
     views = [cameras[index] for index in range(len(cameras))]
     for (name, seed), pieces in OBJECTS.items():

@@ -199,7 +199,10 @@ def test_a_table_without_end_is_not_read_to_its_end(
 ) -> None:
     monkeypatch.setattr(folder, "_MOST_BYTES", 2**20)
     assert main(["folder", str(tree), str(tmp_path / "out"), "--table", "/dev/zero"]) == 2
-    assert "/dev/zero: has more than 1 MB" in capsys.readouterr().err
+    assert "/dev/zero: expected a file" in capsys.readouterr().err
+    (tmp_path / "large.tsv").write_bytes(b"x" * (2**20 + 1))
+    assert main(["folder", str(tree), str(tmp_path / "out"), "--table", str(tmp_path / "large.tsv")]) == 2
+    assert "has more than 1 MB" in capsys.readouterr().err
 
 
 def test_textures_beside_the_file(tmp_path: Path) -> None:
