@@ -47,7 +47,7 @@ def lift_picture(
     used, ModelError or WeightsError for a network that cannot, GP3DError for options that contradict each other.
     """
     if (options.depth is None) == (options.model is None):
-        raise GP3DError("expected the depth of the picture: either `depth` or `model`")
+        raise GP3DError("expected the depth of the picture: either `depth` FILE or `model` MODEL")
     if options.kind == "metric" and options.model is not None:
         raise GP3DError("`kind` metric is for `depth`; of what a network says the scale is not kept")
     if options.kind == "metric" and options.ratio is not None:

@@ -4,22 +4,16 @@ from __future__ import annotations
 
 import random
 import resource
-import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.faults.targets import Target, read_once
+from tests.support.limits import limited_seconds
 
 LONGEST_SECONDS = 10
 LONGEST_LINE = 2000  # characters of an answer
 MOST_GROWTH = 1 << 20  # KiB that reading damaged files may add to the process's largest size
-
-
-class HangError(Exception):
-    """Reading took longer than a user would wait."""
 
 
 @dataclass
@@ -49,7 +43,7 @@ def fuzz(target: Target, folder: Path, *, first: int, count: int = 10**9, second
         path = target.draw(random.Random(f"{target.name} {seed}"), folder)
         start = time.monotonic()
         try:
-            with _patience():
+            with limited_seconds(LONGEST_SECONDS):
                 answer = read_once(target, path)
         except Exception as error:  # whatever it is, it is what we look for
             outcome.faults[seed] = f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
@@ -65,17 +59,3 @@ def fuzz(target: Target, folder: Path, *, first: int, count: int = 10**9, second
     if outcome.growth > MOST_GROWTH:
         outcome.faults[-1] = f"memory grew by {outcome.growth >> 10} MiB"
     return outcome
-
-
-@contextmanager
-def _patience() -> Iterator[None]:
-    def give_up(*_: object) -> None:
-        raise HangError(f"more than {LONGEST_SECONDS} seconds")
-
-    before = signal.signal(signal.SIGALRM, give_up)
-    signal.alarm(LONGEST_SECONDS)
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)

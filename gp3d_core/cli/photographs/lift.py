@@ -6,7 +6,6 @@ import argparse
 import sys
 
 from gp3d_core.cli.arguments import (
-    UsageError,
     any_path,
     new_path,
     number,
@@ -57,12 +56,6 @@ def add_lift(parser: argparse.ArgumentParser) -> None:
 
 
 def _lift(options: argparse.Namespace) -> int:
-    if (options.depth is None) == (options.model is None):
-        raise UsageError("expected the depth of the picture: either --depth FILE or --model MODEL")
-    if options.kind == "metric" and options.ratio is not None:
-        raise UsageError("--ratio is for maps of any scale, and --kind metric knows the distances")
-    if options.kind == "metric" and options.model is not None:
-        raise UsageError("--kind metric is for --depth; of what a network says the scale is not kept")
     from gp3d_core.distributed import pick_device
     from gp3d_core.generation.video import save_film
     from gp3d_core.lifting.files import check_outputs, save_relief

@@ -1,12 +1,10 @@
 """Data sets: what is read, in which order, and one clear line for everything that is wrong."""
 
 import json
-import signal
 import struct
 import zipfile
 import zlib
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -14,28 +12,13 @@ import torch
 from PIL import Image
 
 from gp3d_core.datasets.dataset import Dataset, DatasetError, batches, shuffled
+from tests.support.limits import limited_seconds
 from tests.support.tiny_dataset import CLASSES, T_FAR, T_NEAR, write_dataset
 
 
 @pytest.fixture
 def folder(tmp_path):
     return write_dataset(tmp_path / "balls", images=6)
-
-
-@contextmanager
-def limited_seconds(seconds):
-    """Interrupts what takes longer; a quadratic algorithm takes minutes."""
-
-    def stop(_signal, _frame):
-        raise TimeoutError(f"took more than {seconds} s")
-
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.alarm(seconds)
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
 
 
 def load_all(dataset, mirrored=False):
