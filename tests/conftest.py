@@ -35,6 +35,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="folder of recorded tensors for the parity tests; also --fixtures DIR",
     )
     parser.addoption(
+        "--baseline-fixtures",
+        metavar="DIR",
+        help="folder of recorded tensors of the systems that 3DGP is compared with, for tests/core/baselines",
+    )
+    parser.addoption(
         "--blender-python",
         metavar="PROGRAM",
         default=sys.executable,
