@@ -1,9 +1,9 @@
-"""Style codes to tri-planes: StyleGAN2's synthesis network with skip connections (3DGP §3.1).
+"""Style codes to tri-planes or pictures: StyleGAN2's synthesis network with skip connections (3DGP §3.1).
 
-Blocks of resolution 4, 8, … up to the planes': the first starts from a learnt constant, each later one
-doubles the size. Every block adds its planes to the upsampled sum of the earlier ones. The last block may write a
+Blocks of resolution 4, 8, … up to the result's: the first starts from a learnt constant, each later one
+doubles the size. Every block adds its share to the upsampled sum of the earlier ones. The last block may write a
 square of texels for each of its pixels (sub-pixel convolution, Shi et al. 2016), which spares the costliest block.
-Letters: B batch, L codes, D their width, F features per plane, T plane resolution.
+Letters: B batch, L codes, D their width, R resolution of the result, F features per plane, T plane resolution.
 """
 
 from __future__ import annotations
@@ -119,56 +119,84 @@ class SynthesisBlock(nn.Module):
         return x, self.to_planes(x, ws[:, -1])
 
 
-class Backbone(nn.Module):
-    """Style codes ws [B,L,D] → tri-planes [B,3,F,T,T] in the order xy, xz, yz."""
+class Synthesis(nn.Module):
+    """Style codes ws [B,L,D] → [B,outputs,R,R]: tri-planes of a 3D model, or the picture of a 2D one."""
 
-    def __init__(self, config: GeneratorConfig, backend: Backend = "auto") -> None:
+    def __init__(
+        self,
+        *,
+        resolution: int,
+        outputs: int,
+        w_dim: int,
+        channel_base: int,
+        channel_max: int,
+        square: int = 1,
+        backend: Backend = "auto",
+    ) -> None:
         """Channels at resolution r: min(channel_base / r, channel_max).
 
-        ValueError unless the last block's resolution T / texel_square is a power of two of at least 4.
+        ValueError unless the last block's resolution, `resolution` / `square`, is a power of two of at least 4.
         """
         super().__init__()
         self.backend = backend
-        square, features = config.texel_square, PLANES * config.plane_channels
-        resolution = config.plane_resolution // square
-        if resolution < 4 or resolution & (resolution - 1) or resolution * square != config.plane_resolution:
+        last = resolution // square
+        if last < 4 or last & (last - 1) or last * square != resolution:
             raise ValueError(
-                f"plane_resolution / texel_square: expected a power of two from 4, found {config.plane_resolution} / "
-                f"{square}"
+                f"resolution / square: expected a power of two from 4, found {resolution} / {square}"
             )
-        self.plane_channels = config.plane_channels
         self.blocks = nn.ModuleList()
-        size, inputs = 4, min(config.channel_base // 4, config.channel_max)
+        size, inputs = 4, min(channel_base // 4, channel_max)
         self.const = nn.Parameter(torch.randn(inputs, size, size))
-        while size <= resolution:
-            outputs = min(config.channel_base // size, config.channel_max)
+        while size <= last:
+            width = min(channel_base // size, channel_max)
             block = SynthesisBlock(
                 inputs,
-                outputs,
+                width,
                 size,
-                config.w_dim,
-                features,
+                w_dim,
+                outputs,
                 up=size > 4,
-                square=square if size == resolution else 1,
+                square=square if size == last else 1,
                 backend=backend,
             )
             self.blocks.append(block)
-            size, inputs = size * 2, outputs
+            size, inputs = size * 2, width
         self.num_ws = 2 * len(self.blocks)
 
     def forward(self, ws: Tensor, noise: NoiseMode, generator: torch.Generator | None = None) -> Tensor:
-        """Planes [B,3,F,T,T].
+        """The sum of the blocks' shares, [B,outputs,R,R].
 
         `noise`: "none", "const" (this network's stored maps) or "random" (drawn anew from `generator`). The
-        code of a block's planes is also the first code of the next block.
+        code of a block's share is also the first code of the next block.
         """
         x = self.const.expand(len(ws), -1, -1, -1)
-        planes: Tensor | None = None
+        whole: Tensor | None = None
         for i, block in enumerate(self.blocks):
             x, share = block(x, ws[:, max(2 * i - 1, 0) : 2 * i + 2], noise, generator)
-            while planes is not None and 2 * planes.shape[2] < share.shape[2]:
-                planes = upsample(planes, backend=self.backend)
-            planes = share if planes is None else upsample(planes, share, backend=self.backend)
-        if planes is None:
+            while whole is not None and 2 * whole.shape[2] < share.shape[2]:
+                whole = upsample(whole, backend=self.backend)
+            whole = share if whole is None else upsample(whole, share, backend=self.backend)
+        if whole is None:
             raise ValueError("expected at least one block")
-        return planes.unflatten(1, (PLANES, self.plane_channels))
+        return whole
+
+
+class Backbone(Synthesis):
+    """Style codes ws [B,L,D] → tri-planes [B,3,F,T,T] in the order xy, xz, yz."""
+
+    def __init__(self, config: GeneratorConfig, backend: Backend = "auto") -> None:
+        """ValueError unless plane_resolution / texel_square is a power of two of at least 4."""
+        super().__init__(
+            resolution=config.plane_resolution,
+            outputs=PLANES * config.plane_channels,
+            w_dim=config.w_dim,
+            channel_base=config.channel_base,
+            channel_max=config.channel_max,
+            square=config.texel_square,
+            backend=backend,
+        )
+        self.plane_channels = config.plane_channels
+
+    def forward(self, ws: Tensor, noise: NoiseMode, generator: torch.Generator | None = None) -> Tensor:
+        """Planes [B,3,F,T,T]; `noise` and `generator` as for `Synthesis`."""
+        return super().forward(ws, noise, generator).unflatten(1, (PLANES, self.plane_channels))

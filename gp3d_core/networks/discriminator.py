@@ -1,14 +1,15 @@
-"""Patch discriminator on colour and depth (3DGP §3.3, §3.4), conditioned on where in the image its patch lies.
+"""Residual discriminators after StyleGAN2: of patches with depth (3DGP §3.3, §3.4), and of whole images.
 
-A residual StyleGAN2 discriminator of the training resolution whose first blocks do not downsample, so that it
-accepts the smaller patches. The patch position steers it twice: it modulates a convolution of every block,
-and takes part in the projection that makes the logit. Letters: B batch, C classes, h, w patch size, E size of
-the distilled features.
+That of patches has the training resolution, but its first blocks do not downsample, so that it accepts the smaller
+patches. The patch position steers it twice: it modulates a convolution of every block, and takes part in the
+projection that makes the logit. Letters: B batch, C classes or channels, h, w patch size, R image size, E size of the
+distilled features.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 import torch
@@ -81,10 +82,12 @@ class PositionEncoding(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Two 3×3 convolutions, the second modulated by the patch position, beside a 1×1 shortcut."""
+    """Two 3×3 convolutions, the second modulated by the patch position if there is one, beside a 1×1 shortcut."""
 
-    def __init__(self, inputs: int, outputs: int, *, down: bool, clamp: float, backend: Backend) -> None:
-        """`down` halves the image."""
+    def __init__(
+        self, inputs: int, outputs: int, *, down: bool, clamp: float, hyper_dim: int, backend: Backend
+    ) -> None:
+        """`down` halves the image; `hyper_dim` is the width of the position code, 0 for none."""
         super().__init__()
         shared = math.sqrt(0.5)  # of the variance, for each of the two branches
         self.skip = EqualisedConv(inputs, outputs, 1, bias=False, down=down, gain=shared, backend=backend)
@@ -92,15 +95,97 @@ class ResidualBlock(nn.Module):
         self.conv1 = EqualisedConv(
             inputs, outputs, 3, "lrelu", down=down, gain=shared, clamp=clamp, backend=backend
         )
-        self.modulation = EqualisedLinear(HYPER_DIM, inputs)
+        self.modulation = EqualisedLinear(hyper_dim, inputs) if hyper_dim else None
 
-    def forward(self, x: Tensor, hyper: Tensor) -> Tensor:
-        """Features [B,outputs,h',w'] of `x` [B,inputs,h,w] under the position code `hyper` [B,512]."""
-        gate = 1.0 + torch.tanh(self.modulation(hyper)).to(x.dtype)
-        return self.skip(x) + self.conv1(self.conv0(x) * gate[:, :, None, None])
+    def forward(self, x: Tensor, hyper: Tensor | None = None) -> Tensor:
+        """Features [B,outputs,h',w'] of `x` [B,inputs,h,w] under the position code `hyper` [B,hyper_dim]."""
+        inner = self.conv0(x)
+        if self.modulation is not None:
+            gate = 1.0 + torch.tanh(self.modulation(required("hyper", hyper, HYPER_DIM))).to(x.dtype)
+            inner = inner * gate[:, :, None, None]
+        return self.skip(x) + self.conv1(inner)
 
 
-class Discriminator(nn.Module):
+class ResidualDiscriminator(nn.Module):
+    """What StyleGAN2's discriminators share: residual blocks down to 4×4, then logits and distilled features.
+
+    Those that add to it call `_add_blocks` and `_add_head` where they are made, `_describe` and `_conclude` in forward.
+    """
+
+    def __init__(
+        self, *, group: int, layout: Literal["contiguous", "strided"], half_blocks: int, backend: Backend
+    ) -> None:
+        """`group` images are compared in `layout`; the `half_blocks` highest resolutions are in half precision."""
+        super().__init__()
+        self.group, self.layout = group, layout
+        self.half_blocks = half_blocks
+        self.backend = backend
+
+    def _add_blocks(
+        self,
+        nominal: int,
+        channels: Callable[[int], int],
+        seen: int,
+        *,
+        starts: int,
+        clamp: float,
+        hyper_dim: int,
+    ) -> None:
+        """Blocks from `seen` image channels at the resolution `nominal`; the first `starts` keep the size."""
+        self.from_image = EqualisedConv(seen, channels(nominal), 1, "lrelu", clamp=clamp)
+        self.blocks = nn.ModuleList()
+        while nominal > EPILOGUE_RESOLUTION:
+            self.blocks.append(
+                ResidualBlock(
+                    channels(nominal),
+                    channels(nominal // 2),
+                    down=len(self.blocks) >= starts,
+                    clamp=clamp,
+                    hyper_dim=hyper_dim,
+                    backend=self.backend,
+                )
+            )
+            nominal //= 2
+
+    def _add_head(self, width: int, outputs: int, feature_dim: int, *, clamp: float) -> None:
+        """From `width` channels to `outputs` numbers that a projection weighs, and to `feature_dim` features."""
+        flat = width * EPILOGUE_RESOLUTION**2
+        self.conv = EqualisedConv(width + 1, width, 3, "lrelu", clamp=clamp)
+        self.fc = EqualisedLinear(flat, width, "lrelu")
+        self.output = EqualisedLinear(width, outputs)
+        self.feature_head = (
+            nn.Sequential(EqualisedLinear(flat, width, "lrelu"), EqualisedLinear(width, feature_dim))
+            if feature_dim
+            else None
+        )
+
+    def _describe(self, images: Tensor, hyper: Tensor | None) -> Tensor:
+        """What the blocks make of `images` [B,C,h,w], [B, 16 · width]."""
+        half = self.half_blocks if images.is_cuda else 0
+        # half precision by pixel, as the matrix units read it; single precision by channel
+        first = images.to(torch.half, memory_format=torch.channels_last) if half else images
+        x = self.from_image(first)
+        for i, block in enumerate(self.blocks):
+            x = x if i < half else x.to(images.dtype, memory_format=torch.contiguous_format)
+            x = block(x, hyper)
+        return self.conv(minibatch_std(x.to(images.dtype), self.group, self.layout)).flatten(1)
+
+    def _conclude(self, x: Tensor, projection: Tensor | None, *, with_features: bool) -> DiscriminatorOutput:
+        """The judgement of described images: their numbers weighed by `projection`, or the only one of them."""
+        numbers = self.output(self.fc(x))
+        logits = (
+            numbers.squeeze(1)
+            if projection is None
+            else (numbers * projection).sum(dim=1) / math.sqrt(projection.shape[1])
+        )
+        if not with_features:
+            return DiscriminatorOutput(logits, None)
+        if self.feature_head is None:
+            raise ValueError("this discriminator was made without a distillation head (feature_dim 0)")
+        return DiscriminatorOutput(logits, self.feature_head(x))
+
+
+class Discriminator(ResidualDiscriminator):
     """Patches [B,4,h,w], their position and class → logits, and image features for distillation."""
 
     def __init__(self, config: RunConfig, num_classes: int, feature_dim: int = 0) -> None:
@@ -109,11 +194,14 @@ class Discriminator(nn.Module):
         ValueError if the patch is smaller than 8 pixels or the resolutions are no powers of two of each
         other.
         """
-        super().__init__()
         settings = config.discriminator
+        super().__init__(
+            group=settings.mbstd_group,
+            layout=settings.mbstd_layout,
+            half_blocks=settings.half_resolutions if config.training.precision == "mixed" else 0,
+            backend=config.render.backend,
+        )
         self.resolution = config.patch.resolution
-        self.group, self.layout = settings.mbstd_group, settings.mbstd_layout
-        self.half_blocks = settings.half_resolutions if config.training.precision == "mixed" else 0
         self.c_dim, self.class_gain = num_classes if num_classes > 1 else 0, settings.class_gain
         nominal = config.training.resolution
         if self.resolution < 8 or self.resolution & (self.resolution - 1):
@@ -123,41 +211,18 @@ class Discriminator(nn.Module):
                 f"training.resolution: expected a power of two from patch.resolution {self.resolution}, "
                 f"found {nominal}"
             )
-        starts = (nominal // self.resolution).bit_length() - 1
 
         def channels(resolution: int) -> int:
             return min(settings.channel_base // resolution, settings.channel_max)
 
-        clamp = settings.conv_clamp
+        starts = (nominal // self.resolution).bit_length() - 1
+        width, clamp = channels(EPILOGUE_RESOLUTION), settings.conv_clamp
         self.seen = IMAGE_CHANNELS if settings.depth else COLOUR_CHANNELS
-        self.from_image = EqualisedConv(self.seen, channels(nominal), 1, "lrelu", clamp=clamp)
-        self.blocks = nn.ModuleList()
-        while nominal > EPILOGUE_RESOLUTION:
-            down = len(self.blocks) >= starts
-            self.blocks.append(
-                ResidualBlock(
-                    channels(nominal),
-                    channels(nominal // 2),
-                    down=down,
-                    clamp=clamp,
-                    backend=config.render.backend,
-                )
-            )
-            nominal //= 2
-
-        width = channels(EPILOGUE_RESOLUTION)
-        flat = width * EPILOGUE_RESOLUTION**2
+        self._add_blocks(nominal, channels, self.seen, starts=starts, clamp=clamp, hyper_dim=HYPER_DIM)
         self.encoding = PositionEncoding()
         self.hyper = ConditionedMLP(0, POSITION_DIM, HYPER_DIM, MAPPING_LAYERS)
         self.projection = ConditionedMLP(0, self.c_dim + POSITION_DIM, width, MAPPING_LAYERS)
-        self.conv = EqualisedConv(width + 1, width, 3, "lrelu", clamp=clamp)
-        self.fc = EqualisedLinear(flat, width, "lrelu")
-        self.output = EqualisedLinear(width, width)
-        self.feature_head = (
-            nn.Sequential(EqualisedLinear(flat, width, "lrelu"), EqualisedLinear(width, feature_dim))
-            if feature_dim
-            else None
-        )
+        self._add_head(width, width, feature_dim, clamp=clamp)
 
     def forward(
         self, images: Tensor, patches: Patches, c: Tensor | None, *, with_features: bool = False
@@ -170,23 +235,57 @@ class Discriminator(nn.Module):
         sizes = check_shape("images", images, f"B {IMAGE_CHANNELS} {self.resolution} {self.resolution}")
         check_shape("patches.scales", patches.scales, "B 2", sizes)
         position = self.encoding(patches)
-        hyper = self.hyper(None, position)
-        images = images[:, : self.seen]
-        half = self.half_blocks if images.is_cuda else 0
-        # half precision by pixel, as the matrix units read it; single precision by channel
-        first = images.to(torch.half, memory_format=torch.channels_last) if half else images
-        x = self.from_image(first)
-        for i, block in enumerate(self.blocks):
-            x = x if i < half else x.to(images.dtype, memory_format=torch.contiguous_format)
-            x = block(x, hyper)
-        x = self.conv(minibatch_std(x.to(images.dtype), self.group, self.layout)).flatten(1)
+        x = self._describe(images[:, : self.seen], self.hyper(None, position))
         condition = position
         if self.c_dim:
             condition = torch.cat([self.class_gain * required("c", c, self.c_dim), position], dim=1)
-        projection = self.projection(None, condition)
-        logits = (self.output(self.fc(x)) * projection).sum(dim=1) / math.sqrt(projection.shape[1])
-        if not with_features:
-            return DiscriminatorOutput(logits, None)
-        if self.feature_head is None:
-            raise ValueError("this discriminator was made without a distillation head (feature_dim 0)")
-        return DiscriminatorOutput(logits, self.feature_head(x))
+        return self._conclude(x, self.projection(None, condition), with_features=with_features)
+
+
+class ImageDiscriminator(ResidualDiscriminator):
+    """Whole images [B,C,R,R] and a condition → logits, and image features for distillation (StyleGAN2)."""
+
+    def __init__(
+        self,
+        *,
+        resolution: int,
+        image_channels: int,
+        c_dim: int,
+        channel_base: int,
+        channel_max: int,
+        mapping_layers: int = MAPPING_LAYERS,
+        feature_dim: int = 0,
+        mbstd_group: int = 4,
+        mbstd_layout: Literal["contiguous", "strided"] = "strided",
+        clamp: float = 256.0,
+        half_blocks: int = 0,
+        backend: Backend = "auto",
+    ) -> None:
+        """Channels at resolution r: min(channel_base / r, channel_max).
+
+        Without a condition (`c_dim` 0) the last layer makes the logit itself; `feature_dim` 0 leaves the distillation
+        head out. ValueError unless the resolution is a power of two from 8.
+        """
+        super().__init__(group=mbstd_group, layout=mbstd_layout, half_blocks=half_blocks, backend=backend)
+        if resolution < 8 or resolution & (resolution - 1):
+            raise ValueError(f"resolution: expected a power of two from 8, found {resolution}")
+        self.resolution, self.image_channels, self.c_dim = resolution, image_channels, c_dim
+
+        def channels(resolution: int) -> int:
+            return min(channel_base // resolution, channel_max)
+
+        width = channels(EPILOGUE_RESOLUTION)
+        self._add_blocks(resolution, channels, image_channels, starts=0, clamp=clamp, hyper_dim=0)
+        self.projection = ConditionedMLP(0, c_dim, width, mapping_layers) if c_dim else None
+        self._add_head(width, width if c_dim else 1, feature_dim, clamp=clamp)
+
+    def forward(
+        self, images: Tensor, c: Tensor | None = None, *, with_features: bool = False
+    ) -> DiscriminatorOutput:
+        """Judges `images` [B,C,R,R] in [-1, 1] under the conditions `c` [B,c_dim], not looked at if c_dim is 0.
+
+        ValueError for another shape, or when features are asked of a discriminator without the head.
+        """
+        check_shape("images", images, f"B {self.image_channels} {self.resolution} {self.resolution}")
+        projection = None if self.projection is None else self.projection(None, c)
+        return self._conclude(self._describe(images, None), projection, with_features=with_features)

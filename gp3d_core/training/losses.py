@@ -1,5 +1,5 @@
-"""What generator and discriminator minimise (3DGP §3.3–3.4), as pure functions, and what images go through
-before D.
+"""What generator and discriminator minimise (3DGP §3.3–3.4, StyleGAN2's path length), as pure functions, and what
+images go through before D.
 
 Every loss is per sample, [B], so that it can be logged, weighted and averaged by the caller; logits are
 larger for more real. Letters: B batch, C channels, h, w image size, E feature width.
@@ -18,6 +18,7 @@ Adversarial = Literal["softplus", "hinge"]
 Distillation = Literal["l2", "l2_squared", "kl"]
 
 DEPTH_BLUR_SIGMA = 30.0  # pixels; within the support of the image's own blur this is nearly a box
+PATH_MEAN_DECAY = 0.01  # by which the running mean of path lengths moves (StyleGAN2 App. B)
 RGB_CHANNELS = 3
 
 
@@ -44,6 +45,26 @@ def r1_penalty(logits: Tensor, images: Tensor) -> Tensor:
     """
     (gradient,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
     return gradient.square().sum(dim=(1, 2, 3))
+
+
+def path_lengths(images: Tensor, ws: Tensor, noise: Tensor) -> Tensor:
+    """How far `images` [B,C,h,w] move when their style codes `ws` [B,L,D] do, ‖Jᵀn‖ [B] (StyleGAN2 §3.2).
+
+    The direction n is `noise` of the images' shape and unit variance over √(h w); squares are summed over a code's
+    numbers and averaged over the L codes. `ws` must have led to `images`; the result can be differentiated again.
+    """
+    direction = noise / math.sqrt(images.shape[2] * images.shape[3])
+    (gradient,) = torch.autograd.grad((images * direction).sum(), ws, create_graph=True)
+    return gradient.square().sum(dim=2).mean(dim=1).sqrt()
+
+
+def path_penalty(lengths: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
+    """What path lengths [B] cost that leave their running mean, (length - mean)² [B], and the mean moved by them.
+
+    The mean of the penalty is the moved one, with its gradient, as in the release; store it detached.
+    """
+    moved = mean.lerp(lengths.mean(), PATH_MEAN_DECAY)
+    return (lengths - moved).square(), moved
 
 
 def distillation_loss(

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gp3d_core.config.presets import PRESETS
-from gp3d_core.networks.discriminator import Discriminator, minibatch_std
+from gp3d_core.networks.discriminator import Discriminator, ImageDiscriminator, minibatch_std
 from gp3d_core.rendering.patches import Patches, full_patch
 from tests.support.small_networks import CLASSES, CONFIG, FEATURES
 
@@ -200,3 +200,41 @@ def test_default_discriminator_has_the_published_parameters_less_the_dead_ones()
     found = sum(p.numel() for p in network.parameters())
     assert found == 38_287_232
     assert round((found + dead) / 1e6, 2) == 38.30
+
+
+def of_images(**changes: int) -> ImageDiscriminator:
+    sizes = {"resolution": 16, "image_channels": 3, "c_dim": 0, "channel_base": 256, "channel_max": 16}
+    return ImageDiscriminator(**(sizes | changes))
+
+
+def test_permuting_images_with_their_groups_permutes_the_judgements_of_whole_images() -> None:
+    network = of_images(c_dim=CLASSES, feature_dim=5)
+    images, c = torch.randn(8, 3, 16, 16), torch.randn(8, CLASSES)
+    order = torch.tensor([5, 4, 7, 6, 1, 0, 3, 2])  # strided groups {0,2,4,6} and {1,3,5,7} change places
+    judged, permuted = (
+        network(images, c, with_features=True),
+        network(images[order], c[order], with_features=True),
+    )
+    torch.testing.assert_close(permuted.logits, judged.logits[order])
+    torch.testing.assert_close(permuted.features, judged.features[order])
+    other = torch.tensor([1, 0, 2, 3, 4, 5, 6, 7])  # one of a group changes with one of the other
+    assert not torch.allclose(network(images[other], c[other]).logits, judged.logits[other], atol=1e-5)
+
+
+def test_a_discriminator_of_whole_images_without_condition_makes_the_logit_in_its_last_layer() -> None:
+    network = of_images()
+    assert network.output.weight.shape[0] == 1
+    assert network(torch.randn(4, 3, 16, 16)).logits.shape == (4,)
+    conditional = of_images(c_dim=2)
+    images = torch.randn(4, 3, 16, 16)
+    first, second = (conditional(images, torch.eye(2)[[k] * 4]).logits for k in (0, 1))
+    assert not torch.allclose(first, second, atol=1e-4)
+    with pytest.raises(TypeError, match="c: "):
+        conditional(images)
+
+
+def test_a_discriminator_of_whole_images_refuses_others() -> None:
+    with pytest.raises(ValueError, match="power of two"):
+        of_images(resolution=24)
+    with pytest.raises(ValueError, match=r"\[B=4, 3, 16, 16\]"):
+        of_images()(torch.randn(4, 4, 16, 16))

@@ -36,6 +36,39 @@ def test_r1_of_a_quadratic_is_known_and_differentiable() -> None:
     torch.testing.assert_close(scale.grad, 8 * 1.5 * energy.sum())
 
 
+def linear_pictures(slope: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Pictures [count,1,3,4] that are `slope` [12,2·5] times their style codes [count,2,5], and these."""
+    ws = torch.randn(count, 2, 5, requires_grad=True)
+    return (ws.flatten(1) @ slope.T).view(count, 1, 3, 4), ws
+
+
+def test_path_lengths_of_a_linear_generator_are_those_of_its_transposed_matrix() -> None:
+    slope = torch.randn(12, 10)
+    images, ws = linear_pictures(slope, 6)
+    noise = torch.randn(6, 1, 3, 4)
+    expected = (noise.flatten(1) @ slope).square().sum(dim=1).div(12 * 2).sqrt()
+    torch.testing.assert_close(losses.path_lengths(images, ws, noise), expected)
+
+
+def test_path_lengths_of_white_noise_are_the_norm_of_the_matrix() -> None:
+    torch.manual_seed(3)
+    slope, count = torch.randn(12, 10), 20_000
+    images, ws = linear_pictures(slope, count)
+    lengths = losses.path_lengths(images, ws, torch.randn(count, 1, 3, 4))
+    mean_square = slope.square().sum() / (12 * 2)
+    assert lengths.square().mean().item() == pytest.approx(mean_square.item(), rel=0.02)
+
+
+def test_path_penalty_is_a_variance_about_a_mean_that_follows() -> None:
+    lengths = torch.tensor([1.0, 3.0], requires_grad=True)
+    penalty, moved = losses.path_penalty(lengths, torch.tensor(1.0))
+    assert moved.item() == pytest.approx(1.01)  # a hundredth of the way to 2
+    torch.testing.assert_close(penalty, torch.tensor([0.01**2, 1.99**2]))
+    penalty.sum().backward()  # the moved mean is not detached: d moved / d length = 0.01 / 2
+    errors = torch.tensor([-0.01, 1.99])
+    torch.testing.assert_close(lengths.grad, 2 * errors - 2 * errors.sum() * 0.005)
+
+
 def test_distillation_distances_by_closed_form() -> None:
     predicted, target = torch.tensor([[3.0, 4.0], [0.0, 0.0]]), torch.zeros(2, 2)
     assert losses.distillation_loss(predicted, target, "l2").tolist() == [5.0, 0.0]
