@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 
 from gp3d_core.atomic import check_writable
 from gp3d_core.cli.arguments import (
@@ -22,6 +23,7 @@ from gp3d_core.snapshots.metadata import read_snapshot_facts
 from gp3d_core.snapshots.run_folder import find_snapshot
 
 _TRUNCATION = 1.0
+_MOST_DISTANCES = 10
 
 
 def add_evaluate(parser: argparse.ArgumentParser) -> None:
@@ -78,6 +80,23 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
     add("--truth", type=existing, metavar="MODELS", help="models that shapes are compared with")
     add("--pointnet", type=existing, metavar="FILE", help="weights of the point network of fpd")
     add("--meshes", type=existing, metavar="DIR", help="score these meshes instead of a snapshot")
+    add(
+        "--f-score-at",
+        type=_distances,
+        metavar="D,D",
+        help="distances of the F-scores of --meshes, in radii of an object (default 0.02,0.05)",
+    )
+    add(
+        "--dcd-alpha",
+        type=number(float, 1e-3, 1e6),
+        metavar="A",
+        help="alpha of the density-aware Chamfer distance of --meshes (default 10)",
+    )
+    add(
+        "--table",
+        choices=("latex", "markdown"),
+        help="print the scores as a table for papers (both are also written beside the report)",
+    )
     add("--seed", type=number(int, 0, 1e15), default=0, help="default 0")
     add_truncation(parser, _TRUNCATION, "as papers do")
     add(
@@ -96,7 +115,10 @@ def _evaluate(options: argparse.Namespace) -> int:
     if options.snapshot is not None:
         read_snapshot_facts(find_snapshot(options.snapshot))
     from gp3d_core.distributed import pick_device
+    from gp3d_core.evaluation.report.paper import NOTHING, paper_table
     from gp3d_core.evaluation.run import EvaluationOptions, evaluate, evaluate_meshes, parse_metrics
+    from gp3d_core.evaluation.shapes.pairs import PairOptions
+    from gp3d_core.metrics.surface_pairs import ALPHA, F_SCORE_AT
 
     device = pick_device(options.device).type
     if options.meshes:
@@ -107,6 +129,7 @@ def _evaluate(options: argparse.Namespace) -> int:
             pointnet=options.pointnet,
             n=options.shapes,
             seed=options.seed,
+            pairs=PairOptions(f_score_at=options.f_score_at or F_SCORE_AT, alpha=options.dcd_alpha or ALPHA),
             device=device,
         )
     else:
@@ -126,11 +149,24 @@ def _evaluate(options: argparse.Namespace) -> int:
             cache=options.cache,
         )
         scores = evaluate(options.snapshot, options.dataset, options.out, request, device)
+    if scores and options.table:
+        print(paper_table(scores, options.table), end="")
+        return 0
     for score in scores:
-        print(f"{score.metric:32s} {score.value:12.5g}   n {score.n}")
+        value = f"{score.value:12.5g}" if math.isfinite(score.value) else f"{NOTHING:>12s}"
+        print(f"{score.metric:32s} {value}   n {score.n}")
     if scores:
         print(options.out / "report.html")
     return 0
+
+
+def _distances(text: str) -> tuple[float, ...]:
+    """The distances of "0.01,0.02", each once."""
+    read = number(float, 1e-6, 2)
+    found = tuple(dict.fromkeys(read(part.strip()) for part in text.split(",")))
+    if len(found) > _MOST_DISTANCES:
+        raise argparse.ArgumentTypeError(f"expects at most {_MOST_DISTANCES} distances, found {len(found)}")
+    return found
 
 
 def _check(options: argparse.Namespace) -> None:
@@ -138,6 +174,8 @@ def _check(options: argparse.Namespace) -> None:
     if not options.meshes:
         if options.snapshot is None or options.dataset is None:
             raise UsageError("expected SNAPSHOT and DATASET, or --meshes DIR; see gp3d evaluate --help")
+        if options.f_score_at is not None or options.dcd_alpha is not None:
+            raise UsageError("--f-score-at and --dcd-alpha are for --meshes DIR")
         return
     if options.snapshot is not None or options.metrics is not None:
         raise UsageError("--meshes goes without SNAPSHOT, DATASET and --metrics")

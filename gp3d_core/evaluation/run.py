@@ -35,8 +35,9 @@ from gp3d_core.evaluation.report.sheets import draw_samples
 from gp3d_core.evaluation.samples import EvaluationError, Sampler, describe_cameras, labels_in
 from gp3d_core.evaluation.shapes.diversity import GRID as DIVERSITY_GRID
 from gp3d_core.evaluation.shapes.diversity import REFERENCES, measure_diversity
-from gp3d_core.evaluation.shapes.meshes import check_meshes, measure_meshes
+from gp3d_core.evaluation.shapes.meshes import DEFAULT_PAIRS, check_meshes, measure_meshes
 from gp3d_core.evaluation.shapes.objects import GRID, LEVEL
+from gp3d_core.evaluation.shapes.pairs import PairOptions
 from gp3d_core.evaluation.shapes.scores import check_references, measure_shapes
 from gp3d_core.evaluation.true_views import is_rendered, read_views
 from gp3d_core.hashing import digest
@@ -132,13 +133,16 @@ def evaluate_meshes(
     pointnet: Path | None,
     n: int = SHAPES,
     seed: int = 0,
+    pairs: PairOptions = DEFAULT_PAIRS,
     device: str = "cpu",
 ) -> list[Score]:
     """Measures anyone's meshes, at most `n` of them, against a library of models; writes `out` as `evaluate` does."""
     check_meshes(meshes, truth, pointnet=pointnet, n=n, seed=seed)
     folder = EvaluationFolder(out)
     folder.claim({"meshes": meshes.name, "truth": truth.name, "kind": "meshes", "seed": seed})
-    scores = measure_meshes(meshes, truth, pointnet=pointnet, n=n, seed=seed, out=out, device=device)
+    scores = measure_meshes(
+        meshes, truth, pointnet=pointnet, n=n, seed=seed, out=out, pairs=pairs, device=device
+    )
     folder.keep("meshes", {"n": n}, scores)
     write_report(folder)
     return folder.scores()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+import math
 from html import escape
 from pathlib import Path
 from typing import Any
 
 from gp3d_core.atomic import write_text
 from gp3d_core.evaluation.report.folder import EvaluationFolder
+from gp3d_core.evaluation.report.paper import FILES, NOTHING, paper_table
 from gp3d_core.evaluation.report.tables import BY_CLASS, class_table
 from gp3d_core.metrics.score import Score
 
@@ -23,7 +25,10 @@ img { max-width: 100%; border: 1px solid #ddd }
 
 
 def write_report(folder: EvaluationFolder) -> None:
-    """Writes report.html from what the folder keeps: scores, and pictures by name, captioned by it."""
+    """Writes report.html from what the folder keeps: scores, and pictures by name, captioned by it.
+
+    Beside it are written the tables of the scores for papers.
+    """
     scores = folder.scores()
     shared = _shared_facts(scores)
     rows = "\n".join(_row(score, shared) for score in scores)
@@ -42,6 +47,8 @@ def write_report(folder: EvaluationFolder) -> None:
 </body></html>
 """
     write_text(folder.report, page)
+    for kind, name in FILES.items():
+        write_text(folder.path / name, paper_table(scores, kind))
 
 
 def _title(about: dict[str, Any]) -> str:
@@ -94,7 +101,7 @@ def _words(name: str) -> str:
 
 def _text(value: Any) -> str:
     if isinstance(value, float):
-        return f"{value:.5g}"
+        return f"{value:.5g}" if math.isfinite(value) else NOTHING
     if isinstance(value, dict):
         return ", ".join(f"{_words(str(key))} {_text(entry)}" for key, entry in value.items())
     if isinstance(value, list):

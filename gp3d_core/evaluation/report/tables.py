@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
+from gp3d_core.evaluation.report.paper import shown
 from gp3d_core.metrics.score import Score
 
 BY_CLASS = ("per_class", "floor_per_class")
@@ -34,5 +35,5 @@ def _row(title: str, cells: Sequence[str]) -> str:
 
 
 def _cell(value: Any, floor: Any) -> str:
-    shown = "–" if value is None else f"{value:.3g}"
-    return shown if floor is None else f"{shown} ({floor:.3g})"
+    own = shown(value, "–")
+    return own if floor is None else f"{own} ({shown(floor)})"

@@ -142,25 +142,46 @@ def measure_shapes(
     return found + health_scores(health, real_health, facts)
 
 
+@dataclass(frozen=True, eq=False)
+class SetDistances:
+    """Squared Chamfer distances [N,N] of a class: within the clouds measured, between them and the reference.
+
+    `among` is within the reference; the floor's are those of the other real models instead of the measured ones.
+    """
+
+    within: Tensor
+    between: Tensor
+    floor_within: Tensor
+    floor_between: Tensor
+    among: Tensor
+
+
+def set_distances(
+    clouds: Mapping[str, tuple[Tensor, Tensor, Tensor]], device: torch.device | str = "cpu"
+) -> dict[str, SetDistances]:
+    """The distances of clouds [N,P,3] by class: those measured, the reference, and others like the reference."""
+    found = {}
+    for name, (made, real, others) in clouds.items():
+        pairs = ((made, made), (made, real), (others, others), (others, real), (real, real))
+        found[name] = SetDistances(*(chamfer_matrix(a, b, device=device) for a, b in pairs))
+    return found
+
+
 def compare_shapes(
     clouds: Mapping[str, tuple[Tensor, Tensor, Tensor]],
     network: PointNet | PointNet2 | None,
     facts: Mapping[str, Any],
     device: torch.device | str = "cpu",
+    distances: Mapping[str, SetDistances] | None = None,
 ) -> list[Score]:
     """Scores of clouds [N,P,3] by class: those measured, the reference, and others like the reference for the floor.
 
     Coverage, MMD and 1-NN accuracy are means over classes, with every class in the facts; FPD is of all together.
+    `distances` are those of `set_distances`, where they are known.
     """
-    scores, floors = {}, {}
-    for name, (made, real, others) in clouds.items():
-        among = chamfer_matrix(real, real, device=device)
-        scores[name], floors[name] = (
-            set_scores(
-                chamfer_matrix(some, some, device=device), chamfer_matrix(some, real, device=device), among
-            )
-            for some in (made, others)
-        )
+    apart = set_distances(clouds, device) if distances is None else distances
+    scores = {name: set_scores(own.within, own.between, own.among) for name, own in apart.items()}
+    floors = {name: set_scores(own.floor_within, own.floor_between, own.among) for name, own in apart.items()}
     n = sum(len(made) for made, _, _ in clouds.values())
     found = [] if network is None else [_fpd(clouds, network, facts, n)]
     for metric, field in (("coverage", "coverage"), ("mmd", "mmd"), ("1-nna", "nna")):

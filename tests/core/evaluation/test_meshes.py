@@ -1,5 +1,8 @@
 """Pictures of evaluated meshes, and requests that are refused before anything is computed or written."""
 
+import io
+import json
+from contextlib import redirect_stdout
 from dataclasses import replace
 
 import numpy as np
@@ -16,8 +19,8 @@ from gp3d_core.evaluation.samples import EvaluationError
 from gp3d_core.meshing.mesh import Mesh
 from gp3d_core.snapshots.snapshot import load_snapshot
 from tests.core.cli.test_cli import snapshot  # noqa: F401  (a fixture)
-from tests.support.tiny_dataset import write_dataset
-from tests.support.truth_dataset import write_models
+from tests.support.tiny_dataset import CLASSES, write_dataset
+from tests.support.truth_dataset import radii, write_models
 
 
 def mesh_of(shape: trimesh.Trimesh) -> Mesh:
@@ -78,3 +81,70 @@ def test_meshes_and_snapshots_do_not_share_a_folder(tmp_path):
     EvaluationFolder(tmp_path).claim({"kind": "meshes", "seed": 0})
     with pytest.raises(EvaluationError, match="evaluation of meshes, asked for is one of a snapshot"):
         EvaluationFolder(tmp_path).claim({"cameras": "prior", "seed": 0})
+
+
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory):
+    """The folder of `gp3d evaluate --meshes` of exact models and a needle without area, and its output."""
+    root = tmp_path_factory.mktemp("evaluated")
+    library = write_models(root / "models")
+    for label, record in enumerate(CLASSES):
+        for k in range(3):
+            path = root / "meshes" / record["name"] / f"{k}.ply"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            ball = trimesh.creation.icosphere(subdivisions=2)
+            trimesh.Trimesh(ball.vertices * radii(label, k), ball.faces).export(path)
+    needle = trimesh.Trimesh([[0, 0, 0], [1, 0, 0], [2, 0, 0]], [[0, 1, 2]], process=False)
+    needle.export(root / "meshes" / CLASSES[0]["name"] / "0.ply")
+    arguments = ["--meshes", root / "meshes", "--truth", library, "--out", root / "out", "--shapes", 6]
+    options = ["--f-score-at", "0.03,0.5", "--dcd-alpha", 3, "--table", "latex"]
+    with redirect_stdout(io.StringIO()) as printed:
+        assert main(["evaluate", *map(str, [*arguments, *options])]) == 0
+    return root / "out", printed.getvalue()
+
+
+def test_every_mesh_is_measured_against_its_nearest_model(evaluated):
+    out, _ = evaluated
+    scores = {score.metric: score for score in EvaluationFolder(out).scores()}
+    for name, low, high in (("normal_concordance", 0.98, 1), ("f-score@0.03", 0.6, 0.98), ("dcd", 0.2, 0.5)):
+        facts = scores[name].facts
+        assert low <= scores[name].value <= high, (name, scores[name].value)
+        assert abs(facts["copy"] - (name != "dcd")) < abs(
+            scores[name].value - (name != "dcd")
+        )  # none is better
+        assert facts["floor"] == pytest.approx(scores[name].value, abs=0.25)
+        assert (facts["without_faces"], scores[name].n) == (1, 5)
+        assert set(facts["per_class"]) == {record["name"] for record in CLASSES}
+    assert scores["f-score@0.5"].value == 1
+    assert scores["dcd"].facts["alpha"] == 3
+    lines = [json.loads(line) for line in (out / "meshes.jsonl").read_text().splitlines()]
+    [empty] = [line for line in lines if line["mesh"].endswith(f"{CLASSES[0]['name']}/0.ply")]
+    assert "dcd" not in empty
+    assert all("dcd" in line and "model" in line["nearest"] for line in lines if line is not empty)
+
+
+def test_the_tables_are_printed_and_written(evaluated):
+    out, printed = evaluated
+    assert printed == (out / "table.tex").read_text()
+    assert printed.count(r"\\") == 4 + len(CLASSES)  # head, mean, real models, perfect copy, classes
+    [head] = [line for line in printed.splitlines() if line.startswith(" & ")]
+    assert r"normal concordance $\uparrow$" in head
+    assert r"dcd $\downarrow$" in head
+    rows = [line for line in (out / "table.md").read_text().splitlines() if line.startswith("|")]
+    assert len({row.count("|") for row in rows}) == 1
+    assert len(rows) == 5 + len(CLASSES)
+
+
+def test_wrong_distances_are_refused(tmp_path, capsys):
+    start = ["evaluate", "--out", str(tmp_path / "out"), "--meshes", str(tmp_path), "--truth", str(tmp_path)]
+    for extra, message in (
+        (["--f-score-at", "0.1,x"], "--f-score-at: expects a number from 1e-06 to 2"),
+        (["--f-score-at", "0"], "found '0'"),
+        (["--f-score-at", ",".join(f"{k / 100}" for k in range(1, 20))], "at most 10 distances, found 19"),
+        (["--dcd-alpha", "nan"], "--dcd-alpha: expects a number"),
+        (["--table", "html"], "--table"),
+    ):
+        assert main([*start, *extra]) == 2
+        [line] = capsys.readouterr().err.strip().splitlines()
+        assert message in line
+        assert not (tmp_path / "out").exists()
