@@ -3,14 +3,16 @@ small data.
 
 Geometry moves all channels alike; colours change only the first three. Every operation happens to every
 sample on its own with the same probability, and all of it can be differentiated twice, because R1 is taken at
-the images before. Geometry is resampled bilinearly, mirrored at the borders. Letters: B batch, C channels, H
-image size.
+the images before. Geometry is resampled bilinearly, mirrored at the borders. At the end of the file the simpler
+augmentation of projected discriminators, which every image goes through (Zhao et al. 2020). Letters: B batch, C
+channels, H image size.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -25,6 +27,7 @@ STEPS_PER_MOVE = 4
 SHIFT = 0.125  # whole pixels up to this share of the image; fractions with this standard deviation
 SCALE, STRETCH, CONTRAST, SATURATION = 0.2, 0.2, 0.5, 1.0  # standard deviations of the factor's log2
 BRIGHTNESS = 0.2  # standard deviation
+CUT_OUT = 0.2  # share of the image's edge that the zeroed square of the simpler augmentation has
 LUMA = 1.0 / math.sqrt(RGB_CHANNELS)  # every component of the unit grey axis
 
 
@@ -179,3 +182,62 @@ def sample_colours(count: int, probability: float, generator: torch.Generator) -
     saturate = grey + saturation[:, None, None] * (unit - grey)
     luma_flip = unit - 2.0 * grey * flip[:, None, None]
     return contrast[:, None, None] * saturate @ rotation @ luma_flip, offset
+
+
+@dataclass(frozen=True, eq=False)
+class SimpleAugmentation:
+    """What `augment_simply` does to each of B images.
+
+    brightness, saturation, contrast [B]: uniform in [0, 1), a half leaves the image alone. shift [B,2]: whole pixels
+    by which rows and columns move. cut_out [B,2]: row and column of the zeroed square's centre.
+    """
+
+    brightness: Tensor
+    saturation: Tensor
+    contrast: Tensor
+    shift: Tensor
+    cut_out: Tensor
+
+
+def sample_simply(count: int, size: int, generator: torch.Generator) -> SimpleAugmentation:
+    """What happens to `count` images of `size` pixels a side."""
+    device = generator.device
+    brightness, saturation, contrast = torch.rand(3, count, generator=generator, device=device)
+    furthest = int(SHIFT * size + 0.5)
+    shift = torch.randint(-furthest, furthest + 1, (count, 2), generator=generator, device=device)
+    positions = (
+        size + 1 - _cut(size) % 2
+    )  # a square with an even edge may also lie half a pixel beyond the last
+    cut_out = torch.randint(0, positions, (count, 2), generator=generator, device=device)
+    return SimpleAugmentation(brightness, saturation, contrast, shift, cut_out)
+
+
+def augment_simply(images: Tensor, draws: SimpleAugmentation) -> Tensor:
+    """`images` [B,3,H,H] with other brightness (±½), saturation (0–2) and contrast (½–1½), moved and cut out.
+
+    What moves in and what is cut out is 0, the middle of the images' range.
+    """
+    size = check_shape("images", images, "B 3 H H")["H"]
+    brightness, saturation, contrast = (
+        u[:, None, None, None] for u in (draws.brightness, draws.saturation, draws.contrast)
+    )
+    x = images + (brightness - 0.5)
+    grey = x.mean(dim=1, keepdim=True)
+    x = (x - grey) * (2.0 * saturation) + grey
+    mean = x.mean(dim=(1, 2, 3), keepdim=True)
+    x = (x - mean) * (contrast + 0.5) + mean
+    line = torch.arange(size, device=images.device)
+    # where each row and column comes from [B,2,H], and the square [B,2,H]
+    source = line + draws.shift[:, :, None]
+    first = draws.cut_out[:, :, None] - _cut(size) // 2
+    cut = (line >= first) & (line < first + _cut(size))
+    rows, columns = source.clamp(0, size - 1).unbind(dim=1)
+    x = x.gather(2, rows[:, None, :, None].expand_as(x)).gather(3, columns[:, None, None, :].expand_as(x))
+    inside = (source >= 0) & (source < size)
+    kept = inside[:, 0, :, None] & inside[:, 1, None, :] & ~(cut[:, 0, :, None] & cut[:, 1, None, :])
+    return x * kept[:, None]
+
+
+def _cut(size: int) -> int:
+    """Edge of the zeroed square, pixels."""
+    return int(CUT_OUT * size + 0.5)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,9 +13,12 @@ from torch import Tensor
 from gp3d_core.config.schema import LossConfig
 from gp3d_core.training.augmentation import (
     AugmentationController,
+    SimpleAugmentation,
     augment,
+    augment_simply,
     sample_colours,
     sample_geometry,
+    sample_simply,
     warp,
 )
 from tests.support.draws import seeded
@@ -191,3 +195,50 @@ def test_controller_goes_on_after_json() -> None:
         ada.update(0.9, 1000)
         ada.update(0.9, 1000)
     assert first.probability == second.probability == pytest.approx(8 * 1000 / 500_000)
+
+
+def untouched(count: int, size: int) -> SimpleAugmentation:
+    """Draws of the simpler augmentation that change nothing but the square, which lies in the corner."""
+    half = torch.full((count,), 0.5)
+    return SimpleAugmentation(
+        half, half, half, torch.zeros(count, 2, dtype=torch.int64), torch.full((count, 2), size)
+    )
+
+
+def test_simple_augmentation_moves_and_cuts_out_whole_pixels() -> None:
+    images = torch.randn(2, 3, 20, 20)
+    draws = replace(untouched(2, 20), shift=torch.tensor([[2, -1], [0, 0]]))
+    found = augment_simply(images, draws)
+    torch.testing.assert_close(found[0, :, :17, 1:17], images[0, :, 2:19, 0:16])
+    assert (found[0, :, 18:] == 0).all()
+    assert (found[0, :, :, :1] == 0).all()
+    torch.testing.assert_close(found[1, :, :18, :18], images[1, :, :18, :18])
+    assert (found[1, :, 18:, 18:] == 0).all()  # half of the 4×4 square
+
+
+def test_simple_augmentation_of_colours_is_what_it_says() -> None:
+    images = torch.rand(1, 3, 20, 20)
+    plain = augment_simply(images, untouched(1, 20))
+    brighter = augment_simply(images, replace(untouched(1, 20), brightness=torch.tensor([1.0])))
+    torch.testing.assert_close(brighter[..., :18, :18], plain[..., :18, :18] + 0.5)
+    grey = augment_simply(images, replace(untouched(1, 20), saturation=torch.tensor([0.0])))
+    torch.testing.assert_close(grey[:, 0], grey[:, 1])
+    flat = augment_simply(images, replace(untouched(1, 20), contrast=torch.tensor([0.0])))[..., :18, :18]
+    torch.testing.assert_close(flat, (plain[..., :18, :18] + images.mean()) / 2)
+
+
+def test_draws_of_the_simple_augmentation_fill_their_ranges() -> None:
+    draws = sample_simply(4000, 20, torch.Generator().manual_seed(1))
+    for u in (draws.brightness, draws.saturation, draws.contrast):
+        assert u.min() < 0.01
+        assert 0.99 < u.max() < 1.0
+    assert set(draws.shift.flatten().tolist()) == {
+        -3,
+        -2,
+        -1,
+        0,
+        1,
+        2,
+        3,
+    }  # an eighth of 20, rounded up from a half
+    assert set(draws.cut_out.flatten().tolist()) == set(range(21))
