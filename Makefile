@@ -22,7 +22,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # XDG_CONFIG_HOME stays the user's: pip reads its settings (proxy, mirror) there.
 unexport PYTHONHOME PYTHONPATH
 
-.PHONY: help readers setup setup-all demo box-data zoo-data box-sheet test faults test-blender check format docs addon addon-gui asset-library \
+.PHONY: help readers browser setup setup-all demo box-data zoo-data box-sheet test faults test-blender check format docs addon addon-gui asset-library \
   clean clean-runs
 
 help:
@@ -41,6 +41,7 @@ help:
 	@echo "make asset-library  objects of the pretrained model as a Blender asset library, in runs/asset-library"
 	@echo "make addon-gui   draw docs/addon-*.png in a real Blender window (Blender 4.2 or newer, Xvfb, imagemagick)"
 	@echo "make readers     with Node: the Khronos validator and meshopt's decoder, for the tests of glTF files"
+	@echo "make browser     Debian's Chromium, for the tests that open galleries in a browser"
 	@echo "make clean       remove .venv and caches    make clean-runs   remove results"
 
 setup:
@@ -126,6 +127,10 @@ docs: setup-all
 # What tests read glTF files with besides our own reader; without them those tests are skipped, and say so.
 readers:
 	npm install --no-audit --no-fund --prefix $(cache)/node gltf-validator@2.0.0-dev.3.10 meshoptimizer@1.3.0
+
+# What tests open galleries with; without it those tests are skipped, and say so.
+browser:
+	apt-get install -y --no-install-recommends chromium
 
 addon: setup
 	.venv/bin/python tools/build_addon.py

@@ -35,7 +35,7 @@ FLOORS = {
         ("snapshots", "metrics", "meshing"),
         ("assets",),
         ("generation", "preparation", "training"),
-        ("grounding", "evaluation", "lifting"),
+        ("grounding", "evaluation", "lifting", "gallery"),
         ("vq3d",),
         ("worker", "cli"),
     ),

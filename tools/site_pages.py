@@ -16,6 +16,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import tokenize
 import typing
 from collections.abc import Callable, Iterator
@@ -352,11 +353,25 @@ def _wrapped(usage: str, width: int = 100) -> str:
     return "\n".join(lines)
 
 
+# The gallery
+
+
+def gallery() -> str:
+    """The page of docs/gallery-box, as `gp3d gallery` writes it."""
+    from gp3d_core.gallery.page import write_gallery
+
+    with tempfile.TemporaryDirectory() as folder:
+        page = Path(folder) / "gallery.html"
+        write_gallery(ROOT / "docs/gallery-box", page, "Eight classes of the main model", print)
+        return page.read_text(encoding="utf-8")
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "benchmarks.md": benchmarks,
     "changelog.md": partial(root_page, "CHANGELOG.md"),
     "contributing.md": partial(root_page, "CONTRIBUTING.md"),
     "examples.md": examples,
+    "gallery-box.html": gallery,
     "reference/commands.md": commands,
     "reference/names.md": public_names,
     "reference/settings.md": settings,

@@ -1,4 +1,4 @@
-"""The commands `gp3d mesh` and `gp3d render`: objects of a model as files."""
+"""The commands `gp3d mesh`, `render`, `gallery` and `view`: objects of a model as files, and pages of them."""
 
 from __future__ import annotations
 
@@ -140,6 +140,51 @@ def add_render(parser: argparse.ArgumentParser) -> None:
     add("--depth", action="store_true", help="also the depth")
     add("--normals", action="store_true", help="stills and films: also the normals")
     parser.set_defaults(command=_render)
+
+
+def add_gallery(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `gp3d gallery`."""
+    _add_folder(parser, "of meshes, as gp3d mesh writes them; what lies below it counts")
+    parser.add_argument(
+        "--out", type=new_path, metavar="FILE.html", help="the page (default FOLDER/gallery.html)"
+    )
+    parser.add_argument("--title", help="what stands above it (default: the folder's name)")
+    parser.set_defaults(command=_gallery)
+
+
+def add_view(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `gp3d view`."""
+    _add_folder(parser, "of meshes, whose gallery is written first, or the .html page of a gallery")
+    parser.set_defaults(command=_view)
+
+
+def _add_folder(parser: argparse.ArgumentParser, meaning: str) -> None:
+    parser.add_argument("folder", type=existing, metavar="FOLDER", help=meaning)
+
+
+def _gallery(options: argparse.Namespace) -> int:
+    from gp3d_core.gallery.page import NAME, write_gallery
+
+    folder = options.folder
+    out, title = options.out or folder / NAME, options.title or folder.resolve().name
+    shown = write_gallery(folder, out, title, report)
+    report(f"{shown} meshes can be turned; gp3d view opens the page")
+    print(out)
+    return 0
+
+
+def _view(options: argparse.Namespace) -> int:
+    from gp3d_core.gallery.opening import find_browser, open_page
+    from gp3d_core.gallery.page import NAME, write_gallery
+
+    browser = find_browser()
+    page = options.folder
+    if page.is_dir():
+        page = page / NAME
+        write_gallery(options.folder, page, options.folder.resolve().name, report)
+    open_page(browser, page)
+    print(page)
+    return 0
 
 
 def _mesh(options: argparse.Namespace) -> int:

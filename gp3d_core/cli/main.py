@@ -39,6 +39,8 @@ COMMANDS = (
     _Command("data", "data", "prepare data sets, look at them, check them"),
     _Command("mesh", "generate", "write textured meshes"),
     _Command("render", "generate", "draw generated objects: a sheet, stills or films"),
+    _Command("gallery", "generate", "one page of a folder's meshes, to turn and search (docs/gallery.md)"),
+    _Command("view", "generate", "write the gallery of a folder and open it in the browser"),
     _Command("classes", "models", "list what a model knows, and how well"),
     _Command("card", "models", "say what a model learnt from, and what it owes to whom"),
     _Command("evaluate", "evaluate", "score a snapshot against a data set (docs/evaluation.md)"),
