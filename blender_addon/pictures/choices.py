@@ -42,7 +42,7 @@ class PictureSettings:
     )
     depth: StringProperty(
         name="Depth",
-        description="Depth map of the picture: PNG, npy or npz. Empty: made by the Depth Model",
+        description="Depth map of the picture: PNG, npy, npz or EXR. Empty: made by the Depth Model",
         subtype="FILE_PATH",
         options=BLEND_RELATIVE,
     )

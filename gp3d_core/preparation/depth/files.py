@@ -14,19 +14,21 @@ from gp3d_core.datasets import depth_codes
 from gp3d_core.datasets.archive import DatasetError
 from gp3d_core.hashing import DAMAGE
 from gp3d_core.preparation.dataset_card import read_card
+from gp3d_core.preparation.depth.exr import read_exr
 from gp3d_core.preparation.depth.making import Kind, stretch, to_unit
 from gp3d_core.preparation.framing import Fit, frame, resize
 
 _PNG_MODES = ("I;16", "I;16B", "I", "L", "RGB", "RGBA")
 _MOST_PIXELS = 64_000_000
-_ENDINGS = ("_depth.png", ".png", "_depth.npy", ".npy")  # after the image's stem
+_ENDINGS = ("_depth.png", ".png", "_depth.npy", ".npy", "_depth.exr", ".exr")  # after the image's stem
 
 
 class FolderDepth:
     """Depth from existing files in `folder`, at the paths of the images `names`. A DepthSource.
 
-    `a/b.jpg` has its map in `a/b_depth.png`, `a/b.png`, `a/b_depth.npy` or `a/b.npy`. PNG: 16-bit as it is (LeReS),
-    8-bit times 256, of several channels the first; never stretched. npy: any numbers [H,W], stretched over the range.
+    `a/b.jpg` has its map in `a/b_depth.png`, `a/b.png`, or the same with npy or exr. PNG: 16-bit as it is (LeReS),
+    8-bit times 256, of several channels the first; never stretched. npy and exr: any numbers [H,W], stretched over the
+    range; where an exr says that nothing was hit, the farthest of the others is taken.
     Maps of another size are cut and scaled like the pictures (`preparation.framing`); `fit` says how those were framed,
     None that it is not known, and then maps must be square. Outside a letterbox it is far.
 
@@ -82,7 +84,7 @@ class FolderDepth:
         if (width, height) != (resolution, resolution):
             picture = Image.fromarray(values.astype(np.float32))
             values = np.asarray(resize(picture, right - left, bottom - top, where.source), dtype=np.float64)
-        values = stretch(values, str(file)) if file.suffix == ".npy" else values.clip(0, 1)
+        values = values.clip(0, 1) if file.suffix == ".png" else stretch(values, str(file))
         u = np.ones((resolution, resolution))
         u[top:bottom, left:right] = to_unit(values, self._kind, self._ratio)
         return u
@@ -107,30 +109,39 @@ def _find(folder: Path, name: str) -> Path | None:
 
 
 def _read(file: Path) -> NDArray[Any]:
-    """Numbers float64 [H,W] of an npy file, or the codes of a PNG over 65536."""
+    """Numbers float64 [H,W] of an npy or exr file, or the codes of a PNG over 65536."""
     numbers = read_numbers(file)
     values = numbers.astype(np.float64)
+    if file.suffix == ".exr":
+        hit = values[np.isfinite(values)]
+        return values if not hit.size else np.minimum(values, hit.max())
     if file.suffix == ".npy":
         return values
     return values / 256 if numbers.dtype == np.uint8 else depth_codes.to_unit(values)
 
 
 def read_numbers(file: Path) -> NDArray[Any]:
-    """The numbers [H,W] of a depth map: of an npy or npz file as they are, of a PNG its codes, uint16 or uint8.
+    """The numbers [H,W] of a depth map: of an npy, npz or exr file as they are, of a PNG its codes, uint16 or uint8.
 
-    An npz holds one array, or one that is called depth. Of a PNG with several channels the first is taken. Raises
-    DatasetError.
+    An npz holds one array, or one that is called depth; of an exr see `read_exr`. Of a PNG with several channels the
+    first is taken. Raises DatasetError.
     """
     try:
         if not file.is_file():
             raise ValueError("expected a file")
         if file.suffix.lower() in (".npy", ".npz"):
             return _array(file)
+        if file.suffix.lower() == ".exr":
+            return read_exr(file, _MOST_PIXELS)
         image = Image.open(file, formats=("PNG",))
         _check_size(image.height, image.width)
         if image.mode not in _PNG_MODES:
             raise ValueError(f"expected a 16-bit or 8-bit map, found {image.mode}")
         codes = np.asarray(image)
+    except ImportError as error:
+        raise DatasetError(
+            f"depth map {file} needs OpenEXR, which is not installed: save it as npy, or pip install OpenEXR"
+        ) from error
     except Image.DecompressionBombError as error:
         raise DatasetError(
             f"depth map {file} cannot be read (more than {_MOST_PIXELS / 1e6:g} million pixels)"
