@@ -32,6 +32,7 @@ FLOORS = {
         ("config", "ops", "datasets"),
         ("rendering",),
         ("networks",),
+        ("baselines",),
         ("snapshots", "metrics", "meshing"),
         ("assets",),
         ("generation", "preparation", "training"),

@@ -31,18 +31,31 @@ class ConditionedMLP(nn.Module):
     absent.
     """
 
-    def __init__(self, z_dim: int, c_dim: int, width: int, layers: int) -> None:
-        """`z_dim` or `c_dim` 0 leaves that input out; ValueError if both are."""
+    def __init__(
+        self,
+        z_dim: int,
+        c_dim: int,
+        width: int,
+        layers: int,
+        *,
+        embedding: int | None = None,
+        outputs: int | None = None,
+    ) -> None:
+        """`z_dim` or `c_dim` 0 leaves that input out; ValueError if both are.
+
+        The condition's `embedding` and the last layer's `outputs` are as wide as all layers if not given.
+        """
         super().__init__()
         if z_dim == 0 and c_dim == 0:
             raise ValueError("an MLP needs noise (z_dim > 0), a condition (c_dim > 0) or both, found neither")
         self.z_dim = z_dim
         self.c_dim = c_dim
-        self.embed = EqualisedLinear(c_dim, width) if c_dim else None
-        inputs = z_dim + (width if c_dim else 0)
+        embedding = width if embedding is None else embedding
+        self.embed = EqualisedLinear(c_dim, embedding) if c_dim else None
+        widths = [z_dim + (embedding if c_dim else 0), *[width] * (layers - 1), outputs or width]
         self.layers = nn.Sequential(
             *(
-                EqualisedLinear(width if i else inputs, width, "lrelu", lr_multiplier=LAYER_LR_MULTIPLIER)
+                EqualisedLinear(widths[i], widths[i + 1], "lrelu", lr_multiplier=LAYER_LR_MULTIPLIER)
                 for i in range(layers)
             )
         )
@@ -66,11 +79,27 @@ class Mapping(nn.Module):
     w_avg: Tensor
 
     def __init__(
-        self, z_dim: int, c_dim: int, w_dim: int, num_ws: int, layers: int, *, known_objects: int = 0
+        self,
+        z_dim: int,
+        c_dim: int,
+        w_dim: int,
+        num_ws: int,
+        layers: int,
+        *,
+        known_objects: int = 0,
+        width: int | None = None,
+        embedding: int | None = None,
+        average_decay: float = AVERAGE_DECAY,
     ) -> None:
-        """`c_dim` 0 makes it unconditional. With `known_objects`, noise passes through a mixture around these first."""
+        """`c_dim` 0 makes it unconditional. With `known_objects`, noise passes through a mixture around these first.
+
+        Inner layers of `width` and the class's `embedding` are as wide as a code if not given.
+        """
         super().__init__()
-        self.network = ConditionedMLP(z_dim, c_dim, w_dim, layers)
+        self.network = ConditionedMLP(
+            z_dim, c_dim, width or w_dim, layers, embedding=embedding or w_dim, outputs=w_dim
+        )
+        self.average_decay = average_decay
         self.prior = MixturePrior(known_objects, max(c_dim, 1), z_dim) if known_objects else None
         self.num_ws = num_ws
         self.register_buffer("w_avg", torch.zeros(w_dim))
@@ -101,7 +130,7 @@ class Mapping(nn.Module):
         w = self.network(z, c)
         if update_average:
             with torch.no_grad():
-                self.w_avg.lerp_(w.mean(dim=0), 1.0 - AVERAGE_DECAY)
+                self.w_avg.lerp_(w.mean(dim=0), 1.0 - self.average_decay)
         if truncation != 1.0 and self.truncates_to_class:
             w = torch.lerp((self.w_avg if centre is None else centre).expand_as(w), w, truncation)
         return w[:, None].expand(-1, self.num_ws, -1)

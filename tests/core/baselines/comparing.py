@@ -55,12 +55,14 @@ def check_gradients(
         check_gradient(found.get(name, torch.zeros_like(gradient)), gradient, name, share=share)
 
 
-def check_gradient(actual: Tensor | None, expected: Tensor, name: str, *, share: float = 1e-3) -> None:
-    """`actual` differs from `expected` by at most `share` of its largest entry."""
+def check_gradient(
+    actual: Tensor | None, expected: Tensor, name: str, *, share: float = 1e-3, floor: float = 0.0
+) -> None:
+    """`actual` differs from `expected` by at most `share` of its largest entry, or by `floor`."""
     assert actual is not None, f"{name}: no gradient"
     assert actual.shape == expected.shape, f"{name}: {actual.shape}, recorded {expected.shape}"
     error, largest = (actual - expected).abs().max().item(), expected.abs().max().item()
-    assert error <= share * largest, f"{name}: off by {error:.3g} of {largest:.3g}"
+    assert error <= max(share * largest, floor), f"{name}: off by {error:.3g} of {largest:.3g}"
 
 
 def check_norms(module: nn.Module, expected: Mapping[str, float], names: Names) -> None:
