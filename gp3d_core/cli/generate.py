@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from gp3d_core.cli.arguments import (
     UsageError,
@@ -19,11 +19,16 @@ from gp3d_core.cli.arguments import (
     share_cores,
 )
 from gp3d_core.cli.models import add_model, chosen_models, report_duties
+from gp3d_core.generation.combinations import MOST_STEPS, STEPS, STRENGTH, Combining, specs_combined
 from gp3d_core.generation.objects import DEFAULT_TRUNCATION, MOST_TRUNCATION
 from gp3d_core.meshing.files.formats import FORMATS
 from gp3d_core.meshing.level import Level
 from gp3d_core.meshing.option_values import Levels, OneOf
 from gp3d_core.meshing.options import MeshOptions, Option, defaults, specs
+
+if TYPE_CHECKING:
+    from gp3d_core.generation.objects import ObjectSpec
+    from gp3d_core.snapshots.metadata import SnapshotFacts
 
 _USERS = {"compress": ("glb",), "print_height": ("stl", "3mf")}  # the formats that an option is about
 _Kind = TypeVar("_Kind", bound=MeshOptions)
@@ -99,6 +104,61 @@ def _add_snapshot_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
 
 
+def _add_combining(parser: argparse.ArgumentParser) -> None:
+    """Adds what may be made of every object that is named (docs/combinations.md)."""
+    group = parser.add_argument_group("combinations", "of every object that --class and --seeds name")
+    share = number(float, 0, 1)
+    other = group.add_mutually_exclusive_group()
+    other.add_argument("--blend", dest="blend_with", metavar="OTHER", help="blends with SEED or CLASS:SEED")
+    other.add_argument(
+        "--colors-of", metavar="OTHER", help="its shape with the colours of SEED or CLASS:SEED"
+    )
+    other.add_argument(
+        "--variations", type=number(int, 1, 63), metavar="N", help="itself and N others much like it"
+    )
+    group.add_argument(
+        "--steps",
+        type=number(int, 2, MOST_STEPS),
+        default=argparse.SUPPRESS,
+        help=f"of --blend, its ends among them (default {STEPS})",
+    )
+    group.add_argument(
+        "--at", type=share, default=argparse.SUPPRESS, help="of --blend: one object, 0 itself … 1 the other"
+    )
+    group.add_argument(
+        "--strength",
+        type=share,
+        default=argparse.SUPPRESS,
+        help=f"of --variations: 0 the same … 1 other colours (default {STRENGTH:g})",
+    )
+
+
+def _combining(options: argparse.Namespace) -> Combining | None:
+    """What is asked for of every object, None for itself. Raises UsageError for an option that would be dropped."""
+    wanted = {
+        "blend_with": options.blend_with,
+        "colors_of": options.colors_of,
+        "variations": options.variations,
+    }
+    for name, owner in (("steps", "blend_with"), ("at", "blend_with"), ("strength", "variations")):
+        if hasattr(options, name) and wanted[owner] is None:
+            raise UsageError(f"--{name} is for {'--blend' if owner == 'blend_with' else '--variations'}")
+        wanted[name] = getattr(options, name, None)
+    if wanted["steps"] is not None and wanted["at"] is not None:
+        raise UsageError("--at is one step, --steps several; leave out one of the two")
+    return Combining(**wanted) if any(value is not None for value in wanted.values()) else None
+
+
+def _parts(options: argparse.Namespace) -> list[tuple[SnapshotFacts, list[ObjectSpec]]]:
+    """The objects that a command line asks for, by the model that makes them."""
+    from gp3d_core.generation.objects import specs_by_model
+
+    models, seeds, how = chosen_models(options.snapshot), _seeds(options), _combining(options)
+    if how is None:
+        return specs_by_model(models, options.classes, seeds, report)
+    return specs_combined(models, options.classes, seeds, how, report)
+
+
 def add_mesh(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `gp3d mesh`."""
     _add_snapshot_arguments(parser)
@@ -110,6 +170,7 @@ def add_mesh(parser: argparse.ArgumentParser) -> None:
         help="make the mesh of this recipe again; the rest is in it",
     )
     add("--out", type=new_path, default=Path("meshes"), help="folder of the meshes (default meshes)")
+    _add_combining(parser)
     add_mesh_options(parser)
     formats = f"obj (default; of a recipe what lies beside it), {', '.join(FORMATS[1:])}; several with commas"
     add("--format", dest="formats", metavar="FORMAT", help=formats)
@@ -139,6 +200,7 @@ def add_render(parser: argparse.ArgumentParser) -> None:
     add("--views", type=number(int, 1, 64), help="of every object of a sheet, from left to right (default 1)")
     add("--depth", action="store_true", help="also the depth")
     add("--normals", action="store_true", help="stills and films: also the normals")
+    _add_combining(parser)
     parser.set_defaults(command=_render)
 
 
@@ -192,7 +254,6 @@ def _mesh(options: argparse.Namespace) -> int:
         check_asset_options,
         check_mesh_files,
         spec_of_recipe,
-        specs_by_model,
     )
 
     share_cores()
@@ -216,9 +277,8 @@ def _mesh(options: argparse.Namespace) -> int:
     else:
         if options.snapshot is None and not options.classes:
             raise UsageError("expected --class NAME (gp3d classes lists them), a snapshot, or --recipe FILE")
-        seeds, truncation = _seeds(options), _truncation(options)
-        chosen = mesh_options(options, MeshOptions)
-        parts = specs_by_model(chosen_models(options.snapshot), options.classes, seeds, report)
+        truncation, chosen = _truncation(options), mesh_options(options, MeshOptions)
+        parts = _parts(options)
     for _, objects in parts:
         check_asset_options(objects, chosen)
     report_duties(parts)
@@ -262,6 +322,10 @@ def _check_alone(options: argparse.Namespace) -> None:
     """Raises UsageError for an option beside --recipe that the recipe decides: it would be dropped in silence."""
     if options.classes:
         raise UsageError("--class does not go with --recipe, which names its class and seed")
+    if _combining(options) is not None:
+        raise UsageError(
+            "--blend, --colors-of and --variations do not go with --recipe, which names its object"
+        )
     decided = [name for name in ("seeds", "truncation") if hasattr(options, name)]
     decided += [name for name in _given(options, MeshOptions) if name != "max_bytes"]
     if decided:
@@ -278,14 +342,13 @@ def _render(options: argparse.Namespace) -> int:
         raise UsageError(f"--views is for a sheet, --kind {options.kind} has its own")
     if options.normals and options.kind == "sheet":
         raise UsageError("--normals is for stills and films: choose another --kind")
-    from gp3d_core.generation.objects import check_sheet, specs_by_model
+    from gp3d_core.generation.objects import check_sheet
     from gp3d_core.generation.outputs import FRAMES, check_stills, film_paths
 
-    seeds = _seeds(options)
     out = options.out or Path("sheet.png" if options.kind == "sheet" else "stills" if still else "films")
     if still:
         check_sheet(out) if options.kind == "sheet" else check_stills(out, options.kind)
-    parts = specs_by_model(chosen_models(options.snapshot), options.classes, seeds, report)
+    parts = _parts(options)
     if not still:
         film_paths([spec for _, objects in parts for spec in objects], out, options.kind)
     report_duties(parts)

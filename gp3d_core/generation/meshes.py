@@ -27,8 +27,15 @@ from gp3d_core.generation.objects import (
     check_asset_options,
     check_mesh_files,
 )
-from gp3d_core.generation.recipes import option_facts, place_of, versions
-from gp3d_core.generation.sampling import SHAPELESS, Generated, barely_trained, generate, thumbnail_of
+from gp3d_core.generation.recipes import combination_facts, option_facts, place_of, versions
+from gp3d_core.generation.sampling import (
+    SHAPELESS,
+    Generated,
+    barely_trained,
+    generate,
+    settled,
+    thumbnail_of,
+)
 from gp3d_core.licences.page import short_credits
 from gp3d_core.meshing.agreement import Agreement
 from gp3d_core.meshing.components import loss_in_words
@@ -170,6 +177,7 @@ def _made(
     recipe = {
         "class": obj.spec.record,
         "seed": obj.spec.seed,
+        **combination_facts(obj.spec),
         "truncation": obj.truncation,
         "snapshot": name_of(snapshot.path),
         "snapshot_sha256": snapshot.digest,
@@ -204,6 +212,7 @@ def write_meshes(
     """
     check_mesh_files(out, formats, options.compress)
     check_asset_options(objects, options)
+    objects = [settled(snapshot, spec) for spec in objects]
     out.mkdir(parents=True, exist_ok=True)
     for spec in tqdm(objects, desc="meshes", unit="mesh", file=sys.stderr, disable=None):
         obj = generate(snapshot, spec, truncation)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import operator
 import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypedDict
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict
 
 from gp3d_core.atomic import check_writable
 from gp3d_core.errors import GP3DError
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 DEFAULT_TRUNCATION = 0.7  # between the most typical object, 0, and all that a model can do, 1
 MOST_TRUNCATION = 2.0  # above 1 objects are exaggerated; recipes of version 1 may say so
 MOST_SEEDS = 10_000  # of one range
+MOST_PARENTS = 64  # that an object is combined from
+SHARE_ERROR = 1e-6  # by which shares of parents may miss 1
 
 
 class KnowsClasses(Protocol):
@@ -50,6 +53,8 @@ Recipe = TypedDict(  # what made a mesh, docs/meshing.md; files may hold further
         "snapshot_classes": int,
         "nimg": int,
         "grid": int,
+        "parents": list[dict[str, Any]],
+        "late_from": int,
         "level": float,
         "raw_level": float,
         "faces": int,
@@ -68,18 +73,46 @@ class RequestError(GP3DError):
 
 
 @dataclass(frozen=True)
-class ObjectSpec:
-    """One object to make: a class record of the snapshot, without ratings, its label, and a seed."""
+class Parent:
+    """An object that another is combined from: its class record and label, its seed, and its shares, 0 to 1.
+
+    `early` is its share of the style codes of coarse layers, which say most about the shape, `late` its share of the
+    others, which say most about colours.
+    """
 
     record: ClassRecord
     label: int
     seed: int
+    early: float = 1.0
+    late: float = 1.0
+
+
+@dataclass(frozen=True)
+class ObjectSpec:
+    """One object to make: a class record of the snapshot, without ratings, its label, and a seed.
+
+    With `parents` its style codes are their weighted sum, and class and seed are those of the parent with the largest
+    share of the shape; late codes are those from number `late_from` on, None for what is usual (docs/combinations.md).
+    """
+
+    record: ClassRecord
+    label: int
+    seed: int
+    parents: tuple[Parent, ...] = ()
+    late_from: int | None = None
+
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """What tells objects of one model apart, for caches."""
+        shares = tuple((one.label, one.seed, one.early, one.late) for one in self.parents)
+        return self.label, self.seed, shares, self.late_from
 
     @property
     def stem(self) -> str:
-        """File name without suffix, e.g. coffee_mug-0003."""
+        """File name without suffix, e.g. coffee_mug-0003, of a combined one with letters that say of which parents."""
         name = re.sub(r"[^a-z0-9]+", "_", str(self.record.get("name", "object")).lower()).strip("_")
-        return f"{name}-{self.seed:04d}"
+        mark = hashlib.sha256(repr(self.identity[2:3]).encode()).hexdigest()[:8] if self.parents else ""
+        return f"{name}-{self.seed:04d}" + f"-{mark}" * bool(mark)
 
 
 def object_specs(
@@ -132,17 +165,28 @@ def specs_of_labels(
 
 
 def spec_of_recipe(model: KnowsClasses, recipe: Recipe) -> ObjectSpec:
-    """The object that a recipe names. Raises RequestError if the model does not know its class."""
+    """The object that a recipe names. Raises RequestError if the model does not know its class, or one of a parent."""
+    label = _label_in(model, recipe["class"])
+    whole_seed(recipe["seed"])
+    parents = tuple(
+        Parent(
+            one["class"], _label_in(model, one["class"]), whole_seed(one["seed"]), one["early"], one["late"]
+        )
+        for one in recipe.get("parents", ())
+    )
+    return ObjectSpec(recipe["class"], label, recipe["seed"], parents, recipe.get("late_from"))
+
+
+def _label_in(model: KnowsClasses, record: ClassRecord) -> int:
+    """The label of the class that a recipe names. Raises RequestError if the model does not know it."""
     from gp3d_core.datasets.imagenet import unrated  # not before it is needed: help is instant
 
-    whole_seed(recipe["seed"])
     if not model.classes:
-        return ObjectSpec(recipe["class"], 0, recipe["seed"])
-    known = [unrated(record) for record in model.classes]
-    if recipe["class"] not in known:
-        named = recipe["class"].get("name") or recipe["class"]
-        raise RequestError(f"{model.path} does not know the recipe's class {named}")
-    return ObjectSpec(recipe["class"], known.index(recipe["class"]), recipe["seed"])
+        return 0
+    known = [unrated(one) for one in model.classes]
+    if record not in known:
+        raise RequestError(f"{model.path} does not know the recipe's class {record.get('name') or record}")
+    return known.index(record)
 
 
 def whole_seed(seed: int) -> int:

@@ -24,6 +24,7 @@ from PIL import Image
 from gp3d_core.assets.finishing import Asset
 from gp3d_core.datasets.imagenet import ClassRecord, choose_class
 from gp3d_core.errors import renaming
+from gp3d_core.generation.combinations import STRENGTH, blend, mix, variation
 from gp3d_core.generation.meshes import make_asset, save_object
 from gp3d_core.generation.objects import (
     DEFAULT_TRUNCATION,
@@ -238,6 +239,39 @@ class GeneratedObject:
             )
             save_film(film, path)
         return path
+
+    def blend(self, other: GeneratedObject, at: float = 0.5) -> GeneratedObject:
+        """The object at `at` of the way to another one of the same model, 0 to 1.
+
+        Raises RequestError for one of another model or truncation. Example: `mug.blend(teapot, 0.3)`.
+        """
+        return self._made(blend(self.spec, self._beside(other), at))
+
+    def with_colors_of(self, other: GeneratedObject) -> GeneratedObject:
+        """The object with its own shape, as far as the model tells that apart, and the colours of another one.
+
+        Raises RequestError as `blend`, or for a model without late style codes. Example: `mug.with_colors_of(teapot)`.
+        """
+        return self._made(mix(self.spec, self._beside(other)))
+
+    def variation(self, number: int, strength: float = STRENGTH) -> GeneratedObject:
+        """An object much like this one, another one for every `number`; `strength` 0 to 1 says how much.
+
+        Raises RequestError for a model without late style codes. Example: `mug.variation(1)`.
+        """
+        return self._made(variation(self.spec, number, strength))
+
+    def _beside(self, other: GeneratedObject) -> ObjectSpec:
+        if other.snapshot.digest != self.snapshot.digest:
+            names = " and ".join(name_of(one.snapshot.path) for one in (self, other))
+            raise RequestError(f"objects are combined within one model, found {names}")
+        if other.generated.truncation != self.generated.truncation:
+            values = f"{self.generated.truncation:g} and {other.generated.truncation:g}"
+            raise RequestError(f"objects of one `truncation` are combined, found {values}")
+        return other.spec
+
+    def _made(self, spec: ObjectSpec) -> GeneratedObject:
+        return GeneratedObject(self.snapshot, generate(self.snapshot, spec, self.generated.truncation))
 
     def mesh(self, *, progress: Progress = no_progress, **choices: Unpack[MeshChoices]) -> ObjectMesh:
         """The object's mesh; `choices` as in MeshOptions. `progress` hears of stages, see `meshes.make_asset`.

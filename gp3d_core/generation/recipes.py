@@ -16,7 +16,7 @@ from typing import Any, cast
 
 from gp3d_core import __version__
 from gp3d_core.errors import GP3DError
-from gp3d_core.generation.objects import MOST_TRUNCATION, Recipe
+from gp3d_core.generation.objects import MOST_PARENTS, MOST_TRUNCATION, SHARE_ERROR, ObjectSpec, Recipe
 from gp3d_core.hashing import digest
 from gp3d_core.meshing.level import Level
 from gp3d_core.meshing.options import VERSION, MeshOptions
@@ -31,6 +31,7 @@ from gp3d_core.pretrained import (
 from gp3d_core.snapshots.run_folder import named_file, runs_below
 from gp3d_core.strict_json import check_characters, of_text
 
+COMBINED_VERSION = 2  # of recipes of objects that are combined from others
 _LIBRARIES = ("torch", "numpy", "PyMCubes", "fast-simplification", "xatlas")
 
 
@@ -52,6 +53,16 @@ def option_facts(options: MeshOptions) -> dict[str, Any]:
     return {name: value for name, value in options.to_recipe().items() if name != "level"}
 
 
+def combination_facts(spec: ObjectSpec) -> dict[str, Any]:
+    """What a recipe adds of an object that is combined from others; its version keeps older GP3D from following it."""
+    if not spec.parents:
+        return {}
+    parents = [
+        {"class": one.record, "seed": one.seed, "early": one.early, "late": one.late} for one in spec.parents
+    ]
+    return {"version": COMBINED_VERSION, "parents": parents, "late_from": spec.late_from}
+
+
 def read_recipe(path: Path) -> Recipe:
     """The recipe in the JSON file at `path`. Raises RecipeError for anything else."""
     if path.is_dir():
@@ -66,9 +77,14 @@ def read_recipe(path: Path) -> Recipe:
     except ValueError as error:
         raise RecipeError(f"{path} is not a recipe ({error})") from None
     found = (recipe.get("format"), recipe.get("version")) if isinstance(recipe, dict) else ("no format", None)
-    if found != ("gp3d-recipe", VERSION):
+    if found not in (("gp3d-recipe", VERSION), ("gp3d-recipe", COMBINED_VERSION)):
         raise RecipeError(
-            f"{path}: expected gp3d-recipe version {VERSION}, found {found[0]} version {found[1]}"
+            f"{path}: expected gp3d-recipe version {VERSION} or {COMBINED_VERSION}, found {found[0]} version {found[1]}"
+        )
+    if (found[1] == COMBINED_VERSION) != ("parents" in recipe):
+        raise RecipeError(
+            f"{path}: expected parents in a recipe of version {COMBINED_VERSION}, and in no other; found version "
+            f"{found[1]} {'with' if 'parents' in recipe else 'without'} them"
         )
     if "tokenizer" in recipe:
         raise RecipeError(
@@ -93,6 +109,20 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
+def _are_parents(value: Any) -> bool:
+    """Whether these are the parents of a combination, whose shares add up to 1."""
+    if not isinstance(value, list) or not 1 <= len(value) <= MOST_PARENTS:
+        return False
+    for one in value:
+        if not isinstance(one, dict) or not isinstance(one.get("class"), dict):
+            return False
+        if type(one.get("seed")) is not int or one["seed"] < 0:
+            return False
+        if not all(_is_number(one.get(name)) and 0 <= one[name] <= 1 for name in ("early", "late")):
+            return False
+    return all(abs(sum(one[name] for one in value) - 1) <= SHARE_ERROR for name in ("early", "late"))
+
+
 def _is_text(value: Any) -> bool:
     return isinstance(value, str) and "\0" not in value
 
@@ -107,6 +137,12 @@ _FIELDS: dict[str, tuple[bool, Callable[[Any], bool], str]] = {
         lambda value: _is_number(value) and 0 <= value <= MOST_TRUNCATION,
         f"a number from 0 to {MOST_TRUNCATION:g}",
     ),
+    "parents": (
+        False,
+        _are_parents,
+        f"1 to {MOST_PARENTS} parents with class, seed and shares that add up to 1",
+    ),
+    "late_from": (False, lambda value: type(value) is int and value > 0, "a whole number above 0"),
     "level": (True, _is_number, "a number"),
     "raw_level": (False, lambda value: value is None or _is_number(value), "a number or null"),
     "grid": (True, lambda value: type(value) is int, "a whole number"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -25,10 +25,13 @@ from gp3d_core.distributed import pick_device
 from gp3d_core.generation.objects import (
     DEFAULT_TRUNCATION,
     ObjectSpec,
+    Parent,
+    RequestError,
     check_sheet,
 )
 from gp3d_core.networks.generator import GeneratorOutput
-from gp3d_core.networks.latents import style_codes
+from gp3d_core.networks.latents import combined_codes, style_codes
+from gp3d_core.pretrained import name_of
 from gp3d_core.rendering.cameras import mean_camera, turn_camera
 from gp3d_core.rendering.volume import rays_at_a_time
 from gp3d_core.snapshots.metadata import BARELY, share_trained
@@ -42,6 +45,7 @@ SHAPELESS = "the model has hardly been trained, and more training is what helps"
 _SIDE = 0.5  # yaw of the outermost views of a sheet
 _COLUMNS = 8  # of a sheet: more do not fit on a screen
 _TILE = 128
+_FEWEST_CODES = 4  # style codes of a model of which some may be called late
 _THUMBNAIL = 256
 
 
@@ -69,10 +73,42 @@ class Generated:
 
 @torch.no_grad()
 def generate(snapshot: Snapshot, spec: ObjectSpec, truncation: float = DEFAULT_TRUNCATION) -> Generated:
-    """The object that `spec` names."""
+    """The object that `spec` names. Raises RequestError for a combination that the model cannot make."""
     truncation = float(truncation)  # recipes hold it so
-    ws = style_codes(snapshot.generator, spec.label, len(snapshot.classes), spec.seed, truncation)
+    spec = settled(snapshot, spec)
+    ws = _codes(snapshot, spec, truncation)
     return Generated(spec, truncation, ws, snapshot.generator.planes(ws))
+
+
+def settled(snapshot: Snapshot, spec: ObjectSpec) -> ObjectSpec:
+    """The object with the number of its first late style code, where it is combined from others.
+
+    Late are from one before the middle on: measured as the place where the shape follows one parent and the colours the
+    other about equally (docs/combinations.md). Raises RequestError for a model that has no late codes to combine, or
+    not that one.
+    """
+    if not spec.parents:
+        return spec
+    layers = snapshot.generator.mapping.num_ws
+    late_from = layers // 2 - 1 if spec.late_from is None else spec.late_from
+    whole = all(one.early == one.late for one in spec.parents)
+    if spec.late_from is None and whole:
+        late_from = max(1, late_from)  # any will do: early and late shares are the same
+    if not 0 < late_from <= layers or (layers < _FEWEST_CODES and not whole):
+        raise RequestError(
+            f"{name_of(snapshot.path)} has no late style codes to take colours from: its objects have {layers}; "
+            "blend them instead"
+        )
+    return replace(spec, late_from=late_from)
+
+
+def _codes(snapshot: Snapshot, spec: ObjectSpec, truncation: float) -> Tensor:
+    """Style codes [1,L,D] of an object that is `settled`."""
+    generator, classes = snapshot.generator, len(snapshot.classes)
+    if spec.late_from is None or not spec.parents:
+        return style_codes(generator, spec.label, classes, spec.seed, truncation)
+    codes = [style_codes(generator, one.label, classes, one.seed, truncation) for one in spec.parents]
+    return combined_codes(codes, [(one.early, one.late) for one in spec.parents], spec.late_from)
 
 
 @torch.no_grad()
@@ -143,7 +179,7 @@ def write_sheet_of(
                     columns.append(_column(snapshot, obj, yaws, resolution, depth))
                     bar.update()
                     blank += all(map(_blank, columns[-1][: len(yaws)]))
-                name = f"{line[0].record.get('name', 'object')}, {_seeds([spec.seed for spec in line])}"
+                name = f"{line[0].record.get('name', 'object')}, {_told(line)}"
                 rows += [(name + look, [column[k] for column in columns]) for k, look in enumerate(looks)]
         if blank:
             why = f": {SHAPELESS}" if barely_trained(snapshot) else ""
@@ -162,7 +198,9 @@ def _blank(picture: NDArray[Any]) -> bool:
 
 
 def _lines(objects: Sequence[ObjectSpec]) -> list[list[ObjectSpec]]:
-    """The objects by class, at most a row's number in each list."""
+    """The objects by class, at most a row's number in each list; combined ones as they come."""
+    if any(spec.parents for spec in objects):
+        return [list(objects[k : k + _COLUMNS]) for k in range(0, len(objects), _COLUMNS)]
     by_class = [list(same) for _, same in groupby(objects, key=lambda spec: spec.label)]
     return [same[k : k + _COLUMNS] for same in by_class for k in range(0, len(same), _COLUMNS)]
 
@@ -176,6 +214,16 @@ def _column(
         seen, planes = view(snapshot, obj, yaws[-1], resolution), snapshot.config.camera
         pictures.append(depth_to_uint8(seen.depth, planes.t_near, planes.t_far)[0])
     return pictures
+
+
+def _told(line: Sequence[ObjectSpec]) -> str:
+    """The objects of a row in words: their seeds, or of combined ones those of all parents."""
+    if not any(spec.parents for spec in line):
+        return _seeds([spec.seed for spec in line])
+    every = [one for spec in line for one in spec.parents or (Parent(spec.record, spec.label, spec.seed),)]
+    own = line[0].label
+    named = [f"{one.seed}" if one.label == own else f"{one.seed} of {one.record['name']}" for one in every]
+    return f"combined from seeds {', '.join(dict.fromkeys(named))}"
 
 
 def _seeds(seeds: Sequence[int]) -> str:

@@ -5,6 +5,7 @@ Letters: B samples, N images of the data set, Z noise dimensions, C classes, D w
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -93,3 +94,19 @@ def style_codes(generator: Generator, label: int, num_classes: int, seed: int, t
     pulled = truncation != 1.0 and generator.mapping.truncates_to_class
     centre = class_centre(generator, label, num_classes) if pulled else None
     return generator.mapping(z, c, truncation=truncation, centre=centre)
+
+
+def combined_codes(codes: Sequence[Tensor], shares: Sequence[tuple[float, float]], late_from: int) -> Tensor:
+    """Sum [1,L,D] of the style codes of several objects [1,L,D], each times its share of early and of late layers.
+
+    Layers from number `late_from` on are late. ValueError unless 0 < late_from <= L.
+    """
+    layers = codes[0].shape[1]
+    if not 0 < late_from <= layers:
+        raise ValueError(f"late_from: expected 1 to {layers}, found {late_from}")
+    total = torch.zeros_like(codes[0])
+    for code, (early, late) in zip(codes, shares, strict=True):
+        weights = torch.full((layers, 1), late, dtype=code.dtype, device=code.device)
+        weights[:late_from] = early
+        total = total + weights * code
+    return total

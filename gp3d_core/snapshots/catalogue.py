@@ -55,6 +55,16 @@ class Catalogue:
         ]
         return [(model, own) for model, own in chosen if own]
 
+    def records_in(self, model: SnapshotFacts, labels: Iterable[int]) -> dict[int, ClassRecord]:
+        """Of the classes with these `labels` those that `model` knows, by label, and its own records of them."""
+        if not self.known:
+            return {label: {"name": "object"} for label in labels}
+        if len(self.models) == 1:
+            return {label: self.known[label][1] for label in labels}
+        own = {_identity(record): record for record in model.classes}
+        wanted = {label: _identity(self.known[label][1]) for label in labels}
+        return {label: own[identity] for label, identity in wanted.items() if identity in own}
+
 
 def _identity(record: ClassRecord) -> str:
     """What two models call the same class by: its WordNet id, or its name."""

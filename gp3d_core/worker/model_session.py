@@ -23,9 +23,15 @@ from gp3d_core.datasets.imagenet import UnknownClassError, choose_class
 from gp3d_core.distributed import pick_device
 from gp3d_core.errors import DeviceError
 from gp3d_core.generation.meshes import make_asset, remarks_on
-from gp3d_core.generation.objects import ObjectSpec, check_asset_options, object_specs, specs_of_labels
+from gp3d_core.generation.objects import (
+    ObjectSpec,
+    RequestError,
+    check_asset_options,
+    object_specs,
+    specs_of_labels,
+)
 from gp3d_core.generation.recipes import place_of
-from gp3d_core.generation.sampling import Generated, generate, thumbnail_of, view
+from gp3d_core.generation.sampling import Generated, generate, settled, thumbnail_of, view
 from gp3d_core.meshing.extraction import EmptyMeshError
 from gp3d_core.meshing.files.bundle import NO_PICTURES, bundle
 from gp3d_core.meshing.files.formats import LibraryError, writable_formats
@@ -44,18 +50,18 @@ Publish = Callable[[Callable[[], None], Mapping[str, Any]], None]
 
 
 class PlaneCache:
-    """Objects by label, seed, truncation and the SHA-256 of their `model`.
+    """Objects by what they are, truncation and the SHA-256 of their `model`.
 
     Those used longest ago leave when `limit` bytes are exceeded.
     """
 
     def __init__(self, limit: int) -> None:
         self.limit, self.bytes = limit, 0
-        self._objects: OrderedDict[tuple[int, int, float, str], Generated] = OrderedDict()
+        self._objects: OrderedDict[tuple[object, ...], Generated] = OrderedDict()
 
     def get(self, spec: ObjectSpec, truncation: float, model: str = "") -> Generated | None:
         """The object, if it is there; it counts as used now."""
-        key = (spec.label, spec.seed, truncation, model)
+        key = (*spec.identity, truncation, model)
         if key in self._objects:
             self._objects.move_to_end(key)
         return self._objects.get(key)
@@ -64,7 +70,7 @@ class PlaneCache:
         """Keeps an object that is not there yet, unless it alone exceeds the limit."""
         if _bytes(obj) > self.limit:
             return
-        self._objects[(obj.spec.label, obj.spec.seed, obj.truncation, model)] = obj
+        self._objects[(*obj.spec.identity, obj.truncation, model)] = obj
         self.bytes += _bytes(obj)
         while self.bytes > self.limit:
             self.bytes -= _bytes(self._objects.popitem(last=False)[1])
@@ -150,7 +156,11 @@ class ModelSession:
         return specs_of_labels(self.snapshot, labels, seeds)
 
     def generated(self, spec: ObjectSpec, truncation: float) -> tuple[Generated, bool]:
-        """The object, and whether it was in the cache."""
+        """The object, and whether it was in the cache. Raises Problem (E_COMBINE) where the model cannot combine it."""
+        try:
+            spec = settled(self.snapshot, spec)
+        except RequestError as error:
+            raise Problem("E_COMBINE", str(error), COMBINE_ADVICE) from error
         known = self.cache.get(spec, truncation, self.snapshot.digest)
         if known is not None:
             return known, True
@@ -158,10 +168,9 @@ class ModelSession:
         self.cache.put(obj, self.snapshot.digest)
         return obj, False
 
-    def preview(self, obj: Generated, options: PreviewOptions) -> tuple[Path, int]:
+    def preview(self, obj: Generated, options: PreviewOptions, yaw: float) -> tuple[Path, int]:
         """Writes the object's picture into the folder `options["dir"]`; returns its path and its pixels per side."""
         resolution = options["resolution"] or self.snapshot.config.training.resolution
-        yaw = options["yaw"]
         picture = rgb_to_uint8(view(self.snapshot, obj, yaw, resolution).rgb)[0]
         name = f"{obj.spec.stem}-t{obj.truncation:g}-{resolution}px-yaw{yaw:g}.png"
         options["dir"].mkdir(parents=True, exist_ok=True)
@@ -243,6 +252,7 @@ def problem_of(error: Exception) -> Problem:
 
 
 CLASS_ADVICE = "Choose one of the model's classes."
+COMBINE_ADVICE = "Choose objects of one model that has late style codes."
 _OUT_OF_MEMORY = r"out of memory|not enough memory|can't allocate memory"
 _PROBLEMS: tuple[tuple[type[Exception], str, str], ...] = (  # an error, its code, what to do
     (EmptyMeshError, "E_EMPTY_MESH", "Choose a lower level, or another seed."),

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from gp3d_core.datasets.imagenet import UnknownClassError, choose_class, describe_class
-from gp3d_core.generation.objects import ObjectSpec
+from gp3d_core.datasets.imagenet import ClassRecord, UnknownClassError, choose_class, describe_class
+from gp3d_core.generation.combinations import together
+from gp3d_core.generation.objects import ObjectSpec, RequestError
 from gp3d_core.licences.page import short_credits
 from gp3d_core.pretrained import (
     PretrainedError,
@@ -25,7 +26,8 @@ from gp3d_core.pretrained import (
 from gp3d_core.snapshots.catalogue import Catalogue, catalogue
 from gp3d_core.snapshots.metadata import SnapshotError, SnapshotFacts
 from gp3d_core.snapshots.run_folder import RunError, find_snapshot
-from gp3d_core.worker.model_session import CLASS_ADVICE, ModelSession, PlaneCache
+from gp3d_core.worker.model_session import CLASS_ADVICE, COMBINE_ADVICE, ModelSession, PlaneCache
+from gp3d_core.worker.object_requests import object_of, queries_of
 from gp3d_core.worker.protocol import Problem
 
 _KEPT = 2  # models that stay loaded; of the others only the headers are read
@@ -77,6 +79,30 @@ class ModelSet:
             return self._by_class(query, seeds)
         return session, *session.specs(query, seeds)
 
+    def combined(
+        self, wanted: Sequence[Mapping[str, Any]], model: str | None = None
+    ) -> tuple[ModelSession, list[ObjectSpec]]:
+        """The first model that knows all classes of these objects (docs/serve.md), or the one that is named, and they.
+
+        Raises Problem (E_CLASS, E_COMBINE, or as `__init__`).
+        """
+        known = self.catalogue if model is None else _read(self._named(model))
+        try:
+            queries = dict.fromkeys(query for one in wanted for query in queries_of(one))
+            labels = {query: _label(known, query) for query in queries}
+            owner, records = together(known, list(labels.values()))
+            session = self._open(owner.path)
+
+            def named(query: str | None) -> tuple[ClassRecord, int]:
+                record = records[labels[query]]
+                return record, int(record.get("label", 0))
+
+            return session, [object_of(one, named) for one in wanted]
+        except UnknownClassError as error:
+            raise Problem("E_CLASS", str(error), CLASS_ADVICE) from error
+        except RequestError as error:
+            raise Problem("E_COMBINE", str(error), COMBINE_ADVICE) from error
+
     def forget(self) -> None:
         """Gives back the memory that is held for speed only."""
         self.cache.clear()
@@ -122,6 +148,26 @@ class ModelSet:
         while len(self._sessions) > _KEPT:
             self._sessions.popitem(last=False)
         return self._sessions[path]
+
+
+def _label(known: Catalogue, query: str | None) -> int:
+    """The label of the class that a text means. Raises UnknownClassError, or Problem (E_CLASS) where none is named."""
+    if (query is None) != (not known.classes):
+        said = (
+            "was trained without classes"
+            if query is not None
+            else f"knows {len(known.classes)} classes, none was named"
+        )
+        raise Problem(
+            "E_CLASS", f"the model {said}", CLASS_ADVICE if query is None else "Leave the class out."
+        )
+    # what a worker has said itself, without the time that looking for a word takes
+    exact = [
+        number for number, (_, record) in enumerate(known.known) if query and record.get("wnid") == query
+    ]
+    if query is None or len(exact) == 1:
+        return exact[0] if exact else 0
+    return choose_class(query, known.classes).entry.label or 0
 
 
 def _read(path: Path | None) -> Catalogue:

@@ -23,10 +23,12 @@ from gp3d_core.meshing.files.formats import FORMATS
 from gp3d_core.meshing.option_values import Number, OneOf, Values, expected
 from gp3d_core.meshing.options import MeshOptions, SceneMeshOptions, specs
 from gp3d_core.strict_json import check_characters, of_text
+from gp3d_core.worker.object_requests import MOST_SEED, check_object
 
 PROTOCOL = 1
 MAX_LINE = 65536  # bytes of a request
-MAX_SEED = 10**18 - 1
+MAX_SEED = MOST_SEED
+MOST_PREVIEWS = 64  # objects of a request, and directions
 JOBS = ("load", "preview", "mesh", "picture", "lift")  # the others are answered at once
 _STALLED_SECONDS = 60.0  # a client that reads nothing for so long is taken for dead
 
@@ -87,18 +89,21 @@ _Chosen = TypedDict("_Chosen", {"class": str | None, "model": str | None, "trunc
 
 
 class PreviewOptions(_Chosen):
-    """Options of `preview`."""
+    """Options of `preview`: `seeds` of the class, or `objects`; each from `yaw`, or from all `yaws`."""
 
     dir: Path
-    seeds: list[int]
+    seeds: list[int] | None
+    objects: list[Mapping[str, Any]] | None
     resolution: int | None
     yaw: float
+    yaws: list[float] | None
 
 
 class ObjectMeshOptions(_Chosen, FileOptions):
-    """Options of `mesh` besides those of meshes."""
+    """Options of `mesh` besides those of meshes: the `seed` of the class, or an `object`."""
 
-    seed: int
+    seed: int | None
+    object: Mapping[str, Any] | None
     thumbnail: bool
 
 
@@ -201,7 +206,7 @@ def read_request(line: bytes) -> Request:
         op = message.pop("op", None)
         if not isinstance(op, str) or op not in OPERATIONS:
             _refuse(f"expected an op, one of {', '.join(OPERATIONS)}, found {_shown(op)}")
-        return Request(name, op, _options(OPERATIONS[op], message))
+        return Request(name, op, _one_of(_options(OPERATIONS[op], message), message))
     except Problem as problem:
         problem.request = name
         raise
@@ -231,6 +236,18 @@ def _options(fields: Mapping[str, tuple[Check, Any]], given: Mapping[str, Any]) 
             options[name] = check(given[name]) if name in given else default
         except ValueError as error:
             _refuse(f"{name}: expected {error}, found {_shown(given[name])}")
+    return options
+
+
+def _one_of(options: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The `options` themselves, if objects are said in one way: by class and seeds, or whole."""
+    for plain, whole in (("seed", "object"), ("seeds", "objects")):
+        if plain not in options:
+            continue
+        if options[plain] is None and options[whole] is None:
+            _refuse(f"the field {plain} is missing")
+        if options[whole] is not None and (options[plain] is not None or given.get("class") is not None):
+            _refuse(f"{whole}: expected no class and no {plain} beside it")
     return options
 
 
@@ -310,6 +327,7 @@ def _folder(value: Any) -> Path:
 _ADVICE = "See docs/serve.md for the requests of this version."
 _REQUIRED = object()
 _SEED = _value(Number(0, MAX_SEED, whole=True))
+_YAW = _value(Number(-math.pi, math.pi))
 _SPEC: dict[str, tuple[Check, Any]] = {
     "class": (_class_query, None),
     "model": (_or_null(_text(200, r"[^\0/]+", "a name or a SHA-256, or null")), None),
@@ -337,11 +355,17 @@ OPERATIONS: dict[str, dict[str, tuple[Check, Any]]] = {
     "classes": {},
     "preview": _SPEC
     | {
-        "seeds": (_several(_SEED, 64), _REQUIRED),
+        "seeds": (_several(_SEED, MOST_PREVIEWS), None),
+        "objects": (_several(check_object, MOST_PREVIEWS), None),
         "resolution": (_value(Number(16, 1024, whole=True)), None),
-        "yaw": (_value(Number(-math.pi, math.pi)), 0.0),
+        "yaw": (_YAW, 0.0),
+        "yaws": (_several(_YAW, MOST_PREVIEWS), None),
     },
-    "mesh": _SPEC | _mesh_fields(MeshOptions) | _FILES | _THUMBNAIL | {"seed": (_SEED, _REQUIRED)},
+    "mesh": _SPEC
+    | _mesh_fields(MeshOptions)
+    | _FILES
+    | _THUMBNAIL
+    | {"seed": (_SEED, None), "object": (check_object, None)},
     "picture": _mesh_fields(SceneMeshOptions)
     | _FILES
     | {

@@ -13,14 +13,16 @@ import threading
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from itertools import product
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from gp3d_core import __version__
 from gp3d_core.worker.job_queue import QUEUE, Job, JobQueue
+from gp3d_core.worker.object_requests import said
 from gp3d_core.worker.protocol import (
     JOBS,
     MAX_LINE,
@@ -38,7 +40,9 @@ from gp3d_core.worker.protocol import (
 )
 
 if TYPE_CHECKING:
+    from gp3d_core.generation.objects import ObjectSpec
     from gp3d_core.worker.image_session import ImageSession
+    from gp3d_core.worker.model_session import ModelSession
     from gp3d_core.worker.model_set import ModelSet
 
 _HEARTBEAT_SECONDS = 2.0
@@ -187,13 +191,15 @@ class Worker:
         self.queue.finish(job, ready, publish)
 
     def _preview(self, job: Job, options: PreviewOptions) -> None:
-        seeds, pictures = options["seeds"], []
-        session, specs, note = self._loaded().specs(options["class"], seeds, options["model"])
-        for index, spec in enumerate(specs):
-            self._progress(job, "preview", index, len(seeds))
+        pictures: list[dict[str, Any]] = []
+        session, specs, note = self._wanted(options, options["seeds"], options["objects"])
+        yaws = [options["yaw"]] if options["yaws"] is None else options["yaws"]
+        total = len(specs) * len(yaws)
+        for index, (spec, yaw) in enumerate(product(specs, yaws)):
+            self._progress(job, "preview", index, total)
             began = time.monotonic()
             obj, cached = session.generated(spec, options["truncation"])
-            path, size = session.preview(obj, options)
+            path, size = session.preview(obj, options, yaw)
             pictures.append({"seed": spec.seed, "path": str(path)})
             self.queue.outbox.send(
                 {
@@ -203,19 +209,35 @@ class Worker:
                     **pictures[-1],
                     "class": spec.record,
                     "truncation": obj.truncation,
+                    "yaw": yaw,
+                    **({} if options["objects"] is None else {"object": said(obj.spec)}),
                     "width": size,
                     "height": size,
                     "seconds": round(time.monotonic() - began, 3),
                     "cached": cached,
                 }
             )
-        self._progress(job, "preview", len(seeds), len(seeds))
+        self._progress(job, "preview", total, total)
         self.queue.finish(
             job, {"pictures": pictures, "snapshot": session.identity(), **_class_note(note)}, lambda: None
         )
 
+    def _wanted(
+        self,
+        options: PreviewOptions | ObjectMeshOptions,
+        seeds: Sequence[int] | None,
+        objects: Sequence[Mapping[str, Any]] | None,
+    ) -> tuple[ModelSession, list[ObjectSpec], str]:
+        """The model that makes what is asked for, its objects, and which class was taken for a word, or ""."""
+        if objects is not None:
+            return *self._loaded().combined(objects, options["model"]), ""
+        return self._loaded().specs(options["class"], seeds or (), options["model"])
+
     def _mesh(self, job: Job, options: ObjectMeshOptions) -> None:
-        session, (spec,), note = self._loaded().specs(options["class"], [options["seed"]], options["model"])
+        seed, wanted = options["seed"], options["object"]
+        session, (spec,), note = self._wanted(
+            options, None if seed is None else [seed], None if wanted is None else [wanted]
+        )
         self._progress(job, "planes", 0, 1)
         obj, cached = session.generated(spec, options["truncation"])
         self._progress(job, "planes", 1, 1)
