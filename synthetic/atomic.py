@@ -1,14 +1,17 @@
-"""Files that other readers see either complete or not at all."""
+"""Files that other readers see either complete or not at all, in folders that one process at a time writes."""
 
 from __future__ import annotations
 
 import errno
+import fcntl
 import glob
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
+
+LOCK = ".lock"  # of a folder that somebody writes
 
 
 def _part(path: Path) -> Path:
@@ -52,6 +55,42 @@ def _name(error: OSError, path: Path) -> None:
     error.filename, error.filename2 = str(path), None
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) and error.strerror:
         error.strerror += "; make room there, then the same command goes on"
+
+
+@contextmanager
+def alone_in(folder: Path, refusal: ValueError) -> Iterator[None]:
+    """A block that keeps other processes out of a folder, which has to be there; raises `refusal` where one is in.
+
+    What killed processes left half-written in the folder and right below it is removed.
+    """
+    lock = _locked(folder / LOCK)
+    if lock is None:
+        raise refusal
+    try:
+        remove_parts(folder)
+        yield
+    finally:
+        (folder / LOCK).unlink(missing_ok=True)
+        os.close(lock)
+
+
+def _locked(path: Path) -> int | None:
+    """A descriptor of the file at `path`, locked until it is closed; None if another process has locked it."""
+    while True:
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(file)
+            return None
+        if path.exists() and os.path.samestat(path.stat(), os.fstat(file)):
+            return file
+        os.close(file)  # its last user has just removed it
+
+
+def is_part(path: Path) -> bool:
+    """Whether `path` is what a killed process left half-written."""
+    return path.name.startswith(".") and path.name.endswith(".part")
 
 
 def remove_parts_of(pid: int, path: Path) -> None:

@@ -31,8 +31,8 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from synthetic.atomic import write_whole
-from synthetic.dataset import DatasetError
+from synthetic.atomic import alone_in, write_whole
+from synthetic.dataset import DatasetError, make_folder
 from synthetic.layouts.permitted import permitted
 from synthetic.layouts.shapenet import BrokenModelError, LibraryError, Model, interleave, load_library
 from synthetic.options import add_alpha_options, add_licences_option, placement_of, with_axes
@@ -184,16 +184,18 @@ def run(arguments: argparse.Namespace) -> int:
         raise DatasetError(f"{arguments.dataset}: is a model library; choose another folder for the points")
     check_treatment(arguments.dataset, treatment)
     check_frames(arguments.dataset, models)
-    records = join_models(spec.out, read_models(spec.out), models)
-    open_points(spec)
-    sys.stderr.writelines(f"{line}\n" for line in said)
-    with StopRequest() as stop:
+    make_folder(spec.out)
+    busy = DatasetError(f"{spec.out}: another process is writing it; wait for it")
+    with alone_in(spec.out, busy), StopRequest() as stop:
+        records = join_models(spec.out, read_models(spec.out), models)
+        open_points(spec)
+        sys.stderr.writelines(f"{line}\n" for line in said)
         try:
             results = write_points(models, spec, arguments.workers, stop)
         finally:
-            write_models(spec.out, read_models(spec.out) | records)  # others may have written, too
-    failures = {key: result.reason for key, result in results.items() if result.reason}
-    _write_failures(spec.out, failures)
+            write_models(spec.out, records)
+        failures = {key: result.reason for key, result in results.items() if result.reason}
+        _write_failures(spec.out, failures)
     _say_notes(list(results.values()))
     there = sum(spec.path(model).exists() for model in models)
     if stop.signal:

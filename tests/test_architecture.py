@@ -21,6 +21,7 @@ FLOORS = {
             "errors",
             "strict_json",
             "atomic",
+            "locks",
             "signals",
             "hashing",
             "rng",

@@ -59,9 +59,9 @@ def record_step(folder: Path, step: str, facts: Mapping[str, Any]) -> None:
 
     facts: what JSON can hold, by name in words ("model", "license", "settings", …).
     """
-    card = read_card(folder)
+    card, done = read_card(folder), {"step": step, **facts}
     others = [entry for entry in card["steps"] if entry.get("step") != step]
-    save_card(folder, card | {"steps": [*others, {"step": step, **facts}]})
+    save_card(folder, card if done in card["steps"] else card | {"steps": [*others, done]})
 
 
 def save_card(folder: Path, card: Mapping[str, Any]) -> None:

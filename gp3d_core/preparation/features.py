@@ -10,6 +10,7 @@ import glob
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from gp3d_core.datasets.archive import DatasetError
 from gp3d_core.datasets.dataset import Dataset
 from gp3d_core.datasets.feature_table import features_description, open_features
 from gp3d_core.hashing import digest
+from gp3d_core.locks import alone
 from gp3d_core.preparation.teachers import Teacher
 from gp3d_core.signals import Interruption
 
@@ -55,8 +57,23 @@ def write_features(
 ) -> FeaturesReport:
     """Computes the features of all images, with `flips` also of their mirror images, and writes `out`.
 
-    Raises DatasetError for an image that cannot be read, and when `out` was begun or made with other settings.
+    Raises DatasetError for an image that cannot be read, when `out` was begun or made with other settings, and while
+    another process writes it.
     """
+    with _alone(out):
+        return _compute(dataset, teacher, out, stop, flips, batch)
+
+
+def _alone(out: Path) -> AbstractContextManager[None]:
+    return alone(
+        out.with_name(f".{out.name}.lock"),
+        DatasetError(f"another process is writing {out}; wait for it or choose another `out`"),
+    )
+
+
+def _compute(
+    dataset: Dataset, teacher: Teacher, out: Path, stop: Interruption, flips: bool, batch: int
+) -> FeaturesReport:
     count = len(dataset) * (2 if flips else 1)
     facts = {
         "shape": [count, teacher.dim],
@@ -66,10 +83,11 @@ def write_features(
     }
     partial, progress = (out.with_name(f".{out.name}.{end}") for end in ("partial", "progress.json"))
     if _finished(out, facts):
+        progress.unlink(missing_ok=True)  # of a process that was killed after its last row
         return FeaturesReport(count, teacher.dim, 0, False)
     done = first = _begun(partial, progress, facts)
     with naming(partial, out):
-        _allocate(partial, 4 * count * teacher.dim)
+        _allocate(partial, 4 * count * teacher.dim, anew=not done)
     table = np.memmap(partial, dtype="<f4", mode="r+", shape=(count, teacher.dim))
     with (
         ThreadPoolExecutor(4) as pool,
@@ -91,11 +109,11 @@ def write_features(
     return FeaturesReport(count, teacher.dim, done - first, done < count)
 
 
-def _allocate(path: Path, size: int) -> None:
+def _allocate(path: Path, size: int, *, anew: bool) -> None:
     """Takes all the room that the file at `path` will need: a disk that is full while it is written through memory
-    would kill the process.
+    would kill the process. Begun `anew` it holds nothing of what another command may have left, perhaps a longer one.
     """
-    with path.open("ab") as file:
+    with path.open("wb" if anew else "ab") as file:
         os.posix_fallocate(file.fileno(), 0, size)
 
 
@@ -118,11 +136,13 @@ def import_features(dataset: Dataset, file: Path, out: Path) -> FeaturesReport:
         "teacher": {"name": file.name, "sha256": digest(file)},
         "data": dataset.fingerprint,
     }
-    if _finished(out, facts):
-        return FeaturesReport(len(table), table.shape[1], 0, False)
-    with replacing(out) as temporary:
-        np.ascontiguousarray(table, dtype="<f4").tofile(temporary)
-    write_json(features_description(out), {**facts, **_index(dataset, flips=False)})
+    with _alone(out):
+        if _finished(out, facts):
+            return FeaturesReport(len(table), table.shape[1], 0, False)
+        # first: a table without a description would be nobody's
+        write_json(features_description(out), {**facts, **_index(dataset, flips=False)})
+        with replacing(out) as temporary:
+            np.ascontiguousarray(table, dtype="<f4").tofile(temporary)
     return FeaturesReport(len(table), table.shape[1], len(table), False)
 
 

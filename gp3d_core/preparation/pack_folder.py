@@ -11,7 +11,6 @@ dataset.json     the index, written last (docs/dataset.md); card.json, README.md
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import zipfile
@@ -20,11 +19,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gp3d_core.atomic import forget_leftovers, replacing, write_json, write_text
+from gp3d_core.atomic import forget_leftovers, is_leftover, replacing, write_json, write_text
 from gp3d_core.datasets.archive import HEADER, UNFINISHED
 from gp3d_core.errors import GP3DError
+from gp3d_core.locks import take_lock
 from gp3d_core.preparation.framing import Box, Frame, onto
 
+LOCK = ".lock"  # of a data set: what writes into its folder
 ORIGINS, FAILURES, DUPLICATES = "origins.jsonl", "failures.jsonl", "duplicates.json"
 _FORMAT, _VERSION = "gp3d-pack", 1
 
@@ -57,16 +58,12 @@ class PackedFolder:
         known = self.path / UNFINISHED
         if self.path.exists() and not self.path.is_dir():
             raise PackError(f"{self.path} is a file; choose a folder, or a name that ends in .zip")
-        if not known.exists() and self.path.exists() and any(p.name != ".lock" for p in self.path.iterdir()):
+        if not known.exists() and self.path.exists() and any(map(_is_foreign, self.path.iterdir())):
             raise PackError(f"{self.path} holds other files; choose a new or empty folder, or a .zip")
         self.path.mkdir(parents=True, exist_ok=True)
-        self._locked = (self.path / ".lock").open("w")
-        try:
-            fcntl.flock(self._locked, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise PackError(
-                f"another process packs into {self.path}; wait for it, or choose another"
-            ) from None
+        self._locked = take_lock(self.path / LOCK)
+        if self._locked is None:
+            raise PackError(f"another process packs into {self.path}; wait for it, or choose another")
         forget_leftovers(self.path)
         if known.exists():
             compare(read_facts(known.read_bytes(), str(known)), facts, self.path)
@@ -129,6 +126,10 @@ def origins_of(folder: Path) -> dict[str, Origin]:
         if 0 <= left < right <= width and 0 <= top < bottom <= height:
             found[name] = Origin(str(row.get("source")), (width, height), (left, top, right, bottom))
     return found
+
+
+def _is_foreign(path: Path) -> bool:
+    return path.name != LOCK and not is_leftover(path)
 
 
 def _line(row: Mapping[str, Any]) -> str:

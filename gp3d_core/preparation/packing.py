@@ -123,9 +123,13 @@ def pack(
         },
     }
     zipped = target.suffix.lower() == ".zip"
-    if zipped and target.exists():
-        return _already(target, facts, listing)
     folder = PackedFolder(target.with_name(f"{target.name}.parts") if zipped else target)
+    if zipped and target.exists():
+        report = _already(target, facts, listing)
+        if folder.path.exists():  # it was killed before it could remove them
+            folder.claim(facts)
+            shutil.rmtree(folder.path)
+        return report
     folder.claim(facts)
     report = _work(
         _Job(source, folder.path, settings, subject), folder, listing, names, workers, on_error, interruption

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from gp3d_core.atomic import replacing, write_json, write_text
 from gp3d_core.datasets.archive import HEADER, Archive, DatasetError, depth_name, mask_name
 from gp3d_core.licences.parts import grouped, parse_licences
+from gp3d_core.locks import alone
 from gp3d_core.preparation.dataset_card import CARD, empty_card, read_card, save_card
 from gp3d_core.preparation.pack_folder import zip_folder
 
@@ -39,8 +40,22 @@ def write_subset(
     `record`. `changed` may give a copied file another content. An interrupted call leaves `.<name>.partial`, with which
     the same call goes on.
 
-    Raises DatasetError when `out` is there already, and for links to another file system.
+    Raises DatasetError when `out` is there already, while another process writes it, and for links to another file
+    system.
     """
+    busy = DatasetError(f"another process is writing {out}; wait for it or choose another place")
+    with alone(out.with_name(f".{out.name}.lock"), busy):
+        _write(source, names, out, {"step": step, **record}, files, changed)
+
+
+def _write(
+    source: Path,
+    names: Sequence[str],
+    out: Path,
+    done: dict[str, Any],
+    files: Literal["link", "copy"],
+    changed: Callable[[str], bytes | None],
+) -> None:
     if out.suffix == ".txt":
         write_text(out, "".join(f"{name}\n" for name in names))
         return
@@ -59,11 +74,10 @@ def write_subset(
     if HEADER in facts:
         _restrict_licences(facts)
     card = _card(source, archive)
-    done = {"step": step, **record}
     card = {
         **card,
         "title": out.stem if out.suffix == ".zip" else out.name,
-        "steps": [*(e for e in card["steps"] if e.get("step") != step), done],
+        "steps": [*(e for e in card["steps"] if e.get("step") != done["step"]), done],
     }
     partial = out.with_name(f".{out.name}.partial")
     put = _linking(archive) if files == "link" and out.suffix != ".zip" else _copying(archive, changed)

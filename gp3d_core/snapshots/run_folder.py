@@ -9,7 +9,6 @@ samples/         pictures of fixed latents       data.json      fingerprint of t
 
 from __future__ import annotations
 
-import fcntl
 import json
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from gp3d_core.atomic import check_writable, forget_leftovers, is_leftover, nami
 from gp3d_core.config.schema import from_dict, to_dict
 from gp3d_core.errors import GP3DError
 from gp3d_core.hashing import digest
+from gp3d_core.locks import take_lock
 from gp3d_core.pretrained import is_name, nearest_name, pretrained_path
 from gp3d_core.strict_json import to_text
 
@@ -144,13 +144,11 @@ class RunFolder:
 
     def _lock(self) -> None:
         """Keeps other processes out of the folder until this object goes."""
-        self._locked = (self.path / _LOCK).open("w")
-        try:
-            fcntl.flock(self._locked, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        self._locked = take_lock(self.path / _LOCK)
+        if self._locked is None:
             raise RunError(
                 f"another process is training in {self.path}; wait for it or choose another folder"
-            ) from None
+            )
 
     def data_fingerprint(self) -> str | None:
         """Fingerprint of the data that this run was started with; None if it was not, or if that cannot be read."""

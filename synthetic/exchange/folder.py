@@ -72,10 +72,11 @@ def writing_export(
     path.mkdir(parents=True, exist_ok=True)
     lock = os.open(path, os.O_RDONLY)
     try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ExchangeError(f"{path}: another process exports into it; wait for it") from None
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        raise ExchangeError(f"{path}: another process exports into it; wait for it") from None
+    try:
         _check_free(path, facts)
         write_whole(path / BEGUN, as_bytes(facts))
         yield ExportFolder(path, stop)

@@ -11,19 +11,16 @@ again from the folders at any time; it is, when a run begins and when it ends. N
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import re
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from synthetic.atomic import remove_parts, write_whole
+from synthetic.atomic import LOCK, alone_in, is_part, write_whole
 from synthetic.layouts.licences import LICENCES, Credit, LicenceFilter, licence_lines
 from synthetic.layouts.shapenet import BrokenModelError, LibraryError, ObjectClass
 from synthetic.layouts.shapenet_files import PARTIAL, bounds, building_model, is_whole, write_index
@@ -34,9 +31,8 @@ from synthetic.library.obj import write_surface
 FORMAT, VERSION = "gp3d-library", 1
 FAILURES = "failures.jsonl"
 _FACTS = "library.json"
-_LOCK = ".lock"
 _WORKSPACE = ".workspace"
-_OF_EACH_RUN = (_LOCK, _WORKSPACE)
+_OF_EACH_RUN = (LOCK, _WORKSPACE)
 _FACTS_FILE = "models/model_normalized.json"
 _INDEX_EVERY = 200  # models, so that a library whose making was killed can be used up to there
 _NAME = re.compile(r"\w[\w .+-]{0,199}")
@@ -86,7 +82,8 @@ def write_library(
     else or is written by another process, OSError where it cannot be written.
     """
     done = Written()
-    with _locked(out):
+    _make_folder(out)
+    with alone_in(out, LibraryError(f"{out}: another process is writing it; wait for it")):
         _claim(out, name, source.settings)
         there = _models_in(out)
         failures = {} if retry else _read_failures(out / FAILURES)
@@ -170,30 +167,19 @@ def write_model(folder: Path, job: LibraryJob, model: LibraryModel) -> tuple[dic
     return record, notes
 
 
-@contextmanager
-def _locked(out: Path) -> Iterator[None]:
-    """Keeps other processes out of a library inside `with`."""
+def _make_folder(out: Path) -> None:
+    """Makes the folder, unless it is there; LibraryError where it holds anything but a library."""
     if out.exists() and not out.is_dir():
         raise LibraryError(f"{out}: is no folder; expected a new one, or a library to go on with")
     out.mkdir(parents=True, exist_ok=True)
-    strange = sorted(path.name for path in out.iterdir() if path.name not in _OF_EACH_RUN)
+    strange = sorted(
+        path.name for path in out.iterdir() if path.name not in _OF_EACH_RUN and not is_part(path)
+    )
     if strange and not (out / _FACTS).is_file():
         raise LibraryError(
             f"{out}: holds {strange[0]!r} and no {_FACTS}, so it is no library of this command; "
             "choose another folder"
         )
-    file = os.open(out / _LOCK, os.O_RDWR | os.O_CREAT, 0o666)
-    try:
-        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(file)
-        raise LibraryError(f"{out}: another process is writing it; wait for it") from None
-    try:
-        remove_parts(out)
-        yield
-        (out / _LOCK).unlink(missing_ok=True)
-    finally:
-        os.close(file)
 
 
 def _claim(out: Path, name: str, settings: Any) -> None:

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from synthetic.atomic import write_whole
+from synthetic.atomic import alone_in, write_whole
 from synthetic.layouts.licences import LICENCES, Credit, licence_lines
 from synthetic.layouts.shapenet_files import (
     bounds,
@@ -57,13 +57,21 @@ def write_library(
 ) -> Written:
     """Writes models 0 ... per_class - 1 of every family into `out`; returns how many were new, there, or others.
 
-    `progress` wraps the list of (family, index) jobs, e.g. `tqdm`. Raises LibraryError when `out` holds something else,
-    ValueError for per_class < 1 or seed < 0, OSError when `out` cannot be written.
+    `progress` wraps the list of (family, index) jobs, e.g. `tqdm`. Raises LibraryError when `out` holds something else
+    or is written by another process, ValueError for per_class < 1 or seed < 0, OSError when it cannot be written.
     """
     if per_class < 1 or seed < 0:
         raise ValueError(f"per_class must be at least 1 and seed at least 0, got {per_class} and {seed}")
-    records = read_records(out)
+    read_records(out)  # before anything is made, even the folder
     out.mkdir(parents=True, exist_ok=True)
+    with alone_in(out, LibraryError(f"{out}: another process is writing it; wait for it")):
+        return _write_missing(out, families, per_class, seed, progress)
+
+
+def _write_missing(
+    out: Path, families: Sequence[Family], per_class: int, seed: int, progress: Any
+) -> Written:
+    records = read_records(out)
     jobs = [(family, index) for family in families for index in range(per_class)]
     new = 0
     try:

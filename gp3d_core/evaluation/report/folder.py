@@ -7,18 +7,19 @@ features/        features of generated images; may be deleted         *.png     
 
 from __future__ import annotations
 
-import fcntl
 import json
 import math
 from pathlib import Path
 from typing import Any
 
-from gp3d_core.atomic import forget_leftovers, write_json, write_text
+from gp3d_core.atomic import forget_leftovers, is_leftover, write_json, write_text
 from gp3d_core.evaluation.samples import EvaluationError
+from gp3d_core.locks import take_lock
 from gp3d_core.metrics.score import Score
 from gp3d_core.strict_json import to_text
 
 FORMAT, VERSION = "gp3d-evaluation", 1
+_LOCK = "lock"
 _NAMES = {"snapshot", "dataset", "meshes", "truth"}  # how things are called, not what they are
 
 
@@ -33,17 +34,19 @@ class EvaluationFolder:
     def claim(self, about: dict[str, Any]) -> None:
         """Makes the folder, or recognises it as the same evaluation; EvaluationError if it is another's."""
         record = self.path / "evaluation.json"
-        if record.exists():
-            self._compare(record, about)
-        elif self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+        own = not self.path.exists() or record.exists()
+        if not own and (not self.path.is_dir() or any(map(_is_foreign, self.path.iterdir()))):
             raise EvaluationError(
                 f"`out` {self.path} exists and is no evaluation; choose a new or empty folder"
             )
-        self._parts.mkdir(parents=True, exist_ok=True)
+        self.path.mkdir(parents=True, exist_ok=True)
         self._lock()
+        if record.exists():
+            self._compare(record, about)
         for folder in (self.path, self._parts, *self.path.glob("features/*")):
             forget_leftovers(folder)
         write_json(record, {"format": FORMAT, "version": VERSION} | about)
+        self._parts.mkdir(exist_ok=True)
 
     @property
     def pictures(self) -> list[Path]:
@@ -84,13 +87,11 @@ class EvaluationFolder:
 
     def _lock(self) -> None:
         """Keeps other evaluations out of the folder until this object goes."""
-        self._locked = (self.path / "lock").open("w")
-        try:
-            fcntl.flock(self._locked, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        self._locked = take_lock(self.path / _LOCK)
+        if self._locked is None:
             raise EvaluationError(
                 f"another process is evaluating into {self.path}; wait for it or choose another `out`"
-            ) from None
+            )
 
     def _compare(self, record: Path, about: dict[str, Any]) -> None:
         try:
@@ -111,3 +112,8 @@ class EvaluationFolder:
                     f"`out` {self.path} holds an evaluation with {key} = {there}, asked for is {here}; "
                     "choose another folder"
                 )
+
+
+def _is_foreign(path: Path) -> bool:
+    """Whether `path` is nothing that an evaluation leaves which is killed at once."""
+    return path.name != _LOCK and not is_leftover(path)

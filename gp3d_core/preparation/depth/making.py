@@ -83,8 +83,8 @@ def make_depth(
 ) -> DepthReport:
     """Writes the depth maps that the images of the data set folder `path` lack, `batch` at a time.
 
-    The source's record goes into the card first; going on with another one is refused, and so are maps of unknown
-    origin, unless `overwrite` removes what is there. Raises DatasetError.
+    The source's record goes into the card before the first map; going on with another one is refused, and so are
+    maps of unknown origin, unless `overwrite` removes what is there. Raises DatasetError.
     """
     report = DepthReport()
     done = make_maps(

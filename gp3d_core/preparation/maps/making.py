@@ -17,7 +17,9 @@ from tqdm import tqdm
 
 from gp3d_core.datasets.archive import DatasetError
 from gp3d_core.datasets.dataset import Dataset
+from gp3d_core.locks import alone
 from gp3d_core.preparation.dataset_card import read_card, record_step
+from gp3d_core.preparation.pack_folder import LOCK
 from gp3d_core.signals import Interruption
 
 
@@ -73,15 +75,32 @@ def make_maps(
 ) -> MapReport:
     """Writes the maps that the images of the data set folder `path` lack, `batch` at a time; `look` sees the new ones.
 
-    The source's record goes into the card first; going on with another one is refused, and so are maps of unknown
-    origin, unless `overwrite` removes what is there. Raises DatasetError.
+    The source's record goes into the card before the first map; going on with another one is refused, and so are
+    maps of unknown origin, unless `overwrite` removes what is there. Raises DatasetError, also while another process
+    writes there.
     """
-    dataset = open_folder(path, kind.called)
+    open_folder(path, kind.called)
+    busy = DatasetError(f"another process is writing into {path}; wait for it")
+    with alone(path / LOCK, busy):
+        return _make_missing(path, kind, source, stop, batch, overwrite, look)
+
+
+def _make_missing(
+    path: Path,
+    kind: MapKind,
+    source: MapSource,
+    stop: Interruption,
+    batch: int,
+    overwrite: bool,
+    look: Callable[[Sequence[NDArray[Any]]], None],
+) -> MapReport:
+    dataset = Dataset(path, needs_depth=False)  # as it is now that nobody else writes there
     todo = [i for i, name in enumerate(dataset.names) if kind.file_of(name) not in dataset.archive.sizes]
-    if take_over(path, kind, source.record, known=len(todo) < len(dataset), overwrite=overwrite):
+    if _replaces(path, kind, source.record, known=len(todo) < len(dataset), overwrite=overwrite):
         for name in dataset.names:
             (path / kind.file_of(name)).unlink(missing_ok=True)
         todo = list(range(len(dataset)))
+    record_step(path, kind.step, source.record)  # once none is left of another source
     report = MapReport(kept=len(dataset) - len(todo))
     with (
         ThreadPoolExecutor(4) as pool,
@@ -108,8 +127,8 @@ def make_maps(
     return report
 
 
-def take_over(path: Path, kind: MapKind, record: dict[str, Any], *, known: bool, overwrite: bool) -> bool:
-    """Enters `record` into the card of the data set `path`; says whether the maps that are there must go first."""
+def _replaces(path: Path, kind: MapKind, record: dict[str, Any], *, known: bool, overwrite: bool) -> bool:
+    """Whether the maps that are there must go; DatasetError where they are of another source, or an unknown one."""
     steps = [step for step in read_card(path)["steps"] if step.get("step") == kind.step]
     found = {key: value for key, value in steps[0].items() if key != "step"} if steps else None
     if found == record and not overwrite:
@@ -124,5 +143,4 @@ def take_over(path: Path, kind: MapKind, record: dict[str, Any], *, known: bool,
             f"{path} has {kind.called} made with {key} = {found.get(key)}, asked for is {record.get(key)}; "
             "`overwrite` replaces all of them"
         )
-    record_step(path, kind.step, record)
     return known

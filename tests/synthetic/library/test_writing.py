@@ -28,7 +28,7 @@ OTHER_FORMAT = '{"format": "x", "version": 1, "source": "tests", "settings": {}}
 NO_SETTINGS = '{"format": "gp3d-library", "version": 1, "source": "tests", "settings": [1]}'
 LOCK = """import fcntl, sys, time
 file = open(sys.argv[1], "w")
-fcntl.lockf(file, fcntl.LOCK_EX)
+fcntl.flock(file, fcntl.LOCK_EX)
 print(1, flush=True)
 time.sleep(60)
 """
