@@ -24,6 +24,12 @@ def add_serve(parser: argparse.ArgumentParser) -> None:
         default=600.0,
         help="end after so long without work, 0 for never (default 600)",
     )
+    parser.add_argument(
+        "--protocol",
+        type=number(int, 1, 2),
+        default=1,
+        help="1 (default), or 2 for JSON-RPC 2.0; both in docs/serve.md",
+    )
     parser.set_defaults(command=_serve)
 
 
@@ -41,4 +47,5 @@ def _serve(options: argparse.Namespace) -> int:
         device=options.device,
         cache_bytes=options.cache_mb * 2**20,
         idle_seconds=options.idle_seconds,
+        protocol=options.protocol,
     )

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from gp3d_core.worker.protocol import Outbox, Problem, Request
+from gp3d_core.worker.protocol import Outbox, Problem, Request, Translation
 
 QUEUE = 32  # jobs that may wait
 _REMEMBERED = 256  # finished ids
@@ -70,8 +70,10 @@ class Job:
 class JobQueue:
     """Waiting jobs, the running job and the end of the worker; changes and their events happen under one lock."""
 
-    def __init__(self, events: int) -> None:
-        self.outbox = Outbox(events, lambda: self.close("stdout closed"))
+    def __init__(self, events: int, messages_of: Translation | None = None) -> None:
+        """Events go to the descriptor `events`, as `messages_of` has them; as they are without it."""
+        translation = () if messages_of is None else (messages_of,)
+        self.outbox = Outbox(events, lambda: self.close("stdout closed"), *translation)
         self.reason = ""
         self.running: Job | None = None
         self._waiting: deque[Job] = deque()

@@ -11,7 +11,7 @@ import math
 import os
 import re
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, TypedDict
@@ -33,6 +33,7 @@ JOBS = ("load", "preview", "mesh", "picture", "lift")  # the others are answered
 _STALLED_SECONDS = 60.0  # a client that reads nothing for so long is taken for dead
 
 Check = Callable[[Any], Any]
+Translation = Callable[[Mapping[str, Any]], Sequence[Any]]
 
 
 class Problem(GP3DError):
@@ -164,21 +165,31 @@ class LineSplitter:
             self._begun += part
 
 
-class Outbox:
-    """Writes events, one line each, from any thread; `lost` is called when nobody can read them any more."""
+def _as_it_is(event: Mapping[str, Any]) -> Sequence[Any]:
+    return (event,)
 
-    def __init__(self, descriptor: int, lost: Callable[[], None]) -> None:
-        self._descriptor, self._lost = descriptor, lost
+
+class Outbox:
+    """Writes events, one line each, from any thread; `lost` is called when nobody can read them any more.
+
+    `messages_of` gives what is written for an event, one event at a time: protocol 1 writes the event itself.
+    """
+
+    def __init__(
+        self, descriptor: int, lost: Callable[[], None], messages_of: Translation = _as_it_is
+    ) -> None:
+        self._descriptor, self._lost, self._messages_of = descriptor, lost, messages_of
         self._lock = threading.Lock()
         self._open = True
 
     def send(self, event: Mapping[str, Any]) -> None:
         """Writes `event` whole. A client that reads nothing for a minute ends the process."""
-        line = json.dumps(event, allow_nan=False).encode("ascii") + b"\n"
         if not self._lock.acquire(timeout=_STALLED_SECONDS):
             os._exit(1)
         try:
-            was_open, self._open = self._open, self._open and self._write(line)
+            messages = self._messages_of(event)
+            lines = b"".join(json.dumps(one, allow_nan=False).encode("ascii") + b"\n" for one in messages)
+            was_open, self._open = self._open, self._open and self._write(lines)
         finally:
             self._lock.release()
         if was_open and not self._open:
@@ -201,12 +212,16 @@ def read_request(line: bytes) -> Request:
     name = message.pop("id", None)
     if not (isinstance(name, str) and 1 <= len(name) <= 128):
         _refuse("expected an id, a string of 1 to 128 characters")
+    return request_of(name, message.pop("op", None), message)
+
+
+def request_of(name: str, op: Any, fields: Mapping[str, Any]) -> Request:
+    """The request of that id with these fields. Raises Problem (E_PROTOCOL), which carries the id."""
     try:
-        check_characters(message)
-        op = message.pop("op", None)
+        check_characters([op, fields])
         if not isinstance(op, str) or op not in OPERATIONS:
             _refuse(f"expected an op, one of {', '.join(OPERATIONS)}, found {_shown(op)}")
-        return Request(name, op, _one_of(_options(OPERATIONS[op], message), message))
+        return Request(name, op, _one_of(_options(OPERATIONS[op], fields), fields))
     except Problem as problem:
         problem.request = name
         raise

@@ -15,6 +15,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from itertools import product
 from pathlib import Path
 from types import TracebackType
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from gp3d_core import __version__
 from gp3d_core.worker.job_queue import QUEUE, Job, JobQueue
+from gp3d_core.worker.json_rpc import METHODS, RPC_PROTOCOL, JsonRpc
 from gp3d_core.worker.object_requests import said
 from gp3d_core.worker.protocol import (
     JOBS,
@@ -48,21 +50,25 @@ if TYPE_CHECKING:
 _HEARTBEAT_SECONDS = 2.0
 
 
-def serve(snapshot: Path | None, *, device: str, cache_bytes: int, idle_seconds: float) -> int:
+def serve(
+    snapshot: Path | None, *, device: str, cache_bytes: int, idle_seconds: float, protocol: int = PROTOCOL
+) -> int:
     """Serves the client at the other end of stdin and stdout until it leaves; returns the exit code.
 
     `snapshot` is loaded first, None is the pretrained model. `cache_bytes` bounds the tri-planes that are kept.
-    After `idle_seconds` without work the worker ends, 0 means never.
+    After `idle_seconds` without work the worker ends, 0 means never. `protocol` 2 is JSON-RPC 2.0.
     """
     requests, events = _take_streams()
-    queue = JobQueue(events)
-    queue.outbox.send({"event": "hello", **_greeting()})
+    conversation = JsonRpc(METHODS, greeting()) if protocol == RPC_PROTOCOL else None
+    queue = JobQueue(events, None if conversation is None else conversation.messages_of)
+    queue.outbox.send({"event": "hello", **greeting()})
     worker = Worker(queue, device, cache_bytes)
+    answer = worker.answer if conversation is None else partial(worker.answer_calls, conversation)
     first = {"snapshot": None if snapshot is None else str(snapshot), "device": None}
     queue.accept(Job(Request("", "load", first), None))
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: threading.Thread(target=queue.close, args=("terminated",)).start())
-    threading.Thread(target=_listen, args=(requests, queue, worker), daemon=True).start()
+    threading.Thread(target=_listen, args=(requests, queue, answer), daemon=True).start()
     threading.Thread(target=_beat, args=(queue, worker), daemon=True).start()
     while job := queue.take(idle_seconds):
         worker.run(job)
@@ -80,7 +86,8 @@ def _take_streams() -> tuple[int, int]:
     return requests, events
 
 
-def _greeting() -> dict[str, Any]:
+def greeting() -> dict[str, Any]:
+    """What a `hello` says of this worker."""
     return {
         "protocol": PROTOCOL,
         "gp3d": __version__,
@@ -137,6 +144,15 @@ class Worker:
             with _ErrorReporter(lambda error: self._refuse(error, request.id)):
                 self._carry_out(request)
 
+    def answer_calls(self, conversation: JsonRpc, line: bytes | None) -> None:
+        """As `answer`, for a line of protocol 2, which may hold several calls."""
+        if line is not None and not line.strip():
+            return
+        self.queue.touch()
+        for call in conversation.read(line, self.queue.outbox.send):
+            with _ErrorReporter(partial(self._refuse, name=call.name)):
+                self._carry_out(conversation.request(call))
+
     def status(self) -> dict[str, Any]:
         """The fields of a `status`."""
         jobs, models = self.queue.status(), self._models
@@ -165,7 +181,7 @@ class Worker:
         elif request.op == "classes":
             self._reply(request, classes=self._loaded().classes())
         elif request.options["protocol"] == PROTOCOL:
-            self._reply(request, **_greeting(), ready=self._ready)
+            self._reply(request, **greeting(), ready=self._ready)
         else:
             message = f"this worker speaks protocol {PROTOCOL}, asked for was {request.options['protocol']}"
             raise Problem("E_VERSION", message, "Install a GP3D and an add-on of the same version.")
@@ -333,13 +349,13 @@ def _class_note(note: str) -> dict[str, str]:
     return {"class_note": note} if note else {}
 
 
-def _listen(requests: int, queue: JobQueue, worker: Worker) -> None:
+def _listen(requests: int, queue: JobQueue, answer: Callable[[bytes | None], None]) -> None:
     """Reads requests until there are no more."""
     lines = LineSplitter()
     with suppress(OSError):  # some systems report a pipe whose other end has died
         while data := os.read(requests, MAX_LINE):
             for line in lines.feed(data):
-                worker.answer(line)
+                answer(line)
     queue.close("stdin closed")
 
 

@@ -125,6 +125,13 @@ def test_worker_client(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_json_rpc_client(tmp_path: Path) -> None:
+    printed = run("json_rpc_client", tmp_path)
+    assert "density" in printed
+    assert len(trimesh.load(tmp_path / "teapot.glb", force="mesh").faces) > 1000
+
+
+@pytest.mark.slow
 def test_own_metric(tmp_path: Path) -> None:
     run("own_metric", tmp_path)
     scores = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]

@@ -8,7 +8,7 @@ import random
 import struct
 import warnings
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,8 @@ from gp3d_core.meshing.files.writing import save_mesh
 from gp3d_core.meshing.mesh import Mesh
 from gp3d_core.networks.foreign_weights import read_weights
 from gp3d_core.snapshots.snapshot import load_snapshot
-from gp3d_core.worker.protocol import Request, read_request
+from gp3d_core.worker.json_rpc import METHODS, JsonRpc
+from gp3d_core.worker.protocol import Problem, Request, read_request
 from tests.faults.mutations import damaged, damaged_json, json_text
 from tests.support.micro import micro_data, micro_snapshot
 
@@ -62,6 +63,7 @@ def all_targets(folder: Path) -> list[Target]:
         Target("data set, header", _dataset_header(archive), _read_dataset),
         Target("recipe", _json_of(_RECIPE), _follow),
         Target("protocol line", _line, _request),
+        Target("protocol 2 line", _rpc_line, _converse),
     ]
 
 
@@ -241,6 +243,52 @@ def _line(dice: random.Random, folder: Path) -> Path:
 
 def _request(path: Path) -> Request:
     return read_request(path.read_bytes())
+
+
+def _rpc_line(dice: random.Random, folder: Path) -> Path:
+    """A line of protocol 2: one of the requests as a call or a notification, alone or in a batch, damaged."""
+    calls = []
+    for number in range(dice.choice((1, 1, 1, 2, 4))):
+        fields = dict(dice.choice(_LINES))
+        op = {"hello": "initialize"}.get(fields.pop("op"), "")
+        call = {"jsonrpc": "2.0", "id": number, "method": op or dice.choice(list(METHODS)), "params": fields}
+        fields.pop("id")
+        if dice.random() < 0.2:
+            call.pop("id")
+        calls.append(call)
+    path = folder / "line"
+    text = json_text(damaged_json(dice, calls if len(calls) > 1 else calls[0]))
+    path.write_bytes(text if dice.random() < 0.7 else damaged(dice, text))
+    return path
+
+
+def _converse(path: Path) -> object:
+    """Answers the line in a conversation that has begun; what is written must be JSON-RPC, and once for every call."""
+    rpc, written = JsonRpc(METHODS, {}), []
+
+    def send(event: Mapping[str, Any]) -> None:
+        written.extend(json.loads(json.dumps(one, allow_nan=False)) for one in rpc.messages_of(event))
+
+    def answer(line: bytes) -> None:
+        for call in rpc.read(line, send):
+            try:
+                request = rpc.request(call)
+                send({"event": "result", "id": call.name, "op": request.op})
+            except Problem as problem:
+                send(problem.event(call.name))
+
+    answer(b'{"jsonrpc": "2.0", "id": "first", "method": "initialize", "params": {"protocol": 2}}')
+    answer(path.read_bytes())
+    for message in written:
+        for one in message if isinstance(message, list) else [message]:
+            assert one["jsonrpc"] == "2.0"
+            assert ("result" in one) != ("error" in one)
+            assert isinstance(one["id"], str | int | float | None)
+    assert written[0]["id"] == "first"
+    assert not rpc.open_calls
+    if any("error" in one for one in written if isinstance(one, dict)):
+        raise Problem("E_PROTOCOL", written[-1]["error"]["message"] or "nothing", "")
+    return written
 
 
 def read_once(target: Target, path: Path) -> str | None:
