@@ -47,20 +47,23 @@ class PointLayer(nn.Module):
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         """The layer's activations, with gain, of `x` [B,I,N] for the style code `w` [B,D]."""
-        return activate(torch.baddbmm((self.bias * self.gain)[:, None], self._kernels(w), x), self.activation)
+        gain = self.gain  # taken into the small factors, with which the activation commutes
+        x = torch.baddbmm((self.bias * gain)[:, None], self._kernels(w) * gain, x)
+        return activate(x, self.activation)
 
     def multiply(self, x: Tensor, w: Tensor) -> Tensor:
-        """Before bias and activation, with gain: [B,O,H,W] of pixels [B,I,H,W]."""
+        """Before bias, activation and gain: [B,O,H,W] of pixels [B,I,H,W]."""
         return torch.bmm(self._kernels(w), x.flatten(2)).unflatten(2, x.shape[2:])
 
     def finish(self, x: Tensor) -> Tensor:
-        """The activations of what `multiply` gave, [B,O,H,W]."""
-        return activate(x + (self.bias * self.gain)[:, None, None], self.activation)
+        """The activations, with gain, of what `multiply` gave, [B,O,H,W]."""
+        x = activate(x + self.bias[:, None, None], self.activation)
+        return x if self.gain == 1.0 else x * self.gain
 
     def _kernels(self, w: Tensor) -> Tensor:
-        """[B,O,I], the gain in them: they are small beside what they are multiplied with."""
+        """[B,O,I]."""
         style = self.conv.modulation(w)
-        kernels = self.conv.weight.flatten(1) * (style * self.gain)[:, None]
+        kernels = self.conv.weight.flatten(1) * style[:, None]
         return kernels * self.conv.demodulation(style)[:, :, None] if self.conv.demodulate else kernels
 
 

@@ -37,11 +37,11 @@ class NoisyLayer(nn.Module):
         x = self.layer.multiply(x, w)
         x = upsample(x) if up else x
         if noise == "const":
-            x = x + self.noise_const * (self.noise_strength * self.layer.gain)
+            x = x + self.noise_const * self.noise_strength
         elif noise == "random":
             shape = (len(x), 1, *x.shape[2:])
             drawn = torch.randn(shape, generator=generator, device=x.device, dtype=x.dtype)
-            x = x + drawn * (self.noise_strength * self.layer.gain)
+            x = x + drawn * self.noise_strength
         return self.layer.finish(x)
 
 

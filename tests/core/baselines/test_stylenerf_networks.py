@@ -1,0 +1,400 @@
+"""StyleNeRF's networks against recorded tensors of its release, and what must hold for any weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from gp3d_core.baselines.marching import stratify
+from gp3d_core.baselines.stylenerf.discriminator import GrowingDiscriminator
+from gp3d_core.baselines.stylenerf.fields import COLOURS, Background, Foreground
+from gp3d_core.baselines.stylenerf.path_regularisation import cell_pixels, path_loss
+from gp3d_core.baselines.stylenerf.rendering import (
+    NEAREST_BACKGROUND,
+    Draws,
+    Seen,
+    camera_rays,
+    render,
+    sphere_points,
+)
+from gp3d_core.baselines.stylenerf.upsampler import Upsampler, growth
+from gp3d_core.networks.mapping import Mapping
+from gp3d_core.rendering.cameras import Cameras, cam2world
+from tests.core.baselines.comparing import check_gradient, check_gradients, check_norms, fill
+from tests.core.parity.parity_fixtures import Case, Close
+from tests.core.parity.parity_names import Names
+
+SHARE = 1e-2  # of a gradient: octaves up to 2⁹·π make rounding large
+VARIANTS = ["full", "fade", "start"]
+
+# their world in axes of ours: x' = z, y' = x, z' = y
+TO_THEIRS = torch.tensor([[0.0, 0.0, 1.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+
+
+def layer_of(match: str) -> str:
+    return "layers.0" if match == "fc_in" else f"layers.{int(match.removeprefix('blocks.')) + 1}"
+
+
+def generator_names(lowest: int) -> Names:
+    """Of a generator whose rendered map has `lowest` pixels along an edge."""
+    return Names(
+        (
+            (r"^mapping\.embed\.", "mapping.network.embed."),
+            (r"^mapping\.fc(\d+)\.", r"mapping.network.layers.\1."),
+            (r"^(synthesis\.)?alpha$", "resample_filter"),
+            (r"^synthesis\.", ""),
+            (r"^fg_nerf\.", "foreground."),
+            (r"^bg_nerf\.", "background."),
+            (r"^(\wo?\w+ground)\.(fc_in|blocks\.\d+)\.", lambda m: f"{m[1]}.{layer_of(m[2])}."),
+            (r"^(\w+ground)\.sigma_out\.", r"\1.density."),
+            (r"^(\w+ground)\.feat_out\.", r"\1.features."),
+            (r"^(foreground\.(?!to_rgb).*)\.affine\.", r"\1.conv.style."),
+            (r"^(foreground\.(?!to_rgb).*)\.weight$", r"\1.conv.weight"),
+            (r"conv\.style\.conv\.weight$", "conv.style.weight"),
+            (r"^b(\d+)\.", lambda m: f"upsampler.blocks.{(int(m[1]) // lowest).bit_length() - 2}."),
+            (r"\.torgb\.affine\.", ".to_rgb.conv.style."),
+            (r"\.torgb\.weight$", ".to_rgb.conv.weight"),
+            (r"\.torgb\.", ".to_rgb."),
+            (r"(upsampler.*\.conv\d)\.w_avg$", r"\1.magnitude"),
+            (r"(upsampler.*\.conv\d)\.adapter\.0\.", r"\1.doubling.inner."),
+            (r"(upsampler.*\.conv\d)\.adapter\.1\.", r"\1.doubling.outer."),
+            (r"(upsampler.*\.conv\d)\.affine\.", r"\1.layer.conv.style."),
+            (r"(upsampler.*\.conv\d)\.weight$", r"\1.layer.conv.weight"),
+            (r"(upsampler.*\.conv\d)\.bias$", r"\1.layer.bias"),
+        )
+    )
+
+
+class Recorded(nn.Module):
+    """The recorded generator, of the sizes that its case tells."""
+
+    def __init__(self, case: Case) -> None:
+        super().__init__()
+        facts = case.meta
+        self.case, self.lowest = case, facts["volume_resolution"]
+        self.names = generator_names(self.lowest)
+        w_dim, fg, bg = facts["w_dim"], facts["fg"], facts["bg"]
+        self.levels = (facts["resolution"] // self.lowest).bit_length() - 1
+        biases = [case[f"param:synthesis.b{self.lowest << k}.conv1.bias"] for k in range(1, self.levels + 1)]
+        self.foreground = Foreground(fg["width"], fg["layers"], fg["features"], w_dim)
+        self.background = Background(bg["width"], bg["layers"], fg["features"], bg["noise"])
+        self.upsampler = Upsampler(fg["features"], [len(bias) for bias in biases], w_dim)
+        self.mapping = Mapping(
+            facts["z_dim"],
+            facts["c_dim"],
+            w_dim,
+            facts["num_ws"],
+            facts["mapping_layers"],
+            average_decay=0.995,
+        )
+        assert facts["num_ws"] == self.foreground.num_ws + self.upsampler.num_ws
+        fill(self, self.shaped(case.under("param:")), Names(()))
+
+    def shaped(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Recorded tensors under our names and of our shapes; those of constants are left out."""
+        shapes = {name: value.shape for name, value in self.state_dict().items()}
+        renamed = self.names.ours(tensors)
+        return {name: value.reshape(shapes.get(name, value.shape)) for name, value in renamed.items()}
+
+    def draws(self, rays: int, training: Case | None = None) -> Draws:
+        facts = self.case.meta
+        near, far = facts["camera"]["depth_range"]
+        even = torch.linspace(near, far, facts["samples"])
+        radii = torch.linspace(NEAREST_BACKGROUND, 0.0, facts["background_samples"])
+        count = len(self.case["z"])
+        if training is None:
+            numbers = torch.linspace(0.0, 1.0, facts["samples"])
+            return Draws(*(line.expand(count, rays, -1) for line in (even, numbers, radii)))
+        return Draws(
+            stratify(even, training["draw.u_coarse"]),
+            training["draw.u_fine"].view(count, rays, -1),
+            stratify(radii, training["draw.u_background"]),
+            torch.cat([training["draw.density_noise_coarse"], training["draw.density_noise_fine"]], dim=-1),
+            training["draw.density_noise_background"],
+        )
+
+    def render(self, ws: Tensor, rays_o: Tensor, rays_d: Tensor, draws: Draws) -> Seen:
+        noise = self.case["background_noise"]
+        return render(
+            lambda points: self.foreground(points, ws),
+            lambda points: self.background(points, noise),
+            rays_o,
+            rays_d,
+            draws,
+        )
+
+    def low(self, composite: Tensor) -> Tensor:
+        return composite.unflatten(2, (self.lowest, self.lowest))
+
+
+@pytest.fixture
+def case(recorded: Callable[[str], Case]) -> Case:
+    return recorded("stylenerf_generator")
+
+
+@pytest.fixture
+def generator(case: Case) -> Recorded:
+    return Recorded(case).eval()
+
+
+def condition(tensor: Tensor) -> Tensor | None:
+    """A recorded class; those of width 0 stand for none."""
+    return tensor if tensor.shape[1] else None
+
+
+def recorded_cameras(case: Case) -> Cameras:
+    """The recorded angles as cameras of ours."""
+    facts = case.meta["camera"]
+    (low_u, high_u), (low_v, high_v) = facts["range_u"], facts["range_v"]
+    u = (low_u + high_u) / 2 + (high_u - low_u) / 2 * case["camera_uv"][:, 0]
+    v = (low_v + high_v) / 2 + (high_v - low_v) / 2 * case["camera_uv"][:, 1]
+    ones = torch.ones_like(u)
+    radius = ones * facts["range_radius"][0]
+    return Cameras(torch.stack([-u, v, 0.0 * u], dim=1), ones * facts["fov"], radius, torch.zeros(len(u), 3))
+
+
+def test_cameras_and_rays_of_ours_are_the_recorded_ones_turned(case: Case, close: Close) -> None:
+    cameras = recorded_cameras(case)
+    pose = cam2world(cameras)
+    close(TO_THEIRS @ pose[:, :3, :3], case["cam2world"][:, :3, :3], "exact32")
+    close(pose[:, :3, 3] @ TO_THEIRS.T, case["cam2world"][:, :3, 3], "exact32")
+    rays_o, rays_d = camera_rays(cameras, case.meta["volume_resolution"])
+    close(rays_o @ TO_THEIRS.T, case["ray_o"], "exact32")
+    close(rays_d @ TO_THEIRS.T, case["ray_d"], "exact32")
+
+
+def test_fields_match_recorded_ones(generator: Recorded, case: Case, close: Close) -> None:
+    close(generator.mapping(case["z"], condition(case["c"])), case["ws"])
+    shown, raw = generator.foreground(case["field.points"], case["ws"])
+    close(shown.transpose(1, 2), case["field.output"])
+    close(raw, case["field.density"].squeeze(-1))
+    points = sphere_points(case["ray_o"], case["ray_d"], case["sphere.inverse_radius"])
+    close(points.flatten(1, 2), case["sphere.points"])
+    shown, raw = generator.background(case["sphere.points"], case["background_noise"])
+    close(shown.transpose(1, 2), case["sphere.output"])
+    close(raw, case["sphere.density"].squeeze(-1))
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_rendered_maps_match_recorded_ones(
+    generator: Recorded, case: Case, close: Close, variant: str
+) -> None:
+    rays = case["ray_o"].shape[1]
+    seen = generator.render(case["ws"], case["ray_o"], case["ray_d"], generator.draws(rays))
+    nearest_first, order = seen.t.sort(dim=-1)
+    torch.testing.assert_close(nearest_first, case[f"{variant}.t"], rtol=0, atol=1e-5)
+    close(seen.foreground_weights.gather(-1, order), case[f"{variant}.weights"])
+    close(1.0 - seen.foreground_weights.sum(dim=-1), case[f"{variant}.bg_lambda"])
+    close(seen.background_weights, case[f"{variant}.bg_weights"])
+    low = generator.low(seen.composite())
+    close(low[:, :COLOURS], case[f"{variant}.low.rgb"])
+    close(low[:, COLOURS:], case[f"{variant}.low.features"])
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_picture_and_gradients_match_recorded_ones(
+    generator: Recorded, case: Case, close: Close, variant: str
+) -> None:
+    ws = case["ws"].clone().requires_grad_()
+    rays = case["ray_o"].shape[1]
+    seen = generator.render(ws, case["ray_o"], case["ray_d"], generator.draws(rays))
+    codes = ws[:, generator.foreground.num_ws :]
+    grown = growth(case.meta["alphas"][variant], generator.levels)
+    image = generator.upsampler(generator.low(seen.composite()), codes, grown)
+    close(image, case[f"{variant}.image"])
+    (image * case[f"{variant}.cotangent"]).sum().backward()
+    expected = case.under(f"{variant}.grad:")
+    check_gradient(ws.grad, expected.pop("ws"), "ws", share=SHARE)
+    if expected:
+        known = dict(generator.named_parameters())
+        shaped = {name: value for name, value in generator.shaped(expected).items() if name in known}
+        assert len(shaped) == len(expected)
+        check_gradients(generator, shaped, Names(()), share=SHARE)
+
+
+def test_training_pass_and_path_loss_match_recorded_ones(
+    recorded: Callable[[str], Case], case: Case, close: Close
+) -> None:
+    training = recorded("stylenerf_training")
+    generator = Recorded(case).train()
+    cells, resolution, lowest = training.meta["path_cells"], case.meta["resolution"], generator.lowest
+    pixels = cell_pixels(training["draw.pixel_offset"], cells, resolution)
+    cameras = recorded_cameras(case)
+    (low_o, low_d), (_, all_d) = camera_rays(cameras, lowest), camera_rays(cameras, resolution)
+    directions = torch.cat([low_d, all_d.gather(1, pixels[..., None].expand(-1, -1, 3))], dim=1)
+    rays_d = directions @ TO_THEIRS.T
+    rays_o = (low_o[:, :1] @ TO_THEIRS.T).expand_as(rays_d)
+    ws = training["ws"].clone().requires_grad_()
+    seen = generator.render(ws, rays_o, rays_d, generator.draws(rays_d.shape[1], training))
+    codes, count, grown = ws[:, generator.foreground.num_ws :], lowest**2, growth(1.0, generator.levels)
+    image = generator.upsampler(generator.low(seen.composite()[..., :count]), codes, grown)
+    close(image, training["image"])
+    colours = generator.upsampler.colours(seen.features[:, :, count:].flatten(2), codes, grown)
+    loss = path_loss(
+        image, pixels, colours.unflatten(2, seen.weights[:, count:].shape[1:]), seen.weights[:, count:]
+    )
+    close(loss, training["path_loss"].squeeze(1))
+    found = dict(generator.named_buffers())
+    for name, value in generator.names.ours(training.under("w_avg_after:")).items():
+        close(found[name], value)
+    (only,) = torch.autograd.grad(loss.sum(), ws, retain_graph=True)
+    check_gradient(only, training["path.grad:ws"], "ws", share=SHARE)
+    ((image * training["cotangent"]).sum() + loss.sum()).backward()
+    check_gradient(ws.grad, training["grad:ws"], "ws", share=SHARE)
+    check_norms(generator, training.meta["gradnorm"] | mapping_norms(generator), generator.names)
+
+
+def mapping_norms(generator: Recorded) -> dict[str, float]:
+    """No gradient reaches the mapping here; the recorded norms leave it out."""
+    return {f"mapping.{name}": 0.0 for name, _ in generator.mapping.named_parameters()}
+
+
+def discriminator_names(resolution: int) -> Names:
+    """Of a discriminator of images of so many pixels along an edge."""
+    return Names(
+        (
+            (r"^alpha$", "resample_filter"),
+            (r"^mapping\.fc(\d+)\.", r"mapping.layers.\1."),
+            (r"^b4\.fromrgb\.", "from_rgb."),
+            (r"^b4\.out\.", "output."),
+            (r"^b4\.", ""),
+            (r"^b(\d+)\.fromrgb\.", r"b\1.from_rgb."),
+            (r"^b(\d+)\.", lambda m: f"blocks.{(resolution // int(m[1])).bit_length() - 1}."),
+        )
+    )
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_discriminator_and_its_gradients_match_recorded_ones(
+    recorded: Callable[[str], Case], close: Close, variant: str
+) -> None:
+    case = recorded("stylenerf_discriminator")
+    facts = case.meta
+    discriminator = GrowingDiscriminator(
+        resolution=facts["resolution"],
+        lowest=facts["lowest"],
+        c_dim=facts["c_dim"],
+        channel_base=facts["channel_base"],
+        channel_max=facts["channel_max"],
+        mapping_layers=facts["mapping_layers"],
+        mbstd_group=facts["mbstd_group"],
+    )
+    names = discriminator_names(facts["resolution"])
+    fill(discriminator, case.under("param:"), names)
+    image = case[f"{variant}.image"].clone().requires_grad_()
+    grown = growth(facts["alphas"][variant], discriminator.levels)
+    logits = discriminator(image, condition(case[f"{variant}.c"]), grown).logits
+    close(logits, case[f"{variant}.logits"])
+    (logits * case[f"{variant}.cotangent"]).sum().backward()
+    check_gradient(image.grad, case[f"{variant}.grad:image"], "image")
+    check_norms(discriminator, facts["gradnorm"][variant], names)
+
+
+def test_growth_begins_with_nothing_and_ends_with_all() -> None:
+    assert growth(0.0, 2) == (0, 0.0)
+    assert growth(0.25, 2) == (1, 0.5)
+    assert growth(0.5, 2) == (2, 0.0)
+    assert growth(0.75, 2) == (2, 0.5)
+    assert growth(1.0, 2) == (2, 1.0)
+
+
+def test_ungrown_upsampler_gives_the_rendered_picture() -> None:
+    upsampler = Upsampler(5, (6, 4), 8)
+    low, ws = torch.randn(2, COLOURS + 5, 4, 4), torch.randn(2, upsampler.num_ws, 8)
+    assert torch.equal(upsampler(low, ws, growth(0.0, 2)), low[:, :COLOURS])
+
+
+def test_constant_features_have_no_path_loss_where_doubling_keeps_them(close: Close) -> None:
+    """Away from the border, where zeros stand beside the image, one pass over points and one over maps agree."""
+    upsampler = Upsampler(5, (6, 4), 8).eval()
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():  # an adapter that adds nothing keeps constants, and so does a low-pass
+        for name, parameter in upsampler.named_parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator))
+            if ".doubling." in name:
+                parameter.zero_()
+    ws = torch.randn(1, upsampler.num_ws, 8, generator=generator)
+    value = torch.randn(1, COLOURS + 5, 1, generator=generator)
+    grown = growth(1.0, 2)
+    colour = upsampler.colours(value, ws, grown)
+    image = upsampler(value[..., None].expand(-1, -1, 16, 16), ws, grown)
+    middle = image[:, :, 24:40, 24:40]
+    close(middle, colour[..., None].expand_as(middle), "forward")
+    assert (image[:, :, 0, 0] - colour[..., 0]).abs().max() > 0.1
+    inner = torch.tensor([[24 * 64 + 30, 39 * 64 + 24]])
+    weights = torch.tensor([0.25, 0.75]).expand(1, 2, 2)
+    samples = colour[..., None].expand(-1, -1, 2, 2)
+    assert path_loss(image, inner, samples, weights).item() < 1e-7
+    assert path_loss(image, torch.tensor([[0, 63]]), samples, weights).item() > 1e-3
+
+
+def test_background_shows_its_colour_where_nothing_stands_before_it(close: Close) -> None:
+    cameras = Cameras(torch.tensor([[0.3, 1.4, 0.0]]), torch.tensor([12.0]), torch.ones(1), torch.zeros(1, 3))
+    rays_o, rays_d = camera_rays(cameras, 4)
+    colour = torch.tensor([0.25, -0.5, 0.75])
+
+    def empty(points: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.ones(1, 3, points.shape[1]), -torch.ones(1, points.shape[1])
+
+    def lit(points: Tensor) -> tuple[Tensor, Tensor]:
+        return colour[None, :, None].expand(1, 3, points.shape[1]), torch.full((1, points.shape[1]), 2.0)
+
+    lines = (torch.linspace(0.88, 1.12, 8), torch.linspace(0.0, 1.0, 8), torch.linspace(0.5, 0.0, 4))
+    draws = Draws(*(line.expand(1, 16, -1) for line in lines))
+    composite = render(empty, lit, rays_o, rays_d, draws).composite()
+    close(composite, colour[None, :, None].expand_as(composite), "exact32")
+
+    def solid(points: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.ones(1, 3, points.shape[1]), torch.full((1, points.shape[1]), 3.0)
+
+    # the way through the foreground is as long as the slanted ray, the last sample shows nothing
+    passed = torch.exp(-3.0 * (1.12 - 0.88) * rays_d.norm(dim=-1))
+    mixed = (1.0 - passed)[:, None] + passed[:, None] * colour[None, :, None]
+    close(render(solid, lit, rays_o, rays_d, draws).composite(), mixed, "exact32")
+
+
+def test_spheres_are_met_where_they_are() -> None:
+    generator = torch.Generator().manual_seed(4)
+    rays_o = torch.randn(1, 50, 3, generator=generator)
+    rays_o = rays_o / rays_o.norm(dim=-1, keepdim=True)
+    rays_d = torch.randn(1, 50, 3, generator=generator)
+    inverse = torch.tensor([0.5, 0.2, 0.01]).expand(1, 50, 3)
+    points = sphere_points(rays_o, rays_d, inverse)
+    torch.testing.assert_close(points[..., :3].norm(dim=-1), torch.ones(1, 50, 3))
+    meeting = points[..., :3] / inverse[..., None] - rays_o[:, :, None]
+    beside = torch.linalg.cross(meeting, rays_d[:, :, None].expand_as(meeting)).norm(dim=-1)
+    assert (beside <= 1e-3 * meeting.norm(dim=-1) * rays_d.norm(dim=-1)[..., None]).all()
+    assert ((meeting * rays_d[:, :, None]).sum(dim=-1) > 0).all()
+    far = sphere_points(rays_o, rays_d, torch.zeros(1, 50, 1))[:, :, 0, :3]
+    torch.testing.assert_close(far, rays_d / rays_d.norm(dim=-1, keepdim=True), rtol=0, atol=1e-6)
+
+
+def test_pixels_of_large_images_lie_around_those_of_small_ones(close: Close) -> None:
+    cameras = Cameras(torch.tensor([[0.3, 1.4, 0.0]]), torch.tensor([12.0]), torch.ones(1), torch.zeros(1, 3))
+    small, large = camera_rays(cameras, 4)[1].view(4, 4, 3), camera_rays(cameras, 8)[1].view(8, 8, 3)
+    mean = large.view(4, 2, 4, 2, 3).mean(dim=(1, 3))
+    close(small, mean, "exact32")
+    edge = math.tan(math.radians(6.0))
+    forward = -cam2world(cameras)[0, :3, 2]
+    close(small @ forward, torch.ones(4, 4), "exact32")
+    right = cam2world(cameras)[0, :3, 0]
+    close(small[0] @ right, edge * torch.tensor([-0.75, -0.25, 0.25, 0.75]), "exact32")
+
+
+def test_one_pixel_is_taken_of_every_cell() -> None:
+    pixels = cell_pixels(torch.tensor([[0.0, 0.999], [0.5, 0.25]]), 4, 16)
+    cells = (pixels // 16 // 4) * 4 + pixels % 16 // 4
+    assert torch.equal(cells, torch.arange(16).expand(2, -1))
+    assert pixels[0, 0] == 3 * 16
+    assert pixels[1, 0] == 1 * 16 + 2
+
+
+def test_unconditional_discriminator_takes_no_class() -> None:
+    network = GrowingDiscriminator(
+        resolution=32, lowest=8, c_dim=0, channel_base=128, channel_max=8, mapping_layers=2
+    )
+    assert network(torch.randn(4, 3, 16, 16), None, growth(0.4, 2)).logits.shape == (4,)
