@@ -22,13 +22,14 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # XDG_CONFIG_HOME stays the user's: pip reads its settings (proxy, mirror) there.
 unexport PYTHONHOME PYTHONPATH
 
-.PHONY: help readers browser setup setup-all demo box-data zoo-data box-sheet test faults test-blender check format docs addon addon-gui asset-library \
+.PHONY: help readers browser setup setup-all demo box-data zoo-data gpu-data box-sheet test faults test-blender check format docs addon addon-gui asset-library \
   clean clean-runs
 
 help:
 	@echo "make demo        set up, then: an asset; objects -> renders -> a model of its own -> meshes, in runs/demo"
 	@echo "make test        set up, then lint, types and the whole test suite"
 	@echo "make box-data    models, points and renders that the pretrained model learns from, in runs/box; MESHES=FOLDER, docs/model-card.md"
+	@echo "make gpu-data    what of that travels to a machine with a GPU, in runs/gpu-data/views.zip; MEGABYTES=40, docs/kernels.md"
 	@echo "make zoo-data    the same of the zoo model, from two packages of Debian"
 	@echo "make box-sheet   every class of the pretrained models with two seeds, drawn by Blender: docs/box.jpg, docs/zoo.jpg"
 	@echo "make test-blender  the add-on in Blender 4.2 to 5.2; VERSIONS=5.0.1 takes one, PYTHON313=PROGRAM is for 5.2"
@@ -79,6 +80,9 @@ box-data: setup-all $(SH3F)
 	$(library) vary runs/box/furniture runs/box/furniture-varied --per-class 16 --variants 12 --seed 0
 	.venv/bin/python -m synthetic.points $(box) runs/box/train $(points)
 	.venv/bin/python -m synthetic.render $(box) runs/box/train $(views)
+
+gpu-data: setup-all
+	.venv/bin/python -m benchmarks.pack_gpu_data runs/box/train $(if $(MEGABYTES),--megabytes $(MEGABYTES))
 
 zoo-data: setup-all $(SH3F) $(ZEROAD)
 	$(library) 0ad "$(ZEROAD)" runs/box/zoo-game --poses 2 \

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Everything that waits for a GPU, unattended, from the repository root; a short table comes last.
 #
+#   benchmarks/gpu.sh --call check|bench|train
 #   benchmarks/gpu.sh [--minutes M] [--parts test,kernels,step,vq3d] [--ground M] [--train M] [--data FILE]
 #                     [--init SNAPSHOT] [--vq3d M] [--rooms DIR] [--true-views 1] [--set "KEY=VALUE ..."]
 #                     [--weights FILE] [--python PYTHON] [--toy 1]
@@ -8,8 +9,12 @@
 # Needs Python 3.11 or 3.12 with torch (CUDA), triton, numpy, pillow, safetensors and tqdm; pytest for the tests, and for
 # --ground and --train also matplotlib, scipy and tensorboard. Nothing is installed or downloaded, the project runs where
 # it stands.
-# --minutes (9) is what tests and measurements may take together: tests a fifth, kernels and step three tenths each, the
-#   steps of VQ3D a fifth.
+# --call is one of three that together fit a quarter of an hour, each on its own: check (at most 3.5 minutes) runs the
+#   tests of kernels and networks compiled and names the first failures, bench (3.5) measures kernels and step, train (5 of
+#   learning, 9 at most) learns box-64 from known shapes and then against a discriminator. What is done when the time is
+#   used up is kept. Further options change it.
+# --minutes (9) is what tests and measurements may take together: of ten shares of those that are asked for tests have
+#   two, kernels and step three each, the steps of VQ3D two.
 # --ground learns box-64 from known shapes for so many minutes, 400,000 objects in all, in runs/gpu-ground.
 # --train trains shapenet-64 for so many minutes, in runs/gpu-train, with cameras like the data's; with --init SNAPSHOT
 #   (a file, or a run folder such as runs/gpu-ground) box-64 from there instead, the discriminator first alone. What comes
@@ -36,6 +41,13 @@ runs=runs device=cuda preset=shapenet-64 ground_settings=(--set training.kimg=40
 while [ $# -gt 0 ]; do
     [ $# -ge 2 ] || { echo "gpu.sh: $1 needs a value" >&2; exit 2; }
     case $1 in
+        --call)
+            case $2 in
+                check) parts=test minutes=3.5 ;;
+                bench) parts=kernels,step minutes=3.5 ;;
+                train) parts=none ground=2.5 train=2.5 init=runs/gpu-ground ;;
+                *) echo "gpu.sh: expected --call check, bench or train, found $2" >&2; exit 2 ;;
+            esac ;;
         --minutes) minutes=$2 ;;
         --ground) ground=$2 ;;
         --train) train=$2 ;;
@@ -49,7 +61,7 @@ while [ $# -gt 0 ]; do
         --python) python=$2 ;;
         --parts) parts=$2 ;;
         --toy) toy=--toy ;;
-        *) echo "gpu.sh: expected --minutes, --parts, --ground, --train, --data, --init, --vq3d, --rooms, --true-views, --set," \
+        *) echo "gpu.sh: expected --call, --minutes, --parts, --ground, --train, --data, --init, --vq3d, --rooms, --true-views, --set," \
                 "--weights, --python or --toy, found $1" >&2
            exit 2 ;;
     esac
@@ -63,7 +75,11 @@ export PYTHONPATH=. PYTHONUNBUFFERED=1
 failed=
 
 wants() { case ",$parts," in *",$1,"*) return 0 ;; *) return 1 ;; esac; }
-share() { "$python" -c "print(max(1, int($minutes * 60 * $1)))"; }
+share() { "$python" -c "print(max(1, int($minutes * 60 * $1 / $asked)))"; }
+asked=0 # shares of ten
+for each in test:2 kernels:3 step:3 vq3d:2; do
+    wants "${each%:*}" && asked=$((asked + ${each#*:}))
+done
 say() { echo "$@" | tee -a "$log"; }
 
 # part NAME SECONDS COMMAND...: runs it within its time, keeps what it says, remembers whether it failed
@@ -148,7 +164,7 @@ if [ "$vq3d" != 0 ]; then
         { echo "gpu.sh: this Python's pillow cannot read WebP, which the zips of rooms are made of" >&2; exit 1; }
 fi
 
-tests=(tests/ops tests/core/networks/test_discriminator.py tests/core/training/test_step.py tests/core/vq3d/test_devices.py)
+tests=(tests/core/ops tests/core/networks/test_discriminator.py tests/core/training/test_step.py tests/core/vq3d/test_devices.py)
 if [ -n "$toy" ]; then
     runs=$(mktemp -d) device=cpu preset=tiny images=32 tests=(tests/core/ops/test_reference.py)
     trap 'rm -rf "$runs"' EXIT
@@ -163,15 +179,15 @@ fi
 if wants test; then
     if "$python" -c "import pytest" 2>/dev/null; then
         # no plugin is needed, and the settings in pyproject.toml ask for one that may be missing
-        part test "$(share 0.2)" "$python" -m pytest -c /dev/null --rootdir=. -q -p no:cacheprovider \
+        part test "$(share 2)" "$python" -m pytest -c /dev/null --rootdir=. -q -p no:cacheprovider --maxfail=5 -rf --tb=short \
             --import-mode=importlib "${tests[@]}"
     else
         say "== test: left out, this Python has no pytest"
     fi
 fi
-wants kernels && part kernels "$(share 0.3)" "$python" -m benchmarks.bench_kernels $toy --seconds "$(share 0.25)" --csv "$rows"
-wants step && part step "$(share 0.3)" "$python" -m benchmarks.bench_step $toy --seconds "$(share 0.25)" --csv "$rows"
-wants vq3d && part vq3d-step "$(share 0.2)" "$python" -m benchmarks.bench_vq3d $toy --seconds "$(share 0.16)" --csv "$rows"
+wants kernels && part kernels "$(share 3)" "$python" -m benchmarks.bench_kernels $toy --seconds "$(share 2.5)" --csv "$rows"
+wants step && part step "$(share 3)" "$python" -m benchmarks.bench_step $toy --seconds "$(share 2.5)" --csv "$rows"
+wants vq3d && part vq3d-step "$(share 2)" "$python" -m benchmarks.bench_vq3d $toy --seconds "$(share 1.6)" --csv "$rows"
 
 if [ "$ground" != 0 ]; then
     run=$runs/gpu-ground

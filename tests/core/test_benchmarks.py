@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -82,15 +83,34 @@ def test_benchmarks_measure_everything_and_save_it(tmp_path, capsys, monkeypatch
 def test_gpu_script_says_in_a_line_what_is_wrong(tmp_path):
     unknown = gpu_script(tmp_path, "--speed", "9")
     assert unknown.returncode == 2
-    assert "expected --minutes" in unknown.stderr
+    assert "expected --call, --minutes" in unknown.stderr
     assert "--train" in unknown.stderr
     assert "--vq3d" in unknown.stderr
+    unknown = gpu_script(tmp_path, "--call", "all")
+    assert unknown.returncode == 2
+    assert "expected --call check, bench or train, found all" in unknown.stderr
     lacking = gpu_script(tmp_path, "--toy", "1", "--ground", "1", "--data", str(tmp_path / "none.zip"))
     assert lacking.returncode == 2
     assert "make it with python -m benchmarks.pack_gpu_data" in lacking.stderr
     lacking = gpu_script(tmp_path, "--toy", "1", "--vq3d", "1", "--rooms", str(tmp_path))
     assert lacking.returncode == 2
     assert f"there is no {tmp_path}/rooms.zip; make it with python -m benchmarks.pack_rooms" in lacking.stderr
+
+
+def test_tests_that_the_gpu_script_runs_are_there():
+    script = (ROOT / "benchmarks/gpu.sh").read_text()
+    named = re.findall(r"tests/[\w/.]+", script)
+    assert len(named) >= 4
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+@pytest.mark.slow
+def test_call_of_the_gpu_script_does_its_part_in_its_time(tmp_path):
+    ran = gpu_script(tmp_path, "--toy", "1", "--call", "check", "--minutes", "1.5")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "== test (at most 90 s)" in ran.stdout  # of the only part that was asked for, all of the time
+    assert "== kernels" not in ran.stdout
+    assert "passed" in ran.stdout
 
 
 def test_packed_shapes_are_whole_and_fit(tmp_path):
