@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, one by one or several together."""
+"""Files that appear whole or not at all, one by one or together, in folders that one process at a time writes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from gp3d_core.errors import GP3DError
 from gp3d_core.strict_json import to_text
@@ -48,6 +48,38 @@ def check_writable(path: Path) -> None:
         raise PlaceError(
             f"{path}: nothing can be written {where} ({error.strerror}); choose another place"
         ) from error
+
+
+def take_lock(path: Path) -> IO[str] | None:
+    """The file at `path`, made if need be and locked until it is closed; None if another process has locked it."""
+    while True:
+        file = path.open("a")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            return None
+        if path.exists() and os.path.samestat(path.stat(), os.fstat(file.fileno())):
+            return file
+        file.close()  # its last user has just removed it
+
+
+@contextmanager
+def alone(path: Path, refusal: GP3DError) -> Iterator[None]:
+    """A block that has locked the file at `path`; raises `refusal` if another process has.
+
+    A file that was not there before goes with the block.
+    """
+    new = not path.exists()
+    lock = take_lock(path)
+    if lock is None:
+        raise refusal
+    with lock:
+        try:
+            yield
+        finally:
+            if new:
+                path.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -21,7 +21,6 @@ FLOORS = {
             "errors",
             "strict_json",
             "atomic",
-            "locks",
             "signals",
             "hashing",
             "rng",

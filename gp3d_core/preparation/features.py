@@ -20,12 +20,11 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from tqdm import tqdm
 
-from gp3d_core.atomic import naming, replacing, write_json
+from gp3d_core.atomic import alone, naming, replacing, write_json
 from gp3d_core.datasets.archive import DatasetError
 from gp3d_core.datasets.dataset import Dataset
 from gp3d_core.datasets.feature_table import features_description, open_features
 from gp3d_core.hashing import digest
-from gp3d_core.locks import alone
 from gp3d_core.preparation.teachers import Teacher
 from gp3d_core.signals import Interruption
 

@@ -19,10 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gp3d_core.atomic import forget_leftovers, is_leftover, replacing, write_json, write_text
+from gp3d_core.atomic import forget_leftovers, is_leftover, replacing, take_lock, write_json, write_text
 from gp3d_core.datasets.archive import HEADER, UNFINISHED
 from gp3d_core.errors import GP3DError
-from gp3d_core.locks import take_lock
 from gp3d_core.preparation.framing import Box, Frame, onto
 
 LOCK = ".lock"  # of a data set: what writes into its folder

@@ -12,10 +12,9 @@ from typing import Any, Literal
 
 from tqdm import tqdm
 
-from gp3d_core.atomic import replacing, write_json, write_text
+from gp3d_core.atomic import alone, replacing, write_json, write_text
 from gp3d_core.datasets.archive import HEADER, Archive, DatasetError, depth_name, mask_name
 from gp3d_core.licences.parts import grouped, parse_licences
-from gp3d_core.locks import alone
 from gp3d_core.preparation.dataset_card import CARD, empty_card, read_card, save_card
 from gp3d_core.preparation.pack_folder import zip_folder
 

@@ -13,11 +13,18 @@ import json
 from pathlib import Path
 from typing import Any
 
-from gp3d_core.atomic import check_writable, forget_leftovers, is_leftover, naming, write_json, write_text
+from gp3d_core.atomic import (
+    check_writable,
+    forget_leftovers,
+    is_leftover,
+    naming,
+    take_lock,
+    write_json,
+    write_text,
+)
 from gp3d_core.config.schema import from_dict, to_dict
 from gp3d_core.errors import GP3DError
 from gp3d_core.hashing import digest
-from gp3d_core.locks import take_lock
 from gp3d_core.pretrained import is_name, nearest_name, pretrained_path
 from gp3d_core.strict_json import to_text
 

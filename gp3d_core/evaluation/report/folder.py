@@ -12,9 +12,8 @@ import math
 from pathlib import Path
 from typing import Any
 
-from gp3d_core.atomic import forget_leftovers, is_leftover, write_json, write_text
+from gp3d_core.atomic import forget_leftovers, is_leftover, take_lock, write_json, write_text
 from gp3d_core.evaluation.samples import EvaluationError
-from gp3d_core.locks import take_lock
 from gp3d_core.metrics.score import Score
 from gp3d_core.strict_json import to_text
 

@@ -15,9 +15,9 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from gp3d_core.atomic import alone
 from gp3d_core.datasets.archive import DatasetError
 from gp3d_core.datasets.dataset import Dataset
-from gp3d_core.locks import alone
 from gp3d_core.preparation.dataset_card import read_card, record_step
 from gp3d_core.preparation.pack_folder import LOCK
 from gp3d_core.signals import Interruption
