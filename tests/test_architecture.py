@@ -75,6 +75,7 @@ TRAINING = ("training", "grounding", "vq3d.training")
 ADVERSARIAL = (
     "networks.discriminator",
     "training.gan",
+    "training.systems",
     "training.phases",
     "training.losses",
     "training.augmentation",

@@ -19,7 +19,7 @@ from gp3d_core.meshing.extraction import field_normals
 from gp3d_core.meshing.mesh import Mesh
 from gp3d_core.meshing.options import MeshOptions
 from gp3d_core.meshing.pipeline import Surface, color_surface, find_surface, finish_surface
-from gp3d_core.networks.decoder import TriplaneField
+from gp3d_core.rendering.volume import ShapeField
 from gp3d_core.signals import Progress, counted, no_progress
 
 
@@ -40,7 +40,7 @@ class Asset:
 
 @torch.no_grad()
 def finish_asset(
-    field: TriplaneField,
+    field: ShapeField,
     config: RunConfig,
     options: MeshOptions,
     known: RealSize | None = None,
@@ -87,7 +87,7 @@ def finish_asset(
 def _in_quads(
     surface: Surface,
     count: int,
-    field: TriplaneField,
+    field: ShapeField,
     options: MeshOptions,
     remarks: list[str],
     progress: Progress,
@@ -106,7 +106,7 @@ def _in_quads(
 def _level(
     mesh: Mesh,
     number: int,
-    field: TriplaneField,
+    field: ShapeField,
     config: RunConfig,
     options: MeshOptions,
     progress: Progress,
@@ -132,8 +132,8 @@ def _hull(mesh: Mesh, parts: int, remarks: list[str], progress: Progress) -> Col
         return None
 
 
-def _with_normals(mesh: Mesh, field: TriplaneField, options: MeshOptions) -> Mesh:
-    normals = field_normals(mesh, field, step=2 * field.box / (options.grid - 1), device=field.planes.device)
+def _with_normals(mesh: Mesh, field: ShapeField, options: MeshOptions) -> Mesh:
+    normals = field_normals(mesh, field, step=2 * field.box / (options.grid - 1), device=field.device)
     return replace(mesh, normals=normals)
 
 

@@ -11,8 +11,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
+from gp3d_core.config import eg3d
+from gp3d_core.config.assignments import override
+from gp3d_core.config.cameras import CAMERAS, KNOWN_CAMERAS
 from gp3d_core.config.schema import (
-    CameraConfig,
     CameraGeneratorConfig,
     ConfigError,
     DepthAdaptorConfig,
@@ -26,67 +28,8 @@ from gp3d_core.config.schema import (
     RunConfig,
     TrainingConfig,
     nearest,
-    override,
 )
 from gp3d_core.config.validation import check_config
-
-
-def _cameras(
-    *, fov: Prior, yaw: Prior, pitch: Prior, radius: float = 1.0, look_at_max: float = 0.0, **space: float
-) -> CameraConfig:
-    """Camera prior whose look-at point is uniform in a ball of radius `look_at_max` around the origin."""
-    return CameraConfig(
-        fov=fov,
-        yaw=yaw,
-        pitch=pitch,
-        radius=Prior(kind="constant", mean=radius, low=radius, high=radius),
-        look_at_yaw=Prior(kind="uniform", low=-math.pi, high=math.pi),
-        look_at_pitch=Prior(kind="spherical_uniform", low=0.0, high=math.pi),
-        look_at_radius=Prior(kind="uniform", low=0.0, high=look_at_max),
-        **space,
-    )
-
-
-def _fov(degrees: float) -> Prior:
-    return Prior(kind="constant", mean=degrees, low=10.0, high=45.0)
-
-
-_YAW = {"low": -math.pi / 2, "high": math.pi / 2}
-_PITCH = {"low": math.pi / 8, "high": 7 * math.pi / 8}
-
-CAMERAS = {
-    "uniform": _cameras(
-        fov=Prior(kind="uniform", low=10.0, high=45.0),
-        yaw=Prior(kind="uniform", low=-1.57, high=1.57),
-        pitch=Prior(kind="uniform", low=math.pi / 4, high=3 * math.pi / 4),
-        look_at_max=0.2,
-    ),
-    "shapenet": _cameras(
-        fov=_fov(40.0),
-        yaw=Prior(kind="normal", mean=0.0, std=math.pi / 8, **_YAW),
-        pitch=Prior(kind="normal", mean=math.pi / 2, std=math.pi / 8, **_PITCH),
-        radius=2.0,
-        t_near=1.45,
-        t_far=2.55,
-        box=1.2,
-    ),
-    "epigraf": _cameras(
-        fov=_fov(12.0),
-        yaw=Prior(kind="normal", mean=0.0, std=0.6, **_YAW),
-        pitch=Prior(kind="normal", mean=1.57, std=0.3, **_PITCH),
-        t_near=0.88,
-        t_far=1.12,
-        box=0.2,
-    ),
-    "static": _cameras(
-        fov=_fov(12.0),
-        yaw=Prior(kind="constant", mean=0.0, **_YAW),
-        pitch=Prior(kind="constant", mean=1.57, **_PITCH),
-        t_near=0.8,
-        t_far=1.2,
-        box=0.257,
-    ),
-}
 
 # Opacity can only be learnt where a ray may stay empty, and quickly only where the alpha of a step is a sigmoid:
 # with scale 1/delta, alpha = 1 - exp(-delta * scale * softplus(x)) = sigmoid(x), x = gain * raw + shift.
@@ -99,7 +42,6 @@ _OBJECT = RenderConfig(
     density_shift=-3.0,
     density_noise=Ramp(start=0.0, end=0.0),
 )
-_KNOWN_CAMERAS = CameraGeneratorConfig(adjust=(), regulariser="none", force_mean_weight=0.0)
 _PAPER_CAMERAS = CameraGeneratorConfig(
     regulariser="gradient_penalty",
     angle_weight=0.3,
@@ -110,7 +52,7 @@ _PAPER_CAMERAS = CameraGeneratorConfig(
     force_mean_weight=0.0,
 )
 
-PRESETS = {
+PRESETS: dict[str, RunConfig] = {
     "tiny": RunConfig(
         preset="tiny",
         camera=replace(CAMERAS["shapenet"], box=0.55),
@@ -124,7 +66,7 @@ PRESETS = {
             channel_max=64,
             decoder_width=32,
         ),
-        camera_generator=_KNOWN_CAMERAS,
+        camera_generator=KNOWN_CAMERAS,
         depth_adaptor=DepthAdaptorConfig(width=16),
         patch=PatchConfig(resolution=16, beta=Ramp(start=0.001, end=0.8, kimg=20)),
         discriminator=DiscriminatorConfig(channel_base=2048, channel_max=64, class_gain=16.0),
@@ -160,7 +102,7 @@ PRESETS = {
             channel_max=192,
             rgb_activation="sigmoid",
         ),
-        camera_generator=_KNOWN_CAMERAS,
+        camera_generator=KNOWN_CAMERAS,
         depth_adaptor=DepthAdaptorConfig(layers=0),
         patch=PatchConfig(resolution=32),
         discriminator=DiscriminatorConfig(channel_base=4096, channel_max=128, class_gain=16.0),
@@ -184,7 +126,7 @@ PRESETS = {
         generator=GeneratorConfig(
             z_dim=128, w_dim=256, plane_resolution=128, plane_channels=16, channel_base=8192, channel_max=256
         ),
-        camera_generator=_KNOWN_CAMERAS,
+        camera_generator=KNOWN_CAMERAS,
         patch=PatchConfig(resolution=32),
         discriminator=DiscriminatorConfig(channel_base=8192, channel_max=256, class_gain=16.0),
         loss=LossConfig(r1_gamma=0.1, blur=Ramp(start=5.0, end=0.0, kimg=100)),
@@ -204,7 +146,7 @@ PRESETS = {
         camera=replace(CAMERAS["shapenet"], box=0.55),
         render=_OBJECT,
         generator=GeneratorConfig(z_dim=256, plane_resolution=256, channel_base=16384),
-        camera_generator=_KNOWN_CAMERAS,
+        camera_generator=KNOWN_CAMERAS,
         discriminator=DiscriminatorConfig(channel_base=16384, class_gain=16.0),
         loss=LossConfig(r1_gamma=0.1),
         training=TrainingConfig(resolution=128, batch=32, kimg=5000, ema_kimg=20, snapshot_kimg=200),
@@ -213,7 +155,7 @@ PRESETS = {
         preset="shapenet-256",
         camera=CAMERAS["shapenet"],
         render=_OBJECT,
-        camera_generator=_KNOWN_CAMERAS,
+        camera_generator=KNOWN_CAMERAS,
         loss=LossConfig(r1_gamma=0.1),
     ),
     "dogs-256": RunConfig(
@@ -304,6 +246,8 @@ PRESETS["epigraf-64"] = replace(  # EpiGRAF (NeurIPS 2022): no depth, no camera 
         _SHAPENET.loss, distillation_weight=replace(_SHAPENET.loss.distillation_weight, start=0.0, end=0.0)
     ),
 )
+
+PRESETS |= eg3d.PRESETS  # every system that 3DGP is compared with has its own file
 
 
 def presets_of(resolution: int) -> list[str]:

@@ -11,17 +11,14 @@ import dataclasses
 import difflib
 import math
 import typing
-from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import Any, Literal
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any, ClassVar, Literal
 
 from gp3d_core.config.grounding import GroundingConfig
 from gp3d_core.config.schedule import Schedule
 from gp3d_core.errors import GP3DError
 
 Config = typing.TypeVar("Config")  # a dataclass of dataclasses, such as RunConfig
-
-
-_NAMED = 3  # keys that advice names at most
 
 
 class ConfigError(GP3DError):
@@ -231,7 +228,15 @@ class TrainingConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """Everything that decides a run; saved as config.json beside its results."""
+    """Everything that decides a run; saved as config.json beside its results.
+
+    This is 3DGP's. A system that it is compared with has a class of its own below this one, with one section more.
+    """
+
+    system: ClassVar[str] = "3dgp"  # what the run trains; snapshots carry the word
+    dimensions: ClassVar[int] = 3  # of what is generated: 2 for pictures without a shape
+    reads_depth: ClassVar[bool] = True  # whether training needs depth maps beside the pictures
+    unused: ClassVar[tuple[str, ...]] = ()  # sections and keys that the system does not read
 
     preset: str
     camera: CameraConfig
@@ -242,78 +247,19 @@ class RunConfig:
     patch: PatchConfig = PatchConfig()
     discriminator: DiscriminatorConfig = DiscriminatorConfig()
     loss: LossConfig = LossConfig()
-    grounding: GroundingConfig = GroundingConfig()  # noqa: RUF009 - it is frozen
+    grounding: GroundingConfig = GroundingConfig()
     training: TrainingConfig = TrainingConfig()
 
+    def check(self) -> None:
+        """Raises ConfigError for what the system's own section asks for in vain; 3DGP has none."""
 
-def override(config: Config, assignment: str) -> Config:
-    """Returns `config` with one value replaced, e.g. "training.batch=32" or "loss.blur.kimg=50".
-
-    Raises ConfigError for a key that does not exist or a value of the wrong type.
-    """
-    key, separator, text = assignment.partition("=")
-    if not separator:
-        raise ConfigError(f"expected KEY=VALUE, found {assignment!r}; for example training.batch=32")
-    if key == "preset":
-        raise ConfigError("preset is a name, not a value to set; use `preset`")
-    try:
-        changed: Config = _override(config, key.split("."), text, key)
-    except _UnknownKeyError:
-        raise ConfigError(f"no configuration key {key!r}; {_nearest_key(key, config)}") from None
-    return changed
+    @property
+    def rendered(self) -> int:
+        """Pixels a side of what is rendered point by point while training."""
+        return self.patch.resolution
 
 
-class _UnknownKeyError(KeyError):
-    """A dotted key that names nothing."""
-
-
-def _nearest_key(key: str, config: Any) -> str:
-    """Advice for a key that does not exist, in whole dotted keys: those with its last word, else the nearest."""
-    keys = list(flatten(config))
-    same = [known for known in keys if known.rsplit(".", 1)[-1] == key.rsplit(".", 1)[-1]]
-    same.sort(key=lambda known: (known.count("."), -difflib.SequenceMatcher(None, key, known).ratio()))
-    if same:
-        return f"did you mean {' or '.join(map(repr, same[:_NAMED]))}?"
-    groups = {known.rsplit(".", depth)[0] for known in keys for depth in (1, 2) if known.count(".") > depth}
-    close = difflib.get_close_matches(key, [*keys, *groups], n=1, cutoff=0.7)
-    return nearest(key, close or [f.name for f in fields(config)])
-
-
-def _override(node: Any, path: list[str], text: str, key: str) -> Any:
-    names = [f.name for f in fields(node)]
-    if path[0] not in names:
-        raise _UnknownKeyError(key)
-    value = getattr(node, path[0])
-    if is_dataclass(value) != (len(path) > 1):
-        inside = (
-            ", ".join(f"{key}.{f.name}" for f in fields(value)) if is_dataclass(value) else "nothing below it"
-        )
-        raise ConfigError(f"configuration key {key!r} has {inside}")
-    if len(path) > 1:
-        return replace(node, **{path[0]: _override(value, path[1:], text, key)})
-    return replace(node, **{path[0]: _parse(text, typing.get_type_hints(type(node))[path[0]], key)})
-
-
-def _parse(text: str, hint: Any, key: str) -> Any:
-    """Converts the text of a command line to the type of a field."""
-    if typing.get_origin(hint) is tuple:
-        return tuple(part.strip() for part in text.split(",") if part.strip())
-    if hint is bool:
-        truth = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
-        if text.lower() not in truth:
-            raise ConfigError(f"{key} expects true or false, found {text!r}")
-        return truth[text.lower()]
-    if hint in (int, float):
-        try:
-            return _checked(hint(text), hint, key)
-        except ValueError:
-            raise ConfigError(
-                f"{key} expects {'a whole number' if hint is int else 'a number'}, found {text!r}"
-            ) from None
-    return _checked(text, hint, key)
-
-
-def _checked(value: Any, hint: Any, key: str) -> Any:
+def checked(value: Any, hint: Any, key: str) -> Any:
     """Returns `value` when it is of type `hint` (after the lossless int → float and list → tuple), else raises."""
     origin = typing.get_origin(hint)
     if origin is Literal:
@@ -341,6 +287,7 @@ def from_dict(data: dict[str, Any], kind: type = RunConfig, key: str = "config")
         raise ConfigError(f"{key} expects a mapping, found {data!r}")
     hints, names = typing.get_type_hints(kind), [f.name for f in fields(kind)]
     data = {name: _YOUNGER[f"{key}.{name}"] for name in names if f"{key}.{name}" in _YOUNGER} | data
+    data = {f.name: to_dict(f.default) for f in fields(kind) if f.name in _unused(kind)} | data
     if unknown := sorted(set(data) - set(names)):
         raise ConfigError(f"no configuration key {key}.{unknown[0]}; {nearest(unknown[0], names)}")
     if missing := [name for name in names if name not in data]:
@@ -348,15 +295,26 @@ def from_dict(data: dict[str, Any], kind: type = RunConfig, key: str = "config")
     values = {
         name: from_dict(data[name], hints[name], f"{key}.{name}")
         if is_dataclass(hints[name])
-        else _checked(data[name], hints[name], f"{key}.{name}")
+        else checked(data[name], hints[name], f"{key}.{name}")
         for name in names
     }
     return kind(**values)
 
 
 def to_dict(config: Any) -> dict[str, Any]:
-    """Returns a configuration as nested plain values, ready for JSON."""
-    return dataclasses.asdict(config)
+    """A configuration as nested plain values, ready for JSON; without sections that its system does not read."""
+    values = dataclasses.asdict(config)
+    return {name: value for name, value in values.items() if name not in _unused(config)}
+
+
+def _unused(config: Any) -> tuple[str, ...]:
+    """What a configuration, or its class, says that it does not read."""
+    return getattr(config, "unused", ())
+
+
+def unread(config: Any, key: str) -> str | None:
+    """The section or key that the configuration's system does not read and that `key` lies in; None if it is read."""
+    return next((name for name in _unused(config) if f"{key}.".startswith(f"{name}.")), None)
 
 
 # Keys that came after files had been written, and what those files meant without saying so.
@@ -383,7 +341,7 @@ def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
     for name, value in ((f.name, getattr(config, f.name)) for f in fields(config)):
         key = f"{prefix}{name}"
         flat |= flatten(value, f"{key}.") if is_dataclass(value) else {key: value}
-    return flat
+    return {key: value for key, value in flat.items() if unread(config, key) is None}
 
 
 def nearest(name: str, names: typing.Iterable[str]) -> str:

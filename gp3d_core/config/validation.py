@@ -52,6 +52,7 @@ def check_config(config: RunConfig) -> None:
     _check_resolutions(config)
     _check_batch(config)
     _check_cameras(config)
+    config.check()
 
 
 def _check_limits(config: RunConfig) -> None:

@@ -77,13 +77,19 @@ class Dataset:
     names: paths of the N images, sorted. labels: int64 [N]. classes: their records. resolution: pixels a side.
     angles: float32 [N,2], yaw and pitch of each image's camera, or None. t_near, t_far: ray distances between which
     depth is coded, or None. license: in words, "" for none; licences: who made what is shown. With `needs_depth` False
-    images may lack their depth map, which `load` then refuses.
+    images may lack their depth map, which `load` then refuses. Without `reads_depth` nobody looks at depth maps: they
+    may be missing, and `batch` holds zeros instead.
 
     Raises DatasetError when header or features are of another format, or contradict the files.
     """
 
     def __init__(
-        self, path: str | Path, *, features: str | Path | None = None, needs_depth: bool = True
+        self,
+        path: str | Path,
+        *,
+        features: str | Path | None = None,
+        needs_depth: bool = True,
+        reads_depth: bool = True,
     ) -> None:
         self.path = Path(path)
         self.archive = Archive(self.path)
@@ -92,7 +98,8 @@ class Dataset:
         if not self.names:
             raise DatasetError(f"{self.path} has no images ({', '.join(SUFFIXES)})")
         self._flat = [name for name in self.names if depth_name(name) not in self.archive.sizes]
-        if needs_depth and self._flat:
+        self._reads_depth = reads_depth
+        if needs_depth and reads_depth and self._flat:
             raise self._lacks_depth(self._flat[0])
         self.classes, self.labels = self._match_labels(header)
         self.angles = self._match_angles(header.angles)
@@ -139,6 +146,12 @@ class Dataset:
         """Image uint8 [R,R,3] and depth uint16 [R,R] of example `index`; raises DatasetError when unfit."""
         return self.load_image(index), self.load_depth(index)
 
+    def _example(self, index: int) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Image and depth as training sees them."""
+        if self._reads_depth:
+            return self.load(index)
+        return self.load_image(index), np.full((self.resolution,) * 2, depth_codes.STEPS // 2, np.uint16)
+
     def load_image(self, index: int) -> NDArray[Any]:
         """Image uint8 [R,R,3] of example `index`; raises DatasetError when unfit."""
         return self._pixels.image(self.names[index])
@@ -179,7 +192,7 @@ class Dataset:
         share = range(rank, len(self), size)
         with ThreadPoolExecutor(workers) as pool:
             for _ in tqdm(
-                pool.map(self.load, share),
+                pool.map(self._example, share),
                 total=len(share),
                 desc="checking data",
                 unit="img",
@@ -190,7 +203,7 @@ class Dataset:
 
     def batch(self, indices: NDArray[Any], mirrored: NDArray[Any], pool: ThreadPoolExecutor) -> Batch:
         """Loads the examples `indices`, flipped left to right where `mirrored`."""
-        loaded = list(pool.map(self.load, indices.tolist()))
+        loaded = list(pool.map(self._example, indices.tolist()))
         flip = [slice(None, None, -1 if m else 1) for m in mirrored.tolist()]
         images = np.stack([image[:, f] for (image, _), f in zip(loaded, flip, strict=True)])
         depth = np.stack([depth[:, f] for (_, depth), f in zip(loaded, flip, strict=True)])

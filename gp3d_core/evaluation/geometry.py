@@ -37,9 +37,8 @@ from gp3d_core.metrics.depthviews import (
     view_of_distance,
 )
 from gp3d_core.metrics.score import Score
-from gp3d_core.networks.decoder import TriplaneField
 from gp3d_core.rendering.cameras import Cameras, sample_rays, turn_camera
-from gp3d_core.rendering.volume import Field, rays_at_a_time, render
+from gp3d_core.rendering.volume import Field, ShapeField, rays_at_a_time, render
 from gp3d_core.rng import generator_for
 from gp3d_core.snapshots.snapshot import Snapshot
 from gp3d_core.visualization import rgb_to_uint8
@@ -174,10 +173,10 @@ def _sample(
 ) -> tuple[dict[str, float | None], Card]:
     """All measures of one object as the camera of the truth's image `index` sees it, and its card."""
     config, size = snapshot.config, truth.dataset.resolution
-    field: TriplaneField = snapshot.generator.field(generate(snapshot, spec, truncation).planes)
-    camera = truth.cameras[index].to(field.planes.device)
+    field: ShapeField = snapshot.generator.field(generate(snapshot, spec, truncation).planes)
+    camera = truth.cameras[index].to(field.device)
     seen = look(field.fast(), camera, config, size)
-    other = look(field.fast(), turn_camera(camera.to("cpu"), TURN).to(field.planes.device), config, size)
+    other = look(field.fast(), turn_camera(camera.to("cpu"), TURN).to(field.device), config, size)
     partner, real = nearest_view(seen.view, truth, _few(truth.near_views(index, images, NEAR), index))
     measures = own_measures(seen, other, float(camera.radius)) | partner_measures(difference(seen.view, real))
     bar.update()

@@ -102,7 +102,7 @@ class Sampler:
         centre = self._centres(latents) if pulled else None
         ws = generator.mapping(latents.z, latents.c, truncation=self.truncation, centre=centre)
         noise = generator_for("evaluation noise", purpose, self.seed, number, device=self.device)
-        planes = generator.backbone(ws, "random", noise)
+        planes = generator.noisy_planes(ws, noise)
         return generator.view(
             ws, adapt(latents), planes=planes, chunk=rays_at_a_time(len(ws)), cut_quantile=cut_quantile
         )

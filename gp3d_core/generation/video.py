@@ -217,7 +217,7 @@ def _pictures(
         settings = snapshot.config
         step = 2 * settings.camera.box / settings.generator.plane_resolution  # a texel of the planes
         field = snapshot.generator.field(obj.planes)
-        found = rendered_normals(field, seen.depth, seen.opacity, camera, step=step)
+        found = rendered_normals(field, seen.depth, seen.opacity, seen.cameras, step=step)
         pictures["normals"] = normals_to_uint8(found)[0]
     return pictures
 

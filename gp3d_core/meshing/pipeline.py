@@ -32,11 +32,11 @@ from gp3d_core.meshing.mesh import Mesh
 from gp3d_core.meshing.options import MeshOptions
 from gp3d_core.meshing.rasterizer import seen_vertices
 from gp3d_core.meshing.texture.bake import atlas_use, bake_texture, fitting_size, vertex_colors
-from gp3d_core.networks.decoder import TriplaneField
 from gp3d_core.rendering.activation import DensityActivation
 from gp3d_core.rendering.cameras import cam2world, mean_camera, sample_cameras
 from gp3d_core.rendering.empty_space import skip_empty
-from gp3d_core.rendering.volume import Field
+from gp3d_core.rendering.triplane_density import HasSeparableDensity
+from gp3d_core.rendering.volume import Field, ShapeField
 from gp3d_core.rng import generator_for
 from gp3d_core.signals import Progress, no_progress
 
@@ -70,7 +70,7 @@ class Surface:
 
 @torch.no_grad()
 def find_surface(
-    field: TriplaneField, config: RunConfig, options: MeshOptions, progress: Progress = no_progress
+    field: ShapeField, config: RunConfig, options: MeshOptions, progress: Progress = no_progress
 ) -> Surface:
     """Where the field's surface is. `progress` hears of density and surface.
 
@@ -86,7 +86,7 @@ def find_surface(
 @torch.no_grad()
 def finish_surface(
     surface: Surface,
-    field: TriplaneField,
+    field: ShapeField,
     config: RunConfig,
     options: MeshOptions,
     progress: Progress = no_progress,
@@ -95,7 +95,7 @@ def finish_surface(
     report = mesh_report(surface.mesh)
     mesh = color_surface(surface.mesh, field, config, options, progress)
     progress("compare", 0, 1)
-    views = sample_cameras(config.camera, _VIEWS, generator_for("views")).to(field.planes.device)
+    views = sample_cameras(config.camera, _VIEWS, generator_for("views")).to(field.device)
     agreement = compare(mesh, _quick(field, config), views, config.camera, config.render)
     facts = {
         "level": surface.level,
@@ -124,13 +124,13 @@ def finish_surface(
 @torch.no_grad()
 def color_surface(
     mesh: Mesh,
-    field: TriplaneField,
+    field: ShapeField,
     config: RunConfig,
     options: MeshOptions,
     progress: Progress = no_progress,
 ) -> Mesh:
     """`mesh` with the colours that the options ask for, and with what was seen. `progress` hears of their stages."""
-    device = field.planes.device
+    device = field.device
     watchers = sample_cameras(config.camera, _WATCHERS, generator_for("watchers"))
     mesh = replace(mesh, seen=seen_vertices(mesh, watchers).astype(np.uint8))
     if options.color in ("vertex", "both"):
@@ -138,19 +138,19 @@ def color_surface(
     if options.color in ("texture", "both"):
         size = options.texture_size
         if size == "auto":
-            size = fitting_size(mesh, 2 * field.box / (field.planes.shape[-1] - 1))
+            size = fitting_size(mesh, field.texel)
         mesh = bake_texture(mesh, field.fast(), size=size, device=device, progress=progress)
     return mesh
 
 
 def _extract(
-    quick: Field, field: TriplaneField, config: RunConfig, options: MeshOptions, progress: Progress
+    quick: Field, field: ShapeField, config: RunConfig, options: MeshOptions, progress: Progress
 ) -> tuple[float, Extraction]:
     """The density after activation that the options' level means, and the surface there.
 
     Raises EmptyMeshError in terms of density after activation.
     """
-    survey = density_grid(field, box=field.box, grid=SURVEY_GRID)
+    survey = density_grid(field, box=field.box, grid=SURVEY_GRID, device=field.device)
     named = _named_levels(config, options.level)
     sigma, raw = _agreed_levels(quick, field, survey, config) if named is None else named
     try:
@@ -161,10 +161,10 @@ def _extract(
             level=raw,
             faces=options.faces,
             components=options.components,
-            opacity=_opacity(quick, config, field.planes.device),
+            opacity=_opacity(quick, config, field.device),
             crop=_crop(config.camera, options),
             survey=survey,
-            device=field.planes.device,
+            device=field.device,
             progress=progress,
         )
     except NoSurfaceError as error:
@@ -192,12 +192,12 @@ def _no_surface(options: MeshOptions, level: float, low: float, high: float) -> 
     return EmptyMeshError(f"{asked}{NoSurfaceError(level, low, high)}")
 
 
-def surface_levels(field: TriplaneField, config: RunConfig, level: Level) -> tuple[float, float]:
+def surface_levels(field: ShapeField, config: RunConfig, level: Level) -> tuple[float, float]:
     """The density after activation that `level` means for this object, and the raw density at which it has it."""
     named = _named_levels(config, level)
     if named is not None:
         return named
-    survey = density_grid(field, box=field.box, grid=SURVEY_GRID)
+    survey = density_grid(field, box=field.box, grid=SURVEY_GRID, device=field.device)
     return _agreed_levels(_quick(field, config), field, survey, config)
 
 
@@ -211,7 +211,7 @@ def _named_levels(config: RunConfig, level: Level) -> tuple[float, float] | None
 
 
 def _agreed_levels(
-    quick: Field, field: TriplaneField, survey: torch.Tensor, config: RunConfig
+    quick: Field, field: ShapeField, survey: torch.Tensor, config: RunConfig
 ) -> tuple[float, float]:
     """As `surface_levels`, the level that agrees best with views, or else that of `auto_level`.
 
@@ -219,14 +219,16 @@ def _agreed_levels(
     """
     activation = DensityActivation.of(config.render)
     density = activation(survey).numpy()
-    views = sample_cameras(config.camera, _VIEWS, generator_for("views")).to(field.planes.device)
+    views = sample_cameras(config.camera, _VIEWS, generator_for("views")).to(field.device)
     best = agreeing_level(quick, density, activation, views, config.camera)
     sigma = auto_level(density, field.box) if best is None else best
     return sigma, activation.inverse(sigma)
 
 
-def _quick(field: TriplaneField, config: RunConfig) -> Field:
-    """The field for rendering, without what is too faint to be seen."""
+def _quick(field: ShapeField, config: RunConfig) -> Field:
+    """The field for rendering, without what is too faint to be seen, where that is quickly known."""
+    if not isinstance(field, HasSeparableDensity):
+        return field.fast()
     faint = _FAINT / (config.camera.t_far - config.camera.t_near)
     return skip_empty(
         field.fast(),

@@ -68,6 +68,16 @@ class TriplaneField:
             self.planes, points, self.decoder.perceptron(), box=self.box, backend=self.backend
         )
 
+    @property
+    def device(self) -> torch.device:
+        """Where the planes are."""
+        return self.planes.device
+
+    @property
+    def texel(self) -> float:
+        """Distance between neighbouring numbers of the planes, in world units."""
+        return 2 * self.box / (self.planes.shape[-1] - 1)
+
     def triplanes(self) -> Triplanes:
         """What the fused renderer takes instead of asking for points."""
         return Triplanes(self.planes, self.decoder.perceptron(), self.box)

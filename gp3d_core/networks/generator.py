@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from gp3d_core.config.schema import RunConfig
+from gp3d_core.errors import GP3DError
 from gp3d_core.networks.backbone import Backbone
 from gp3d_core.networks.camera_generator import CameraGenerator
 from gp3d_core.networks.decoder import TriplaneDecoder, TriplaneField
@@ -21,7 +22,7 @@ from gp3d_core.networks.depth_adaptor import DepthAdaptor
 from gp3d_core.networks.mapping import Mapping
 from gp3d_core.rendering.cameras import Cameras, sample_rays
 from gp3d_core.rendering.patches import Patches
-from gp3d_core.rendering.volume import render
+from gp3d_core.rendering.volume import ShapeField, render
 from gp3d_core.rng import generator_for
 
 
@@ -45,16 +46,91 @@ class GeneratorOutput:
         return torch.cat([self.rgb, self.depth_adapted], dim=1)
 
 
-class Generator(nn.Module):
-    """Class-conditional generator of 3D objects and their views."""
+class NoShapeError(GP3DError):
+    """A shape that is asked of a model which has none."""
+
+
+class BaseGenerator(nn.Module):
+    """What every system's generator offers: codes of objects, what is made of them once, and views of that.
+
+    Systems say in their own classes what they make of codes: `planes`, `noisy_planes`, `field` and `view`.
+    """
+
+    mapping: Mapping
+    camera_generator: CameraGenerator | None
+    depth_adaptor: DepthAdaptor | None
 
     def __init__(self, config: RunConfig, num_classes: int) -> None:
         """Fewer than two classes make it unconditional: labels are then not looked at."""
         super().__init__()
-        settings = config.generator
         self.config = config
-        self.z_dim = settings.z_dim
+        self.camera_generator, self.depth_adaptor = None, None  # of most systems
+        self.z_dim = config.generator.z_dim
         self.c_dim = num_classes if num_classes > 1 else 0
+
+    def planes(self, ws: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """What is made once of an object's codes ws [B,L,D], whatever it is seen from; in training with noise that is
+        drawn from `generator`, in evaluation always the same.
+        """
+        raise NotImplementedError
+
+    def noisy_planes(self, ws: Tensor, generator: torch.Generator) -> Tensor:
+        """As `planes`, with noise that is drawn from `generator` in evaluation, too."""
+        raise NotImplementedError
+
+    def field(self, planes: Tensor) -> ShapeField:
+        """Colour and raw density as a function of world points, of what `planes` made.
+
+        Raises NoShapeError, as this does, where a system draws pictures without a shape.
+        """
+        raise NoShapeError(
+            f"a model of {self.config.system} draws pictures: there is no shape to make a mesh of"
+        )
+
+    def view(
+        self,
+        ws: Tensor,
+        cameras: Cameras,
+        *,
+        resolution: int | None = None,
+        nimg: int = 0,
+        generator: torch.Generator | None = None,
+        cut_quantile: float = 0.0,
+        chunk: int | None = None,
+        planes: Tensor | None = None,
+    ) -> GeneratorOutput:
+        """Objects with codes `ws` [B,L,D] as `cameras` see them, in pictures of `resolution`², by default the
+        trained one. `nimg`, the clock, matters in training alone. Depth and opacity may be coarser than colour;
+        `cameras` of the output are those of pictures of their size.
+        """
+        raise NotImplementedError
+
+    def cameras(self, prior: Cameras, z: Tensor, c: Tensor | None) -> Cameras:
+        """Posterior cameras for objects with noise `z` [B,z_dim] and class `c` [B,C]; the prior's if not
+        generated.
+        """
+        return prior if self.camera_generator is None else self.camera_generator(prior, z, c)
+
+    def _draws(self, generator: torch.Generator | None) -> torch.Generator | None:
+        """Where noise and depth choice come from: `generator` in training mode, None in evaluation mode."""
+        if not self.training:
+            return None
+        if generator is None:
+            raise ValueError(
+                "in training mode everything is drawn at random; pass generator=… or call eval()"
+            )
+        return generator
+
+
+class Generator(BaseGenerator):
+    """Class-conditional generator of 3D objects and their views."""
+
+    depth_adaptor: DepthAdaptor
+
+    def __init__(self, config: RunConfig, num_classes: int) -> None:
+        """Fewer than two classes make it unconditional: labels are then not looked at."""
+        super().__init__(config, num_classes)
+        settings = config.generator
         self.backbone = Backbone(settings, config.render.backend)
         self.mapping = Mapping(
             settings.z_dim,
@@ -79,16 +155,14 @@ class Generator(nn.Module):
         draws = self._draws(generator)
         return self.backbone(ws, "const" if draws is None else "random", draws)
 
+    def noisy_planes(self, ws: Tensor, generator: torch.Generator) -> Tensor:
+        """Tri-planes of style codes with random noise maps, in evaluation too."""
+        return self.backbone(ws, "random", generator)
+
     def field(self, planes: Tensor) -> TriplaneField:
         """Colour and raw density as a function of world points, for tri-planes [B,3,F,T,T]."""
         render = self.config.render
         return TriplaneField(planes, self.decoder, self.config.camera.box, render.backend)
-
-    def cameras(self, prior: Cameras, z: Tensor, c: Tensor | None) -> Cameras:
-        """Posterior cameras for objects with noise `z` [B,z_dim] and class `c` [B,C]; the prior's if not
-        generated.
-        """
-        return prior if self.camera_generator is None else self.camera_generator(prior, z, c)
 
     def view(
         self,
@@ -161,13 +235,3 @@ class Generator(nn.Module):
         ws = self.mapping(z, c, truncation=truncation, centre=centre, update_average=update_average)
         cameras = self.cameras(prior, z, c)
         return self.view(ws, cameras, resolution=resolution, patches=patches, nimg=nimg, generator=generator)
-
-    def _draws(self, generator: torch.Generator | None) -> torch.Generator | None:
-        """Where noise and depth choice come from: `generator` in training mode, None in evaluation mode."""
-        if not self.training:
-            return None
-        if generator is None:
-            raise ValueError(
-                "in training mode everything is drawn at random; pass generator=… or call eval()"
-            )
-        return generator

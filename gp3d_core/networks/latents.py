@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gp3d_core.config.schema import RunConfig
-from gp3d_core.networks.generator import Generator
+from gp3d_core.networks.generator import BaseGenerator
 from gp3d_core.rendering.cameras import Cameras, sample_cameras
 from gp3d_core.rendering.patches import Patches, sample_patches
 from gp3d_core.rng import generator_for
@@ -75,7 +75,7 @@ def _prior(config: RunConfig, count: int, generator: torch.Generator, angles: Te
 
 
 @torch.no_grad()
-def class_centre(generator: Generator, label: int, num_classes: int) -> Tensor:
+def class_centre(generator: BaseGenerator, label: int, num_classes: int) -> Tensor:
     """Mean style code [D] of 256 objects of the class `label`, towards which truncation pulls."""
     device = generator.mapping.w_avg.device
     z = torch.randn(_CLASS_MEAN_SAMPLES, generator.z_dim, generator=generator_for("class mean")).to(device)
@@ -84,7 +84,9 @@ def class_centre(generator: Generator, label: int, num_classes: int) -> Tensor:
 
 
 @torch.no_grad()
-def style_codes(generator: Generator, label: int, num_classes: int, seed: int, truncation: float) -> Tensor:
+def style_codes(
+    generator: BaseGenerator, label: int, num_classes: int, seed: int, truncation: float
+) -> Tensor:
     """Style codes ws [1,L,D] of the object `seed`; `truncation` 1 leaves them, 0 gives the class's mean object, or
     where the generator keeps known objects, the one that the seed lies near.
     """

@@ -60,21 +60,38 @@ def sample_triplane(planes: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
     return sample_planes(planes, points).mean(dim=1).transpose(1, 2)
 
 
-def sample_planes(planes: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
-    """The three look-ups [B,3,C,N] that `sample_triplane` takes the mean of."""
+def sample_planes(
+    planes: torch.Tensor,
+    points: torch.Tensor,
+    *,
+    axes: tuple[tuple[int, int], ...] = PLANE_AXES,
+    corners_at_border: bool = True,
+) -> torch.Tensor:
+    """The three look-ups [B,3,C,N] that `sample_triplane` takes the mean of.
+
+    `axes` are those along width and height of each plane. The border ±1 runs through the centres of the outermost
+    texels, or along their outer edges without `corners_at_border`, where features fall to 0 over the next half texel.
+    """
     sizes = check_shape("planes", planes, "B 3 C H W")
     sizes = check_shape("points", points, "B N 3", sizes)
     planes = planes.to(points.dtype)
-    # slices, since an index in a list would be sent to the device, which waits for everything before it
-    grid = torch.stack([points[..., a : b + 1 : b - a] for a, b in PLANE_AXES], dim=1)  # [B,3,N,2]
+    grid = torch.stack([_pair(points, *pair) for pair in axes], dim=1)  # [B,3,N,2]
     features = F.grid_sample(
         planes.flatten(0, 1),
         grid.flatten(0, 1).unsqueeze(1),
         mode="bilinear",
         padding_mode="zeros",
-        align_corners=True,
+        align_corners=corners_at_border,
     )
     return features.reshape(sizes["B"], 3, sizes["C"], sizes["N"])
+
+
+def _pair(points: torch.Tensor, a: int, b: int) -> torch.Tensor:
+    """Coordinates `a` and `b` [...,2] of points [...,3]."""
+    # a slice, since an index in a list would be sent to the device, which waits for everything before it
+    low, high = min(a, b), max(a, b)
+    pair = points[..., low : high + 1 : high - low]
+    return pair if a < b else pair.flip(-1)
 
 
 def plane_by_plane(planes: torch.Tensor) -> torch.Tensor:
@@ -189,7 +206,15 @@ def sample_importance(s: torch.Tensor, weights: torch.Tensor, u: torch.Tensor) -
     if sizes["S"] < 3:
         raise ValueError(f"importance sampling needs at least 3 coarse samples, got {sizes['S']}")
     borders = 0.5 * (s[..., 1:] + s[..., :-1])
-    density = weights[..., 1:-1] + 2e-5  # the released code adds 1e-5 twice
+    return invert_histogram(borders, weights[..., 1:-1] + 2e-5, u)  # the released code adds 1e-5 twice
+
+
+@torch.no_grad()
+def invert_histogram(borders: torch.Tensor, density: torch.Tensor, u: torch.Tensor) -> torch.Tensor:
+    """Positions [...,F] at which a distribution function reaches the numbers `u` [...,F] in [0,1]; no gradient.
+
+    The bin from borders[i] to borders[i + 1] has the share of density[i] in their sum, which is positive.
+    """
     cdf = F.pad((density / density.sum(dim=-1, keepdim=True)).cumsum(dim=-1), (1, 0))
     index = torch.searchsorted(cdf, u.contiguous(), right=True)
     below, above = (index - 1).clamp(min=0), index.clamp(max=cdf.shape[-1] - 1)

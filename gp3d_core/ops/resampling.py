@@ -79,6 +79,22 @@ class _Downsample(torch.autograd.Function):
         return _Upsample.apply(slopes[0])  # type: ignore[no-untyped-call]
 
 
+def resize(x: Tensor, size: int, *, antialias: float = 1.0) -> Tensor:
+    """`x` [B,C,H,W] at [B,C,size,size], bilinear with the border along the outer pixels' edges.
+
+    `antialias` is the share of the result that is low-passed where the size shrinks; the rest is read at points.
+    """
+    if x.shape[-2:] == (size, size):
+        return x
+
+    def at(filtered: bool) -> Tensor:
+        return F.interpolate(x, (size, size), mode="bilinear", align_corners=False, antialias=filtered)
+
+    if antialias in (0.0, 1.0):
+        return at(antialias == 1.0)
+    return torch.lerp(at(False), at(True), antialias)
+
+
 def finish(
     x: Tensor,
     scale: Tensor,

@@ -47,6 +47,28 @@ class HasTriplanes(Protocol):
         """Its parts."""
 
 
+class ShapeField(Protocol):
+    """A batch of objects as a field that can be meshed."""
+
+    @property
+    def box(self) -> float:
+        """Half an edge of the cube that they lie in."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where points have to be."""
+
+    @property
+    def texel(self) -> float:
+        """The size of the smallest thing that the field can tell apart, in world units."""
+
+    def __call__(self, points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """rgb [B,N,3] and raw density [B,N,1] at points [B,N,3]."""
+
+    def fast(self) -> Field:
+        """The same of one object, without gradients, as fast as can be."""
+
+
 _RAYS = 2**14  # of all images at a time
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from gp3d_core.config.schema import RunConfig, from_dict
+from gp3d_core.config.systems import config_type
 from gp3d_core.config.validation import check_config
 from gp3d_core.datasets.imagenet import ClassRecord, class_records
 from gp3d_core.errors import GP3DError
@@ -120,7 +121,7 @@ def read_snapshot_facts(path: Path) -> SnapshotFacts:
     """
     facts = read_header(path, SNAPSHOT)
     try:
-        config = from_dict(facts["config"])
+        config = from_dict(facts["config"], config_type(facts.get("system", RunConfig.system)))
         check_config(config)
         # which kernels computed is a matter of the machine that trained, not of the model
         config = replace(config, render=replace(config.render, backend="auto"))

@@ -177,20 +177,30 @@ class RunFolder:
         return any(path > self.checkpoint_path(0) for path in self.list_checkpoints())
 
     def _compare(self, known: Path, config: Any) -> None:
+        unreadable = "{} cannot be read ({}); choose another run folder"
         try:
-            before = from_dict(json.loads(known.read_text()), type(config))
-        except (ValueError, OSError) as error:  # ConfigError and all that JSON can raise are ValueErrors
-            raise RunError(f"{known} cannot be read ({error}); choose another run folder") from error
+            told = json.loads(known.read_text())
+        except (ValueError, OSError) as error:
+            raise RunError(unreadable.format(known, error)) from error
+        if isinstance(told, dict):
+            self._compare_presets(told.get("preset"), config)  # first: another system has other keys
+        try:
+            before = from_dict(told, type(config))
+        except ValueError as error:  # ConfigError and all that JSON can raise are ValueErrors
+            raise RunError(unreadable.format(known, error)) from error
         if odd := _difference(to_dict(before), to_dict(config)):
             key, there, here = odd
-            if key == "preset":
-                raise RunError(
-                    f"{self.path} was begun with `preset` {there}, asked for is {here}; "
-                    f"go on with `preset` {there}, or choose another folder"
-                )
             raise RunError(
                 f"{self.path} holds a run with {key} = {there}, asked for is {here}; "
                 "repeat the command it was started with, or choose another folder"
+            )
+
+    def _compare_presets(self, there: object, config: Any) -> None:
+        here = getattr(config, "preset", there)
+        if isinstance(there, str) and here != there:
+            raise RunError(
+                f"{self.path} was begun with `preset` {there}, asked for is {here}; "
+                f"go on with `preset` {there}, or choose another folder"
             )
 
     def _compare_data(self, fingerprint: str) -> None:

@@ -18,11 +18,12 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from gp3d_core.atomic import replacing
+from gp3d_core.baselines.generators import make_generator
 from gp3d_core.config.schema import RunConfig, to_dict
 from gp3d_core.datasets.imagenet import ClassRecord
 from gp3d_core.hashing import DAMAGE, digest
 from gp3d_core.licences.parts import NONE, Licences
-from gp3d_core.networks.generator import Generator
+from gp3d_core.networks.generator import BaseGenerator
 from gp3d_core.snapshots.metadata import (
     CHECKPOINT,
     SNAPSHOT,
@@ -40,7 +41,7 @@ from gp3d_core.snapshots.shapes_only import shapes_only
 class Snapshot:
     """A generator ready to use: evaluation mode, no gradients, with what it was trained on."""
 
-    generator: Generator
+    generator: BaseGenerator
     config: RunConfig
     classes: list[ClassRecord]
     nimg: int
@@ -68,6 +69,8 @@ def save_snapshot(
     `licences` are those of what it has learnt from; of very many authors the header names a part and counts the rest.
     """
     facts = {"config": to_dict(config), "classes": classes, "nimg": nimg, **licence_facts(licences)}
+    if config.system != RunConfig.system:  # files of 3DGP are older than the word
+        facts["system"] = config.system
     if license:
         facts["license"] = license
     save_tensors(path, SNAPSHOT, dict(generator.state_dict()), facts)
@@ -88,7 +91,7 @@ def load_snapshot(path: str | Path, device: torch.device | str = "cpu") -> Snaps
     )
 
 
-def _with_weights(facts: SnapshotFacts, path: Path) -> Generator:
+def _with_weights(facts: SnapshotFacts, path: Path) -> BaseGenerator:
     """The generator that the `facts` describe, made of the tensors of the file itself.
 
     So a configuration that asks for more than the file holds is an error before any memory is taken for it.
@@ -96,7 +99,7 @@ def _with_weights(facts: SnapshotFacts, path: Path) -> Generator:
     tensors = load_tensors(path)
     try:
         with shapes_only():
-            generator = Generator(facts.config, num_classes=len(facts.classes))
+            generator = make_generator(facts.config, num_classes=len(facts.classes))
     except DAMAGE as error:  # sizes that no tensor can have, or that do not fit together
         raise SnapshotError(f"{path} describes no generator ({error}); copy or train it again") from error
     check_tensors(generator, tensors, path)
@@ -109,7 +112,7 @@ def _with_weights(facts: SnapshotFacts, path: Path) -> Generator:
     return generator
 
 
-def load_weights(generator: Generator, path: Path) -> None:
+def load_weights(generator: BaseGenerator, path: Path) -> None:
     """Copies the weights of the snapshot at `path`, whole or half precision, into a generator of any precision.
 
     Raises SnapshotError if it is of another architecture.

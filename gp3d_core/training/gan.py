@@ -1,23 +1,24 @@
-"""Training 3DGP: its state, its step, and both as a task of the training loop."""
+"""Adversarial training, of 3DGP and the systems it is compared with: state, step, and both as a task of the loop."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from gp3d_core.baselines.generators import make_generator
 from gp3d_core.config.schedule import Schedule
 from gp3d_core.config.schema import ConfigError, RunConfig
 from gp3d_core.datasets.dataset import Batch, Dataset, batches
 from gp3d_core.datasets.imagenet import ClassRecord
 from gp3d_core.distributed import World
 from gp3d_core.licences.parts import Licences, merge
-from gp3d_core.networks.discriminator import Discriminator
-from gp3d_core.networks.generator import Generator
+from gp3d_core.networks.generator import BaseGenerator
 from gp3d_core.networks.latents import Latents, sample_latents
 from gp3d_core.rng import generator_for
 from gp3d_core.snapshots.metadata import handed_on, read_snapshot_facts
@@ -25,12 +26,7 @@ from gp3d_core.snapshots.run_folder import RunFolder
 from gp3d_core.snapshots.snapshot import save_snapshot
 from gp3d_core.training.augmentation import AugmentationController
 from gp3d_core.training.gan_monitor import GanMonitor
-from gp3d_core.training.phases import (
-    StepContext,
-    discriminator_phase,
-    generator_phase,
-    r1_phase,
-)
+from gp3d_core.training.phases import StepContext
 from gp3d_core.training.step import (
     Log,
     StepLog,
@@ -43,6 +39,8 @@ from gp3d_core.training.step import (
     split,
     update,
 )
+from gp3d_core.training.systems.phases import Penalty, Phases, Players, share_without
+from gp3d_core.training.systems.table import make_discriminator, make_phases
 from gp3d_core.training.warm_start import begin_with
 
 
@@ -51,9 +49,10 @@ class TrainState(TrainableState):
     """Everything that changes while training; a checkpoint holds exactly this."""
 
     config: RunConfig
-    generator: Generator
-    ema: Generator
-    discriminator: Discriminator
+    generator: BaseGenerator
+    ema: BaseGenerator
+    discriminator: nn.Module
+    phases: Phases
     generator_optimizer: torch.optim.Adam
     discriminator_optimizer: torch.optim.Adam
     augmentation: AugmentationController
@@ -63,7 +62,12 @@ class TrainState(TrainableState):
 
     def __post_init__(self) -> None:
         """Name the parts as checkpoints name them."""
-        self.modules = {"generator": self.generator, "ema": self.ema, "discriminator": self.discriminator}
+        self.modules = {
+            "generator": self.generator,
+            "ema": self.ema,
+            "discriminator": self.discriminator,
+            **self.phases.modules,
+        }
         self.optimizers = {
             "generator_optimizer": self.generator_optimizer,
             "discriminator_optimizer": self.discriminator_optimizer,
@@ -73,7 +77,7 @@ class TrainState(TrainableState):
 
 @dataclass(frozen=True, eq=False)
 class GanTask:
-    """A run of 3DGP on `dataset`, as the training loop sees it.
+    """A run on `dataset`, as the training loop sees it.
 
     `licences` are those of the data, and of what the run began with.
     """
@@ -142,18 +146,24 @@ def build_state(config: RunConfig, dataset: Dataset, world: World) -> TrainState
     settings = config.training
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
-        generator = Generator(config, dataset.num_classes)
-        discriminator = Discriminator(config, dataset.num_classes, dataset.feature_dim)
+        generator = make_generator(config, dataset.num_classes)
+        discriminator = make_discriminator(config, dataset.num_classes, dataset.feature_dim)
     generator.to(world.device).train()
     discriminator.to(world.device).train()
-    lazy = config.loss.r1_interval / (config.loss.r1_interval + 1)
+    phases = make_phases(config, dataset)
+    for module in phases.modules.values():
+        module.to(world.device)
+    rates = settings.generator_lr, settings.discriminator_lr
     return TrainState(
         config=config,
         generator=generator,
         ema=copy.deepcopy(generator).eval().requires_grad_(False),
         discriminator=discriminator,
-        generator_optimizer=adam(generator, settings.generator_lr),
-        discriminator_optimizer=adam(discriminator, settings.discriminator_lr, lazy=lazy),
+        phases=phases,
+        generator_optimizer=adam(generator, rates[0], lazy=share_without(phases.generator_penalties)),
+        discriminator_optimizer=adam(
+            discriminator, rates[1], lazy=share_without(phases.discriminator_penalties)
+        ),
         augmentation=AugmentationController(config.loss),
         labels=torch.from_numpy(dataset.labels).to(world.device),
         classes=dataset.classes,
@@ -170,6 +180,46 @@ def custom_angles(config: RunConfig, dataset: Dataset, world: World) -> Tensor |
     return torch.from_numpy(dataset.angles).to(world.device)
 
 
+class _Step:
+    """A step under way: the micro-batches of this process, and what was logged of them."""
+
+    def __init__(self, state: TrainState, parts: list[Batch], world: World) -> None:
+        self.state, self.parts, self.world = state, parts, world
+        self.logs: list[Log] = []
+
+    def take(self, phase: str, minimise: Callable[[Players], tuple[Tensor, Log]]) -> Iterator[None]:
+        """Adds up the gradients of a phase, stopping after each micro-batch."""
+        for players in self._players(phase):
+            loss, log = minimise(players)
+            (loss / len(self.parts)).backward()
+            self.logs.append(log)
+            yield
+
+    def penalise(
+        self, penalties: Sequence[Penalty], module: nn.Module, optimizer: torch.optim.Adam
+    ) -> list[Tensor]:
+        """Takes those of the penalties that come in this step, each with an update; what `update` said of them."""
+        # Counted in steps, not in images: a penalty is multiplied by its interval, and the optimiser's rate and betas
+        # are corrected for one more update in so many steps (`adam`), whatever the batch. All processes have the same
+        # clock.
+        number, skipped = self.state.nimg // self.state.config.training.batch, []
+        for penalty in penalties:
+            if number % penalty.interval == 0:
+                for _ in self.take(penalty.name, penalty.loss):
+                    pass
+                skipped.append(update(module, optimizer, self.world))
+        return skipped
+
+    def _players(self, phase: str) -> Iterator[Players]:
+        """The players with each micro-batch, and random numbers that depend on clock, phase and its place alone."""
+        state, seed = self.state, self.state.config.training.seed
+        for place, part in enumerate(self.parts, self.world.rank * len(self.parts)):
+            rng = generator_for(seed, state.rollbacks, state.nimg, phase, place, device=self.world.device)
+            context = StepContext(state.nimg, state.augmentation.probability, rng)
+            draw = partial(_latents, state, part, context)
+            yield Players(state.generator, state.discriminator, part, context, draw)
+
+
 def train_step(state: TrainState, batch: Batch, world: World) -> StepLog:
     """One step of each player on this process's part of a batch; advances the clock by the whole batch.
 
@@ -177,58 +227,38 @@ def train_step(state: TrainState, batch: Batch, world: World) -> StepLog:
     that adaptive augmentation needs the step's scores before the next.
     """
     config, settings = state.config, state.config.training
-    parts = split(batch, settings.micro_batch)
-    logs: list[Log] = []
-
-    def contexts(phase: str) -> list[StepContext]:
-        first = world.rank * len(parts)
-        keys = [(settings.seed, state.rollbacks, state.nimg, phase, first + k) for k in range(len(parts))]
-        return [
-            StepContext(state.nimg, state.augmentation.probability, generator_for(*key, device=world.device))
-            for key in keys
-        ]
-
-    skipped = torch.zeros((), device=world.device)
+    step = _Step(state, split(batch, settings.micro_batch), world)
+    skipped = [torch.zeros((), device=world.device)]
     if state.nimg >= 1000 * settings.head_start_kimg:
         state.generator.requires_grad_(True)
         state.discriminator.requires_grad_(False)
-        for part, context in zip(parts, contexts("generator"), strict=True):
-            latents = _latents(state, part, context)
-            loss, log = generator_phase(state.generator, state.discriminator, latents, config, context)
-            (loss / len(parts)).backward()
-            logs.append(log)
-        skipped = update(state.generator, state.generator_optimizer, world)
+        for _ in step.take("generator", state.phases.generator):
+            pass
+        skipped.append(update(state.generator, state.generator_optimizer, world))
+        skipped += step.penalise(state.phases.generator_penalties, state.generator, state.generator_optimizer)
 
     state.generator.requires_grad_(False)
     state.discriminator.requires_grad_(True)
     average = state.generator.mapping.w_avg
     start, moved = average.clone(), torch.zeros_like(average)
-    for part, context in zip(parts, contexts("discriminator"), strict=True):
+    for _ in step.take("discriminator", state.phases.discriminator):
+        moved += average / len(step.parts)
         average.copy_(start)  # every micro-batch moves it from where the step began
-        latents = _latents(state, part, context)
-        loss, log = discriminator_phase(state.generator, state.discriminator, latents, part, config, context)
-        (loss / len(parts)).backward()
-        moved += average / len(parts)
-        logs.append(log)
-    skipped = torch.maximum(skipped, update(state.discriminator, state.discriminator_optimizer, world))
+    skipped.append(update(state.discriminator, state.discriminator_optimizer, world))
     world.mean_([moved])
     average.copy_(moved)
-
-    # Counted in steps, not in images: the penalty is multiplied by the interval, and the optimiser's rate and betas are
-    # corrected for one more update in so many steps (`adam`), whatever the batch. All processes have the same clock.
-    if (state.nimg // settings.batch) % config.loss.r1_interval == 0:
-        for part, context in zip(parts, contexts("r1"), strict=True):
-            loss, log = r1_phase(state.discriminator, part, config, context)
-            (loss / len(parts)).backward()
-            logs.append(log)
-        skipped = torch.maximum(skipped, update(state.discriminator, state.discriminator_optimizer, world))
+    skipped += step.penalise(
+        state.phases.discriminator_penalties, state.discriminator, state.discriminator_optimizer
+    )
 
     state.nimg += settings.batch
     average_weights(state.ema, state.generator, settings.batch, half_life(settings, state.nimg))
-    numbers = mean_log(logs, world)
+    numbers = mean_log(step.logs, world)
     if config.loss.augmentation == "ada":
         state.augmentation.update(numbers["scores/real_sign"].item(), settings.batch)
-    return send_log(numbers, skipped, state.nimg, {"augmentation": state.augmentation.probability})
+    return send_log(
+        numbers, torch.stack(skipped).max(), state.nimg, {"augmentation": state.augmentation.probability}
+    )
 
 
 def _latents(state: TrainState, part: Batch, context: StepContext) -> Latents:

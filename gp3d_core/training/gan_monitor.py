@@ -1,4 +1,4 @@
-"""Reports on a run of 3DGP: pictures of fixed latents, how flat they are, and how far the cameras spread."""
+"""Reports on an adversarial run: pictures of fixed latents, how flat they are, and how far the cameras spread."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from gp3d_core.config.schema import RunConfig
 from gp3d_core.datasets.imagenet import ClassRecord
 from gp3d_core.metrics.nfs import non_flatness_score
-from gp3d_core.networks.generator import Generator
+from gp3d_core.networks.generator import BaseGenerator
 from gp3d_core.networks.latents import one_hot
 from gp3d_core.rendering.cameras import PARAMETERS, Cameras, mean_camera, sample_cameras, turn_camera
 from gp3d_core.rendering.volume import rays_at_a_time
@@ -32,13 +32,13 @@ class HasGenerators(HasClock, Protocol):
     """The part of the training state that is drawn and measured."""
 
     config: RunConfig
-    generator: Generator
-    ema: Generator
+    generator: BaseGenerator
+    ema: BaseGenerator
     classes: list[ClassRecord]
 
 
 class GanMonitor(RunMonitor[HasGenerators]):
-    """Reports on a run of 3DGP."""
+    """Reports on an adversarial run."""
 
     players = MappingProxyType({"G": "loss/generator", "D": "loss/discriminator"})  # G may have to wait for D
 
@@ -50,7 +50,8 @@ class GanMonitor(RunMonitor[HasGenerators]):
         """Draws the fixed latents and the cameras, and measures how flat the depth is."""
         state = self.state
         save_picture(draw_samples(state), self.folder.samples / f"sample-{name}.png")
-        self.note({"metrics/nfs": measure_flatness(state)})
+        if state.config.dimensions == 3:
+            self.note({"metrics/nfs": measure_flatness(state)})
         if state.ema.camera_generator is not None:
             prior, posterior = camera_samples(state)
             save_camera_histograms(
@@ -66,17 +67,14 @@ def draw_samples(state: HasGenerators) -> Image.Image:
     ws = model.mapping(z, c)
     camera = config.camera
     rows = []
-    for yaw in YAWS:
+    for yaw in YAWS if config.dimensions == 3 else (0.0,):
         cameras = turn_camera(mean_camera(camera), yaw, SAMPLES).to(z.device)
         seen = model.view(ws, cameras, chunk=rays_at_a_time(SAMPLES))
         rows.append((f"yaw {yaw:+.1f}", list(rgb_to_uint8(seen.rgb))))
-        if yaw == 0.0:
-            depth = [
-                depth_to_uint8(seen.depth, camera.t_near, camera.t_far),
-                depth_to_uint8(seen.depth_adapted, -1, 1),
-            ]
-            rows.append(("depth", list(depth[0])))
-            rows.append(("adapted depth", list(depth[1])))
+        if yaw == 0.0 and config.dimensions == 3:
+            rows.append(("depth", list(depth_to_uint8(seen.depth, camera.t_near, camera.t_far))))
+            if model.depth_adaptor is not None:
+                rows.append(("adapted depth", list(depth_to_uint8(seen.depth_adapted, -1, 1))))
     return sheet(rows, tile=_TILE)
 
 

@@ -37,14 +37,25 @@ def real_loss(real_logits: Tensor, kind: Adversarial) -> Tensor:
     return F.softplus(-real_logits) if kind == "softplus" else F.relu(1.0 - real_logits)
 
 
-def r1_penalty(logits: Tensor, images: Tensor) -> Tensor:
-    """Squared gradient of D at real images, ‖∂D/∂x‖² [B] (R1; multiply by γ/2).
+def r1_penalty(logits: Tensor, *images: Tensor) -> Tensor:
+    """Squared gradient of D at real images, ‖∂D/∂x‖² [B] (R1; multiply by γ/2), summed over what D is shown of them.
 
-    `images` [B,C,h,w] must require gradients and have led to `logits` [B]; the result can be differentiated
+    `images`, each [B,C,h,w], must require gradients and have led to `logits` [B]; the result can be differentiated
     again.
     """
-    (gradient,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
-    return gradient.square().sum(dim=(1, 2, 3))
+    gradients = torch.autograd.grad(logits.sum(), images, create_graph=True)
+    first, *more = (gradient.square().sum(dim=(1, 2, 3)) for gradient in gradients)
+    return sum(more, first)
+
+
+def scores(on_fake: Tensor, on_real: Tensor) -> dict[str, Tensor]:
+    """Numbers for the log of what D thinks of fakes and reals."""
+    return {
+        "scores/fake": on_fake.mean(),
+        "scores/real": on_real.mean(),
+        "scores/real_sign": on_real.sign().mean(),
+        "scores/largest": torch.maximum(on_fake.abs().max(), on_real.abs().max()),
+    }
 
 
 def path_lengths(images: Tensor, ws: Tensor, noise: Tensor) -> Tensor:

@@ -95,13 +95,7 @@ def discriminator_phase(
     loss_fake = losses.fake_loss(on_fake.logits, kind).mean()
     loss_real = losses.real_loss(on_real.logits, kind).mean()
     loss = loss_fake + loss_real
-    log = {
-        "loss/discriminator": loss,
-        "scores/fake": on_fake.logits.mean(),
-        "scores/real": on_real.logits.mean(),
-        "scores/real_sign": on_real.logits.sign().mean(),
-        "scores/largest": torch.maximum(on_fake.logits.abs().max(), on_real.logits.abs().max()),
-    }
+    log = {"loss/discriminator": loss, **losses.scores(on_fake.logits, on_real.logits)}
     if features is not None and on_real.features is not None:
         scales = patches.scales[:, 0] if config.loss.distillation_by_scale else None
         terms = losses.distillation_loss(on_real.features, features, config.loss.distillation, scales)

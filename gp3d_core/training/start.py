@@ -1,4 +1,4 @@
-"""Starting 3DGP's training: checks everything that can be checked first; and what a run would come to."""
+"""Starting adversarial training: checks everything that can be checked first; and what a run would come to."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from pathlib import Path
 
 import torch
 
+from gp3d_core.baselines.generators import make_generator
 from gp3d_core.config.schema import ConfigError, RunConfig, to_dict
 from gp3d_core.datasets.dataset import Dataset, batches
 from gp3d_core.distributed import World, place
-from gp3d_core.networks.discriminator import Discriminator
-from gp3d_core.networks.generator import Generator
 from gp3d_core.snapshots.run_folder import RunFolder, find_snapshot
 from gp3d_core.snapshots.shapes_only import shapes_only
 from gp3d_core.training.gan import GanTask, build_state, check_share, open_task, train_step
 from gp3d_core.training.launch import Ending, Forecast, Plan, images_to_forecast, launch
 from gp3d_core.training.loop import Budget
+from gp3d_core.training.systems.table import make_discriminator
 from gp3d_core.training.warm_start import check_transfer
 
 _SHARE_OF_MEMORY = 0.8  # the estimate is rough
@@ -55,7 +55,7 @@ def start_training(
     if begun is not None:
         config = _in_micro_batches(config, begun)
     RunFolder(run).check_config(config)
-    dataset = open_dataset(dataset_path, features, overfit)
+    dataset = open_dataset(config, dataset_path, features, overfit)
     check_depth_range(config, dataset)
     if fit is not None:
         if begun is None:
@@ -139,7 +139,12 @@ def forecast(config: RunConfig, dataset: Dataset, images: int) -> Forecast:
 def check_depth_range(config: RunConfig, dataset: Dataset) -> None:
     """Raises ConfigError when the data's depth is exact but coded between other distances than the cameras see."""
     camera = config.camera
-    if config.camera_generator.adjust or dataset.t_near is None or dataset.t_far is None:
+    if (
+        not config.reads_depth
+        or config.camera_generator.adjust
+        or dataset.t_near is None
+        or dataset.t_far is None
+    ):
         return
     if abs(dataset.t_near - camera.t_near) > 1e-6 or abs(dataset.t_far - camera.t_far) > 1e-6:
         raise ConfigError(
@@ -149,9 +154,9 @@ def check_depth_range(config: RunConfig, dataset: Dataset) -> None:
         )
 
 
-def open_dataset(path: Path, features: Path | None, overfit: int | None) -> Dataset:
-    """The data set at `path`, or `overfit` images of it, from all classes in turn."""
-    dataset = Dataset(path, features=features)
+def open_dataset(config: RunConfig, path: Path, features: Path | None, overfit: int | None) -> Dataset:
+    """The data set at `path`, or `overfit` images of it, from all classes in turn; without depth that nobody reads."""
+    dataset = Dataset(path, features=features, reads_depth=config.reads_depth)
     return dataset if overfit is None else dataset.subset(overfit)
 
 
@@ -161,7 +166,7 @@ def describe(
     """What `start_training` would do, as JSON: the resolved configuration, and last, where a terminal shows it, what
     it comes to: images, steps, sizes, memory estimate.
     """
-    dataset = open_dataset(dataset_path, features, overfit)
+    dataset = open_dataset(config, dataset_path, features, overfit)
     sizes = count_parameters(config, dataset)
     facts = {
         "config": to_dict(config),
@@ -178,8 +183,8 @@ def describe(
 def count_parameters(config: RunConfig, dataset: Dataset) -> dict[str, int]:
     """Numbers of weights of the generator and the discriminator; nothing is made that needs memory."""
     with shapes_only():
-        generator = Generator(config, dataset.num_classes)
-        discriminator = Discriminator(config, dataset.num_classes, dataset.feature_dim)
+        generator = make_generator(config, dataset.num_classes)
+        discriminator = make_discriminator(config, dataset.num_classes, dataset.feature_dim)
     modules = {"generator": generator, "discriminator": discriminator}
     return {name: sum(p.numel() for p in module.parameters()) for name, module in modules.items()}
 
@@ -192,7 +197,7 @@ def estimate_memory(config: RunConfig, sizes: dict[str, int]) -> float:
     """
     settings, generator = config.training, config.generator
     weights = 4 * (5 * sizes["generator"] + 4 * sizes["discriminator"])
-    samples = config.patch.resolution**2 * (config.render.coarse_steps + config.render.fine_steps)
+    samples = config.rendered**2 * (config.render.coarse_steps + config.render.fine_steps)
     per_sample = 4 * 2 * (4 * generator.plane_channels + 2 * generator.decoder_width + 16)
     maps = sum(
         6 * min(generator.channel_base // resolution, generator.channel_max) * resolution**2

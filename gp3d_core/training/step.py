@@ -106,6 +106,8 @@ def split(batch: Batch, size: int) -> list[Batch]:
             batch.depth[k : k + size],
             batch.labels[k : k + size],
             None if batch.features is None else batch.features[k : k + size],
+            None if batch.indices is None else batch.indices[k : k + size],
+            None if batch.mirrored is None else batch.mirrored[k : k + size],
         )
         for k in starts
     ]

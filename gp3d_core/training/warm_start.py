@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gp3d_core.config.schema import ConfigError, RunConfig, flatten
-from gp3d_core.networks.generator import Generator
+from gp3d_core.networks.generator import BaseGenerator
 from gp3d_core.snapshots.metadata import read_snapshot_facts
 from gp3d_core.snapshots.snapshot import load_weights
 
@@ -31,6 +31,11 @@ def check_transfer(snapshot: Path, config: RunConfig, classes: Sequence[Mapping[
     Raises SnapshotError for a file that cannot be read.
     """
     facts = read_snapshot_facts(snapshot)
+    if facts.config.system != config.system:
+        raise ConfigError(
+            f"`init` {snapshot} is a model of {facts.config.system}, `preset` {config.preset} trains {config.system}: "
+            f"begin with one of {config.system}"
+        )
     theirs, ours = ([str(record["name"]) for record in known] for known in (facts.classes, classes))
     if theirs != ours:
         odd = next((pair for pair in zip(theirs, ours, strict=False) if pair[0] != pair[1]), None)
@@ -47,7 +52,7 @@ def check_transfer(snapshot: Path, config: RunConfig, classes: Sequence[Mapping[
             )
 
 
-def begin_with(snapshot: Path, generator: Generator, ema: Generator) -> None:
+def begin_with(snapshot: Path, generator: BaseGenerator, ema: BaseGenerator) -> None:
     """Copies the snapshot's weights into both generators. Raises SnapshotError if it is of another architecture."""
     for module in (generator, ema):
         load_weights(module, snapshot)

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gp3d_core.config.schema import ConfigError, nearest, override
+from gp3d_core.config.assignments import override
+from gp3d_core.config.schema import ConfigError, nearest
 from gp3d_core.vq3d.config import (
     CameraConfig,
     CodebookConfig,

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from gp3d_core.config.presets import CAMERAS
+from gp3d_core.config.cameras import CAMERAS
 from gp3d_core.rendering.cameras import PARAMETERS, sample_cameras, sample_rays
 from tests.support.tiny_dataset import CLASSES, COLORS, save_example, sphere_view, write_header
 

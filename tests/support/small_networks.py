@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gp3d_core.config.presets import CAMERAS
+from gp3d_core.config.cameras import CAMERAS
 from gp3d_core.config.schema import (
     CameraGeneratorConfig,
     DepthAdaptorConfig,

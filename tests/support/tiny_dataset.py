@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from gp3d_core.config.presets import CAMERAS
+from gp3d_core.config.cameras import CAMERAS
 from gp3d_core.rendering.cameras import sample_cameras, sample_rays
 
 CLASSES = [

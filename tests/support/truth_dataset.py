@@ -13,7 +13,7 @@ import numpy as np
 import torch
 import trimesh
 
-from gp3d_core.config.presets import CAMERAS
+from gp3d_core.config.cameras import CAMERAS
 from gp3d_core.rendering.cameras import PARAMETERS, Cameras, sample_cameras, sample_rays
 from tests.support.tiny_dataset import CLASSES, COLORS, T_FAR, T_NEAR, save_example
 

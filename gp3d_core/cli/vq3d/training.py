@@ -151,7 +151,7 @@ def _train(options: argparse.Namespace) -> int:
 def _train_prior(options: argparse.Namespace) -> int:
     path = check_tokenizer(options.tokenizer)
     check_run(options.run)
-    from gp3d_core.config.schema import override
+    from gp3d_core.config.assignments import override
     from gp3d_core.datasets.dataset import Dataset
     from gp3d_core.distributed import pick_device
     from gp3d_core.vq3d.config import check_config

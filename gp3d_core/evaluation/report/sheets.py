@@ -35,10 +35,9 @@ def draw_samples(sampler: Sampler, dataset: Dataset) -> Image.Image:
             codes = np.stack([dataset.load_depth(i).astype(np.float32) for i in chosen])
             normalised = depth_codes.to_normalised(torch.from_numpy(codes))[:, None]
             rows.append(("depth (bright is near)", list(depth_to_uint8(normalised, -1, 1))))
-        rows += [
-            ("generated, the first of the evaluation", [rgb[k] for k in part]),
-            ("depth", [depth[k] for k in part]),
-        ]
+        rows.append(("generated, the first of the evaluation", [rgb[k] for k in part]))
+        if sampler.snapshot.config.dimensions > 2:
+            rows.append(("depth", [depth[k] for k in part]))
     return sheet(rows, tile=_TILE)
 
 

@@ -134,9 +134,7 @@ def agreement_level(snapshot: Snapshot, object_specs: Sequence[ObjectSpec], trun
 def _surface(snapshot: Snapshot, spec: ObjectSpec, surfaces: Surfaces) -> tuple[Tensor, float, Health]:
     field = snapshot.generator.field(generate(snapshot, spec, surfaces.truncation).planes)
     level, raw = surface_levels(field, snapshot.config, surfaces.level)
-    vertices, faces = field_surface(
-        field, box=field.box, grid=surfaces.grid, level=raw, device=field.planes.device
-    )
+    vertices, faces = field_surface(field, box=field.box, grid=surfaces.grid, level=raw, device=field.device)
     seed = cloud_seed("object", spec.label, spec.seed)
     health = mesh_health(Mesh(vertices, faces)) if len(faces) else NOTHING
     return surface_points(vertices, faces, seed), level, health

@@ -16,7 +16,8 @@ from PIL import Image
 from tqdm import tqdm
 
 from gp3d_core.atomic import write_json, write_text
-from gp3d_core.config.schema import ConfigError, override
+from gp3d_core.config.assignments import override
+from gp3d_core.config.schema import ConfigError
 from gp3d_core.datasets.dataset import Dataset
 from gp3d_core.generation.video import save_film
 from gp3d_core.visualization import save_picture, sheet

@@ -10,7 +10,8 @@ from gp3d_core.config.schema import ConfigError, Ramp, flatten, from_dict, to_di
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_preset_survives_json(name):
-    assert from_dict(json.loads(json.dumps(to_dict(resolve(name))))) == PRESETS[name]
+    config = resolve(name)
+    assert from_dict(json.loads(json.dumps(to_dict(config))), type(config)) == PRESETS[name]
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from gp3d_core.config.presets import CAMERAS
+from gp3d_core.config.cameras import CAMERAS
 from gp3d_core.config.schema import CameraConfig, RenderConfig
 from gp3d_core.ops.backends import Backend
 from gp3d_core.ops.reference import (

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from gp3d_core.config.presets import CAMERAS
+from gp3d_core.config.cameras import CAMERAS
 from gp3d_core.config.schema import PatchConfig, Prior, RenderConfig
 from gp3d_core.metrics.nfs import depth_entropy, non_flatness_score
 from gp3d_core.rendering.cameras import sample_cameras

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from gp3d_core.config.presets import CAMERAS
+from gp3d_core.config.cameras import CAMERAS
 from gp3d_core.config.schema import CameraConfig, Prior
 from gp3d_core.rendering.cameras import (
     PARAMETERS,

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from gp3d_core.config.presets import CAMERAS
+from gp3d_core.config.cameras import CAMERAS
 from gp3d_core.config.schema import CameraConfig, PatchConfig, RenderConfig
 from gp3d_core.ops.reference import sample_triplane
 from gp3d_core.rendering.cameras import Cameras, sample_cameras, sample_rays, spherical_to_cartesian

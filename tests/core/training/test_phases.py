@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gp3d_core.config.presets import CAMERAS
+from gp3d_core.config.cameras import CAMERAS
 from gp3d_core.config.schema import Ramp, RunConfig
 from gp3d_core.datasets.dataset import Batch
 from gp3d_core.networks.camera_generator import CameraGenerator

@@ -24,6 +24,7 @@ from gp3d_core.training.divergence import DivergenceGuard
 from gp3d_core.training.gan import TrainState, train_step
 from gp3d_core.training.gan_monitor import GanMonitor
 from gp3d_core.training.phases import StepContext, discriminator_phase, generator_phase, r1_phase
+from gp3d_core.training.systems import patches
 from tests.support.micro import CAMERA_GENERATOR, StopAfter, micro_config, micro_data, micro_state, run
 from tests.support.tiny_dataset import write_dataset
 
@@ -82,7 +83,7 @@ def test_players_learn_in_their_own_phase_only(tmp_path, dataset, monkeypatch) -
             seen[name] = {k for k, m in modules.items() if all(p.requires_grad for p in m.parameters())}
             return phase(*given)
 
-        monkeypatch.setattr(training, phase.__name__, noted)
+        monkeypatch.setattr(patches, phase.__name__, noted)
     train_step(state, first_batch(dataset), World())
     assert seen == {
         "generator_phase": {"generator"},
@@ -253,9 +254,9 @@ def test_every_update_gets_the_mean_over_micro_batches(tmp_path, dataset, monkey
         monkeypatch.setattr(
             optimizer, "step", lambda weights=weights: caught.append({p.grad.mean().item() for p in weights})
         )
-    monkeypatch.setattr(training, "generator_phase", lambda g, *_: slope_of(g, 1.0))
-    monkeypatch.setattr(training, "discriminator_phase", lambda g, d, *_: slope_of(d, 2.0))
-    monkeypatch.setattr(training, "r1_phase", lambda d, *_: slope_of(d, 4.0))
+    monkeypatch.setattr(patches, "generator_phase", lambda g, *_: slope_of(g, 1.0))
+    monkeypatch.setattr(patches, "discriminator_phase", lambda g, d, *_: slope_of(d, 2.0))
+    monkeypatch.setattr(patches, "r1_phase", lambda d, *_: slope_of(d, 4.0))
     train_step(state, first_batch(dataset), World())
     assert caught == [{1.0}, {2.0}, {4.0}]
 

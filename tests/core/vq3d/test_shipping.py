@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from gp3d_core.config.schema import override
+from gp3d_core.config.assignments import override
 from gp3d_core.hashing import digest
 from gp3d_core.snapshots.metadata import SnapshotError
 from gp3d_core.vq3d.files.export import ship

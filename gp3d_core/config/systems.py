@@ -1,0 +1,15 @@
+"""The systems that can be trained: 3DGP, and those that it is compared with, by the word that snapshots carry."""
+
+from __future__ import annotations
+
+from gp3d_core.config.eg3d import Eg3dConfig
+from gp3d_core.config.schema import ConfigError, RunConfig
+
+CONFIGS: dict[str, type[RunConfig]] = {kind.system: kind for kind in (RunConfig, Eg3dConfig)}
+
+
+def config_type(system: str) -> type[RunConfig]:
+    """The configuration class of a system. Raises ConfigError for a word that names none."""
+    if system not in CONFIGS:
+        raise ConfigError(f"system {system!r} is not known here, only {', '.join(CONFIGS)}")
+    return CONFIGS[system]

@@ -1,0 +1,1 @@
+"""What each system's players minimise: 3DGP on patches, those it is compared with on whole pictures."""
