@@ -14,7 +14,8 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from gp3d_core.worker.protocol import Outbox, Problem, Request, Translation
+from gp3d_core.worker.lines import Outbox, Translation
+from gp3d_core.worker.protocol import Problem, Request
 
 QUEUE = 32  # jobs that may wait
 _REMEMBERED = 256  # finished ids

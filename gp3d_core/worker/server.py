@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from gp3d_core import __version__
 from gp3d_core.worker.job_queue import QUEUE, Job, JobQueue
 from gp3d_core.worker.json_rpc import METHODS, RPC_PROTOCOL, JsonRpc
+from gp3d_core.worker.lines import LineSplitter
 from gp3d_core.worker.object_requests import said
 from gp3d_core.worker.protocol import (
     JOBS,
@@ -31,7 +32,6 @@ from gp3d_core.worker.protocol import (
     OPERATIONS,
     PROTOCOL,
     LiftRequest,
-    LineSplitter,
     LoadOptions,
     ObjectMeshOptions,
     PictureMeshOptions,

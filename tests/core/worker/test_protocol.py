@@ -8,10 +8,10 @@ from typing import get_type_hints
 import pytest
 
 from gp3d_core.meshing.options import MeshOptions, SceneMeshOptions, specs
+from gp3d_core.worker.lines import LineSplitter
 from gp3d_core.worker.protocol import (
     OPERATIONS,
     LiftRequest,
-    LineSplitter,
     LoadOptions,
     ObjectMeshOptions,
     PictureMeshOptions,
