@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,10 +20,17 @@ from gp3d_core.baselines.eg3d.generator import Eg3dGenerator
 from gp3d_core.baselines.eg3d.marching import cross_box, march
 from gp3d_core.baselines.eg3d.poses import pose_vectors
 from gp3d_core.baselines.eg3d.rendering import RawPicture, Uniforms, render_features
-from gp3d_core.config.eg3d import Eg3dConfig
+from gp3d_core.config.eg3d import Eg3dConfig, Eg3dSettings
 from gp3d_core.config.presets import PRESETS
 from gp3d_core.config.schema import GeneratorConfig, Ramp, RenderConfig
+from gp3d_core.datasets.dataset import Batch
+from gp3d_core.networks.discriminator import ImageDiscriminator
+from gp3d_core.ops.resampling import resize
 from gp3d_core.rendering.cameras import Cameras, sample_rays
+from gp3d_core.training.losses import fake_loss, generator_loss, r1_penalty, real_loss
+from gp3d_core.training.phases import StepContext
+from gp3d_core.training.systems.eg3d import Eg3dAdversary, both, density_difference, real_raw
+from gp3d_core.training.systems.phases import PicturePhases, Players, Shown
 from tests.core.baselines.comparing import (
     MAPPING,
     STYLED,
@@ -135,11 +145,10 @@ def config_of(facts: dict[str, Any], **ours: Any) -> Eg3dConfig:
     )
 
 
-def check_fine(actual: Tensor, expected: Tensor, u: Tensor) -> None:
+def check_fine(actual: Tensor, expected: Tensor) -> None:
     """Fine distances agree; one that hits an edge of its distribution function may lie in either bin."""
     off = (actual - expected).abs() > 1e-4
     assert off.float().mean() <= 0.01, f"{int(off.sum())} of {off.numel()} fine distances differ"
-    assert u.shape == actual.shape
 
 
 VARIANTS = {
@@ -170,7 +179,7 @@ def test_renderer(recorded: Recorded, close: Close, variant: str) -> None:
     seen = render_features(field, case["ray_o"], case["ray_d"], config, numbers)
     torch.testing.assert_close(seen.t_coarse[..., None], case[f"{variant}.t_coarse"], rtol=0, atol=1e-5)
     close(seen.coarse_weights[..., None], case[f"{variant}.w_coarse"])
-    check_fine(seen.t_fine[..., None], case[f"{variant}.t_fine"], case[f"{variant}.t_fine"])
+    check_fine(seen.t_fine[..., None], case[f"{variant}.t_fine"])
     check_picture(seen, case, variant, close)
     depth = seen.marched.depth * case[f"{variant}.cotangent_depth"]
     ((seen.marched.features * case[f"{variant}.cotangent"]).sum() + depth.sum()).backward()
@@ -264,3 +273,130 @@ def test_generator(recorded: Recorded, close: Close, variant: str) -> None:
     norms = case.meta.get(f"gradnorm_{variant}")
     if norms:
         check_norms(generator, {name.removeprefix("grad:"): norm for name, norm in norms.items()}, GENERATOR)
+
+
+def test_density_regulariser(recorded: Recorded, close: Close) -> None:
+    case, weights = recorded("eg3d_density_regulariser"), recorded("eg3d_generator")
+    generator = recorded_generator(weights)
+    ws = case["ws"].clone().requires_grad_()
+    field = generator.field(generator.planes(ws))
+    raw = field.decoded(torch.cat([case["points"], case["perturbed"]], dim=1))[1]
+    close(raw.chunk(2, dim=1)[0], case["density"])
+    close(raw.chunk(2, dim=1)[1], case["density_perturbed"])
+    loss = case.meta["weight"] * density_difference(raw)
+    close(loss, case["loss"])
+    loss.backward()
+    gradients = case.under("grad:")
+    check_gradient(ws.grad, gradients.pop("ws"), "ws")
+    check_gradients(generator, gradients, GENERATOR)
+
+
+def recorded_discriminator(case: Case) -> tuple[ImageDiscriminator, Names]:
+    facts = case.meta
+    network = ImageDiscriminator(
+        resolution=facts["resolution"],
+        image_channels=6,
+        c_dim=facts["c_dim"],
+        channel_base=facts["channel_base"],
+        channel_max=facts["channel_max"],
+        mapping_layers=facts["mapping_layers"],
+        mbstd_group=facts["mbstd_group"],
+        mbstd_layout="strided",
+    )
+    names = discriminator_names(facts["resolution"])
+    fill(network, case.under("param:"), names)
+    return network, names
+
+
+def test_discriminator_and_its_penalty(recorded: Recorded, close: Close) -> None:
+    case = recorded("eg3d_discriminator")
+    network, names = recorded_discriminator(case)
+    image, raw = (case[name].clone().requires_grad_() for name in ("image", "raw"))
+    logits = network(both(image, raw, 0.0), case["c"] if network.c_dim else None).logits
+    close(logits, case["logits"])
+    leaves = torch.autograd.grad((logits * case["cotangent"]).sum(), (image, raw), retain_graph=True)
+    check_gradient(leaves[0], case["grad:image"], "image")
+    check_gradient(leaves[1], case["grad:raw"], "raw")
+    alone = torch.autograd.grad(logits.sum(), (image, raw), retain_graph=True)
+    check_gradient(alone[0], case["r1.image"], "r1.image")
+    check_gradient(alone[1], case["r1.raw"], "r1.raw")
+    penalty = r1_penalty(logits, image, raw)
+    torch.testing.assert_close(penalty, case["penalty"], rtol=1e-3, atol=0)
+    (0.5 * penalty.mean()).backward()
+    check_norms(network, case.meta["gradnorm_of_half_mean_penalty"], names)
+
+
+def test_resizing(recorded: Recorded, close: Close) -> None:
+    case = recorded("eg3d_discriminator")
+    kinds = {"antialiased": 1.0, "none": 0.0}
+    found = case.under("resize.")
+    images = found.pop("in")
+    assert found
+    for name, expected in found.items():
+        kind = name.rsplit(".", 1)[0]
+        share = kinds[kind] if kind in kinds else float(kind.removeprefix("blend"))
+        close(resize(images, expected.shape[-1], antialias=share), expected)
+
+
+class TestLosses:
+    """What reaches the discriminator while the blur is on, and where R1 is taken."""
+
+    def adversary(self, case: Case, weights: Case) -> Eg3dAdversary:
+        config = PRESETS["eg3d-64"]
+        assert isinstance(config, Eg3dConfig)
+        pixels, sigma = float(case.meta["neural_resolution"]), case.meta["sigma"]
+        config = replace(
+            config,
+            loss=replace(config.loss, blur=Ramp(start=sigma, end=sigma), r1_gamma=case.meta["gamma"]),
+            eg3d=replace(config.eg3d, neural_resolution=Ramp(start=pixels, end=pixels)),
+        )
+        return Eg3dAdversary(config, SimpleNamespace(num_classes=weights.meta["c_dim"], angles=None))
+
+    def test_both_players(self, recorded: Recorded, close: Close) -> None:
+        case, weights = recorded("eg3d_losses"), recorded("eg3d_discriminator")
+        network, names = recorded_discriminator(weights)
+        adversary, context = self.adversary(case, weights), StepContext(0, 0.0, torch.Generator())
+        c = case["c"] if network.c_dim else None
+        labels = torch.zeros(len(case["real"])).long() if c is None else c.argmax(dim=1)
+        real = adversary.real(Batch(case["real"], case["real"][:, :1], labels, None), context)
+        close(real_raw(case["real"], case.meta["neural_resolution"], 1.0, 0.0), case["real_raw"])
+        close(real.pictures[1], case["real_raw_blurred"])
+        close(both(case["real"], case["real_raw"], case.meta["sigma"])[:, :3], case["real_image_seen"])
+        fake, raw = (case[name].clone().requires_grad_() for name in ("fake", "fake_raw"))
+        close(both(fake, raw, case.meta["sigma"])[:, :3], case["fake_image_seen"])
+        on_fake = adversary.judge(network, Shown((fake, raw), c), context).logits
+        close(on_fake, case["fake_logits"])
+        loss = generator_loss(on_fake, "softplus").mean()
+        close(loss, case["generator_loss"])
+        slopes = torch.autograd.grad(loss, (fake, raw), retain_graph=True)
+        check_gradient(slopes[0], case["grad:fake"], "fake")
+        check_gradient(slopes[1], case["grad:fake_raw"], "fake_raw")
+
+        phases = PicturePhases(adversary, adversary.config)
+        leaves = [picture.detach().requires_grad_() for picture in real.pictures]
+        on_real = adversary.judge(network, replace(real, pictures=tuple(leaves)), context).logits
+        close(on_real, case["real_logits"])
+        whole = fake_loss(on_fake.detach(), "softplus").mean() + real_loss(on_real, "softplus").mean()
+        close(whole, case["discriminator_loss"])
+        torch.testing.assert_close(r1_penalty(on_real, *leaves), case["penalty"], rtol=1e-3, atol=0)
+        network.zero_grad()
+        seen = adversary.judge(network, Shown((fake.detach(), raw.detach()), c), context).logits
+        on_real = adversary.judge(network, real, context).logits
+        batch = Batch(case["real"], case["real"][:, :1], labels, None)
+        players = Players(None, network, batch, context, lambda: None)
+        lazy, _ = phases.r1(players)
+        total = fake_loss(seen, "softplus").mean() + real_loss(on_real, "softplus").mean()
+        (total + lazy / adversary.config.loss.r1_interval).backward()
+        check_norms(network, case.meta["gradnorm_of_D_loss_plus_half_mean_penalty"], names)
+
+
+def test_schedules(baseline_fixtures: Path) -> None:
+    facts = json.loads((baseline_fixtures / "eg3d_schedules.json").read_text())
+    swap, blur = Eg3dSettings().pose_swap, Ramp(start=10.0, end=0.0, kimg=200)
+    growing = Ramp(start=64.0, end=128.0, kimg=1000)
+    assert facts["rows"]
+    for row in facts["rows"]:
+        nimg = round(1000 * row["kimg"])
+        assert math.isclose(swap.at(nimg), row["swap_probability"], abs_tol=1e-9)
+        assert math.isclose(blur.at(nimg), row["blur_sigma"], abs_tol=1e-9)
+        assert round(growing.at(nimg)) == row["neural_resolution_64_to_128"]
