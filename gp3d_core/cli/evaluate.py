@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+from collections.abc import Sequence
 
 from gp3d_core.atomic import check_writable
 from gp3d_core.cli.arguments import (
@@ -24,6 +25,7 @@ from gp3d_core.snapshots.run_folder import find_snapshot
 
 _TRUNCATION = 1.0
 _MOST_DISTANCES = 10
+_REPORTED = 64  # objects of a report card, one of each class at least
 
 
 def add_evaluate(parser: argparse.ArgumentParser) -> None:
@@ -38,8 +40,13 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
     add("dataset", type=dataset_path, nargs="?", help="folder or zip of real images of the same size")
     add(
         "--metrics",
-        help="with commas: fid2k, fid50k, kid, is, pr, nfs, fpd, shapes, diversity, geometry, recognition "
+        help="with commas: fid2k, fid50k, kid, is, pr, nfs, fpd, shapes, diversity, geometry, card, recognition "
         "(default fid2k,nfs)",
+    )
+    add(
+        "--report",
+        action="store_true",
+        help="the geometry report card, a page and a badge for every class: metrics geometry,card beside --metrics",
     )
     add("--out", type=new_path, required=True, help="folder of the report; the same command goes on in it")
     add(
@@ -57,8 +64,8 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
     add(
         "--shapes",
         type=number(int, 1, 1e6),
-        default=256,
-        help="objects of fpd, shapes, diversity, geometry and recognition, over all classes (default 256)",
+        help="objects of fpd, shapes, diversity, geometry and recognition, over all classes "
+        "(default 256, with --report 64)",
     )
     add(
         "--grid",
@@ -116,7 +123,14 @@ def _evaluate(options: argparse.Namespace) -> int:
         read_snapshot_facts(find_snapshot(options.snapshot))
     from gp3d_core.distributed import pick_device
     from gp3d_core.evaluation.report.paper import NOTHING, paper_table
-    from gp3d_core.evaluation.run import EvaluationOptions, evaluate, evaluate_meshes, parse_metrics
+    from gp3d_core.evaluation.run import (
+        REPORT_CARD,
+        SHAPES,
+        EvaluationOptions,
+        evaluate,
+        evaluate_meshes,
+        parse_metrics,
+    )
     from gp3d_core.evaluation.shapes.pairs import PairOptions
     from gp3d_core.metrics.surface_pairs import ALPHA, F_SCORE_AT
 
@@ -127,18 +141,18 @@ def _evaluate(options: argparse.Namespace) -> int:
             options.truth,
             options.out,
             pointnet=options.pointnet,
-            n=options.shapes,
+            n=options.shapes or SHAPES,
             seed=options.seed,
             pairs=PairOptions(f_score_at=options.f_score_at or F_SCORE_AT, alpha=options.dcd_alpha or ALPHA),
             device=device,
         )
     else:
         request = EvaluationOptions(
-            metrics=parse_metrics(options.metrics or "fid2k,nfs"),
+            metrics=parse_metrics(_asked(options, REPORT_CARD)),
             features=options.features,
             weights=options.weights,
             samples=options.samples,
-            shapes=options.shapes,
+            shapes=options.shapes or (_REPORTED if options.report else SHAPES),
             grid=options.grid,
             level=options.level,
             references=options.references,
@@ -157,7 +171,15 @@ def _evaluate(options: argparse.Namespace) -> int:
         print(f"{score.metric:32s} {value}   n {score.n}")
     if scores:
         print(options.out / "report.html")
+    if scores and options.report:
+        print(options.out / "cards" / "index.html")
     return 0
+
+
+def _asked(options: argparse.Namespace, report: Sequence[str]) -> str:
+    """The metrics that are asked for, with commas: those of --report and --metrics, or else the usual ones."""
+    wanted = [*([options.metrics] if options.metrics else []), *(report if options.report else ())]
+    return ",".join(wanted) or "fid2k,nfs"
 
 
 def _distances(text: str) -> tuple[float, ...]:
@@ -177,8 +199,8 @@ def _check(options: argparse.Namespace) -> None:
         if options.f_score_at is not None or options.dcd_alpha is not None:
             raise UsageError("--f-score-at and --dcd-alpha are for --meshes DIR")
         return
-    if options.snapshot is not None or options.metrics is not None:
-        raise UsageError("--meshes goes without SNAPSHOT, DATASET and --metrics")
+    if options.snapshot is not None or options.metrics is not None or options.report:
+        raise UsageError("--meshes goes without SNAPSHOT, DATASET, --metrics and --report")
     if options.grid is not None or options.level is not None:
         raise UsageError("--grid and --level are for surfaces of a snapshot; meshes have theirs")
     if options.truth is None:

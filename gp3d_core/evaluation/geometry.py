@@ -104,6 +104,13 @@ def nearest_view(view: DepthView, truth: TruthViews, candidates: Sequence[int]) 
     return candidates[best], views[best]
 
 
+def partner_of(
+    view: DepthView, truth: TruthViews, images: Sequence[int], index: int
+) -> tuple[int, DepthView]:
+    """Of the truth's `images` seen from near the camera of image `index` the one most like `view`, and its depth."""
+    return nearest_view(view, truth, _few(truth.near_views(index, images, NEAR), index))
+
+
 def own_measures(seen: Seen, other: Seen, radius: float) -> dict[str, float | None]:
     """Measures that need no partner, of a view and of one from 30° beside it."""
     bulge = relief(seen.view)
@@ -147,12 +154,14 @@ def measure_geometry(
             samples = [
                 _sample(snapshot, truth, images, spec, index, truncation, bar)
                 for spec, index in zip(
-                    objects_of(record, count, seed), _draw(images, count, seed, record["name"]), strict=True
+                    objects_of(record, count, seed),
+                    draw_views(images, count, seed, record["name"]),
+                    strict=True,
                 )
             ]
             name = str(record["name"])
             rows[name] = _means([measures for measures, _ in samples])
-            drawn = _draw(images, count, seed, record["name"])
+            drawn = draw_views(images, count, seed, record["name"])
             floors[name] = _means([_floor(truth, images, index) for index in drawn])
             middle = sorted(range(count), key=lambda i: samples[i][0]["depth_error"] or math.inf)[count // 2]
             cards.append(replace(samples[middle][1], title=_title(name, rows[name], floors[name])))
@@ -177,7 +186,7 @@ def _sample(
     camera = truth.cameras[index].to(field.device)
     seen = look(field.fast(), camera, config, size)
     other = look(field.fast(), turn_camera(camera.to("cpu"), TURN).to(field.device), config, size)
-    partner, real = nearest_view(seen.view, truth, _few(truth.near_views(index, images, NEAR), index))
+    partner, real = partner_of(seen.view, truth, images, index)
     measures = own_measures(seen, other, float(camera.radius)) | partner_measures(difference(seen.view, real))
     bar.update()
     return measures, Card("", seen.rgb, seen.view, truth.image(partner), real)
@@ -190,7 +199,7 @@ def _floor(truth: TruthViews, images: Sequence[int], index: int) -> dict[str, fl
     bulge = relief(view)
     found: dict[str, float | None] = {"relief": bulge, "flat": float(bulge < FLAT), "empty": 0.0}
     if others:
-        _, real = nearest_view(view, truth, _few(truth.near_views(index, others, NEAR), index))
+        _, real = partner_of(view, truth, others, index)
         found |= partner_measures(difference(view, real))
     same = [k for k in images if truth.models[k] == truth.models[index] and k != index]
     if same:
@@ -205,8 +214,8 @@ def _few(candidates: Sequence[int], index: int) -> list[int]:
     return [index, *kept[1:]] if index in candidates and index not in kept else kept
 
 
-def _draw(images: Sequence[int], count: int, seed: int, name: str) -> list[int]:
-    """`count` of a class's images, each as often as any other, but for one."""
+def draw_views(images: Sequence[int], count: int, seed: int, name: str) -> list[int]:
+    """Drawn by seed and class name, `count` of a class's images, each as often as any other, but for one."""
     order = torch.randperm(len(images), generator=generator_for("truth views", seed, name)).tolist()
     return [images[order[i % len(order)]] for i in range(count)]
 

@@ -32,6 +32,8 @@ from gp3d_core.evaluation.recognition import check_splits, measure_recognition
 from gp3d_core.evaluation.report.folder import EvaluationFolder
 from gp3d_core.evaluation.report.page import write_report
 from gp3d_core.evaluation.report.sheets import draw_samples
+from gp3d_core.evaluation.reportcard.measure import measure_cards
+from gp3d_core.evaluation.reportcard.pages import write_cards
 from gp3d_core.evaluation.samples import EvaluationError, Sampler, describe_cameras, labels_in
 from gp3d_core.evaluation.shapes.diversity import GRID as DIVERSITY_GRID
 from gp3d_core.evaluation.shapes.diversity import REFERENCES, measure_diversity
@@ -56,9 +58,11 @@ SURFACE_METRICS = (*SHAPE_METRICS, "diversity")  # whose surfaces all processes 
 LONE_METRICS = (
     "nfs",
     "geometry",
+    "card",
     "recognition",
 )  # that the first process measures while the others have ended
-METRICS = (*IMAGE_METRICS, "nfs", *SURFACE_METRICS, "geometry", "recognition")
+METRICS = (*IMAGE_METRICS, "nfs", *SURFACE_METRICS, "geometry", "card", "recognition")
+REPORT_CARD = ("geometry", "card")  # what the pages of a report card show
 SHAPES = 256
 
 
@@ -206,6 +210,15 @@ class _Work:
                 out=self.folder.path,
                 truncation=self.options.truncation,
             )
+        if metric == "card":
+            return measure_cards(
+                self.sampler.snapshot,
+                self.dataset.path,
+                n=self.options.shapes,
+                seed=self.options.seed,
+                out=self.folder.path,
+                truncation=self.options.truncation,
+            )
         if metric == "recognition":
             return measure_recognition(
                 self.sampler.snapshot,
@@ -228,6 +241,7 @@ class _Work:
         picture = self.folder.path / "samples.png"
         if not picture.exists():
             save_picture(draw_samples(self.sampler, self.dataset), picture)
+        write_cards(self.folder)
         write_report(self.folder)
 
     def _surfaces(self, metric: str, here: World) -> list[Score]:
@@ -303,7 +317,7 @@ def check_fit(snapshot: Snapshot, dataset: Dataset, options: EvaluationOptions) 
             _check_pointnet(options.pointnet)
     if set(options.metrics) & set(SURFACE_METRICS) and options.truth is not None:
         check_references(snapshot, options.truth, options.shapes, options.seed)
-    if "geometry" in options.metrics:
+    if set(REPORT_CARD) & set(options.metrics):
         read_views(dataset.path)
     if "recognition" in options.metrics:
         check_splits(read_views(dataset.path))

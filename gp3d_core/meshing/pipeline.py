@@ -76,7 +76,7 @@ def find_surface(
 
     Raises EmptyMeshError when there is no surface at the level, MemoryLimitError for a grid that is too large.
     """
-    quick = _quick(field, config)
+    quick = quick_field(field, config)
     check_memory(field, options.grid, options.max_bytes)  # before seconds go into finding the level
     progress("density", 0, 1)
     level, extraction = _extract(quick, field, config, options, progress)
@@ -96,7 +96,7 @@ def finish_surface(
     mesh = color_surface(surface.mesh, field, config, options, progress)
     progress("compare", 0, 1)
     views = sample_cameras(config.camera, _VIEWS, generator_for("views")).to(field.device)
-    agreement = compare(mesh, _quick(field, config), views, config.camera, config.render)
+    agreement = compare(mesh, quick_field(field, config), views, config.camera, config.render)
     facts = {
         "level": surface.level,
         "vertices": report.vertices,
@@ -198,7 +198,7 @@ def surface_levels(field: ShapeField, config: RunConfig, level: Level) -> tuple[
     if named is not None:
         return named
     survey = density_grid(field, box=field.box, grid=SURVEY_GRID, device=field.device)
-    return _agreed_levels(_quick(field, config), field, survey, config)
+    return _agreed_levels(quick_field(field, config), field, survey, config)
 
 
 def _named_levels(config: RunConfig, level: Level) -> tuple[float, float] | None:
@@ -225,8 +225,8 @@ def _agreed_levels(
     return sigma, activation.inverse(sigma)
 
 
-def _quick(field: ShapeField, config: RunConfig) -> Field:
-    """The field for rendering, without what is too faint to be seen, where that is quickly known."""
+def quick_field(field: ShapeField, config: RunConfig) -> Field:
+    """The `field` for rendering, without what is too faint to be seen, where that is quickly known."""
     if not isinstance(field, HasSeparableDensity):
         return field.fast()
     faint = _FAINT / (config.camera.t_far - config.camera.t_near)

@@ -103,17 +103,22 @@ def badge_of(measures: Measures) -> Badge | None:
     recognised = measures.get("recognition")
     if recognised is None:
         return None
-    levels: tuple[Badge, Badge] = ("good", "fair")
+    levels: tuple[Literal["good"], Literal["fair"]] = ("good", "fair")
     for level in levels:
-        enough = recognised["value"] >= _RECOGNISED[level]
-        overlap, error = measures.get("geometry/silhouette_iou"), measures.get("geometry/depth_error")
-        if overlap and "real" in overlap:
-            enough &= overlap["value"] >= _OVERLAP[level] * overlap["real"]
-        if error and "real" in error:
-            enough &= error["value"] <= _DEPTH_ERROR[level] * error["real"]
-        if enough:
+        if recognised["value"] >= _RECOGNISED[level] and resembles_real(measures, level):
             return level
     return "rough"
+
+
+def resembles_real(measures: Measures, level: Literal["good", "fair"]) -> bool:
+    """Whether silhouettes and depth are near enough to those of real models for a badge; missing ones are not asked."""
+    overlap, error = measures.get("geometry/silhouette_iou"), measures.get("geometry/depth_error")
+    enough = True
+    if overlap and "real" in overlap:
+        enough &= overlap["value"] >= _OVERLAP[level] * overlap["real"]
+    if error and "real" in error:
+        enough &= error["value"] <= _DEPTH_ERROR[level] * error["real"]
+    return enough
 
 
 def _check_origin(path: Path, snapshot: Path) -> None:

@@ -16,7 +16,7 @@ from gp3d_core.metrics.depthviews import FEWEST, DepthView, aligned
 from gp3d_core.visualization import caption, depth_to_uint8, save_picture, sheet, stack
 
 _TILE = 128
-_HEADINGS = (
+HEADINGS = (
     "from the left: generated view, depth, normals; the nearest real view, depth, normals; "
     "depth error (yellow: 0.1)"
 )
@@ -36,11 +36,12 @@ class Card:
 
 def save_cards(cards: Sequence[Card], path: Path) -> None:
     """Draws the cards below one another, with a legend on top, and writes a PNG."""
-    picture = sheet([(card.title, _tiles(card)) for card in cards], tile=_TILE)
-    save_picture(stack([caption(_HEADINGS, picture.width), picture]), path)
+    picture = sheet([(card.title, card_tiles(card)) for card in cards], tile=_TILE)
+    save_picture(stack([caption(HEADINGS, picture.width), picture]), path)
 
 
-def _tiles(card: Card) -> list[NDArray[Any]]:
+def card_tiles(card: Card) -> list[NDArray[Any]]:
+    """The seven pictures of a card, as the legend names them."""
     both = card.view.mask & card.real.mask
     fitted = aligned(card.view, card.real) if int(both.sum()) >= FEWEST else card.view
     error = torch.where(both, (fitted.z - card.real.z).abs(), 0.0)

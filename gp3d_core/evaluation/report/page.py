@@ -14,7 +14,7 @@ from gp3d_core.evaluation.report.paper import FILES, NOTHING, paper_table
 from gp3d_core.evaluation.report.tables import BY_CLASS, class_table
 from gp3d_core.metrics.score import Score
 
-_STYLE = """
+STYLE = """
 body { font: 15px/1.5 sans-serif; max-width: 72em; margin: 2em auto; padding: 0 1em; color: #222 }
 table { border-collapse: collapse; width: 100% }
 th, td { text-align: left; vertical-align: top; padding: .3em .8em .3em 0; border-bottom: 1px solid #ddd }
@@ -34,7 +34,7 @@ def write_report(folder: EvaluationFolder) -> None:
     rows = "\n".join(_row(score, shared) for score in scores)
     pictures = "\n".join(_picture(path) for path in folder.pictures)
     page = f"""<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><title>GP3D evaluation</title><style>{_STYLE}</style></head><body>
+<html lang="en"><head><meta charset="utf-8"><title>GP3D evaluation</title><style>{STYLE}</style></head><body>
 <h1>{escape(_title(folder.about))}</h1>
 {_facts_table(_about(folder.about) | shared)}
 <h2>Scores</h2>
@@ -42,6 +42,7 @@ def write_report(folder: EvaluationFolder) -> None:
 {rows}
 </table>
 {class_table(scores)}
+{_cards(folder)}
 <h2>Pictures</h2>
 {pictures}
 </body></html>
@@ -49,6 +50,13 @@ def write_report(folder: EvaluationFolder) -> None:
     write_text(folder.report, page)
     for kind, name in FILES.items():
         write_text(folder.path / name, paper_table(scores, kind))
+
+
+def _cards(folder: EvaluationFolder) -> str:
+    """A link to the report cards of classes, if there are any."""
+    if not (folder.path / "cards" / "index.html").is_file():
+        return ""
+    return '<h2>Report cards</h2>\n<p><a href="cards/index.html">A page for every class</a></p>'
 
 
 def _title(about: dict[str, Any]) -> str:
