@@ -159,6 +159,7 @@ LINKABLE = (
     "spdx.org",
     "www.apache.org",
     "www.gnu.org",
+    "www.w3.org",  # the namespace of SVG
     "www.wildfiregames.com",
 )
 PRIVATE_PATH = re.compile(r"(?<![\w.$}])/(?:home|mnt|opt|root|tmp|work)/\w")

@@ -84,6 +84,20 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="models of a class that diversity looks at, 0 for all (default 100)",
     )
+    _add_references(parser)
+    add(
+        "--cache",
+        type=any_path,
+        metavar="DIR",
+        help="what is learnt from data (default ~/.cache/gp3d/features)",
+    )
+    add("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.set_defaults(command=_evaluate)
+
+
+def _add_references(parser: argparse.ArgumentParser) -> None:
+    """Adds what is compared with, how pairs are measured, and how the scores are printed."""
+    add = parser.add_argument
     add("--truth", type=existing, metavar="MODELS", help="models that shapes are compared with")
     add("--pointnet", type=existing, metavar="FILE", help="weights of the point network of fpd")
     add("--meshes", type=existing, metavar="DIR", help="score these meshes instead of a snapshot")
@@ -106,14 +120,6 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
     )
     add("--seed", type=number(int, 0, 1e15), default=0, help="default 0")
     add_truncation(parser, _TRUNCATION, "as papers do")
-    add(
-        "--cache",
-        type=any_path,
-        metavar="DIR",
-        help="what is learnt from data (default ~/.cache/gp3d/features)",
-    )
-    add("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    parser.set_defaults(command=_evaluate)
 
 
 def _evaluate(options: argparse.Namespace) -> int:
