@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from gp3d_core.config.schema import RunConfig
 from gp3d_core.meshing.mesh import Mesh
 from gp3d_core.meshing.pipeline import quick_field
-from gp3d_core.rendering.volume import ShapeField
 from gp3d_core.rendering.activation import DensityActivation
+from gp3d_core.rendering.volume import ShapeField
 from gp3d_core.signals import Progress, no_progress
 from gp3d_core.trust.disagreement import VIEWS, Disagreement, all_around, disagreement
 from gp3d_core.trust.supervision import CAMERAS, Supervision, supervision, training_cameras

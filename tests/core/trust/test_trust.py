@@ -50,7 +50,7 @@ def test_a_camera_sees_a_cap_of_a_ball():
     assert found.weights.sum() == pytest.approx(1)
     assert found.never_seen == pytest.approx(1 - (1 - RADIUS / DISTANCE) / 2, abs=0.03)
     both = supervision(sphere(RADIUS), cameras_at((0.0, math.pi / 2), (math.pi, math.pi / 2)))
-    assert both.never_seen == pytest.approx(RADIUS / DISTANCE, abs=0.04)
+    assert both.never_seen == pytest.approx(RADIUS / DISTANCE, abs=0.06)
     around = supervision(sphere(RADIUS), all_around(CAMERA, 24))
     assert around.never_seen == 0
 
