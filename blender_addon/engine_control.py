@@ -13,11 +13,12 @@ import time
 import bpy
 
 from . import results
+from .browser import filling
 from .engine.errors import Problem, RequestError
 from .properties import preferences
 from .state import STATE, redraw
 
-_BUSY_INTERVAL, _REST_INTERVAL = 0.1, 1.0  # seconds between two ticks
+_FILLING_INTERVAL, _BUSY_INTERVAL, _REST_INTERVAL = 0.03, 0.1, 1.0  # seconds between two ticks
 
 
 def ensure_engine(context: bpy.types.Context) -> None:
@@ -59,11 +60,22 @@ def tick() -> float | None:
     events = session.poll()
     for event in events:
         results.handle(event)
+    fill()
     if events or session.status.at_work or session.engine is None:
         redraw()
     if session.engine is None:
         return None
+    if STATE.browser.filling:
+        return _FILLING_INTERVAL
     return _BUSY_INTERVAL if session.status.at_work else _REST_INTERVAL
+
+
+def fill() -> None:
+    """Asks the engine, if one runs, for what the seed browser needs next; one batch at a time."""
+    job = None if STATE.session.engine is None else filling.next_job()
+    if job is not None:
+        STATE.session.submit([job])
+        start_timer()
 
 
 def wait(seconds: float = math.inf) -> None:

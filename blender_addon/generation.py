@@ -68,9 +68,10 @@ def generate(context: bpy.types.Context, specs: Sequence[ObjectSpec], choices: C
     for number, spec in enumerate(specs):
         location = location_of(choices, cursor, number, len(specs))
         delivery = Delivery(build_options(choices, location))
+        model = spec.shown.model if spec.shown else ""
         if choices.as_asset:
-            jobs.append(Job("preview", asset_preview_request(spec, choices), delivery))
-        jobs.append(Job("mesh", mesh_request(spec, choices), delivery))
+            jobs.append(Job("preview", asset_preview_request(spec, choices), delivery, model=model))
+        jobs.append(Job("mesh", mesh_request(spec, choices), delivery, model=model))
         if spec.entry is not None:
             preferences(context).remember_class(spec.entry.query)
     _submit(jobs)

@@ -106,20 +106,32 @@ class Export:
 
 @dataclass(frozen=True)
 class ObjectSpec:
-    """One object that is asked for: its class, None for a model without classes, and its seed."""
+    """One object that is asked for: its class, None for a model without classes, and its seed.
+
+    What the seed browser has `shown` is made just so.
+    """
 
     entry: ImageNetClass | None
     seed: int
+    shown: Shown | None = None
+
+
+@dataclass(frozen=True)
+class Shown:
+    """An object of the seed browser: as requests say it, with its truncation and the SHA-256 of its model, or ""."""
+
+    wanted: JsonObject
+    truncation: float
+    model: str
 
 
 def mesh_request(spec: ObjectSpec, choices: Choices) -> JsonObject:
     """Fields of a `mesh` request: everything that makes the mesh and nothing else."""
-    return {
-        **_drawn(spec.entry, choices),
-        "seed": spec.seed,
-        **surface_request(choices),
-        **_asset_request(choices),
-    }
+    drawn: JsonObject = {**_drawn(spec.entry, choices), "seed": spec.seed}
+    if spec.shown is not None:
+        drawn = dict(spec.shown.wanted) if "seed" in spec.shown.wanted else {"object": spec.shown.wanted}
+        drawn["truncation"] = round(spec.shown.truncation, 4)
+    return {**drawn, **surface_request(choices), **_asset_request(choices)}
 
 
 def _asset_request(choices: Choices) -> JsonObject:
@@ -143,7 +155,14 @@ def preview_request(entry: ImageNetClass | None, seeds: list[int], choices: Choi
 
 def asset_preview_request(spec: ObjectSpec, choices: Choices) -> JsonObject:
     """Fields of a `preview` request for the picture of an asset."""
-    return {**preview_request(spec.entry, [spec.seed], choices), "resolution": _PREVIEW_PIXELS}
+    asked = preview_request(spec.entry, [spec.seed], choices)
+    if spec.shown is not None:
+        asked = {
+            "objects": [spec.shown.wanted],
+            "truncation": round(spec.shown.truncation, 4),
+            "yaw": PREVIEW_YAW,
+        }
+    return {**asked, "resolution": _PREVIEW_PIXELS}
 
 
 def _drawn(entry: ImageNetClass | None, choices: Choices) -> JsonObject:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import bpy
 
+from .browser import filling
 from .engine.errors import Problem
 from .engine.job import Job
 from .engine.protocol import EngineFacts, Event
@@ -41,6 +42,9 @@ def handle(event: Event) -> None:
     if event.kind == "ready":
         STATE.last_ready = STATE.session.status.ready or STATE.last_ready
     if job is None:
+        return
+    if job.delivery.batch is not None:
+        filling.handle(event, job)
         return
     if event.kind == "preview":
         _show(job, event.data)

@@ -5,6 +5,7 @@ Nothing here is saved with a file; nothing here touches the scene.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from .class_search import (
 from .engine.process import EngineNotFoundError, find_engine
 from .engine.protocol import EngineFacts
 from .engine.session import Session
+from .seeds.tiles import Browser
 
 SAMPLES = Path(__file__).resolve().parent / "samples"
 MOST_PICTURES = 64
@@ -42,9 +44,10 @@ class Picture:
 
 @dataclass
 class State:
-    """Everything that buttons and the timer share."""
+    """Everything that buttons and the timer share; `browser` is what a file keeps of it."""
 
     session: Session = field(default_factory=Session)
+    browser: Browser = field(default_factory=Browser)
     pictures: list[Picture] = field(default_factory=list)
     samples: dict[str, int] = field(default_factory=dict)  # file name without suffix: icon
     command: list[str] | None = None  # the engine that was found
@@ -53,6 +56,7 @@ class State:
     last_ready: EngineFacts = field(default_factory=EngineFacts)  # of the last engine, after it has ended
     import_seconds: float = 0.0  # how long the last mesh held up Blender
     waits: bool = field(default_factory=lambda: bpy.app.background)  # whether operators wait for their jobs
+    wake: Callable[[], None] = lambda: None  # asks a running engine for what the seed browser needs
     icons: previews.ImagePreviewCollection | None = None
 
     def look_for_engine(self, preferred: str) -> None:
@@ -87,6 +91,11 @@ class State:
         known = pretrained_terms() if ready is None else ready.models
         return next((one for one in known if one.name == entry.model and one.credits), None)
 
+    def entry_of(self, query: str | None) -> ImageNetClass | None:
+        """The class that an engine calls so, None for a model without classes."""
+        known = [entry for entry in (*self.session.status.classes, *self.classes) if entry.query == query]
+        return known[0] if known else ImageNetClass(-1, "", (query,)) if query else None
+
     def load_samples(self) -> None:
         """Reads the thumbnails of the samples."""
         self.icons = previews.new()
@@ -120,6 +129,7 @@ class State:
         """Ends the engine and gives everything back."""
         self.session.stop()
         self.pictures.clear()
+        self.browser = Browser()
         self.samples.clear()
         if self.icons is not None:
             previews.remove(self.icons)

@@ -50,8 +50,17 @@ FLOORS = {
         ("points", "render", "check", "preview", "contact", "export", "library"),
     ),
     "blender_addon": (
-        ("words", "recipe", "class_search", "mesh_bundle", "engine", "requests", "timings"),  # know no bpy
-        ("state", "pictures", "properties", "objects"),
+        (
+            "words",
+            "recipe",
+            "class_search",
+            "mesh_bundle",
+            "engine",
+            "requests",
+            "seeds",
+            "timings",
+        ),  # know no bpy
+        ("state", "pictures", "properties", "objects", "browser"),
         ("results", "engine_control", "generation"),
         ("ui",),
         ("registration", "without_numpy"),

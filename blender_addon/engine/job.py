@@ -23,13 +23,27 @@ _STAGES = (  # of a mesh, with their usual shares of the time
 _RELIEF_STAGES = (("depth", 0.1), ("edges", 0.1), ("filling", 0.7), ("triangles", 0.05), ("write", 0.05))
 
 
+@dataclass(frozen=True)
+class Batch:
+    """Pictures that are asked for together: of these tiles, by number, each from all these directions."""
+
+    tiles: tuple[int, ...]
+    turns: tuple[int, ...]
+    pixels: int
+
+    def place(self, index: int) -> tuple[int, int]:
+        """Number of the tile, and direction, of the picture that comes as `index`."""
+        return self.tiles[index // len(self.turns)], self.turns[index % len(self.turns)]
+
+
 @dataclass
 class Delivery:
     """Where results belong, shared by the jobs that end in one object.
 
     `options` shape the object; None for previews only. `target` is the name of an object that is given another mesh,
     `shown_as` the name under which previews are listed, `picture` the file of a finished preview: the asset's picture.
-    Files that are `exported` stay where they were asked for, and no object is made.
+    Files that are `exported` stay where they were asked for, and no object is made. `batch` says what previews of the
+    seed browser are of.
     """
 
     options: BuildOptions | None = None
@@ -37,6 +51,7 @@ class Delivery:
     shown_as: str = ""
     picture: str = ""
     exported: bool = False
+    batch: Batch | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,6 +7,7 @@ thread or a clock; times are seconds of whatever clock the caller uses. No bpy.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -287,13 +288,21 @@ def _answered_job(talk: Conversation, job: Job, message: Mapping[str, object]) -
         later = job.advanced(stage, _count(message.get("done")), _count(message.get("total")))
         return Step(replace(talk, current=later))
     if event == "preview":
-        seeds = job.request.get("seeds")
-        total = len(seeds) if isinstance(seeds, list) else 0
-        job = replace(job, stage="preview", done=_count(message.get("index")) + 1, total=total)
+        job = replace(job, stage="preview", done=_count(message.get("index")) + 1, total=_pictures(job))
         return Step(replace(talk, current=job), (), (Event("preview", job, message),))
     if event == "result":
         return Step(_job_ended(talk), (), (Event("done", job, message),))
     return _job_failed(talk, job, message) if event == "error" else Step(talk)
+
+
+def _pictures(job: Job) -> int:
+    """How many pictures a preview asks for: of seeds or objects, each from all yaws."""
+    counts = [
+        len(value)
+        for name in ("seeds", "objects", "yaws")
+        if isinstance(value := job.request.get(name), list)
+    ]
+    return math.prod(counts) if counts else 0
 
 
 def _job_failed(talk: Conversation, job: Job, message: Mapping[str, object]) -> Step:

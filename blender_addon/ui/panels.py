@@ -11,6 +11,7 @@ from ..class_search import choose
 from ..engine.protocol import EngineFacts
 from ..properties import MACHINE, preferences
 from ..state import STATE
+from .browser_panel import GP3D_PT_browser
 from .layout import Tab, paragraph, property_column
 from .main_panel import GP3D_PT_main
 
@@ -188,6 +189,7 @@ def draw_menu(self: bpy.types.Menu, context: bpy.types.Context) -> None:
 
 CLASSES = (
     GP3D_PT_main,
+    GP3D_PT_browser,
     GP3D_PT_mesh,
     GP3D_PT_levels,
     GP3D_PT_material,

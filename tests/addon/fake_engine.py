@@ -104,6 +104,7 @@ def record(query) -> dict | None:
 
 
 def mesh(number: str, ask: dict) -> None:
+    ask, combined = plain(ask)
     if MODE == "crash":
         sys.stderr.write("Traceback of a fault\nValueError: the fault\n")
         sys.stderr.flush()
@@ -133,6 +134,7 @@ def mesh(number: str, ask: dict) -> None:
         made = {"class": record(ask["class"]), "grid": ask["grid"]} | {
             key: ask[key] for key in ("seed", "truncation")
         }
+        made |= combined
         if MODE == "several":
             name = made["class"]["model"]
             made |= {"snapshot": name, "snapshot_sha256": name * 8, **(ZOO if name == "zoo" else {})}
@@ -206,6 +208,8 @@ def parts(ask: dict, made: dict) -> dict:
 
 
 def preview(number: str, ask: dict) -> None:
+    if "objects" in ask:
+        return previews_of_objects(number, ask)
     for index, seed in enumerate(ask["seeds"]):
         path = Path(ask["dir"]) / f"{seed}.png"
         picture(path, ask.get("resolution", 32), seed)
@@ -223,6 +227,59 @@ def preview(number: str, ask: dict) -> None:
             height=32,
         )
     say("result", id=number, op="preview", pictures=[], seconds=0.1)
+
+
+def plain(ask: dict) -> tuple[dict, dict]:
+    """A mesh request with class and seed, and what its recipe says of a combined object."""
+    if "object" not in ask:
+        return ask, {}
+    said = flat(ask["object"])
+    main = said["parents"][0]
+    return {**ask, "class": main["class"], "seed": main["seed"]}, {"version": 2, **said}
+
+
+def flat(wanted: dict) -> dict:
+    """The object as an engine says it: of class and seed, or with parents and their shares."""
+    if "seed" in wanted or "parents" in wanted:
+        return wanted
+    of = wanted.get("blend") or wanted.get("mix") or [wanted["vary"], {**wanted["vary"], "seed": 900}]
+    at = wanted.get("at", 0.5 * wanted.get("strength", 0))
+    early, late = (at, at) if "blend" in wanted else (0.0, 1.0) if "mix" in wanted else (0.0, at)
+    shares = ((1 - early, 1 - late), (early, late))
+    parents = [
+        {"class": part["class"], "seed": part["seed"], "early": share[0], "late": share[1]}
+        for part, share in zip(of, shares, strict=True)
+        if "seed" in part
+    ]
+    return {"parents": parents, "late_from": 2}
+
+
+def previews_of_objects(number: str, ask: dict) -> None:
+    index = 0
+    for wanted in ask["objects"]:
+        said = flat(wanted)
+        main = said["parents"][0] if "parents" in said else said
+        if record(main["class"]) is None:
+            return fail(number, "E_CLASS", f"unknown class {main['class']}")
+        for turn, yaw in enumerate(ask["yaws"]):
+            if MODE == "dies" and index == 3:
+                os._exit(3)
+            path = Path(ask["dir"]) / f"{index}.png"
+            picture(path, ask["resolution"], main["seed"] + 13 * turn)
+            time.sleep(0.3 if MODE == "slow" else 0)
+            if number in CANCELLED:
+                return fail(number, "E_CANCELLED", "cancelled")
+            facts = {"seed": main["seed"], "class": record(main["class"]), "object": said, "yaw": yaw}
+            say("preview", id=number, index=index, truncation=ask["truncation"], path=str(path), **facts)
+            index += 1
+    say(
+        "result",
+        id=number,
+        op="preview",
+        pictures=[],
+        snapshot={"name": "box", "sha256": "b" * 12},
+        seconds=0.1,
+    )
 
 
 def lift(number: str, ask: dict) -> None:

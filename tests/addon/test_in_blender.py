@@ -15,8 +15,8 @@ from tests.addon.conftest import ROOT, scenarios
 
 pytestmark = [pytest.mark.slow, pytest.mark.blender]
 
-KINDS = ("import", "jobs", "panel", "setup", "relief")
-REAL_KINDS = ("real", "assets", "lift")  # those that talk to the real engine
+KINDS = ("import", "jobs", "panel", "browser", "setup", "relief")
+REAL_KINDS = ("real", "seeds", "assets", "lift")  # those that talk to the real engine
 
 
 def cases(kinds: tuple[str, ...]) -> list[ParameterSet]:
