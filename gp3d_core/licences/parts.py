@@ -69,7 +69,10 @@ NONE = Licences()
 
 def clean(text: str, most: int) -> str:
     """A text on one line, of at most so many characters, without those that steer a terminal or turn its writing."""
-    line = " ".join("".join(sign if sign.isprintable() else " " for sign in text[: 4 * most]).split())
+    line = text[: 4 * most]
+    if not line.isprintable():  # hardly any is, and letter by letter takes a second for the pretrained models
+        line = "".join(sign if sign.isprintable() else " " for sign in line)
+    line = " ".join(line.split())
     return line if len(line) <= most else f"{line[: most - 1]}…"
 
 

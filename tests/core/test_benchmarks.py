@@ -19,6 +19,7 @@ from benchmarks import (
     bench_step,
     bench_vq3d,
     best_snapshot,
+    compare,
     measuring,
     pack_gpu_data,
 )
@@ -169,3 +170,36 @@ def test_tf32_is_put_back():
     with tf32(True) as mode:
         assert (mode, torch.backends.cudnn.allow_tf32) == ("TF32 on", True)
     assert (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32) == before
+
+
+@pytest.mark.slow
+def test_a_revision_beside_itself_writes_the_same_and_what_it_took_is_saved(tmp_path, capsys, monkeypatch):
+    if subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True).returncode:
+        pytest.skip("this is no clone of git")
+    rows_file = tmp_path / "rows.csv"
+    here = compare.Case("words", lambda out: ("classes",))
+    unknown = compare.Case("unknown", lambda out: ("fly", "--out", out))
+    monkeypatch.setattr(compare, "CASES", (here, unknown))
+    assert compare.main(["HEAD", "--rounds", "1", "--csv", str(rows_file)]) == 1
+    said = capsys.readouterr().out
+    assert "words: files equal to the byte" in said
+    assert "unknown, HEAD: left out (exit code 2: " in said
+    with rows_file.open(newline="") as file:
+        figures = {row["figure"]: float(row["value"]) for row in csv.DictReader(file)}
+    assert len(figures) == 9
+    assert 0.2 < figures["words: memory, here / HEAD"] < 5
+    assert figures["words: memory, here"] < 120  # MB: the command's, not those of this process with torch
+    with pytest.raises(SystemExit, match="compare: no-such cannot be checked out"):
+        compare.main(["no-such", "--rounds", "1"])
+
+
+def test_files_are_told_apart_by_names_and_bytes_but_not_by_recipes(tmp_path):
+    (tmp_path / "a.obj").write_text("v")
+    first = compare.digest_of(tmp_path)
+    (tmp_path / "a.json").write_text("{}")
+    assert compare.digest_of(tmp_path) == first
+    (tmp_path / "a.obj").write_text("w")
+    assert compare.digest_of(tmp_path) != first
+    (tmp_path / "a.obj").rename(tmp_path / "b.obj")
+    (tmp_path / "b.obj").write_text("v")
+    assert compare.digest_of(tmp_path) != first

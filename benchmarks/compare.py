@@ -1,0 +1,192 @@
+"""This revision beside another, by the commands that people type: `python -m benchmarks.compare REV [--only NAMES]`.
+
+REV is checked out into a temporary folder and run by the same Python. Both take turns, first one, then the other, on
+the same model and seed; medians of processor time, of the clock and of memory are printed with their ratios, here over
+there. What is not the same in both is said: the bytes of what they wrote, or a command that one of them does not know.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.measuring import Rows
+from gp3d_core.distributed import pick_device
+from gp3d_core.errors import GP3DError
+
+HERE = Path(__file__).resolve().parents[1]
+MODEL = HERE / "gp3d_core/pretrained/box-1.safetensors"  # the one that came along with older revisions, too
+
+# A process's peak of memory begins with that of whoever started it, and this program holds torch: something small
+# starts the command, and says what it took.
+_LAUNCHER = """
+import json, resource, subprocess, sys, time
+began = time.monotonic()
+code = subprocess.call(sys.argv[2:], stdout=sys.stderr)
+clock, used = time.monotonic() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+with open(sys.argv[1], "w") as file:
+    json.dump({"processor": used.ru_utime + used.ru_stime, "clock": clock, "memory": used.ru_maxrss / 1024}, file)
+sys.exit(code)
+"""
+
+
+class RevisionError(GP3DError):
+    """A revision that cannot be checked out; the message says why."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A command by its arguments, which write below the folder that they are given."""
+
+    name: str
+    arguments: Callable[[Path], Sequence[object]]
+
+
+def _mesh(*options: object) -> Callable[[Path], Sequence[object]]:
+    return lambda out: ("mesh", MODEL, "--class", "coffee mug", "--out", out / "meshes", *options)
+
+
+CASES = (
+    Case("help", lambda out: ("--help",)),
+    Case("mesh, vertex colours", _mesh("--color", "vertex")),
+    Case("mesh, texture of 1024", _mesh("--texture-size", 1024)),
+    Case("mesh, grid of 512", _mesh("--color", "vertex", "--grid", 512)),
+    Case("classes", lambda out: ("classes",)),
+    Case(
+        "vq3d sample of four",
+        lambda out: ("vq3d", "sample", "box", "--seeds", "0-3", "--out", out / "scenes"),
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one command took: seconds of all its processors, seconds of the clock, megabytes; SHA-256 of its files."""
+
+    processor: float
+    clock: float
+    memory: float
+    files: str
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Prints and saves the figures; 1 if a command failed."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("revision", metavar="REV", help="what git calls the other one")
+    parser.add_argument(
+        "--only", default="", help=f"names, with ; between: {'; '.join(c.name for c in CASES)}"
+    )
+    parser.add_argument("--rounds", type=int, default=3, help="in which both take turns (default: 3)")
+    parser.add_argument(
+        "--data", type=Path, help="a data set of 64²: training of preset tiny is compared, too"
+    )
+    parser.add_argument("--csv", type=Path)
+    options = parser.parse_args(arguments)
+    cases = [*CASES, *(training(options.data.resolve()) if options.data else ())]
+    names = [name.strip() for name in options.only.split(";") if name.strip()]
+    if unknown := set(names) - {case.name for case in cases}:
+        parser.error(f"--only: there is no {sorted(unknown)[0]}")
+    rows = Rows("compare", options.csv, pick_device("cpu"), float("inf"))
+    failed = False
+    with tempfile.TemporaryDirectory(prefix="gp3d-compare-") as scratch:
+        try:
+            other = check_out(options.revision, Path(scratch) / "other")
+        except RevisionError as error:
+            sys.exit(f"compare: {error}")
+        for case in cases:
+            if not names or case.name in names:
+                failed |= not beside(case, other, options.revision, options.rounds, rows)
+    return int(failed)
+
+
+def training(data: Path) -> tuple[Case, Case]:
+    """The same training for twice as long: the difference is the step without the start."""
+    return tuple(  # type: ignore[return-value]
+        Case(
+            f"train, preset tiny, {1000 * kimg:.0f} images",
+            lambda out, kimg=kimg: (  # type: ignore[misc]
+                *("train", data, out / "run", "--preset", "tiny", "--device", "cpu"),
+                *("--set", f"training.kimg={kimg}"),
+            ),
+        )
+        for kimg in (0.2, 0.4)
+    )
+
+
+def check_out(revision: str, folder: Path) -> Path:
+    """`folder` with the files of a revision. Raises RevisionError."""
+    folder.mkdir()
+    archive = subprocess.Popen(
+        ["git", "archive", "--format=tar", revision], cwd=HERE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    unpacked = subprocess.run(
+        ["tar", "-x", "-C", folder], stdin=archive.stdout, capture_output=True, check=False
+    )
+    _, said = archive.communicate()
+    if archive.returncode or unpacked.returncode:
+        reason = " ".join((said or unpacked.stderr).decode(errors="replace").split())
+        raise RevisionError(f"{revision} cannot be checked out ({reason})")
+    return folder
+
+
+def beside(case: Case, other: Path, revision: str, rounds: int, rows: Rows) -> bool:
+    """Adds the rows of a case; whether the command ended well in both revisions."""
+    found: dict[str, list[Run]] = {"here": [], revision: []}
+    for _ in range(rounds):
+        for name, checkout in ((revision, other), ("here", HERE)):
+            try:
+                found[name].append(run(case, checkout))
+            except GP3DError as error:
+                print(f"compare  {case.name}, {name}: left out ({error})", flush=True)
+                return False
+    for what, unit in (("processor", "s"), ("clock", "s"), ("memory", "MB")):
+        here, there = (
+            statistics.median(getattr(each, what) for each in found[name]) for name in ("here", revision)
+        )
+        rows.add(f"{case.name}: {what}, here", here, unit)
+        rows.add(f"{case.name}: {what}, {revision}", there, unit)
+        rows.add(f"{case.name}: {what}, here / {revision}", here / there, "x")
+    same = len({each.files for runs in found.values() for each in runs}) == 1
+    print(f"compare  {case.name}: files {'equal to the byte' if same else 'differ'}", flush=True)
+    return True
+
+
+def run(case: Case, checkout: Path) -> Run:
+    """One command of a checkout, from nothing. Raises GP3DError when it fails."""
+    with tempfile.TemporaryDirectory(prefix="gp3d-compare-") as scratch:
+        out, taken = Path(scratch) / "out", Path(scratch) / "taken.json"
+        out.mkdir()
+        command = [sys.executable, "-m", "gp3d_core.cli", *map(str, case.arguments(out))]
+        done = subprocess.run(
+            [sys.executable, "-c", _LAUNCHER, taken, *command],
+            cwd=checkout,
+            env={**os.environ, "PYTHONPATH": str(checkout)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise GP3DError(f"exit code {done.returncode}: {' '.join(done.stdout.split())[-200:]}")
+        return Run(**json.loads(taken.read_text(encoding="utf-8")), files=digest_of(out))
+
+
+def digest_of(folder: Path) -> str:
+    """SHA-256 of all files below a folder but recipes, which name the revision, by their names and bytes."""
+    found = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix != ".json"):
+        found.update(f"{path.relative_to(folder)}\0".encode() + path.read_bytes())
+    return found.hexdigest()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
