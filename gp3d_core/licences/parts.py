@@ -70,7 +70,7 @@ NONE = Licences()
 def clean(text: str, most: int) -> str:
     """A text on one line, of at most so many characters, without those that steer a terminal or turn its writing."""
     line = text[: 4 * most]
-    if not line.isprintable():  # hardly any is, and letter by letter takes a second for the pretrained models
+    if not line.isprintable():  # nearly all are, and letter by letter takes twice the time
         line = "".join(sign if sign.isprintable() else " " for sign in line)
     line = " ".join(line.split())
     return line if len(line) <= most else f"{line[: most - 1]}…"
