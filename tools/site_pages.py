@@ -139,6 +139,7 @@ def _help_of(module: str) -> str:
 def settings() -> str:
     """Every key of both configurations with type, default and comment, and what the presets change."""
     from gp3d_core.config import presets, schema
+    from gp3d_core.config.systems import CONFIGS
     from gp3d_core.vq3d import config as vq3d
     from gp3d_core.vq3d import presets as vq3d_presets
 
@@ -151,13 +152,36 @@ def settings() -> str:
         "## 3DGP and grounding",
         "",
         *_keys(schema.RunConfig),
-        *_preset_table(presets.PRESETS),
+        *_preset_table(_of_system(presets.PRESETS, schema.RunConfig.system)),
+        *(line for kind in CONFIGS.values() if kind is not schema.RunConfig for line in _system(kind)),
         "## VQ3D",
         "",
         *_keys(vq3d.Vq3dConfig),
         *_preset_table(vq3d_presets.PRESETS),
     ]
     return "\n".join(lines)
+
+
+def _system(kind: type) -> list[str]:
+    """The section that a system which 3DGP is compared with adds, what it leaves out, and its presets."""
+    from gp3d_core.config.presets import PRESETS
+
+    word = kind.system
+    hint = typing.get_type_hints(kind)[word]
+    unread = ", ".join(f"`{name}`" for name in kind.unused)
+    return [
+        f"## {word}",
+        "",
+        f"The settings above, without {unread}, and those of its own ([baselines](../baselines.md)).",
+        "",
+        *_doc(hint),
+        *_table(hint, f"{word}."),
+        *_preset_table(_of_system(PRESETS, word)),
+    ]
+
+
+def _of_system(presets: dict[str, Any], word: str) -> dict[str, Any]:
+    return {name: config for name, config in presets.items() if config.system == word}
 
 
 def _keys(root: type) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from gp3d_core.config.schema import CameraConfig, CameraGeneratorConfig, Prior
 
@@ -63,6 +64,16 @@ CAMERAS = {
         box=0.257,
     ),
 }
+
+SPREADS = {"default": (0.3, 0.155), "wide": (0.6, 0.3)}  # of yaw and pitch: deviations in radians
+
+
+def photograph_cameras(spread: str) -> CameraConfig:
+    """Cameras in front of photographs whose angles nobody knows, with one of SPREADS."""
+    camera, (yaw, pitch) = CAMERAS["epigraf"], SPREADS[spread]
+    level = replace(camera.pitch, mean=math.pi / 2, std=pitch)
+    return replace(camera, yaw=replace(camera.yaw, std=yaw), pitch=level)
+
 
 KNOWN_CAMERAS = CameraGeneratorConfig(
     adjust=(), regulariser="none", force_mean_weight=0.0

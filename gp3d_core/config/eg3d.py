@@ -5,13 +5,11 @@ Every default is the released setting unless its comment says otherwise; docs/ba
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
-from gp3d_core.config.cameras import CAMERAS, KNOWN_CAMERAS
+from gp3d_core.config.cameras import CAMERAS, KNOWN_CAMERAS, photograph_cameras
 from gp3d_core.config.schema import (
-    CameraConfig,
     CameraGeneratorConfig,
     ConfigError,
     DiscriminatorConfig,
@@ -121,13 +119,6 @@ class Eg3dConfig(RunConfig):
         return round(max(self.eg3d.neural_resolution.start, self.eg3d.neural_resolution.end))
 
 
-def _photographs(yaw: float, pitch: float) -> CameraConfig:
-    """Cameras in front of photographs, whose angles deviate by so many radians."""
-    camera = CAMERAS["epigraf"]
-    level = replace(camera.pitch, mean=math.pi / 2, std=pitch)
-    return replace(camera, yaw=replace(camera.yaw, std=yaw), pitch=level)
-
-
 # softplus(raw - 1); the -1 was tuned for rays between 2.25 and 3.3, which are 2.7 times shorter in space of radius 1
 _RENDER = RenderConfig(
     coarse_steps=48,
@@ -175,7 +166,7 @@ _SMALL = Eg3dConfig(
 )
 _LARGE = Eg3dConfig(
     preset="eg3d-256",
-    camera=_photographs(0.3, 0.155),
+    camera=photograph_cameras("default"),
     render=replace(_RENDER, density_scale=2.7),
     generator=GeneratorConfig(plane_resolution=256),
     loss=LossConfig(r1_gamma=1.0, blur=Ramp(start=10.0, end=0.0, kimg=400), distillation_weight=_NO_TEACHER),
@@ -187,11 +178,11 @@ PRESETS: dict[str, RunConfig] = {
     "eg3d-64-default": replace(  # photographs, or pictures whose cameras nobody knows
         _SMALL,
         preset="eg3d-64-default",
-        camera=_photographs(0.3, 0.155),
+        camera=photograph_cameras("default"),
         render=replace(_SMALL.render, background="none", outside_box="zeros", density_scale=2.7),
     ),
     "eg3d-256": _LARGE,
 }
 for _name in ("eg3d-64-default", "eg3d-256"):  # the wide rows: twice the spread
     _wide = f"{_name.removesuffix('-default')}-wide"
-    PRESETS[_wide] = replace(PRESETS[_name], preset=_wide, camera=_photographs(0.6, 0.3))
+    PRESETS[_wide] = replace(PRESETS[_name], preset=_wide, camera=photograph_cameras("wide"))

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from gp3d_core.config import eg3d
+from gp3d_core.config.ablations import ablations
 from gp3d_core.config.assignments import override
 from gp3d_core.config.cameras import CAMERAS, KNOWN_CAMERAS
 from gp3d_core.config.schema import (
@@ -247,12 +248,15 @@ PRESETS["epigraf-64"] = replace(  # EpiGRAF (NeurIPS 2022): no depth, no camera 
     ),
 )
 
+_OWN = tuple(PRESETS)  # not for comparisons
+PRESETS |= ablations(PRESETS)
 PRESETS |= eg3d.PRESETS  # every system that 3DGP is compared with has its own file
 
 
 def presets_of(resolution: int) -> list[str]:
-    """Names of the presets that train on images of `resolution` pixels a side, smaller models first."""
-    return [name for name, config in PRESETS.items() if config.training.resolution == resolution]
+    """Names of 3DGP's presets that train on images of `resolution` pixels a side, smaller models first."""
+    fitting = (name for name, config in PRESETS.items() if config.training.resolution == resolution)
+    return [name for name in fitting if name in _OWN]
 
 
 def resolve(name: str, assignments: Sequence[str] = ()) -> RunConfig:

@@ -93,6 +93,10 @@ def start_grounding(
     `announce` is told, before the first step on a CPU, how long it will take, if it has not ended.
     Raises a GP3DError for anything that is wrong with configuration, data or folder, before any training.
     """
+    if config.system != RunConfig.system:
+        raise ConfigError(
+            f"grounding teaches {RunConfig.system}, `preset` {config.preset} is of {config.system}: choose box-64"
+        )
     if config.camera_generator.adjust:
         raise ConfigError("grounding knows the cameras: choose a preset with known ones, such as box-64")
     truth = load_truth(

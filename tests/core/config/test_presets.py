@@ -13,12 +13,13 @@ import torch
 from torch import nn
 
 from gp3d_core.config.presets import PRESETS
-from gp3d_core.config.schema import Prior, Ramp, RunConfig
+from gp3d_core.config.schema import Prior, Ramp, RunConfig, flatten
 from gp3d_core.networks.discriminator import Discriminator
 from gp3d_core.networks.generator import Generator
 from gp3d_core.rendering.patches import full_patch
 
 RESNET50 = 2048  # width of the distilled features
+FREE = ("camera_generator.regulariser", "camera_generator.force_mean_weight")
 
 
 def networks(name: str, num_classes: int) -> tuple[Generator, Discriminator]:
@@ -254,3 +255,40 @@ def test_object_presets_share_cameras_and_density(name: str) -> None:
     step = (config.camera.t_far - config.camera.t_near) / (render.coarse_steps + render.fine_steps)
     assert 0.5 < render.density_scale * step < 2
     assert config.camera_generator.adjust == ()
+
+
+def test_rows_of_photographs_differ_in_the_spread_alone() -> None:
+    for name in ("epigraf-64", "epigraf-256"):
+        default, wide = (flatten(PRESETS[f"{name}-{spread}"]) for spread in ("default", "wide"))
+        assert {key for key in default if default[key] != wide[key]} == {
+            "preset",
+            "camera.yaw.std",
+            "camera.pitch.std",
+        }
+        spread = [row[f"camera.{name}.std"] for row in (default, wide) for name in ("yaw", "pitch")]
+        assert spread == [0.3, 0.155, 0.6, 0.3]
+
+
+@pytest.mark.parametrize(
+    ("name", "changed"),
+    [
+        ("bare", ("camera_generator", "depth_adaptor.layers", "discriminator.depth")),
+        ("identity-0", ("depth_adaptor.identity",)),
+        ("identity-100", ("depth_adaptor.identity",)),
+        ("camera-prior", ("camera_generator",)),
+        ("camera-residual", ("camera_generator.residual", *FREE)),
+        ("camera-unregularised", FREE),
+        ("camera-penalty", ("camera_generator",)),
+    ],
+)
+def test_ablations_are_the_full_method_but_for_what_they_are_about(
+    name: str, changed: tuple[str, ...]
+) -> None:
+    row, full = flatten(PRESETS[f"dogs-256-{name}"]), flatten(PRESETS["dogs-256"])
+    odd = {key for key in row if row[key] != full[key]} - {"preset"}
+    assert odd
+    assert all(key.startswith(changed) for key in odd)
+    if name.startswith("identity"):
+        assert (
+            row["depth_adaptor.identity.start"] == row["depth_adaptor.identity.end"] == float(name[9:]) / 100
+        )
