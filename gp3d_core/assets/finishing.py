@@ -65,7 +65,7 @@ def finish_asset(
         smaller = _with_smaller_texture(options, finished.mesh, number)
         levels.append(_level(surface.mesh, number, field, config, smaller, progress))
     hull = None if options.collision is None else _hull(surface.mesh, options.collision, remarks, progress)
-    placement = _placement(finished.mesh, options, known)
+    placement = placement_for(finished.mesh, options, known)
     if options.lods > 1:
         facts["lod_levels"] = [level.facts() for level in levels]
     if options.collision is not None:
@@ -137,7 +137,8 @@ def _with_normals(mesh: Mesh, field: ShapeField, options: MeshOptions) -> Mesh:
     return replace(mesh, normals=normals)
 
 
-def _placement(mesh: Mesh, options: MeshOptions, known: RealSize | None) -> Placement:
+def placement_for(mesh: Mesh, options: MeshOptions, known: RealSize | None) -> Placement:
+    """Where the options put a `mesh` in the frame of its field; `known` is how large things of its class are."""
     if options.size == "real" and known is not None:
         return placement_of(mesh, known.metres, known.measure, options.pivot)
     metres = None if isinstance(options.size, str) else options.size

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from PIL import Image
 from gp3d_core.datasets.decoding import Limits, PictureError, decode
 from gp3d_core.distributed import pick_device
 from gp3d_core.hashing import digest
+from gp3d_core.meshing.mesh import Mesh
 from gp3d_core.meshing.options import SceneMeshOptions
 from gp3d_core.pretrained import NAME, PretrainedError
 from gp3d_core.signals import Progress
@@ -19,11 +21,12 @@ from gp3d_core.vq3d.files.tokenizer_file import TokenizerSnapshot, load_tokenize
 from gp3d_core.vq3d.scenes.composition import RegionError
 from gp3d_core.vq3d.scenes.editing import read_mask
 from gp3d_core.vq3d.scenes.figures import side_by_side
-from gp3d_core.vq3d.scenes.mesh import mesh_of, recipe_of
+from gp3d_core.vq3d.scenes.mesh import mesh_of, recipe_of, shown_by_inputs
 from gp3d_core.vq3d.scenes.reconstruction import open_picture, reconstruct_picture
 from gp3d_core.vq3d.scenes.scenefile import Scene, load_scene
 from gp3d_core.worker.model_session import Publish, deliver
-from gp3d_core.worker.protocol import PictureMeshOptions, Problem
+from gp3d_core.worker.protocol import PictureMeshOptions, PictureTrustOptions, Problem
+from gp3d_core.worker.trust_session import examine_picture
 
 _VIEW = 256  # pixels a side of what is shown of a scene
 
@@ -42,19 +45,9 @@ class ImageSession:
         that cannot be used, SnapshotError or RunError for a tokenizer or a scene that cannot, Problem for a mask that
         cannot, and (E_NO_WEIGHTS) where no tokenizer came along.
         """
-        progress("planes", 0, 1)
-        path = Path(options["picture"])
-        if not path.is_file():
-            raise PictureError(f"there is no picture at {path}")
-        scene, tokenizer = self._scene_of(path, options["tokenizer"])
-        progress("planes", 1, 1)
+        path, mask = Path(options["picture"]), options["mask"]
         chosen = SceneMeshOptions.of_request(options)
-        mask = options["mask"]
-        try:
-            subject = None if mask is None else read_mask(Path(mask), scene.resolution, _size_of(path))
-            mesh, facts = mesh_of(scene, chosen, progress, subject)
-        except RegionError as error:
-            raise Problem("E_PICTURE", str(error), "Choose another mask.") from error
+        scene, tokenizer, mesh, facts = self._made(options, chosen, progress)
         if mask is not None:
             facts["mask_sha256"] = digest(Path(mask))
         made_of = {
@@ -69,6 +62,31 @@ class ImageSession:
             publish(move, {**result, "tokenizer": tokenizer})
 
         deliver(mesh, recipe, recipe, options, path.stem, progress, publish_all, {"view": view})
+
+    def trust(self, options: PictureTrustOptions, progress: Progress, publish: Publish) -> None:
+        """Writes what the picture shows of the mesh that `mesh` makes, then calls `publish`; raises as that does."""
+        chosen = replace(SceneMeshOptions.of_request(options), color="none")
+        scene, _, mesh, _ = self._made(options, chosen, progress)
+        progress("supervision", 0, 1)
+        examine_picture(mesh, shown_by_inputs(scene, mesh), options, progress, publish)
+
+    def _made(
+        self, options: PictureMeshOptions | PictureTrustOptions, chosen: SceneMeshOptions, progress: Progress
+    ) -> tuple[Scene, dict[str, str], Mesh, dict[str, Any]]:
+        """The scene of the picture, its tokenizer, its mesh and what is known about that."""
+        progress("planes", 0, 1)
+        path = Path(options["picture"])
+        if not path.is_file():
+            raise PictureError(f"there is no picture at {path}")
+        scene, tokenizer = self._scene_of(path, options["tokenizer"])
+        progress("planes", 1, 1)
+        mask = options["mask"]
+        try:
+            subject = None if mask is None else read_mask(Path(mask), scene.resolution, _size_of(path))
+            mesh, facts = mesh_of(scene, chosen, progress, subject)
+        except RegionError as error:
+            raise Problem("E_PICTURE", str(error), "Choose another mask.") from error
+        return scene, tokenizer, mesh, facts
 
     def _scene_of(self, path: Path, named: str) -> tuple[Scene, dict[str, str]]:
         """The scene in the file, or of the picture, at `path`, and the tokenizer that made it; `named` for pictures."""

@@ -27,7 +27,15 @@ PROTOCOL = 1
 MAX_LINE = 65536  # bytes of a request
 MAX_SEED = MOST_SEED
 MOST_PREVIEWS = 64  # objects of a request, and directions
-JOBS = ("load", "preview", "mesh", "picture", "lift")  # the others are answered at once
+JOBS = (
+    "load",
+    "preview",
+    "mesh",
+    "picture",
+    "lift",
+    "trust",
+    "trust_picture",
+)  # the others are answered at once
 
 Check = Callable[[Any], Any]
 
@@ -110,6 +118,25 @@ class PictureMeshOptions(FileOptions):
     picture: str
     tokenizer: str
     mask: str | None
+
+
+class TrustOptions(_Chosen):
+    """Options of `trust` besides those of meshes."""
+
+    seed: int | None
+    object: Mapping[str, Any] | None
+    dir: Path
+    stem: str | None
+
+
+class PictureTrustOptions(TypedDict):
+    """Options of `trust_picture` besides those of meshes."""
+
+    picture: str
+    tokenizer: str
+    mask: str | None
+    dir: Path
+    stem: str | None
 
 
 class LiftRequest(FileOptions):
@@ -279,6 +306,13 @@ _RELIEFS = ("npz", "glb")  # formats of reliefs
 _PATH = _text(4096, r"[^\0]+", "a path")
 _PATH_OR_NULL = _or_null(_text(4096, r"[^\0]+", "a path or null"))
 _THUMBNAIL: dict[str, tuple[Check, Any]] = {"thumbnail": (_flag, False)}
+_OBJECT = _SPEC | _mesh_fields(MeshOptions) | {"seed": (_SEED, None), "object": (check_object, None)}
+_SCENE = _mesh_fields(SceneMeshOptions) | {
+    "picture": (_PATH, _REQUIRED),
+    "tokenizer": (_PATH, _REQUIRED),
+    "mask": (_PATH_OR_NULL, None),
+    "dir": (_folder, _REQUIRED),
+}
 
 # For every operation its fields: how they are checked, and what they are when left out.
 OPERATIONS: dict[str, dict[str, tuple[Check, Any]]] = {
@@ -296,19 +330,8 @@ OPERATIONS: dict[str, dict[str, tuple[Check, Any]]] = {
         "yaw": (_YAW, 0.0),
         "yaws": (_several(_YAW, MOST_PREVIEWS), None),
     },
-    "mesh": _SPEC
-    | _mesh_fields(MeshOptions)
-    | _FILES
-    | _THUMBNAIL
-    | {"seed": (_SEED, None), "object": (check_object, None)},
-    "picture": _mesh_fields(SceneMeshOptions)
-    | _FILES
-    | {
-        "picture": (_PATH, _REQUIRED),
-        "tokenizer": (_PATH, _REQUIRED),
-        "mask": (_PATH_OR_NULL, None),
-        "dir": (_folder, _REQUIRED),
-    },
+    "mesh": _OBJECT | _FILES | _THUMBNAIL,
+    "picture": _SCENE | _FILES,
     "lift": {
         "picture": (_PATH, _REQUIRED),
         "depth": (_PATH_OR_NULL, None),
@@ -323,6 +346,8 @@ OPERATIONS: dict[str, dict[str, tuple[Check, Any]]] = {
         "stem": _STEM,
         "dir": (_folder, _REQUIRED),
     },
+    "trust": _OBJECT | {"stem": _STEM},
+    "trust_picture": _SCENE | {"stem": _STEM},
     "cancel": {"target": (_text(128), _REQUIRED)},
     "status": {},
     "shutdown": {},

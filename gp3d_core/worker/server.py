@@ -35,14 +35,17 @@ from gp3d_core.worker.protocol import (
     LoadOptions,
     ObjectMeshOptions,
     PictureMeshOptions,
+    PictureTrustOptions,
     PreviewOptions,
     Problem,
     Request,
+    TrustOptions,
     read_request,
 )
 
 if TYPE_CHECKING:
     from gp3d_core.generation.objects import ObjectSpec
+    from gp3d_core.generation.sampling import Generated
     from gp3d_core.worker.image_session import ImageSession
     from gp3d_core.worker.model_session import ModelSession
     from gp3d_core.worker.model_set import ModelSet
@@ -119,6 +122,8 @@ class Worker:
             "mesh": self._mesh,
             "picture": self._picture,
             "lift": self._lift,
+            "trust": self._trust,
+            "trust_picture": self._trust_picture,
         }
         with (
             warnings.catch_warnings(record=True) as job.warnings,
@@ -240,7 +245,7 @@ class Worker:
 
     def _wanted(
         self,
-        options: PreviewOptions | ObjectMeshOptions,
+        options: PreviewOptions | ObjectMeshOptions | TrustOptions,
         seeds: Sequence[int] | None,
         objects: Sequence[Mapping[str, Any]] | None,
     ) -> tuple[ModelSession, list[ObjectSpec], str]:
@@ -249,7 +254,10 @@ class Worker:
             return *self._loaded().combined(objects, options["model"]), ""
         return self._loaded().specs(options["class"], seeds or (), options["model"])
 
-    def _mesh(self, job: Job, options: ObjectMeshOptions) -> None:
+    def _object(
+        self, job: Job, options: ObjectMeshOptions | TrustOptions
+    ) -> tuple[ModelSession, Generated, dict[str, Any]]:
+        """The model that makes the object, the object, and what a result says of them."""
         seed, wanted = options["seed"], options["object"]
         session, (spec,), note = self._wanted(
             options, None if seed is None else [seed], None if wanted is None else [wanted]
@@ -257,18 +265,33 @@ class Worker:
         self._progress(job, "planes", 0, 1)
         obj, cached = session.generated(spec, options["truncation"])
         self._progress(job, "planes", 1, 1)
+        return session, obj, {"cached": cached, "snapshot": session.identity(), **_class_note(note)}
+
+    def _mesh(self, job: Job, options: ObjectMeshOptions) -> None:
+        session, obj, more = self._object(job, options)
 
         def publish(move: Callable[[], None], result: Mapping[str, Any]) -> None:
-            more = {"cached": cached, "snapshot": session.identity(), **_class_note(note)}
             self._publish(job, move, {**result, **more})
 
         session.mesh(obj, options, lambda *step: self._progress(job, *step), publish)
 
     def _picture(self, job: Job, options: PictureMeshOptions) -> None:
-        from gp3d_core.worker.image_session import ImageSession
+        self._image_session().mesh(
+            options, lambda *step: self._progress(job, *step), lambda *made: self._publish(job, *made)
+        )
 
-        self._pictures = self._pictures or ImageSession(self._device)
-        self._pictures.mesh(
+    def _trust(self, job: Job, options: TrustOptions) -> None:
+        from gp3d_core.worker.trust_session import examine_object
+
+        session, obj, more = self._object(job, options)
+
+        def publish(move: Callable[[], None], result: Mapping[str, Any]) -> None:
+            self._publish(job, move, {**result, **more})
+
+        examine_object(session.snapshot, obj, options, lambda *step: self._progress(job, *step), publish)
+
+    def _trust_picture(self, job: Job, options: PictureTrustOptions) -> None:
+        self._image_session().trust(
             options, lambda *step: self._progress(job, *step), lambda *made: self._publish(job, *made)
         )
 
@@ -281,6 +304,12 @@ class Worker:
             lambda *step: self._progress(job, *step),
             lambda *made: self._publish(job, *made),
         )
+
+    def _image_session(self) -> ImageSession:
+        from gp3d_core.worker.image_session import ImageSession
+
+        self._pictures = self._pictures or ImageSession(self._device)
+        return self._pictures
 
     def _publish(self, job: Job, move: Callable[[], None], result: Mapping[str, Any]) -> None:
         """Ends a job whose files are ready to be moved into place."""

@@ -155,6 +155,18 @@ def _projections(scene: Scene, mesh: Mesh) -> list[Projection]:
     return [Projection.onto(mesh, one.photograph(*about)) for one in scene.inputs]
 
 
+def shown_by_inputs(scene: Scene, mesh: Mesh) -> NDArray[Any]:
+    """How much [V], 0 to 1, the scene's input pictures show of each vertex of its `mesh` in space.
+
+    1 where a camera sees the surface plainly, 0 where it is turned away, hidden or outside the picture, and all over a
+    scene that was made of none: there the model has made it up.
+    """
+    shown = np.zeros(len(mesh.vertices))
+    for projection in _projections(scene, mesh):
+        shown = np.maximum(shown, projection(mesh.vertices.astype(np.float64))[1])
+    return shown
+
+
 def _over(cube: CubeField, scene: Scene, seen: Sequence[Projection], width: float) -> Field:
     """What colours are read from, each `width` of the cube: the `cube`, or pictures in space over the scene's field."""
     if not seen:

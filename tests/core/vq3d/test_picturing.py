@@ -17,13 +17,15 @@ from gp3d_core.generation.recipes import RecipeError, read_recipe
 from gp3d_core.hashing import digest
 from gp3d_core.meshing.files.reading import load_mesh
 from gp3d_core.meshing.level import Level
+from gp3d_core.meshing.mesh import Mesh
 from gp3d_core.meshing.options import SceneMeshOptions
+from gp3d_core.meshing.rasterizer import seen_vertices
 from gp3d_core.snapshots.metadata import SnapshotError
 from gp3d_core.vq3d.config import RenderConfig
 from gp3d_core.vq3d.files.tokenizer_file import load_tokenizer, save_tokenizer
 from gp3d_core.vq3d.models.tokenizer import Tokenizer
 from gp3d_core.vq3d.presets import resolve
-from gp3d_core.vq3d.scenes.mesh import backdrop, mesh_of
+from gp3d_core.vq3d.scenes.mesh import backdrop, mesh_of, shown_by_inputs
 from gp3d_core.vq3d.scenes.reconstruction import open_picture, reconstruct_picture
 from gp3d_core.vq3d.scenes.scenefile import Part, Scene, save_scene
 from gp3d_core.worker.image_session import ImageSession
@@ -321,3 +323,31 @@ def test_the_worker_makes_pictures_without_another_model(place, tmp_path):
         assert client.ask("picture", **fields | {"picture": str(tmp_path)})["code"] == "E_PICTURE"
     finally:
         client.process.kill()
+
+
+def test_trust_says_what_the_picture_shows_and_what_was_made_up(place):
+    made = {}
+
+    def publish(move, result):
+        move()
+        made.update(result)
+
+    fields = ask(place, op="trust_picture", dir=str(place / "trust"))
+    ImageSession("cpu").trust(read_request(json.dumps(fields).encode()).options, lambda *step: None, publish)
+    snapshot = load_tokenizer(place / "tokenizer.safetensors")
+    scene = reconstruct_picture(snapshot, open_picture(place / "my owl.png"), "my owl.png").scene
+    mesh = expected(place)
+    with np.load(made["file"], allow_pickle=False) as file:
+        assert "disagreement" not in file.files
+        vertices, amount = file["vertices"], file["supervision"]
+        colors = file["supervision_colors"]
+    np.testing.assert_array_equal(np.sort(vertices, axis=0), np.sort(mesh.vertices, axis=0))
+    (one,) = scene.inputs
+    camera = one.photograph(scene.camera, scene.resolution, scene.pivot).camera
+    seen = seen_vertices(Mesh(vertices, mesh.faces), camera, 256)
+    assert 0.2 < seen.mean() < 0.9
+    assert amount[~seen].mean() < 0.1 < 0.4 < amount[seen].mean()
+    assert (colors[amount == 0] == (213, 94, 0)).all()
+    assert made["facts"]["never_seen"] == pytest.approx(float((amount == 0).mean()), abs=0.2)
+    assert made["file"] == str(place / "trust" / "my owl.trust.npz")
+    assert (shown_by_inputs(replace(scene, inputs=()), mesh) == 0).all()

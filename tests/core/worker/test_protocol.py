@@ -15,8 +15,10 @@ from gp3d_core.worker.protocol import (
     LoadOptions,
     ObjectMeshOptions,
     PictureMeshOptions,
+    PictureTrustOptions,
     PreviewOptions,
     Problem,
+    TrustOptions,
     read_request,
 )
 from tests.support.serving import ROOT, mesh_line
@@ -142,10 +144,13 @@ def test_lines_that_are_no_request_raise_a_problem_without_an_id(line):
 
 def test_docs_name_every_code_operation_and_option():
     text = (ROOT / "docs/serve.md").read_text(encoding="utf-8")
-    sources = [
-        ROOT / "gp3d_core/worker" / f"{name}.py"
-        for name in ("protocol", "server", "job_queue", "model_session", "image_session", "relief_session")
-    ]
+    names = (
+        "protocol",
+        "server",
+        "job_queue",
+        *(f"{kind}_session" for kind in ("model", "image", "relief", "trust")),
+    )
+    sources = [ROOT / "gp3d_core/worker" / f"{name}.py" for name in names]
     raised = set(re.findall(r'"(E_[A-Z_]+)"', "".join(path.read_text() for path in sources)))
     assert raised == set(re.findall(r"^\| `(E_[A-Z_]+)` \|", text, re.MULTILINE))
     assert list(OPERATIONS) == json.loads(re.search(r'"ops": (\[.*?\])', text)[1])
@@ -155,13 +160,20 @@ def test_docs_name_every_code_operation_and_option():
 
 
 def test_types_of_options_name_what_requests_hold():
-    surfaces = {"mesh": MeshOptions, "picture": SceneMeshOptions}
+    surfaces = {
+        "mesh": MeshOptions,
+        "picture": SceneMeshOptions,
+        "trust": MeshOptions,
+        "trust_picture": SceneMeshOptions,
+    }
     types = {
         "load": LoadOptions,
         "preview": PreviewOptions,
         "mesh": ObjectMeshOptions,
         "picture": PictureMeshOptions,
         "lift": LiftRequest,
+        "trust": TrustOptions,
+        "trust_picture": PictureTrustOptions,
     }
     for op, kind in types.items():
         made = (
