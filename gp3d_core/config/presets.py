@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from gp3d_core.config import eg3d
+from gp3d_core.config import eg3d, stylenerf, volumegan
 from gp3d_core.config.ablations import ablations
 from gp3d_core.config.assignments import override
 from gp3d_core.config.cameras import CAMERAS, KNOWN_CAMERAS
@@ -250,7 +250,8 @@ PRESETS["epigraf-64"] = replace(  # EpiGRAF (NeurIPS 2022): no depth, no camera 
 
 _OWN = tuple(PRESETS)  # not for comparisons
 PRESETS |= ablations(PRESETS)
-PRESETS |= eg3d.PRESETS  # every system that 3DGP is compared with has its own file
+# every system that 3DGP is compared with has its own file
+PRESETS |= eg3d.PRESETS | stylenerf.PRESETS | volumegan.PRESETS
 
 
 def presets_of(resolution: int) -> list[str]:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from gp3d_core.config.eg3d import Eg3dConfig
 from gp3d_core.config.schema import ConfigError, RunConfig
+from gp3d_core.config.stylenerf import StyleNerfConfig
+from gp3d_core.config.volumegan import VolumeGanConfig
 
-CONFIGS: dict[str, type[RunConfig]] = {kind.system: kind for kind in (RunConfig, Eg3dConfig)}
+_KINDS = (RunConfig, Eg3dConfig, StyleNerfConfig, VolumeGanConfig)
+CONFIGS: dict[str, type[RunConfig]] = {kind.system: kind for kind in _KINDS}
 
 
 def config_type(system: str) -> type[RunConfig]:

@@ -8,8 +8,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-WEIGHT = 2.0
-
 
 def cell_pixels(offsets: Tensor, cells: int, resolution: int) -> Tensor:
     """Indices [B,P] of one pixel in each of `cells`² cells of an image of `resolution`² pixels, row by row.
@@ -24,9 +22,9 @@ def cell_pixels(offsets: Tensor, cells: int, resolution: int) -> Tensor:
 
 
 def path_loss(images: Tensor, pixels: Tensor, colours: Tensor, weights: Tensor) -> Tensor:
-    """Squared difference [B], weight in it, between `images` [B,3,h,h] at `pixels` [B,P] and what compositing makes of
+    """Squared difference [B] between `images` [B,3,h,h] at `pixels` [B,P] and what compositing makes of
     the samples' `colours` [B,3,P,S] with their `weights` [B,P,S].
     """
     composed = (colours * weights[:, None]).sum(dim=-1)
     shown = images.flatten(2).gather(2, pixels[:, None].expand(-1, images.shape[1], -1))
-    return WEIGHT * (shown - composed).square().sum(dim=1).mean(dim=1)
+    return (shown - composed).square().sum(dim=1).mean(dim=1)

@@ -18,7 +18,6 @@ from torch import Tensor
 from gp3d_core.baselines.marching import Query, march
 from gp3d_core.ops.reference import ray_weights
 from gp3d_core.rendering.cameras import Cameras, cam2world, sample_rays
-from gp3d_core.rendering.patches import Patches
 from gp3d_core.rendering.volume import points_on
 
 NEAREST_BACKGROUND = 0.5  # inverse radius
@@ -40,11 +39,6 @@ class Draws:
     inverse_radius: Tensor
     noise: Tensor | None = None
     background_noise: Tensor | None = None
-
-    def __getitem__(self, rays: slice) -> Draws:
-        """The same of some of the rays."""
-        parts = (self.t, self.u_fine, self.inverse_radius, self.noise, self.background_noise)
-        return Draws(*(None if part is None else part[:, rays] for part in parts))  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,13 +62,9 @@ class Seen:
         return (self.features * self.weights[:, None]).sum(dim=-1)
 
 
-def camera_rays(cameras: Cameras, resolution: int) -> tuple[Tensor, Tensor]:
-    """Origins and directions [B,h²,3] of `resolution`² pixels, which divide the field of view evenly: its borders are
-    borders of pixels, so that a pixel of a small image lies in the middle of those of a large one.
-    """
-    count, inset = len(cameras), 1.0 / resolution
-    window = cameras.fov.new_full((count, 2), 1.0 - inset)
-    rays_o, rays_d = sample_rays(cameras, resolution, Patches(window, torch.full_like(window, inset / 2)))
+def depth_rays(cameras: Cameras, resolution: int) -> tuple[Tensor, Tensor]:
+    """Origins and directions [B,h²,3] of the pixels of pictures of `resolution`², such that t is depth."""
+    rays_o, rays_d = sample_rays(cameras, resolution)
     forward = -cam2world(cameras)[:, None, :3, 2]
     return rays_o, rays_d / (rays_d * forward).sum(dim=-1, keepdim=True)
 
@@ -94,15 +84,22 @@ def sphere_points(rays_o: Tensor, rays_d: Tensor, inverse_radius: Tensor) -> Ten
 
 
 def render(
-    foreground: PointFunction, background: PointFunction, rays_o: Tensor, rays_d: Tensor, draws: Draws
+    foreground: PointFunction,
+    background: PointFunction,
+    rays_o: Tensor,
+    rays_d: Tensor,
+    draws: Draws,
+    *,
+    cut_quantile: float = 0.0,
 ) -> Seen:
-    """What rays with origins and directions [B,R,3] meet."""
+    """What rays with origins and directions [B,R,3] meet; `cut_quantile` as for `march`, of the foreground."""
     marched = march(
         _query(foreground, rays_o, rays_d, draws.noise, draws.t.shape[-1]),
         draws.t,
         draws.u_fine,
         last_interval=0.0,
         floor=_PDF_FLOOR,
+        cut_quantile=cut_quantile,
     )
     left = 1.0 - marched.weights.sum(dim=-1, keepdim=True)
     inverse = draws.inverse_radius

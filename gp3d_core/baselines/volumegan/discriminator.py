@@ -35,12 +35,14 @@ class LevelOfDetailDiscriminator(ResidualDiscriminator):
         channel_base: int,
         channel_max: int,
         embedding: int,
+        levels: int | None = None,
         mbstd_group: int = 4,
         clamp: float | None = None,
         half_blocks: int = 0,
     ) -> None:
         """Channels at resolution r: min(channel_base / r, channel_max). `c_dim` 0 makes it unconditional, otherwise
-        scores are projected on an `embedding` of the class. ValueError unless `resolution` is a power of two from 8.
+        scores are projected on an `embedding` of the class. It can begin with so many `levels` of smaller images, by
+        default with all of them. ValueError unless `resolution` is a power of two from 8.
         """
         super().__init__(group=mbstd_group, layout="strided", half_blocks=half_blocks, backend="auto")
         if resolution < 8 or resolution & (resolution - 1):
@@ -54,7 +56,7 @@ class LevelOfDetailDiscriminator(ResidualDiscriminator):
         self._add_blocks(resolution, channels, _COLOURS, starts=0, clamp=limit, hyper_dim=0)
         self.from_smaller = nn.ModuleList(
             EqualisedConv(_COLOURS, channels(resolution >> level), 1, "lrelu", clamp=limit)
-            for level in range(1, len(self.blocks) + 1)
+            for level in range(1, (len(self.blocks) if levels is None else levels) + 1)
         )
         self._add_head(channels(EPILOGUE_RESOLUTION), embedding if c_dim else 1, 0, clamp=limit)
         self.embed = EqualisedLinear(c_dim, embedding) if c_dim else None
@@ -68,7 +70,7 @@ class LevelOfDetailDiscriminator(ResidualDiscriminator):
         projection = None
         if self.embed is not None:
             projection = normalise_second_moment(self.embed(required("c", c, self.c_dim)))
-        first = min(math.floor(lod), len(self.blocks))
+        first = math.floor(lod)
         x = self._read(images, first)
         for level, block in enumerate(self.blocks[first:], start=first):
             x = block(x)

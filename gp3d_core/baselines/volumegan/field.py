@@ -62,19 +62,16 @@ class VolumeField:
         rays_d: Tensor,
         t: Tensor,
         u_fine: Tensor,
-        noise: Tensor | None = None,
+        *,
+        cut_quantile: float = 0.0,
     ) -> Marched:
         """What rays [B,R,3] meet at distances `t` [B,R,S] and where that found something, at `u_fine` [B,R,S'].
 
-        `noise` [B,R,S+S'] is added to raw densities. All light that is left stops at the last sample.
+        All light that is left stops at the last sample, if it is of any density. `cut_quantile` as for `march`.
         """
-        steps = t.shape[-1]
 
         def query(t: Tensor, fine: bool) -> tuple[Tensor, Tensor]:
             features, raw = self.features(points_on(rays_o, rays_d, t).flatten(1, 2))
-            raw = raw.unflatten(1, t.shape[1:])
-            if noise is not None:
-                raw = raw + (noise[..., steps:] if fine else noise[..., :steps])
-            return features.unflatten(2, t.shape[1:]), F.relu(raw)
+            return features.unflatten(2, t.shape[1:]), F.relu(raw).unflatten(1, t.shape[1:])
 
-        return march(query, t, u_fine, last_interval=_WALL)
+        return march(query, t, u_fine, last_interval=_WALL, cut_quantile=cut_quantile)

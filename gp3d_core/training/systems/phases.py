@@ -126,9 +126,14 @@ class PicturePhases:
 
     def generator(self, players: Players) -> tuple[Tensor, Log]:
         """The generator's adversarial loss."""
-        adversary, context = self.adversary, players.context
-        fake = adversary.generate(players.generator, players.draw(), context, update_average=False)
-        output = adversary.judge(players.discriminator, fake, context)
+        fake = self.adversary.generate(
+            players.generator, players.draw(), players.context, update_average=False
+        )
+        return self.judged(players, fake)
+
+    def judged(self, players: Players, fake: Shown) -> tuple[Tensor, Log]:
+        """What G pays for fakes that D recognises."""
+        output = self.adversary.judge(players.discriminator, fake, players.context)
         loss = losses.generator_loss(output.logits, self.config.loss.adversarial).mean()
         return loss, {"loss/generator": loss, "scores/fake_by_generator": output.logits.mean(), **fake.log}
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -17,7 +17,7 @@ from gp3d_core.baselines.stylenerf.rendering import (
     NEAREST_BACKGROUND,
     Draws,
     Seen,
-    camera_rays,
+    depth_rays,
     render,
     sphere_points,
 )
@@ -29,6 +29,7 @@ from tests.core.parity.parity_fixtures import Case, Close
 from tests.core.parity.parity_names import Names
 
 SHARE = 1e-2  # of a gradient: octaves up to 2⁹·π make rounding large
+PATH_WEIGHT = 2.0
 VARIANTS = ["full", "fade", "start"]
 
 # their world in axes of ours: x' = z, y' = x, z' = y
@@ -131,6 +132,21 @@ class Recorded(nn.Module):
         return composite.unflatten(2, (self.lowest, self.lowest))
 
 
+def rays_of(cameras: Cameras, resolution: int) -> tuple[Tensor, Tensor]:
+    """Rays of pictures whose field of view ends at the edges of the outer pixels."""
+    tangent = torch.tan(torch.deg2rad(cameras.fov) / 2) * (1 - 1 / resolution)
+    return depth_rays(replace(cameras, fov=torch.rad2deg(2 * torch.atan(tangent))), resolution)
+
+
+def recorded_directions(case: Case, resolution: int) -> Tensor:
+    """Directions [B,h²,3] by the recorded matrices: octaves enlarge what a detour over angles rounds."""
+    centres = (2.0 * torch.arange(resolution) + 1.0) / resolution - 1.0
+    y, x = torch.meshgrid(-centres, centres, indexing="ij")
+    in_camera = torch.stack([x, y, -torch.ones_like(x)], dim=-1).view(1, -1, 3)
+    scales = case["camera_matrix"][:, :3, :3].diagonal(dim1=1, dim2=2)[:, None]
+    return (in_camera * scales) @ case["cam2world"][:, :3, :3].transpose(1, 2)
+
+
 @pytest.fixture
 def case(recorded: Callable[[str], Case]) -> Case:
     return recorded("stylenerf_generator")
@@ -162,7 +178,7 @@ def test_cameras_and_rays_of_ours_are_the_recorded_ones_turned(case: Case, close
     pose = cam2world(cameras)
     close(TO_THEIRS @ pose[:, :3, :3], case["cam2world"][:, :3, :3], "exact32")
     close(pose[:, :3, 3] @ TO_THEIRS.T, case["cam2world"][:, :3, 3], "exact32")
-    rays_o, rays_d = camera_rays(cameras, case.meta["volume_resolution"])
+    rays_o, rays_d = rays_of(cameras, case.meta["volume_resolution"])
     close(rays_o @ TO_THEIRS.T, case["ray_o"], "exact32")
     close(rays_d @ TO_THEIRS.T, case["ray_d"], "exact32")
 
@@ -223,20 +239,17 @@ def test_training_pass_and_path_loss_match_recorded_ones(
     generator = Recorded(case).train()
     cells, resolution, lowest = training.meta["path_cells"], case.meta["resolution"], generator.lowest
     pixels = cell_pixels(training["draw.pixel_offset"], cells, resolution)
-    cameras = recorded_cameras(case)
-    (low_o, low_d), (_, all_d) = camera_rays(cameras, lowest), camera_rays(cameras, resolution)
-    directions = torch.cat([low_d, all_d.gather(1, pixels[..., None].expand(-1, -1, 3))], dim=1)
-    rays_d = directions @ TO_THEIRS.T
-    rays_o = (low_o[:, :1] @ TO_THEIRS.T).expand_as(rays_d)
+    low_d, all_d = recorded_directions(training, lowest), recorded_directions(training, resolution)
+    rays_d = torch.cat([low_d, all_d.gather(1, pixels[..., None].expand(-1, -1, 3))], dim=1)
+    rays_o = training["cam2world"][:, None, :3, 3].expand_as(rays_d)
     ws = training["ws"].clone().requires_grad_()
     seen = generator.render(ws, rays_o, rays_d, generator.draws(rays_d.shape[1], training))
     codes, count, grown = ws[:, generator.foreground.num_ws :], lowest**2, growth(1.0, generator.levels)
     image = generator.upsampler(generator.low(seen.composite()[..., :count]), codes, grown)
     close(image, training["image"])
     colours = generator.upsampler.colours(seen.features[:, :, count:].flatten(2), codes, grown)
-    loss = path_loss(
-        image, pixels, colours.unflatten(2, seen.weights[:, count:].shape[1:]), seen.weights[:, count:]
-    )
+    weights = seen.weights[:, count:]
+    loss = PATH_WEIGHT * path_loss(image, pixels, colours.unflatten(2, weights.shape[1:]), weights)
     close(loss, training["path_loss"].squeeze(1))
     found = dict(generator.named_buffers())
     for name, value in generator.names.ours(training.under("w_avg_after:")).items():
@@ -292,109 +305,3 @@ def test_discriminator_and_its_gradients_match_recorded_ones(
     (logits * case[f"{variant}.cotangent"]).sum().backward()
     check_gradient(image.grad, case[f"{variant}.grad:image"], "image")
     check_norms(discriminator, facts["gradnorm"][variant], names)
-
-
-def test_growth_begins_with_nothing_and_ends_with_all() -> None:
-    assert growth(0.0, 2) == (0, 0.0)
-    assert growth(0.25, 2) == (1, 0.5)
-    assert growth(0.5, 2) == (2, 0.0)
-    assert growth(0.75, 2) == (2, 0.5)
-    assert growth(1.0, 2) == (2, 1.0)
-
-
-def test_ungrown_upsampler_gives_the_rendered_picture() -> None:
-    upsampler = Upsampler(5, (6, 4), 8)
-    low, ws = torch.randn(2, COLOURS + 5, 4, 4), torch.randn(2, upsampler.num_ws, 8)
-    assert torch.equal(upsampler(low, ws, growth(0.0, 2)), low[:, :COLOURS])
-
-
-def test_constant_features_have_no_path_loss_where_doubling_keeps_them(close: Close) -> None:
-    """Away from the border, where zeros stand beside the image, one pass over points and one over maps agree."""
-    upsampler = Upsampler(5, (6, 4), 8).eval()
-    generator = torch.Generator().manual_seed(3)
-    with torch.no_grad():  # an adapter that adds nothing keeps constants, and so does a low-pass
-        for name, parameter in upsampler.named_parameters():
-            parameter.copy_(torch.randn(parameter.shape, generator=generator))
-            if ".doubling." in name:
-                parameter.zero_()
-    ws = torch.randn(1, upsampler.num_ws, 8, generator=generator)
-    value = torch.randn(1, COLOURS + 5, 1, generator=generator)
-    grown = growth(1.0, 2)
-    colour = upsampler.colours(value, ws, grown)
-    image = upsampler(value[..., None].expand(-1, -1, 16, 16), ws, grown)
-    middle = image[:, :, 24:40, 24:40]
-    close(middle, colour[..., None].expand_as(middle), "forward")
-    assert (image[:, :, 0, 0] - colour[..., 0]).abs().max() > 0.1
-    inner = torch.tensor([[24 * 64 + 30, 39 * 64 + 24]])
-    weights = torch.tensor([0.25, 0.75]).expand(1, 2, 2)
-    samples = colour[..., None].expand(-1, -1, 2, 2)
-    assert path_loss(image, inner, samples, weights).item() < 1e-7
-    assert path_loss(image, torch.tensor([[0, 63]]), samples, weights).item() > 1e-3
-
-
-def test_background_shows_its_colour_where_nothing_stands_before_it(close: Close) -> None:
-    cameras = Cameras(torch.tensor([[0.3, 1.4, 0.0]]), torch.tensor([12.0]), torch.ones(1), torch.zeros(1, 3))
-    rays_o, rays_d = camera_rays(cameras, 4)
-    colour = torch.tensor([0.25, -0.5, 0.75])
-
-    def empty(points: Tensor) -> tuple[Tensor, Tensor]:
-        return torch.ones(1, 3, points.shape[1]), -torch.ones(1, points.shape[1])
-
-    def lit(points: Tensor) -> tuple[Tensor, Tensor]:
-        return colour[None, :, None].expand(1, 3, points.shape[1]), torch.full((1, points.shape[1]), 2.0)
-
-    lines = (torch.linspace(0.88, 1.12, 8), torch.linspace(0.0, 1.0, 8), torch.linspace(0.5, 0.0, 4))
-    draws = Draws(*(line.expand(1, 16, -1) for line in lines))
-    composite = render(empty, lit, rays_o, rays_d, draws).composite()
-    close(composite, colour[None, :, None].expand_as(composite), "exact32")
-
-    def solid(points: Tensor) -> tuple[Tensor, Tensor]:
-        return torch.ones(1, 3, points.shape[1]), torch.full((1, points.shape[1]), 3.0)
-
-    # the way through the foreground is as long as the slanted ray, the last sample shows nothing
-    passed = torch.exp(-3.0 * (1.12 - 0.88) * rays_d.norm(dim=-1))
-    mixed = (1.0 - passed)[:, None] + passed[:, None] * colour[None, :, None]
-    close(render(solid, lit, rays_o, rays_d, draws).composite(), mixed, "exact32")
-
-
-def test_spheres_are_met_where_they_are() -> None:
-    generator = torch.Generator().manual_seed(4)
-    rays_o = torch.randn(1, 50, 3, generator=generator)
-    rays_o = rays_o / rays_o.norm(dim=-1, keepdim=True)
-    rays_d = torch.randn(1, 50, 3, generator=generator)
-    inverse = torch.tensor([0.5, 0.2, 0.01]).expand(1, 50, 3)
-    points = sphere_points(rays_o, rays_d, inverse)
-    torch.testing.assert_close(points[..., :3].norm(dim=-1), torch.ones(1, 50, 3))
-    meeting = points[..., :3] / inverse[..., None] - rays_o[:, :, None]
-    beside = torch.linalg.cross(meeting, rays_d[:, :, None].expand_as(meeting)).norm(dim=-1)
-    assert (beside <= 1e-3 * meeting.norm(dim=-1) * rays_d.norm(dim=-1)[..., None]).all()
-    assert ((meeting * rays_d[:, :, None]).sum(dim=-1) > 0).all()
-    far = sphere_points(rays_o, rays_d, torch.zeros(1, 50, 1))[:, :, 0, :3]
-    torch.testing.assert_close(far, rays_d / rays_d.norm(dim=-1, keepdim=True), rtol=0, atol=1e-6)
-
-
-def test_pixels_of_large_images_lie_around_those_of_small_ones(close: Close) -> None:
-    cameras = Cameras(torch.tensor([[0.3, 1.4, 0.0]]), torch.tensor([12.0]), torch.ones(1), torch.zeros(1, 3))
-    small, large = camera_rays(cameras, 4)[1].view(4, 4, 3), camera_rays(cameras, 8)[1].view(8, 8, 3)
-    mean = large.view(4, 2, 4, 2, 3).mean(dim=(1, 3))
-    close(small, mean, "exact32")
-    edge = math.tan(math.radians(6.0))
-    forward = -cam2world(cameras)[0, :3, 2]
-    close(small @ forward, torch.ones(4, 4), "exact32")
-    right = cam2world(cameras)[0, :3, 0]
-    close(small[0] @ right, edge * torch.tensor([-0.75, -0.25, 0.25, 0.75]), "exact32")
-
-
-def test_one_pixel_is_taken_of_every_cell() -> None:
-    pixels = cell_pixels(torch.tensor([[0.0, 0.999], [0.5, 0.25]]), 4, 16)
-    cells = (pixels // 16 // 4) * 4 + pixels % 16 // 4
-    assert torch.equal(cells, torch.arange(16).expand(2, -1))
-    assert pixels[0, 0] == 3 * 16
-    assert pixels[1, 0] == 1 * 16 + 2
-
-
-def test_unconditional_discriminator_takes_no_class() -> None:
-    network = GrowingDiscriminator(
-        resolution=32, lowest=8, c_dim=0, channel_base=128, channel_max=8, mapping_layers=2
-    )
-    assert network(torch.randn(4, 3, 16, 16), None, growth(0.4, 2)).logits.shape == (4,)
