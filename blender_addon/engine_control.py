@@ -61,8 +61,8 @@ def tick() -> float | None:
     for event in events:
         results.handle(event)
     fill()
-    if events or session.status.at_work or session.engine is None:
-        redraw()
+    if events or session.engine is None or (session.status.at_work and not STATE.browser.filling):
+        redraw()  # while the seed browser fills, ticks come fast, and only what arrives is news
     if session.engine is None:
         return None
     if STATE.browser.filling:

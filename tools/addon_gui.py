@@ -3,7 +3,7 @@
     .venv/bin/python tools/addon_gui.py [--blender PROGRAM] [--only TAKE] [--picture FILE] [--out docs]
 
 Starts Xvfb and Blender (Debian: apt-get install blender xvfb imagemagick python3-numpy), installs the built add-on
-there, does what its buttons do, and takes pictures before, during and after. Works with Blender 4.2 and newer; needs no
+there, does what its buttons do, and takes pictures before, during and after. Works with Blender 3.4 and newer; needs no
 graphics card. Continuous integration does not run it.
 """
 
@@ -23,12 +23,13 @@ from pathlib import Path
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
-DISPLAY = ":77"
+DISPLAY = os.environ.get("GP3D_DISPLAY", ":77")
 PATIENCE = 900  # seconds of a take
 WIDTH = 1600
 HEIGHTS = {  # of the window in each take; pictures of the export and the relief are to be looked at, not for the page
     "generating": 1000,
     "class": 700,
+    "browser": 1400,
     "panels": 1100,
     "more": 1300,
     "export": 1000,
@@ -41,6 +42,7 @@ PAGE = (
     "during",
     "after",
     "class",
+    "browser",
     "panels",
     "panels-more",
     "samples",
@@ -73,7 +75,8 @@ def play(blender: str, zips: list[Path], take: str, folder: Path, path: str, cho
     folder.mkdir()
     environment = {**os.environ, "DISPLAY": DISPLAY, "LIBGL_ALWAYS_SOFTWARE": "1", "PATH": path}
     environment |= {
-        f"BLENDER_USER_{kind}": str(folder / kind) for kind in ("CONFIG", "SCRIPTS", "EXTENSIONS")
+        f"BLENDER_USER_{kind}": str(folder / kind)
+        for kind in ("CONFIG", "SCRIPTS", "EXTENSIONS", "DATAFILES")
     }
     window = ["--factory-startup", "--window-geometry", "0", "0", str(WIDTH), str(height)]
     script = ["--python", str(ROOT / "tools/addon_gui_blender.py"), "--"]
@@ -137,6 +140,8 @@ def main() -> int:
             except RuntimeError as error:
                 print(f"addon_gui: {error}", file=sys.stderr)
                 return 1
+            for measured in sorted(folder.glob("*.json")):
+                print(f"{measured.stem}: {measured.read_text()}")
             for taken in sorted(folder.glob("*.png")):
                 if options.all or taken.stem in PAGE:
                     few = Image.open(taken).convert("RGB").quantize(256, dither=Image.Dither.NONE)

@@ -173,7 +173,7 @@ class Browser:
         tile.varied += count
         share = round(strength, 4)
         asked = [
-            ({"vary": tile.wanted, "number": k, "strength": share}, f"{tile.label} ~{k}") for k in numbers
+            ({"vary": tile.wanted, "number": k, "strength": share}, f"~{k} {tile.label}") for k in numbers
         ]
         self._insert([self._like(tile, *one) for one in asked])
 
@@ -181,7 +181,7 @@ class Browser:
         """Adds objects on the way from the first to the second chosen one. Raises RequestError unless there are two."""
         a, b = self._two("blend")
         asked = [
-            ({"blend": [a.wanted, b.wanted], "at": round(at, 4)}, f"{a.label}+{b.label} {100 * at:.0f}%")
+            ({"blend": [a.wanted, b.wanted], "at": round(at, 4)}, f"{100 * at:.0f}% {a.label}+{b.label}")
             for at in places
         ]
         self._insert([self._like(a, *one) for one in asked])

@@ -30,11 +30,10 @@ class GP3D_PT_browser(Tab, bpy.types.Panel):
         choices = context.scene.gp3d_seeds
         row = layout.row(align=True)
         row.operator("gp3d.browse", icon="VIEWZOOM")
-        row.prop(choices, "count", text="")
         row.operator("gp3d.browser_clear", text="", icon="X")
         if browser.tiles:
             _draw_page(layout, context, choices)
-        _draw_actions(layout, context, choices)
+            _draw_actions(layout, context, choices)
 
 
 def _draw_page(layout: Any, context: bpy.types.Context, choices: Any) -> None:
@@ -49,6 +48,7 @@ def _draw_page(layout: Any, context: bpy.types.Context, choices: Any) -> None:
     back.operator("gp3d.browser_scroll", text="", icon="TRIA_LEFT").forward = False
     last = min(browser.first + browser.size, len(browser.tiles))
     row.label(text=f"{browser.first + 1}–{last}")
+    row.prop(choices, "count", text="")
     row.operator("gp3d.browser_scroll", text="More", icon="TRIA_RIGHT").forward = True
     if not browser.filling and any(browser.turn not in tile.shots for tile in browser.page):
         layout.operator("gp3d.browser_fill", icon="FILE_REFRESH")
@@ -73,15 +73,16 @@ def _draw_actions(layout: Any, context: bpy.types.Context, choices: Any) -> None
     column = layout.column(align=True)
     one, two = column.column(align=True), column.column(align=True)
     one.enabled, two.enabled = bool(picked), len(picked) == 2
+    one.operator("gp3d.browser_vary", icon="DUPLICATE")
     row = one.row(align=True)
-    row.operator("gp3d.browser_vary", icon="DUPLICATE")
     row.prop(choices, "variations", text="")
-    one.prop(choices, "strength", slider=True)
-    two.prop(choices, "at", slider=True)
+    row.prop(choices, "strength", slider=True)
     row = two.row(align=True)
     row.operator("gp3d.browser_blend", text="Blend").row = False
-    row.operator("gp3d.browser_blend", text="Row of").row = True
-    row.prop(choices, "steps", text="")
+    row.prop(choices, "at", slider=True)
+    row = two.row(align=True)
+    row.operator("gp3d.browser_blend", text="Row").row = True
+    row.prop(choices, "steps")
     two.operator("gp3d.browser_mix", text="Mix: Shape of 1, Colours of 2")
     if len(picked) not in (1, 2):
         paragraph(layout, context, "Choose one picture for more like it, two to blend or mix.")

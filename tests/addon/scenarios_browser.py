@@ -101,10 +101,10 @@ def scenario_like_blend_and_mix_say_what_they_are_made_of(tools):
     choose(first)
     bpy.context.scene.gp3d_seeds.variations = 3
     assert bpy.ops.gp3d.browser_vary() == {"FINISHED"}
-    assert [tile.label for tile in browser.page[:3]] == ["1 ~1", "1 ~2", "1 ~3"]
+    assert [tile.label for tile in browser.page[:3]] == ["~1 1", "~2 1", "~3 1"]
     assert all("parents" in tile.wanted for tile in browser.page[:3])
     assert bpy.ops.gp3d.browser_vary() == {"FINISHED"}
-    assert browser.page[0].label == "1 ~4"  # others than before
+    assert browser.page[0].label == "~4 1"  # others than before
     said = tools.refusal(RuntimeError, bpy.ops.gp3d.browser_mix)
     assert "Choose two pictures to mix, not 1" in said
     choose(second)
