@@ -12,7 +12,7 @@ from gp3d_core.pretrained import LICENSE, ORIGIN, is_own, name_of
 from gp3d_core.snapshots.metadata import SNAPSHOT, SnapshotError, kind_of, licences_in, read_header
 
 _TITLES = {
-    SNAPSHOT: "A model of 3DGP",
+    SNAPSHOT: "A model of {system}",
     "gp3d-vq3d": "A VQ3D tokenizer",
     "gp3d-vq3d-prior": "A code prior of VQ3D",
 }
@@ -45,7 +45,7 @@ def page_of(path: Path) -> str:
     lines = [
         f"# {escaped(clean(name_of(path), 200))}",
         "",
-        f"{_TITLES[kind]} for GP3D, after {nimg:,} images.",
+        f"{_TITLES[kind].format(system=_system(facts))} for GP3D, after {nimg:,} images.",
         "",
         f"Licence of the model: {_license(facts, own)}",
         "",
@@ -59,6 +59,11 @@ def page_of(path: Path) -> str:
     else:
         lines.append(f"It was made from {ORIGIN}." if own else _NOT_SAID)
     return "\n".join(lines) + "\n"
+
+
+def _system(facts: dict[str, Any]) -> str:
+    """The system that a snapshot is of, as its file calls it."""
+    return escaped(clean(str(facts.get("system", "3DGP")), 200))
 
 
 def _license(facts: dict[str, Any], own: bool) -> str:

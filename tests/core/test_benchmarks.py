@@ -17,6 +17,7 @@ from benchmarks import (
     bench_formats,
     bench_kernels,
     bench_step,
+    bench_systems,
     bench_vq3d,
     best_snapshot,
     compare,
@@ -52,6 +53,7 @@ def test_benchmarks_measure_everything_and_save_it(tmp_path, capsys, monkeypatch
     rows_file = tmp_path / "rows.csv"
     bench_kernels.main(["--toy", "--seconds", "20", "--csv", str(rows_file)])
     bench_step.main(["--toy", "--tf32", "off", "--seconds", "2", "--csv", str(rows_file)])
+    bench_systems.main(["--presets", "tiny", "--steps", "1", "--csv", str(rows_file)])
     bench_vq3d.main(["--toy", "--seconds", "2", "--csv", str(rows_file)])
     bench_assets.main(["--toy", "--csv", str(rows_file), "--sheet", str(tmp_path / "sheet.png")])
     bench_formats.main(["--toy", "--seconds", "5", "--csv", str(rows_file)])
@@ -71,7 +73,7 @@ def test_benchmarks_measure_everything_and_save_it(tmp_path, capsys, monkeypatch
         "volume ratio",
     ):
         assert part in figures
-    assert {row["bench"] for row in rows} == {"kernels", "step", "vq3d", "assets", "formats"}
+    assert {row["bench"] for row in rows} == {"kernels", "step", "systems", "vq3d", "assets", "formats"}
     assert all(float(row["value"]) >= 0 for row in rows)
     capsys.readouterr()
     monkeypatch.setattr(sys, "argv", ["measuring", str(rows_file)])

@@ -27,7 +27,7 @@ from gp3d_core.datasets.dataset import Batch
 from gp3d_core.networks.discriminator import ImageDiscriminator
 from gp3d_core.ops.resampling import resize
 from gp3d_core.rendering.cameras import Cameras, sample_rays
-from gp3d_core.training.losses import fake_loss, generator_loss, r1_penalty, real_loss
+from gp3d_core.training.losses import blur_kernel, fake_loss, generator_loss, r1_penalty, real_loss
 from gp3d_core.training.phases import StepContext
 from gp3d_core.training.systems.eg3d import Eg3dAdversary, both, density_difference, real_raw
 from gp3d_core.training.systems.phases import PicturePhases, Players, Shown
@@ -256,7 +256,8 @@ def seen_by(generator: Eg3dGenerator, case: Case, variant: str, ws: Tensor):
 def test_generator(recorded: Recorded, close: Close, variant: str) -> None:
     case = recorded("eg3d_generator")
     generator = recorded_generator(case)
-    close(generator.mapping(case["z"], None, pose=case["c"]), case["ws"])
+    told = case["c"] * case.meta["c_scale"] * (not case.meta["c_gen_conditioning_zero"])
+    close(generator.mapping(case["z"], None, pose=told), case["ws"])
     ws = case["ws"].clone().requires_grad_()
     planes, seen = seen_by(generator, case, variant, ws)
     close(planes, case["planes"])
@@ -361,6 +362,8 @@ class TestLosses:
         real = adversary.real(Batch(case["real"], case["real"][:, :1], labels, None), context)
         close(real_raw(case["real"], case.meta["neural_resolution"], 1.0, 0.0), case["real_raw"])
         close(real.pictures[1], case["real_raw_blurred"])
+        sigma = case.meta["sigma"]
+        close(blur_kernel(sigma, math.floor(3 * sigma), case["real"]), case["blur_kernel"])
         close(both(case["real"], case["real_raw"], case.meta["sigma"])[:, :3], case["real_image_seen"])
         fake, raw = (case[name].clone().requires_grad_() for name in ("fake", "fake_raw"))
         close(both(fake, raw, case.meta["sigma"])[:, :3], case["fake_image_seen"])

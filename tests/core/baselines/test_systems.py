@@ -13,6 +13,7 @@ from gp3d_core.baselines.generators import make_generator
 from gp3d_core.config.presets import PRESETS, resolve
 from gp3d_core.config.schema import ConfigError, RunConfig, flatten, from_dict, to_dict
 from gp3d_core.config.systems import CONFIGS, config_type
+from gp3d_core.snapshots.card import page_of
 from gp3d_core.snapshots.metadata import SnapshotError, read_snapshot_facts
 from gp3d_core.snapshots.snapshot import load_snapshot, save_snapshot
 from gp3d_core.training.systems.table import make_discriminator
@@ -71,6 +72,7 @@ def test_snapshot_carries_the_word_and_comes_back(system: str, tmp_path: Path) -
     generator = make_generator(config, len(CLASSES))
     save_snapshot(tmp_path / "model.safetensors", generator, config, CLASSES, nimg=1000)
     again = load_snapshot(tmp_path / "model.safetensors")
+    assert f"A model of {system} for GP3D" in page_of(tmp_path / "model.safetensors")
     assert type(again.generator) is type(generator)
     assert again.config == config
     for name, value in generator.state_dict().items():
