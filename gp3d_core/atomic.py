@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import functools
+import glob
 import json
 import os
 import re
@@ -141,6 +142,13 @@ def forget_leftovers(folder: Path) -> None:
     for path in folder.glob(".*.tmp*"):
         if is_leftover(path):
             path.unlink()
+
+
+def forget_leftovers_of(path: Path) -> None:
+    """Removes what killed processes left that were writing `path`, which nobody else writes now."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp*"):
+        if is_leftover(left):
+            left.unlink()
 
 
 def is_leftover(path: Path) -> bool:

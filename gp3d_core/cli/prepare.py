@@ -274,10 +274,17 @@ def _select(options: argparse.Namespace) -> int:
     record = selection_record(path.name, options.keep, **settings)
     files: Literal["link", "copy"] = options.files or ("link" if options.dataset.is_dir() else "copy")
     names = [dataset.names[i] for i in selection.kept]
-    write_subset(options.dataset, names, options.out, "selection", record, files=files)
     title = options.out.stem if options.out.suffix in (".txt", ".zip") else options.out.name
     picture = options.out.with_name(f"{title}_selection.png")
-    save_picture(selection_sheet(dataset, selection), picture)
+    write_subset(
+        options.dataset,
+        names,
+        options.out,
+        "selection",
+        record,
+        files=files,
+        beside=lambda: save_picture(selection_sheet(dataset, selection), picture),
+    )
     if selection.thin and selection.variance > 0:
         _warn(
             f"{selection.thin} of {len(selection.groups)} Gaussians have no more images than features have numbers "

@@ -9,8 +9,9 @@ from __future__ import annotations
 import glob
 import json
 import os
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from tqdm import tqdm
 
-from gp3d_core.atomic import alone, naming, replacing, write_json
+from gp3d_core.atomic import alone, forget_leftovers_of, naming, replacing, write_json
 from gp3d_core.datasets.archive import DatasetError
 from gp3d_core.datasets.dataset import Dataset
 from gp3d_core.datasets.feature_table import features_description, open_features
@@ -63,11 +64,17 @@ def write_features(
         return _compute(dataset, teacher, out, stop, flips, batch)
 
 
-def _alone(out: Path) -> AbstractContextManager[None]:
-    return alone(
-        out.with_name(f".{out.name}.lock"),
-        DatasetError(f"another process is writing {out}; wait for it or choose another `out`"),
-    )
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    busy = DatasetError(f"another process is writing {out}; wait for it or choose another `out`")
+    with alone(out.with_name(f".{out.name}.lock"), busy):
+        for path in (out, features_description(out), _progress_of(out)):
+            forget_leftovers_of(path)
+        yield
+
+
+def _progress_of(out: Path) -> Path:
+    return out.with_name(f".{out.name}.progress.json")
 
 
 def _compute(
@@ -80,7 +87,7 @@ def _compute(
         "teacher": teacher.facts,
         "data": dataset.fingerprint,
     }
-    partial, progress = (out.with_name(f".{out.name}.{end}") for end in ("partial", "progress.json"))
+    partial, progress = out.with_name(f".{out.name}.partial"), _progress_of(out)
     if _finished(out, facts):
         progress.unlink(missing_ok=True)  # of a process that was killed after its last row
         return FeaturesReport(count, teacher.dim, 0, False)

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from tqdm import tqdm
 
-from gp3d_core.atomic import alone, replacing, write_json, write_text
+from gp3d_core.atomic import alone, forget_leftovers, replacing, write_json, write_text
 from gp3d_core.datasets.archive import HEADER, Archive, DatasetError, depth_name, mask_name
 from gp3d_core.licences.parts import grouped, parse_licences
 from gp3d_core.preparation.dataset_card import CARD, empty_card, read_card, save_card
@@ -31,19 +31,23 @@ def write_subset(
     *,
     files: Literal["link", "copy"],
     changed: Callable[[str], bytes | None] = lambda name: None,
+    beside: Callable[[], None] = lambda: None,
 ) -> None:
     """Writes the data set `out` with the images `names` of `source` and everything that belongs to them.
 
     By its ending `out` is a list (.txt, a path a line), a zip, or else a folder, whose files are hard links or copies.
     Labels keep their numbers, so that classes and features stay the same. The card gains the `step` with the facts
-    `record`. `changed` may give a copied file another content. An interrupted call leaves `.<name>.partial`, with which
-    the same call goes on.
+    `record`. `changed` may give a copied file another content, `beside` writes what belongs beside `out` before that
+    appears. An interrupted call leaves `.<name>.partial`, with which the same call goes on.
 
     Raises DatasetError when `out` is there already, while another process writes it, and for links to another file
     system.
     """
     busy = DatasetError(f"another process is writing {out}; wait for it or choose another place")
     with alone(out.with_name(f".{out.name}.lock"), busy):
+        if out.exists() and out.suffix != ".txt" and (out.is_file() or any(out.iterdir())):
+            raise DatasetError(f"{out} is there already; remove it or choose another place")
+        beside()
         _write(source, names, out, {"step": step, **record}, files, changed)
 
 
@@ -58,8 +62,6 @@ def _write(
     if out.suffix == ".txt":
         write_text(out, "".join(f"{name}\n" for name in names))
         return
-    if out.exists() and (out.is_file() or any(out.iterdir())):
-        raise DatasetError(f"{out} is there already; remove it or choose another place")
     archive = Archive(source)
     content = [entry for name in names for entry in _belongings(name) if entry in archive.sizes]
     for entry in content:
@@ -159,6 +161,8 @@ def _fill_folder(
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         write_json(mark, begun)
+    for place in {folder, *((folder / name).parent for name in content)}:
+        forget_leftovers(place)
     for name in tqdm(content, desc="selecting", unit="file", disable=None):
         target = folder / name
         if not target.exists():

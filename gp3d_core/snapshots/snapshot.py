@@ -7,6 +7,7 @@ whole or not at all. Only this file and `metadata`, which reads what they say of
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -162,7 +163,14 @@ def _below(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
 
 
 def save_tensors(path: Path, kind: str, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
-    """Writes `tensors` with `facts` (JSON values) as a file of the given kind, whole or not at all."""
+    """Writes `tensors` with `facts` (JSON values) as a file of the given kind, whole or not at all.
+
+    Raises SnapshotError for numbers that are not finite.
+    """
+    if name := _first_not_finite(tensors):
+        raise SnapshotError(
+            f"{path} was not written: {name} is not finite; what was there before is untouched"
+        )
     write_tensors(path, tensors, {"format": kind, "version": str(VERSION), "facts": json.dumps(facts)})
 
 
@@ -185,9 +193,24 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: dict[str, s
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:
-    """All tensors of the file at `path`, whose header has been read."""
+    """All tensors of the file at `path`, whose header has been read; SnapshotError for numbers that are not finite."""
     with safe_open(path, framework="pt") as file:
-        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    if name := _first_not_finite(tensors):
+        raise SnapshotError(
+            f"{path} cannot be used: {name} is not finite; copy it again, or take another one"
+        )
+    return tensors
+
+
+def _first_not_finite(tensors: Mapping[str, Tensor]) -> str | None:
+    """The name of the first tensor that holds NaN or infinity; None without one."""
+    for name, tensor in tensors.items():
+        if not tensor.is_floating_point() or math.isfinite(tensor.detach().sum(dtype=torch.float32).item()):
+            continue
+        if not torch.isfinite(tensor).all():  # one sum is quick, but one that overflows proves nothing
+            return name
+    return None
 
 
 def fill_module(module: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:

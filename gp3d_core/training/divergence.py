@@ -21,6 +21,10 @@ SCORE_LIMIT = 200.0
 # Gradients may overflow half precision now and then: the step is skipped, and nothing is lost. But while steps are
 # skipped the weights that overflow do not move, so that waiting longer cannot help.
 PATIENCE = 3
+# A weight or buffer of this size is the trace of an accident that no loss has shown yet: healthy ones stay below 1e4,
+# means of gradients below 1e5. Far above, so that nothing healthy is sent back.
+LARGEST_WEIGHT = 1e6
+LARGEST_MOMENT = 1e10  # of a gradient's mean; of that of its square the square
 
 
 class DivergenceGuard:
@@ -77,25 +81,35 @@ def check_steps(
 
 
 def check_finite(state: TrainableState, world: World) -> Divergence | None:
-    """The first weight, buffer or moment that is not finite; None if a checkpoint of `state` may be written.
+    """The first weight, buffer or moment that is not finite or huge; None if a checkpoint of `state` may be written.
 
-    Losses tell of broken weights one step later than they break. All processes answer alike.
+    Losses tell of broken weights one step later than they break, and of averaged ones never. All processes answer
+    alike.
     """
-    names, finite = [], []
-    for name, tensor in _tensors(state):
-        if tensor.is_floating_point():
+    names, largest, limits = [], [], []
+    for name, tensor, limit in _tensors(state):
+        if tensor.is_floating_point() and tensor.numel():
             names.append(name)
-            finite.append(torch.isfinite(tensor).all().to(world.device))
-    wrong = torch.nonzero(~torch.stack(finite)).flatten().tolist()  # waits for the device once
+            size = torch.linalg.vector_norm(tensor.detach(), ord=math.inf)  # of NaN it is NaN
+            largest.append(size.to(world.device, torch.float32))
+            limits.append(limit)
+    sizes = torch.stack(largest).tolist()  # waits for the device once
+    wrong = [k for k, (size, limit) in enumerate(zip(sizes, limits, strict=True)) if not size <= limit]
     if not world.any(bool(wrong)):
         return None
-    return f"{names[wrong[0]] if wrong else 'a tensor of another process'} is not finite", state.nimg
+    if not wrong:
+        return "a tensor of another process is not finite", state.nimg
+    name, size = names[wrong[0]], sizes[wrong[0]]
+    return f"{name} {f'reaches {size:.2g}' if math.isfinite(size) else 'is not finite'}", state.nimg
 
 
-def _tensors(state: TrainableState) -> Iterator[tuple[str, Tensor]]:
+def _tensors(state: TrainableState) -> Iterator[tuple[str, Tensor, float]]:
+    """Every tensor of a state with its name and the largest value that a healthy one may have."""
     for name, module in state.modules.items():
-        yield from ((f"{name}.{key}", value) for key, value in module.state_dict().items())
+        yield from ((f"{name}.{key}", value, LARGEST_WEIGHT) for key, value in module.state_dict().items())
     for name, optimizer in state.optimizers.items():
         for index, moments in optimizer.state_dict()["state"].items():
-            values = ((f"{name}.{index}.{key}", value) for key, value in moments.items())
-            yield from ((key, value) for key, value in values if torch.is_tensor(value))
+            for key, value in moments.items():
+                if torch.is_tensor(value):
+                    limit = LARGEST_MOMENT**2 if key.endswith("_sq") else LARGEST_MOMENT
+                    yield f"{name}.{index}.{key}", value, limit

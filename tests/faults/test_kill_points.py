@@ -1,4 +1,7 @@
-"""Killed before any change of a file, a run goes on by the same command, or begins anew; nothing whole is lost."""
+"""Killed before any change of a file, a command goes on, or begins anew, with an equal result; nothing whole is lost.
+
+`make faults MINUTES=10` kills all long commands, with other seeds.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,29 @@ import torch
 
 from gp3d_core.snapshots.run_folder import RunFolder
 from gp3d_core.snapshots.snapshot import load_checkpoint, save_checkpoint
+from tests.faults.kills import kill_all
 from tests.support.kill_points import killed_everywhere
 from tests.support.micro import micro_config
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [
+        ("pack", 2),
+        ("pack to a zip", 3),
+        ("depth", 4),
+        ("features", 2),
+        ("select", 3),
+        ("shapes", 2),
+        ("ground", 1),
+    ],
+)
+def test_a_command_that_was_killed_ends_as_ever(name: str, count: int, tmp_path: Path) -> None:
+    torch.set_num_threads(1)
+    outcome = kill_all(name, tmp_path / "work", first=3, count=count)
+    assert outcome.taken
+    assert not outcome.faults
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from pathlib import Path
 Command = Callable[[], int]  # returns an exit code
 
 
-def _begin(command: Command, log: Path, before: Callable[[], None] = lambda: None) -> int:
+def begin(command: Command, log: Path, before: Callable[[], None] = lambda: None) -> int:
     """The number of a child process that runs `command`; what it prints goes into the file `log`."""
     sys.stdout.flush()
     child = os.fork()
@@ -36,7 +36,7 @@ def _begin(command: Command, log: Path, before: Callable[[], None] = lambda: Non
 
 def run_alone(command: Command, log: Path) -> int:
     """The exit code of `command`, minus the signal that ended it; what it prints goes into `log`."""
-    return os.waitstatus_to_exitcode(os.waitpid(_begin(command, log), 0)[1])
+    return os.waitstatus_to_exitcode(os.waitpid(begin(command, log), 0)[1])
 
 
 @contextmanager
@@ -51,7 +51,7 @@ def stopped_at(pattern: str, command: Command, log: Path) -> Iterator[Callable[[
             os.kill(os.getpid(), signal.SIGSTOP)
 
     stopped: list[str] = []
-    child = _begin(command, log, lambda: sys.addaudithook(watch))
+    child = begin(command, log, lambda: sys.addaudithook(watch))
     status = os.waitpid(child, os.WUNTRACED)[1]
     assert os.WIFSTOPPED(status), f"it never wrote {pattern}: {log.read_text()}"
     ended: list[int] = []

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from gp3d_core.atomic import alone
+from gp3d_core.atomic import alone, forget_leftovers
 from gp3d_core.datasets.archive import DatasetError
 from gp3d_core.datasets.dataset import Dataset
 from gp3d_core.preparation.dataset_card import read_card, record_step
@@ -95,6 +95,8 @@ def _make_missing(
     look: Callable[[Sequence[NDArray[Any]]], None],
 ) -> MapReport:
     dataset = Dataset(path, needs_depth=False)  # as it is now that nobody else writes there
+    for folder in {path, *((path / name).parent for name in dataset.names)}:
+        forget_leftovers(folder)
     todo = [i for i, name in enumerate(dataset.names) if kind.file_of(name) not in dataset.archive.sizes]
     if _replaces(path, kind, source.record, known=len(todo) < len(dataset), overwrite=overwrite):
         for name in dataset.names:
