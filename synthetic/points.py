@@ -16,6 +16,7 @@ import json
 import os
 import signal
 import sys
+import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -23,7 +24,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +125,7 @@ def _results(
     """Models and what became of them, in order of their end; few are queued at a time, and none begins after a stop."""
     left = iter(models)
     context = get_context("spawn")  # Open3D's threads do not survive a fork
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_follow_leader) as pool:
         running: dict[Future[PointsResult], Model] = {}
         while True:
             room = 0 if stop.signal else _AHEAD * workers - len(running)
@@ -134,6 +135,18 @@ def _results(
                 return
             for done in wait(running, return_when=FIRST_COMPLETED).done:
                 yield running.pop(done), done.result()
+
+
+def _follow_leader() -> None:
+    """Ends this worker with the process that leads, however that ends: one that is killed tells nobody."""
+    leader = parent_process()
+
+    def follow() -> None:
+        if leader is not None:
+            leader.join()
+            os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
 
 
 @contextmanager
