@@ -29,7 +29,7 @@ WIDTH = 1600
 HEIGHTS = {  # of the window in each take; pictures of the export and the relief are to be looked at, not for the page
     "generating": 1000,
     "class": 700,
-    "browser": 1400,
+    "browser": 1460,
     "panels": 1100,
     "more": 1300,
     "export": 1000,

@@ -99,6 +99,10 @@ def take_browser() -> Take:
     choices.class_name, choices.seed = "coffee mug", 500
     press(bpy.ops.gp3d.browse)
     yield at_rest
+    with bpy.context.temp_override(window=view()["window"], area=view()["area"], region=view()["region"]):
+        began = time.monotonic()
+        bpy.ops.wm.redraw_timer(type="DRAW_WIN", iterations=1)
+    (Path(OUT) / "one-redraw.json").write_text(f"{time.monotonic() - began:.3f}")
     marks: list[tuple[float, float, int]] = []
     pid = part("state").STATE.session.engine.pid
 

@@ -69,6 +69,9 @@ def handle(event: Event, job: Job) -> None:
         STATE.browser.made_by(job.delivery.batch, _model(event.data))
     elif event.kind in ("failed", "cancelled"):
         STATE.browser.filling = False
+        problem = STATE.session.status.problem
+        if problem is not None and problem.code == "E_COMBINE" and job.delivery.batch is not None:
+            STATE.browser.give_up(job.delivery.batch)
     shutil.rmtree(str(job.request.get("dir", "")), ignore_errors=True)
 
 

@@ -19,6 +19,7 @@ PROBLEMS = {
     "E_BAD_WEIGHTS": ("CHOOSE_SNAPSHOT", "The model cannot be read"),
     "E_DEVICE": ("USE_CPU", "The device is not there"),
     "E_CLASS": ("CLEAR_CLASS", "The model does not know this class"),
+    "E_COMBINE": ("COPY_DIAGNOSTICS", "These objects cannot be combined"),
     "E_PICTURE": ("COPY_DIAGNOSTICS", "The picture cannot be used"),
     "E_EMPTY_MESH": ("OTHER_SEED", "There is no surface"),
     "E_TOO_LARGE": ("COPY_DIAGNOSTICS", "No mesh is so small"),

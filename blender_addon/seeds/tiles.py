@@ -54,15 +54,13 @@ class Tile:
     def classes(self) -> list[str]:
         """What the classes of the object are called in requests, the main one first; empty without classes."""
         parents = parents_of(self.wanted)
-        main = max(parents, key=lambda one: number(one.get("early"), 1.0))
+        main = max(parents, key=_early)
         return list(dict.fromkeys(str(one["class"]) for one in [main, *parents] if one.get("class")))
 
     @property
     def seed(self) -> int:
         """The seed of the main parent."""
-        return integer(
-            max(parents_of(self.wanted), key=lambda one: number(one.get("early"), 1.0)).get("seed")
-        )
+        return integer(max(parents_of(self.wanted), key=_early).get("seed"))
 
     @property
     def facts(self) -> Shown:
@@ -93,6 +91,10 @@ def yaw_of(turn: int) -> float:
     """The yaw of a direction, radians, −π to π."""
     yaw = PREVIEW_YAW + 2 * math.pi * turn / DIRECTIONS
     return round(math.remainder(yaw, 2 * math.pi), 4)
+
+
+def _early(parent: Mapping[str, object]) -> float:
+    return number(parent.get("early"), 1.0)
 
 
 @dataclass
@@ -225,6 +227,12 @@ class Browser:
         self.made += 1
         return replace(tile, number=self.made, shots=dict(tile.shots))
 
+    def take(self, wanted: JsonObject, name: str, truncation: float, model: str) -> None:
+        """Adds an object that was made before, and chooses it."""
+        label = str(integer(max(parents_of(wanted), key=_early).get("seed")))
+        self._insert([Tile(0, wanted, name, f"{label} again", truncation, model)])
+        self.choose(self.made)
+
     # What is needed
 
     def next_batch(self) -> Batch | None:
@@ -285,6 +293,11 @@ class Browser:
         for tile in filter(None, map(self.of, batch.tiles)):
             tile.model = model
 
+    def give_up(self, batch: Batch) -> None:
+        """Takes away what of a batch the engine would not combine; the rest can be asked for again."""
+        self.tiles = [tile for tile in self.tiles if tile.number not in batch.tiles or _is_settled(tile)]
+        self.filling = False
+
     # What a file keeps
 
     def to_json(self) -> str:
@@ -320,11 +333,15 @@ class Browser:
 
 def settled(tile: Tile) -> Tile:
     """The tile itself. Raises RequestError while the engine has not said what it is made of."""
-    if {"blend", "mix", "vary"} & set(tile.wanted):
+    if not _is_settled(tile):
         raise RequestError(
             f"Wait for the picture of {tile.label}: until then it is not known what it is made of"
         )
     return tile
+
+
+def _is_settled(tile: Tile) -> bool:
+    return not {"blend", "mix", "vary"} & set(tile.wanted)
 
 
 def tile_facts(tile: Tile) -> JsonObject:

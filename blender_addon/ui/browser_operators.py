@@ -26,6 +26,7 @@ class BrowserOperator:
 
         def work() -> None:
             engine_control.ensure_engine(context)
+            STATE.session.set_problem(None)  # of before: as long as there is one, nothing is filled
             self.change(context)
             engine_control.fill()
 

@@ -261,6 +261,7 @@ def _draw_active(layout: Any, context: bpy.types.Context) -> None:
     box = layout.box()
     made = recipe.get("recipe", {})
     origin = "sample" if "sample" in recipe["request"] else f"seed {made['seed']}" if "seed" in made else ""
+    origin += ", combined" if made.get("parents") else ""
     named = str(made.get("picture") or subject(made))
     box.label(text=" · ".join(filter(None, (named, origin))), icon="OBJECT_DATA")
     if made.get("credits"):

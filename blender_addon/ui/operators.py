@@ -19,7 +19,7 @@ from ..mesh_bundle import BundleError
 from ..objects import relief, scene
 from ..pictures.choices import BLEND_RELATIVE
 from ..properties import GP3DSettings, choices_of
-from ..recipe import JsonObject, class_facts, integer, number, op_of
+from ..recipe import JsonObject, class_facts, integer, number, op_of, pretrained_model
 from ..requests import GRIDS, Choices, ObjectSpec, parse_seeds
 from ..state import STATE
 
@@ -282,6 +282,13 @@ class GP3D_OT_use_recipe(bpy.types.Operator):
         if "picture" in recipe.get("request", {}):
             _take_picture(settings, recipe["request"])
             return {"FINISHED"}
+        shown = recipe["request"].get("object")
+        if isinstance(shown, dict):  # a combined one: the seed browser shows it
+            truncation = number(made.get("truncation"))
+            STATE.browser.take(
+                shown, str(class_facts(made).get("name")), truncation, pretrained_model(recipe)[:12]
+            )
+            STATE.wake()
         settings.class_name = str(class_facts(made).get("name", settings.class_name))
         settings.seed = integer(made.get("seed"), settings.seed)
         settings.truncation = number(made.get("truncation"), settings.truncation)

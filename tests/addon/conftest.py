@@ -32,7 +32,7 @@ MODES = (
         "torn",
         "old",
     ),
-    *("family", "future", "empty-handed", "chatty", "torn-budget", "several", "dies"),
+    *("family", "future", "empty-handed", "chatty", "torn-budget", "several", "dies", "flat"),
 )
 PATIENCE = 270  # seconds for a file of scenarios on a busy machine
 

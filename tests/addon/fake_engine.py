@@ -14,6 +14,7 @@ import zlib
 from pathlib import Path
 
 import numpy as np
+from fake_objects import flat, plain  # this script's folder is on the path
 
 CLASSES = [
     {"label": 0, "name": "coffee mug", "imagenet_index": 504, "wnid": "n03063599"},
@@ -229,38 +230,13 @@ def preview(number: str, ask: dict) -> None:
     say("result", id=number, op="preview", pictures=[], seconds=0.1)
 
 
-def plain(ask: dict) -> tuple[dict, dict]:
-    """A mesh request with class and seed, and what its recipe says of a combined object."""
-    if "object" not in ask:
-        return ask, {}
-    said = flat(ask["object"])
-    main = said["parents"][0]
-    return {**ask, "class": main["class"], "seed": main["seed"]}, {"version": 2, **said}
-
-
-def flat(wanted: dict) -> dict:
-    """The object as an engine says it: of class and seed, or with parents and their shares."""
-    if "seed" in wanted or "parents" in wanted:
-        return wanted
-    of = wanted.get("blend") or wanted.get("mix") or [wanted["vary"], {**wanted["vary"], "seed": 900}]
-    at = wanted.get("at", 0.5 * wanted.get("strength", 0))
-    early, late = (at, at) if "blend" in wanted else (0.0, 1.0) if "mix" in wanted else (0.0, at)
-    shares = ((1 - early, 1 - late), (early, late))
-    parents = [
-        {"class": part["class"], "seed": part["seed"], "early": share[0], "late": share[1]}
-        for part, share in zip(of, shares, strict=True)
-        if "seed" in part
-    ]
-    return {"parents": parents, "late_from": 2}
-
-
 def previews_of_objects(number: str, ask: dict) -> None:
     index = 0
     for wanted in ask["objects"]:
         said = flat(wanted)
         main = said["parents"][0] if "parents" in said else said
-        if record(main["class"]) is None:
-            return fail(number, "E_CLASS", f"unknown class {main['class']}")
+        if MODE == "flat" and "parents" in said:
+            return fail(number, "E_COMBINE", "the model has no late style codes to take colours from")
         for turn, yaw in enumerate(ask["yaws"]):
             if MODE == "dies" and index == 3:
                 os._exit(3)

@@ -216,9 +216,57 @@ def scenario_without_an_engine_or_after_its_death_there_is_one_line(tools):
     assert not browser.filling
     assert ("operator", "gp3d.browser_fill", None) in drawn(tools)
     tools.use("good")
-    tools.state().session.set_problem(None)
     assert bpy.ops.gp3d.browser_fill() == {"FINISHED"}
     assert all(0 in tile.shots for tile in browser.page)
+
+
+def scenario_a_model_that_cannot_combine_says_so_and_the_page_stays(tools):
+    tools.use("flat")
+    browser = browse(tools, seed=1)
+    before = list(browser.tiles)
+    choose(*browser.page[:2])
+    said = tools.refusal(RuntimeError, bpy.ops.gp3d.browser_mix)
+    assert "no late style codes" in said
+    assert len(said.strip().splitlines()) == 1, said
+    assert browser.tiles == before
+    assert tools.state().session.status.problem.code == "E_COMBINE"
+    assert bpy.ops.gp3d.browser_fill() == {"FINISHED"}
+    assert tools.state().session.status.problem is None
+
+
+def scenario_each_object_of_a_queue_is_one_step_to_undo_and_leaves_the_browser(tools):
+    browser = browse(tools, seed=1)
+    choose(*browser.page[:2])
+    bpy.ops.ed.undo_push(message="before")
+    assert bpy.ops.gp3d.browser_generate() == {"FINISHED"}
+    for left in (1, 0):
+        bpy.ops.ed.undo()
+        assert len(bpy.data.objects) == left
+        assert len(tools.state().browser.picked) == 2
+    assert all(tile.shots for tile in tools.state().browser.page)
+
+
+def scenario_the_pipette_shows_a_combined_object_in_the_browser(tools):
+    browser = browse(tools, seed=1)
+    choose(*browser.page[:2])
+    bpy.ops.gp3d.browser_blend(at=0.25)
+    blend = browser.page[0].wanted
+    bpy.ops.gp3d.browser_clear()
+    tools.state().browser.take(blend, "coffee mug", 0.7, "")
+    assert bpy.ops.gp3d.browser_generate() == {"FINISHED"}
+    bpy.ops.gp3d.browser_clear()
+    assert "seed 1, combined" in texts(panel(tools))
+    assert bpy.ops.gp3d.use_recipe() == {"FINISHED"}
+    (tile,) = tools.state().browser.picked
+    assert (tile.wanted, tile.seed) == (blend, 1)
+
+
+def panel(tools) -> list:
+    """What the main panel draws now."""
+    record: list = []
+    kind = tools.part("ui.main_panel").GP3D_PT_main
+    kind.draw(SimpleNamespace(layout=Layout(record)), bpy.context)
+    return record
 
 
 def scenario_damaged_kept_browsers_are_empty_ones(tools):
