@@ -67,13 +67,3 @@ def march(
     nearest_first, order = t.sort(dim=-1)
     weights = ray_weights(density.gather(-1, order), nearest_first, last_interval=last_interval)
     return Marched(features, density, torch.zeros_like(weights).scatter(-1, order, weights), t)
-
-
-def stratify(even: Tensor, u: Tensor) -> Tensor:
-    """Positions [B,R,S] at `u` [B,R,S] in [0,1] of the strata that end half-way between `even` ones [S].
-
-    The first and the last stratum are half as long; positions may fall as well as rise.
-    """
-    middles = 0.5 * (even[1:] + even[:-1])
-    first, last = torch.cat([even[:1], middles]), torch.cat([middles, even[-1:]])
-    return first + u * (last - first)

@@ -337,15 +337,20 @@ def _coarse_positions(
     steps: int, u: torch.Tensor | None, rays: torch.Tensor, source: torch.Generator | None
 ) -> torch.Tensor:
     """Positions s [B,R,S], one per stratum; the strata surround `steps` even positions from 0 to 1 inclusive."""
-    # Strata end half-way between even positions, of which the first and the last are the ends of the ray. So the outer
-    # strata are half as long and hold their position at their end: with `steps` equal strata instead, rendering without
-    # jitter would leave out both ends.
     even = torch.linspace(0.0, 1.0, steps, device=rays.device, dtype=rays.dtype)
-    middles = 0.5 * (even[1:] + even[:-1])
-    lower, upper = torch.cat([even[:1], middles]), torch.cat([middles, even[-1:]])
     at_even = torch.full((steps,), 0.5)
     at_even[0], at_even[-1] = 0.0, 1.0
-    return lower + _numbers("u_coarse", u, at_even, rays, source) * (upper - lower)
+    return stratify(even, _numbers("u_coarse", u, at_even, rays, source))
+
+
+def stratify(even: torch.Tensor, u: torch.Tensor) -> torch.Tensor:
+    """Positions [B,R,S] at `u` [B,R,S] in [0,1] of the strata around `even` positions [S], which may rise or fall."""
+    # Strata end half-way between even positions, of which the first and the last are the ends of the ray. So the outer
+    # strata are half as long and hold their position at their end: with equal strata instead, rendering without jitter
+    # would leave out both ends.
+    middles = 0.5 * (even[1:] + even[:-1])
+    first, last = torch.cat([even[:1], middles]), torch.cat([middles, even[-1:]])
+    return first + u * (last - first)
 
 
 def _numbers(

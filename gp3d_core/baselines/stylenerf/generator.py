@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from gp3d_core.baselines.eg3d.poses import with_pixels
-from gp3d_core.baselines.marching import stratify
 from gp3d_core.baselines.stylenerf.fields import Background, Foreground
 from gp3d_core.baselines.stylenerf.path_regularisation import cell_pixels, path_loss
 from gp3d_core.baselines.stylenerf.rendering import (
@@ -29,6 +28,7 @@ from gp3d_core.networks.generator import BaseGenerator, GeneratorOutput
 from gp3d_core.networks.mapping import Mapping
 from gp3d_core.ops.resampling import resize
 from gp3d_core.rendering.cameras import Cameras
+from gp3d_core.rendering.volume import stratify
 from gp3d_core.rng import generator_for
 
 AVERAGE_DECAY = 0.995  # of the mean style code

@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gp3d_core.baselines.marching import stratify
 from gp3d_core.baselines.stylenerf.discriminator import GrowingDiscriminator
 from gp3d_core.baselines.stylenerf.fields import COLOURS, Background, Foreground
 from gp3d_core.baselines.stylenerf.path_regularisation import cell_pixels, path_loss
@@ -24,6 +23,7 @@ from gp3d_core.baselines.stylenerf.rendering import (
 from gp3d_core.baselines.stylenerf.upsampler import Upsampler, growth
 from gp3d_core.networks.mapping import Mapping
 from gp3d_core.rendering.cameras import Cameras, cam2world
+from gp3d_core.rendering.volume import stratify
 from tests.core.baselines.comparing import check_gradient, check_gradients, check_norms, fill
 from tests.core.parity.parity_fixtures import Case, Close
 from tests.core.parity.parity_names import Names
