@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from gp3d_core.baselines.eg3d.poses import with_pixels
@@ -12,7 +13,7 @@ from gp3d_core.baselines.stylenerf.discriminator import GrowingDiscriminator
 from gp3d_core.baselines.stylenerf.fields import COLOURS
 from gp3d_core.baselines.stylenerf.path_regularisation import cell_pixels, path_loss
 from gp3d_core.baselines.stylenerf.rendering import Draws, depth_rays, render, sphere_points
-from gp3d_core.baselines.stylenerf.upsampler import Upsampler, growth
+from gp3d_core.baselines.stylenerf.upsampler import Growth, Upsampler, growth
 from gp3d_core.rendering.cameras import Cameras, cam2world
 from tests.core.parity.parity_fixtures import Close
 
@@ -112,6 +113,30 @@ def test_one_pixel_is_taken_of_every_cell() -> None:
     assert torch.equal(cells, torch.arange(16).expand(2, -1))
     assert pixels[0, 0] == 3 * 16
     assert pixels[1, 0] == 1 * 16 + 2
+
+
+def test_growing_is_without_jumps_while_a_level_fades_in(close: Close) -> None:
+    upsampler = Upsampler(5, (6, 4), 8).eval()
+    low, ws = torch.randn(2, COLOURS + 5, 4, 4), torch.randn(2, upsampler.num_ws, 8)
+    before, start, end, after = (
+        upsampler(low, ws, grown)
+        for grown in (Growth(1, 1.0), Growth(2, 1e-6), Growth(2, 1.0 - 1e-6), Growth(2, 1.0))
+    )
+    close(start, F.interpolate(before, scale_factor=2.0, mode="bilinear"), "forward")
+    close(end, after, "forward")
+    assert (start - after).abs().max() > 0.01
+    network = GrowingDiscriminator(
+        resolution=32, lowest=8, c_dim=0, channel_base=128, channel_max=8, mapping_layers=2
+    )
+    images = torch.randn(4, 3, 32, 32)
+    nearly, grown = (network(images, None, Growth(2, share)).logits for share in (1.0 - 1e-6, 1.0))
+    close(nearly, grown, "forward")
+    halved = F.avg_pool2d(images[:, :, :16, :16], 2)
+    small, fresh = (
+        network(halved, None, Growth(0, 0.0)),
+        network(images[:, :, :16, :16], None, Growth(1, 1e-6)),
+    )
+    close(fresh.logits, small.logits, "forward")  # a level that has just begun adds nothing
 
 
 def test_unconditional_discriminator_takes_no_class() -> None:

@@ -296,6 +296,42 @@ def test_fading_is_a_straight_line_between_levels(close: Close) -> None:
     close(network(x, ws, "none", level=1.25), 0.75 * lower + 0.25 * upper, "exact32")
 
 
+def test_every_layer_of_the_image_network_has_its_code() -> None:
+    """In the order layer, layer, picture, where a picture shares the next one's first layer; the first has no layer."""
+    network = ImageNetwork(7, (6, 5), 4, 8)
+    assert network.num_ws == 6
+    x, ws = torch.randn(1, 7, 4, 4), torch.randn(1, network.num_ws, 8, requires_grad=True)
+    seen: dict[str, Tensor] = {}
+    for name, module in network.named_modules():
+        if name.endswith(".style"):
+            module.register_forward_hook(lambda _, given, __, name=name: seen.update({name: given[0]}))
+    network(x, ws, "none")
+    found = {
+        name.split(".conv.")[0]: next(k for k in range(6) if torch.equal(value, ws[:, k]))
+        for name, value in seen.items()
+    }
+    assert found == {
+        "blocks.0.conv0.layer": 1,
+        "blocks.0.conv1.layer": 2,
+        "blocks.0.to_rgb": 3,
+        "blocks.1.conv0.layer": 3,
+        "blocks.1.conv1.layer": 4,
+        "blocks.1.to_rgb": 5,
+    }
+
+
+def test_level_of_detail_fades_from_the_larger_images_to_the_smaller_ones(close: Close) -> None:
+    network = LevelOfDetailDiscriminator(resolution=16, c_dim=0, channel_base=128, channel_max=8, embedding=5)
+    images = torch.randn(4, 3, 16, 16)
+    logits = {lod: network(images, None, lod=lod).logits for lod in (0.0, 1e-6, 1.0 - 1e-6, 1.0)}
+    close(logits[1e-6], logits[0.0], "forward")
+    close(logits[1.0 - 1e-6], logits[1.0], "forward")
+    assert (logits[0.0] - logits[1.0]).abs().max() > 1e-3
+    small = torch.nn.functional.avg_pool2d(images, 2)
+    enlarged = small.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
+    close(network(enlarged, None, lod=1.0).logits, logits[1.0], "exact32")  # it sees no more than that
+
+
 def test_unconditional_discriminator_takes_no_class() -> None:
     network = LevelOfDetailDiscriminator(resolution=16, c_dim=0, channel_base=128, channel_max=8, embedding=5)
     assert network(torch.randn(4, 3, 16, 16), None).logits.shape == (4,)
