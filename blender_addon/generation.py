@@ -16,7 +16,7 @@ from .engine_control import ensure_engine, start_timer
 from .objects import scene
 from .pictures.input import check_unchanged, relief_files, scene_files
 from .properties import preferences
-from .recipe import op_of, pretrained_model
+from .recipe import JsonObject, op_of, pretrained_model
 from .requests import (
     MOST_OBJECTS,
     Choices,
@@ -35,6 +35,8 @@ from .requests import (
     towards,
 )
 from .state import STATE
+
+_OF_FILES = ("formats", "thumbnail")  # fields of requests that say nothing of the surface
 
 
 def find_class(text: str, report: Callable[[str], object]) -> ImageNetClass | None:
@@ -120,6 +122,26 @@ def regenerate(context: bpy.types.Context, obj: bpy.types.Object, higher: bool) 
     kind = op_of(request)
     model = pretrained_model(recipe) if kind == "mesh" else ""
     _submit([Job(kind, request, Delivery(recipe["options"], target=obj.name), model=model)])
+
+
+def examine(context: bpy.types.Context, obj: bpy.types.Object) -> None:
+    """Asks how far `obj` can be relied on; of a relief that is known. Raises RequestError for what no engine made."""
+    recipe = scene.read_recipe(obj)
+    if recipe is None or "sample" in recipe["request"]:
+        raise RequestError("The engine did not make this object: nothing is known of it")
+    if obj.type != "MESH" or obj.mode != "OBJECT":
+        raise RequestError("Choose a mesh in Object Mode")
+    request, kind = recipe["request"], op_of(recipe["request"])
+    if kind == "lift":
+        results.show_relief(obj)
+        return
+    if kind == "picture":
+        check_unchanged(recipe)
+    asked: JsonObject = {key: value for key, value in request.items() if key not in _OF_FILES}
+    ensure_engine(context)
+    model = pretrained_model(recipe) if kind == "mesh" else ""
+    op = "trust" if kind == "mesh" else "trust_picture"
+    _submit([Job(op, asked, Delivery(recipe["options"], target=obj.name), model=model)])
 
 
 def export(context: bpy.types.Context, obj: bpy.types.Object, path: Path, wanted: Export) -> None:

@@ -119,7 +119,7 @@ def read_bundle(path: Path) -> Bundle:
     welded = place[faces].astype(np.int32)
     texture, thumbnail = arrays.get("texture"), arrays.get("thumbnail")
     return Bundle(
-        _to_blender(vertices[first]), welded, recipe, uv, texture, colors, thumbnail, arrays.get("quads")
+        to_blender(vertices[first]), welded, recipe, uv, texture, colors, thumbnail, arrays.get("quads")
     )
 
 
@@ -277,7 +277,8 @@ def _check(arrays: dict[str, Array]) -> None:
             raise BundleError(f"The mesh's {name} is no picture")
 
 
-def _to_blender(vertices: Array) -> Array:
+def to_blender(vertices: Array) -> Array:
+    """Vertices float32 [V,3] of the GP3D frame in Blender's."""
     return np.stack([vertices[:, 0], -vertices[:, 2], vertices[:, 1]], axis=1).astype(np.float32)
 
 

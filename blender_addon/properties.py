@@ -20,6 +20,7 @@ MACHINE = (
     "vq3d",
     "depth_model",
     "device",
+    "report_cards",
     "cache_mb",
 )  # preferences that are shown
 
@@ -64,6 +65,11 @@ class GP3DPreferences(bpy.types.AddonPreferences):
         description="For Relief from Depth without a depth map: weights of TCMonoDepth small, or the folder of a depth "
         "model of transformers",
         subtype="FILE_PATH",
+    )
+    report_cards: StringProperty(
+        name="Report Cards",
+        description="The folder that gp3d evaluate with --report has written: the badge of a class then opens its page",
+        subtype="DIR_PATH",
     )
     device: EnumProperty(
         name="Device",

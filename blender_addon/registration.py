@@ -8,7 +8,7 @@ from bpy.app.handlers import persistent
 from . import engine_control, properties
 from .browser import choices, filling
 from .state import STATE
-from .ui import browser_operators, engine_operators, file_operators, operators, panels
+from .ui import browser_operators, engine_operators, file_operators, operators, panels, trust_operators
 
 CLASSES = (
     *properties.CLASSES,
@@ -16,6 +16,7 @@ CLASSES = (
     *operators.CLASSES,
     *engine_operators.CLASSES,
     *file_operators.CLASSES,
+    *trust_operators.CLASSES,
     *browser_operators.CLASSES,
     *panels.CLASSES,
 )

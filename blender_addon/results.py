@@ -34,6 +34,8 @@ from .recipe import BuildOptions, JsonObject, Recipe, integer, number, subject
 from .requests import TAKES_LONGER, Choices, build_options, location_of, towards
 from .state import SAMPLES, STATE
 from .timings import timing_key
+from .trust import layers
+from .trust.values import read_values
 
 
 def handle(event: Event) -> None:
@@ -53,7 +55,9 @@ def handle(event: Event) -> None:
         if event.kind == "done":
             STATE.notice = _written(event.data)
         return
-    if event.kind == "done" and job.op != "preview":
+    if event.kind == "done" and job.op in ("trust", "trust_picture"):
+        _show_trust(job, event.data)
+    elif event.kind == "done" and job.op != "preview":
         _import(job, event.data)
     if job.op != "preview" or event.kind == "cancelled":  # thumbnails are shown from their files
         shutil.rmtree(str(job.request.get("dir", "")), ignore_errors=True)
@@ -93,6 +97,33 @@ def _import(job: Job, result: Mapping[str, object]) -> None:
     STATE.notice = " ".join(unusual) or told
     STATE.import_seconds = time.monotonic() - began
     _push_undo(context, f"GP3D {subject(asset.mesh.recipe)}")
+
+
+def _show_trust(job: Job, result: Mapping[str, object]) -> None:
+    """Gives an object what was found out about it; one step to undo."""
+    obj = bpy.data.objects.get(job.delivery.target)
+    recipe = scene.read_recipe(obj)
+    if obj is None or recipe is None or obj.type != "MESH":
+        STATE.notice = "The object that was examined is gone."
+        return
+    try:
+        values = read_values(result)
+        far = layers.show(obj, values, _place_of(values.mesh, recipe)[1])
+    except (BundleError, RuntimeError) as error:
+        STATE.session.set_problem(Problem.of("E_BAD_MESH", str(error)))
+        return
+    changed = f" {far:.0%} of its vertices were moved since it was made." if far > 0 else ""
+    STATE.notice = f"Examined {obj.name}.{changed}"
+    layers.reveal()
+    _push_undo(bpy.context, "GP3D Show Trust")
+
+
+def show_relief(obj: bpy.types.Object) -> None:
+    """Shows what the photograph of a relief shows, and what was filled in; one step to undo."""
+    layers.show_relief(obj)
+    STATE.notice = f"Examined {obj.name}."
+    layers.reveal()
+    _push_undo(bpy.context, "GP3D Show Trust")
 
 
 def _written(result: Mapping[str, object]) -> str:
@@ -173,6 +204,7 @@ def add(context: bpy.types.Context, asset: Asset, recipe: Recipe, picture: str =
 def rebuild(obj: bpy.types.Object, asset: Asset, recipe: Recipe) -> None:
     """Gives `obj` the meshes of `asset` and the `recipe`. Raises BundleError if cropping leaves nothing."""
     options, (mesh, place) = recipe["options"], _placed(asset, recipe)
+    layers.forget(obj)
     scene.replace_mesh(obj, _built(asset, mesh, obj.data.name, options, place))
     _attach(obj, asset, options, place)
     scene.write_recipe(obj, recipe)
@@ -195,13 +227,17 @@ def _attach(obj: bpy.types.Object, asset: Asset, options: BuildOptions, place: P
 
 def _placed(asset: Asset, recipe: Recipe) -> tuple[Bundle, Placement]:
     """The mesh, cropped, and where it and its parts go; one that comes in metres is not scaled."""
+    # what is filled in reaches beyond the picture
+    return _place_of(asset.mesh, recipe, asset.seen if isinstance(asset, Relief) else None)
+
+
+def _place_of(bundle: Bundle, recipe: Recipe, measured: Bundle | None = None) -> tuple[Bundle, Placement]:
+    """`bundle` cropped as its recipe says, and where it goes; `measured` is what has the size, if that is another."""
     options, request = recipe["options"], recipe["request"]
     in_metres = request.get("size") is not None or request.get("kind") == "metric"
-    mesh = crop(asset.mesh, options["crop"], options["keep_largest"])
-    measured = (
-        asset.seen if isinstance(asset, Relief) else mesh
-    )  # what is filled in reaches beyond the picture
-    return mesh, placement(measured, None if in_metres else options["size"], options["on_ground"])
+    mesh = crop(bundle, options["crop"], options["keep_largest"])
+    size = None if in_metres else options["size"]
+    return mesh, placement(mesh if measured is None else measured, size, options["on_ground"])
 
 
 def sample_asset(name: str) -> Asset:

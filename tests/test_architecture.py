@@ -60,7 +60,7 @@ FLOORS = {
             "seeds",
             "timings",
         ),  # know no bpy
-        ("state", "pictures", "properties", "objects", "browser"),
+        ("state", "pictures", "properties", "objects", "browser", "trust"),
         ("results", "engine_control", "generation"),
         ("ui",),
         ("registration", "without_numpy"),
@@ -133,7 +133,7 @@ ALLOWED = {
         "tqdm",
         "trimesh",
     },
-    "blender_addon": {"bpy", "numpy"},
+    "blender_addon": {"bpy", "mathutils", "numpy"},
 }
 BLENDER = {"addon_utils", "bmesh", "bpy", "blenderproc", "cv2", "cycles", "mathutils"}
 BLENDER_FILES = {

@@ -95,7 +95,7 @@ def from_engine(message: Mapping[str, object], op: str = "") -> Problem:
         for text in (message.get("message"), message.get("action"))
     )
     problem = Problem.of(str(message.get("code")), sentence, hint)
-    buttons = {"picture": _OF_PICTURES, "lift": _OF_RELIEFS}.get(op, {})
+    buttons = {"picture": _OF_PICTURES, "trust_picture": _OF_PICTURES, "lift": _OF_RELIEFS}.get(op, {})
     problem = problem._replace(button=buttons.get(problem.code, problem.button))
     return problem
 

@@ -20,6 +20,15 @@ _STAGES = (  # of a mesh, with their usual shares of the time
     ("collision", 0.0),
     ("write", 0.02),
 )
+_TRUST_STAGES = (
+    ("planes", 0.05),
+    ("density", 0.15),
+    ("surface", 0.1),
+    ("supervision", 0.3),
+    ("disagreement", 0.35),
+    ("thickness", 0.03),
+    ("write", 0.02),
+)
 _RELIEF_STAGES = (("depth", 0.1), ("edges", 0.1), ("filling", 0.7), ("triangles", 0.05), ("write", 0.05))
 
 
@@ -34,6 +43,9 @@ class Batch:
     def place(self, index: int) -> tuple[int, int]:
         """Number of the tile, and direction, of the picture that comes as `index`."""
         return self.tiles[index // len(self.turns)], self.turns[index % len(self.turns)]
+
+
+_STAGES_OF = {"lift": _RELIEF_STAGES, "trust": _TRUST_STAGES, "trust_picture": _TRUST_STAGES}
 
 
 @dataclass
@@ -56,7 +68,7 @@ class Delivery:
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """A request of kind `op` ("mesh", "picture", "lift" or "preview") with its fields, and how far it is.
+    """A request of kind `op` ("mesh", "picture", "lift", "trust", "trust_picture", "preview"), and how far it is.
 
     `sent` is the session's clock when it was sent, `note` what the user should know about the result. `model` is the
     SHA-256 of the model that is to make it, empty for the one that has the class.
@@ -84,7 +96,7 @@ class Job:
     def advanced(self, stage: str, done: int, total: int) -> Job:
         """The job after progress. An unknown stage leaves the overall share where it was; none lets it go back."""
         later = replace(self, stage=stage, done=done, total=total)
-        stages = _RELIEF_STAGES if self.op == "lift" else _STAGES
+        stages = _STAGES_OF.get(self.op, _STAGES)
         names = [name for name, _ in stages]
         if stage not in names:
             return later

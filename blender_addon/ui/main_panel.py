@@ -18,6 +18,7 @@ from ..state import STATE
 from ..timings import Estimate, estimate
 from .engine_operators import COMMAND
 from .layout import Tab, paragraph, thumbnail_grid
+from .trust_panel import draw_badge, draw_trust
 
 _MOST_CREDITS = 240  # characters
 STAGES = {
@@ -33,6 +34,9 @@ STAGES = {
     "texels": "Laying out the texture",
     "color": "Colouring",
     "compare": "Comparing",
+    "supervision": "Looking through the cameras",
+    "disagreement": "Comparing mesh and field",
+    "thickness": "Measuring thickness",
     "lods": "Making LODs",
     "collision": "Making the collision hull",
     "depth": "Finding out the depth",
@@ -150,6 +154,7 @@ def _draw_choices(layout: Any, context: bpy.types.Context) -> None:
             column.label(text=choice.note)
         facts = described(choice.entry) or choice.entry.wnid
         column.label(text=f"ImageNet {choice.entry.index} · {facts}" if choice.entry.index >= 0 else facts)
+        draw_badge(column, context, choice.entry)
         _draw_terms(column, context, choice.entry)
     elif known:
         column.label(text=f"Not among the model's {len(known)} classes", icon="ERROR")
@@ -269,6 +274,8 @@ def _draw_active(layout: Any, context: bpy.types.Context) -> None:
         paragraph(box, context, _shortened(str(made["credits"])))
     if relief.camera_of(obj) is not None:
         box.operator("gp3d.look_through", icon="CAMERA_DATA")
+    if "sample" not in recipe["request"]:
+        draw_trust(box, context, obj)
     column = box.column(align=True)
     column.enabled = STATE.command is not None and not STATE.session.status.at_work
     row = column.row(align=True)

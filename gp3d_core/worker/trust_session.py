@@ -32,12 +32,12 @@ FORMAT, VERSION = "gp3d-trust", 1
 
 @dataclass(frozen=True, eq=False)
 class Examined:
-    """Vertices float32 [V,3] as files of the mesh have them, without what colours add to it, and what is known of them.
+    """A mesh in the place of its files, without what colours add to it, and what is known of its vertices.
 
     `supervision` float32 [V] is 0 never seen to 1; `disagreement` float32 [V], a share of the longest side, may be NaN.
     """
 
-    vertices: NDArray[Any]
+    mesh: Mesh
     supervision: NDArray[Any]
     facts: dict[str, Any]
     disagreement: NDArray[Any] | None = None
@@ -47,7 +47,8 @@ class Examined:
         found: dict[str, Any] = {
             "format": FORMAT,
             "version": VERSION,
-            "vertices": self.vertices,
+            "vertices": self.mesh.vertices,
+            "faces": self.mesh.faces,
             "supervision": self.supervision.astype(np.float32),
             "supervision_colors": supervision_colors(self.supervision),
         }
@@ -69,7 +70,7 @@ def examine_object(
     known = known_size(obj.spec.record, needed=chosen.size == "real")
     placed = placement_for(surface.mesh, chosen, known)(surface.mesh)
     facts = {**trust.facts(), "watertight": is_watertight(surface.mesh.faces)}
-    found = Examined(placed.vertices, trust.supervision.amount, facts, trust.disagreement.amount)
+    found = Examined(placed, trust.supervision.amount, facts, trust.disagreement.amount)
     _deliver(found, options["dir"], options["stem"] or obj.spec.stem, progress, publish)
 
 
@@ -84,7 +85,7 @@ def examine_picture(
         "watertight": is_watertight(mesh.faces),
     }
     stem = options["stem"] or Path(options["picture"]).stem
-    _deliver(Examined(mesh.vertices, weights, facts), options["dir"], stem, progress, publish)
+    _deliver(Examined(mesh, weights, facts), options["dir"], stem, progress, publish)
 
 
 def _deliver(found: Examined, folder: Path, stem: str, progress: Progress, publish: Publish) -> None:
@@ -96,7 +97,7 @@ def _deliver(found: Examined, folder: Path, stem: str, progress: Progress, publi
             np.savez_compressed(file, **found.arrays())
         result: Mapping[str, Any] = {
             "file": str(folder / name),
-            "vertices": len(found.vertices),
+            "vertices": len(found.mesh.vertices),
             "facts": found.facts,
         }
         publish(files.publish, result)

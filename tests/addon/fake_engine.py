@@ -5,16 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import struct
 import subprocess
 import sys
 import threading
 import time
-import zlib
 from pathlib import Path
 
 import numpy as np
-from fake_objects import flat, plain  # this script's folder is on the path
+from fake_files import arrays, picture  # this script's folder is on the path
+from fake_objects import flat, plain
 
 CLASSES = [
     {"label": 0, "name": "coffee mug", "imagenet_index": 504, "wnid": "n03063599"},
@@ -39,65 +38,6 @@ def say(event: str, **fields) -> None:
 
 def fail(number, code: str, message: str) -> None:
     say("error", id=number, code=code, message=message, action="Try something else")
-
-
-def arrays(color: str, seed: int, grid: int) -> dict[str, np.ndarray]:
-    """A box with a nose at +z (the front), 1 wide, 2 high, 0.5 deep without the nose; vertices repeated per face."""
-    half = np.array([0.5, 1.0, 0.25], np.float32) * np.float32(0.4)
-    corners = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)], np.float32) * half
-    quads = [
-        (1, 5, 7, 3),
-        (4, 0, 2, 6),
-        (5, 4, 6, 7),
-        (0, 1, 3, 2),
-        (3, 7, 6, 2),
-        (0, 4, 5, 1),
-    ]  # front first
-    nose = np.array([[0, 0.1 * (1 + seed % 3), 0.3]], np.float32)
-    vertices, faces, uv = [], [], []
-    for side, quad in enumerate(quads):
-        first = 4 * side
-        vertices.append(corners[list(quad)])
-        uv.append(
-            np.array([[0, 0], [1, 0], [1, 1], [0, 1]], np.float32) / 3 + np.array([side % 3, side // 3]) / 3
-        )
-        if side:
-            faces += [(first, first + 1, first + 2), (first, first + 2, first + 3)]
-    faces += [(0, 1, 24), (1, 2, 24), (2, 3, 24), (3, 0, 24)]
-    vertices.append(nose)
-    uv.append(np.array([[0.16, 0.16]]))
-    made = {
-        "vertices": np.concatenate(vertices).astype(np.float32),
-        "faces": np.array(faces, np.int32),
-        "normals": np.zeros((25, 3), np.float32),
-    }
-    if color == "texture":
-        texture = np.zeros((8, 16, 3), np.uint8)
-        texture[:4], texture[4:] = (200, 30, 10), (10, 60, 220)  # top row first: red above, blue below
-        made |= {"uv": np.concatenate(uv).astype(np.float32), "texture": texture}
-    elif color == "vertex":
-        colors = np.full((25, 3), (20, 40, 200), np.uint8)
-        colors[made["vertices"][:, 1] > 0] = (220, 120, 10)
-        made["vertex_colors"] = colors
-    return made
-
-
-def picture(path: Path, size: int, seed: int) -> None:
-    """A PNG that is red above and of a grey that depends on the seed below."""
-    rows = np.full((size, size, 3), 40 + seed % 100, np.uint8)
-    rows[: size // 2] = (250, 0, 0)
-    raw = b"".join(b"\0" + row.tobytes() for row in rows)
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    header = struct.pack(">IIBBBBB", size, size, 8, 2, 0, 0, 0)
-    path.write_bytes(
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", header)
-        + chunk(b"IDAT", zlib.compress(raw))
-        + chunk(b"IEND", b"")
-    )
 
 
 def record(query) -> dict | None:
@@ -317,6 +257,44 @@ def lift(number: str, ask: dict) -> None:
     )
 
 
+def trust(number: str, ask: dict) -> None:
+    """Values for the vertices of `mesh`: what lies above the middle was seen; told with what was asked for."""
+    for name in ("formats", "thumbnail"):
+        if name in ask:
+            return fail(number, "E_PROTOCOL", f'unknown field "{name}"')
+    for step in range(60 if MODE == "slow" else 2):
+        say("progress", id=number, stage="supervision", done=step, total=60, seconds=0.1 * step)
+        time.sleep(0.1 if MODE == "slow" else 0)
+        if number in CANCELLED:
+            return fail(number, "E_CANCELLED", "cancelled")
+    made = arrays("none", ask.get("seed", 0), ask["grid"])
+    vertices = made["vertices"]
+    seen = (vertices[:, 1] > 0).astype(np.float32)
+    colors = np.where(seen[:, None] > 0, (0, 158, 115), (213, 94, 0)).astype(np.uint8)
+    values = {"supervision": seen, "supervision_colors": colors}
+    facts: dict = {"never_seen": 0.25, "watertight": False}
+    if ask["op"] == "trust":
+        away = np.where(vertices[:, 0] > 0, np.nan, 0.02).astype(np.float32)
+        values |= {"disagreement": away, "disagreement_colors": np.full((25, 3), 150, np.uint8)}
+        facts |= {"disagreement": 0.0123, "thin_parts_kept": None}
+    if MODE == "torn":
+        del values["supervision_colors"]
+    path = Path(ask["dir"]) / "mesh.trust.npz"
+    where = {"vertices": vertices, "faces": made["faces"]}
+    np.savez_compressed(path, format="gp3d-trust", version=1, **where, **values)
+    say("result", id=number, op=ask["op"], file=str(path), vertices=25, facts=facts, warnings=[], seconds=0.1)
+
+
+JOBS = {
+    "mesh": mesh,
+    "picture": mesh,
+    "lift": lift,
+    "preview": preview,
+    "trust": trust,
+    "trust_picture": trust,
+}
+
+
 def work(jobs: list[dict], wake: threading.Condition) -> None:
     while True:
         with wake:
@@ -324,7 +302,7 @@ def work(jobs: list[dict], wake: threading.Condition) -> None:
                 wake.wait()
             ask = jobs.pop(0)
         say("started", id=ask["id"])
-        {"mesh": mesh, "picture": mesh, "lift": lift, "preview": preview}[ask["op"]](ask["id"], ask)
+        JOBS[ask["op"]](ask["id"], ask)
 
 
 def begin() -> None:
@@ -374,7 +352,7 @@ def main() -> None:
     begin()
     for line in sys.stdin:
         ask = json.loads(line)
-        if ask["op"] in ("mesh", "picture", "lift", "preview"):
+        if ask["op"] in JOBS:
             with wake:
                 jobs.append(ask)
                 wake.notify()
