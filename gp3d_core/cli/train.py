@@ -44,6 +44,12 @@ def add_train(parser: argparse.ArgumentParser) -> None:
         help="begin with the generator of a snapshot, run folder or pretrained model",
     )
     parser.add_argument(
+        "--weights",
+        type=existing,
+        metavar="FILE",
+        help="of the pretrained network that a projected discriminator looks through (docs/baselines.md)",
+    )
+    parser.add_argument(
         "--overfit",
         type=number(int, 1, 1e9),
         metavar="N",
@@ -87,6 +93,7 @@ def _train(options: argparse.Namespace) -> int:
         overfit=options.overfit,
         max_minutes=options.max_minutes,
         init=options.init,
+        weights=options.weights,
         announce=lambda found: print(outlook(options, found), file=sys.stderr),
         fit=None if any(one.startswith("training.micro_batch=") for one in options.set) else report,
     ).show()

@@ -15,6 +15,7 @@ from gp3d_core.config import eg3d, stylenerf, volumegan
 from gp3d_core.config.ablations import ablations
 from gp3d_core.config.assignments import override
 from gp3d_core.config.cameras import CAMERAS, KNOWN_CAMERAS
+from gp3d_core.config.pictures import projected, stylegan2
 from gp3d_core.config.schema import (
     CameraGeneratorConfig,
     ConfigError,
@@ -249,9 +250,9 @@ PRESETS["epigraf-64"] = replace(  # EpiGRAF (NeurIPS 2022): no depth, no camera 
 )
 
 _OWN = tuple(PRESETS)  # not for comparisons
-PRESETS |= ablations(PRESETS)
+PRESETS |= ablations(PRESETS) | projected.second_discriminators(PRESETS)
 # every system that 3DGP is compared with has its own file
-PRESETS |= eg3d.PRESETS | stylenerf.PRESETS | volumegan.PRESETS
+PRESETS |= eg3d.PRESETS | stylegan2.PRESETS | stylenerf.PRESETS | volumegan.PRESETS
 
 
 def presets_of(resolution: int) -> list[str]:

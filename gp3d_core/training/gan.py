@@ -40,6 +40,7 @@ from gp3d_core.training.step import (
     update,
 )
 from gp3d_core.training.systems.phases import Penalty, Phases, Players, share_without
+from gp3d_core.training.systems.projected import fill_features
 from gp3d_core.training.systems.table import make_discriminator, make_phases
 from gp3d_core.training.warm_start import begin_with
 
@@ -115,12 +116,22 @@ class GanTask:
 
 
 def open_task(
-    config: RunConfig, dataset: Dataset, folder: RunFolder, world: World, init: Path | None = None
+    config: RunConfig,
+    dataset: Dataset,
+    folder: RunFolder,
+    world: World,
+    init: Path | None = None,
+    weights: Path | None = None,
 ) -> GanTask:
-    """A fresh run of the claimed `folder`; without checkpoints there it begins with the snapshot `init`, if any."""
+    """A fresh run of the claimed `folder`; without checkpoints there it begins with the snapshot `init`, if any, and
+    the pretrained network that the discriminator looks through with the file `weights`, if it has one.
+    """
     state = build_state(config, dataset, world)
-    if init is not None and not folder.list_checkpoints():
-        begin_with(init, state.generator, state.ema)
+    if not folder.list_checkpoints():
+        if init is not None:
+            begin_with(init, state.generator, state.ema)
+        if weights is not None:
+            fill_features(state.discriminator, weights)
     monitor = GanMonitor(state, config.training.schedule, folder, world)
     licences = dataset.licences
     if init is not None:

@@ -7,6 +7,7 @@ Latents, cameras and patches are fresh in every phase (3DGP App. B); the real im
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -29,6 +30,18 @@ class StepContext:
     nimg: int
     augmentation: float
     rng: torch.Generator
+
+
+class SecondDiscriminator(Protocol):
+    """A discriminator beside that of patches, which sees their colour alone (3DGP Tab. 4)."""
+
+    def generator_loss(self, rgb: Tensor, c: Tensor | None, context: StepContext) -> tuple[Tensor, Log]:
+        """What G pays for fakes [B,3,h,h] of classes `c` that it recognises."""
+
+    def discriminator_loss(
+        self, fake: Tensor, fake_c: Tensor | None, real: Tensor, real_c: Tensor | None, context: StepContext
+    ) -> tuple[Tensor, Log]:
+        """What it pays itself for fake and real patches [B,3,h,h]."""
 
 
 def generate(
@@ -58,13 +71,19 @@ def generator_phase(
     latents: Latents,
     config: RunConfig,
     context: StepContext,
+    second: SecondDiscriminator | None = None,
 ) -> tuple[Tensor, Log]:
-    """The generator's adversarial loss (3DGP Eq. 1) and its camera regularisers (Eq. 2, App. J)."""
+    """The generator's adversarial loss (3DGP Eq. 1), by a `second` discriminator too if there is one, and its camera
+    regularisers (Eq. 2, App. J).
+    """
     fake = generate(generator, latents, context, update_average=False)
     output = discriminator(prepare(fake.images, config.loss, context), latents.patches, latents.c)
     adversarial = losses.generator_loss(output.logits, config.loss.adversarial).mean()
     log = {"loss/generator": adversarial, "scores/fake_by_generator": output.logits.mean()}
     log |= {"opacity": fake.opacity.mean(), "depth/spread": fake.depth.flatten(1).std(dim=1).mean()}
+    if second is not None:
+        term, more = second.generator_loss(fake.rgb, latents.c, context)
+        adversarial, log = adversarial + term, log | more
     terms: Log = {}
     if generator.camera_generator is not None:
         terms = generator.camera_generator.regularisation(context.nimg, context.rng)
@@ -78,8 +97,11 @@ def discriminator_phase(
     real: Batch,
     config: RunConfig,
     context: StepContext,
+    second: SecondDiscriminator | None = None,
 ) -> tuple[Tensor, Log]:
-    """The discriminator's adversarial loss on fake and real patches, and distillation on the real ones (Eq. 4)."""
+    """The discriminator's adversarial loss on fake and real patches, and distillation on the real ones (Eq. 4); and
+    the loss of a `second` one on the same patches.
+    """
     with torch.no_grad():
         fake = generate(generator, latents, context, update_average=True)
     kind = config.loss.adversarial
@@ -87,7 +109,8 @@ def discriminator_phase(
     patches = sample_patches(
         config.patch, len(real.labels), context.nimg, config.training.resolution, context.rng
     )
-    images = prepare(real_patches(real, patches, config), config.loss, context)
+    whole = real_patches(real, patches, config)
+    images = prepare(whole, config.loss, context)
     weight = config.loss.distillation_weight.at(context.nimg)
     features = real.features if weight > 0 else None
     classes = one_hot(real.labels, discriminator.c_dim)
@@ -101,6 +124,11 @@ def discriminator_phase(
         terms = losses.distillation_loss(on_real.features, features, config.loss.distillation, scales)
         log["loss/distillation"] = terms.mean()
         loss = loss + weight * terms.mean()
+    if second is not None:
+        term, more = second.discriminator_loss(
+            fake.rgb, latents.c, whole[:, : losses.RGB_CHANNELS], classes, context
+        )
+        loss, log = loss + term, log | more
     return loss, log
 
 

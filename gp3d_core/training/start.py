@@ -22,6 +22,7 @@ from gp3d_core.snapshots.shapes_only import shapes_only
 from gp3d_core.training.gan import GanTask, build_state, check_share, open_task, train_step
 from gp3d_core.training.launch import Ending, Forecast, Plan, images_to_forecast, launch
 from gp3d_core.training.loop import Budget
+from gp3d_core.training.systems.projected import check_weights
 from gp3d_core.training.systems.table import make_discriminator
 from gp3d_core.training.warm_start import check_transfer
 
@@ -38,13 +39,15 @@ def start_training(
     overfit: int | None = None,
     max_minutes: float = math.inf,
     init: Path | None = None,
+    weights: Path | None = None,
     announce: Callable[[Forecast], None] | None = None,
     fit: Callable[[str], object] | None = None,
 ) -> Ending:
     """How the training on the data set at `dataset_path` in the folder `run` ended; it goes on from what is there.
 
-    A fresh run begins with the generator of `init`, a snapshot file or the newest of a run folder. `announce` is told,
-    before the first step on a CPU, how long the run will take, if it has not ended. With `fit` a fresh run gets a
+    A fresh run begins with the generator of `init`, a snapshot file or the newest of a run folder, and takes the
+    `weights` of the pretrained network that a projected discriminator looks through. `announce` is told, before the
+    first step on a CPU, how long the run will take, if it has not ended. With `fit` a fresh run gets a
     smaller micro-batch than the configuration's where memory asks for it, one that goes on keeps its own, and `fit` is
     told of either (of one process only).
     Raises a GP3DError for anything that is wrong with configuration, data or folder, before any training.
@@ -55,6 +58,7 @@ def start_training(
     if begun is not None:
         config = _in_micro_batches(config, begun)
     RunFolder(run).check_config(config)
+    check_weights(config, weights, fresh=not RunFolder(run).list_checkpoints())
     dataset = open_dataset(config, dataset_path, features, overfit)
     check_depth_range(config, dataset)
     if fit is not None:
@@ -71,7 +75,7 @@ def start_training(
     def begin(folder: RunFolder, here: World, budget: Budget) -> GanTask:
         if announce is not None and (left := images_to_forecast(folder, here, budget)):
             announce(forecast(config, dataset, left))
-        return open_task(config, dataset, folder, here, init)
+        return open_task(config, dataset, folder, here, init, weights)
 
     plan = Plan(
         config=config,
