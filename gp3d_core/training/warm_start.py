@@ -22,6 +22,7 @@ _MEANING = (
     "render.density_scale",
     "render.density_gain",
     "render.density_shift",
+    "eg3d.planes",
 )
 
 

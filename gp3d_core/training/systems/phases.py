@@ -46,7 +46,9 @@ class Penalty:
 
 
 class Phases(Protocol):
-    """What the players of a system minimise in a step, in the order of these members, D last."""
+    """What the players of a system minimise in a step: first the generator, then the discriminator; penalties follow
+    each.
+    """
 
     @property
     def generator_penalties(self) -> Sequence[Penalty]:
