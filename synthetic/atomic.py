@@ -6,8 +6,10 @@ import errno
 import fcntl
 import glob
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
 from typing import IO
 
@@ -48,6 +50,21 @@ def writing_whole(path: Path) -> Iterator[IO[bytes]]:
         raise
     finally:
         part.unlink(missing_ok=True)
+
+
+def opened(path: Path) -> BufferedReader:
+    """A file to be read; OSError at once for a pipe, a socket or a device of that name, whose end may never come."""
+    file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        os.close(file)
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+    return os.fdopen(file, "rb")
+
+
+def content_of(path: Path) -> bytes:
+    """All of a file; as `opened`."""
+    with opened(path) as file:
+        return file.read()
 
 
 def _name(error: OSError, path: Path) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TypedDict
 
-from synthetic.atomic import write_whole, writing_whole
+from synthetic.atomic import content_of, write_whole, writing_whole
 from synthetic.dataset import (
     CAMERA_RECORD,
     CameraRecord,
@@ -97,7 +97,7 @@ def blenders_of(folder: Path) -> list[str]:
 
 def _read_index(path: Path) -> IndexRecord:
     try:
-        index = json.loads(path.read_text(encoding="utf-8"))
+        index = json.loads(content_of(path))
         found = index["format"], index["version"]
     except (ValueError, RecursionError):
         raise DatasetError(
@@ -143,7 +143,7 @@ def _flat(settings: SettingsRecord) -> dict[str, object]:
 
 def read_failures(path: Path) -> dict[str, str]:
     """The failures in a file of JSON lines, model to reason, sorted; a damaged line, or no file, says nothing."""
-    lines = path.read_bytes().splitlines() if path.exists() else []
+    lines = content_of(path).splitlines() if path.exists() else []
     found = (_failure(line) for line in lines)
     return dict(sorted((entry["model"], entry["reason"]) for entry in found if entry))
 
@@ -170,7 +170,7 @@ def remove_damaged(folder: Path) -> list[str]:
             path.unlink()
             damaged.append(f"{path.relative_to(folder)} (its view is rendered again)")
     path = folder / "failures.jsonl"
-    lines = path.read_bytes().splitlines() if path.exists() else []
+    lines = content_of(path).splitlines() if path.exists() else []
     torn = sum(_failure(line) is None for line in lines)
     if torn:
         _write_failures(
@@ -182,7 +182,7 @@ def remove_damaged(folder: Path) -> list[str]:
 
 def _is_whole(path: Path) -> bool:
     try:
-        record = json.loads(path.read_bytes())
+        record = json.loads(content_of(path))
         ObjectClass(**record["class"])
         source = record.get("source", {})
         credit, parent = source.get("licence", _NOBODY), source.get("parent", "")

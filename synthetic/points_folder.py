@@ -14,7 +14,7 @@ from typing import NotRequired, TypedDict
 
 import numpy as np
 
-from synthetic.atomic import write_whole
+from synthetic.atomic import content_of, write_whole
 from synthetic.dataset import DatasetError, make_folder
 from synthetic.layouts.licences import CreditRecord
 from synthetic.layouts.shapenet import ClassRecord, Model, Split, split_of
@@ -96,7 +96,7 @@ def open_points(spec: PointsSpec) -> None:
     }  # where an older version did not write it
     if path.exists():
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))
+            found = json.loads(content_of(path))
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise DatasetError(f"{path}: is not readable as JSON ({error}); choose another folder") from None
         if not isinstance(found, dict) or {**usual, **found} != wanted:
@@ -113,7 +113,7 @@ def check_treatment(dataset: Path, treatment: Treatment) -> None:
     if not path.exists():
         return
     try:
-        index = json.loads(path.read_text(encoding="utf-8"))
+        index = json.loads(content_of(path))
         rendered = Treatment(**index["generator"]["settings"].get("treatment", {}))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DatasetError(
@@ -133,7 +133,7 @@ def check_frames(dataset: Path, models: Sequence[Model]) -> None:
     if not path.exists():
         return
     try:
-        rendered = json.loads(path.read_text(encoding="utf-8"))["models"]
+        rendered = json.loads(content_of(path))["models"]
         places = {
             model.key: np.array(rendered[model.key]["to_world"]) for model in models if model.key in rendered
         }
@@ -171,7 +171,7 @@ def read_models(folder: Path) -> dict[str, PointsModelRecord]:
     path = folder / "models.jsonl"
     records: dict[str, PointsModelRecord] = {}
     try:
-        for line in path.read_bytes().splitlines() if path.exists() else ():
+        for line in content_of(path).splitlines() if path.exists() else ():
             record: PointsModelRecord = json.loads(line)
             key, _ = record["model"], record["class"]["wnid"]
             records[key] = record

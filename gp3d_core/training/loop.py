@@ -22,7 +22,7 @@ from gp3d_core.signals import Interruption
 from gp3d_core.snapshots.metadata import holds_snapshot
 from gp3d_core.snapshots.run_folder import RunFolder
 from gp3d_core.training.checkpointing import load_newest, restore, roll_back, write_checkpoint
-from gp3d_core.training.divergence import DivergenceGuard, check_finite, check_steps
+from gp3d_core.training.divergence import Divergence, DivergenceGuard, check_finite, check_steps
 from gp3d_core.training.monitor import HasClock, RunMonitor
 from gp3d_core.training.step import StepLog, TrainableState, passed_multiple
 
@@ -116,6 +116,12 @@ def _end(state: TrainableState, budget: Budget, *, asked: bool) -> End | None:
     return "time is up" if budget.share_used(state) >= 1 else None
 
 
+def _go_back(task: Task, folder: RunFolder, world: World, divergence: Divergence) -> None:
+    limit = task.schedule.max_rollbacks
+    roll_back(task.state, folder, world, divergence, limit=limit, remedy=task.remedy)
+    task.monitor.note_rollback(divergence[0])
+
+
 def _advance(task: Task, folder: RunFolder, world: World, interruption: Interruption, budget: Budget) -> None:
     """Steps from the clock on until the run is finished, or until it had to be rolled back."""
     state, schedule, monitor = task.state, task.schedule, task.monitor
@@ -124,7 +130,11 @@ def _advance(task: Task, folder: RunFolder, world: World, interruption: Interrup
     with closing(task.steps()) as steps:  # type: ignore[type-var]
         while not enough:
             start, before = time.monotonic(), state.nimg
-            waiting.append(next(steps))
+            try:
+                waiting.append(next(steps))
+            except ArithmeticError as error:  # optimisers count steps in floats, whose powers may overflow
+                _go_back(task, folder, world, (f"a step cannot be computed: {error.args[-1]}", before))
+                return
             report = passed_multiple(before, state.nimg, schedule.status_kimg)
             snapshot |= passed_multiple(before, state.nimg, schedule.snapshot_kimg)
             checkpoint |= passed_multiple(before, state.nimg, schedule.checkpoint_kimg)
@@ -143,9 +153,7 @@ def _advance(task: Task, folder: RunFolder, world: World, interruption: Interrup
             if divergence is None and not skipping and (snapshot or checkpoint or enough):
                 divergence = check_finite(state, world)
             if divergence is not None:
-                limit = schedule.max_rollbacks
-                roll_back(state, folder, world, divergence, limit=limit, remedy=task.remedy)
-                monitor.note_rollback(divergence[0])
+                _go_back(task, folder, world, divergence)
                 return
             if report:
                 monitor.report()

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from synthetic.atomic import content_of
 from synthetic.checks.rays import Hits, RaySurface
 from synthetic.dataset import ViewRecord
 from synthetic.dataset_index import ManifestEntry
@@ -82,9 +83,9 @@ class Rendered:
     def read(cls, folder: Path) -> Rendered:
         """What a folder says. Raises LibraryError where it is no data set."""
         try:
-            views = json.loads((folder / "cameras.json").read_text(encoding="utf-8"))["views"]
-            sources = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["models"]
-            index = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
+            views = json.loads(content_of(folder / "cameras.json"))["views"]
+            sources = json.loads(content_of(folder / "manifest.json"))["models"]
+            index = json.loads(content_of(folder / "dataset.json"))
             settings = index["generator"]["settings"]
             treatment = Treatment(**settings.get("treatment", {}))
             samples = int(settings["samples"])

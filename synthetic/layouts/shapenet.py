@@ -26,6 +26,7 @@ from typing import Any, Literal, TypedDict, Unpack
 import numpy as np
 import numpy.typing as npt
 
+from synthetic.atomic import content_of
 from synthetic.layouts.licences import Credit, LicenceError, origins, read_licences
 from synthetic.layouts.plain import MESH_SUFFIXES, folders_in, plain_meshes, unused_meshes
 from synthetic.layouts.taxonomy import SHAPENET_CATEGORIES
@@ -367,7 +368,7 @@ def _read_classes(path: Path) -> dict[str, ObjectClass]:
 def _read_json(path: Path, kind: type[Any]) -> Any:
     way_on = "mend it, or remove it to go by what is known without it"
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        content = json.loads(content_of(path).decode("utf-8-sig"))
     except FileNotFoundError:
         raise LibraryError(f"{path}: vanished while it was to be read") from None
     except OSError as error:

@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, TypeVar, cast
 
+from synthetic.atomic import opened
+
 MOST_MEMBERS = 200_000
 MOST_BYTES = 8 * 2**30  # unpacked, all members together
 _MOST_MEMBER_BYTES = 1 * 2**30
@@ -35,7 +37,7 @@ class ZipArchive:
         """`name` is what messages call it. Raises ArchiveError for what is no zip, or one beyond the limits."""
         self.name = name
         try:
-            self._zip = zipfile.ZipFile(file)
+            self._zip = zipfile.ZipFile(opened(file) if isinstance(file, Path) else file)
             entries = [entry for entry in self._zip.infolist() if not entry.is_dir()]
         except _BROKEN as error:
             raise ArchiveError(f"{name}: is no readable zip ({error})") from None
@@ -103,7 +105,7 @@ def taken_from_package(
     take: Callable[[str, int, IO[bytes]], Taken],
 ) -> Iterator[Taken]:
     """The same for files too large for memory: what `take` makes of the name, size and stream of each."""
-    with path.open("rb") as package:
+    with opened(path) as package:
         member, size = _data_member(package, path)
         if not member.startswith("data.tar") or member.rpartition(".")[2] not in ("tar", "gz", "bz2", "xz"):
             raise ArchiveError(

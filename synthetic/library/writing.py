@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from synthetic.atomic import LOCK, alone_in, is_part, write_whole
+from synthetic.atomic import LOCK, alone_in, content_of, is_part, write_whole
 from synthetic.layouts.licences import LICENCES, Credit, LicenceFilter, licence_lines
 from synthetic.layouts.shapenet import BrokenModelError, LibraryError, ObjectClass
 from synthetic.layouts.shapenet_files import PARTIAL, bounds, building_model, is_whole, write_index
@@ -191,7 +191,7 @@ def _claim(out: Path, name: str, settings: Any) -> None:
         write_whole(path, json.dumps(facts, indent=1).encode())
         return
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(content_of(path))
         begun = found["source"], dict(found["settings"]), found["format"], found["version"]
     except (ValueError, KeyError, TypeError, RecursionError):
         raise LibraryError(f"{path}: cannot be read; remove {out} or choose another folder") from None
@@ -228,7 +228,7 @@ def _models_in(out: Path) -> dict[str, dict[str, Any]]:
 def _record(folder: Path) -> dict[str, Any] | None:
     """A model's record, None where it cannot be used."""
     try:
-        record = json.loads((folder / _FACTS_FILE).read_text(encoding="utf-8"))
+        record = json.loads(content_of(folder / _FACTS_FILE))
         Credit(**record["credit"])
         return record if {"class", "tags"} <= record.keys() else None
     except (OSError, ValueError, KeyError, TypeError):

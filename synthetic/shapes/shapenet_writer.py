@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from synthetic.atomic import alone_in, write_whole
+from synthetic.atomic import alone_in, content_of, write_whole
 from synthetic.layouts.licences import LICENCES, Credit, licence_lines
 from synthetic.layouts.shapenet_files import (
     bounds,
@@ -128,7 +128,7 @@ def read_records(out: Path) -> dict[str, dict[str, Any]]:
             raise LibraryError(f"{out} holds models that are not from this library; choose another folder")
         return {}
     try:
-        records = json.loads(path.read_text(encoding="utf-8"))
+        records = json.loads(content_of(path))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise LibraryError(
             f"{path} is not readable JSON ({error}); delete it or choose another folder"

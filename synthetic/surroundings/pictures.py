@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
+from synthetic.atomic import opened
 from synthetic.surroundings.settings import SurroundingsError
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
@@ -18,7 +19,7 @@ _GLANCE = 64  # pixels a side: enough to see that a file can be decoded to its e
 def check_picture(path: Path, most_side: int) -> None:
     """Decodes a picture. Raises SurroundingsError where that fails or a side is longer than `most_side` pixels."""
     try:
-        with Image.open(path) as picture:
+        with opened(path) as file, Image.open(file) as picture:
             _check_size(path, picture, most_side)
             picture.draft("RGB", (_GLANCE, _GLANCE))
             picture.load()
@@ -41,8 +42,8 @@ def square(path: Path, place: tuple[float, float], side: int) -> tuple[npt.NDArr
 
     The largest square, at a `place` of the room that it has, from (0, 0) at the left and top to (1, 1).
     """
-    with Image.open(path) as opened:
-        picture: Any = ImageOps.exif_transpose(opened).convert("RGB")
+    with opened(path) as file, Image.open(file) as found:
+        picture: Any = ImageOps.exif_transpose(found).convert("RGB")
     short = min(picture.size)
     left, top = (int(share * (length - short + 1)) for share, length in zip(place, picture.size, strict=True))
     box = [left, top, left + short, top + short]

@@ -11,6 +11,8 @@ from typing import Any, Literal, TypedDict
 import numpy as np
 from PIL import ImageColor
 
+from synthetic.atomic import opened
+
 Color = tuple[float, float, float]
 LightKind = Literal["paper", "flat", "hdri"]
 SKY = 0.5  # radiance of the uniform sky of "paper"
@@ -88,7 +90,7 @@ class SurroundingFiles:
 
 def sha256(path: Path) -> str:
     """The hash of a file."""
-    with path.open("rb") as file:
+    with opened(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

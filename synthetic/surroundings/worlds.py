@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from synthetic.atomic import opened
 from synthetic.surroundings.settings import MEAN_RADIANCE, SurroundingsError
 from synthetic.viewpoints import Array
 
@@ -135,7 +136,7 @@ def write_world(world: World, path: Path) -> None:
 def _size(path: Path) -> tuple[int, int]:
     """Width and height that the head of a file states, before all of it is decoded."""
     try:
-        with path.open("rb") as file:
+        with opened(path) as file:
             head = file.read(_HEAD)
     except OSError as error:
         raise SurroundingsError(f"{path}: cannot be read ({error.strerror})") from None
