@@ -2,7 +2,7 @@
 
 Seconds from the request to the first and to the twelfth picture, and the worker's processor seconds, of twelve new
 seeds, of a blend in twelve steps, and of twelve directions of one object, 48 pixels each as the add-on asks first. The
-best of five, each of new objects. The load of the machine decides about seconds, and is printed.
+best of five, each of new objects. The load of the machine decides about seconds, and is named with them.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--csv", type=Path)
     options = parser.parse_args(words)
     rows = Rows("browser", options.csv, torch.device("cpu"), 600)
-    print(f"load {os.getloadavg()[0]:.1f} on {len(os.sched_getaffinity(0))} cores", file=sys.stderr)
+    load = f"load {os.getloadavg()[0]:.0f} on {len(os.sched_getaffinity(0))} cores"
     command = [
         sys.executable,
         "-m",
@@ -79,7 +79,10 @@ def main(words: list[str] | None = None) -> None:
                 _asked(worker, Path(folder), request(_REPEATS + warming))
             found = [_asked(worker, Path(folder), request(k)) for k in range(_REPEATS)]
             for place, figure in enumerate(("first picture", "first picture, CPU", "twelve", "twelve, CPU")):
-                rows.add(f"warm worker, {_PIXELS}px, {what}, {figure}", min(one[place] for one in found), "s")
+                at = f", {load}" if not figure.endswith("CPU") else ""
+                rows.add(
+                    f"warm worker, {_PIXELS}px, {what}, {figure}{at}", min(one[place] for one in found), "s"
+                )
 
 
 def _plain(name: str, seed: int) -> dict[str, Any]:
