@@ -26,8 +26,12 @@ def measure_flatness(sampler: Sampler, n: int = SAMPLES) -> list[Score]:
 
     `nfs` puts the prior's angles at (0, π/2) and hands them to the camera generator like any others, as the released
     code does; `nfs/frontal` puts the cameras there for certain. Field of view and look-at point are the posterior's
-    in both. Depth is Σw·t, of densities whose lower half, within each four samples, counts as empty.
+    in both. Depth is Σw·t, of densities whose lower half, within each four samples, counts as empty. Of a system that
+    draws pictures without depth the score is NaN, of no samples.
     """
+    if sampler.snapshot.config.dimensions < 3:
+        facts = {**sampler.facts, "reason": "pictures without depth"}
+        return [Score(metric="nfs", value=math.nan, n=0, facts=facts)]
     readings: dict[str, Callable[[Latents], Cameras]] = {
         "nfs": lambda latents: sampler.posterior(replace(latents, prior=_in_front(latents.prior))),
         "nfs/frontal": lambda latents: _in_front(sampler.posterior(latents)),

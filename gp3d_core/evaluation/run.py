@@ -304,10 +304,10 @@ def check_fit(snapshot: Snapshot, dataset: Dataset, options: EvaluationOptions) 
             f"use the data set at {resolution} px"
         )
     for metric in options.metrics:
-        if metric not in IMAGE_METRICS and snapshot.config.dimensions < 3:
+        if metric not in (*IMAGE_METRICS, "nfs") and snapshot.config.dimensions < 3:
             raise EvaluationError(
                 f"{metric} is about shapes, {snapshot.path} is a model of {snapshot.config.system}, which draws "
-                f"pictures: choose `metrics` of {', '.join(IMAGE_METRICS)}"
+                f"pictures: choose `metrics` of {', '.join(IMAGE_METRICS)}, nfs"
             )
         if metric in IMAGE_METRICS:
             check_counts(metric, dataset, options.samples)

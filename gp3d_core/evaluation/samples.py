@@ -149,6 +149,8 @@ class Sampler:
 
 def describe_cameras(snapshot: Snapshot, custom: bool) -> str:
     """The distribution that cameras are drawn from, in words."""
+    if snapshot.config.dimensions < 3:
+        return "none: pictures without depth"
     camera, adapted = snapshot.config.camera, snapshot.config.camera_generator.adjust
     parts = [f"{name} {_describe(getattr(camera, name))}" for name in ("yaw", "pitch", "fov", "radius")]
     if camera.look_at_radius.high > 0:

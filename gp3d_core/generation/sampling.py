@@ -29,7 +29,7 @@ from gp3d_core.generation.objects import (
     RequestError,
     check_sheet,
 )
-from gp3d_core.networks.generator import GeneratorOutput
+from gp3d_core.networks.generator import GeneratorOutput, NoShapeError
 from gp3d_core.networks.latents import combined_codes, style_codes
 from gp3d_core.pretrained import name_of
 from gp3d_core.rendering.cameras import mean_camera, turn_camera
@@ -190,6 +190,14 @@ def write_sheet_of(
         tqdm.write(remark, file=sys.stderr)
 
 
+def depth_picture(snapshot: Snapshot, seen: GeneratorOutput) -> NDArray[Any]:
+    """Depth of the first of the views as colours uint8 [H,H,3]. Raises NoShapeError for a model that has none."""
+    if snapshot.config.dimensions < 3:
+        raise NoShapeError(f"a model of {snapshot.config.system} draws pictures: there is no depth to show")
+    camera = snapshot.config.camera
+    return depth_to_uint8(seen.depth, camera.t_near, camera.t_far)[0]
+
+
 def _blank(picture: NDArray[Any]) -> bool:
     """Whether a view [h,w,3] shows nothing, as those of models do which have hardly learnt anything."""
     difference, share = _BLANK
@@ -211,8 +219,7 @@ def _column(
     """Pictures of one object, one below another: its views, then the depth of the last one if asked for."""
     pictures = [rgb_to_uint8(view(snapshot, obj, yaw, resolution).rgb)[0] for yaw in yaws]
     if depth:
-        seen, planes = view(snapshot, obj, yaws[-1], resolution), snapshot.config.camera
-        pictures.append(depth_to_uint8(seen.depth, planes.t_near, planes.t_far)[0])
+        pictures.append(depth_picture(snapshot, view(snapshot, obj, yaws[-1], resolution)))
     return pictures
 
 

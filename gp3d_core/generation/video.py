@@ -28,14 +28,14 @@ from tqdm import tqdm
 from gp3d_core.atomic import replacing
 from gp3d_core.generation.objects import DEFAULT_TRUNCATION, ObjectSpec, RequestError
 from gp3d_core.generation.outputs import FILMS, FRAMES, check_film, check_stills, encoder, film_paths
-from gp3d_core.generation.sampling import Generated, generate
+from gp3d_core.generation.sampling import Generated, depth_picture, generate
 from gp3d_core.ops.checks import check_shape
 from gp3d_core.rendering.cameras import Cameras, mean_camera, sample_rays
 from gp3d_core.rendering.normals import gradient_normals
 from gp3d_core.rendering.trajectories import front_circle, line, point, points, turntable, wiggle
 from gp3d_core.rendering.volume import Field, rays_at_a_time
 from gp3d_core.snapshots.snapshot import Snapshot
-from gp3d_core.visualization import depth_to_uint8, rgb_to_uint8, save_picture
+from gp3d_core.visualization import rgb_to_uint8, save_picture
 
 _WAYS = {"turntable": turntable, "front-circle": front_circle, "line": line, "wiggle": wiggle}
 _FPS = 30
@@ -211,8 +211,7 @@ def _pictures(
     )
     pictures = {"color": rgb_to_uint8(seen.rgb)[0]}
     if depth:
-        planes = snapshot.config.camera
-        pictures["depth"] = depth_to_uint8(seen.depth, planes.t_near, planes.t_far)[0]
+        pictures["depth"] = depth_picture(snapshot, seen)
     if normals:
         settings = snapshot.config
         step = 2 * settings.camera.box / settings.generator.plane_resolution  # a texel of the planes

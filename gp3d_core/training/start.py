@@ -23,7 +23,7 @@ from gp3d_core.training.gan import GanTask, build_state, check_share, open_task,
 from gp3d_core.training.launch import Ending, Forecast, Plan, images_to_forecast, launch
 from gp3d_core.training.loop import Budget
 from gp3d_core.training.systems.projected import check_weights
-from gp3d_core.training.systems.table import make_discriminator
+from gp3d_core.training.systems.table import make_discriminator, make_phases
 from gp3d_core.training.warm_start import check_transfer
 
 _SHARE_OF_MEMORY = 0.8  # the estimate is rough
@@ -61,6 +61,7 @@ def start_training(
     check_weights(config, weights, fresh=not RunFolder(run).list_checkpoints())
     dataset = open_dataset(config, dataset_path, features, overfit)
     check_depth_range(config, dataset)
+    make_phases(config, dataset)  # says what they need that the data has not
     if fit is not None:
         if begun is None:
             config = _in_micro_batches(config, fitting_micro_batch(config, dataset, free_memory(device)))

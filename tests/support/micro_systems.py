@@ -36,6 +36,15 @@ MICRO_SYSTEMS: dict[str, tuple[str, ...]] = {  # a preset of the system first, t
         "eg3d.density_interval=2",
         "eg3d.density_points=20",
     ),
+    "stylegan2": (
+        "stylegan2-64",
+        "generator.z_dim=8",
+        "generator.w_dim=16",
+        "generator.channel_base=128",
+        "generator.channel_max=8",
+        "stylegan2.path_interval=2",
+        "stylegan2.style_mixing=0.5",
+    ),
     "stylenerf": (
         "stylenerf-64",
         "generator.z_dim=8",

@@ -8,10 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 from typing import ClassVar
 
-from gp3d_core.config.cameras import CAMERAS
+from gp3d_core.config.cameras import CAMERAS, KNOWN_CAMERAS
 from gp3d_core.config.pictures.projected import ProjectedSettings
 from gp3d_core.config.schema import (
     CameraConfig,
+    CameraGeneratorConfig,
     ConfigError,
     DiscriminatorConfig,
     GeneratorConfig,
@@ -66,6 +67,7 @@ class Stylegan2Config(RunConfig):
     )
 
     camera: CameraConfig = CAMERAS["static"]  # nothing looks through it
+    camera_generator: CameraGeneratorConfig = KNOWN_CAMERAS
     patch: PatchConfig = PatchConfig(resolution=_SMALLEST, group=1)
     discriminator: DiscriminatorConfig = DiscriminatorConfig(depth=False, mbstd_layout="strided")
     stylegan2: Stylegan2Settings = Stylegan2Settings()

@@ -22,7 +22,8 @@ def draw_samples(sampler: Sampler, dataset: Dataset) -> Image.Image:
     Real depth is shown where every image of the data set has it.
     """
     seen, camera = sampler.block(0), sampler.snapshot.config.camera
-    rgb, depth = rgb_to_uint8(seen.rgb), depth_to_uint8(seen.depth, camera.t_near, camera.t_far)
+    rgb, solid = rgb_to_uint8(seen.rgb), sampler.snapshot.config.dimensions > 2
+    depth = depth_to_uint8(seen.depth, camera.t_near, camera.t_far) if solid else None
     classes = sampler.latents("images", 0, len(rgb)).c
     labels = None if classes is None else classes.argmax(dim=1).cpu()
     draws = generator_for("evaluation", "sheet", sampler.seed)
@@ -36,7 +37,7 @@ def draw_samples(sampler: Sampler, dataset: Dataset) -> Image.Image:
             normalised = depth_codes.to_normalised(torch.from_numpy(codes))[:, None]
             rows.append(("depth (bright is near)", list(depth_to_uint8(normalised, -1, 1))))
         rows.append(("generated, the first of the evaluation", [rgb[k] for k in part]))
-        if sampler.snapshot.config.dimensions > 2:
+        if depth is not None:
             rows.append(("depth", [depth[k] for k in part]))
     return sheet(rows, tile=_TILE)
 

@@ -102,7 +102,7 @@ def test_a_teacher_whose_features_are_missing_is_asked_for(tmp_path: Path, prese
     data = micro_data(tmp_path / "data").path
     with pytest.raises(ConfigError, match="`features` FILE"):
         start_training(picture_config(preset=preset), data, tmp_path / "run", device="cpu")
-    assert not list((tmp_path / "run").glob("checkpoints/*"))
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_snapshot_is_drawn_and_measured_by_the_same_commands_and_not_meshed(
@@ -118,6 +118,11 @@ def test_a_snapshot_is_drawn_and_measured_by_the_same_commands_and_not_meshed(
     sheet = tmp_path / "sheet.png"
     assert main(["render", str(folder), "--class", "mushroom", "--seeds", "0-1", "--out", str(sheet)]) == 0
     assert sheet.is_file()
+    for more in (["--depth"], ["--kind", "stills", "--depth"]):
+        place = tmp_path / f"depth-{len(more)}.png"
+        asked = ["render", str(folder), "--class", "mushroom", "--out", str(place), *more]
+        assert main(asked) != 0
+        assert not place.exists()
     capsys.readouterr()
     mesh = ["mesh", str(folder), "--class", "mushroom", "--seeds", "0", "--out", str(tmp_path / "mesh")]
     assert main(mesh) != 0

@@ -114,14 +114,16 @@ def test_snapshot_is_sampled_drawn_and_measured(
         resolution=None,
     )
     assert len(list(stills)) == (3 if solid else 1)
-    options = EvaluationOptions(metrics=("nfs",))
+    scores = evaluate(runs[system], folder, tmp_path / "report", EvaluationOptions(metrics=("nfs",)))
     if solid:
-        scores = evaluate(runs[system], folder, tmp_path / "report", options)
         assert {score.metric for score in scores} == {"nfs", "nfs/frontal"}
         assert all(1 <= score.value <= 64 for score in scores)
         return
-    with pytest.raises(EvaluationError, match="nfs is about shapes"):
-        evaluate(runs[system], folder, tmp_path / "report", options)
+    (score,) = scores  # pictures have a dash
+    assert math.isnan(score.value)
+    assert score.n == 0
+    with pytest.raises(EvaluationError, match="geometry is about shapes"):
+        evaluate(runs[system], folder, tmp_path / "other", EvaluationOptions(metrics=("geometry",)))
 
 
 @pytest.mark.slow
