@@ -38,7 +38,7 @@ FLOORS = {
         ("generation", "preparation", "training"),
         ("grounding", "evaluation", "lifting", "gallery"),
         ("vq3d",),
-        ("worker", "cli"),
+        ("worker", "mcp_server", "cli"),
     ),
     "synthetic": (
         ("atomic", "layouts", "viewpoints", "shapes"),
@@ -100,6 +100,7 @@ ALLOWED = {
         "imageio_ffmpeg",  # optional
         "lpips",  # optional
         "matplotlib",
+        "mcp",  # optional
         "mcubes",
         "numpy",
         "onnxruntime",  # optional

@@ -52,6 +52,7 @@ COMMANDS = (
     ),
     _Command("vq3d", "vq3d.training", "a photo to a scene in one pass, and new scenes (docs/vq3d.md)"),
     _Command("serve", "serve", "work for another program over pipes (docs/serve.md)"),
+    _Command("mcp", "serve", "tools for assistants, by the Model Context Protocol (docs/mcp.md)"),
     _Command("doctor", "main", "check this machine"),
 )
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

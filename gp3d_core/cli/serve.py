@@ -1,11 +1,20 @@
-"""The command `gp3d serve`."""
+"""The commands `gp3d serve` and `gp3d mcp`: work for other programs."""
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
+from pathlib import Path
 
-from gp3d_core.cli.arguments import number, share_cores
+from gp3d_core.cli.arguments import new_path, number, share_cores
 from gp3d_core.cli.models import add_model, chosen_models
+from gp3d_core.errors import GP3DError
+
+
+class SdkError(GP3DError):
+    """The library of the Model Context Protocol is missing."""
+
+    exit_code = 3
 
 
 def add_serve(parser: argparse.ArgumentParser) -> None:
@@ -31,6 +40,33 @@ def add_serve(parser: argparse.ArgumentParser) -> None:
         help="1 (default), or 2 for JSON-RPC 2.0; both in docs/serve.md",
     )
     parser.set_defaults(command=_serve)
+
+
+def add_mcp(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `gp3d mcp`."""
+    add_model(parser)
+    parser.add_argument(
+        "--folder",
+        type=new_path,
+        required=True,
+        help="where all files go; nothing is written elsewhere",
+    )
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.set_defaults(command=_mcp)
+
+
+def _mcp(options: argparse.Namespace) -> int:
+    if importlib.util.find_spec("mcp") is None:
+        raise SdkError("gp3d mcp needs the package mcp, which is not installed: pip install 'mcp>=2'")
+    from gp3d_core.atomic import check_writable
+
+    folder: Path = options.folder
+    check_writable(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    from gp3d_core.mcp_server.server import serve_tools
+
+    serve_tools(folder.resolve(), options.snapshot, options.device)
+    return 0
 
 
 def _serve(options: argparse.Namespace) -> int:
