@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import sys
 from pathlib import Path
 
 from gp3d_core.cli.arguments import new_path, number, share_cores
 from gp3d_core.cli.models import add_model, chosen_models
 from gp3d_core.errors import GP3DError
+from gp3d_core.pretrained import is_name
 
 
 class SdkError(GP3DError):
@@ -65,7 +67,11 @@ def _mcp(options: argparse.Namespace) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     from gp3d_core.mcp_server.server import serve_tools
 
-    serve_tools(folder.resolve(), options.snapshot, options.device)
+    model = None if options.snapshot is None or is_name(str(options.snapshot)) else options.snapshot.resolve()
+    named = [] if options.snapshot is None else [str(model or options.snapshot)]
+    worker = ("serve", "--protocol", "2", "--idle-seconds", "0", "--device", options.device)
+    command = [sys.executable, "-m", "gp3d_core.cli", *worker, *named]
+    serve_tools(folder.resolve(), options.snapshot, command)
     return 0
 
 

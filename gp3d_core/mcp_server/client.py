@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -29,9 +28,9 @@ class WorkerError(GP3DError):
 class WorkerClient:
     """A worker that is started when it is first needed, and again after it has died."""
 
-    def __init__(self, arguments: Sequence[str], folder: Path) -> None:
-        """`arguments` follow `gp3d serve`; relative paths of requests are meant from `folder`."""
-        self._arguments, self._folder = list(arguments), folder
+    def __init__(self, command: Sequence[str], folder: Path) -> None:
+        """`command` starts a worker of protocol 2; relative paths of requests are meant from `folder`."""
+        self._command, self._folder = list(command), folder
         self._process: asyncio.subprocess.Process | None = None
         self._reader: asyncio.Task[None] | None = None
         self._calls: dict[int, asyncio.Queue[dict[str, Any]]] = {}
@@ -66,8 +65,7 @@ class WorkerClient:
     async def _begin(self) -> None:
         """Starts the process, and waits until its model is there. Raises WorkerError."""
         self._process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "gp3d_core.cli", "serve", "--protocol", "2", "--idle-seconds", "0"),
-            *self._arguments,
+            *self._command,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             cwd=self._folder,
@@ -109,9 +107,9 @@ class WorkerClient:
 
     async def _read(self, process: asyncio.subprocess.Process) -> None:
         """Hands out what the worker says, until it ends."""
-        assert process.stdout is not None
-        async for line in process.stdout:
-            self._hand_out(json.loads(line))
+        if process.stdout is not None:
+            async for line in process.stdout:
+                self._hand_out(json.loads(line))
         await process.wait()
         ended = {"error": {"code": 0, "message": "the worker has ended", "data": _ENDED}}
         for news in self._calls.values():

@@ -28,13 +28,12 @@ _INSTRUCTIONS = (
 _FACTS = ("files", "recipe_path", "vertices", "faces", "warnings", "remarks", "class_note", "view", "seconds")
 
 
-def serve_tools(folder: Path, snapshot: Path | None, device: str) -> None:
+def serve_tools(folder: Path, snapshot: Path | None, command: Sequence[str]) -> None:
     """Serves the client at the other end of stdin and stdout until it leaves; writes into `folder`, which is there.
 
-    `snapshot` is the model, None the pretrained ones.
+    `snapshot` is the model, None the pretrained ones; `command` starts a worker of protocol 2 that has it.
     """
-    named = [] if snapshot is None else [str(snapshot)]
-    tools = Tools(WorkerClient([*named, "--device", device], folder), folder, snapshot)
+    tools = Tools(WorkerClient(command, folder), folder, snapshot)
     server = MCPServer(
         "gp3d",
         instructions=_INSTRUCTIONS,
