@@ -13,7 +13,7 @@ from .class_search import ImageNetClass, choose
 from .engine.errors import RequestError
 from .engine.job import Delivery, Job
 from .engine_control import ensure_engine, start_timer
-from .objects import scene
+from .objects import scene, volume
 from .pictures.input import check_unchanged, relief_files, scene_files
 from .properties import preferences
 from .recipe import JsonObject, op_of, pretrained_model
@@ -37,6 +37,7 @@ from .requests import (
 from .state import STATE
 
 _OF_FILES = ("formats", "thumbnail")  # fields of requests that say nothing of the surface
+_OF_OBJECTS = ("class", "seed", "object", "truncation")  # fields of a request that say which object it is
 
 
 def find_class(text: str, report: Callable[[str], object]) -> ImageNetClass | None:
@@ -162,6 +163,24 @@ def export(context: bpy.types.Context, obj: bpy.types.Object, path: Path, wanted
     model = pretrained_model(recipe) if op == "mesh" else ""
     asked = {**recipe["request"], **wanted.request(), **where}
     _submit([Job(op, asked, Delivery(exported=True), model=model)])
+
+
+def make_volume(context: bpy.types.Context, obj: bpy.types.Object, path: Path, grid: int) -> None:
+    """Asks for the field of `obj` as grids, which become the OpenVDB file `path` and a Volume object in its place.
+
+    Raises RequestError for an object that was not made of a class, and where Blender has no OpenVDB.
+    """
+    recipe = scene.read_recipe(obj)
+    if recipe is None or "sample" in recipe["request"] or op_of(recipe["request"]) != "mesh":
+        raise RequestError("A volume is of an object that the engine made of a class")
+    if volume.openvdb() is None:
+        raise RequestError("This Blender has no OpenVDB for Python; official ones from 4.4 on have it")
+    if path.suffix.lower() != ".vdb":
+        raise RequestError(f"A volume needs a name that ends in .vdb, not {path.name}")
+    kept = {name: recipe["request"][name] for name in _OF_OBJECTS if name in recipe["request"]}
+    ensure_engine(context)
+    delivery = Delivery(target=obj.name, volume=str(path))
+    _submit([Job("volume", {**kept, "grid": grid}, delivery, model=pretrained_model(recipe))])
 
 
 def _submit(jobs: Sequence[Job]) -> None:

@@ -27,7 +27,7 @@ from .mesh_bundle import (
     read_bundle,
     read_relief,
 )
-from .objects import library, parts, relief, scene
+from .objects import library, parts, relief, scene, volume
 from .pictures.input import depth_of, source_of
 from .properties import preferences
 from .recipe import BuildOptions, JsonObject, Recipe, integer, number, subject
@@ -36,6 +36,7 @@ from .state import SAMPLES, STATE
 from .timings import timing_key
 from .trust import layers
 from .trust.values import read_values
+from .volume_grids import read_grids
 
 
 def handle(event: Event) -> None:
@@ -57,6 +58,8 @@ def handle(event: Event) -> None:
         return
     if event.kind == "done" and job.op in ("trust", "trust_picture"):
         _show_trust(job, event.data)
+    elif event.kind == "done" and job.op == "volume":
+        _import_volume(job, event.data)
     elif event.kind == "done" and job.op != "preview":
         _import(job, event.data)
     if job.op != "preview" or event.kind == "cancelled":  # thumbnails are shown from their files
@@ -124,6 +127,27 @@ def show_relief(obj: bpy.types.Object) -> None:
     STATE.notice = f"Examined {obj.name}."
     layers.reveal()
     _push_undo(bpy.context, "GP3D Show Trust")
+
+
+def _import_volume(job: Job, result: Mapping[str, object]) -> None:
+    """Turns finished grids into a Volume object in the place of the object they are of; one step to undo."""
+    context, session, path = bpy.context, STATE.session, Path(job.delivery.volume)
+    files, mesh = result.get("files"), bpy.data.objects.get(job.delivery.target)
+    library = volume.openvdb()
+    try:
+        if mesh is None or library is None:
+            raise RuntimeError("The object that the volume is of is gone")
+        grids = read_grids(Path(str(files.get("npz") if isinstance(files, dict) else None)))
+        volume.write_vdb(library, grids, path)
+        recipe = scene.read_recipe(mesh) or {}
+        level = number(recipe.get("recipe", {}).get("level"))
+        volume.add_volume(context, path, grids, level, mesh)
+    except (BundleError, RuntimeError, OSError) as error:
+        session.set_problem(Problem.of("E_BAD_MESH", str(error)))
+        return
+    took = session.seconds_since(job.sent)
+    STATE.notice = f"{path.name}: {len(grids.density)}³ samples in {took:.1f} s. The mesh is hidden."
+    _push_undo(context, f"GP3D volume of {mesh.name}")
 
 
 def _written(result: Mapping[str, object]) -> str:

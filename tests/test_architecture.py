@@ -58,6 +58,7 @@ FLOORS = {
             "engine",
             "requests",
             "seeds",
+            "volume_grids",
             "timings",
         ),  # know no bpy
         ("state", "pictures", "properties", "objects", "browser", "trust"),

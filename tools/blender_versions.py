@@ -25,7 +25,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 VERSIONS = ("4.2.23", "4.5.15", "5.0.1", "5.2.3")
 # tests/addon/scenarios_*.py
-SETS = ("import", "jobs", "panel", "browser", "setup", "relief", "real", "seeds", "assets", "lift")
+SETS = ("import", "jobs", "panel", "browser", "setup", "relief", "real", "seeds", "assets", "lift", "volume")
 _NEWER_PYTHON = (5, 1)  # the first Blender whose wheel is for Python 3.13
 _SCENARIOS = "tests/addon/test_in_blender.py"
 _VALIDATOR = "lib/python*/site-packages/bpy/*/scripts/addons_core/bl_pkg/cli/blender_ext.py"

@@ -29,6 +29,7 @@ _TRUST_STAGES = (
     ("thickness", 0.03),
     ("write", 0.02),
 )
+_VOLUME_STAGES = (("planes", 0.1), ("density", 0.2), ("color", 0.6), ("write", 0.1))
 _RELIEF_STAGES = (("depth", 0.1), ("edges", 0.1), ("filling", 0.7), ("triangles", 0.05), ("write", 0.05))
 
 
@@ -45,7 +46,12 @@ class Batch:
         return self.tiles[index // len(self.turns)], self.turns[index % len(self.turns)]
 
 
-_STAGES_OF = {"lift": _RELIEF_STAGES, "trust": _TRUST_STAGES, "trust_picture": _TRUST_STAGES}
+_STAGES_OF = {
+    "volume": _VOLUME_STAGES,
+    "lift": _RELIEF_STAGES,
+    "trust": _TRUST_STAGES,
+    "trust_picture": _TRUST_STAGES,
+}
 
 
 @dataclass
@@ -54,7 +60,8 @@ class Delivery:
 
     `options` shape the object; None for previews only. `target` is the name of an object that is given another mesh,
     `shown_as` the name under which previews are listed, `picture` the file of a finished preview: the asset's picture.
-    Files that are `exported` stay where they were asked for, and no object is made. `batch` says what previews of the
+    Files that are `exported` stay where they were asked for, and no object is made; of a `volume`, the path of an
+    OpenVDB file, an object is made beside the target. `batch` says what previews of the
     seed browser are of.
     """
 
@@ -64,11 +71,12 @@ class Delivery:
     picture: str = ""
     exported: bool = False
     batch: Batch | None = None
+    volume: str = ""
 
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """A request of kind `op` ("mesh", "picture", "lift", "trust", "trust_picture", "preview"), and how far it is.
+    """A request of kind `op` (mesh, volume, picture, lift, trust, trust_picture, preview), and how far it is.
 
     `sent` is the session's clock when it was sent, `note` what the user should know about the result. `model` is the
     SHA-256 of the model that is to make it, empty for the one that has the class.

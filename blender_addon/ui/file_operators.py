@@ -116,6 +116,42 @@ class GP3D_OT_export(bpy.types.Operator):
         generation.export(context, context.active_object, path, wanted)
 
 
+class GP3D_OT_volume(bpy.types.Operator):
+    """Let the engine write the active object's field as an OpenVDB file, and show it as a volume instead of the mesh"""
+
+    bl_idname = "gp3d.volume"
+    bl_label = "Volume"
+    bl_options = {"REGISTER"}
+
+    filepath: StringProperty(name="File", subtype="FILE_PATH", options=BLEND_RELATIVE)
+    filter_glob: StringProperty(default="*.vdb", options={"HIDDEN"})
+    grid: IntProperty(name="Samples", description="Along each edge", default=96, min=8, max=256)
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Only for objects that the engine made of a class."""
+        recipe = scene.read_recipe(context.active_object)
+        return recipe is not None and "grid" in recipe["request"] and "picture" not in recipe["request"]
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> Result:
+        """Opens the file browser beside the .blend, with the object's name."""
+        if not self.filepath:
+            folder = Path(bpy.data.filepath).parent if bpy.data.filepath else Path.home()
+            self.filepath = str(folder / f"{bpy.path.clean_name(context.active_object.name)}.vdb")
+        context.window_manager.fileselect_add(self)
+        return {"RUNNING_MODAL"}
+
+    def execute(self, context: bpy.types.Context) -> Result:
+        """Starts the job, or in background mode does it."""
+        return attempt(self, lambda: self._make(context))
+
+    def _make(self, context: bpy.types.Context) -> None:
+        if not self.filepath:
+            raise RequestError("Choose a file first")
+        path = Path(bpy.path.abspath(self.filepath))
+        generation.make_volume(context, context.active_object, path, self.grid)
+
+
 class GP3D_OT_save_to_library(bpy.types.Operator):
     """Write the selected GP3D objects as assets into the library folder"""
 
@@ -150,4 +186,4 @@ class GP3D_OT_save_to_library(bpy.types.Operator):
         return {"FINISHED"}
 
 
-CLASSES = (GP3D_OT_export, GP3D_OT_save_to_library)
+CLASSES = (GP3D_OT_export, GP3D_OT_volume, GP3D_OT_save_to_library)

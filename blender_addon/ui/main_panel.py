@@ -284,3 +284,5 @@ def _draw_active(layout: Any, context: bpy.types.Context) -> None:
     if "grid" in recipe["request"]:
         column.operator("gp3d.regenerate", text="Regenerate Higher", icon="TRIA_UP").higher = True
         column.operator("gp3d.export", text="Export…", icon="EXPORT")
+        if "picture" not in recipe["request"]:
+            column.operator("gp3d.volume", text="Volume…", icon="OUTLINER_OB_VOLUME")

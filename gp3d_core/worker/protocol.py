@@ -31,6 +31,7 @@ JOBS = (
     "load",
     "preview",
     "mesh",
+    "volume",
     "picture",
     "lift",
     "trust",
@@ -110,6 +111,16 @@ class ObjectMeshOptions(_Chosen, FileOptions):
     seed: int | None
     object: Mapping[str, Any] | None
     thumbnail: bool
+
+
+class VolumeOptions(_Chosen):
+    """Options of `volume`: as of `mesh`, and how many samples there are an axis."""
+
+    dir: Path
+    seed: int | None
+    object: Mapping[str, Any] | None
+    grid: int
+    stem: str | None
 
 
 class PictureMeshOptions(FileOptions):
@@ -302,6 +313,7 @@ _FILES: dict[str, tuple[Check, Any]] = {
     "formats": (_several(_value(OneOf(FORMATS)), len(FORMATS)), ["npz"]),
     "stem": _STEM,
 }
+_VOLUME_GRIDS = (8, 256)  # as generation.volumes has them, which needs torch
 _RELIEFS = ("npz", "glb")  # formats of reliefs
 _PATH = _text(4096, r"[^\0]+", "a path")
 _PATH_OR_NULL = _or_null(_text(4096, r"[^\0]+", "a path or null"))
@@ -331,6 +343,13 @@ OPERATIONS: dict[str, dict[str, tuple[Check, Any]]] = {
         "yaws": (_several(_YAW, MOST_PREVIEWS), None),
     },
     "mesh": _OBJECT | _FILES | _THUMBNAIL,
+    "volume": _SPEC
+    | {
+        "seed": (_SEED, None),
+        "object": (check_object, None),
+        "grid": (_value(Number(*_VOLUME_GRIDS, whole=True)), 96),
+        "stem": _STEM,
+    },
     "picture": _SCENE | _FILES,
     "lift": {
         "picture": (_PATH, _REQUIRED),

@@ -40,6 +40,7 @@ from gp3d_core.worker.protocol import (
     Problem,
     Request,
     TrustOptions,
+    VolumeOptions,
     read_request,
 )
 
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
     from gp3d_core.generation.objects import ObjectSpec
     from gp3d_core.generation.sampling import Generated
     from gp3d_core.worker.image_session import ImageSession
-    from gp3d_core.worker.model_session import ModelSession
+    from gp3d_core.worker.model_session import ModelSession, Publish
     from gp3d_core.worker.model_set import ModelSet
 
 _HEARTBEAT_SECONDS = 2.0
@@ -120,6 +121,7 @@ class Worker:
             "load": self._load,
             "preview": self._preview,
             "mesh": self._mesh,
+            "volume": self._volume,
             "picture": self._picture,
             "lift": self._lift,
             "trust": self._trust,
@@ -245,7 +247,7 @@ class Worker:
 
     def _wanted(
         self,
-        options: PreviewOptions | ObjectMeshOptions | TrustOptions,
+        options: PreviewOptions | ObjectMeshOptions | TrustOptions | VolumeOptions,
         seeds: Sequence[int] | None,
         objects: Sequence[Mapping[str, Any]] | None,
     ) -> tuple[ModelSession, list[ObjectSpec], str]:
@@ -255,9 +257,9 @@ class Worker:
         return self._loaded().specs(options["class"], seeds or (), options["model"])
 
     def _object(
-        self, job: Job, options: ObjectMeshOptions | TrustOptions
-    ) -> tuple[ModelSession, Generated, dict[str, Any]]:
-        """The model that makes the object, the object, and what a result says of them."""
+        self, job: Job, options: ObjectMeshOptions | TrustOptions | VolumeOptions
+    ) -> tuple[ModelSession, Generated, Publish]:
+        """The model that makes the object, the object, and what ends the job with a result that names both."""
         seed, wanted = options["seed"], options["object"]
         session, (spec,), note = self._wanted(
             options, None if seed is None else [seed], None if wanted is None else [wanted]
@@ -265,15 +267,22 @@ class Worker:
         self._progress(job, "planes", 0, 1)
         obj, cached = session.generated(spec, options["truncation"])
         self._progress(job, "planes", 1, 1)
-        return session, obj, {"cached": cached, "snapshot": session.identity(), **_class_note(note)}
-
-    def _mesh(self, job: Job, options: ObjectMeshOptions) -> None:
-        session, obj, more = self._object(job, options)
+        more = {"cached": cached, "snapshot": session.identity(), **_class_note(note)}
 
         def publish(move: Callable[[], None], result: Mapping[str, Any]) -> None:
             self._publish(job, move, {**result, **more})
 
+        return session, obj, publish
+
+    def _mesh(self, job: Job, options: ObjectMeshOptions) -> None:
+        session, obj, publish = self._object(job, options)
         session.mesh(obj, options, lambda *step: self._progress(job, *step), publish)
+
+    def _volume(self, job: Job, options: VolumeOptions) -> None:
+        from gp3d_core.worker.volume_session import make_grids
+
+        session, obj, publish = self._object(job, options)
+        make_grids(session.snapshot, obj, options, lambda *step: self._progress(job, *step), publish)
 
     def _picture(self, job: Job, options: PictureMeshOptions) -> None:
         self._image_session().mesh(
@@ -283,11 +292,7 @@ class Worker:
     def _trust(self, job: Job, options: TrustOptions) -> None:
         from gp3d_core.worker.trust_session import examine_object
 
-        session, obj, more = self._object(job, options)
-
-        def publish(move: Callable[[], None], result: Mapping[str, Any]) -> None:
-            self._publish(job, move, {**result, **more})
-
+        session, obj, publish = self._object(job, options)
         examine_object(session.snapshot, obj, options, lambda *step: self._progress(job, *step), publish)
 
     def _trust_picture(self, job: Job, options: PictureTrustOptions) -> None:

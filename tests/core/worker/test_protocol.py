@@ -19,6 +19,7 @@ from gp3d_core.worker.protocol import (
     PreviewOptions,
     Problem,
     TrustOptions,
+    VolumeOptions,
     read_request,
 )
 from tests.support.serving import ROOT, mesh_line
@@ -174,6 +175,7 @@ def test_types_of_options_name_what_requests_hold():
         "lift": LiftRequest,
         "trust": TrustOptions,
         "trust_picture": PictureTrustOptions,
+        "volume": VolumeOptions,
     }
     for op, kind in types.items():
         made = (
