@@ -303,12 +303,7 @@ class Worker:
     def _lift(self, job: Job, options: LiftRequest) -> None:
         from gp3d_core.worker.relief_session import make_relief
 
-        make_relief(
-            options,
-            self._device,
-            lambda *step: self._progress(job, *step),
-            lambda *made: self._publish(job, *made),
-        )
+        make_relief(options, self._device, partial(self._progress, job), partial(self._publish, job))
 
     def _image_session(self) -> ImageSession:
         from gp3d_core.worker.image_session import ImageSession
