@@ -100,11 +100,12 @@ class Sampler:
         generator = self.snapshot.generator
         pulled = self.truncation != 1.0 and generator.mapping.truncates_to_class
         centre = self._centres(latents) if pulled else None
-        ws = generator.mapping(latents.z, latents.c, truncation=self.truncation, centre=centre)
+        cameras = adapt(latents)
+        ws = generator.codes(latents.z, latents.c, cameras, truncation=self.truncation, centre=centre)
         noise = generator_for("evaluation noise", purpose, self.seed, number, device=self.device)
         planes = generator.noisy_planes(ws, noise)
         return generator.view(
-            ws, adapt(latents), planes=planes, chunk=rays_at_a_time(len(ws)), cut_quantile=cut_quantile
+            ws, cameras, planes=planes, chunk=rays_at_a_time(len(ws)), cut_quantile=cut_quantile
         )
 
     def block(self, number: int) -> GeneratorOutput:

@@ -105,6 +105,22 @@ class BaseGenerator(nn.Module):
         """
         raise NotImplementedError
 
+    def codes(
+        self,
+        z: Tensor,
+        c: Tensor | None,
+        cameras: Cameras,
+        *,
+        truncation: float = 1.0,
+        centre: Tensor | None = None,
+    ) -> Tensor:
+        """Style codes ws [B,L,D] of objects that `cameras` [B] are going to see: `Mapping` has the rest.
+
+        Most systems do not look at the cameras.
+        """
+        del cameras
+        return self.mapping(z, c, truncation=truncation, centre=centre)
+
     def cameras(self, prior: Cameras, z: Tensor, c: Tensor | None) -> Cameras:
         """Posterior cameras for objects with noise `z` [B,z_dim] and class `c` [B,C]; the prior's if not
         generated.

@@ -72,6 +72,19 @@ class Eg3dGenerator(BaseGenerator):
             ours.features, channels, ours.start_resolution, settings.w_dim, backend
         )
 
+    def codes(
+        self,
+        z: Tensor,
+        c: Tensor | None,
+        cameras: Cameras,
+        *,
+        truncation: float = 1.0,
+        centre: Tensor | None = None,
+    ) -> Tensor:
+        """Style codes, where the mapping is told poses those of the cameras that will see the objects."""
+        pose = pose_vectors(cameras, self.config.training.resolution)
+        return self.mapping(z, c, pose=pose, truncation=truncation, centre=centre)
+
     def planes(self, ws: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Tri-planes [B,3,F,T,T]; noise maps are random in training, fixed in evaluation."""
         draws = self._draws(generator)

@@ -254,6 +254,16 @@ def test_mapping_reads_the_pose_only_where_it_is_told_one() -> None:
         )  # classes stay, as the release's do not
 
 
+def test_codes_of_pictures_that_are_measured_are_told_the_camera_that_sees_them() -> None:
+    z, seen = torch.randn(2, 32), cameras(2)
+    for told in (False, True):
+        torch.manual_seed(0)
+        generator = Eg3dGenerator(small(pose_to_generator=told), 0)
+        codes, pose = generator.codes(z, None, seen), pose_vectors(seen, 16)
+        assert torch.equal(codes, generator.mapping(z, None, pose=pose))
+        assert torch.equal(codes, generator.mapping(z, None)) is not told
+
+
 def test_what_cannot_be_is_one_line() -> None:
     for assignment, message in {
         "eg3d.start_resolution=16": "expected 32 for 64",
