@@ -1,8 +1,8 @@
 """What an image costs that a system is trained on: `python -m benchmarks.bench_systems [--presets …] [--csv FILE]`.
 
 Processor seconds an image on one thread, and images a processor second, over as many steps as penalties need to come in
-their shares (16), on made-up pictures. Processor seconds count what a process works, so that a busy machine does little
-harm; `--steps` takes fewer.
+their shares (16), on made-up pictures, at the end of the schedules, when all has grown that grows. Processor seconds
+count what a process works, so that a busy machine does little harm; `--steps` takes fewer.
 """
 
 from __future__ import annotations
@@ -55,6 +55,7 @@ def seconds_per_image(config: RunConfig, steps: int) -> float:
     data = MadeUp(CLASSES, 0, labels, [{"label": k, "name": f"class {k}"} for k in range(CLASSES)])
     world = World()
     state = build_state(config, data, world)  # type: ignore[arg-type]
+    state.nimg = config.training.schedule.images
     batch = made_up_batch(config, CLASSES, 0, world.device)
     train_step(state, batch, world)
     start, seen = time.process_time(), state.nimg
