@@ -28,6 +28,7 @@ from gp3d_core.networks.foreign_weights import read_weights
 from gp3d_core.snapshots.snapshot import load_snapshot
 from gp3d_core.worker.json_rpc import METHODS, JsonRpc
 from gp3d_core.worker.protocol import Problem, Request, read_request
+from tests.faults.galleries import draw_entry, read_entry
 from tests.faults.mutations import damaged, damaged_json, json_text
 from tests.support.micro import micro_data, micro_snapshot
 
@@ -62,6 +63,7 @@ def all_targets(folder: Path) -> list[Target]:
         Target("data set, zip", _bytes_of(archive, ".zip"), _read_dataset),
         Target("data set, header", _dataset_header(archive), _read_dataset),
         Target("recipe", _json_of(_RECIPE), _follow),
+        Target("gallery", draw_entry(meshes[".glb"], _RECIPE), read_entry),
         Target("protocol line", _line, _request),
         Target("protocol 2 line", _rpc_line, _converse),
     ]
