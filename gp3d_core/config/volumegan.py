@@ -45,6 +45,7 @@ class VolumeGanSettings:
     field_width: int = 256  # their units
     features: int = 512  # numbers of a pixel of the rendered map; the first three are its colour
     map_resolution: int = 32  # pixels a side of the rendered map
+    noise: Literal["random", "none"] = "random"  # spatial, of the image network; none in the small presets
     stage_kimg: float = 750.0  # how long a size of the pictures is trained on ...
     fade_kimg: float = 750.0  # ... and how long the next one fades in
     mixing: float = 0.9  # probability that a random number of the image network's codes are another object's
@@ -178,6 +179,7 @@ _SMALL = VolumeGanConfig(
         field_width=32,
         features=32,
         map_resolution=16,
+        noise="none",  # few channels let it through as speckle
         stage_kimg=1.0,
         fade_kimg=1.0,
     ),

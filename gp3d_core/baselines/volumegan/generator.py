@@ -15,6 +15,7 @@ from gp3d_core.baselines.volumegan.feature_volume import FeatureVolume
 from gp3d_core.baselines.volumegan.field import FieldNetwork, VolumeField
 from gp3d_core.baselines.volumegan.image_network import ImageNetwork
 from gp3d_core.config.volumegan import VolumeGanConfig
+from gp3d_core.networks.backbone import NoiseMode
 from gp3d_core.networks.generator import BaseGenerator, GeneratorOutput
 from gp3d_core.networks.mapping import Mapping
 from gp3d_core.ops.constants import constant
@@ -133,11 +134,18 @@ class VolumeGanGenerator(BaseGenerator):
             part.unflatten(-1, (size, size))
             for part in (marched.composite(), depth[:, None], opacity[:, None])
         )
-        noise = "const" if draws is None else "random"
-        rgb = self.image(low, ws[:, self.config.volumegan.field_layers :], noise, draws, level=level)
+        rgb = self.image(
+            low, ws[:, self.config.volumegan.field_layers :], self._noise(draws), draws, level=level
+        )
         full = self.config.training.resolution
         rgb = F.interpolate(rgb, (full, full), mode="nearest") if rgb.shape[-1] < full else rgb
         return GeneratorOutput(resize(rgb, resolution or full), depth, depth, opacity, cameras, ws)
+
+    def _noise(self, draws: torch.Generator | None) -> NoiseMode:
+        """Of the image network: random in training, fixed in evaluation, if there is any."""
+        if self.config.volumegan.noise == "none":
+            return "none"
+        return "const" if draws is None else "random"
 
     def _inner(self, ws: Tensor) -> VolumeField:
         box, released = self.config.camera.box, self.config.volumegan.bounds == "released"

@@ -9,14 +9,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from gp3d_core.baselines.generators import make_generator
 from gp3d_core.baselines.marching import Marched
 from gp3d_core.baselines.point_layers import encode_positions
 from gp3d_core.baselines.volumegan.discriminator import LevelOfDetailDiscriminator
 from gp3d_core.baselines.volumegan.feature_volume import FeatureVolume, normalise_volume, sample_volume
 from gp3d_core.baselines.volumegan.field import FieldNetwork, VolumeField
 from gp3d_core.baselines.volumegan.image_network import ImageNetwork
+from gp3d_core.config.presets import resolve
 from gp3d_core.networks.mapping import Mapping
-from gp3d_core.rendering.cameras import Cameras, sample_rays
+from gp3d_core.rendering.cameras import Cameras, mean_camera, sample_rays
 from tests.core.baselines.comparing import check_gradient, check_gradients, check_norms, fill
 from tests.core.parity.parity_fixtures import Case, Close
 from tests.core.parity.parity_names import Names
@@ -335,3 +337,18 @@ def test_level_of_detail_fades_from_the_larger_images_to_the_smaller_ones(close:
 def test_unconditional_discriminator_takes_no_class() -> None:
     network = LevelOfDetailDiscriminator(resolution=16, c_dim=0, channel_base=128, channel_max=8, embedding=5)
     assert network(torch.randn(4, 3, 16, 16), None).logits.shape == (4,)
+
+
+@pytest.mark.parametrize("noise", ["random", "none"])
+def test_pictures_have_noise_where_it_is_asked_for(noise: str) -> None:
+    config = resolve("volumegan-64", [f"volumegan.noise={noise}"])
+    generator = make_generator(config, 0).eval()
+    ws = generator.mapping(torch.randn(1, config.generator.z_dim), None)
+    seen = []
+    for strength in (0.0, 1.0):
+        with torch.no_grad():
+            for name, parameter in generator.named_parameters():
+                if name.endswith("noise_strength"):
+                    parameter.fill_(strength)
+        seen.append(generator.view(ws, mean_camera(config.camera)).rgb)
+    assert torch.equal(*seen) is (noise == "none")
