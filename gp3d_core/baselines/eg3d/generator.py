@@ -134,11 +134,19 @@ class Eg3dGenerator(BaseGenerator):
     def finished(
         self, ws: Tensor, picture: RawPicture, cameras: Cameras, resolution: int | None = None
     ) -> Eg3dOutput:
-        """The raw picture of n² rays brought to N² pixels."""
-        side = math.isqrt(picture.marched.depth.shape[1])
-        features, depth, opacity = (
+        """The raw picture of n² rays brought to N² pixels.
+
+        Its depth is the expected one, as 3DGP's, so that flatness compares: not divided by the opacity as the release
+        does, which gives rays through hardly anything a depth of their own; light that reaches white ends at the far
+        plane.
+        """
+        side, camera = math.isqrt(picture.marched.depth.shape[1]), self.config.camera
+        features, mean, opacity = (
             part.transpose(1, 2).unflatten(2, (side, side)) for part in picture.marched[:3]
         )
+        depth = mean * opacity
+        if self.config.render.background == "white":
+            depth = depth + (1.0 - opacity) * camera.t_far
         rgb = self.superresolution(features, ws[:, -1])
         rgb = resize(rgb, self.config.training.resolution if resolution is None else resolution)
         return Eg3dOutput(rgb, depth, depth, opacity, cameras, ws, features[:, :COLOURS])

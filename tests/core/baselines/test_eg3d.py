@@ -242,6 +242,25 @@ def test_raw_picture_is_left_as_it_was_rendered() -> None:
     seen.rgb.square().sum().backward()
 
 
+def test_depth_of_a_view_is_the_expected_one_before_white() -> None:
+    """As 3DGP's: of an empty ray the far plane, of a solid one what the marcher says."""
+    torch.manual_seed(0)
+    generator = Eg3dGenerator(small(), 0).eval()
+    ws, far = generator.mapping(torch.randn(2, 32), None), generator.config.camera.t_far
+    for raw, expected in ((-1e4, far), (1e4, None)):
+        with torch.no_grad():
+            generator.decoder.output.weight[0] = 0.0
+            generator.decoder.output.bias[0] = raw
+        seen = generator.view(ws, cameras(2))
+        middle = seen.depth[:, 0, 2:4, 2:4]
+        radius = cameras(2).radius[:, None, None].expand_as(middle)
+        if expected is not None:
+            torch.testing.assert_close(seen.depth, torch.full_like(seen.depth, far))
+        else:  # a cube of half an edge of 0.55, whose front a ray meets between that and its diagonal
+            assert bool((seen.opacity[:, 0, 2:4, 2:4] > 0.99).all())
+            assert bool(((middle > radius - 0.97) & (middle < radius - 0.4)).all())
+
+
 def test_mapping_reads_the_pose_only_where_it_is_told_one() -> None:
     z, other = torch.randn(2, 32), pose_vectors(cameras(2), 16)
     for told in (False, True):

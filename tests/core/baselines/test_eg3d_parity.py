@@ -248,7 +248,7 @@ def seen_by(generator: Eg3dGenerator, case: Case, variant: str, ws: Tensor):
     numbers = uniforms_of(case, variant)
     planes = generator.planes(ws)
     picture = generator.rendered(planes, origins, directions, numbers)
-    return planes, generator.finished(ws, picture, None)  # type: ignore[arg-type]
+    return planes, picture, generator.finished(ws, picture, None)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("variant", ["same", "resized"])
@@ -258,11 +258,11 @@ def test_generator(recorded: Recorded, close: Close, variant: str) -> None:
     told = case["c"] * case.meta["c_scale"] * (not case.meta["c_gen_conditioning_zero"])
     close(generator.mapping(case["z"], None, pose=told), case["ws"])
     ws = case["ws"].clone().requires_grad_()
-    planes, seen = seen_by(generator, case, variant, ws)
+    planes, picture, seen = seen_by(generator, case, variant, ws)
     close(planes, case["planes"])
     close(seen.rgb, case[f"{variant}.image"])
     close(seen.raw, case[f"{variant}.image_raw"])
-    close(seen.depth, case[f"{variant}.depth"])
+    close(picture.marched.depth, case[f"{variant}.depth"].flatten(2).transpose(1, 2))
     loss = (seen.rgb * case[f"{variant}.cotangent"]).sum()
     loss = loss + (seen.raw * case[f"{variant}.cotangent_raw"]).sum()
     loss.backward()
