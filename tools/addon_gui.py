@@ -29,6 +29,7 @@ WIDTH = 1600
 HEIGHTS = {  # of the window in each take; pictures of the export and the relief are to be looked at, not for the page
     "generating": 1000,
     "class": 700,
+    "trust": 1000,
     "browser": 1460,
     "panels": 1100,
     "more": 1300,
@@ -42,6 +43,7 @@ PAGE = (
     "during",
     "after",
     "class",
+    "trust",
     "browser",
     "panels",
     "panels-more",

@@ -86,6 +86,18 @@ def take_generating() -> Take:
     yield from shoot("after")
 
 
+def take_trust() -> Take:
+    """An object after Show Trust, seen a little from below."""
+    region = view()["space_data"].region_3d
+    region.view_distance = 2.2
+    region.view_rotation = Euler((math.radians(105), 0.0, math.radians(30))).to_quaternion()
+    press(bpy.ops.gp3d.generate)
+    yield lambda: bool(bpy.data.objects) and not status().at_work
+    press(bpy.ops.gp3d.show_trust)
+    yield lambda: bool(part("trust.layers").has_layers(bpy.context.active_object)) and not status().at_work
+    yield from shoot("trust")
+
+
 def take_class() -> Take:
     """A class that the model does not know."""
     bpy.context.scene.gp3d.class_name = "airliner"

@@ -38,6 +38,28 @@ def scenario_real_engine_makes_the_same_textured_mesh_twice(tools):
     (tools.folder / "real.json").write_text(json.dumps({"first": first, "again": again}))
 
 
+def scenario_real_engine_examines_the_very_mesh_that_it_made(tools):
+    tools.use_real()
+    assert bpy.ops.gp3d.generate(class_name="coffee mug", seed=3, size=2.0) == {"FINISHED"}
+    obj = bpy.context.active_object
+    layers = tools.part("trust.layers")
+    place, read = layers.show, []
+    layers.show = lambda *given: read.append((given, place(*given))) or read[-1][1]
+    try:
+        assert bpy.ops.gp3d.show_trust() == {"FINISHED"}
+    finally:
+        layers.show = place
+    [((_, values, where), far)] = read
+    assert far == 0
+    own = coordinates(obj).reshape(-1, 3)
+    found = where(values.mesh.vertices)
+    assert {tuple(row) for row in np.round(own, 4).tolist()} == {
+        tuple(row) for row in np.round(found, 4).tolist()
+    }  # every vertex, to a ten-thousandth of half its size
+    assert 0 <= obj["gp3d_trust_never_seen"] < 1
+    assert tools.state().notice == f"Examined {obj.name}."
+
+
 def scenario_real_engine_previews_and_knows_its_classes(tools):
     tools.use_real()
     bpy.context.scene.gp3d.previews = 2
