@@ -40,7 +40,7 @@ class GP3D_OT_trust_layer(bpy.types.Operator):
         name="Layer",
         items=[
             ("SUPERVISION", "Seen", "What cameras saw"),
-            ("DISAGREEMENT", "Agreement", "Where mesh and field disagree"),
+            ("DISAGREEMENT", "Agree", "Where mesh and field disagree"),
             ("NONE", "Colours", "The object's own colours"),
         ],
     )

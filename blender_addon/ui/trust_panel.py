@@ -20,7 +20,7 @@ _LEGENDS = {
     "DISAGREEMENT": "Green: mesh and field agree. Orange: 5 % of its size apart. Grey: unknown.",
 }
 _LEGEND_OF_PICTURES = "Green: the picture shows it. Orange: it was made up."
-_WORDS = {"SUPERVISION": "Seen", "DISAGREEMENT": "Agreement"}
+_WORDS = {"SUPERVISION": "Seen", "DISAGREEMENT": "Agree"}
 
 
 def draw_badge(layout: Any, context: bpy.types.Context, entry: ImageNetClass) -> None:

@@ -121,7 +121,7 @@ def scenario_the_panel_shows_the_numbers(tools):
     assert drawn[:4] == [
         ("gp3d.show_trust", "Examine Again", False),
         ("gp3d.trust_layer", "Seen", True),
-        ("gp3d.trust_layer", "Agreement", False),
+        ("gp3d.trust_layer", "Agree", False),
         ("gp3d.trust_layer", "Colours", False),
     ]
     assert {"Never seen: 25 %", "Mesh to field: 1.23 %", "Not closed"} <= set(drawn)
