@@ -199,23 +199,22 @@ class StyleNerfGenerator(BaseGenerator):
         if ours.background_source == "free":
             source = generator_for("background", device=ws.device) if draws is None else draws
             numbers = torch.randn(numbers.shape, generator=source, device=ws.device)
-        # space is measured in distances of the camera, so that the background's spheres enclose it
-        unit = self.config.camera.radius.mean
         return render(
-            lambda points: self.foreground(points * unit, ws),
+            lambda points: self.foreground(points, ws),
             lambda points: self.background(points, numbers),
-            rays_o / unit,
+            rays_o,
             rays_d,
             self._positions(rays_o, nimg, draws),
+            unit=self.config.camera.radius.mean,
             cut_quantile=cut_quantile,
         )
 
     def _positions(self, rays: Tensor, nimg: int, draws: torch.Generator | None) -> Draws:
         """Where rays are sampled, at random in training or with jitter, else evenly; and noise on densities."""
         camera, settings, ours = self.config.camera, self.config.render, self.config.stylenerf
-        unit, shape, device = camera.radius.mean, rays.shape[:2], rays.device
+        shape, device = rays.shape[:2], rays.device
         steps = (settings.coarse_steps, settings.fine_steps, ours.background_steps)
-        even = torch.linspace(camera.t_near / unit, camera.t_far / unit, steps[0], device=device)
+        even = torch.linspace(camera.t_near, camera.t_far, steps[0], device=device)
         radii = torch.linspace(NEAREST_BACKGROUND, 0.0, steps[2], device=device)
         noise = settings.density_noise.at(nimg) if draws is not None else 0.0
         if draws is None and settings.evaluation_jitter:
@@ -239,6 +238,6 @@ class StyleNerfGenerator(BaseGenerator):
         camera, size = self.config.camera, self.config.stylenerf.map_resolution
         weights, length = seen.foreground_weights[:, :count], rays_d[:, :count].norm(dim=-1)
         opacity = weights.sum(dim=-1)
-        along = (weights * seen.t[:, :count]).sum(dim=-1) * length * camera.radius.mean
+        along = (weights * seen.t[:, :count]).sum(dim=-1) * length
         depth = along + (1.0 - opacity) * camera.t_far
         return depth[:, None].unflatten(2, (size, size)), opacity[:, None].unflatten(2, (size, size))

@@ -90,9 +90,12 @@ def render(
     rays_d: Tensor,
     draws: Draws,
     *,
+    unit: float = 1.0,
     cut_quantile: float = 0.0,
 ) -> Seen:
-    """What rays with origins and directions [B,R,3] meet; `cut_quantile` as for `march`, of the foreground."""
+    """What rays with origins and directions [B,R,3] meet. The background's spheres are measured in `unit`, the distance
+    of the cameras, so that they enclose these; `cut_quantile` as for `march`, of the foreground.
+    """
     marched = march(
         _query(foreground, rays_o, rays_d, draws.noise, draws.t.shape[-1]),
         draws.t,
@@ -103,7 +106,7 @@ def render(
     )
     left = 1.0 - marched.weights.sum(dim=-1, keepdim=True)
     inverse = draws.inverse_radius
-    features, raw = background(sphere_points(rays_o, rays_d, inverse).flatten(1, 2))
+    features, raw = background(sphere_points(rays_o / unit, rays_d, inverse).flatten(1, 2))
     raw = raw.unflatten(1, inverse.shape[1:])
     raw = raw if draws.background_noise is None else raw + draws.background_noise
     inner = ray_weights(F.relu(raw), -inverse, last_interval=_WALL)[..., :-1]

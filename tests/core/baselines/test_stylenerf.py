@@ -9,12 +9,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gp3d_core.baselines.eg3d.poses import with_pixels
+from gp3d_core.baselines.generators import make_generator
 from gp3d_core.baselines.stylenerf.discriminator import GrowingDiscriminator
 from gp3d_core.baselines.stylenerf.fields import COLOURS
 from gp3d_core.baselines.stylenerf.path_regularisation import cell_pixels, path_loss
 from gp3d_core.baselines.stylenerf.rendering import Draws, depth_rays, render, sphere_points
 from gp3d_core.baselines.stylenerf.upsampler import Growth, Upsampler, growth
-from gp3d_core.rendering.cameras import Cameras, cam2world
+from gp3d_core.config.presets import resolve
+from gp3d_core.rendering.cameras import Cameras, cam2world, mean_camera
+from gp3d_core.rendering.volume import points_on
 from tests.core.parity.parity_fixtures import Close
 
 
@@ -105,6 +108,25 @@ def test_pixels_of_large_pictures_lie_around_those_of_small_ones(close: Close) -
     close(small @ forward, torch.ones(4, 4), "exact32")
     outermost = math.tan(math.radians(6.0))  # of the large picture, whose cameras these are
     close(large[0] @ right, outermost * torch.linspace(-1.0, 1.0, 8), "exact32")
+
+
+def test_meshes_know_the_density_that_views_show(close: Close) -> None:
+    """The generator's opacity is that of its field's density along the same rays."""
+    config = resolve("stylenerf-64", ["stylenerf.map_resolution=8", "stylenerf.path_cells=4"])
+    generator = make_generator(config, 0).eval()
+    with torch.no_grad():
+        generator.foreground.density.bias.fill_(4.0)
+        ws = generator.mapping(torch.randn(1, config.generator.z_dim), None)
+        camera = mean_camera(config.camera)
+        seen = generator.view(ws, camera)
+        rays_o, rays_d = depth_rays(with_pixels(camera, 64, 8), 8)
+        t = torch.linspace(config.camera.t_near, config.camera.t_far, 400).expand(1, 64, -1)
+        raw = generator.field(generator.planes(ws))(points_on(rays_o, rays_d, t).flatten(1, 2))[1]
+    density = F.relu(raw).view(1, 64, -1) * rays_d.norm(dim=-1, keepdim=True)
+    expected = 1.0 - torch.exp(-density.mean(dim=-1) * (config.camera.t_far - config.camera.t_near))
+    assert 0.2 < expected.mean() < 0.999
+    error = (seen.opacity.flatten(1) - expected).abs()
+    assert error.mean() < 0.05  # sixteen samples against four hundred
 
 
 def test_one_pixel_is_taken_of_every_cell() -> None:
