@@ -1,16 +1,49 @@
-"""`make faults MINUTES=…`: damaged inputs of all kinds for so long, with a table of what was tried and what held."""
+"""`make faults MINUTES=…`: damaged inputs of all kinds, commands that are killed or have no room, and trainings whose
+numbers break, for so long, with a table of what was tried and what held.
+"""
 
 from __future__ import annotations
 
 import argparse
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
-from tests.faults.fuzzing import fuzz
+import torch
+
+from tests.faults.fuzzing import Outcome, fuzz
+from tests.faults.kills import Disturbance, disturb, kill, starve
 from tests.faults.targets import all_targets
+from tests.faults.trainings import poison_all
+from tests.faults.works import WORKS
+from tests.support.tasks import KINDS, Small
 
 _SHOWN = 20  # faults of a kind
+
+
+def _trials(place: Path, first: int) -> dict[str, Callable[[float], Outcome]]:
+    """What may be tried, by name: functions of the seconds that there are."""
+    trials: dict[str, Callable[[float], Outcome]] = {}
+    for target in all_targets(place / "whole"):
+        trials[target.name] = lambda seconds, target=target: fuzz(target, place, first=first, seconds=seconds)
+    for kind in KINDS:
+
+        def poisoned(seconds: float, kind: str = kind) -> Outcome:
+            (place / kind).mkdir()
+            small = Small(kind, place / kind / "input").write()
+            return poison_all(small, place / kind, first=first, seconds=seconds)
+
+        trials[f"training {kind}"] = poisoned
+    for how in (kill, starve):
+        for name in WORKS:
+
+            def disturbed(seconds: float, how: Disturbance = how, name: str = name) -> Outcome:
+                folder = Path(tempfile.mkdtemp(dir=place))
+                return disturb(how, name, folder, first=first, seconds=seconds)
+
+            trials[f"{'killed' if how is kill else 'full disk'}: {name}"] = disturbed
+    return trials
 
 
 def main() -> int:
@@ -20,14 +53,18 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=1000, help="first seed")
     parser.add_argument("--only", default="", help="kinds whose name has this")
     options = parser.parse_args()
+    torch.set_num_threads(1)  # threads of OpenMP do not survive a fork
     with tempfile.TemporaryDirectory() as place:
-        targets = [t for t in all_targets(Path(place) / "whole") if options.only in t.name]
+        trials = {
+            name: trial for name, trial in _trials(Path(place), options.first).items() if options.only in name
+        }
         outcomes = []
-        for target in targets:
-            seconds = 60 * options.minutes / len(targets)
-            outcomes.append(fuzz(target, Path(place), first=options.first, seconds=seconds))
-            sys.stderr.write(f"{target.name}: {outcomes[-1].tried}\n")
-    head = "| kind | tried | read | refused in one line | faults | slowest, s | memory, MiB |"
+        for name, trial in trials.items():
+            outcomes.append(trial(60 * options.minutes / len(trials)))
+            sys.stderr.write(f"{name}: {outcomes[-1].tried}\n")
+    head = (
+        "| kind | tried | read, recovered or unharmed | refused, killed | faults | slowest, s | memory, MiB |"
+    )
     rows = (
         f"| {one.name} | {one.tried} | {one.taken} | {one.refused} | {len(one.faults)} | {one.slowest:.2f} "
         f"| {one.growth >> 10} |"

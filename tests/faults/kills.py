@@ -1,9 +1,13 @@
-"""Commands that are killed, at a change of a file or at any moment, by seed; the same command then ends as ever."""
+"""Commands that are killed, at a change of a file or at any moment, or have no room on their disk, drawn by seed.
+
+The same command then has to end as ever.
+"""
 
 from __future__ import annotations
 
 import os
 import random
+import resource
 import shutil
 import signal
 import sys
@@ -102,6 +106,39 @@ def kill(one: Killable, seed: int) -> bool:
     return bool(killed)
 
 
+def starve(one: Killable, seed: int) -> bool:
+    """Whether the command failed, in one line, where no file may grow beyond a size; otherwise as `kill`."""
+    dice = random.Random(seed)
+    shutil.rmtree(one.place)
+    shutil.copytree(one.before, one.place)
+    limit = dice.choice((0, 1, 64, 700, *(len(data) - 1 for data in one.result.values() if data)))
+    reading, writing = os.pipe()
+    dying = partial(_end_files_at, limit, writing)
+    child = begin(partial(one.work.main, one.work.words), one.log, dying)
+    os.close(writing)
+    with os.fdopen(reading, errors="replace") as pipe:
+        said = pipe.read()
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert code in (0, 2), f"files of {limit} bytes: ended with {code}: {said[-300:]}"
+    assert "Traceback" not in said, f"files of {limit} bytes: {said[-300:]}"
+    assert code == 0 or "too large" in said, f"files of {limit} bytes: {said[-300:]}"
+    code_after = run_alone(partial(one.work.main, one.work.words), one.log)
+    assert code_after == 0, f"files of {limit} bytes, then {code_after}: {_last_line(one.log)}"
+    found = _result(one.work)
+    odd = [name for name in {**found, **one.result} if found.get(name) != one.result.get(name)]
+    assert not odd, f"files of {limit} bytes: other content: {odd}"
+    return code != 0
+
+
+def _end_files_at(limit: int, log: int) -> None:
+    """Lets writes beyond so many bytes fail, as on a full disk, but not what is printed, which goes into a pipe."""
+    for stream in (1, 2):
+        os.dup2(log, stream)
+    os.close(log)
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+
+
 def _die_at(change: int, place: str) -> None:
     left = [change]
 
@@ -139,29 +176,35 @@ def _marked(place: str) -> list[str]:
     return found
 
 
-def kill_all(
+Disturbance = Callable[[Killable, int], bool]
+
+
+def disturb(
+    how: Disturbance,
     name: str,
     folder: Path,
     *,
     first: int,
     count: int = 10**9,
     seconds: float = 1e9,
-    tell: Callable[[int], None] = lambda seed: None,
 ) -> Outcome:
-    """Tries seeds from `first` on, until there were `count` or `seconds` have gone."""
-    began, outcome = time.monotonic(), Outcome(f"killed {name}")
+    """Tries `kill` or `starve` with seeds from `first` on, until there were `count` or `seconds` have gone.
+
+    Those that did not come to harm, because they had ended before or had room, count as taken.
+    """
+    began = time.monotonic()
+    outcome = Outcome(f"{'killed' if how is kill else 'full disk'}: {name}")
     one = killable(name, folder)
     for seed in range(first, first + count):
         start = time.monotonic()
         if start - began > seconds:
             break
         try:
-            killed = kill(one, seed)
+            harmed = how(one, seed)
         except Exception as error:  # whatever it is, it is what we look for
             outcome.faults[seed] = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
         else:
-            outcome.taken += killed
-            outcome.refused += not killed
+            outcome.taken += not harmed
+            outcome.refused += harmed
         outcome.slowest = max(outcome.slowest, time.monotonic() - start)
-        tell(seed)
     return outcome

@@ -13,7 +13,7 @@ import torch
 
 from gp3d_core.snapshots.run_folder import RunFolder
 from gp3d_core.snapshots.snapshot import load_checkpoint, save_checkpoint
-from tests.faults.kills import kill_all
+from tests.faults.kills import disturb, kill, starve
 from tests.support.kill_points import killed_everywhere
 from tests.support.micro import micro_config
 
@@ -33,8 +33,17 @@ from tests.support.micro import micro_config
 )
 def test_a_command_that_was_killed_ends_as_ever(name: str, count: int, tmp_path: Path) -> None:
     torch.set_num_threads(1)
-    outcome = kill_all(name, tmp_path / "work", first=3, count=count)
-    assert outcome.taken
+    outcome = disturb(kill, name, tmp_path / "work", first=3, count=count)
+    assert outcome.refused
+    assert not outcome.faults
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["pack to a zip", "depth", "mask", "features", "select", "shapes"])
+def test_a_command_whose_disk_was_full_goes_on(name: str, tmp_path: Path) -> None:
+    torch.set_num_threads(1)
+    outcome = disturb(starve, name, tmp_path / "work", first=0, count=4)
+    assert outcome.refused
     assert not outcome.faults
 
 

@@ -28,9 +28,11 @@ def begin(command: Command, log: Path, before: Callable[[], None] = lambda: None
         except SystemExit as error:
             code = error.code if isinstance(error.code, int) else 1
         finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(code)
+            try:
+                sys.stdout.flush()
+                sys.stderr.flush()
+            finally:  # whatever happens, no second process goes on with the tests
+                os._exit(code)
     return child
 
 
