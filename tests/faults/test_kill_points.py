@@ -20,16 +20,7 @@ from tests.support.micro import micro_config
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "count"),
-    [
-        ("pack", 2),
-        ("pack to a zip", 3),
-        ("depth", 4),
-        ("features", 2),
-        ("select", 3),
-        ("shapes", 2),
-        ("ground", 1),
-    ],
+    ("name", "count"), [("pack to a zip", 2), ("depth", 3), ("select", 3), ("shapes", 1)]
 )
 def test_a_command_that_was_killed_ends_as_ever(name: str, count: int, tmp_path: Path) -> None:
     torch.set_num_threads(1)
@@ -39,10 +30,10 @@ def test_a_command_that_was_killed_ends_as_ever(name: str, count: int, tmp_path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["pack to a zip", "depth", "mask", "features", "select", "shapes"])
+@pytest.mark.parametrize("name", ["pack to a zip", "depth", "select", "shapes"])
 def test_a_command_whose_disk_was_full_goes_on(name: str, tmp_path: Path) -> None:
     torch.set_num_threads(1)
-    outcome = disturb(starve, name, tmp_path / "work", first=0, count=4)
+    outcome = disturb(starve, name, tmp_path / "work", first=0, count=3)
     assert outcome.refused
     assert not outcome.faults
 

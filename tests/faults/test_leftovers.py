@@ -7,14 +7,19 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from gp3d_core.atomic import scratch_folder, settle, write_text
 from synthetic.atomic import write_whole
+from synthetic.shapes import __main__ as shapes
 from synthetic.workers.scratch import remove_leftovers
 from tests.support.full_disk import files_end_at
+from tests.support.serving import gone, until
+from tests.support.source_tree import ROOT
+from tests.support.two_processes import run_alone
 
 CORE = "from gp3d_core.atomic import scratch_folder as scratch"
 SYNTHETIC = "from synthetic.workers.scratch import scratch_folder; scratch = lambda: scratch_folder('points')"
@@ -51,6 +56,21 @@ def test_scratch_folders_of_killed_processes_go_and_those_of_living_ones_stay(
         assert (folders[1] / "large").exists()
     owners[1].communicate("")
     assert [path.name for path in tmp_path.iterdir()] == ["gp3d-mine"]
+
+
+@pytest.mark.slow
+def test_workers_that_make_points_end_with_a_leader_that_is_killed(tmp_path: Path) -> None:
+    library, out = tmp_path / "models", tmp_path / "set"
+    words = [str(library), "--classes", "barrel", "--per-class", "8"]
+    assert run_alone(partial(shapes.main, words), tmp_path / "log") == 0
+    command = [sys.executable, "-m", "synthetic.points", library, out, "--workers", "1", "--points", "64"]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL) as leader:
+        assert until(lambda: any(out.glob("points/*/*.npz")), 120)
+        tasks = Path(f"/proc/{leader.pid}/task").glob("*/children")
+        children = [int(child) for path in tasks for child in path.read_text().split()]
+        leader.send_signal(signal.SIGKILL)
+    assert len(children) >= 1
+    assert until(lambda: all(map(gone, children)), 60)
 
 
 def test_temporary_files_of_dead_processes_go_once_they_are_quiet(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def plain(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kind", "count"), [("gan", 2), ("ground", 3), ("tokenizer", 2), ("prior", 9)])
+@pytest.mark.parametrize(("kind", "count"), [("gan", 1), ("ground", 3), ("tokenizer", 2), ("prior", 9)])
 def test_a_training_recovers_or_ends_in_one_line(kind: str, count: int, tmp_path: Path) -> None:
     outcome = poison_all(Small(kind, tmp_path / "input").write(), tmp_path, first=27, count=count)
     assert outcome.tried == count

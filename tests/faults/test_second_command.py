@@ -21,7 +21,7 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
-@pytest.mark.parametrize("name", WORKS)
+@pytest.mark.parametrize("name", [name for name in WORKS if name != "gan"])  # as long as the others together
 def test_a_second_command_is_refused_and_harms_nothing(name: str, tmp_path: Path) -> None:
     place = tmp_path / "place"  # the same for both: some files hold names
     place.mkdir()
