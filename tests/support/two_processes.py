@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -71,10 +72,21 @@ def stopped_at(pattern: str, command: Command, log: Path) -> Iterator[Callable[[
             os.waitpid(child, 0)
 
 
+def _in_order(path: Path) -> bytes:
+    """The bytes of a file; of tensors with a sorted header, as the library writes what a file says of itself in any
+    order.
+    """
+    whole = path.read_bytes()
+    if path.suffix != ".safetensors":
+        return whole
+    end = 8 + int.from_bytes(whole[:8], "little")
+    return json.dumps(json.loads(whole[8:end]), sort_keys=True).encode() + whole[end:]
+
+
 def content(folder: Path, left_out: tuple[str, ...] = ()) -> dict[str, tuple[bytes, int]]:
     """Bytes and time of every file below a folder, but for locks and those whose paths have a part of `left_out`."""
     return {
-        name: (path.read_bytes(), path.stat().st_mtime_ns)
+        name: (_in_order(path), path.stat().st_mtime_ns)
         for path in sorted(folder.rglob("*"))
         if path.is_file() and path.name not in ("lock", ".lock") and not path.name.endswith(".lock")
         for name in [path.relative_to(folder).as_posix()]
