@@ -198,13 +198,23 @@ class _Step:
         self.state, self.parts, self.world = state, parts, world
         self.logs: list[Log] = []
 
-    def take(self, phase: str, minimise: Callable[[Players], tuple[Tensor, Log]]) -> Iterator[None]:
-        """Adds up the gradients of a phase, stopping after each micro-batch."""
+    def take(
+        self, phase: str, minimise: Callable[[Players], tuple[Tensor, Log]], running: Sequence[Tensor] = ()
+    ) -> None:
+        """Adds up the gradients of a phase. Every micro-batch of every process moves the `running` means from where the
+        phase began; they end at the mean of where it moved them.
+        """
+        starts, moved = [mean.clone() for mean in running], [torch.zeros_like(mean) for mean in running]
         for players in self._players(phase):
             loss, log = minimise(players)
             (loss / len(self.parts)).backward()
             self.logs.append(log)
-            yield
+            for mean, start, whole in zip(running, starts, moved, strict=True):
+                whole += mean / len(self.parts)
+                mean.copy_(start)
+        self.world.mean_(moved)
+        for mean, whole in zip(running, moved, strict=True):
+            mean.copy_(whole)
 
     def penalise(
         self, penalties: Sequence[Penalty], module: nn.Module, optimizer: torch.optim.Adam
@@ -214,10 +224,10 @@ class _Step:
         # are corrected for one more update in so many steps (`adam`), whatever the batch. All processes have the same
         # clock.
         number, skipped = self.state.nimg // self.state.config.training.batch, []
+        means = [buffer for part in self.state.phases.modules.values() for buffer in part.buffers()]
         for penalty in penalties:
             if number % penalty.interval == 0:
-                for _ in self.take(penalty.name, penalty.loss):
-                    pass
+                self.take(penalty.name, penalty.loss, means)
                 skipped.append(update(module, optimizer, self.world))
         return skipped
 
@@ -243,21 +253,14 @@ def train_step(state: TrainState, batch: Batch, world: World) -> StepLog:
     if state.nimg >= 1000 * settings.head_start_kimg:
         state.generator.requires_grad_(True)
         state.discriminator.requires_grad_(False)
-        for _ in step.take("generator", state.phases.generator):
-            pass
+        step.take("generator", state.phases.generator)
         skipped.append(update(state.generator, state.generator_optimizer, world))
         skipped += step.penalise(state.phases.generator_penalties, state.generator, state.generator_optimizer)
 
     state.generator.requires_grad_(False)
     state.discriminator.requires_grad_(True)
-    average = state.generator.mapping.w_avg
-    start, moved = average.clone(), torch.zeros_like(average)
-    for _ in step.take("discriminator", state.phases.discriminator):
-        moved += average / len(step.parts)
-        average.copy_(start)  # every micro-batch moves it from where the step began
+    step.take("discriminator", state.phases.discriminator, [state.generator.mapping.w_avg])
     skipped.append(update(state.discriminator, state.discriminator_optimizer, world))
-    world.mean_([moved])
-    average.copy_(moved)
     skipped += step.penalise(
         state.phases.discriminator_penalties, state.discriminator, state.discriminator_optimizer
     )

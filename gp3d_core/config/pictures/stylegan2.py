@@ -171,7 +171,8 @@ def _projected(config: Stylegan2Config, name: str, projected: ProjectedSettings)
         generator=config.generator,
         loss=LossConfig(adversarial="hinge", r1_gamma=0.0, distillation_weight=_NO_TEACHER),
         training=config.training,
-        stylegan2=config.stylegan2,
+        # StyleGAN-XL begins with path lengths after a million images
+        stylegan2=replace(config.stylegan2, path_weight=0.0),
         projected=projected,
     )
 

@@ -83,6 +83,14 @@ def test_the_path_term_is_its_weight_times_the_interval_between_two(tmp_path: Pa
     assert state.modules["path_length"].mean.item() == pytest.approx(0.01 * log["path/length"].item())
 
 
+def test_every_micro_batch_moves_the_mean_path_length_from_where_the_step_began(tmp_path: Path) -> None:
+    dataset = micro_data(tmp_path / "data")
+    state = build_state(picture_config("training.micro_batch=2"), dataset, World())
+    batch = next(batches(dataset, nimg=0, batch=4, part=slice(0, 4), seed=0, mirror=False))
+    log, _ = train_step(state, batch, World()).read()  # the mean starts at zero
+    assert state.modules["path_length"].mean.item() == pytest.approx(0.01 * log["path/length"], rel=1e-5)
+
+
 def test_distillation_teaches_the_discriminator_the_features(tmp_path: Path) -> None:
     dataset = featured_data(tmp_path / "data")
     config = picture_config("training.discriminator_lr=0.02", preset="stylegan2-64-kd")
