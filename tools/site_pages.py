@@ -163,20 +163,20 @@ def settings() -> str:
 
 
 def _system(kind: type) -> list[str]:
-    """The section that a system which 3DGP is compared with adds, what it leaves out, and its presets."""
+    """The sections that a system which 3DGP is compared with adds, what it leaves out, and its presets."""
     from gp3d_core.config.presets import PRESETS
+    from gp3d_core.config.schema import RunConfig
 
-    word = kind.system
-    hint = typing.get_type_hints(kind)[word]
-    unread = ", ".join(f"`{name}`" for name in kind.unused)
+    hints, shared = typing.get_type_hints(kind), {f.name for f in dataclasses.fields(RunConfig)}
+    own = [f.name for f in dataclasses.fields(kind) if f.name not in shared]
+    unread = ", ".join(f"`{name}`" for name in kind.unused) or "nothing"
     return [
-        f"## {word}",
+        f"## {kind.system}",
         "",
         f"The settings above, without {unread}, and those of its own ([baselines](../baselines.md)).",
         "",
-        *_doc(hint),
-        *_table(hint, f"{word}."),
-        *_preset_table(_of_system(PRESETS, word)),
+        *(line for name in own for line in [*_doc(hints[name]), *_table(hints[name], f"{name}.")]),
+        *_preset_table(_of_system(PRESETS, kind.system)),
     ]
 
 

@@ -16,7 +16,7 @@ import pytest
 from gp3d_core.cli.arguments import bound, dataset_path, existing, model_path
 from gp3d_core.cli.main import command_line
 from gp3d_core.config.presets import PRESETS as OBJECTS
-from gp3d_core.config.schema import flatten
+from gp3d_core.config.schema import RunConfig, flatten
 from gp3d_core.config.systems import CONFIGS
 from gp3d_core.errors import GP3DError
 from gp3d_core.vq3d.presets import PRESETS as SCENES
@@ -189,8 +189,9 @@ def test_made_pages_say_everything() -> None:
     settings = tool.page_of("reference/settings.md")
     keys = [key for key in flatten(next(iter(OBJECTS.values()))) if key.count(".") == 1]
     for kind in CONFIGS.values():  # what systems add has a table of its own
-        own = typing.get_type_hints(kind).get(kind.system)
-        keys += [f"{kind.system}.{field.name}" for field in fields(own)] if own else []
+        added = {f.name for f in fields(kind)} - {f.name for f in fields(RunConfig)}
+        hints = typing.get_type_hints(kind)
+        keys += [f"{name}.{field.name}" for name in added for field in fields(hints[name])]
     assert not [key for key in keys if f"`{key}`" not in settings]
     assert "length of the last interval" in settings, "the comment behind a field"
     names = tool.page_of("reference/names.md")
