@@ -143,9 +143,13 @@ class RunMonitor(Generic[State]):
             self._curves = self._open_curves()
 
     def finish(self, phase: str) -> None:
-        """Draws the last pictures and writes how the run ended: "done", "interrupted" or "time is up"."""
+        """Writes how the run ended: "done", "interrupted" or "time is up", after drawing the last pictures.
+
+        One that is interrupted draws none: whoever stops a program waits for its end, and pictures take half a minute.
+        """
         if self.world.leads:
-            self.picture()
+            if phase != "interrupted":
+                self.picture()
             self._write_status(phase)
 
     def _open_curves(self) -> SummaryWriter:

@@ -44,6 +44,7 @@ def test_signal_saves_and_leaves_cleanly(tmp_path, number):
     assert process.returncode == 128 + number
     assert "Traceback" not in messages
     assert json.loads((tmp_path / "run/status.json").read_text())["phase"] == "interrupted"
+    assert list((tmp_path / "run/samples").iterdir()) == []  # pictures take time that nobody waits for
 
 
 @pytest.mark.slow
