@@ -105,6 +105,7 @@ ALLOWED = {
         "mcubes",
         "numpy",
         "onnxruntime",  # optional
+        "OpenEXR",  # optional
         "pxr",  # optional
         "pyarrow",  # optional
         "pyinstantmeshes",  # optional

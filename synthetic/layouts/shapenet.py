@@ -8,8 +8,8 @@ Four layouts are recognised:
     plain            LIBRARY/<class>/<model>.glb|.gltf|.obj|.ply|.stl, or one such file in LIBRARY/<class>/<model>/
                                                                          y up, front +z (as glTF says), any size
 
-LIBRARY/taxonomy.json names the synsets; the categories of ShapeNetCore are known without it. LIBRARY/classes.json maps
-"<synset>/<id>" or a class folder to finer facts of a class (name, imagenet_index, wnid, synset).
+LIBRARY/taxonomy.json names the synsets; those of ShapeNetCore are known without it. LIBRARY/classes.json maps "<synset>/<id>"
+or a class folder to finer facts (name, imagenet_index, wnid, synset).
 """
 
 from __future__ import annotations
@@ -33,7 +33,6 @@ from synthetic.layouts.taxonomy import SHAPENET_CATEGORIES
 
 Split = Literal["train", "test"]
 UNIT_BALL = 1.001  # a model with diagonal 1 reaches no farther, wherever in its box the origin lies
-
 _TEST_SHARE = 0.1
 _SYNSET = re.compile(r"\d{8}")
 _WNID = re.compile(r"n\d{8}")

@@ -1,9 +1,11 @@
-"""EG3D in closed form and under invariances: no recording needed."""
+"""EG3D in closed form and under invariances, and its schedules."""
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -20,9 +22,9 @@ from gp3d_core.baselines.eg3d.marching import (
 )
 from gp3d_core.baselines.eg3d.poses import POSE, edge_tangent, pose_vectors, with_pixels
 from gp3d_core.baselines.eg3d.rendering import render_features, uniforms
-from gp3d_core.config.eg3d import Eg3dConfig
+from gp3d_core.config.eg3d import Eg3dConfig, Eg3dSettings
 from gp3d_core.config.presets import PRESETS, resolve
-from gp3d_core.config.schema import ConfigError, RenderConfig
+from gp3d_core.config.schema import ConfigError, Ramp, RenderConfig
 from gp3d_core.rendering.cameras import Cameras, sample_cameras, sample_rays
 from gp3d_core.training.systems.eg3d import both, swap_poses
 
@@ -298,3 +300,15 @@ def test_what_cannot_be_is_one_line() -> None:
 def test_wide_rows_have_twice_the_spread() -> None:
     narrow, wide = PRESETS["eg3d-256"].camera, PRESETS["eg3d-256-wide"].camera
     assert (narrow.yaw.std, narrow.pitch.std, wide.yaw.std, wide.pitch.std) == (0.3, 0.155, 0.6, 0.3)
+
+
+def test_schedules(baseline_fixtures: Path) -> None:
+    facts = json.loads((baseline_fixtures / "eg3d_schedules.json").read_text())
+    swap, blur = Eg3dSettings().pose_swap, Ramp(start=10.0, end=0.0, kimg=200)
+    growing = Ramp(start=64.0, end=128.0, kimg=1000)
+    assert facts["rows"]
+    for row in facts["rows"]:
+        nimg = round(1000 * row["kimg"])
+        assert math.isclose(swap.at(nimg), row["swap_probability"], abs_tol=1e-9)
+        assert math.isclose(blur.at(nimg), row["blur_sigma"], abs_tol=1e-9)
+        assert round(growing.at(nimg)) == row["neural_resolution_64_to_128"]

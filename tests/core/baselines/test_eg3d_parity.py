@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,7 +18,7 @@ from gp3d_core.baselines.eg3d.generator import Eg3dGenerator
 from gp3d_core.baselines.eg3d.marching import cross_box, march
 from gp3d_core.baselines.eg3d.poses import pose_vectors
 from gp3d_core.baselines.eg3d.rendering import RawPicture, Uniforms, render_features
-from gp3d_core.config.eg3d import Eg3dConfig, Eg3dSettings
+from gp3d_core.config.eg3d import Eg3dConfig
 from gp3d_core.config.presets import PRESETS
 from gp3d_core.config.schema import GeneratorConfig, Ramp, RenderConfig
 from gp3d_core.datasets.dataset import Batch
@@ -358,12 +356,13 @@ class TestLosses:
         adversary, context = self.adversary(case, weights), StepContext(0, 0.0, torch.Generator())
         c = case["c"] if network.c_dim else None
         labels = torch.zeros(len(case["real"])).long() if c is None else c.argmax(dim=1)
-        real = adversary.real(Batch(case["real"], case["real"][:, :1], labels, None), context)
+        whole = Batch(case["real"], case["real"][:, :1], labels, None)
+        real = adversary.real(whole, context)
         close(real_raw(case["real"], case.meta["neural_resolution"], 1.0, 0.0), case["real_raw"])
         close(real.pictures[1], case["real_raw_blurred"])
         sigma = case.meta["sigma"]
         close(blur_kernel(sigma, math.floor(3 * sigma), case["real"]), case["blur_kernel"])
-        close(both(case["real"], case["real_raw"], case.meta["sigma"])[:, :3], case["real_image_seen"])
+        close(both(case["real"], case["real_raw"], sigma)[:, :3], case["real_image_seen"])
         fake, raw = (case[name].clone().requires_grad_() for name in ("fake", "fake_raw"))
         close(both(fake, raw, case.meta["sigma"])[:, :3], case["fake_image_seen"])
         on_fake = adversary.judge(network, Shown((fake, raw), c), context).logits
@@ -378,27 +377,14 @@ class TestLosses:
         leaves = [picture.detach().requires_grad_() for picture in real.pictures]
         on_real = adversary.judge(network, replace(real, pictures=tuple(leaves)), context).logits
         close(on_real, case["real_logits"])
-        whole = fake_loss(on_fake.detach(), "softplus").mean() + real_loss(on_real, "softplus").mean()
-        close(whole, case["discriminator_loss"])
+        both_losses = fake_loss(on_fake.detach(), "softplus").mean() + real_loss(on_real, "softplus").mean()
+        close(both_losses, case["discriminator_loss"])
         torch.testing.assert_close(r1_penalty(on_real, *leaves), case["penalty"], rtol=1e-3, atol=0)
         network.zero_grad()
         seen = adversary.judge(network, Shown((fake.detach(), raw.detach()), c), context).logits
         on_real = adversary.judge(network, real, context).logits
-        batch = Batch(case["real"], case["real"][:, :1], labels, None)
-        players = Players(None, network, batch, context, lambda: None)
+        players = Players(None, network, whole, context, lambda: None)
         lazy, _ = phases.r1(players)
-        total = fake_loss(seen, "softplus").mean() + real_loss(on_real, "softplus").mean()
-        (total + lazy / adversary.config.loss.r1_interval).backward()
+        losses = fake_loss(seen, "softplus").mean() + real_loss(on_real, "softplus").mean()
+        (losses + lazy / adversary.config.loss.r1_interval).backward()
         check_norms(network, case.meta["gradnorm_of_D_loss_plus_half_mean_penalty"], names)
-
-
-def test_schedules(baseline_fixtures: Path) -> None:
-    facts = json.loads((baseline_fixtures / "eg3d_schedules.json").read_text())
-    swap, blur = Eg3dSettings().pose_swap, Ramp(start=10.0, end=0.0, kimg=200)
-    growing = Ramp(start=64.0, end=128.0, kimg=1000)
-    assert facts["rows"]
-    for row in facts["rows"]:
-        nimg = round(1000 * row["kimg"])
-        assert math.isclose(swap.at(nimg), row["swap_probability"], abs_tol=1e-9)
-        assert math.isclose(blur.at(nimg), row["blur_sigma"], abs_tol=1e-9)
-        assert round(growing.at(nimg)) == row["neural_resolution_64_to_128"]
