@@ -8,8 +8,8 @@ Four layouts are recognised:
     plain            LIBRARY/<class>/<model>.glb|.gltf|.obj|.ply|.stl, or one such file in LIBRARY/<class>/<model>/
                                                                          y up, front +z (as glTF says), any size
 
-LIBRARY/taxonomy.json names the synsets; those of ShapeNetCore are known without it. LIBRARY/classes.json maps "<synset>/<id>"
-or a class folder to finer facts (name, imagenet_index, wnid, synset).
+LIBRARY/taxonomy.json names the synsets; those of ShapeNetCore are known without it. LIBRARY/classes.json maps
+"<synset>/<id>" or a class folder to finer facts (name, imagenet_index, wnid, synset).
 """
 
 from __future__ import annotations
