@@ -25,6 +25,9 @@ from gp3d_core.snapshots.run_folder import find_snapshot
 
 _TRUNCATION = 1.0
 _MOST_DISTANCES = 10
+_FEATURES = "inception"
+_SAMPLES = 50_000
+_REFERENCES = 100
 _REPORTED = 64  # objects of a report card, one of each class at least
 
 
@@ -51,14 +54,14 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
     add("--out", type=new_path, required=True, help="folder of the report; the same command goes on in it")
     add(
         "--features",
-        default="inception",
+        default=_FEATURES,
         help="network that looks at images: inception (default) or torchvision:squeezenet1_0",
     )
     add("--weights", type=existing, metavar="FILE", help="its weights (default: where torch keeps downloads)")
     add(
         "--samples",
         type=number(int, 1, 1e7),
-        default=50_000,
+        default=_SAMPLES,
         help="generated images of kid, is and pr (default 50000)",
     )
     add(
@@ -80,7 +83,7 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
     add(
         "--references",
         type=reader(Number(2, 1e9, whole=True, nothing="zero")),
-        default=100,
+        default=_REFERENCES,
         metavar="N",
         help="models of a class that diversity looks at, 0 for all (default 100)",
     )
@@ -209,5 +212,16 @@ def _check(options: argparse.Namespace) -> None:
         raise UsageError("--meshes goes without SNAPSHOT, DATASET, --metrics and --report")
     if options.grid is not None or options.level is not None:
         raise UsageError("--grid and --level are for surfaces of a snapshot; meshes have theirs")
+    usual = {
+        "features": _FEATURES,
+        "weights": None,
+        "samples": _SAMPLES,
+        "references": _REFERENCES,
+        "cache": None,
+    }
+    ignored = [f"--{name}" for name, value in usual.items() if getattr(options, name) != value]
+    ignored += ["--truncation"] * hasattr(options, "truncation")
+    if ignored:
+        raise UsageError(f"{', '.join(ignored)}: not for --meshes, which are measured as they are")
     if options.truth is None:
         raise UsageError("--meshes needs --truth MODELS to compare with")

@@ -230,7 +230,7 @@ def _gallery(options: argparse.Namespace) -> int:
     folder = options.folder
     out, title = options.out or folder / NAME, options.title or folder.resolve().name
     shown = write_gallery(folder, out, title, report)
-    report(f"{shown} meshes can be turned; gp3d view opens the page")
+    report(f"{shown} mesh{'es' * (shown != 1)} can be turned; gp3d view opens the page")
     print(out)
     return 0
 

@@ -71,11 +71,13 @@ def model_of(entry: Entry) -> Model:
 
 def _compressed_tree(path: Path, glb: bytes) -> dict[str, Any] | None:
     """The JSON part of a GLB file that only the viewer decodes, None for a plain one. Raises MeshError for damage."""
+    if len(glb) < 20:
+        raise MeshError(f"{path.name}: not a GLB file (expected at least 20 bytes, found {len(glb)})")
     try:
         magic, _, length, first, kind = struct.unpack("<4sIII4s", glb[:20])
         tree = json.loads(glb[20 : 20 + first])
         required = tree.get("extensionsRequired", [])
-    except (struct.error, ValueError, AttributeError, RecursionError) as error:
+    except (ValueError, AttributeError, RecursionError) as error:
         raise MeshError(f"{path.name}: not a GLB file ({one_line(str(error))})") from None
     if magic != b"glTF" or kind != b"JSON" or length != len(glb):
         raise MeshError(f"{path.name}: truncated: it announces {length} bytes, found {len(glb)}")

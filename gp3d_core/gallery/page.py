@@ -15,7 +15,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from gp3d_core import __version__
-from gp3d_core.atomic import replacing
+from gp3d_core.atomic import check_writable, replacing
 from gp3d_core.errors import one_line
 from gp3d_core.gallery.entries import MOST_MESHES, Entry, GalleryError, find_entries, recipe_text
 from gp3d_core.gallery.models import Model, model_of
@@ -33,13 +33,14 @@ def write_gallery(
     """Writes the page of all meshes in `folder` to `out`, whole or not at all; returns how many of them can be turned.
 
     `report` hears a line of every mesh with a problem; the page marks it. Models that would make the page larger than
-    `most_bytes` are left out and marked. Raises GalleryError if no mesh is there, OSError if `out` cannot be written.
+    `most_bytes` are left out and marked. Raises GalleryError if no mesh is there, PlaceError where `out` cannot be.
     """
     if out.suffix.lower() not in (".html", ".htm"):
         raise GalleryError(f"{out}: expected the name of a .html file")
     entries = find_entries(folder)
     if len(entries) > MOST_MESHES:
         report(f"{len(entries)} meshes, a page takes {MOST_MESHES}: the rest is left out")
+    check_writable(out.parent)
     out.parent.mkdir(parents=True, exist_ok=True)
     shown = 0
     with replacing(out) as temporary, temporary.open("w", encoding="utf-8") as page:

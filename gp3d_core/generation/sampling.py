@@ -94,7 +94,12 @@ def settled(snapshot: Snapshot, spec: ObjectSpec) -> ObjectSpec:
     whole = all(one.early == one.late for one in spec.parents)
     if spec.late_from is None and whole:
         late_from = max(1, late_from)  # any will do: early and late shares are the same
-    if not 0 < late_from <= layers or (layers < _FEWEST_CODES and not whole):
+    if late_from > layers:
+        raise RequestError(
+            f"late_from: expected a whole number from 1 to {layers}, as many style codes as objects of "
+            f"{name_of(snapshot.path)} have, found {late_from}"
+        )
+    if late_from < 1 or (layers < _FEWEST_CODES and not whole):
         raise RequestError(
             f"{name_of(snapshot.path)} has no late style codes to take colours from: its objects have {layers}; "
             "blend them instead"

@@ -19,7 +19,7 @@ def add_lift(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `gp3d lift`."""
     add = parser.add_argument
     add("photo", type=any_path, metavar="PHOTO", help="photograph of any size")
-    add("--depth", type=any_path, metavar="FILE", help="its depth map: 16-bit or 8-bit PNG, npy or npz")
+    add("--depth", type=any_path, metavar="FILE", help="its depth map: 16-bit or 8-bit PNG, npy, npz or exr")
     add("--model", help="or a network that estimates it, as for gp3d data depth")
     add(
         "--kind",

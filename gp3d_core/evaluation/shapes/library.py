@@ -8,6 +8,7 @@ with .obj, .glb, .ply or .npz files in the GP3D frame (y up, front +z); files in
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from gp3d_core.rng import generator_for
 
 SUFFIXES = (".obj", ".glb", ".ply", ".npz")  # of files with one stem, the first counts
 _SHAPENET_MESH = Path("models", "model_normalized.obj")
+_GENERATED = re.compile(r"(?P<name>.+?)-\d+(-[0-9a-f]{8})?")  # names that `gp3d mesh` gives, without suffix
 _HALF_TURN = np.array([-1.0, 1.0, -1.0], np.float32)  # ShapeNet's front −z to ours
 
 
@@ -131,15 +133,19 @@ def _plain_models(root: Path) -> list[Model]:
 def mesh_files(root: Path) -> list[tuple[Path, tuple[str, ...]]]:
     """Mesh files and the names of their class: those of each folder in `root`, or else those in `root` itself.
 
-    In folders without classes `gp3d mesh` puts the class before the last hyphen of a name; others are of one class.
+    In folders without classes `gp3d mesh` puts the class before the seed in a name, `teapot-0007` or, for a combined
+    object, `teapot-0007-417129a1`; where a name has no seed, all are of one class.
     """
     folders = [path for path in sorted(root.iterdir()) if path.is_dir() and not path.name.startswith(".")]
     found = [(path, _written(folder.name)) for folder in folders for path in _one_a_stem(folder.rglob("*"))]
     if found:
         return found
     files = _one_a_stem(root.glob("*"))
-    named = all("-" in path.stem and path.stem.rpartition("-")[2].isdigit() for path in files)
-    return [(path, _written(path.stem.rpartition("-")[0]) if named else ()) for path in files]
+    matches = [_GENERATED.fullmatch(path.stem) for path in files]
+    named = [match["name"] for match in matches if match]
+    if len(named) < len(files):
+        return [(path, ()) for path in files]
+    return [(path, _written(name)) for path, name in zip(files, named, strict=True)]
 
 
 def _written(name: str) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from gp3d_core.evaluation.report.folder import EvaluationFolder
 from gp3d_core.evaluation.report.mesh_sheet import picture
 from gp3d_core.evaluation.run import EvaluationOptions, check_fit
 from gp3d_core.evaluation.samples import EvaluationError
+from gp3d_core.evaluation.shapes.library import mesh_files
 from gp3d_core.meshing.mesh import Mesh
 from gp3d_core.snapshots.snapshot import load_snapshot
 from tests.core.cli.test_cli import snapshot  # noqa: F401  (a fixture)
@@ -148,3 +149,13 @@ def test_wrong_distances_are_refused(tmp_path, capsys):
         [line] = capsys.readouterr().err.strip().splitlines()
         assert message in line
         assert not (tmp_path / "out").exists()
+
+
+def test_names_of_generated_meshes_say_their_class(tmp_path):
+    names = ("coffee_mug-0003", "coffee_mug-0003-e8cd4f9a", "t-shirt-0001-00000000")
+    for name in names:
+        (tmp_path / f"{name}.ply").touch()
+    found = {path.stem: classes[-1] for path, classes in mesh_files(tmp_path)}
+    assert found == dict(zip(names, ("coffee mug", "coffee mug", "t-shirt"), strict=True))
+    (tmp_path / "scan-e8cd4f9a.ply").touch()
+    assert {classes for _, classes in mesh_files(tmp_path)} == {()}

@@ -160,3 +160,6 @@ def test_the_command_writes_the_report_card(snapshot, tmp_path, capsys):  # noqa
     assert 'href="cards/index.html"' in report
     assert main(["evaluate", "--meshes", str(truth), "--truth", str(truth), "--report", "--out", "x"]) == 2
     assert "--meshes goes without SNAPSHOT" in capsys.readouterr().err
+    ignored = ["--samples", "7", "--truncation", "0.5", "--cache", "x"]
+    assert main(["evaluate", "--meshes", str(truth), "--truth", str(truth), *ignored, "--out", "x"]) == 2
+    assert "--samples, --cache, --truncation: not for --meshes" in capsys.readouterr().err

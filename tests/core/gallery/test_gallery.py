@@ -226,7 +226,9 @@ def test_commands_write_the_page_and_open_it(
     assert main(["gallery", str(tmp_path), "--out", str(tmp_path / "page.html")]) == 0
     told = capsys.readouterr()
     assert told.out == f"{tmp_path / 'page.html'}\n"
-    assert "1 meshes can be turned" in told.err
+    assert "1 mesh can be turned" in told.err
+    assert main(["gallery", str(tmp_path), "--out", str(tmp_path / "a.glb" / "page.html")]) == 2
+    assert f"{tmp_path / 'a.glb'}: expected a folder, found a file" in capsys.readouterr().err
     asked = tmp_path / "asked"
     program = tmp_path / "browser.sh"
     program.write_text(f'#!/bin/sh\nprintf "%s" "$1" > "{asked}"\n')
@@ -262,3 +264,11 @@ def test_without_a_browser_one_line_says_so(tmp_path: Path) -> None:
     assert done.stderr.count("\n") == 1
     assert "no browser was found" in done.stderr
     assert not (tmp_path / "gallery.html").exists()
+
+
+def test_a_short_file_is_said_to_be_short(tmp_path: Path) -> None:
+    save_mesh(box(1, 1, 1), tmp_path / "whole.glb")
+    (tmp_path / "short.glb").write_bytes(b"glTF")
+    said: list[str] = []
+    assert write_gallery(tmp_path, tmp_path / "page.html", "t", said.append) == 1
+    assert said == ["short: short.glb: not a GLB file (expected at least 20 bytes, found 4)"]
