@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -120,6 +121,9 @@ def test_impossible_combinations_are_one_line(model, places, tmp_path, capsys):
         RequestError, match="has no late style codes to take colours from: its objects have 2"
     ):
         generate(flat, mix(first, second))
+    late = replace(blend(first, second, 0.5), late_from=99)
+    with pytest.raises(RequestError, match=r"late_from: expected a whole number from 1 to 2, .* found 99"):
+        generate(flat, late)
     assert generate(flat, blend(first, second, 0.5)).planes.isfinite().all()
     command = ["mesh", str(small / "own.safetensors"), "--class", "mug", "--variations", "2"]
     assert main([*command, "--out", str(tmp_path / "out"), *SMALL]) == 2
