@@ -38,6 +38,7 @@ vq3d=0 rooms=runs/gpu-data true_views= vq3d_preset=small64 pictures=400 samples=
 vq3d_settings=(camera.fov=40 camera.near=0.6 camera.far=5 depth.unit=1.5
     training.kimg=10000 training.snapshot_kimg=40 training.checkpoint_kimg=20)
 runs=runs device=cuda preset=shapenet-64 ground_settings=(--set training.kimg=400) train_settings=() images=2048
+case ${1:-} in -h | --help) sed -n '2,/^set /{/^set /!s/^# \{0,1\}//p}' "$0"; exit 0 ;; esac
 while [ $# -gt 0 ]; do
     [ $# -ge 2 ] || { echo "gpu.sh: $1 needs a value" >&2; exit 2; }
     case $1 in

@@ -213,7 +213,6 @@ def write_meshes(
     check_mesh_files(out, formats, options.compress)
     check_asset_options(objects, options)
     objects = [settled(snapshot, spec) for spec in objects]
-    out.mkdir(parents=True, exist_ok=True)
     for spec in tqdm(objects, desc="meshes", unit="mesh", file=sys.stderr, disable=None):
         obj = generate(snapshot, spec, truncation)
         asset, recipe = make_asset(snapshot, obj, options, formats)
@@ -221,6 +220,7 @@ def write_meshes(
         pictures = {"thumbnail": thumbnail_of(snapshot, obj)} if thumbnail else {}
         if picture:
             pictures["compare"] = _comparison(asset.agreement)
+        out.mkdir(parents=True, exist_ok=True)  # now that there is something to be written
         more = save_object(asset, paths, recipe, snapshot.path, pictures)
         lines = [_summary(recipe, options.level, barely_trained(snapshot)), *remarks_on(asset, formats)]
         solids = [name for name in formats if name in _SOLID_FORMATS]

@@ -357,14 +357,14 @@ def test_bad_input_is_one_line_and_exit_code_2(snapshot, tmp_path, capsys, monke
     file = tmp_path / "file"
     file.write_text("mine")
     places = {"s": str(snapshot), "t": str(tmp_path), "f": str(file)}
-    before = sorted(p for p in tmp_path.rglob("*") if p.is_file())
+    before = sorted(tmp_path.rglob("*"))
     assert main([argument.format(**places) for argument in arguments]) == 2
     _, errors = lines(capsys)
     told = [line for line in errors if line.startswith("gp3d: ")]
     assert len(told) == 1, errors
     assert re.search(message.format(f=re.escape(str(file))), told[0]), told[0]
     assert "Traceback" not in "\n".join(errors)
-    assert sorted(p for p in tmp_path.rglob("*") if p.is_file()) == before
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_cuda_where_there_is_none_names_the_remedy(snapshot, capsys, monkeypatch):
