@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from gp3d_core.atomic import (
     check_writable,
@@ -47,6 +47,7 @@ class RunFolder:
         self.checkpoints = path / "checkpoints"
         self.snapshots = path / "snapshots"
         self.samples = path / "samples"
+        self._locked: IO[Any] | None = None
 
     def claim(self, config: Any, fingerprint: str, init: Path | None = None) -> None:
         """Makes the folder, or recognises it as the same run; raises RunError when it belongs to another one.
@@ -151,7 +152,7 @@ class RunFolder:
 
     def _lock(self) -> None:
         """Keeps other processes out of the folder until this object goes."""
-        self._locked = take_lock(self.path / _LOCK)
+        self._locked = self._locked or take_lock(self.path / _LOCK)  # whoever claims again has it
         if self._locked is None:
             raise RunError(
                 f"another process is training in {self.path}; wait for it or choose another folder"

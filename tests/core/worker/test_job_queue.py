@@ -104,7 +104,7 @@ def test_a_picture_is_left_at_the_first_chunk_after_a_cancel(snapshot, tmp_path)
     obj, _ = session.generated(session.specs("mushroom", [0])[0][0], 0.7)
     session = ModelSession(snapshot, "cpu", PlaneCache(0), check)
     with pytest.raises(Problem, match="cancelled"):
-        session.preview(obj, {"resolution": 1024, "yaw": 0.0, "dir": tmp_path})
+        session.preview(obj, {"resolution": 1024, "dir": tmp_path}, 0.0)
     assert chunks == [0, 1, 2]
     assert not list(tmp_path.iterdir())
 
