@@ -21,6 +21,9 @@ from .recipe import JsonObject
 
 FORMAT = "gp3d-mesh"
 VERSION = 1
+_MOST_BYTES = (
+    1 << 30
+)  # unpacked; a volume of 256³ samples has 112 MiB, a mesh of 200,000 faces with textures less
 
 Array = npt.NDArray[Any]
 
@@ -98,15 +101,30 @@ class Polygons(NamedTuple):
     counts: Array
 
 
+def read_arrays(path: Path, wanted: str, version: int) -> dict[str, Array]:
+    """The arrays of a file of the engine (npz) that says to be of the format `wanted` in that version.
+
+    Raises BundleError if it is missing, damaged, gigantic, or another file.
+    """
+    name = Path(path).name
+    try:
+        with open(path, "rb") as file, zipfile.ZipFile(file) as archive:
+            size = sum(entry.file_size for entry in archive.infolist())
+            if size > _MOST_BYTES:
+                raise BundleError(f"{name} unpacks to more than {_MOST_BYTES >> 20} MiB")
+            with np.load(file, allow_pickle=False) as data:
+                arrays = {key: data[key] for key in data.files}
+        found = str(arrays.get("format")), int(arrays.get("version", 0))
+    except (OSError, ValueError, EOFError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        raise BundleError(f"{name} is no readable file of the engine ({type(error).__name__})") from None
+    if found != (wanted, version):
+        raise BundleError(f"{name} is no {wanted} of version {version}")
+    return arrays
+
+
 def read_bundle(path: Path) -> Bundle:
     """The bundle at `path`. Raises BundleError if it is missing, damaged, or inconsistent."""
-    try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as data:
-            arrays = {name: data[name] for name in data.files}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        raise BundleError(f"{Path(path).name} is no readable mesh bundle ({type(error).__name__})") from None
-    if str(arrays.get("format")) != FORMAT or int(arrays.get("version", 0)) != VERSION:
-        raise BundleError(f"{Path(path).name} is no {FORMAT} bundle of version {VERSION}")
+    arrays = read_arrays(path, FORMAT, VERSION)
     try:
         recipe = json.loads(str(arrays.get("recipe", "{}")))
     except ValueError:

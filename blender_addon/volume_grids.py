@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,10 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .mesh_bundle import BundleError
+from .mesh_bundle import BundleError, read_arrays
 
 FORMAT, VERSION = "gp3d-volume", 1
-_MOST_BYTES = 1 << 30  # unpacked; 256³ samples have 112 MiB
 
 Array = npt.NDArray[Any]
 
@@ -41,19 +39,11 @@ class Grids:
 
 def read_grids(path: Path) -> Grids:
     """The grids at `path`. Raises BundleError if they are missing, damaged, gigantic, or inconsistent."""
+    arrays = read_arrays(path, FORMAT, VERSION)
     try:
-        with zipfile.ZipFile(path) as archive:
-            size = sum(entry.file_size for entry in archive.infolist())
-        if size > _MOST_BYTES:
-            raise BundleError(f"{path.name} unpacks to more than {_MOST_BYTES >> 20} MiB")
-        with np.load(path, allow_pickle=False) as data:
-            arrays = {name: data[name] for name in data.files}
-        found = str(arrays["format"]), int(arrays["version"])
         density, color, box = arrays["density"], arrays["color"], float(arrays["box"])
-    except (OSError, ValueError, EOFError, KeyError, TypeError, zipfile.BadZipFile) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise BundleError(f"{path.name} is no readable volume ({type(error).__name__})") from None
-    if found != (FORMAT, VERSION):
-        raise BundleError(f"{path.name} is no {FORMAT} of version {VERSION}")
     cube = density.ndim == 3 and len(set(density.shape)) == 1 and len(density) > 1
     if not (cube and color.shape == (*density.shape, 3) and color.dtype == np.uint8 and box > 0):
         raise BundleError(f"{path.name} is inconsistent")

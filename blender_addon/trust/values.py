@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from ..mesh_bundle import Array, Bundle, BundleError, to_blender
+from ..mesh_bundle import Array, Bundle, BundleError, read_arrays, to_blender
 from ..recipe import JsonObject
 
 FORMAT, VERSION = "gp3d-trust", 1
@@ -46,13 +45,7 @@ class TrustValues:
 def read_values(result: Mapping[str, object]) -> TrustValues:
     """The values of a result of the engine. Raises BundleError if its file is missing, damaged or inconsistent."""
     path, facts = Path(str(result.get("file"))), result.get("facts")
-    try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as data:
-            arrays = {name: data[name] for name in data.files}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        raise BundleError(f"{path.name} holds no readable values ({type(error).__name__})") from None
-    if str(arrays.get("format")) != FORMAT or int(arrays.get("version", 0)) != VERSION:
-        raise BundleError(f"{path.name} is no {FORMAT} file of version {VERSION}")
+    arrays = read_arrays(path, FORMAT, VERSION)
     vertices, faces = arrays.get("vertices"), arrays.get("faces")
     if vertices is None or faces is None or vertices.ndim != 2 or not len(vertices) or not len(faces):
         raise BundleError(f"{path.name} has no mesh")

@@ -10,12 +10,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gp3d_core.config.pictures.stylegan2 import Stylegan2Config
+from gp3d_core.config.schema import COLOURS
 from gp3d_core.networks.backbone import Synthesis
 from gp3d_core.networks.generator import BaseGenerator, GeneratorOutput
 from gp3d_core.networks.mapping import Mapping
 from gp3d_core.rendering.cameras import Cameras
-
-COLOURS = 3  # red, green, blue
 
 
 class Stylegan2Generator(BaseGenerator):

@@ -10,6 +10,8 @@ from typing import ClassVar, Literal
 
 from gp3d_core.config.cameras import CAMERAS, KNOWN_CAMERAS, photograph_cameras
 from gp3d_core.config.schema import (
+    COLOURS,
+    OF_3DGP_ALONE,
     CameraGeneratorConfig,
     ConfigError,
     DiscriminatorConfig,
@@ -22,7 +24,6 @@ from gp3d_core.config.schema import (
     TrainingConfig,
 )
 
-COLOURS = 3  # red, green, blue
 _SMALLEST = 4  # pixels a side of a raw picture
 
 
@@ -65,22 +66,12 @@ class Eg3dConfig(RunConfig):
     system: ClassVar[str] = "eg3d"
     reads_depth: ClassVar[bool] = False
     unused: ClassVar[tuple[str, ...]] = (
-        "camera_generator",
-        "depth_adaptor",
-        "patch",
-        "grounding",
+        *OF_3DGP_ALONE,
         "render.coarse_spacing",
         "render.density_noise",
         "render.last_interval",
-        "generator.known_objects",
-        "generator.texel_square",
-        "generator.rgb_activation",
-        "discriminator.depth",
-        "discriminator.class_gain",
         "loss.distillation",
         "loss.distillation_weight",
-        "loss.distillation_by_scale",
-        "loss.real_depth_blur",
     )
 
     camera_generator: CameraGeneratorConfig = KNOWN_CAMERAS

@@ -20,6 +20,22 @@ from gp3d_core.errors import GP3DError
 
 Config = typing.TypeVar("Config")  # a dataclass of dataclasses, such as RunConfig
 
+COLOURS = 3  # of a pixel: red, green, blue
+# Keys that only 3DGP reads: none of the systems that it is compared with has patches, adaptors or learnt cameras.
+OF_3DGP_ALONE = (
+    "camera_generator",
+    "depth_adaptor",
+    "patch",
+    "grounding",
+    "generator.known_objects",
+    "generator.texel_square",
+    "generator.rgb_activation",
+    "discriminator.depth",
+    "discriminator.class_gain",
+    "loss.distillation_by_scale",
+    "loss.real_depth_blur",
+)
+
 
 class ConfigError(GP3DError):
     """A configuration key, value or preset that does not exist or does not fit; the message names the remedy."""

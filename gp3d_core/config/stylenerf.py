@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 from gp3d_core.config.cameras import CAMERAS, KNOWN_CAMERAS, photograph_cameras
+from gp3d_core.config.rendered_map import OF_OTHER_FIELDS, RECTIFIED, check_map, check_probability, check_some
 from gp3d_core.config.schema import (
     CameraGeneratorConfig,
     ConfigError,
@@ -21,7 +22,6 @@ from gp3d_core.config.schema import (
     RunConfig,
     TrainingConfig,
 )
-from gp3d_core.config.volumegan import RECTIFIED, check_map
 
 _SMALLEST_MAP = 8  # pixels a side, so that the discriminator of the smallest pictures has a block
 _WITHOUT_RAMP = 1e9  # of the average's half-life, as a share of the images seen
@@ -67,31 +67,8 @@ class StyleNerfConfig(RunConfig):
     system: ClassVar[str] = "stylenerf"
     reads_depth: ClassVar[bool] = False
     unused: ClassVar[tuple[str, ...]] = (
-        "camera_generator",
-        "depth_adaptor",
-        "patch",
-        "grounding",
-        "render.background",
-        "render.outside_box",
-        "render.coarse_spacing",
-        "render.density_scale",
-        "render.density_gain",
-        "render.density_shift",
-        "render.last_interval",
-        "generator.known_objects",
-        "generator.plane_resolution",
-        "generator.plane_channels",
-        "generator.texel_square",
-        "generator.decoder_width",
-        "generator.rgb_activation",
-        "discriminator.depth",
-        "discriminator.class_gain",
+        *OF_OTHER_FIELDS,
         "discriminator.half_resolutions",
-        "loss.blur",
-        "loss.distillation",
-        "loss.distillation_weight",
-        "loss.distillation_by_scale",
-        "loss.real_depth_blur",
     )
 
     render: RenderConfig = _OBJECT
@@ -126,8 +103,7 @@ class StyleNerfConfig(RunConfig):
                 f"stylenerf.background_noise {ours.background_noise}: an object has {most} numbers for it (the smaller "
                 "of generator.z_dim and generator.w_dim); use at most so many, or `stylenerf.background_source`=free"
             )
-        if not 0 <= ours.mixing <= 1:
-            raise ConfigError(f"stylenerf.mixing expects a probability from 0 to 1, found {ours.mixing}")
+        check_probability("stylenerf.mixing", ours.mixing)
         for key in (
             "foreground_width",
             "foreground_layers",
@@ -135,10 +111,7 @@ class StyleNerfConfig(RunConfig):
             "background_layers",
             "features",
         ):
-            if getattr(ours, key) < 1:
-                raise ConfigError(
-                    f"stylenerf.{key} expects a number of at least 1, found {getattr(ours, key)}"
-                )
+            check_some(f"stylenerf.{key}", getattr(ours, key))
         if ours.background_steps < 2 or min(ours.length_interval, ours.discriminator_mapping_layers) < 1:
             raise ConfigError(
                 "stylenerf.background_steps expects at least 2; length_interval and discriminator_mapping_layers 1"

@@ -9,7 +9,16 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 from gp3d_core.config.cameras import CAMERAS, KNOWN_CAMERAS, photograph_cameras
+from gp3d_core.config.rendered_map import (
+    OF_OTHER_FIELDS,
+    RECTIFIED,
+    check_map,
+    check_power,
+    check_probability,
+    check_some,
+)
 from gp3d_core.config.schema import (
+    COLOURS,
     CameraGeneratorConfig,
     ConfigError,
     DiscriminatorConfig,
@@ -22,13 +31,7 @@ from gp3d_core.config.schema import (
     TrainingConfig,
 )
 
-COLOURS = 3  # red, green, blue
 _SMALLEST_VOLUME, _SMALLEST_MAP = 4, 4
-
-# Densities are positive parts. What makes meshes knows softplus(gain · raw) · scale, which differs by 0.014 at most.
-RECTIFIED = RenderConfig(
-    density_scale=0.02, density_gain=50.0, density_shift=0.0, density_noise=Ramp(start=0.0, end=0.0)
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,32 +72,9 @@ class VolumeGanConfig(RunConfig):
     system: ClassVar[str] = "volumegan"
     reads_depth: ClassVar[bool] = False
     unused: ClassVar[tuple[str, ...]] = (
-        "camera_generator",
-        "depth_adaptor",
-        "patch",
-        "grounding",
-        "render.background",
-        "render.outside_box",
-        "render.coarse_spacing",
-        "render.density_scale",
-        "render.density_gain",
-        "render.density_shift",
+        *OF_OTHER_FIELDS,
         "render.density_noise",
-        "render.last_interval",
-        "generator.known_objects",
-        "generator.plane_resolution",
-        "generator.plane_channels",
-        "generator.texel_square",
-        "generator.decoder_width",
-        "generator.rgb_activation",
-        "discriminator.depth",
-        "discriminator.class_gain",
         "discriminator.mbstd_layout",
-        "loss.blur",
-        "loss.distillation",
-        "loss.distillation_weight",
-        "loss.distillation_by_scale",
-        "loss.real_depth_blur",
     )
 
     render: RenderConfig = RECTIFIED
@@ -116,7 +96,7 @@ class VolumeGanConfig(RunConfig):
     def check(self) -> None:
         """Raises ConfigError for values of the section `volumegan` that do not fit."""
         ours, size = self.volumegan, self.training.resolution
-        _check_power("volumegan.volume_resolution", ours.volume_resolution, _SMALLEST_VOLUME)
+        check_power("volumegan.volume_resolution", ours.volume_resolution, _SMALLEST_VOLUME)
         check_map("volumegan.map_resolution", ours.map_resolution, size, _SMALLEST_MAP)
         stages = ours.volume_resolution // _SMALLEST_VOLUME
         if ours.volume_base < stages or ours.volume_base % stages:
@@ -128,27 +108,9 @@ class VolumeGanConfig(RunConfig):
             raise ConfigError(
                 f"volumegan.features expects at least {COLOURS}, the colour; found {ours.features}"
             )
-        if not 0 <= ours.mixing <= 1:
-            raise ConfigError(f"volumegan.mixing expects a probability from 0 to 1, found {ours.mixing}")
+        check_probability("volumegan.mixing", ours.mixing)
         for key in ("octaves", "field_layers", "field_width", "path_interval"):
-            if getattr(ours, key) < 1:
-                raise ConfigError(
-                    f"volumegan.{key} expects a number of at least 1, found {getattr(ours, key)}"
-                )
-
-
-def _check_power(key: str, value: int, smallest: int) -> None:
-    if value < smallest or value & (value - 1):
-        raise ConfigError(f"{key} expects a power of two from {smallest}, found {value}")
-
-
-def check_map(key: str, value: int, size: int, smallest: int) -> None:
-    """Raises ConfigError unless a rendered map of `value` pixels a side doubles to pictures of `size`."""
-    _check_power(key, value, smallest)
-    if value > size or size % value or (size // value) & (size // value - 1):
-        raise ConfigError(
-            f"{key} {value} is doubled to training.resolution {size}, expected a smaller power of two"
-        )
+            check_some(f"volumegan.{key}", getattr(ours, key))
 
 
 _SMALL = VolumeGanConfig(

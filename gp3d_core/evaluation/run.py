@@ -201,17 +201,9 @@ class _Work:
         """The scores of one metric that the first process measures alone."""
         if metric == "nfs":
             return measure_flatness(self.sampler)
-        if metric == "geometry":
-            return measure_geometry(
-                self.sampler.snapshot,
-                self.dataset.path,
-                n=self.options.shapes,
-                seed=self.options.seed,
-                out=self.folder.path,
-                truncation=self.options.truncation,
-            )
-        if metric == "card":
-            return measure_cards(
+        if metric in ("geometry", "card"):
+            of_shapes = measure_geometry if metric == "geometry" else measure_cards
+            return of_shapes(
                 self.sampler.snapshot,
                 self.dataset.path,
                 n=self.options.shapes,

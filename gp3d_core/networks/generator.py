@@ -8,6 +8,7 @@ resolution, h image size.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
@@ -50,7 +51,7 @@ class NoShapeError(GP3DError):
     """A shape that is asked of a model which has none."""
 
 
-class BaseGenerator(nn.Module):
+class BaseGenerator(nn.Module, ABC):
     """What every system's generator offers: codes of objects, what is made of them once, and views of that.
 
     Systems say in their own classes what they make of codes: `planes`, `noisy_planes`, `field` and `view`.
@@ -68,15 +69,15 @@ class BaseGenerator(nn.Module):
         self.z_dim = config.generator.z_dim
         self.c_dim = num_classes if num_classes > 1 else 0
 
+    @abstractmethod
     def planes(self, ws: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """What is made once of an object's codes ws [B,L,D], whatever it is seen from; in training with noise that is
         drawn from `generator`, in evaluation always the same.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def noisy_planes(self, ws: Tensor, generator: torch.Generator) -> Tensor:
         """As `planes`, with noise that is drawn from `generator` in evaluation, too."""
-        raise NotImplementedError
 
     def field(self, planes: Tensor) -> ShapeField:
         """Colour and raw density as a function of world points, of what `planes` made.
@@ -87,6 +88,7 @@ class BaseGenerator(nn.Module):
             f"a model of {self.config.system} draws pictures: there is no shape to make a mesh of"
         )
 
+    @abstractmethod
     def view(
         self,
         ws: Tensor,
@@ -103,7 +105,6 @@ class BaseGenerator(nn.Module):
         trained one. `nimg`, the clock, matters in training alone. Depth and opacity may be coarser than colour;
         `cameras` of the output are those of pictures of their size.
         """
-        raise NotImplementedError
 
     def codes(
         self,

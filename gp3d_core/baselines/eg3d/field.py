@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from gp3d_core.config.eg3d import COLOURS
+from gp3d_core.config.schema import COLOURS
 from gp3d_core.networks.layers import EqualisedLinear
 from gp3d_core.ops.reference import SIGMOID_MARGIN, sample_planes
 

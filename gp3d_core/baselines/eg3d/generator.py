@@ -17,7 +17,8 @@ from gp3d_core.baselines.eg3d.field import FeatureDecoder, FeatureField
 from gp3d_core.baselines.eg3d.poses import POSE, pose_vectors, with_pixels
 from gp3d_core.baselines.eg3d.rendering import RawPicture, Uniforms, render_features, uniforms
 from gp3d_core.baselines.eg3d.superresolution import SuperResolution
-from gp3d_core.config.eg3d import COLOURS, Eg3dConfig
+from gp3d_core.config.eg3d import Eg3dConfig
+from gp3d_core.config.schema import COLOURS
 from gp3d_core.networks.backbone import Backbone
 from gp3d_core.networks.generator import BaseGenerator, GeneratorOutput
 from gp3d_core.networks.mapping import Mapping

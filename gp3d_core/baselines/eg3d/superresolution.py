@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from gp3d_core.config.eg3d import COLOURS
+from gp3d_core.config.schema import COLOURS
 from gp3d_core.networks.backbone import StyledConv, ToPlanes
 from gp3d_core.ops.backends import Backend
 from gp3d_core.ops.resampling import resize, upsample

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gp3d_core.baselines.stylenerf.upsampler import Growth
+from gp3d_core.config.schema import COLOURS
 from gp3d_core.networks.discriminator import (
     EPILOGUE_RESOLUTION,
     DiscriminatorOutput,
@@ -24,8 +25,6 @@ from gp3d_core.networks.mapping import ConditionedMLP
 from gp3d_core.ops.checks import check_shape
 from gp3d_core.ops.resampling import low_pass
 
-_COLOURS = 3
-
 
 class SkipBlock(nn.Module):
     """What is read from the picture of one size, and two convolutions that halve it."""
@@ -33,7 +32,7 @@ class SkipBlock(nn.Module):
     def __init__(self, inputs: int, outputs: int, clamp: float) -> None:
         """From `inputs` channels to `outputs`."""
         super().__init__()
-        self.from_rgb = EqualisedConv(_COLOURS, inputs, 1, "lrelu", clamp=clamp)
+        self.from_rgb = EqualisedConv(COLOURS, inputs, 1, "lrelu", clamp=clamp)
         self.conv0 = EqualisedConv(inputs, inputs, 3, "lrelu", clamp=clamp)
         self.conv1 = EqualisedConv(inputs, outputs, 3, "lrelu", down=True, clamp=clamp)
 
@@ -72,7 +71,7 @@ class GrowingDiscriminator(ResidualDiscriminator):
         sizes = [resolution >> i for i in range((resolution // EPILOGUE_RESOLUTION).bit_length() - 1)]
         self.blocks = nn.ModuleList(SkipBlock(channels(size), channels(size // 2), limit) for size in sizes)
         width = channels(EPILOGUE_RESOLUTION)
-        self.from_rgb = EqualisedConv(_COLOURS, width, 1, "lrelu", clamp=limit)
+        self.from_rgb = EqualisedConv(COLOURS, width, 1, "lrelu", clamp=limit)
         self._add_head(width, width if c_dim else 1, 0, clamp=limit)
         self.mapping = ConditionedMLP(0, c_dim, width, mapping_layers) if c_dim else None
 
@@ -83,7 +82,7 @@ class GrowingDiscriminator(ResidualDiscriminator):
         at the beginning, since the level before has only that.
         """
         size, share = self.lowest << grown.level, grown.share
-        check_shape("images", images, f"B {_COLOURS} {size} {size}")
+        check_shape("images", images, f"B {COLOURS} {size} {size}")
         blocks = list(self.blocks[self.levels - grown.level :])
         readers = [*(block.get_submodule("from_rgb") for block in blocks), self.from_rgb]
         x = readers[0](images)

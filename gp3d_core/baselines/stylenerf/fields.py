@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gp3d_core.baselines.point_layers import PlainPointLayer, PointLayer, encode_positions
+from gp3d_core.config.schema import COLOURS
 
 OCTAVES = 10
-COLOURS = 3
 _POINT, _SPHERE_POINT = 3, 4  # coordinates of a point, and of a direction with an inverse radius
 
 

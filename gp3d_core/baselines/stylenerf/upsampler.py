@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gp3d_core.baselines.point_layers import PointLayer
-from gp3d_core.baselines.stylenerf.fields import COLOURS
+from gp3d_core.config.schema import COLOURS
 from gp3d_core.networks.layers import EqualisedConv
 from gp3d_core.ops.resampling import low_pass, upsample
 

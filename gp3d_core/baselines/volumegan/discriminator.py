@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gp3d_core.config.schema import COLOURS
 from gp3d_core.networks.discriminator import (
     EPILOGUE_RESOLUTION,
     DiscriminatorOutput,
@@ -20,8 +21,6 @@ from gp3d_core.networks.discriminator import (
 from gp3d_core.networks.layers import EqualisedConv, EqualisedLinear, normalise_second_moment
 from gp3d_core.networks.mapping import required
 from gp3d_core.ops.checks import check_shape
-
-_COLOURS = 3
 
 
 class LevelOfDetailDiscriminator(ResidualDiscriminator):
@@ -53,9 +52,9 @@ class LevelOfDetailDiscriminator(ResidualDiscriminator):
             return min(channel_base // size, channel_max)
 
         limit = math.inf if clamp is None else clamp
-        self._add_blocks(resolution, channels, _COLOURS, starts=0, clamp=limit, hyper_dim=0)
+        self._add_blocks(resolution, channels, COLOURS, starts=0, clamp=limit, hyper_dim=0)
         self.from_smaller = nn.ModuleList(
-            EqualisedConv(_COLOURS, channels(resolution >> level), 1, "lrelu", clamp=limit)
+            EqualisedConv(COLOURS, channels(resolution >> level), 1, "lrelu", clamp=limit)
             for level in range(1, (len(self.blocks) if levels is None else levels) + 1)
         )
         self._add_head(channels(EPILOGUE_RESOLUTION), embedding if c_dim else 1, 0, clamp=limit)
@@ -66,7 +65,7 @@ class LevelOfDetailDiscriminator(ResidualDiscriminator):
 
         Between two whole levels the larger one's features fade in; 0 is the full size.
         """
-        check_shape("images", images, f"B {_COLOURS} {self.resolution} {self.resolution}")
+        check_shape("images", images, f"B {COLOURS} {self.resolution} {self.resolution}")
         projection = None
         if self.embed is not None:
             projection = normalise_second_moment(self.embed(required("c", c, self.c_dim)))

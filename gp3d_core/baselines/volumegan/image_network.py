@@ -12,10 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from gp3d_core.baselines.point_layers import PointLayer
+from gp3d_core.config.schema import COLOURS
 from gp3d_core.networks.backbone import NoiseMode
 from gp3d_core.ops.resampling import upsample
-
-COLOURS = 3
 
 
 class NoisyLayer(nn.Module):

@@ -11,6 +11,7 @@ from typing import ClassVar
 from gp3d_core.config.cameras import CAMERAS, KNOWN_CAMERAS
 from gp3d_core.config.pictures.projected import ProjectedSettings
 from gp3d_core.config.schema import (
+    OF_3DGP_ALONE,
     CameraConfig,
     CameraGeneratorConfig,
     ConfigError,
@@ -47,23 +48,13 @@ class Stylegan2Config(RunConfig):
     dimensions: ClassVar[int] = 2
     reads_depth: ClassVar[bool] = False
     unused: ClassVar[tuple[str, ...]] = (
+        *OF_3DGP_ALONE,
         "camera",
-        "camera_generator",
-        "depth_adaptor",
-        "patch",
-        "grounding",
         *(f"render.{part.name}" for part in fields(RenderConfig) if part.name != "backend"),
-        "generator.known_objects",
         "generator.plane_resolution",
         "generator.plane_channels",
-        "generator.texel_square",
         "generator.decoder_width",
-        "generator.rgb_activation",
-        "discriminator.depth",
-        "discriminator.class_gain",
-        "loss.distillation_by_scale",
         "loss.blur",
-        "loss.real_depth_blur",
     )
 
     camera: CameraConfig = CAMERAS["static"]  # nothing looks through it

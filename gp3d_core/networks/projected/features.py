@@ -6,6 +6,7 @@ Letters: B batch, C channels, H, W image size.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ class FeatureNetworkError(GP3DError):
     """A feature network that cannot be had; the message says what to do."""
 
 
-class FeatureMaps(Frozen):
+class FeatureMaps(Frozen, ABC):
     """Pictures [B,3,H,W] in [-1, 1] → four maps; smaller pictures are enlarged first.
 
     channels: of the maps. The network's own normalisation is applied: another hides most of what it knows.
@@ -51,13 +52,13 @@ class FeatureMaps(Frozen):
             images = F.interpolate(images, size=size, mode="bilinear", align_corners=False)
         return self.maps(((images + 1.0) / 2.0 - self.mean) / self.std)
 
+    @abstractmethod
     def maps(self, images: Tensor) -> list[Tensor]:
         """The maps of normalised `images` [B,3,H,W]."""
-        raise NotImplementedError
 
+    @abstractmethod
     def fill(self, path: Path) -> None:
         """Takes the weights of the file at `path`. Raises WeightsError for another network's."""
-        raise NotImplementedError
 
 
 class SqueezeNetMaps(FeatureMaps):

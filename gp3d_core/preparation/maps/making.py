@@ -82,27 +82,37 @@ def make_maps(
     open_folder(path, kind.called)
     busy = DatasetError(f"another process is writing into {path}; wait for it")
     with alone(path / LOCK, busy):
-        return _make_missing(path, kind, source, stop, batch, overwrite, look)
+        dataset = Dataset(path, needs_depth=False)  # as it is now that nobody else writes there
+        todo = _missing(path, dataset, kind, source.record, overwrite=overwrite)
+        record_step(path, kind.step, source.record)  # once none is left of another source
+        return _make(path, dataset, todo, kind, source, stop, batch, look)
 
 
-def _make_missing(
+def _missing(
+    path: Path, dataset: Dataset, kind: MapKind, record: dict[str, Any], *, overwrite: bool
+) -> list[int]:
+    """The rows of the images whose maps are to be made, after what killed processes left, or is replaced, is gone."""
+    for folder in {path, *((path / name).parent for name in dataset.names)}:
+        forget_leftovers(folder)
+    todo = [i for i, name in enumerate(dataset.names) if kind.file_of(name) not in dataset.archive.sizes]
+    if not _replaces(path, kind, record, known=len(todo) < len(dataset), overwrite=overwrite):
+        return todo
+    for name in dataset.names:
+        (path / kind.file_of(name)).unlink(missing_ok=True)
+    return list(range(len(dataset)))
+
+
+def _make(
     path: Path,
+    dataset: Dataset,
+    todo: Sequence[int],
     kind: MapKind,
     source: MapSource,
     stop: Interruption,
     batch: int,
-    overwrite: bool,
     look: Callable[[Sequence[NDArray[Any]]], None],
 ) -> MapReport:
-    dataset = Dataset(path, needs_depth=False)  # as it is now that nobody else writes there
-    for folder in {path, *((path / name).parent for name in dataset.names)}:
-        forget_leftovers(folder)
-    todo = [i for i, name in enumerate(dataset.names) if kind.file_of(name) not in dataset.archive.sizes]
-    if _replaces(path, kind, source.record, known=len(todo) < len(dataset), overwrite=overwrite):
-        for name in dataset.names:
-            (path / kind.file_of(name)).unlink(missing_ok=True)
-        todo = list(range(len(dataset)))
-    record_step(path, kind.step, source.record)  # once none is left of another source
+    """Writes the maps of the rows `todo`."""
     report = MapReport(kept=len(dataset) - len(todo))
     with (
         ThreadPoolExecutor(4) as pool,

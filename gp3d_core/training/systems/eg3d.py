@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from gp3d_core.baselines.eg3d.generator import Eg3dGenerator
 from gp3d_core.baselines.eg3d.poses import POSE, pose_vectors
-from gp3d_core.config.eg3d import COLOURS, Eg3dConfig
-from gp3d_core.config.schema import ConfigError
+from gp3d_core.config.eg3d import Eg3dConfig
+from gp3d_core.config.schema import COLOURS, ConfigError
 from gp3d_core.datasets.dataset import Batch, Dataset
 from gp3d_core.networks.discriminator import DiscriminatorOutput, ImageDiscriminator
 from gp3d_core.networks.latents import Latents, one_hot

@@ -4,24 +4,22 @@ generator against the projected discriminator.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from gp3d_core.baselines.stylegan2 import COLOURS, Stylegan2Generator
+from gp3d_core.baselines.stylegan2 import Stylegan2Generator
 from gp3d_core.config.pictures.stylegan2 import ProjectedStylegan2Config, Stylegan2Config
-from gp3d_core.config.schema import ConfigError
-from gp3d_core.datasets.dataset import Batch, Dataset
+from gp3d_core.config.schema import COLOURS, ConfigError
+from gp3d_core.datasets.dataset import Dataset
 from gp3d_core.networks.discriminator import DiscriminatorOutput, ImageDiscriminator
-from gp3d_core.networks.latents import Latents, one_hot
+from gp3d_core.networks.latents import Latents
 from gp3d_core.networks.projected.discriminator import ProjectedDiscriminator
-from gp3d_core.training.augmentation import augment
+from gp3d_core.rendering.cameras import Cameras
 from gp3d_core.training.phases import StepContext
-from gp3d_core.training.step import Log
-from gp3d_core.training.systems.phases import Penalty, Players, Shown
+from gp3d_core.training.systems.phases import Shown
 from gp3d_core.training.systems.projected import judge_projected
-from gp3d_core.training.systems.style_regularisation import PathLength, images_measured, mix_styles
+from gp3d_core.training.systems.style_regularisation import StyleAdversary, StyleSettings
 
 
 def make_discriminator(config: Stylegan2Config, num_classes: int, feature_dim: int) -> ImageDiscriminator:
@@ -43,64 +41,33 @@ def make_discriminator(config: Stylegan2Config, num_classes: int, feature_dim: i
     )
 
 
-class Stylegan2Adversary:
+class Stylegan2Adversary(StyleAdversary):
     """StyleGAN2's part in the adversarial step."""
 
-    discriminator_penalties: Sequence[Penalty] = ()
+    config: Stylegan2Config
 
     def __init__(self, config: Stylegan2Config, dataset: Dataset) -> None:
         """ConfigError where features are to be distilled that the data has not."""
-        self.config, self.classes = config, dataset.num_classes
-        weight = config.loss.distillation_weight
+        weight, ours = config.loss.distillation_weight, config.stylegan2
         if max(weight.start, weight.end) > 0 and not dataset.feature_dim:
             raise ConfigError(
                 f"{config.preset} learns from a teacher's features (loss.distillation_weight): give them with "
                 "`features` FILE, as gp3d data features makes them, or take a preset without -kd or -kl"
             )
-        ours = config.stylegan2
-        self.path_length = PathLength()
-        self.modules: Mapping[str, nn.Module] = {}
-        self.generator_penalties: Sequence[Penalty] = ()
-        if ours.path_weight > 0:
-            self.modules = {"path_length": self.path_length}
-            self.generator_penalties = [Penalty("path", ours.path_interval, self.path)]
+        styles = StyleSettings(ours.style_mixing, ours.path_weight, ours.path_interval)
+        super().__init__(config, dataset, styles)
 
     def generate(
         self, generator: Stylegan2Generator, latents: Latents, context: StepContext, *, update_average: bool
     ) -> Shown:
         """Fakes, some of two styles where these are mixed."""
-        ws = generator.mapping(latents.z, latents.c, update_average=update_average)
-        if (mixing := self.config.stylegan2.style_mixing) > 0:
-            z = torch.randn(latents.z.shape, generator=context.rng, device=latents.z.device)
-            ws = mix_styles(ws, generator.mapping(z, latents.c), 0, mixing, context.rng)
-        return Shown((generator.planes(ws, context.rng),), latents.c)
+        ws = self.codes(generator, latents.z, latents.c, context, update_average=update_average)
+        return Shown((self.drawn(generator, ws, latents.prior, context),), latents.c)
 
-    def real(self, batch: Batch, context: StepContext) -> Shown:
-        """Real images, as they are."""
-        return Shown((batch.images,), one_hot(batch.labels, self.classes))
-
-    def judge(
-        self,
-        discriminator: nn.Module,
-        shown: Shown,
-        context: StepContext,
-        *,
-        with_features: bool = False,
-    ) -> DiscriminatorOutput:
-        """What D says of the pictures, augmented when asked for."""
-        (images,) = shown.pictures
-        if context.augmentation > 0:
-            images = augment(images, context.augmentation, context.rng)
-        return discriminator(images, shown.c, with_features=with_features)
-
-    def path(self, players: Players) -> tuple[Tensor, Log]:
-        """How much path lengths differ from their running mean, which follows (StyleGAN2 §3.2)."""
-        ours, latents, rng = self.config.stylegan2, players.draw(), players.context.rng
-        count = images_measured(len(latents.z))
-        generator: Stylegan2Generator = players.generator
-        ws = generator.mapping(latents.z[:count], None if latents.c is None else latents.c[:count])
-        term, log = self.path_length.penalty(generator.planes(ws, rng), ws, rng)
-        return term * (ours.path_weight * ours.path_interval), log
+    def drawn(self, generator: Any, ws: Tensor, cameras: Cameras, context: StepContext) -> Tensor:
+        """Pictures of style codes, which no camera sees."""
+        pictures: Tensor = generator.planes(ws, context.rng)
+        return pictures
 
 
 class ProjectedStylegan2Adversary(Stylegan2Adversary):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from gp3d_core.baselines.stylenerf.discriminator import GrowingDiscriminator
 from gp3d_core.baselines.stylenerf.generator import StyleNerfGenerator, StyleNerfOutput
@@ -15,11 +15,10 @@ from gp3d_core.config.stylenerf import StyleNerfConfig
 from gp3d_core.datasets.dataset import Batch, Dataset
 from gp3d_core.networks.discriminator import DiscriminatorOutput
 from gp3d_core.networks.latents import Latents, one_hot
-from gp3d_core.training.augmentation import augment
 from gp3d_core.training.phases import StepContext
 from gp3d_core.training.step import Log
-from gp3d_core.training.systems.phases import Penalty, PicturePhases, Players, Shown
-from gp3d_core.training.systems.style_regularisation import PathLength, images_measured, mix_styles
+from gp3d_core.training.systems.phases import PicturePhases, Players, Shown
+from gp3d_core.training.systems.style_regularisation import StyleAdversary, StyleSettings
 
 
 def make_discriminator(config: StyleNerfConfig, num_classes: int) -> GrowingDiscriminator:
@@ -38,20 +37,16 @@ def make_discriminator(config: StyleNerfConfig, num_classes: int) -> GrowingDisc
     )
 
 
-class StyleNerfAdversary:
+class StyleNerfAdversary(StyleAdversary):
     """StyleNeRF's part in the adversarial step."""
 
-    discriminator_penalties: Sequence[Penalty] = ()
+    config: StyleNerfConfig
 
     def __init__(self, config: StyleNerfConfig, dataset: Dataset) -> None:
         """Of a run on `dataset`."""
-        self.config, self.classes = config, dataset.num_classes
-        self.path_length = PathLength()
-        self.modules: Mapping[str, nn.Module] = {}
-        self.generator_penalties: Sequence[Penalty] = ()
-        if config.stylenerf.length_weight > 0:
-            self.modules = {"path_length": self.path_length}
-            self.generator_penalties = [Penalty("length", config.stylenerf.length_interval, self.length)]
+        ours = config.stylenerf
+        lengths = StyleSettings(ours.mixing, ours.length_weight, ours.length_interval, name="length")
+        super().__init__(config, dataset, lengths)
 
     def grown(self, context: StepContext) -> Growth:
         """What has grown."""
@@ -74,7 +69,7 @@ class StyleNerfAdversary:
         with_path_loss: bool = False,
     ) -> StyleNerfOutput:
         """Views of `latents`."""
-        ws = self._codes(generator, latents.z, latents.c, context, update_average=update_average)
+        ws = self.codes(generator, latents.z, latents.c, context, update_average=update_average)
         return generator.view(
             ws, latents.prior, nimg=context.nimg, generator=context.rng, with_path_loss=with_path_loss
         )
@@ -90,48 +85,22 @@ class StyleNerfAdversary:
         images = F.avg_pool2d(batch.images, factor) if factor > 1 else batch.images
         return Shown((images,), one_hot(batch.labels, self.classes))
 
-    def judge(
+    def judged(
         self,
-        discriminator: GrowingDiscriminator,
-        shown: Shown,
-        context: StepContext,
-        *,
-        with_features: bool = False,
-    ) -> DiscriminatorOutput:
-        """What D says of the pictures."""
-        (images,) = shown.pictures
-        if context.augmentation > 0:
-            images = augment(images, context.augmentation, context.rng)
-        return discriminator(images, shown.c, self.grown(context))
-
-    def length(self, players: Players) -> tuple[Tensor, Log]:
-        """The path length penalty of half a batch, times weight and interval."""
-        ours, context, latents = self.config.stylenerf, players.context, players.draw()
-        generator: StyleNerfGenerator = players.generator
-        count = images_measured(len(latents.z))
-        c = None if latents.c is None else latents.c[:count]
-        ws = self._codes(generator, latents.z[:count], c, context, update_average=False)
-        seen = generator.view(ws, latents.prior[:count], nimg=context.nimg, generator=context.rng)
-        term, log = self.path_length.penalty(seen.rgb, ws, context.rng)
-        return term * (ours.length_weight * ours.length_interval), log
-
-    def _codes(
-        self,
-        generator: StyleNerfGenerator,
-        z: Tensor,
+        discriminator: Any,
+        images: Tensor,
         c: Tensor | None,
         context: StepContext,
         *,
-        update_average: bool,
-    ) -> Tensor:
-        """Style codes; the last one, of which the background is made, is always of the first object."""
-        ours = self.config.stylenerf
-        ws = generator.mapping(z, c, update_average=update_average)
-        if ours.mixing == 0:
-            return ws
-        other = torch.randn(z.shape, generator=context.rng, device=z.device)
-        mixed = mix_styles(ws[:, :-1], generator.mapping(other, c)[:, :-1], 0, ours.mixing, context.rng)
-        return torch.cat([mixed, ws[:, -1:]], dim=1)
+        with_features: bool,
+    ) -> DiscriminatorOutput:
+        """What D says, as far as it has grown."""
+        output: DiscriminatorOutput = discriminator(images, c, self.grown(context))
+        return output
+
+    def mixed(self, ws: Tensor, others: Tensor, rng: torch.Generator) -> Tensor:
+        """As usual, but the last code, of which the background is made, is always of the first object."""
+        return torch.cat([super().mixed(ws[:, :-1], others[:, :-1], rng), ws[:, -1:]], dim=1)
 
 
 class StyleNerfPhases(PicturePhases):

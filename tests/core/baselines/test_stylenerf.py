@@ -11,11 +11,11 @@ from torch import Tensor
 from gp3d_core.baselines.eg3d.poses import with_pixels
 from gp3d_core.baselines.generators import make_generator
 from gp3d_core.baselines.stylenerf.discriminator import GrowingDiscriminator
-from gp3d_core.baselines.stylenerf.fields import COLOURS
 from gp3d_core.baselines.stylenerf.path_regularisation import cell_pixels, path_loss
 from gp3d_core.baselines.stylenerf.rendering import Draws, depth_rays, render, sphere_points
 from gp3d_core.baselines.stylenerf.upsampler import Growth, Upsampler, growth
 from gp3d_core.config.presets import resolve
+from gp3d_core.config.schema import COLOURS
 from gp3d_core.rendering.cameras import Cameras, cam2world, mean_camera
 from gp3d_core.rendering.volume import points_on
 from tests.core.parity.parity_fixtures import Close
@@ -112,6 +112,7 @@ def test_pixels_of_large_pictures_lie_around_those_of_small_ones(close: Close) -
 
 def test_meshes_know_the_density_that_views_show(close: Close) -> None:
     """The generator's opacity is that of its field's density along the same rays."""
+    torch.manual_seed(0)
     config = resolve("stylenerf-64", ["stylenerf.map_resolution=8", "stylenerf.path_cells=4"])
     generator = make_generator(config, 0).eval()
     with torch.no_grad():

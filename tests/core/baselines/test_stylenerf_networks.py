@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from gp3d_core.baselines.stylenerf.discriminator import GrowingDiscriminator
-from gp3d_core.baselines.stylenerf.fields import COLOURS, Background, Foreground
+from gp3d_core.baselines.stylenerf.fields import Background, Foreground
 from gp3d_core.baselines.stylenerf.path_regularisation import cell_pixels, path_loss
 from gp3d_core.baselines.stylenerf.rendering import (
     NEAREST_BACKGROUND,
@@ -21,6 +21,7 @@ from gp3d_core.baselines.stylenerf.rendering import (
     sphere_points,
 )
 from gp3d_core.baselines.stylenerf.upsampler import Upsampler, growth
+from gp3d_core.config.schema import COLOURS
 from gp3d_core.networks.mapping import Mapping
 from gp3d_core.rendering.cameras import Cameras, cam2world
 from gp3d_core.rendering.volume import stratify
