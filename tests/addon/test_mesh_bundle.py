@@ -86,3 +86,30 @@ def test_place_is_the_same_for_all_that_belongs_together(mesh_bundle, strip) -> 
     assert place.scale == 2
     np.testing.assert_allclose(place(np.array([[1.5, 0.5, 0.0]])), [[0, 0, 0]])
     assert mesh_bundle.placement(strip, None, on_ground=True).scale == 1
+
+
+@pytest.mark.parametrize(
+    ("stored", "line"),
+    [
+        ({"format": "gp3d-mesh", "version": 2}, "is no gp3d-mesh of version 1"),
+        ({"format": "gp3d-trust", "version": 1}, "is no gp3d-mesh of version 1"),
+        ({"format": "gp3d-mesh", "version": 1, "vertices": np.zeros(1000)}, "unpacks to more than 0 MiB"),
+    ],
+    ids=["version", "format", "gigantic"],
+)
+def test_files_that_are_no_bundle_are_one_line(mesh_bundle, tmp_path, monkeypatch, stored, line) -> None:
+    monkeypatch.setattr(mesh_bundle, "_MOST_BYTES", 4000)
+    np.savez_compressed(tmp_path / "a.npz", **stored)
+    with pytest.raises(mesh_bundle.BundleError, match=f"a.npz {line}"):
+        mesh_bundle.read_bundle(tmp_path / "a.npz")
+
+
+def test_damaged_files_of_the_engine_are_one_line(mesh_bundle, tmp_path) -> None:
+    np.savez_compressed(tmp_path / "whole.npz", format="gp3d-mesh", version=1)
+    whole = (tmp_path / "whole.npz").read_bytes()
+    for content in (b"", b"no zip", whole[: len(whole) // 2]):
+        (tmp_path / "a.npz").write_bytes(content)
+        with pytest.raises(mesh_bundle.BundleError, match=r"a\.npz is no readable file of the engine"):
+            mesh_bundle.read_bundle(tmp_path / "a.npz")
+    with pytest.raises(mesh_bundle.BundleError, match=r"gone\.npz is no readable file of the engine"):
+        mesh_bundle.read_bundle(tmp_path / "gone.npz")
