@@ -164,6 +164,14 @@ _LARGE = Eg3dConfig(
     training=TrainingConfig(ema_kimg=20.0),
 )
 
+_KNOWN = replace(  # rendered objects with known cameras, in front of white
+    _LARGE,
+    preset="eg3d-256-known",
+    camera=CAMERAS["shapenet"],
+    render=replace(_RENDER, coarse_steps=64, fine_steps=64, background="white", outside_box="empty"),
+    loss=replace(_LARGE.loss, r1_gamma=0.3),
+)
+
 PRESETS: dict[str, RunConfig] = {
     "eg3d-64": _SMALL,  # rendered objects with known cameras, in front of white
     "eg3d-64-default": replace(  # photographs, or pictures whose cameras nobody knows
@@ -173,6 +181,7 @@ PRESETS: dict[str, RunConfig] = {
         render=replace(_SMALL.render, background="none", outside_box="zeros", density_scale=2.7),
     ),
     "eg3d-256": _LARGE,
+    "eg3d-256-known": _KNOWN,
 }
 for _name in ("eg3d-64-default", "eg3d-256"):  # the wide rows: twice the spread
     _wide = f"{_name.removesuffix('-default')}-wide"

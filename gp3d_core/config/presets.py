@@ -250,7 +250,8 @@ PRESETS["epigraf-64"] = replace(  # EpiGRAF (NeurIPS 2022): no depth, no camera 
 )
 
 _OWN = tuple(PRESETS)  # not for comparisons
-PRESETS |= ablations(PRESETS) | projected.second_discriminators(PRESETS)
+PRESETS |= ablations(PRESETS)
+PRESETS |= projected.second_discriminators(PRESETS)
 # every system that 3DGP is compared with has its own file
 PRESETS |= eg3d.PRESETS | stylegan2.PRESETS | stylenerf.PRESETS | volumegan.PRESETS
 

@@ -50,9 +50,12 @@ class ProjectedConfig(RunConfig):
         self.projected.check()
 
 
+_SMALL = ProjectedSettings(input_size=128, mixing_width=16, head_width=32)
 _SECOND = {  # beside the discriminator of these presets
-    "tiny": ProjectedSettings(input_size=128, mixing_width=16, head_width=32),
+    "tiny": _SMALL,
+    "photos-64": _SMALL,
     "shapenet-64": ProjectedSettings(),
+    "dogs-256": ProjectedSettings(),
 }
 
 

@@ -170,14 +170,23 @@ def _projected(config: Stylegan2Config, name: str, projected: ProjectedSettings)
 
 _SMALL = _small(64, base=1024, widest=64, batch=8)
 _MIDDLE = _small(128, base=4096, widest=128, batch=8)
+_LARGE = Stylegan2Config(  # the released widths, with the batches and weights of 3DGP's rows
+    preset="stylegan2-256",
+    generator=GeneratorConfig(plane_resolution=256),
+    loss=LossConfig(r1_gamma=automatic_gamma(256, 64), distillation_weight=_NO_TEACHER),
+    training=TrainingConfig(generator_lr=0.002, ema_kimg=20.0),
+)
 
 PRESETS: dict[str, RunConfig] = {
     "stylegan2-64": _SMALL,
     **_distilled(_SMALL),
     "stylegan2-128": _MIDDLE,
     **_distilled(_MIDDLE),
+    "stylegan2-256": _LARGE,
+    **_distilled(_LARGE),
     "projected-64": _projected(
         _SMALL, "projected-64", ProjectedSettings(input_size=128, mixing_width=16, head_width=32)
     ),
     "projected-128": _projected(_MIDDLE, "projected-128", ProjectedSettings(mixing_width=32)),
+    "projected-256": _projected(_LARGE, "projected-256", ProjectedSettings(input_size=256)),
 }
