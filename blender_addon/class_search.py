@@ -28,7 +28,7 @@ class ImageNetClass:
 
     `badge` says how good the model is at it: good, fair, rough, or nothing where that is not known. `metres` is how
     large such a thing is in the world, None where nobody has stated it. `model` is the name of the one that makes it,
-    empty where there is but one.
+    empty where there is but one. `geometry` is the badge of its report card, as far as it comes along.
     """
 
     index: int
@@ -37,6 +37,7 @@ class ImageNetClass:
     badge: str = ""
     metres: float | None = None
     model: str = ""
+    geometry: str = ""
 
     @property
     def name(self) -> str:
@@ -70,11 +71,15 @@ class ClassFile(TypedDict):
 
 
 class ModelTerms(NamedTuple):
-    """A model's name, its licence in words, and the line that names whom it owes credit; each may be empty."""
+    """A model's name, its licence in words, the line that names whom it owes credit, the folder of its report cards.
+
+    Each may be empty.
+    """
 
     name: str
     license: str
     credits: str
+    report_cards: str = ""
 
 
 def model_terms(records: object) -> tuple[ModelTerms, ...]:
@@ -135,14 +140,14 @@ def known_classes(records: Iterable[Mapping[str, object]]) -> tuple[ImageNetClas
     for record in records:
         name, wnid = str(record.get("name") or "object"), str(record.get("wnid") or "")
         index, badge = record.get("imagenet_index"), str(record.get("badge") or "")
-        model = str(record.get("model") or "")
+        model, geometry = str(record.get("model") or ""), str(record.get("geometry") or "")
         if wnid in by_wnid:
             entry = by_wnid[wnid]
             names = tuple(dict.fromkeys((name, *entry.names)))
-            found.append(replace(entry, names=names, badge=badge, model=model))
+            found.append(replace(entry, names=names, badge=badge, model=model, geometry=geometry))
         else:
             index = index if isinstance(index, int) else -1
-            found.append(ImageNetClass(index, wnid, (name,), badge, model=model))
+            found.append(ImageNetClass(index, wnid, (name,), badge, model=model, geometry=geometry))
     return tuple(found)
 
 

@@ -91,6 +91,12 @@ class State:
         known = pretrained_terms() if ready is None else ready.models
         return next((one for one in known if one.name == entry.model and one.credits), None)
 
+    def report_cards_of(self, entry: ImageNetClass) -> str:
+        """The folder of the report cards that the model of a class brings; empty where it brings none."""
+        known = (self.session.status.ready or self.last_ready).models
+        own = [one.report_cards for one in known if one.name == entry.model or len(known) == 1]
+        return next(filter(None, own), "")
+
     def entry_of(self, query: str | None) -> ImageNetClass | None:
         """The class that an engine calls so, None for a model without classes."""
         known = [entry for entry in (*self.session.status.classes, *self.classes) if entry.query == query]

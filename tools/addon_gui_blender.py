@@ -115,27 +115,14 @@ def take_browser() -> Take:
         began = time.monotonic()
         bpy.ops.wm.redraw_timer(type="DRAW_WIN", iterations=1)
     (Path(OUT) / "one-redraw.json").write_text(f"{time.monotonic() - began:.3f}")
-    marks: list[tuple[float, float, int]] = []
-    pid = part("state").STATE.session.engine.pid
-
-    def watch() -> float | None:
-        marks.append((time.monotonic(), cpu_seconds(pid), sum(0 in tile.shots for tile in browser().page)))
-        return None if marks[-1][2] == 12 else 0.005
-
-    for choices.seed in (600, 700, 3):
-        marks.clear()
+    watched = Watch(part("state").STATE.session)
+    for choices.seed in (600, 700, 800, 3):
+        watched.begin()
         press(bpy.ops.gp3d.browse)
-        began, spent = time.monotonic(), cpu_seconds(pid)
-        bpy.app.timers.register(watch)
-        yield lambda: bool(marks) and marks[-1][2] == 12
-        (first, last) = (next(mark for mark in marks if mark[2] >= count) for count in (1, 12))
-        found = {
-            f"{name}_{what}": round(value, 3)
-            for name, mark in (("first", first), ("twelve", last))
-            for what, value in (("seconds", mark[0] - began), ("cpu_seconds", mark[1] - spent))
-        }
-        (Path(OUT) / f"browser-{choices.seed}.json").write_text(json.dumps(found))
+        yield lambda: watched.shown[-1:] == [12]
         yield at_rest
+        (Path(OUT) / f"browser-{choices.seed}.json").write_text(json.dumps(watched.found()))
+    watched.end()
     press(bpy.ops.gp3d.browser_choose, number=browser().page[0].number)
     choices.class_name, choices.seed = "teapot", 4
     press(bpy.ops.gp3d.browse)
@@ -150,8 +137,59 @@ def take_browser() -> Take:
     yield from shoot("browser", sidebar=True)
 
 
+class Watch:
+    """When pictures of the seed browser are drawn, how often, and what that costs Blender and the engine."""
+
+    def __init__(self, session) -> None:
+        self._session, self._poll = session, session.poll
+        self._panel = part("ui.browser_panel").GP3D_PT_browser
+        self._draw = self._panel.draw
+        self.shown: list[int] = []  # how many pictures the panel shows, of each time it was drawn
+        self._marks: list[tuple[float, float, float]] = []
+        self._ticks = 0
+        watch = self
+
+        def draw(panel, context) -> None:
+            began = time.monotonic()
+            watch._draw(panel, context)
+            watch._panel_seconds += time.monotonic() - began
+            watch.shown.append(sum(0 in tile.shots for tile in part("state").STATE.browser.page))
+            watch._marks.append(watch._now())
+
+        def poll():
+            watch._ticks += 1
+            return watch._poll()
+
+        self._panel.draw, session.poll = draw, poll
+
+    def begin(self) -> None:
+        """From now on."""
+        self.shown, self._marks, self._ticks, self._panel_seconds = [], [], 0, 0.0
+        self._began = self._now()
+
+    def end(self) -> None:
+        """Watches no longer."""
+        self._panel.draw = self._draw
+        del self._session.poll
+
+    def found(self) -> dict[str, float]:
+        """Seconds, and processor seconds of Blender and of the engine, until the panel showed one and twelve."""
+        found: dict[str, float] = {"load": round(os.getloadavg()[0], 1)}
+        for name, count in (("first", 1), ("twelve", 12)):
+            place = next(k for k, number in enumerate(self.shown) if number >= count)
+            parts = zip(
+                ("seconds", "blender_cpu", "engine_cpu"), self._marks[place], self._began, strict=True
+            )
+            found |= {f"{name}_{what}": round(now - then, 3) for what, now, then in parts}
+            found[f"{name}_draws"] = place + 1
+        return found | {"ticks": self._ticks, "panel_seconds": round(self._panel_seconds, 3)}
+
+    def _now(self) -> tuple[float, float, float]:
+        return time.monotonic(), cpu_seconds(os.getpid()), cpu_seconds(self._session.engine.pid)
+
+
 def cpu_seconds(pid: int) -> float:
-    """Processor seconds that the engine has used."""
+    """Processor seconds that a process has used."""
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 

@@ -29,6 +29,7 @@ from gp3d_core.assets.real_sizes import real_sizes
 from gp3d_core.datasets.imagenet import describe_class
 from gp3d_core.licences.page import short_credits
 from gp3d_core.pretrained import name_of, shipped_models
+from gp3d_core.pretrained.report_cards import card_of
 from gp3d_core.snapshots.catalogue import catalogue
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -78,8 +79,12 @@ def pretrained_classes() -> list[dict[str, Any]]:
     """The classes of the pretrained models, as little of each as a menu shows; none without a model."""
     if not shipped_models():
         return []
-    shown = ("name", "imagenet_index", "wnid", "badge", "model")
-    entries = [describe_class(one) | {"model": name_of(facts.path)} for facts, one in catalogue().known]
+    shown = ("name", "imagenet_index", "wnid", "badge", "geometry", "model")
+    entries = [
+        describe_class(one)
+        | {"model": name_of(facts.path), "geometry": (card_of(facts.path, one) or {}).get("badge")}
+        for facts, one in catalogue().known
+    ]
     return [{key: entry[key] for key in shown} for entry in entries]
 
 

@@ -24,15 +24,19 @@ _WORDS = {"SUPERVISION": "Seen", "DISAGREEMENT": "Agree"}
 
 
 def draw_badge(layout: Any, context: bpy.types.Context, entry: ImageNetClass) -> None:
-    """The geometry badge of a class, as a button that opens its report card, where there are report cards."""
-    folder = preferences(context).report_cards
-    if not folder:
-        return
-    folder = os.path.normpath(bpy.path.abspath(folder))
-    if sentence := cards.complaint(folder):
+    """The geometry badge of a class, a button that opens its card, from the folder that is chosen or the model's."""
+    chosen = preferences(context).report_cards
+    folder = os.path.normpath(bpy.path.abspath(chosen)) if chosen else STATE.report_cards_of(entry)
+    if sentence := cards.complaint(folder) if chosen else "":
         paragraph(layout, context, sentence, "ERROR")
         return
     card = cards.card_of(folder, entry)
+    if card is None and not chosen:
+        if (
+            entry.geometry and entry.model
+        ):  # of the model that comes along, until an engine says where the page lies
+            layout.label(text=f"Geometry: {entry.geometry}", icon="FILE_TEXT")
+        return
     if card is None:
         layout.label(text="Geometry: not measured", icon="QUESTION")
         return
@@ -41,7 +45,12 @@ def draw_badge(layout: Any, context: bpy.types.Context, entry: ImageNetClass) ->
         "gp3d.report_card", text=f"Geometry: {card.badge or 'no badge'}", icon="FILE_TEXT"
     ).page = str(card.page)
     ready = STATE.session.status.ready or STATE.last_ready
-    if ready.sha256 and not entry.model and not ready.sha256.startswith(card.sha256[: len(ready.sha256)]):
+    if (
+        chosen
+        and ready.sha256
+        and not entry.model
+        and not ready.sha256.startswith(card.sha256[: len(ready.sha256)])
+    ):
         layout.label(text="The card is of another model", icon="INFO")
 
 

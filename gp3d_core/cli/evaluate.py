@@ -81,6 +81,12 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
         help="density of surfaces, or auto (default 10 as in the paper, for diversity auto)",
     )
     add(
+        "--pixels",
+        type=number(int, 16, 4096),
+        metavar="N",
+        help="compare views of geometry and card on about N pixels an edge, every k-th of the data's (default: all)",
+    )
+    add(
         "--references",
         type=reader(Number(2, 1e9, whole=True, nothing="zero")),
         default=_REFERENCES,
@@ -164,6 +170,7 @@ def _evaluate(options: argparse.Namespace) -> int:
             shapes=options.shapes or (_REPORTED if options.report else SHAPES),
             grid=options.grid,
             level=options.level,
+            pixels=options.pixels,
             references=options.references,
             truth=options.truth,
             pointnet=options.pointnet,

@@ -33,6 +33,7 @@ class _Command(NamedTuple):
 COMMANDS = (
     _Command("demo", "main", "from nothing to meshes: shapes, renders, training, export"),
     _Command("train", "train", "train 3DGP on a data set; the same command again resumes"),
+    _Command("presets", "train", "list the settings that training can begin with"),
     _Command(
         "ground", "ground", "learn from rendered models with known shapes; the same command again resumes"
     ),

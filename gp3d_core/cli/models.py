@@ -118,14 +118,16 @@ def report_duties(chosen: Sequence[tuple[SnapshotFacts, Sequence[ObjectSpec]]]) 
 
 def _classes(options: argparse.Namespace) -> int:
     from gp3d_core.datasets.imagenet import classes_by_kind, describe_class
+    from gp3d_core.pretrained.report_cards import card_of, report_cards
     from gp3d_core.snapshots.catalogue import catalogue, duty
 
     models = catalogue(options.snapshot)
     owners = [(name_of(facts.path), record) for facts, record in models.known]
     if options.json:
         entries = [
-            describe_class(record) | {"measures": record.get("measures"), "model": owner}
-            for owner, record in owners
+            describe_class(record)
+            | {"measures": record.get("measures"), "geometry": card_of(facts.path, record), "model": owner}
+            for (owner, record), (facts, _) in zip(owners, models.known, strict=True)
         ]
         print(json.dumps(entries, indent=1))
         return 0
@@ -135,6 +137,9 @@ def _classes(options: argparse.Namespace) -> int:
         for record in some:
             owner = owners[record["label"]][0] if len(models.models) > 1 else ""
             print(_row(describe_class(record), kind, owner))
+    for facts in models.models:
+        if folder := report_cards(facts.path):
+            report(f"report cards of the model {name_of(facts.path)}: {folder / 'index.html'}")
     if options.snapshot is None:
         _report_others()
         for facts in models.models:

@@ -29,7 +29,7 @@ def add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("dataset", type=dataset_path, help="folder or zip (docs/dataset.md)")
     parser.add_argument("run", type=any_path, help="folder of the run")
     parser.add_argument(
-        "--preset", default="tiny", help="tiny (default), shapenet-64, ... (gp3d_core/config/presets.py)"
+        "--preset", default="tiny", help="tiny (default), shapenet-64, ...; gp3d presets lists them"
     )
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="e.g. training.kimg=50"
@@ -66,6 +66,22 @@ def add_train(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.set_defaults(command=_train)
+
+
+def add_presets(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `gp3d presets`."""
+    parser.set_defaults(command=_presets)
+
+
+def _presets(options: argparse.Namespace) -> int:
+    from gp3d_core.config.presets import PRESETS
+
+    width = max(map(len, PRESETS))
+    for name, config in PRESETS.items():
+        training = config.training
+        images = f"{training.schedule.images:>11,} images"
+        print(f"{name:{width}}  {training.resolution:>3} px  {images}  {config.system}")
+    return 0
 
 
 def _train(options: argparse.Namespace) -> int:

@@ -7,6 +7,7 @@ objects with known cameras, `epigraf-64` does so without what 3DGP adds; `dogs-2
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -29,7 +30,6 @@ from gp3d_core.config.schema import (
     RenderConfig,
     RunConfig,
     TrainingConfig,
-    nearest,
 )
 from gp3d_core.config.validation import check_config
 
@@ -250,6 +250,7 @@ PRESETS["epigraf-64"] = replace(  # EpiGRAF (NeurIPS 2022): no depth, no camera 
 )
 
 _OWN = tuple(PRESETS)  # not for comparisons
+_NAMED = 3  # presets that a slip is answered with
 PRESETS |= ablations(PRESETS)
 PRESETS |= projected.second_discriminators(PRESETS)
 # every system that 3DGP is compared with has its own file
@@ -262,13 +263,22 @@ def presets_of(resolution: int) -> list[str]:
     return [name for name in fitting if name in _OWN]
 
 
+def _like(name: str) -> str:
+    """Half a sentence: up to three presets that `name` may be a slip for, or a part of; else which to begin with."""
+    near = difflib.get_close_matches(name.lower(), PRESETS, n=_NAMED, cutoff=0.6)
+    near += [known for known in PRESETS if name and name.lower() in known and known not in near]
+    if not near:
+        return "none is like it, and tiny is the smallest"
+    return f"did you mean {' or '.join(map(repr, near[:_NAMED]))}?"
+
+
 def resolve(name: str, assignments: Sequence[str] = ()) -> RunConfig:
     """Returns the preset `name` with KEY=VALUE `assignments` applied in order, checked as a whole.
 
     Raises ConfigError for a preset, key or value that does not exist or does not fit, naming the nearest.
     """
     if name not in PRESETS:
-        raise ConfigError(f"no preset {name!r}; {nearest(name, PRESETS)}")
+        raise ConfigError(f"no preset {name!r}; {_like(name)}; gp3d presets lists all {len(PRESETS)}")
     config = PRESETS[name]
     for assignment in assignments:
         config = override(config, assignment)

@@ -77,6 +77,7 @@ class EvaluationOptions:
     shapes: int = SHAPES  # objects of fpd, shapes, diversity, geometry and recognition
     grid: int | None = None  # of surfaces, samples an axis; None: 256, for diversity 128
     level: Level | None = None  # of surfaces; None: 10, for diversity the one to be found
+    pixels: int | None = None  # along an edge of views of geometry and card; None: all of the data set's
     references: int | None = REFERENCES  # real models of a class that diversity looks at; None: all
     truth: Path | None = None  # library of models for fpd, shapes and diversity
     pointnet: Path | None = None
@@ -210,6 +211,7 @@ class _Work:
                 seed=self.options.seed,
                 out=self.folder.path,
                 truncation=self.options.truncation,
+                pixels=self.options.pixels,
             )
         if metric == "recognition":
             return measure_recognition(
@@ -279,6 +281,8 @@ class _Work:
             settings["pointnet"] = digest(options.pointnet)
         if metric == "diversity":
             settings["references"] = options.references
+        if metric in ("geometry", "card") and options.pixels is not None:
+            settings["pixels"] = options.pixels
         if metric == "recognition":
             settings["steps"] = STEPS
         return settings

@@ -29,13 +29,19 @@ from gp3d_core.rendering.cameras import PARAMETERS, Cameras, spherical_to_cartes
 class TruthViews:
     """A rendered data set: of image k the model "<synset>/<id>" in models[k] and the camera cameras[k].
 
-    `held_out` are the models of the manifest's test split.
+    `held_out` are the models of the manifest's test split. Of views every `stride`-th pixel is taken.
     """
 
     dataset: Dataset
     models: list[str]
     cameras: Cameras
     held_out: frozenset[str]
+    stride: int = 1
+
+    @property
+    def size(self) -> int:
+        """Pixels along an edge of a view."""
+        return self.dataset.resolution // self.stride
 
     @cached_property
     def directions(self) -> Tensor:
@@ -60,11 +66,11 @@ class TruthViews:
         unit = depth_codes.to_unit(torch.from_numpy(codes.astype(np.float32)))
         distance = depth_codes.to_distance(unit, near, far)
         distance[torch.from_numpy(codes == depth_codes.BACKGROUND)] = torch.inf
-        return view_of_distance(distance, self.cameras[index])
+        return view_of_distance(thinned(distance, self.stride), self.cameras[index])
 
     def image(self, index: int) -> NDArray[Any]:
-        """Image `index`, uint8 [R,R,3]."""
-        return self.dataset.load_image(index)
+        """Image `index`, uint8 [h,h,3]."""
+        return thinned(self.dataset.load_image(index), self.stride)
 
     def near_views(self, index: int, among: Sequence[int], degrees: float) -> list[int]:
         """Those of the images `among` seen from within `degrees` of where image `index` is; the nearest if none is."""
@@ -80,8 +86,17 @@ class TruthViews:
         return near, far
 
 
-def read_views(path: Path) -> TruthViews:
-    """The views of the data set at `path`. Raises DatasetError if it has no classes, cameras or manifest."""
+def thinned(pixels: Any, stride: int) -> Any:
+    """Every `stride`-th row and column of `pixels` [H,W,…], an array or a tensor: the middles of their cells."""
+    middle = slice(stride // 2, None, stride)
+    return pixels[middle, middle]
+
+
+def read_views(path: Path, pixels: int | None = None) -> TruthViews:
+    """The views of the data set at `path`, thinned to `pixels` an edge, or as near above that as their number divides.
+
+    Raises DatasetError if it has no classes, cameras or manifest.
+    """
     dataset = Dataset(path)
     if not dataset.classes:
         raise DatasetError(
@@ -98,7 +113,10 @@ def read_views(path: Path) -> TruthViews:
         raise DatasetError(
             f"{path}/cameras.json or manifest.json lacks {error}; render the data set again"
         ) from error
-    return TruthViews(dataset, models, Cameras.from_flat(flat), test)
+    stride = max(1, dataset.resolution // (pixels or dataset.resolution))
+    while dataset.resolution % stride:
+        stride -= 1
+    return TruthViews(dataset, models, Cameras.from_flat(flat), test, stride)
 
 
 def is_rendered(path: Path) -> bool:

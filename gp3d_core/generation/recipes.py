@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import reprlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -32,6 +32,7 @@ from gp3d_core.snapshots.run_folder import named_file, runs_below
 from gp3d_core.strict_json import check_characters, of_text
 
 COMBINED_VERSION = 2  # of recipes of objects that are combined from others
+_PARENT = {"class", "seed", "early", "late"}  # what such a recipe says of each of them
 _LIBRARIES = ("torch", "numpy", "PyMCubes", "fast-simplification", "xatlas")
 
 
@@ -101,6 +102,8 @@ def read_recipe(path: Path) -> Recipe:
             raise RecipeError(f"{path}: {name}: expected {wanted}, found {reprlib.repr(recipe[name])}")
         if needed and name not in recipe:
             raise RecipeError(f"{path}: {name} is missing; it was made by another version")
+    if "parents" in recipe:
+        _check_main(path, recipe)
     return cast(Recipe, recipe)
 
 
@@ -114,13 +117,25 @@ def _are_parents(value: Any) -> bool:
     if not isinstance(value, list) or not 1 <= len(value) <= MOST_PARENTS:
         return False
     for one in value:
-        if not isinstance(one, dict) or not isinstance(one.get("class"), dict):
+        if not isinstance(one, dict) or not isinstance(one.get("class"), dict) or set(one) != _PARENT:
             return False
         if type(one.get("seed")) is not int or one["seed"] < 0:
             return False
         if not all(_is_number(one.get(name)) and 0 <= one[name] <= 1 for name in ("early", "late")):
             return False
     return all(abs(sum(one[name] for one in value) - 1) <= SHARE_ERROR for name in ("early", "late"))
+
+
+def _check_main(path: Path, recipe: Mapping[str, Any]) -> None:
+    """Raises RecipeError where class and seed, which name the files, are not those of the main one of the parents."""
+    main = max(recipe["parents"], key=lambda one: float(one["early"]))
+    for name in ("seed", "class"):
+        if recipe[name] != main[name]:
+            shown = [one["seed"] if name == "seed" else one["class"].get("name") for one in (main, recipe)]
+            raise RecipeError(
+                f"{path}: {name}: expected {shown[0]!r}, that of the parent with the largest early share, found "
+                f"{shown[1]!r}; change the parent instead, which makes another object"
+            )
 
 
 def _is_text(value: Any) -> bool:
@@ -140,7 +155,7 @@ _FIELDS: dict[str, tuple[bool, Callable[[Any], bool], str]] = {
     "parents": (
         False,
         _are_parents,
-        f"1 to {MOST_PARENTS} parents with class, seed and shares that add up to 1",
+        f"1 to {MOST_PARENTS} parents with class, seed, early and late alone, whose shares add up to 1",
     ),
     "late_from": (False, lambda value: type(value) is int and value > 0, "a whole number above 0"),
     "level": (True, _is_number, "a number"),

@@ -17,6 +17,7 @@ from gp3d_core import __version__
 from gp3d_core.datasets.imagenet import choose_class
 from gp3d_core.errors import GP3DError
 from gp3d_core.mcp_server.client import WorkerClient
+from gp3d_core.pretrained.report_cards import card_of
 from gp3d_core.snapshots.catalogue import catalogue
 from gp3d_core.snapshots.run_folder import find_snapshot
 
@@ -136,7 +137,11 @@ class Tools:
         return _facts(await self._ask("picture", {**params, **self._files(format, name)}, ctx))
 
     async def report(self, class_name: str) -> dict[str, Any]:
-        """What is known of a class: how good its objects were measured to be, which model makes it, and its licence."""
+        """What is known of a class: how good its objects were measured to be, which model makes it, and its licence.
+
+        `geometry` is its report card: a badge (good, fair, rough), `measures` by name, each with the value and where
+        known that of real models, and the page, a file with a picture; null where nobody measured.
+        """
         try:
             known = catalogue(None if self._snapshot is None else find_snapshot(self._snapshot))
             chosen = choose_class(class_name, known.classes)
@@ -149,6 +154,7 @@ class Tools:
             "definition": chosen.entry.definition,
             "badge": record.get("badge"),
             "measures": record.get("measures", {}),
+            "geometry": card_of(owner.path, record),
             "model": owner.path.name,
             "license": owner.license,
         }

@@ -23,6 +23,7 @@ from gp3d_core.pretrained import (
     shipped_models,
     shipped_with,
 )
+from gp3d_core.pretrained.report_cards import report_cards
 from gp3d_core.snapshots.catalogue import Catalogue, catalogue
 from gp3d_core.snapshots.metadata import SnapshotError, SnapshotFacts
 from gp3d_core.snapshots.run_folder import RunError, find_snapshot
@@ -186,12 +187,13 @@ def _read(path: Path | None) -> Catalogue:
 
 
 def _facts_of(facts: SnapshotFacts) -> dict[str, Any]:
-    """What `ready` says of one model: its name, how many classes, its licence, and who must be credited."""
+    """What `ready` says of a model: name, number of classes, licence, who must be credited, where report cards lie."""
     return {
         "name": name_of(facts.path),
         "classes": len(facts.classes),
         "license": facts.license,
         "credits": short_credits(facts.licences),
+        "report_cards": str(report_cards(facts.path) or ""),
     }
 
 

@@ -253,3 +253,30 @@ def scenario_the_badge_opens_the_report_card(tools):
     draw(layout, bpy.context, entry)
     assert "no cards.json" in " ".join(drawn)
     preferences.report_cards = ""
+    of_the_model(tools, layout, drawn, folder)
+
+
+def of_the_model(tools, layout, drawn, folder):
+    """Without a chosen folder the badge is that of the cards that the class's model brings."""
+    state, draw = tools.part("state").STATE, tools.part("ui.trust_panel").draw_badge
+    kind, content = tools.part("class_search").ImageNetClass, {"format": "gp3d-report-card", "version": 1}
+    content["classes"] = {"n03063599": {"name": "coffee mug", "badge": "good", "measures": {}}}
+    (folder / "cards.json").write_text(json.dumps(content))
+    mug = kind(504, "n03063599", ("coffee mug",), model="box", geometry="rough")
+    drawn.clear()
+    draw(layout, bpy.context, mug)
+    assert drawn == [
+        "Geometry: rough"
+    ]  # as the add-on knows it before an engine has said where the page lies
+    terms = tools.part("class_search").model_terms(
+        [{"name": "zoo", "report_cards": ""}, {"name": "box", "report_cards": str(folder)}]
+    )
+    before = state.last_ready
+    state.last_ready = tools.part("engine.protocol").EngineFacts(models=terms)
+    drawn.clear()
+    draw(layout, bpy.context, mug)
+    assert drawn == [("gp3d.report_card", "Geometry: good")]
+    drawn.clear()
+    draw(layout, bpy.context, kind(849, "n04398044", ("teapot",), model="zoo"))
+    assert drawn == []
+    state.last_ready = before

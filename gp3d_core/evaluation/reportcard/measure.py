@@ -23,7 +23,7 @@ from tqdm import tqdm
 from gp3d_core.atomic import write_json
 from gp3d_core.datasets.archive import DatasetError
 from gp3d_core.datasets.imagenet import ClassRecord
-from gp3d_core.evaluation.geometry import draw_views
+from gp3d_core.evaluation.geometry import draw_views, look_once
 from gp3d_core.evaluation.reportcard.pictures import draw_object
 from gp3d_core.evaluation.shapes.health import mesh_health
 from gp3d_core.evaluation.shapes.objects import class_records, objects_of
@@ -37,15 +37,15 @@ from gp3d_core.meshing.pipeline import find_surface
 from gp3d_core.metrics.score import Score
 from gp3d_core.rendering.volume import ShapeField
 from gp3d_core.snapshots.snapshot import Snapshot
-from gp3d_core.trust.disagreement import field_depth, thin_pixels
+from gp3d_core.trust.disagreement import thin_pixels
 from gp3d_core.trust.report import Trust, examine
 from gp3d_core.visualization import save_picture
 
 OBJECTS = 2  # of a class, at the most
 GRID = 96
 _REAL_VIEWS = 24  # of a class that thin parts are looked for in
-_VIEWS = 6  # all around that mesh and field are compared from
-_OWN_VIEWS = 4  # from real cameras that thin parts of the field are looked for in
+_VIEWS = 4  # all around that mesh and field are compared from
+_OWN_VIEWS = 2  # from real cameras that thin parts of the field are looked for in
 _LEAST_THIN = 0.02  # share of real silhouettes that is thin, below which a class has no thin parts
 MEASURES = {
     "never_seen": "share of the surface that no training camera sees",
@@ -69,24 +69,33 @@ class _Setting:
     count: int
     seed: int
     truncation: float
+    pixels: int  # along an edge of views
 
     def to_json(self) -> dict[str, Any]:
-        return {"count": self.count, "seed": self.seed, "truncation": self.truncation, "grid": GRID}
+        return {**vars(self), "grid": GRID}
 
 
 def measure_cards(
-    snapshot: Snapshot, dataset: Path, *, n: int, seed: int, out: Path, truncation: float
+    snapshot: Snapshot,
+    dataset: Path,
+    *,
+    n: int,
+    seed: int,
+    out: Path,
+    truncation: float,
+    pixels: int | None = None,
 ) -> list[Score]:
     """Scores card/<measure> of about `n` objects, at most two of each class that snapshot and data set share.
 
-    Writes a picture of each class and what was measured into `out`/cards. Raises DatasetError for a data set without
+    Writes a picture of each class and what was measured into `out`/cards. Views have `pixels` an edge, every k-th of
+    the data set's; None: all. Raises DatasetError for a data set without
     depth and cameras or without a class of the snapshot.
     """
-    truth = read_views(dataset)
+    truth = read_views(dataset, pixels)
     shared = [(record, images) for record in class_records(snapshot) if (images := truth.of_class(record))]
     if not shared:
         raise DatasetError(f"{dataset} shows none of the snapshot's classes")
-    setting = _Setting(max(1, min(OBJECTS, n // len(shared))), seed, truncation)
+    setting = _Setting(max(1, min(OBJECTS, n // len(shared))), seed, truncation, truth.size)
     folder = out / "cards"
     folder.mkdir(parents=True, exist_ok=True)
     rows: dict[str, dict[str, float | None]] = {}
@@ -94,7 +103,9 @@ def measure_cards(
     for record, images in bar:
         rows[str(record["name"])] = _of_class(snapshot, truth, record, images, setting, folder)
     facts = {
+        "objects_a_class": setting.count,
         "grid": GRID,
+        "pixels": truth.size,
         "truncation": truncation,
         "reference": dataset.name,
         "seed": seed,
@@ -183,9 +194,9 @@ def _kept(path: Path, settings: Mapping[str, Any]) -> dict[str, float | None] | 
 
 def _silhouette(snapshot: Snapshot, made: Examined, truth: TruthViews, index: int) -> NDArray[Any]:
     """Where the camera of the truth's image `index` sees the field, bool [h,h]."""
-    config, camera = snapshot.config, truth.cameras[index].to(made.field.device)
-    depth = field_depth(made.field.fast(), camera, config.camera, config.render, truth.dataset.resolution)
-    return np.isfinite(depth)
+    camera = truth.cameras[index].to(made.field.device)
+    front = look_once(made.field.fast(), camera, snapshot.config, truth.size, truth.stride)[1]
+    return np.isfinite(front.numpy())
 
 
 def _thin_share(masks: Sequence[NDArray[Any]]) -> float:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -20,10 +20,10 @@ from gp3d_core.evaluation.report.page import STYLE
 from gp3d_core.evaluation.report.paper import shown
 from gp3d_core.evaluation.reportcard.badge import badge_svg, geometry_badge, reasons_against
 from gp3d_core.metrics.score import Score
+from gp3d_core.pretrained.report_cards import FORMAT, VERSION
 from gp3d_core.snapshots.export import Badge, Measures
 from gp3d_core.strict_json import finite
 
-FORMAT, VERSION = "gp3d-report-card", 1
 FOLDER = "cards"
 _KEY = ("card/never_seen", "card/disagreement", "card/thin_parts", "card/watertight")
 _STARTS = ("card/", "geometry/", "recognition")
@@ -52,20 +52,15 @@ def write_cards(folder: EvaluationFolder) -> Path | None:
         return None
     place = folder.path / FOLDER
     classes = [_of(name, page, scores) for name, page in pages.items()]
-    about = folder.about
+    about = folder.about | _sizes(scores)
     for one in classes:
         write_text(place / f"{one.page}.svg", badge_svg(one.badge))
-        write_text(place / f"{one.page}.html", _page(one, place / f"{one.page}.png", about))
+        picture = place / f"{one.page}.png"
+        content = base64.b64encode(picture.read_bytes()).decode() if picture.is_file() else ""
+        image = f"data:image/png;base64,{content}" if content else ""
+        write_text(place / f"{one.page}.html", _page(one, image, about))
     write_text(place / "index.html", _index(classes, about))
-    record: dict[str, Any] = {
-        "format": FORMAT,
-        "version": VERSION,
-        **{key: about[key] for key in ("snapshot", "snapshot_sha256", "dataset") if key in about},
-        "classes": {
-            one.page: {"name": one.name, "badge": one.badge, "measures": one.measures} for one in classes
-        },
-    }
-    write_json(place / "cards.json", finite(record))
+    write_json(place / "cards.json", finite(_record(classes, about)))
     return place / "index.html"
 
 
@@ -87,16 +82,58 @@ def _of(name: str, page: str, scores: Sequence[Score]) -> _Class:
     return _Class(name, page, measures, words)
 
 
-def _page(one: _Class, picture: Path, about: Mapping[str, Any]) -> str:
+def write_copy(folder: EvaluationFolder, out: Path, pictures: Collection[str], sha256: str) -> int:
+    """Writes the cards of an evaluation into `out` as a model brings them; returns how many there are.
+
+    They are of the weights with this `sha256`. `pictures` are the ids of those whose picture lies in `out` as a webp.
+    """
+    scores = folder.scores()
+    pages = next((score.facts["pages"] for score in scores if score.metric.startswith("card/")), {})
+    classes = [_of(name, page, scores) for name, page in pages.items()]
+    about = folder.about | _sizes(scores)
+    for one in classes:
+        image = f"{one.page}.webp" if one.page in pictures else ""
+        write_text(out / f"{one.page}.html", _page(one, image, about))
+    write_text(out / "index.html", _index(classes, about))
+    record = _record(classes, about) | {"weights_sha256": sha256}
+    del record["snapshot_sha256"]  # changes with badges and licences, which stand in the header of the file
+    write_json(out / "cards.json", _rounded(record))
+    return len(classes)
+
+
+def _sizes(scores: Sequence[Score]) -> dict[str, Any]:
+    """How finely was measured."""
+    facts = next((score.facts for score in scores if score.metric.startswith("card/")), {})
+    return {key: facts[key] for key in ("objects_a_class", "grid", "pixels") if key in facts}
+
+
+def _rounded(value: Any) -> Any:
+    """The record with its numbers to four digits after the point, None for those that are not finite."""
+    if isinstance(value, dict):
+        return {key: _rounded(entry) for key, entry in value.items()}
+    if isinstance(value, float):
+        return round(value, 4) if math.isfinite(value) else None
+    return value
+
+
+def _record(classes: Sequence[_Class], about: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        **{key: about[key] for key in ("snapshot", "snapshot_sha256", "dataset") if key in about},
+        "classes": {
+            one.page: {"name": one.name, "badge": one.badge, "measures": one.measures} for one in classes
+        },
+    }
+
+
+def _page(one: _Class, picture: str, about: Mapping[str, Any]) -> str:
     rows = "".join(
         f"<tr><td>{escape(_title(metric))}</td><td class=number>{shown(own['value'])}</td>"
         f"<td class=number>{shown(own.get('real'), '–')}</td><td class=facts>{escape(one.words[metric])}</td></tr>"
         for metric, own in one.measures.items()
     )
-    image = ""
-    if picture.is_file():
-        content = base64.b64encode(picture.read_bytes()).decode()
-        image = f'<p><img alt="{escape(one.name)}" src="data:image/png;base64,{content}"></p>'
+    image = f'<p><img alt="{escape(one.name)}" src="{picture}"></p>' if picture else ""
     body = f"""<p><a href="index.html">All classes</a></p>
 <h1>{escape(one.name)}</h1>
 <p>{badge_svg(one.badge)}</p>
@@ -148,7 +185,7 @@ def _index(classes: Sequence[_Class], about: Mapping[str, Any]) -> str:
 def _footer(about: Mapping[str, Any]) -> str:
     parts = [
         f"{key.replace('_', ' ')} {about[key]}"
-        for key in ("snapshot", "dataset", "seed", "truncation")
+        for key in ("snapshot", "dataset", "seed", "truncation", "objects_a_class", "grid", "pixels")
         if key in about
     ]
     sha = str(about.get("snapshot_sha256", ""))[:12]

@@ -12,12 +12,13 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from gp3d_core.evaluation.geometry import look, partner_of
+from gp3d_core.evaluation.geometry import look_once, partner_of
 from gp3d_core.evaluation.report.cards import HEADINGS, Card, card_tiles
 from gp3d_core.evaluation.true_views import TruthViews
 from gp3d_core.meshing.cleaning import vertex_normals
 from gp3d_core.meshing.mesh import Mesh
 from gp3d_core.meshing.rasterizer import render_mesh
+from gp3d_core.metrics.depthviews import view_of_distance
 from gp3d_core.rendering.cameras import Cameras, mean_camera, turn_camera
 from gp3d_core.rendering.volume import ShapeField
 from gp3d_core.snapshots.snapshot import Snapshot
@@ -25,11 +26,11 @@ from gp3d_core.trust.colors import disagreement_colors, supervision_colors
 from gp3d_core.trust.report import Trust
 from gp3d_core.visualization import caption, sheet, stack
 
-_YAWS = (0.5, 0.5 + 2 * math.pi / 3, 0.5 + 4 * math.pi / 3)
+_YAWS = (0.5, 0.5 + math.pi)
 _BELOW = 2.4  # pitch of the last view, from below
 _TILE = 128
 _CLOSER = 0.75  # times the field of view of training, so that objects fill the picture
-_FIELD = 96  # pixels of the field's views
+_FIELD = 80  # pixels of the field's views
 _LIGHT = np.array([-0.6, 0.7, 0.4]) / np.linalg.norm([-0.6, 0.7, 0.4])
 _DARKEST = 0.6  # of a colour, on faces away from the light
 
@@ -49,7 +50,7 @@ def draw_object(
     """
     device, config = field.device, snapshot.config
     views = _views(snapshot)
-    rows = [("the field", [look(field.fast(), one.to(device), config, _FIELD).rgb for one in views])]
+    rows = [("the field", [look_once(field.fast(), one.to(device), config, _FIELD)[0] for one in views])]
     if mesh is not None and trust is not None:
         painted = {
             "supervision of the mesh: vermilion never seen, yellow half, green well": supervision_colors(
@@ -60,16 +61,17 @@ def draw_object(
             ),
         }
         rows += [(title, _painted(mesh, colors, views)) for title, colors in painted.items()]
-    size = truth.dataset.resolution
-    seen = look(field.fast(), truth.cameras[index].to(device), config, size)
-    partner, real = partner_of(seen.view, truth, images, index)
-    beside = card_tiles(Card("", seen.rgb, seen.view, truth.image(partner), real))
+    camera = truth.cameras[index]
+    colors, front = look_once(field.fast(), camera.to(device), config, truth.size, truth.stride)
+    seen = view_of_distance(front, camera)
+    partner, real = partner_of(seen, truth, images, index)
+    beside = card_tiles(Card("", colors, seen, truth.image(partner), real))
     picture = sheet([*rows, ("beside the nearest real view of its class", beside)], tile=_TILE)
     return stack([picture, caption(HEADINGS, picture.width)])
 
 
 def _views(snapshot: Snapshot) -> list[Cameras]:
-    """Three cameras around the object, and one that looks from below."""
+    """A camera in front of the object, one behind it, and one that looks from below."""
     middle = mean_camera(snapshot.config.camera)
     middle = replace(middle, fov=_CLOSER * middle.fov)
     around = [turn_camera(middle, yaw) for yaw in _YAWS]

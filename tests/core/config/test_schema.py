@@ -78,9 +78,20 @@ def test_bad_override_is_one_clear_line(assignment, message):
     assert "\n" not in str(caught.value)
 
 
-def test_unknown_preset_suggests_the_nearest():
-    with pytest.raises(ConfigError, match="did you mean 'shapenet-64'"):
-        resolve("shapenet64")
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("shapenet64", "did you mean 'shapenet-64'"),
+        ("imagenet", "did you mean 'imagenet-256' or 'imagenet-256-paper'"),
+        ("qqqq", "none is like it, and tiny is the smallest"),
+        ("", "none is like it"),
+    ],
+)
+def test_unknown_preset_suggests_the_nearest_in_one_short_line(name, said):
+    with pytest.raises(ConfigError, match=f"{said}.*; gp3d presets lists all") as caught:
+        resolve(name)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 160
 
 
 @pytest.mark.parametrize(

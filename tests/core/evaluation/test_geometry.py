@@ -8,7 +8,7 @@ import torch
 
 from gp3d_core.config.presets import CAMERAS, PRESETS
 from gp3d_core.datasets.archive import DatasetError
-from gp3d_core.evaluation.geometry import look, measure_geometry, nearest_view
+from gp3d_core.evaluation.geometry import look, look_once, measure_geometry, nearest_view
 from gp3d_core.evaluation.true_views import read_views
 from gp3d_core.metrics.depthviews import (
     FLAT,
@@ -151,6 +151,21 @@ def test_fields_are_full_or_thin(field, full):
         torch.testing.assert_close(
             seen.view.z[12:20, 12:20], ball_view(front(), size=32).z[12:20, 12:20], rtol=0, atol=0.02
         )
+
+
+def test_thinned_views_are_every_other_pixel_of_whole_ones(truth):
+    thin = read_views(truth.dataset.path, truth.dataset.resolution // 2)
+    assert (thin.stride, thin.size) == (2, truth.dataset.resolution // 2)
+    whole, half = truth.view(3), thin.view(3)
+    assert torch.equal(half.mask, whole.mask[1::2, 1::2])
+    assert np.array_equal(thin.image(3), truth.image(3)[1::2, 1::2])
+    config, field = PRESETS["tiny"], ball_field
+    pixels, distances = look_once(field, front(), config, 32)
+    few, fewer = look_once(field, front(), config, 16, stride=2)
+    assert torch.isfinite(distances).any()
+    assert np.array_equal(few, pixels[1::2, 1::2])
+    torch.testing.assert_close(fewer, distances[1::2, 1::2])
+    assert read_views(truth.dataset.path, 7).size >= 7  # what does not divide is taken as near above it
 
 
 def test_two_views_of_one_ball_agree_and_a_floating_one_is_contradicted():

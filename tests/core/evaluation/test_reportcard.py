@@ -5,17 +5,20 @@ import re
 from xml.etree import ElementTree
 
 import pytest
+import torch
 from PIL import Image
 
+from gp3d_core import pretrained
 from gp3d_core.cli.main import main
 from gp3d_core.evaluation.report.folder import EvaluationFolder
 from gp3d_core.evaluation.reportcard import measure
 from gp3d_core.evaluation.reportcard.badge import badge_svg, geometry_badge, reasons_against
 from gp3d_core.evaluation.reportcard.measure import MEASURES, measure_cards, page_name
-from gp3d_core.evaluation.reportcard.pages import write_cards
+from gp3d_core.evaluation.reportcard.pages import write_cards, write_copy
 from gp3d_core.metrics.score import Score
 from gp3d_core.pretrained import pretrained_path
-from gp3d_core.snapshots.snapshot import load_snapshot
+from gp3d_core.pretrained.report_cards import card_of, folder_of, report_cards, weights_digest
+from gp3d_core.snapshots.snapshot import load_snapshot, save_snapshot
 from tests.core.cli.test_cli import snapshot  # noqa: F401  (a fixture)
 from tests.support.tiny_dataset import CLASSES
 from tests.support.truth_dataset import write_truth
@@ -104,6 +107,47 @@ def test_pages_show_badges_and_escape_names(tmp_path):
     assert record["classes"]["0000"]["badge"] == "good"
     assert record["classes"]["0000"]["measures"] == GOOD
     assert record["snapshot_sha256"] == "ab" * 32
+
+
+def test_a_model_brings_the_cards_of_its_weights(snapshot, tmp_path, monkeypatch):  # noqa: F811
+    """Whatever its header says of badges; other weights have none."""
+    monkeypatch.setattr(pretrained, "FOLDER", tmp_path)
+    model = tmp_path / "model.safetensors"
+    model.write_bytes(snapshot.read_bytes())
+    assert report_cards(model) is None
+    folder = EvaluationFolder(tmp_path / "scores")
+    folder.claim({"snapshot": "model.safetensors", "snapshot_sha256": "ab" * 32, "dataset": "views"})
+    scores = [
+        Score(
+            metric=metric,
+            value=own["value"],
+            n=2,
+            facts={
+                "pages": {"coffee mug": "n03063599"},
+                "per_class": {"coffee mug": own["value"] - 1e-9},
+                "floor_per_class": {"coffee mug": own.get("real")},
+            },
+        )
+        for metric, own in GOOD.items()
+    ]
+    folder.keep("card", {}, scores)
+    out = folder_of("box")
+    out.mkdir(parents=True)
+    assert write_copy(folder, out, {"n03063599"}, weights_digest(model)) == 1
+    assert report_cards(model) == out
+    found = card_of(model, {"wnid": "n03063599", "name": "x"})
+    assert found["badge"] == "good"
+    assert found["measures"] == GOOD
+    assert 'src="n03063599.webp"' in (tmp_path / found["page"]).read_text()
+    assert card_of(model, {"wnid": "n0", "name": "cup"}) is None
+    loaded = load_snapshot(model)
+    badged = [{**one, "badge": "good"} for one in loaded.classes]
+    save_snapshot(model, loaded.generator, loaded.config, badged, loaded.nimg, "a licence")
+    assert report_cards(model) == out
+    with torch.no_grad():
+        next(loaded.generator.parameters()).add_(1)
+    save_snapshot(model, loaded.generator, loaded.config, badged, loaded.nimg, "a licence")
+    assert report_cards(model) is None
 
 
 def test_without_cards_there_are_no_pages(tmp_path):

@@ -182,6 +182,8 @@ def test_a_recipe_makes_a_combined_mesh_again(places, tmp_path, kind, capsys):
             "expected parents in a recipe of version 2, and in no other; found version 1 with them",
         ),
         ({"parents": None}, "parents: expected 1 to 64 parents"),
+        ({"seed": 2}, "seed: expected 1, that of the parent with the largest early share, found 2"),
+        ({"class": {**MUG, "name": "cup"}}, "class: expected 'coffee mug', that of the parent"),
         ({"late_from": 0}, "late_from: expected a whole number above 0"),
         ({"version": 3}, "expected gp3d-recipe version 1 or 2, found gp3d-recipe version 3"),
     ],
@@ -196,8 +198,12 @@ def test_recipes_of_combinations_are_doubted(tmp_path, change, answer):
     path.write_text(json.dumps(recipe | change))
     with pytest.raises(RecipeError, match=answer):
         read_recipe(path)
+    for odd in ({**half, "middle": 0.5}, {key: half[key] for key in ("class", "seed", "early")}):
+        path.write_text(json.dumps(recipe | {"parents": [half, odd]}))
+        with pytest.raises(RecipeError, match="with class, seed, early and late alone"):
+            read_recipe(path)
     path.write_text(json.dumps(recipe | {"parents": [half]}))
-    with pytest.raises(RecipeError, match="shares that add up to 1"):
+    with pytest.raises(RecipeError, match="whose shares add up to 1"):
         read_recipe(path)
 
 
