@@ -22,7 +22,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # XDG_CONFIG_HOME stays the user's: pip reads its settings (proxy, mirror) there.
 unexport PYTHONHOME PYTHONPATH
 
-.PHONY: help readers browser setup setup-all demo box-data zoo-data gpu-data box-sheet test faults test-blender check format docs addon addon-gui asset-library \
+.PHONY: help readers browser report-cards setup setup-all demo box-data zoo-data gpu-data box-sheet test faults test-blender check format docs addon addon-gui asset-library \
   clean clean-runs
 
 help:
@@ -32,6 +32,7 @@ help:
 	@echo "make gpu-data    what of that travels to a machine with a GPU, in runs/gpu-data/views.zip; MEGABYTES=40, docs/kernels.md"
 	@echo "make zoo-data    the same of the zoo model, from two packages of Debian"
 	@echo "make box-sheet   every class of the pretrained models with two seeds, drawn by Blender: docs/box.jpg, docs/zoo.jpg"
+	@echo "make report-cards  a geometry report card for every class of the pretrained models (needs make box-data zoo-data)"
 	@echo "make test-blender  the add-on in Blender 4.2 to 5.2; VERSIONS=5.0.1 takes one, PYTHON313=PROGRAM is for 5.2"
 	@echo "make setup       prepare .venv to generate with (1.2 GB); quick when there is nothing to do"
 	@echo "make setup-all   the same with Blender, to render with, and what the tests need (4.5 GB); demo and test do it"
@@ -102,6 +103,18 @@ box-sheet: setup-all
 	.venv/bin/python -m benchmarks.model_sheets docs/box.jpg box --seeds 0-1
 	.venv/bin/python -m benchmarks.model_sheets docs/zoo.jpg zoo --seeds 0-1
 
+# A page, figures and a badge for every class of the pretrained models, from the data that they learnt from; OBJECTS of
+# each class, about 3 CPU-seconds each. The same command goes on where it stopped (docs/evaluation.md).
+OBJECTS ?= 1
+card = .venv/bin/gp3d evaluate $(1) runs/box/$(2) --report --pixels 64 --truncation 0.7 --shapes $$(($(3) * $(OBJECTS))) \
+  --out runs/cards/$(1)-$(OBJECTS) --device cpu && \
+  .venv/bin/python tools/report_cards.py $(1) runs/cards/$(1)-$(OBJECTS)
+
+report-cards: setup
+	$(call card,box,train,161)
+	$(call card,zoo,zoo-train,125)
+	.venv/bin/python tools/build_addon.py --classes
+
 check: setup-all
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
@@ -134,7 +147,7 @@ readers:
 
 # What tests open galleries with; without it those tests are skipped, and say so.
 browser:
-	apt-get install -y --no-install-recommends chromium
+	apt-get update -qq && apt-get install -y --no-install-recommends chromium
 
 addon: setup
 	.venv/bin/python tools/build_addon.py

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import argparse
 import csv
+import json
 import os
 import re
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -24,6 +26,7 @@ sys.path.insert(0, str(ROOT))
 from tools.page_text import sentence, table_row, wrapped  # noqa: E402  the path comes first
 from tools.settings_page import settings  # noqa: E402
 
+CARDS = ROOT / "gp3d_core/pretrained/report_cards"
 MODULES = (  # commands of `python -m`; each prints its own help
     "synthetic.shapes",
     "synthetic.shapes.sheet",
@@ -42,6 +45,10 @@ def on_files(files: Any, config: Any) -> Any:
 
     for name in PAGES:
         files.append(File.generated(config, name, content=page_of(name)))
+    for path in sorted(CARDS.glob("*/*")):
+        files.append(
+            File.generated(config, f"report-cards/{path.parent.name}/{path.name}", abs_src_path=str(path))
+        )
     return files
 
 
@@ -228,12 +235,59 @@ def gallery() -> str:
         return page.read_text(encoding="utf-8")
 
 
+# Report cards
+
+
+def report_cards() -> str:
+    """The page that leads to the report cards of the pretrained models: a table of their badges."""
+    lines = [
+        "# Report cards",
+        "",
+        "What the geometry of every class of the pretrained models is worth: a page each with figures, a picture and a "
+        "badge. [Evaluation](evaluation.md#report-card) says what is measured, and by which limits badges are given.",
+        "",
+    ]
+    for path in sorted(CARDS.glob("*/cards.json")):
+        name, record = path.parent.name, json.loads(path.read_text(encoding="utf-8"))
+        badges = Counter(own["badge"] or "none" for own in record["classes"].values())
+        found = ", ".join(
+            f"{badges[badge]} {badge}" for badge in ("good", "fair", "rough", "none") if badges[badge]
+        )
+        lines += [
+            f"## {name}",
+            "",
+            f"[All {len(record['classes'])} classes](report-cards/{name}/index.html): {found}.",
+            "",
+        ]
+        lines += [
+            "| class | badge | IoU | never seen | mesh and field | watertight |",
+            "|---|---|---|---|---|---|",
+        ]
+        for page, own in sorted(record["classes"].items(), key=lambda entry: entry[1]["name"]):
+            figures = [_figure(own["measures"], metric) for metric in _FIGURES]
+            link = f"[{own['name']}](report-cards/{name}/{page}.html)"
+            lines.append(table_row(link, own["badge"] or "–", *figures))
+        lines.append("")
+    if len(lines) == 4:
+        lines.append("None of the models here brings any; `make report-cards` measures them.")
+    return "\n".join(lines)
+
+
+_FIGURES = ("geometry/silhouette_iou", "card/never_seen", "card/disagreement", "card/watertight")
+
+
+def _figure(measures: dict[str, Any], metric: str) -> str:
+    own = measures.get(metric)
+    return "–" if own is None else f"{own['value']:.3f}"
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "benchmarks.md": benchmarks,
     "changelog.md": partial(root_page, "CHANGELOG.md"),
     "contributing.md": partial(root_page, "CONTRIBUTING.md"),
     "examples.md": examples,
     "gallery-box.html": gallery,
+    "report-cards.md": report_cards,
     "reference/commands.md": commands,
     "reference/names.md": public_names,
     "reference/settings.md": settings,

@@ -62,6 +62,7 @@ def _mcp(options: argparse.Namespace) -> int:
         raise SdkError("gp3d mcp needs the package mcp, which is not installed: pip install 'mcp>=2'")
     from gp3d_core.atomic import check_writable
 
+    chosen_models(options.snapshot)  # a model that is not there is said now, not when a tool is called
     folder: Path = options.folder
     check_writable(folder)
     folder.mkdir(parents=True, exist_ok=True)

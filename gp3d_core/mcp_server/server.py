@@ -5,6 +5,7 @@ Files are written into one folder that was named at the start, and nowhere else:
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ from gp3d_core.pretrained.report_cards import card_of
 from gp3d_core.snapshots.catalogue import catalogue
 from gp3d_core.snapshots.run_folder import find_snapshot
 
+_HALF_TURN = 180.0  # degrees
 MOST_PICTURES = 12  # of one answer, whose pictures are in it
 _INSTRUCTIONS = (
     "GP3D makes textured 3D objects from a class and a seed. List the classes first; preview a few seeds and look at "
@@ -79,19 +81,26 @@ class Tools:
         ctx: Context[Any, Any],
         seeds: Sequence[int] = (0, 1, 2, 3),
         truncation: float = 0.7,
-        yaw: float = 0.0,
+        yaw_degrees: float | None = None,
+        yaw: float | None = None,
         resolution: int | None = None,
     ) -> list[Any]:
         """Look at objects before making meshes: one picture for each of 1 to 12 seeds, and where its PNG file lies.
 
-        `truncation` 0 is typical, 1 wild, up to 2; `yaw` is the direction in radians, −π to π, 0 from the front;
-        `resolution` 16 to 1024 pixels, by default as the model was trained.
+        `truncation` 0 is typical, 1 wild, up to 2; `yaw_degrees` is the direction, −180 to 180, 0 from the front, or
+        `yaw` the same in radians, −π to π; `resolution` 16 to 1024 pixels, by default as the model was trained.
         """
+        if yaw_degrees is not None:
+            if yaw is not None:
+                raise ToolError("yaw_degrees and yaw: expected one of them, found both. Leave yaw out.")
+            if not -_HALF_TURN <= yaw_degrees <= _HALF_TURN:
+                raise ToolError(f"yaw_degrees: expected a number from -180 to 180, found {yaw_degrees}.")
+            yaw = math.radians(yaw_degrees)
         if len(seeds) > MOST_PICTURES:
             raise ToolError(
                 f"seeds: expected at most {MOST_PICTURES}, found {len(seeds)}. Ask for fewer at a time."
             )
-        params = {"class": class_name, "seeds": list(seeds), "truncation": truncation, "yaw": yaw}
+        params = {"class": class_name, "seeds": list(seeds), "truncation": truncation, "yaw": yaw or 0.0}
         more = {} if resolution is None else {"resolution": resolution}
         result = await self._ask("preview", {**params, **more, "dir": str(self._folder)}, ctx)
         pictures = result["pictures"]

@@ -15,6 +15,7 @@ from gp3d_core.gallery.page import write_gallery
 from gp3d_core.meshing.files.formats import missing_libraries
 from gp3d_core.meshing.files.writing import save_mesh, save_recipe
 from gp3d_core.meshing.mesh import Mesh
+from tests.addon.conftest import load_tool
 from tests.support.browser import Browser, browser, needs_browser
 from tests.support.solids import ball, box
 
@@ -180,3 +181,20 @@ def test_a_page_asks_nobody_anything(page: tuple[Browser, Path]) -> None:
 def refused(running: Browser) -> bool:
     """Whether the console says that the policy kept the page from its one address on a server."""
     return any("Content Security Policy" in said and "spy.png" in said for said in running.problems)
+
+
+def test_the_gallery_of_the_site_opens_from_a_file(tmp_path: Path) -> None:
+    """The page of docs/gallery-box, with eight classes of the main model, as the site has it."""
+    page = tmp_path / "gallery-box.html"
+    page.write_text(load_tool("site_pages").page_of("gallery-box.html"), encoding="utf-8")
+    with browser(tmp_path / "profile") as running:
+        running.open(page)
+        names = running.run("[...document.querySelectorAll('.card h2')].map(h => h.textContent)")
+        assert len(names) == 8
+        assert "coffee mug" in names
+        assert running.run("document.querySelectorAll('.card .problem').length") == 0
+        picture = drawn(running, turned(running, "coffee_mug"), "30deg 75deg 105%")
+        assert middle(picture).max() < 250  # something stands in front of white
+        assert not [
+            address for address in running.requests if not address.startswith(("file:", "blob:", "data:"))
+        ]

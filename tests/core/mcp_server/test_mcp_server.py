@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import math
 import os
 import subprocess
 import sys
@@ -77,6 +78,11 @@ def test_tools_make_what_they_say(tmp_path: Path) -> None:
         shown = await client.call_tool("preview", {"class_name": "mug", "seeds": [3, 5]})
         assert [part.type for part in shown.content] == ["text", "image", "image"]
         assert "mug → coffee mug" in shown.content[0].text
+        aside = [{"yaw_degrees": 90}, {"yaw": math.pi / 2}]
+        turned = [
+            await client.call_tool("preview", {"class_name": "mug", "seeds": [3], **one}) for one in aside
+        ]
+        assert turned[0].content[1].data == turned[1].content[1].data != shown.content[1].data
         for part in shown.content[1:]:
             assert part.mime_type == "image/png"
             with Image.open(io.BytesIO(base64.b64decode(part.data))) as picture:
@@ -90,6 +96,7 @@ def test_tools_make_what_they_say(tmp_path: Path) -> None:
         assert "density" in steps
         report = told(await client.call_tool("report", {"class_name": "mug"}))
         assert (report["class"], report["badge"], "license" in report) == ("coffee mug", None, True)
+        assert report["geometry"] is None  # no pretrained model, so that no report card comes along
 
     folder = with_server(tmp_path, talk)
     assert {"a.glb", "a.recipe.json"} < {path.name for path in folder.iterdir()}
@@ -106,6 +113,9 @@ def test_errors_are_the_workers_and_nothing_is_written_elsewhere(tmp_path: Path)
         assert "grid: expected" in refused(await call("mesh", {"class_name": "mug", "grid": 4}))
         assert "formats" in refused(await call("mesh", {"class_name": "mug", "format": "exe"}))
         assert "at most 12" in refused(await call("preview", {"class_name": "mug", "seeds": list(range(13))}))
+        both = {"class_name": "mug", "yaw": 0.1, "yaw_degrees": 1}
+        assert "expected one of them" in refused(await call("preview", both))
+        assert "from -180 to 180" in refused(await call("preview", {"class_name": "mug", "yaw_degrees": 181}))
         assert "(E_PICTURE)" in refused(await call("image_to_3d", {"picture": "missing.png"}))
         assert "nonsense" in refused(await call("report", {"class_name": "nonsense"}))
         assert told(await call("list_classes"))["of"] == 2  # it goes on
@@ -129,14 +139,37 @@ def test_a_picture_becomes_a_mesh(tmp_path: Path) -> None:
     with_server(tmp_path, talk)
 
 
-def test_a_model_that_cannot_be_loaded_is_said_and_the_server_stays(tmp_path: Path) -> None:
-    async def talk(client: Any) -> None:
-        for _ in range(2):
-            assert "(E_BAD_WEIGHTS)" in refused(await client.call_tool("list_classes"))
+def test_a_model_that_goes_away_is_said_and_the_server_stays(tmp_path: Path) -> None:
+    model = micro_snapshot(tmp_path / "model")
 
-    broken = tmp_path / "broken.safetensors"
-    broken.write_bytes(b"no weights")
-    with_server(tmp_path, talk, broken)
+    async def talk(client: Any) -> None:
+        model.unlink()
+        for _ in range(2):
+            assert "(E_NO_WEIGHTS)" in refused(await client.call_tool("list_classes"))
+
+    with_server(tmp_path, talk, model)
+
+
+@pytest.mark.parametrize(
+    ("model", "said"), [("NOSUCH", "no snapshot at NOSUCH"), ("broken.safetensors", "broken.safetensors")]
+)
+def test_a_model_that_is_not_there_or_broken_is_one_line_at_once(
+    tmp_path: Path, model: str, said: str
+) -> None:
+    (tmp_path / "broken.safetensors").write_bytes(b"no weights")
+    done = subprocess.run(
+        [sys.executable, "-m", "gp3d_core.cli", "mcp", model, "--folder", "out"],
+        env=ENVIRONMENT,
+        cwd=tmp_path,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_worker_that_dies_is_started_again(tmp_path: Path) -> None:
