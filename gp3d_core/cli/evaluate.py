@@ -81,12 +81,6 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
         help="density of surfaces, or auto (default 10 as in the paper, for diversity auto)",
     )
     add(
-        "--pixels",
-        type=number(int, 16, 4096),
-        metavar="N",
-        help="compare views of geometry and card on about N pixels an edge, every k-th of the data's (default: all)",
-    )
-    add(
         "--references",
         type=reader(Number(2, 1e9, whole=True, nothing="zero")),
         default=_REFERENCES,
@@ -108,6 +102,12 @@ def _add_references(parser: argparse.ArgumentParser) -> None:
     """Adds what is compared with, how pairs are measured, and how the scores are printed."""
     add = parser.add_argument
     add("--truth", type=existing, metavar="MODELS", help="models that shapes are compared with")
+    add(
+        "--pixels",
+        type=number(int, 16, 4096),
+        metavar="N",
+        help="compare views of geometry and card on about N pixels an edge, every k-th of the data's (default: all)",
+    )
     add("--pointnet", type=existing, metavar="FILE", help="weights of the point network of fpd")
     add("--meshes", type=existing, metavar="DIR", help="score these meshes instead of a snapshot")
     add(

@@ -88,7 +88,9 @@ def write_copy(folder: EvaluationFolder, out: Path, pictures: Collection[str], s
     They are of the weights with this `sha256`. `pictures` are the ids of those whose picture lies in `out` as a webp.
     """
     scores = folder.scores()
-    pages = next((score.facts["pages"] for score in scores if score.metric.startswith("card/")), {})
+    pages: dict[str, str] = next(
+        (score.facts["pages"] for score in scores if score.metric.startswith("card/")), {}
+    )
     classes = [_of(name, page, scores) for name, page in pages.items()]
     about = folder.about | _sizes(scores)
     for one in classes:
