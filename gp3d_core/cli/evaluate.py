@@ -224,6 +224,7 @@ def _check(options: argparse.Namespace) -> None:
         "weights": None,
         "samples": _SAMPLES,
         "references": _REFERENCES,
+        "pixels": None,
         "cache": None,
     }
     ignored = [f"--{name}" for name, value in usual.items() if getattr(options, name) != value]
