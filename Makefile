@@ -22,7 +22,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # XDG_CONFIG_HOME stays the user's: pip reads its settings (proxy, mirror) there.
 unexport PYTHONHOME PYTHONPATH
 
-.PHONY: help readers browser report-cards setup setup-all demo box-data zoo-data gpu-data box-sheet test faults test-blender check format docs addon addon-gui asset-library \
+.PHONY: help readers browser report-cards setup setup-all demo box-data zoo-data gpu-data box-sheets test faults test-blender check format docs addon addon-gui asset-library \
   clean clean-runs
 
 help:
@@ -31,7 +31,7 @@ help:
 	@echo "make box-data    models, points and renders that the pretrained model learns from, in runs/box; MESHES=FOLDER, docs/model-card.md"
 	@echo "make gpu-data    what of that travels to a machine with a GPU, in runs/gpu-data/views.zip; MEGABYTES=40, docs/kernels.md"
 	@echo "make zoo-data    the same of the zoo model, from two packages of Debian"
-	@echo "make box-sheet   every class of the pretrained models with two seeds, drawn by Blender: docs/box.jpg, docs/zoo.jpg"
+	@echo "make box-sheets  every class of the pretrained models with four seeds, drawn by Blender: docs/box.jpg, docs/zoo.jpg"
 	@echo "make report-cards  a geometry report card for every class of the pretrained models (needs make box-data zoo-data)"
 	@echo "make test-blender  the add-on in Blender 4.2 to 5.2; VERSIONS=5.0.1 takes one, PYTHON313=PROGRAM is for 5.2"
 	@echo "make setup       prepare .venv to generate with (1.2 GB); quick when there is nothing to do"
@@ -98,10 +98,12 @@ zoo-data: setup-all $(SH3F) $(ZEROAD)
 	.venv/bin/python -m synthetic.points $(zoo) runs/box/zoo-train $(points) --per-class 40
 	.venv/bin/python -m synthetic.render $(zoo) runs/box/zoo-train $(views) --per-class 24
 
-# Every class of the pretrained models with seeds 0 and 1, drawn by Blender
-box-sheet: setup-all
-	.venv/bin/python -m benchmarks.model_sheets docs/box.jpg box --seeds 0-1
-	.venv/bin/python -m benchmarks.model_sheets docs/zoo.jpg zoo --seeds 0-1
+# Every class of the pretrained models with seeds 0 to 3, drawn by Blender; stop it at any time, the same command goes on
+sheets := .venv/bin/python -m benchmarks.model_sheets
+coarsely := --coarse --across 4 --side 96 --samples 16
+box-sheets: setup-all
+	$(sheets) docs/box.jpg box $(coarsely)
+	$(sheets) docs/zoo.jpg zoo $(coarsely)
 
 # A page, figures and a badge for every class of the pretrained models, from the data that they learnt from; OBJECTS of
 # each class, about 3 CPU-seconds each. The same command goes on where it stopped (docs/evaluation.md).

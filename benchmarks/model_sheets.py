@@ -5,8 +5,9 @@
         --seeds 0-1 --classes "barrel,teapot"
 
 A block a class, a column a seed, nothing picked: of real models the first ones by name. Meshes are those of `gp3d mesh`
-with all options as they are; they are kept in --meshes, so the same command goes on where it stopped. A class that a
-snapshot does not know, or that MODELS lacks, leaves its places empty. Needs Blender (`make setup-all`).
+with all options as they are, or coarse ones in a fifth of the time (--coarse, benchmarks/sheet_meshes.py). Meshes and
+pictures are kept in --meshes, so the same command goes on where it stopped. A class that a snapshot does not know, or
+that MODELS lacks, leaves its places empty. Needs Blender (`make setup-all`).
 """
 
 from __future__ import annotations
@@ -39,8 +40,8 @@ from synthetic.staging.treatment import Treatment
 from synthetic.viewpoints import Viewpoint
 from synthetic.workers.blender_process import LeaveWithoutDestructors, untested_blender
 
-# As synthetic.contact sees meshes: a little from above, the object's box fills the picture
-_VIEW = Viewpoint(yaw=-0.6, pitch=1.2, radius=0.5 / np.sin(np.radians(29.0) / 2), fov=29.0)
+# From the side that comparisons see, a little from above; the object fills three quarters of their picture, here all
+_VIEW = Viewpoint(yaw=0.6, pitch=1.22, radius=2.0, fov=30.54)
 _QUALITY = 85
 _NOTHING = "nothing"  # the key of an empty place
 
@@ -58,10 +59,12 @@ class Column:
     models: Mapping[str, Sequence[Model]]
 
 
-def column_of_snapshot(text: str, wanted: Sequence[str], seeds: Sequence[int], meshes: Path) -> Column:
+def column_of_snapshot(
+    text: str, wanted: Sequence[str], seeds: Sequence[int], meshes: Path, coarse: bool = False
+) -> Column:
     """The meshes of a snapshot, [NAME=]PATH: of its classes that are `wanted`, all for none; made if missing.
 
-    Raises SheetError where `gp3d mesh` fails, SnapshotError and RunError for what is no snapshot.
+    Raises SheetError where they cannot be made, SnapshotError and RunError for what is no snapshot.
     """
     name, _, path = text.rpartition("=")
     snapshot = find_snapshot(Path(path))
@@ -74,7 +77,7 @@ def column_of_snapshot(text: str, wanted: Sequence[str], seeds: Sequence[int], m
     }
     missing = [called for called, paths in files.items() if not all(path.exists() for path in paths)]
     if missing:
-        _make(snapshot, missing, seeds, folder)
+        _make(snapshot, missing, seeds, folder, coarse)
     return Column(
         name or snapshot.stem,
         records,
@@ -82,16 +85,19 @@ def column_of_snapshot(text: str, wanted: Sequence[str], seeds: Sequence[int], m
     )
 
 
-def _make(snapshot: Path, names: Sequence[str], seeds: Sequence[int], folder: Path) -> None:
+def _make(snapshot: Path, names: Sequence[str], seeds: Sequence[int], folder: Path, coarse: bool) -> None:
     """In a process of its own: torch and Blender do not share one."""
-    command = [sys.executable, "-m", "gp3d_core.cli", "mesh", str(snapshot)]
-    command += ["--class", ",".join(names), "--seeds", ",".join(map(str, seeds))]
-    command += ["--format", "glb", "--device", "cpu", "--out", str(folder)]
-    code = subprocess.run(command, check=False, stdout=subprocess.DEVNULL).returncode
+    chosen, wanted = ",".join(names), ["--seeds", ",".join(map(str, seeds))]
+    if coarse:
+        words = ["benchmarks.sheet_meshes", str(snapshot), str(folder), "--classes", chosen, *wanted]
+    else:
+        words = ["gp3d_core.cli", "mesh", str(snapshot), "--class", chosen, *wanted]
+        words += ["--format", "glb", "--device", "cpu", "--out", str(folder)]
+    code = subprocess.run([sys.executable, "-m", *words], check=False, stdout=subprocess.DEVNULL).returncode
     if code == 130:
         raise KeyboardInterrupt
     if code:
-        raise SheetError(f"gp3d mesh of {snapshot} ended with exit code {code}; see above")
+        raise SheetError(f"the meshes of {snapshot} ended with exit code {code}; see above")
 
 
 def _mesh(path: Path, name: str) -> Model:
@@ -115,18 +121,32 @@ def column_of_library(library: Path, known: Mapping[str, Mapping[str, Any]], cou
     return Column("real", known, found)
 
 
-def draw(columns: Sequence[Column], count: int, across: int, side: int, samples: int) -> Image.Image:
+def draw(
+    columns: Sequence[Column], count: int, across: int, side: int, samples: int, kept: Path
+) -> Image.Image:
     """The sheet: for each class a block of `count` pictures from every column, under its name and theirs.
 
-    Raises SheetError if no mesh could be drawn.
+    Pictures are kept in a folder of `kept`. Raises SheetError if no mesh could be drawn.
     """
     names = list(dict.fromkeys(name for column in columns for name in column.records))
     models = [m for column in columns for own in column.models.values() for m in own]
-    pictures, failures = render_meshes(
-        models, _VIEW, Settings(resolution=side, samples=samples), Treatment(missing_textures="color")
-    )
-    for key, reason in failures.items():
-        print(f"{key}: {reason}", file=sys.stderr)
+    folder = kept / f"pictures-{side}-{samples}"
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def place(key: str) -> Path:
+        return folder / f"{key.replace('/', '-')}.png"
+
+    def keep(key: str, picture: Pixels) -> None:
+        with replacing(place(key)) as temporary:
+            Image.fromarray(picture).save(temporary, format="PNG")
+
+    pictures = {m.key: np.asarray(Image.open(place(m.key))) for m in models if place(m.key).exists()}
+    if missing := [model for model in models if model.key not in pictures]:
+        settings, treatment = Settings(resolution=side, samples=samples), Treatment(missing_textures="color")
+        new, failures = render_meshes(missing, _VIEW, settings, treatment, keep)
+        pictures |= new
+        for key, reason in failures.items():
+            print(f"{key}: {reason}", file=sys.stderr)
     if not pictures:
         raise SheetError(f"none of the {len(models)} meshes could be drawn")
     return compose(*blocks(columns, names, pictures, count, side), across, side)
@@ -164,7 +184,8 @@ def run(options: argparse.Namespace) -> int:
     """Everything; returns the exit code."""
     sys.stderr.write(untested_blender())
     columns = [
-        column_of_snapshot(text, options.classes, options.seeds, options.meshes) for text in options.snapshots
+        column_of_snapshot(text, options.classes, options.seeds, options.meshes, options.coarse)
+        for text in options.snapshots
     ]
     known = {name: record for column in columns for name, record in column.records.items()}
     if unknown := set(options.classes) - known.keys():
@@ -173,7 +194,7 @@ def run(options: argparse.Namespace) -> int:
         )
     if options.real is not None:
         columns.append(column_of_library(options.real, known, len(options.seeds)))
-    sheet = draw(columns, len(options.seeds), options.across, options.side, options.samples)
+    sheet = draw(columns, len(options.seeds), options.across, options.side, options.samples, options.meshes)
     save(sheet, options.out)
     print(options.out)
     return 0
@@ -194,6 +215,7 @@ def read_options(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="names with commas (all that a snapshot knows)",
     )
     add("--seeds", type=parse_seeds, default=[0, 1, 2, 3], help="e.g. 0-3 (default); as many real models")
+    add("--coarse", action="store_true", help="coarse meshes with vertex colours, quickly made")
     add("--across", type=number(int, 1, 100), default=3, help="classes beside each other (3)")
     add("--side", type=number(int, 16, 1024), default=128, help="pixels of a picture (128)")
     add("--samples", type=number(int, 1, 4096), default=32, help="light samples a pixel (32)")
@@ -201,7 +223,7 @@ def read_options(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--meshes",
         type=Path,
         default=Path("runs/model-sheets"),
-        help="folder of the meshes (runs/model-sheets)",
+        help="folder of meshes and pictures (runs/model-sheets)",
     )
     return parser.parse_args(arguments)
 

@@ -15,7 +15,7 @@ import math
 import os
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -70,10 +70,21 @@ def _names_of(model: Model) -> set[str]:
     return {shown.name.lower().replace("_", " "), shown.wnid.lower(), str(shown.imagenet_index)}
 
 
+def _pass(key: str, picture: Pixels) -> None:
+    """Does nothing with a picture."""
+
+
 def render_meshes(
-    models: Sequence[Model], viewpoint: Viewpoint, settings: Settings, treatment: Treatment
+    models: Sequence[Model],
+    viewpoint: Viewpoint,
+    settings: Settings,
+    treatment: Treatment,
+    drawn: Callable[[str, Pixels], None] = _pass,
 ) -> tuple[dict[str, Pixels], dict[str, str]]:
-    """Pictures [R,R,3] of models by key, and why the others have none."""
+    """Pictures [R,R,3] of models by key, and why the others have none; `drawn` gets each as soon as it is there.
+
+    Once in a process: Blender does not start again.
+    """
     pictures: dict[str, Pixels] = {}
     failures: dict[str, str] = {}
     with (
@@ -101,6 +112,7 @@ def render_meshes(
                 if picture is None:
                     raise BrokenModelError("nothing of it can be seen")
                 pictures[model.key] = picture.color
+                drawn(model.key, picture.color)
             except BrokenModelError as error:
                 failures[model.key] = str(error)
     return pictures, failures

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.comparison import costs, recognition, shapes
+from benchmarks.comparison import costs, recognition, shapes, sheet
 from benchmarks.comparison import pictures as pictured
 from benchmarks.comparison.comparison import RESOLUTION, Comparison
 from benchmarks.comparison.references import AROUND_THE_FRONT, render
@@ -27,17 +27,21 @@ _CLASSIFIED = 64  # pixels of the renders that a classifier learns
 
 
 def measure_pictures(comparison: Comparison) -> None:
-    """Fréchet distance and gradients of renders of the meshes."""
+    """Fréchet distance and gradients of renders of the meshes; draws them beside real models, too (pictures.jpg)."""
     network = open_network(SQUEEZENET, comparison.options.weights, torch.device("cpu"))
     records, out = comparison.real_records(), comparison.options.out
     real, others = (
         pictured.look(comparison.half(which), records, network, out / which / "seen.json")
         for which in ("models", "others")
     )
-    made = {}
+    made, columns = {}, {}
     for subject in comparison.subjects:
         renders, called = comparison.renders(subject)
         made[subject.name] = pictured.look(renders, called, network, subject.folder / "seen.json")
+        columns[subject.name] = sheet.first_renders(renders, called, comparison.shared)
+    columns["real"] = sheet.first_renders(comparison.half("models"), records, comparison.shared)
+    if comparison.shared:
+        sheet.draw(columns).save(out / "pictures.jpg", quality=sheet.QUALITY, optimize=True)
     for title, names in comparison.scopes().items():
         comparison.add(
             "Fréchet distance of SqueezeNet features",

@@ -203,9 +203,15 @@ def snapshot_of(recipe: Recipe, recipe_path: Path, given: Path | None) -> Path:
         )
     if (found := digest(path)) != recipe["snapshot_sha256"]:
         raise RecipeError(
-            f"{path} is not the recipe's snapshot: expected {_mark(recipe)}, found {found[:12]}…"
+            f"{path} is not the recipe's snapshot: expected {_mark(recipe)}, found {found[:12]}…{_whereabouts(recipe)}"
         )
     return path
+
+
+def _whereabouts(recipe: Recipe) -> str:
+    """Which of the models that come along is the recipe's, as the end of a message; "" if none of them is."""
+    path = shipped_with(recipe["snapshot_sha256"])
+    return f"; the recipe's is {name_of(path)}, at {path}: name that one, or none" if path else ""
 
 
 def _shipped(recipe: Recipe, recipe_path: Path) -> Path:

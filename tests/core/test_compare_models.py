@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 import torch
 import trimesh
+from PIL import Image
 
-from benchmarks import compare_models, model_sheets
-from benchmarks.comparison import shapes
+from benchmarks import compare_models, model_sheets, sheet_meshes
+from benchmarks.comparison import shapes, sheet
 from benchmarks.comparison.comparison import Comparison
 from benchmarks.comparison.pictures import Seen, frechet, relative
 from benchmarks.comparison.recognition import shrunk
@@ -31,6 +32,7 @@ from gp3d_core.evaluation.shapes.library import read_library
 from gp3d_core.grounding.ground_truth import load_truth
 from gp3d_core.grounding.step import codes_of_models
 from gp3d_core.grounding.train import open_task
+from gp3d_core.meshing.files.reading import load_mesh
 from gp3d_core.meshing.mesh import Mesh
 from gp3d_core.pretrained import pretrained_path
 from gp3d_core.snapshots.run_folder import RunFolder
@@ -340,6 +342,34 @@ def test_real_models_of_a_sheet_are_the_first_by_name(tmp_path):
     assert column.models["vase"] == []
 
 
+def test_the_sheet_of_a_comparison_has_the_middle_of_each_render_in_the_order_of_its_columns():
+    def plain(*shades: int) -> torch.Tensor:
+        edges = torch.zeros(len(shades), 3, 32, 32, dtype=torch.uint8)
+        edges[:, :, 4:28, 4:28] = torch.tensor(shades, dtype=torch.uint8).view(-1, 1, 1, 1)
+        return edges
+
+    drawn = sheet.draw({"old": {"mug": plain(50, 100)}, "real": {"mug": plain(150)}})
+    places = np.asarray(drawn)[-sheet._SIDE :].reshape(sheet._SIDE, 4, sheet._SIDE, 3).swapaxes(0, 1)
+    assert [set(np.unique(place)) for place in places] == [{50}, {100}, {150}, {255}]
+
+
+@pytest.mark.slow
+def test_coarse_meshes_of_a_sheet_are_coloured_and_what_is_there_is_kept(tmp_path):
+    arguments = [str(pretrained_path()), str(tmp_path), "--classes", "banana", "--seeds", "3,5"]
+    assert sheet_meshes.main(arguments) == 0
+    first, second = sorted(tmp_path.iterdir())
+    assert [first.name, second.name] == ["banana-0003.glb", "banana-0005.glb"]
+    mesh = load_mesh(first)
+    assert 1_000 < len(mesh.faces) <= sheet_meshes.COARSE.faces
+    red, green, blue = mesh.vertex_colors.mean(0)
+    assert red > green > 1.5 * blue
+    written, content = first.stat().st_mtime_ns, second.read_bytes()
+    second.unlink()
+    assert sheet_meshes.main(arguments) == 0
+    assert first.stat().st_mtime_ns == written
+    assert second.read_bytes() == content
+
+
 @pytest.mark.blender
 @pytest.mark.slow
 def test_a_model_beside_its_copy_gets_the_same_and_what_is_kept_is_used_again(tmp_path, capsys):
@@ -357,6 +387,7 @@ def test_a_model_beside_its_copy_gets_the_same_and_what_is_kept_is_used_again(tm
     assert all(row["values"]["old"] == row["values"]["new"] for row in rows)
     assert all(math.isfinite(row["values"]["old"]) for row in rows)
     assert {row["scope"] for row in rows} == {"shared (2)", "shared, thin (1)", "all"}
+    assert Image.open(out / "pictures.jpg").width > 0
     meshes = {path: path.stat().st_mtime_ns for path in out.rglob("*.glb")}
     assert len(meshes) == 8
     assert compare_models.main(arguments) == 0

@@ -235,6 +235,9 @@ def test_a_recipe_of_the_model_before_finds_it_under_its_new_name(models, run, t
     assert shape[0] == shape[1]
     assert len(shape[0]) > 10
     assert recipe_at(tmp_path / "here/again/coffee_mug-0003.recipe.json")["snapshot"] == "box-1"
+    code, _, (line,) = run("mesh", "box", "--recipe", recipe, "--out", "wrong", "--device", "cpu")
+    assert code == 2
+    assert line.endswith(f"; the recipe's is box-1, at {models['box-1']}: name that one, or none")
     code, _, _ = run("mesh", "--class", "coffee mug", "--seeds", "3", *SMALL, "--out", "new")
     new = (tmp_path / "here/new" / name).read_text()
     assert [line for line in new.splitlines() if line[:2] in ("v ", "f ")] != shape[0]
