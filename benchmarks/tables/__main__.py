@@ -18,7 +18,7 @@ import torch
 
 from benchmarks.tables.drawing import draw_curves, draw_samples
 from benchmarks.tables.lifting import lifted_row
-from benchmarks.tables.measures import Outcome, measure, real_floor
+from benchmarks.tables.measures import Outcome, kept_floor, measure
 from benchmarks.tables.page import Setting, write_table
 from benchmarks.tables.paper import PAPER
 from benchmarks.tables.rows import PAIRS, TABLES, Row, TableError, rows_of
@@ -56,7 +56,7 @@ def make_table(options: argparse.Namespace) -> int:
         if (found := measure(run, until, options.data, options.out, request_of(options), device))
     ]
     outcomes += lifted_outcomes(options, rows, outcomes, network, device)
-    floor = real_floor(options.data, network)
+    floor = kept_floor(options.data, network, options.out)
     name = f"table{options.table}"
     draw_samples(outcomes, options.data, device, options.out / f"{name}.png")
     draw_curves(outcomes, floor, options.out / f"{name}-curves.png")

@@ -14,12 +14,19 @@ from pathlib import Path
 import torch
 
 from gp3d_core.baselines.generators import make_generator
-from gp3d_core.config.schema import ConfigError, RunConfig, to_dict
+from gp3d_core.config.schema import ConfigError, RunConfig, to_dict, unread
 from gp3d_core.datasets.dataset import Dataset, batches
 from gp3d_core.distributed import World, place
 from gp3d_core.snapshots.run_folder import RunFolder, find_snapshot
 from gp3d_core.snapshots.shapes_only import shapes_only
-from gp3d_core.training.gan import GanTask, build_state, check_share, open_task, train_step
+from gp3d_core.training.gan import (
+    GanTask,
+    build_state,
+    check_share,
+    custom_angles,
+    open_task,
+    train_step,
+)
 from gp3d_core.training.launch import Ending, Forecast, Plan, images_to_forecast, launch
 from gp3d_core.training.loop import Budget
 from gp3d_core.training.systems.projected import check_weights
@@ -59,9 +66,11 @@ def start_training(
         config = _in_micro_batches(config, begun)
     RunFolder(run).check_config(config)
     check_weights(config, weights, fresh=not RunFolder(run).list_checkpoints())
+    check_features(config, features)
     dataset = open_dataset(config, dataset_path, features, overfit)
     check_depth_range(config, dataset)
     make_phases(config, dataset)  # says what they need that the data has not
+    custom_angles(config, dataset, World())  # likewise
     if fit is not None:
         if begun is None:
             config = _in_micro_batches(config, fitting_micro_batch(config, dataset, free_memory(device)))
@@ -156,6 +165,15 @@ def check_depth_range(config: RunConfig, dataset: Dataset) -> None:
             f"{dataset.path} codes depth between {dataset.t_near:g} and {dataset.t_far:g}, the configuration sees "
             f"from {camera.t_near:g} to {camera.t_far:g}: use `camera.t_near`={dataset.t_near:g} "
             f"`camera.t_far`={dataset.t_far:g}"
+        )
+
+
+def check_features(config: RunConfig, features: Path | None) -> None:
+    """Raises ConfigError for `features` that the configuration's system never looks at."""
+    if features is not None and unread(config, "loss.distillation_weight") is not None:
+        raise ConfigError(
+            f"`features` {features}: preset {config.preset} distils no features; leave them away, or choose a preset "
+            "that does"
         )
 
 

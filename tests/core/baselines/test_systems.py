@@ -16,6 +16,7 @@ from gp3d_core.config.systems import CONFIGS, config_type
 from gp3d_core.snapshots.card import page_of
 from gp3d_core.snapshots.metadata import SnapshotError, read_snapshot_facts
 from gp3d_core.snapshots.snapshot import load_snapshot, save_snapshot
+from gp3d_core.training.start import check_features
 from gp3d_core.training.systems.table import make_discriminator
 from tests.support.tiny_dataset import CLASSES
 
@@ -88,3 +89,14 @@ def test_word_of_an_unknown_system_is_one_line(tmp_path: Path, monkeypatch: pyte
     with pytest.raises(SnapshotError, match="'tomorrow' is not known here, only 3dgp") as caught:
         read_snapshot_facts(tmp_path / "model.safetensors")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("system", FIRST)
+def test_features_that_nobody_looks_at_are_refused(system: str, tmp_path: Path) -> None:
+    config, file = PRESETS[FIRST[system]], tmp_path / "features.f32"
+    if {"loss.distillation_weight", "loss"} & set(config.unused):
+        with pytest.raises(ConfigError, match=f"{config.preset} distils no features; leave them away"):
+            check_features(config, file)
+    else:
+        check_features(config, file)
+    check_features(config, None)

@@ -12,7 +12,7 @@ import torch
 
 from gp3d_core.cli.main import main
 from gp3d_core.cli.train import lasting, outlook
-from gp3d_core.config.schema import RunConfig
+from gp3d_core.config.schema import ConfigError, RunConfig
 from gp3d_core.datasets.dataset import Dataset
 from gp3d_core.networks.generator import Generator
 from gp3d_core.snapshots.run_folder import RunError
@@ -157,3 +157,14 @@ def test_another_preset_than_the_run_began_with_is_what_is_said_first(
 
 def test_free_memory_of_this_machine_is_known() -> None:
     assert 2**20 < free_memory("cpu") < 2**50
+
+
+def test_cameras_of_the_data_are_asked_for_before_anything_is_written(tmp_path: Path) -> None:
+    data = micro_data(tmp_path / "data")
+    header = json.loads((data.path / "dataset.json").read_text())
+    header.pop("camera_angles", None)
+    (data.path / "dataset.json").write_text(json.dumps(header))
+    config = micro_config("camera.yaw.kind=custom", "camera.pitch.kind=custom")
+    with pytest.raises(ConfigError, match="needs camera_angles"):
+        start.start_training(config, data.path, tmp_path / "run", device="cpu")
+    assert not (tmp_path / "run").exists()
