@@ -18,7 +18,7 @@ import torch
 
 from benchmarks.tables.drawing import draw_curves, draw_samples
 from benchmarks.tables.lifting import lifted_row
-from benchmarks.tables.measures import Outcome, kept_floor, measure
+from benchmarks.tables.measures import Outcome, halves_apart, measure, real_features
 from benchmarks.tables.page import Setting, write_table
 from benchmarks.tables.paper import PAPER
 from benchmarks.tables.rows import PAIRS, TABLES, Row, TableError, rows_of
@@ -28,8 +28,10 @@ from gp3d_core.datasets.dataset import Dataset
 from gp3d_core.distributed import pick_device
 from gp3d_core.errors import GP3DError
 from gp3d_core.evaluation.run import EvaluationOptions, parse_metrics
+from gp3d_core.evaluation.samples import Sampler, labels_in
 from gp3d_core.metrics.features import SQUEEZENET, FeatureNetwork, open_network
 from gp3d_core.metrics.pointnet import load_pointnet
+from gp3d_core.snapshots.snapshot import load_snapshot
 from gp3d_core.training.start import count_parameters
 
 
@@ -56,7 +58,7 @@ def make_table(options: argparse.Namespace) -> int:
         if (found := measure(run, until, options.data, options.out, request_of(options), device))
     ]
     outcomes += lifted_outcomes(options, rows, outcomes, network, device)
-    floor = kept_floor(options.data, network, options.out)
+    floor = halves_apart(features_of(outcomes, dataset, network, options.out / "cache"))
     name = f"table{options.table}"
     draw_samples(outcomes, options.data, device, options.out / f"{name}.png")
     draw_curves(outcomes, floor, options.out / f"{name}-curves.png")
@@ -100,6 +102,15 @@ def request_of(options: argparse.Namespace) -> EvaluationOptions:
     )
 
 
+def features_of(
+    outcomes: Sequence[Outcome], dataset: Dataset, network: FeatureNetwork, cache: Path
+) -> torch.Tensor:
+    """Features [N,D] of the real pictures, as any of the `outcomes` was measured against them."""
+    snapshot = load_snapshot(next(o.snapshot for o in outcomes if o.snapshot is not None))
+    sampler = Sampler(snapshot, labels_in(snapshot, dataset), None, 0, 1.0)
+    return real_features(sampler, dataset, network, cache)
+
+
 def lifted_outcomes(
     options: argparse.Namespace,
     rows: Sequence[Row],
@@ -120,6 +131,7 @@ def lifted_outcomes(
                 folder,
                 depth_model=options.depth_model,
                 network=network,
+                cache=options.out / "cache",
                 pictures=min(options.samples, 10_000),
                 device=device,
             )

@@ -14,7 +14,6 @@ import json
 import math
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,11 +23,14 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from benchmarks.tables.measures import real_features
+from benchmarks.tables.page import figure
 from gp3d_core.atomic import write_text
 from gp3d_core.cli.arguments import Parser, dataset_path, existing, new_path, number
 from gp3d_core.datasets.dataset import Dataset
 from gp3d_core.errors import GP3DError
-from gp3d_core.evaluation.samples import BLOCK, Sampler, labels_in, real_images, to_uint8
+from gp3d_core.evaluation.run import usual_cache
+from gp3d_core.evaluation.samples import BLOCK, Sampler, labels_in, to_uint8
 from gp3d_core.lifting.distances import distances_of_model, usual_ratio
 from gp3d_core.lifting.photograph import USUAL_FOV, Photograph
 from gp3d_core.lifting.relief import Relief, grid_of, lift
@@ -74,6 +76,7 @@ def lifted_row(
     *,
     depth_model: str,
     network: FeatureNetwork,
+    cache: Path,
     pictures: int = PICTURES,
     seed: int = 0,
     device: str = "cpu",
@@ -96,7 +99,7 @@ def lifted_row(
     drawn = [to_uint8(sampler.block(k).rgb) for k in range(math.ceil(pictures / BLOCK))]
     flat = torch.cat(drawn)[:pictures].permute(0, 2, 3, 1).cpu().numpy()
     kinds = seen_from_beside(flat, reliefs_of(flat, depth_model, where), angles, seed)
-    real = _real(dataset, network)
+    real = fit_gaussian([real_features(sampler, dataset, network, cache)])
     scores = [_scored(kind, real, network) for kind in kinds]
     out.mkdir(parents=True, exist_ok=True)
     rows = [(f"{kind.title}, {kind.holes:.1%} holes", list(kind.pictures[:_SHOWN])) for kind in kinds]
@@ -135,14 +138,6 @@ def seen_from_beside(
     return kinds
 
 
-def _real(dataset: Dataset, network: FeatureNetwork) -> Gaussian:
-    with ThreadPoolExecutor(2) as pool:
-        ends = range(0, len(dataset), _PART)
-        return fit_gaussian(
-            network(real_images(dataset, at, min(at + _PART, len(dataset)), pool))[0] for at in ends
-        )
-
-
 def _scored(kind: Lifted, real: Gaussian, network: FeatureNetwork) -> LiftedScores:
     seen = [network(part) for part in torch.from_numpy(kind.pictures).permute(0, 3, 1, 2).split(_PART)]
     fid = frechet_distance(fit_gaussian(features for features, _ in seen), real)
@@ -154,7 +149,7 @@ def _scored(kind: Lifted, real: Gaussian, network: FeatureNetwork) -> LiftedScor
 def table(scores: Sequence[LiftedScores]) -> str:
     """The scores in Markdown."""
     lines = ["| seen from | Fréchet distance | Inception Score | holes |", "|---|---|---|---|"]
-    lines += [f"| {s.title} | {s.fid:.4g} | {s.is_:.3g} | {s.holes:.1%} |" for s in scores]
+    lines += [f"| {s.title} | {figure(s.fid)} | {s.is_:.3g} | {s.holes:.1%} |" for s in scores]
     return "\n".join(lines) + "\n"
 
 
@@ -199,6 +194,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             options.out,
             depth_model=options.depth_model,
             network=open_network(options.network, options.weights, torch.device(options.device)),
+            cache=usual_cache(),
             pictures=options.pictures,
             seed=options.seed,
             device=options.device,

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from benchmarks.tables.rows import Row
 from benchmarks.tables.runs import TableRun
-from gp3d_core.atomic import write_text
 from gp3d_core.datasets.dataset import Dataset
+from gp3d_core.distributed import World
+from gp3d_core.evaluation.images import image_scores
 from gp3d_core.evaluation.run import EvaluationOptions, evaluate, parse_metrics
+from gp3d_core.evaluation.samples import Sampler
 from gp3d_core.evaluation.true_views import is_rendered
 from gp3d_core.metrics.features import FeatureNetwork
 from gp3d_core.metrics.frechet import fit_gaussian, frechet_distance
@@ -22,7 +24,6 @@ from gp3d_core.rng import generator_for
 
 FRECHET = "fid2k"
 SCORES = {"fid": FRECHET, "is": "is", "nfs": "nfs", "fpd": "fpd"}  # as the paper calls them, and as we do
-_PART = 32  # pictures at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,10 +62,12 @@ def measure(
         snapshot = run.snapshot_at(images)
         if snapshot is None:
             continue
-        wanted = metrics if images == ends[-1] else (FRECHET,)
+        wanted = metrics if images == ends[-1] else tuple(m for m in metrics if m == FRECHET)
+        if not wanted:
+            continue
         folder = out / "scores" / run.name / snapshot.stem
         scores = evaluate(snapshot, data, folder, replace(request, metrics=wanted), device)
-        curve[images] = next(score.value for score in scores if plain(score.metric) == FRECHET)
+        curve.update((images, score.value) for score in scores if plain(score.metric) == FRECHET)
     return Outcome(
         run.row,
         run.seed,
@@ -95,34 +98,15 @@ def named(scores: Sequence[Score]) -> dict[str, float]:
     return {theirs.get(plain(score.metric), plain(score.metric)): score.value for score in scores}
 
 
-def kept_floor(data: Path, network: FeatureNetwork, out: Path) -> float:
-    """`real_floor`, which OUT/cache keeps by data and network."""
-    told, key = (
-        out / "cache" / "floors.json",
-        f"{Dataset(data, needs_depth=False).fingerprint} {network.weights}",
-    )
-    known = json.loads(told.read_text(encoding="utf-8")) if told.exists() else {}
-    if key not in known:
-        known[key] = real_floor(data, network)
-        told.parent.mkdir(parents=True, exist_ok=True)
-        write_text(told, json.dumps(known, indent=1))
-    return float(known[key])
+def real_features(sampler: Sampler, dataset: Dataset, network: FeatureNetwork, cache: Path) -> Tensor:
+    """Features [N,D] of all real pictures, which `cache` keeps for every evaluation."""
+    real = image_scores(sampler, dataset, network, cache, cache).real
+    real.complete(len(dataset), "real images", World())
+    return torch.cat(list(real.read("features", len(dataset))))
 
 
-def real_floor(data: Path, network: FeatureNetwork, seed: int = 0) -> float:
-    """The Fréchet distance of two halves of the real pictures: below it a difference says nothing."""
-    dataset = Dataset(data, needs_depth=False)
-    order = torch.randperm(len(dataset), generator=generator_for("tables", "halves", seed)).tolist()
-    halves = order[: len(order) // 2], order[len(order) // 2 :]
-    one, other = (
-        fit_gaussian(
-            network(torch.stack([_picture(dataset, k) for k in half[at : at + _PART]]))[0]
-            for at in range(0, len(half), _PART)
-        )
-        for half in halves
-    )
+def halves_apart(features: Tensor, seed: int = 0) -> float:
+    """The Fréchet distance of two halves of the real pictures' `features`: below it a difference says nothing."""
+    order = torch.randperm(len(features), generator=generator_for("tables", "halves", seed))
+    one, other = (fit_gaussian([features[half]]) for half in order.tensor_split(2))
     return frechet_distance(one, other)
-
-
-def _picture(dataset: Dataset, index: int) -> torch.Tensor:
-    return torch.tensor(dataset.load_image(index)).permute(2, 0, 1)

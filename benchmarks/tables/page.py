@@ -43,8 +43,8 @@ def write_table(
     reasons = "".join(f"* {row.title}: quoted; {row.reason}.\n" for row in rows if row.kind == "quoted")
     text = (
         f"# Table {setting.table}\n\n{setting.about}\n\nOur numbers and the paper's are of other data, sizes and "
-        f"feature networks: compare orders, not digits. Two halves of the real pictures are {setting.floor:.4g} apart."
-        "\n\n"
+        "feature networks: compare orders, not digits. Two halves of the real pictures are "
+        f"{figure(setting.floor)} apart.\n\n"
         f"{markdown(lines)}\n{reasons}\n## Orders\n\n{signs_table(comparisons(pairs, outcomes, paper), rows)}\n"
         f"## How far\n\n{progress(outcomes)}\n![samples]({name}.png)\n\n![curves]({name}-curves.png)\n"
     )
@@ -73,7 +73,12 @@ def table_lines(rows: Sequence[Row], outcomes: Sequence[Outcome], paper: Figures
 
 
 def _number(values: Sequence[float]) -> str:
-    return " / ".join(f"{value:.4g}" for value in values) or _NONE
+    return " / ".join(map(figure, values)) or _NONE
+
+
+def figure(value: float) -> str:
+    """Four digits, or all before the point where there are more."""
+    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def markdown(lines: Sequence[Sequence[str]]) -> str:
@@ -92,8 +97,8 @@ def progress(outcomes: Sequence[Outcome]) -> str:
         first, last = outcome.curve[min(outcome.curve)], outcome.curve[max(outcome.curve)]
         speed = outcome.trained / outcome.seconds if outcome.seconds else math.nan
         cells = [
-            f"{first:.4g}",
-            f"{last:.4g}",
+            figure(first),
+            figure(last),
             f"{last / first:.2f}",
             f"{outcome.seconds:.0f}",
             f"{speed:.3g}",

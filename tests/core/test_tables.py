@@ -18,7 +18,7 @@ from benchmarks.table7 import toy_weights
 from benchmarks.tables import __main__ as tables
 from benchmarks.tables import lifting
 from benchmarks.tables.lifting import seen_from_beside
-from benchmarks.tables.measures import Outcome, named, real_floor
+from benchmarks.tables.measures import Outcome, halves_apart, named
 from benchmarks.tables.page import mean_curve, table_lines
 from benchmarks.tables.paper import PAPER
 from benchmarks.tables.rows import PAIRS, TABLES, TableError, rows_of
@@ -264,17 +264,11 @@ def test_what_a_row_lacks_is_said_in_a_line(toy: Path, capsys) -> None:
         assert told in capsys.readouterr().err
 
 
-def test_two_halves_of_the_data_are_nearer_than_noise(toy: Path) -> None:
-    class Mean:
-        def __call__(self, x: torch.Tensor):
-            return x.float().mean(dim=(2, 3)), x
-
-    write_balls(toy / "more", models=16, views=2)
-    assert (
-        0
-        < real_floor(toy / "more", Mean())
-        < real_floor(toy / "more", lambda x: (x.float().std(dim=(2, 3)) * 1e3, x))
-    )
+def test_two_halves_of_one_kind_are_near_and_of_two_kinds_far() -> None:
+    one = torch.randn(400, 3, generator=torch.Generator().manual_seed(0))
+    assert 0 < halves_apart(one) < 0.1
+    assert halves_apart(one) == halves_apart(one.clone())
+    assert halves_apart(100 * one) == pytest.approx(10_000 * halves_apart(one), rel=1e-3)
 
 
 def test_lifting_needs_a_snapshot(tmp_path: Path, capsys) -> None:
