@@ -1,16 +1,18 @@
-"""Seconds of training per 1000 images: `python -m benchmarks.bench_step [--toy] [--presets …] [--csv FILE]`.
+"""Seconds of training per 1000 images: `python -m benchmarks.bench_step [--toy | --half] [--csv FILE]`.
 
 The whole step: both players, R1 every sixteenth step counted with its share, on made-up images that already lie on the
-device. Plain torch and kernels side by side, TF32 off and on; `--toy` is the smallest step on a CPU.
+device. Plain torch and kernels side by side, TF32 off and on; `--toy` is the smallest step on a CPU. `--half` takes
+steps on one thread of a CPU instead, in single and in mixed precision by turns, of the method at 64² and of presets.
 """
 
 from __future__ import annotations
 
 import argparse
 import statistics
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -23,9 +25,19 @@ from gp3d_core.distributed import World, pick_device
 from gp3d_core.training.gan import TrainState, build_state, train_step
 
 BACKENDS = ("reference", "triton")
+PRECISIONS: tuple[Literal["float32", "mixed"], ...] = ("float32", "mixed")
 CLASSES = {"imagenet-256": 1000}  # of the other presets 68, as many as there are procedural classes
 FEATURES = {"imagenet-256": 2048}  # distilled, where the preset is meant for photographs
 STEPS = 5
+HALF_PRESETS = ("shapenet-64", "tiny")
+_METHOD = PRESETS["imagenet-256"]
+AT_64 = replace(  # the method's networks, small enough for a CPU: patches of 32² on planes of 64²
+    _METHOD,
+    training=replace(_METHOD.training, resolution=64, batch=4, micro_batch=4),
+    patch=replace(_METHOD.patch, resolution=32),
+    generator=replace(_METHOD.generator, plane_resolution=64, channel_max=512),
+    discriminator=replace(_METHOD.discriminator, channel_max=512),
+)
 
 
 @dataclass(frozen=True)
@@ -48,8 +60,14 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--tf32", choices=("off", "on", "both"), default="both")
     parser.add_argument("--seconds", type=float, default=240.0)
     parser.add_argument("--csv", type=Path)
+    parser.add_argument("--half", action="store_true")
     options = parser.parse_args(arguments)
-    device = pick_device("cpu" if options.toy else "cuda")
+    device = pick_device("cpu" if options.toy or options.half else "cuda")
+    if options.half:
+        rows = Rows("step", options.csv, device, options.seconds)
+        for name, config in {"3dgp at 64": AT_64, **{p: PRESETS[p] for p in HALF_PRESETS}}.items():
+            compare_precision(rows, name, config)
+        return
     presets = ["tiny"] if options.toy else options.presets
     backends = BACKENDS if device.type == "cuda" else BACKENDS[:1]
     rows = Rows("step", options.csv, device, options.seconds)
@@ -80,15 +98,31 @@ def compare(rows: Rows, config: RunConfig, backends: tuple[str, ...], mode: str,
         rows.add(f"{config.preset}, reference / triton, {mode}", first / second, "x")
 
 
+def compare_precision(rows: Rows, name: str, config: RunConfig) -> None:
+    """Processor seconds of a step of both players and of one with R1, and mixed over single precision of each."""
+    torch.set_num_threads(1)
+    states = {
+        kind: made_up_state(replace(config, training=replace(config.training, precision=kind)), rows.device)
+        for kind in PRECISIONS
+    }
+    for what, regularised in (("G and D", False), ("G and D with R1", True)):
+        taken: dict[str, list[float]] = {kind: [] for kind in PRECISIONS}
+        for turn in range(3 + 1):
+            for kind, (state, batch, world) in states.items():
+                before = time.process_time()
+                steps(state, batch, world, 1, regularised=regularised)
+                if turn:  # the first one finds algorithms
+                    taken[kind].append(time.process_time() - before)
+        single, mixed = (statistics.median(taken[kind]) for kind in PRECISIONS)
+        rows.add(f"{name}, {what}, float32", single, "CPU-s")
+        rows.add(f"{name}, {what}, mixed", mixed, "CPU-s")
+        rows.add(f"{name}, {what}, mixed / float32", mixed / single, "x")
+
+
 def per_thousand(config: RunConfig, backend: str, device: torch.device, seconds: float) -> tuple[float, int]:
     """Seconds per 1000 images, and peak bytes (CUDA only)."""
     config = replace(config, render=replace(config.render, backend=backend))
-    count, features = CLASSES.get(config.preset, 68), FEATURES.get(config.preset, 0)
-    labels = np.arange(4 * count) % count
-    classes = [{"label": k, "name": f"class {k}"} for k in range(count)]
-    world = World(device=device)
-    state = build_state(config, MadeUp(count, features, labels, classes), world)  # type: ignore[arg-type]
-    batch = made_up_batch(config, count, features, device)
+    state, batch, world = made_up_state(config, device)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     begun = timed(
@@ -100,6 +134,16 @@ def per_thousand(config: RunConfig, backend: str, device: torch.device, seconds:
     step = (plain * (every - 1) + with_r1) / every
     peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0
     return step / config.training.batch, peak  # ms per image are s per thousand
+
+
+def made_up_state(config: RunConfig, device: torch.device) -> tuple[TrainState, Batch, World]:
+    """A training at its beginning, and what a step of it takes."""
+    count, features = CLASSES.get(config.preset, 68), FEATURES.get(config.preset, 0)
+    labels = np.arange(4 * count) % count
+    classes = [{"label": k, "name": f"class {k}"} for k in range(count)]
+    world = World(device=device)
+    state = build_state(config, MadeUp(count, features, labels, classes), world)  # type: ignore[arg-type]
+    return state, made_up_batch(config, count, features, device), world
 
 
 def median(

@@ -42,7 +42,9 @@ class Stylegan2Generator(BaseGenerator):
     def planes(self, ws: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """The pictures themselves [B,3,R,R], unbounded; noise maps are random in training, fixed in evaluation."""
         draws = self._draws(generator)
-        return self.synthesis(ws, "const" if draws is None else "random", draws)
+        with self._precision(ws):
+            rgb = self.synthesis(ws, "const" if draws is None else "random", draws)
+        return rgb.to(ws.dtype)
 
     def noisy_planes(self, ws: Tensor, generator: torch.Generator) -> Tensor:
         """The pictures with random noise maps, in evaluation too."""

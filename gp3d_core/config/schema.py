@@ -220,7 +220,9 @@ class TrainingConfig:
     ema_kimg: float = 320.0  # half-life
     ema_rampup: float = 0.05  # the half-life is at most this share of the images seen
     mirror: bool = True  # every image also mirrored
-    precision: Literal["float32", "mixed"] = "mixed"  # mixed: half precision in D on a GPU
+    precision: Literal["float32", "mixed"] = (
+        "mixed"  # mixed: half precision in D on a GPU, in G and D on some CPUs
+    )
     status_kimg: float = 4.0  # from one line of stats.jsonl to the next
     snapshot_kimg: float = 400.0  # from one snapshot to the next
     checkpoint_kimg: float = 100.0  # from one checkpoint to the next

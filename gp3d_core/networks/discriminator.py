@@ -20,6 +20,7 @@ from gp3d_core.networks.layers import EqualisedConv, EqualisedLinear
 from gp3d_core.networks.mapping import ConditionedMLP, required
 from gp3d_core.ops.backends import Backend
 from gp3d_core.ops.checks import check_shape
+from gp3d_core.ops.precision import half_on_processor
 from gp3d_core.rendering.patches import Patches
 
 IMAGE_CHANNELS = 4  # red, green, blue, depth
@@ -161,14 +162,24 @@ class ResidualDiscriminator(nn.Module):
 
     def _describe(self, images: Tensor, hyper: Tensor | None) -> Tensor:
         """What the blocks make of `images` [B,C,h,w], [B, 16 · width]."""
-        half = self.half_blocks if images.is_cuda else 0
-        # half precision by pixel, as the matrix units read it; single precision by channel
-        first = images.to(torch.half, memory_format=torch.channels_last) if half else images
+        half, first = self._first(images)
         x = self.from_image(first)
         for i, block in enumerate(self.blocks):
             x = x if i < half else x.to(images.dtype, memory_format=torch.contiguous_format)
             x = block(x, hyper)
         return self.conv(minibatch_std(x.to(images.dtype), self.group, self.layout)).flatten(1)
+
+    def _first(self, images: Tensor) -> tuple[int, Tensor]:
+        """How many blocks are in half precision on the device of the `images`, and these as the first of them reads
+        them.
+        """
+        if (
+            self.half_blocks and images.is_cuda
+        ):  # by pixel, as the matrix units read it; single precision by channel
+            return self.half_blocks, images.to(torch.half, memory_format=torch.channels_last)
+        if self.half_blocks and half_on_processor(images.device, training=self.training):
+            return self.half_blocks, images.to(torch.bfloat16)
+        return 0, images
 
     def _conclude(self, x: Tensor, projection: Tensor | None, *, with_features: bool) -> DiscriminatorOutput:
         """The judgement of described images: their numbers weighed by `projection`, or the only one of them."""

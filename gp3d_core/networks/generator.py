@@ -21,6 +21,7 @@ from gp3d_core.networks.camera_generator import CameraGenerator
 from gp3d_core.networks.decoder import TriplaneDecoder, TriplaneField
 from gp3d_core.networks.depth_adaptor import DepthAdaptor
 from gp3d_core.networks.mapping import Mapping
+from gp3d_core.ops.precision import half_on_processor
 from gp3d_core.rendering.cameras import Cameras, sample_rays
 from gp3d_core.rendering.patches import Patches
 from gp3d_core.rendering.volume import ShapeField, render
@@ -128,6 +129,12 @@ class BaseGenerator(nn.Module, ABC):
         """
         return prior if self.camera_generator is None else self.camera_generator(prior, z, c)
 
+    def _precision(self, ws: Tensor) -> torch.autocast:
+        """A context for convolutions of the codes `ws`, which a CPU may do in bfloat16 while training."""
+        able = half_on_processor(ws.device, training=self.training)
+        mixed = self.config.training.precision == "mixed"
+        return torch.autocast(ws.device.type, torch.bfloat16, enabled=able and mixed)
+
     def _draws(self, generator: torch.Generator | None) -> torch.Generator | None:
         """Where noise and depth choice come from: `generator` in training mode, None in evaluation mode."""
         if not self.training:
@@ -170,7 +177,8 @@ class Generator(BaseGenerator):
         evaluation.
         """
         draws = self._draws(generator)
-        return self.backbone(ws, "const" if draws is None else "random", draws)
+        with self._precision(ws):
+            return self.backbone(ws, "const" if draws is None else "random", draws)
 
     def noisy_planes(self, ws: Tensor, generator: torch.Generator) -> Tensor:
         """Tri-planes of style codes with random noise maps, in evaluation too."""

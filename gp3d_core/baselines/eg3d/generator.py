@@ -89,7 +89,8 @@ class Eg3dGenerator(BaseGenerator):
     def planes(self, ws: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Tri-planes [B,3,F,T,T]; noise maps are random in training, fixed in evaluation."""
         draws = self._draws(generator)
-        return self.backbone(ws, "const" if draws is None else "random", draws)
+        with self._precision(ws):
+            return self.backbone(ws, "const" if draws is None else "random", draws)
 
     def noisy_planes(self, ws: Tensor, generator: torch.Generator) -> Tensor:
         """Tri-planes with random noise maps, in evaluation too."""

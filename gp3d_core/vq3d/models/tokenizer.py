@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from gp3d_core.ops.checks import check_shape
+from gp3d_core.ops.precision import half_precision
 from gp3d_core.rendering.patches import Patches
 from gp3d_core.vq3d.config import Vq3dConfig
 from gp3d_core.vq3d.models.codebook import Codebook
 from gp3d_core.vq3d.models.field import FieldDecoder, SceneField
 from gp3d_core.vq3d.models.planes import PlaneDecoder
-from gp3d_core.vq3d.models.precision import half_precision
 from gp3d_core.vq3d.models.vit import Encoder
 from gp3d_core.vq3d.rendering.views import View, render
 

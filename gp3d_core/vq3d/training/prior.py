@@ -25,6 +25,7 @@ from gp3d_core.datasets.dataset import Dataset, shuffled
 from gp3d_core.datasets.imagenet import ClassRecord
 from gp3d_core.distributed import World
 from gp3d_core.licences.parts import Licences, merge
+from gp3d_core.ops.precision import half_precision
 from gp3d_core.rng import generator_for
 from gp3d_core.snapshots.metadata import handed_on
 from gp3d_core.snapshots.run_folder import RunFolder
@@ -35,7 +36,6 @@ from gp3d_core.training.step import StepLog, TrainableState, average_weights, me
 from gp3d_core.vq3d.config import Vq3dConfig
 from gp3d_core.vq3d.files.prior_file import build_prior, keep_tokenizer, save_prior
 from gp3d_core.vq3d.files.tokenizer_file import TokenizerSnapshot
-from gp3d_core.vq3d.models.precision import half_precision
 from gp3d_core.vq3d.models.prior import Prior, unigram_entropy
 from gp3d_core.vq3d.training.objective import learning_rate
 from gp3d_core.vq3d.training.tokens import Tokens, check_size, check_tokens, tokens_of

@@ -22,6 +22,7 @@ SMALL = (
     "generator.channel_base=32",
     "generator.w_dim=8",
     "patch.resolution=8",
+    "training.precision=float32",
 )
 
 

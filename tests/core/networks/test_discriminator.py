@@ -156,15 +156,6 @@ def test_resolutions_that_do_not_fit_are_refused(patch: int, full: int) -> None:
         Discriminator(config, CLASSES)
 
 
-def test_half_precision_is_left_to_the_gpu(discriminator: Discriminator) -> None:
-    mixed = Discriminator(
-        replace(CONFIG, training=replace(CONFIG.training, precision="mixed")), CLASSES, FEATURES
-    )
-    mixed.load_state_dict(discriminator.state_dict())
-    assert mixed.half_blocks == 4
-    assert torch.equal(mixed(*inputs()).logits, discriminator(*inputs()).logits)
-
-
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 def test_half_precision_agrees_with_full_precision_on_the_gpu(discriminator: Discriminator) -> None:
