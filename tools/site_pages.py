@@ -23,7 +23,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from tools.page_text import sentence, table_row, wrapped  # noqa: E402  the path comes first
+from tools.page_text import escaped, sentence, table_row, wrapped  # noqa: E402  the path comes first
 from tools.settings_page import settings  # noqa: E402
 
 CARDS = ROOT / "gp3d_core/pretrained/report_cards"
@@ -256,7 +256,7 @@ def report_cards() -> str:
         lines += [
             f"## {name}",
             "",
-            f"[All {len(record['classes'])} classes](report-cards/{name}/index.html): {found}.",
+            f"[{len(record['classes'])} classes measured](report-cards/{name}/index.html): {found}.",
             "",
         ]
         lines += [
@@ -265,8 +265,8 @@ def report_cards() -> str:
         ]
         for page, own in sorted(record["classes"].items(), key=lambda entry: entry[1]["name"]):
             figures = [_figure(own["measures"], metric) for metric in _FIGURES]
-            link = f"[{own['name']}](report-cards/{name}/{page}.html)"
-            lines.append(table_row(link, own["badge"] or "–", *figures))
+            link = f"[{escaped(own['name'])}](report-cards/{name}/{page}.html)"
+            lines.append(f"| {' | '.join([link, own['badge'] or '–', *figures])} |")
         lines.append("")
     if len(lines) == 4:
         lines.append("None of the models here brings any; `make report-cards` measures them.")

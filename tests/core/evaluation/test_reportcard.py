@@ -58,6 +58,12 @@ def test_every_measure_can_take_a_badge_away(metric, fair, rough):
     assert geometry_badge(others) == (None if metric == "geometry/silhouette_iou" else "good")
 
 
+@pytest.mark.parametrize(("error", "badge"), [(0.011, "good"), (0.02, "fair"), (0.024, "rough")])
+def test_balls_whose_real_ones_hardly_differ_can_be_good(error, badge):
+    found = GOOD | {"geometry/depth_error": {"value": error, "real": 0.001}}
+    assert geometry_badge(found) == badge
+
+
 @pytest.mark.parametrize("badge", ["good", "fair", "rough", None])
 def test_a_badge_is_a_picture_that_says_its_word(badge):
     texts = [node.text for node in ElementTree.fromstring(badge_svg(badge)).iter() if node.text]
