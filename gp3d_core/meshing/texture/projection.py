@@ -25,19 +25,18 @@ from scipy import ndimage
 from gp3d_core.meshing.colors import sample_texture
 from gp3d_core.meshing.mesh import Mesh
 from gp3d_core.meshing.rasterizer import project, render_mesh
+from gp3d_core.meshing.texture.outlines import Edges, ramp
 from gp3d_core.meshing.texture.tones import Tones
 from gp3d_core.rendering.cameras import Cameras, cam2world
 from gp3d_core.rendering.volume import Field
 
 _MAP = 512  # pixels a side of the maps of depth and weight, unless the photograph's outlines need more
-_GRAZING = (0.1, 0.3)  # cosines between surface and ray from which, and to which, a photograph comes in
+_GRAZING = (0.05, 0.2)  # cosines between surface and ray from which, and to which, a photograph comes in
 _JUMP = 0.03  # of the depth: a larger step between two pixels of the map is an edge, unless the surface is that steep
 _SLACK = 0.004  # of the depth: how far from the nearest surface a point may lie and still be of it
 _SOFT = 0.5  # outlines: deviation of the blur of weights
 _EVERY = 4  # pixels of the map: one point of the surface is compared with the model's colour
 _PLAIN = 0.5  # weight, from which it is
-# outlines from an edge, on its far side: nothing is taken up to the first, all from the second on
-_BESIDE = (1.0, 2.5)
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,8 +76,16 @@ class Projection:
         line = np.linspace(-1, 1, size) * reach
         inverse = np.sqrt(line[None] ** 2 + line[:, None] ** 2 + 1) / distance  # 0 of an infinite distance
         slopes = _slopes(inverse)
-        weights = _weights(inverse, slopes, reach, photograph.outline * size)
-        return cls(photograph.rgb, camera, photograph.outline, inverse, slopes, weights)
+        seen = cls(photograph.rgb, camera, photograph.outline, inverse, slopes, np.zeros_like(inverse))
+        outline = photograph.outline * size
+        weights = _facing(inverse, slopes, reach, outline)
+        edges = Edges.of(inverse, _least(2 * reach / (size - 1)), outline)
+        if edges is not None:
+            rows = np.linspace(0, 1, size)
+            places = np.stack(np.meshgrid(rows, 1 - rows), axis=-1).reshape(-1, 2)
+            rgb = sample_texture(seen.at_most(size).rgb, places).reshape(size, size, 3)
+            weights = weights * edges.taken(rgb, outline)
+        return replace(seen, weights=weights)
 
     def at_most(self, pixels: float) -> Projection:
         """The projection of a photograph of about so many pixels a side, unless it has fewer.
@@ -183,50 +190,27 @@ def _slopes(inverse: NDArray[Any]) -> NDArray[Any]:
     return np.stack(found)
 
 
-def _weights(inverse: NDArray[Any], slopes: NDArray[Any], reach: float, outline: float) -> NDArray[Any]:
-    """The map of weights; `reach` is the tangent of half the field of view, `outline` in pixels of the map."""
+def _facing(inverse: NDArray[Any], slopes: NDArray[Any], reach: float, outline: float) -> NDArray[Any]:
+    """The map [S,S] of how plainly the surface faces the camera.
+
+    `reach` is the tangent of half the field of view, `outline` in pixels of the map.
+    """
     size = len(inverse)
     line = np.linspace(-1, 1, size) * reach
-    step = 2 * reach / (size - 1)
-    across, down = slopes / step
+    across, down = slopes / (2 * reach / (size - 1))
     ahead = (
         inverse - across * line[None] - down * line[:, None]
     )  # of the plane: its normal is (across, down, ahead)
     length = np.sqrt((line[None] ** 2 + line[:, None] ** 2 + 1) * (across**2 + down**2 + ahead**2))
     cosine = inverse / np.maximum(length, 1e-12)
-    facing = np.where(inverse > 0, _ramp(cosine, *_GRAZING), 0.0)
+    facing = np.where(inverse > 0, ramp(cosine, *_GRAZING), 0.0)
     shown = (inverse > 0).astype(float)
     soft = [ndimage.gaussian_filter(one, _SOFT * outline) for one in (facing * shown, shown)]
-    blurred = soft[0] / np.maximum(soft[1], 1e-6) * shown
-    beside = _ramp(_beside(inverse, step) / outline, *_BESIDE)
-    weights: NDArray[Any] = blurred * beside
-    return weights
+    blurred: NDArray[Any] = soft[0] / np.maximum(soft[1], 1e-6) * shown
+    return blurred
 
 
-def _beside(inverse: NDArray[Any], step: float) -> NDArray[Any]:
-    """How far [S,S] a pixel is from the nearest edge, in pixels, for those on the far side of it; else infinity.
-
-    `step` is the width of a pixel at depth 1.
-    """
+def _least(step: float) -> float:
+    """The share of a neighbour's inverse depth below which a pixel, `step` wide at depth 1, is beyond an edge."""
     steep = step * np.sqrt(1 / _GRAZING[0] ** 2 - 1)  # of a surface that is seen under the smallest angle
-    least = 1 - max(_JUMP, steep)
-    middle = np.zeros_like(inverse)  # where a pixel is the far side of an edge: the inverse depth midway
-    for axis in (0, 1):
-        for shift in (1, -1):
-            beside = np.roll(inverse, shift, axis)
-            border: list[slice | int] = [slice(None), slice(None)]
-            border[axis] = 0 if shift == 1 else -1
-            beside[tuple(border)] = 0
-            jump = (inverse < least * beside) & (inverse > 0)
-            middle = np.where(jump, np.maximum(middle, (inverse + beside) / 2), middle)
-    if not middle.any():
-        return np.full_like(inverse, np.inf)
-    distance, (row, column) = ndimage.distance_transform_edt(middle == 0, return_indices=True)
-    return np.where(inverse < middle[row, column], distance, np.inf)
-
-
-def _ramp(values: NDArray[Any], low: float, high: float) -> NDArray[Any]:
-    """0 up to `low`, 1 from `high` on, smooth between."""
-    share = np.clip((values - low) / (high - low), 0, 1)
-    smooth: NDArray[Any] = share * share * (3 - 2 * share)
-    return smooth
+    return float(1 - max(_JUMP, steep))

@@ -26,6 +26,9 @@ LICENSE = "MIT (Yu Li 2021)"
 
 _SHORTER = 256  # pixels of the shorter side, for which the network was made
 _LONGER = 4096  # most pixels of the longer side: what bounds the memory that a strip takes
+_CACHED = (
+    4 * 256 * 256
+)  # pixels that go through the network together on a CPU; docs/data.md has what more cost
 _RING = 32  # the border of a picture is this part of its shorter side
 _NEAR_COLOR = 10  # levels of 255 by which a channel may differ from the border's usual colour
 _PLAIN = 0.9  # share of the border with that colour, from which on it is called plain
@@ -61,18 +64,22 @@ class Estimator:
     def disparity(self, images: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
         """Float32 [H,W] ≥ 0, larger is nearer, of each of the `images` uint8 [H,W,3]; scale and shift are free.
 
-        Pictures are seen at the size of `working_size`; those of one size go through the network together.
+        Pictures are seen at the size of `working_size`; those of one size go through the network together, on a CPU
+        as many as its caches hold: what is given in longer rows takes longer.
         """
         sizes = [working_size(*image.shape[:2]) for image in images]
         found: dict[int, NDArray[Any]] = {}
         for size in dict.fromkeys(sizes):
             rows = [row for row, other in enumerate(sizes) if other == size]
-            seen = np.stack([_resized(images[row], size) for row in rows])
-            # Left as read, with colours innermost in memory, which the convolutions of CPUs prefer.
-            pictures = torch.from_numpy(seen).to(self._device).permute(0, 3, 1, 2)
-            with torch.inference_mode():
-                maps = self._network(pictures.float())
-            found |= {row: _enlarged(maps[k : k + 1], images[row]) for k, row in enumerate(rows)}
+            most = len(rows) if self._device.type != "cpu" else max(1, _CACHED // (size[0] * size[1]))
+            for start in range(0, len(rows), most):
+                some = rows[start : start + most]
+                seen = np.stack([_resized(images[row], size) for row in some])
+                # Left as read, with colours innermost in memory, which the convolutions of CPUs prefer.
+                pictures = torch.from_numpy(seen).to(self._device).permute(0, 3, 1, 2)
+                with torch.inference_mode():
+                    maps = self._network(pictures.float())
+                found |= {row: _enlarged(maps[k : k + 1], images[row]) for k, row in enumerate(some)}
         return [found[row] for row in range(len(images))]
 
 

@@ -200,3 +200,21 @@ def test_the_size_that_fits_holds_a_photograph():
         size = fitting_size(body, 0.1, 2 / pixels)
         assert 1 <= 2 / pixels / texel_width(body, size) <= 2.01
     assert fitting_size(body, 0.01, 2 / 64) == fitting_size(body, 0.01)
+
+
+def test_beside_an_outline_the_picture_is_taken_up_to_what_is_near():
+    outline = 0.3 / math.sqrt(1.5**2 - 0.3**2) / REACH / 2
+
+    def red_before_green(place):
+        inside = ((place - 0.5) ** 2).sum(axis=1) < outline**2
+        return np.where(inside[:, None], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0])
+
+    mesh, wall = before_a_wall(0.28)  # smaller by an outline
+    apart = (np.hypot(*(in_picture(wall) - 0.5).T) - outline) / OUTLINE  # from the photograph's own outline
+    made = colors(mesh, wall, picture(red_before_green))
+    np.testing.assert_allclose(made[apart > 1.25][:, 1], 1.0, atol=LEVEL)
+    # where both sides look alike, nothing can be told and no harm is done: all is taken
+    grey = np.random.default_rng(0).integers(100, 140, (64, 64, 3), np.uint8).repeat(8, 0).repeat(8, 1)
+    photograph = Photograph(grey, camera(), OUTLINE)
+    rim = (apart > -0.4) & (apart < 0.4)  # where distance from the edge alone would take little
+    assert Projection.onto(mesh, photograph)(wall[rim])[1].mean() > 0.97
