@@ -26,9 +26,8 @@ LICENSE = "MIT (Yu Li 2021)"
 
 _SHORTER = 256  # pixels of the shorter side, for which the network was made
 _LONGER = 4096  # most pixels of the longer side: what bounds the memory that a strip takes
-_CACHED = (
-    4 * 256 * 256
-)  # pixels that go through the network together on a CPU; docs/data.md has what more cost
+# pixels that go through the network together on a CPU; what more cost stands in docs/data.md
+_CACHED = 4 * 256 * 256
 _RING = 32  # the border of a picture is this part of its shorter side
 _NEAR_COLOR = 10  # levels of 255 by which a channel may differ from the border's usual colour
 _PLAIN = 0.9  # share of the border with that colour, from which on it is called plain
