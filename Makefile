@@ -22,7 +22,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # XDG_CONFIG_HOME stays the user's: pip reads its settings (proxy, mirror) there.
 unexport PYTHONHOME PYTHONPATH
 
-.PHONY: help readers browser report-cards setup setup-all demo box-data zoo-data gpu-data box-sheets test faults test-blender check format docs addon addon-gui asset-library \
+.PHONY: help readers browser report-cards setup setup-all demo box-data zoo-data gpu-data box-sheets test faults audit test-blender check format docs addon addon-gui asset-library \
   clean clean-runs
 
 help:
@@ -37,6 +37,7 @@ help:
 	@echo "make setup       prepare .venv to generate with (1.2 GB); quick when there is nothing to do"
 	@echo "make setup-all   the same with Blender, to render with, and what the tests need (4.5 GB); demo and test do it"
 	@echo "make faults MINUTES=10  damages files and requests for so long, and prints what held"
+	@echo "make audit       known weaknesses of the packages in .venv; asks pypi.org's advisories, with a tool of its own"
 	@echo "make check       lint and types only        make format       lay out the code"
 	@echo "make docs        the documentation site in build/site, strictly; without a network once its packages are there"
 	@echo "make addon       build the Blender extension in dist/; validated, too, after make setup-all"
@@ -128,7 +129,12 @@ test: check
 
 # Damaged files and requests of all kinds for so long, with a table of what was tried and held (docs/security.md)
 faults: setup-all
-	.venv/bin/python -m tests.faults --minutes $(or $(MINUTES),5)
+	.venv/bin/python -m tests.faults --minutes $(or $(MINUTES),5) $(if $(FIRST),--first $(FIRST)) $(if $(COUNT),--count $(COUNT)) \
+	  $(if $(ONLY),--only "$(ONLY)")
+
+# Known weaknesses of what is installed. The tool has an environment of its own: nobody else needs it.
+audit: setup
+	@tools/audit.sh
 
 # Blenders are kept in .cache/bpy
 test-blender: setup-all

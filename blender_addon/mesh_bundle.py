@@ -8,7 +8,10 @@ Blender keeps texture coordinates at the corners of faces, so that every positio
 from __future__ import annotations
 
 import json
+import struct
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,6 +24,19 @@ from .recipe import JsonObject
 
 FORMAT = "gp3d-mesh"
 VERSION = 1
+_DAMAGE = (  # what numpy raises of a damaged npz
+    EOFError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    struct.error,
+    tokenize.TokenError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 _MOST_BYTES = (
     1 << 30
 )  # unpacked; a volume of 256³ samples has 112 MiB, a mesh of 200,000 faces with textures less
@@ -115,7 +131,7 @@ def read_arrays(path: Path, wanted: str, version: int) -> dict[str, Array]:
             with np.load(file, allow_pickle=False) as data:
                 arrays = {key: data[key] for key in data.files}
         found = str(arrays.get("format")), int(arrays.get("version", 0))
-    except (OSError, ValueError, EOFError, KeyError, TypeError, zipfile.BadZipFile) as error:
+    except _DAMAGE as error:
         raise BundleError(f"{name} is no readable file of the engine ({type(error).__name__})") from None
     if found != (wanted, version):
         raise BundleError(f"{name} is no {wanted} of version {version}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import lzma
 import struct
+import tokenize
 import zipfile
 import zlib
 from pathlib import Path
@@ -12,7 +13,8 @@ from pathlib import Path
 from gp3d_core.errors import GP3DError
 
 # Whoever reads files of strangers turns these into an error of its own, so that all mean the same by damage. Libraries
-# raise nearly all of them: zipfile an IndexError for an entry without a name, readers of arrays a MemoryError.
+# raise nearly all of them: zipfile an IndexError for an entry without a name, readers of arrays a MemoryError, numpy a
+# TokenError for a header that never ends, trimesh an UnboundLocalError for a scene without accessors.
 DAMAGE = (
     ArithmeticError,
     AssertionError,
@@ -20,6 +22,7 @@ DAMAGE = (
     EOFError,
     LookupError,
     MemoryError,
+    NameError,
     OSError,
     RuntimeError,
     SyntaxError,
@@ -27,6 +30,7 @@ DAMAGE = (
     ValueError,
     lzma.LZMAError,
     struct.error,
+    tokenize.TokenError,
     zipfile.BadZipFile,
     zlib.error,
 )

@@ -33,6 +33,7 @@ def counted(steps: Sequence[Step], stage: str, progress: Progress) -> Iterator[S
     progress(stage, len(steps), len(steps))
 
 
+_LONGEST_END = 10  # seconds
 _STOPPING = b"stopping after the current step; Ctrl-C once more ends at once, without saving\n"
 
 
@@ -60,7 +61,7 @@ def stop_signals() -> list[signal.Signals]:
 
 
 class Stopped(KeyboardInterrupt):
-    """A signal, `number`, asked a child process to end that this one waits for; it ends like it."""
+    """A signal other than Ctrl-C's, `number`, asked this process to end, or a child that it waits for."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -110,30 +111,39 @@ def interruptible() -> Iterator[Interruption]:
 
 
 @contextmanager
-def ending_imports_quietly(message: str) -> Iterator[None]:
-    """A block in which a SIGINT while a module is being imported ends the process at once, after one line on stderr.
+def ending_in_one_line(message: str) -> Iterator[None]:
+    """A block in which SIGINT, SIGTERM and SIGHUP raise KeyboardInterrupt, the last two as a Stopped.
 
-    Raised there, KeyboardInterrupt is swallowed or turned into other errors by libraries that import lazily, and half
-    imported modules stay behind. Elsewhere SIGINT raises KeyboardInterrupt as ever. Only for the main thread; does
-    nothing where SIGINT is not Python's own (a launcher ignores it, or a caller handles it).
+    While a module is being imported they end the process at once, after one line on stderr: raised there,
+    KeyboardInterrupt is swallowed or turned into other errors by libraries that import lazily, and half imported
+    modules stay behind. A process that has not ended ten seconds after SIGTERM or SIGHUP is killed. Only for the main
+    thread; a signal that a launcher ignores or a caller handles stays as it is.
     """
-    before = signal.getsignal(signal.SIGINT)
-    if before is not signal.default_int_handler or threading.current_thread() is not threading.main_thread():
-        yield
-        return
+    usual = {signal.SIGINT: signal.default_int_handler}
+    before = {number: signal.getsignal(number) for number in stop_signals()}
+    taken = [number for number, handler in before.items() if handler is usual.get(number, signal.SIG_DFL)]
+    if threading.current_thread() is not threading.main_thread():
+        taken = []
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         if _imports(frame):
             sys.stderr.write(f"{message}\n")
             sys.stderr.flush()
             os._exit(128 + number)
-        raise KeyboardInterrupt
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
+        for other in set(taken) - {signal.SIGINT}:  # they are sent twice; a second would hit what cleans up
+            signal.signal(other, signal.SIG_IGN)
+        signal.alarm(_LONGEST_END)  # whatever swallows what is raised
+        raise Stopped(number)
 
-    signal.signal(signal.SIGINT, interrupt)
+    for number in taken:
+        signal.signal(number, interrupt)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number in taken:
+            signal.signal(number, before[number])
 
 
 def _imports(frame: FrameType | None) -> bool:

@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Any, TextIO
 
 from gp3d_core.errors import one_line
-from gp3d_core.signals import ending_imports_quietly
+from gp3d_core.signals import ending_in_one_line
 
 _BY_SIGNAL = 128  # exit codes above tell of a signal
 _show_others = warnings.showwarning
@@ -84,10 +84,10 @@ def _secured(stream: TextIO | None, descriptor: int) -> TextIO:
 
 
 def run() -> int:
-    """Runs the command line of this process and returns its exit code; Ctrl-C ends it in one line at any time."""
+    """Runs the command line; the exit code. Ctrl-C, SIGTERM and SIGHUP end the process in one line at any time."""
     warnings.showwarning = _show
     _secure_streams()
-    with ending_imports_quietly("gp3d: interrupted"):
+    with ending_in_one_line("gp3d: interrupted"):
         from gp3d_core.cli.main import main
 
         code = main()

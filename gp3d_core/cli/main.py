@@ -1,7 +1,8 @@
 """The command `gp3d`: reads arguments, calls one function, reports errors in one line.
 
 Results go to stdout, everything else to stderr. Exit codes: 0 done, 2 bad input, 3 environment, 5 training gave up,
-130 or 143 interrupted. Nothing heavy is imported before the arguments are known to be right.
+130, 143 or 129 stopped by Ctrl-C, SIGTERM or SIGHUP. Nothing heavy is imported before the arguments are known to be
+right.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import logging
 import struct
 import warnings
 from collections.abc import Callable
@@ -42,6 +43,8 @@ FOREIGN = frozenset(
     | {".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf"}
 )  # pictures, but not for us
 _STRIP = 256  # rows
+# Else Python prints what Pillow logs of a damaged file, beside the one line of whoever reads it
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
 class PictureError(GP3DError):

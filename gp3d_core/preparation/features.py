@@ -25,7 +25,7 @@ from gp3d_core.atomic import alone, forget_leftovers_of, naming, replacing, writ
 from gp3d_core.datasets.archive import DatasetError
 from gp3d_core.datasets.dataset import Dataset
 from gp3d_core.datasets.feature_table import features_description, open_features
-from gp3d_core.hashing import digest
+from gp3d_core.hashing import DAMAGE, digest
 from gp3d_core.preparation.teachers import Teacher
 from gp3d_core.signals import Interruption
 
@@ -236,5 +236,5 @@ def _read_table(file: Path) -> NDArray[Any]:
             if len(names) != 1:
                 raise ValueError(f"expected one tensor, found {len(names)}")
             return content.get_tensor(names[0])
-    except (OSError, ValueError, EOFError, SafetensorError) as error:
+    except (*DAMAGE, SafetensorError) as error:
         raise DatasetError(f"features {file} cannot be read ({error})") from error

@@ -6,6 +6,8 @@ import hashlib
 import io
 import math
 import reprlib
+import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -26,6 +28,19 @@ Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 INDEX = ("dataset.json", "cameras.json", "manifest.json")
 BESIDE = ("_depth.png", "_geometry.npz", "_camera.json")  # what a view may have beside its picture
+_DAMAGE = (  # what numpy raises of a damaged npz
+    EOFError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    struct.error,
+    tokenize.TokenError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 _SIDES = (4, 4096)
 _FARTHEST_CODE = 65535
 _FARTHEST = 1e12  # what a matrix may say, so that no product of two overflows
@@ -264,7 +279,7 @@ def arrays_of(content: bytes, side: int, where: str) -> dict[str, npt.NDArray[An
             found = {key: arrays[key] for key in kinds}
     except ExchangeError:
         raise
-    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError, OSError) as error:
+    except _DAMAGE as error:
         raise ExchangeError(f"{where} is no readable npz with {' and '.join(kinds)} ({error})") from None
     for key, array in found.items():
         if array.shape != (side, side) or array.dtype.kind != kinds[key]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,9 +11,9 @@ from tqdm import tqdm
 
 from synthetic.shapes.library import FAMILIES, select_families
 from synthetic.shapes.shapenet_writer import write_library
+from synthetic.workers.blender_process import status_of
 
 BAD_INPUT = 2
-STOPPED = 128 + signal.SIGINT
 
 
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -70,7 +69,9 @@ def run(options: argparse.Namespace) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command line; the exit status: 0, 2 for bad input, 130 if stopped by Ctrl-C."""
+    """Runs the command line; the exit status: 0, 2 for bad input, 130, 143 or 129 if stopped by Ctrl-C,
+    SIGTERM or SIGHUP.
+    """
     try:
         sys.stdout.write(run(parse_arguments(arguments)))
     except OSError as error:
@@ -79,9 +80,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValueError as error:
         sys.stderr.write(f"error: {error}\n")
         return BAD_INPUT
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
         sys.stderr.write("stopped; the same command continues\n")
-        return STOPPED
+        return status_of(interrupt)
     return 0
 
 

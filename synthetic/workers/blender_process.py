@@ -98,6 +98,19 @@ def stop_signals() -> list[signal.Signals]:
     return [signal.SIGINT, signal.SIGTERM, *hung_up]
 
 
+class Stopped(KeyboardInterrupt):
+    """SIGTERM or SIGHUP asked the process to end, outside of a StopRequest; `status` is what it ends with."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.status = 128 + number
+
+
+def status_of(interrupt: KeyboardInterrupt) -> int:
+    """The exit status after Ctrl-C, SIGTERM or SIGHUP."""
+    return interrupt.status if isinstance(interrupt, Stopped) else 128 + signal.SIGINT
+
+
 class StopRequest:
     """Notes the first Ctrl-C, SIGTERM or SIGHUP, which then does not end the process; a second Ctrl-C does.
 
@@ -147,7 +160,7 @@ class LeaveWithoutDestructors:
             status = error.code if isinstance(error.code, int) else int(error.code is not None)
         elif isinstance(error, KeyboardInterrupt):
             sys.stderr.write("stopped\n")
-            status = 128 + signal.SIGINT
+            status = status_of(error)
         elif error is not None:
             traceback.print_exception(error)
             status = 1

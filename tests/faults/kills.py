@@ -17,13 +17,20 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from gp3d_core.signals import ending_in_one_line
+from tests.faults.exports import EXPORTS
 from tests.faults.fuzzing import Outcome
 from tests.faults.works import WORKS, Work
 from tests.support.two_processes import begin, content, run_alone
 
 _MARK = "GP3D_TEST_WORK"  # in the environment of all that a command starts
 _ORPHAN_SECONDS = 20.0
+_LONGEST_STOP = 30.0  # seconds, on a machine with much else to do
+_KEPT: list[object] = []
 _CHANGES = ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.truncate", "shutil.rmtree")
+
+
+ALL_WORKS = {**WORKS, **EXPORTS}
 
 
 @dataclass
@@ -52,7 +59,7 @@ def killable(name: str, folder: Path) -> Killable:
     """The command `name`, run once alone in `folder`."""
     place, log, counted = folder / "place", folder / "log", folder / "counted"
     place.mkdir(parents=True)
-    work = WORKS[name](place)
+    work = ALL_WORKS[name](place)
     shutil.copytree(place, folder / "before")
 
     def count() -> None:
@@ -94,6 +101,12 @@ def kill(one: Killable, seed: int) -> bool:
         assert code in (0, -signal.SIGKILL), f"{when}: ended with {code}: {_last_line(one.log)}"
     story = f"killed at {', then '.join(killed)}"
     _wait_for_orphans(story, str(one.place))
+    _ends_as_ever(one, story)
+    return bool(killed)
+
+
+def _ends_as_ever(one: Killable, story: str) -> None:
+    """Raises AssertionError unless the command, run again, ends well, with the files that it makes alone."""
     code = run_alone(partial(one.work.main, one.work.words), one.log)
     whole = "is there already" in _last_line(one.log)  # killed when there was nothing left to do
     assert code == 0 or whole, f"{story}: the same command ends with {code}: {_last_line(one.log)}"
@@ -103,7 +116,38 @@ def kill(one: Killable, seed: int) -> bool:
     )
     odd = [name for name in found if found[name] != one.result[name]]
     assert not odd, f"{story}: other content: {odd}"
-    return bool(killed)
+
+
+def stop(one: Killable, seed: int) -> bool:
+    """Whether the command was stopped by Ctrl-C, SIGTERM or SIGHUP, in one line and soon; otherwise as `kill`."""
+    dice = random.Random(seed)
+    shutil.rmtree(one.place)
+    shutil.copytree(one.before, one.place)
+    os.environ[_MARK] = str(one.place)
+    number = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)[seed % 3]
+    when = f"{number.name} at {dice.random():.2f} of its time"
+    child = begin(partial(one.work.main, one.work.words), one.log, _as_a_process_of_its_own)
+    time.sleep(one.seconds * float(when.split()[2]))
+    os.kill(child, number)
+    start = time.monotonic()
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    lasted = time.monotonic() - start
+    assert code in (0, 128 + number), f"{when}: ended with {code}: {_last_line(one.log)}"
+    assert lasted < _LONGEST_STOP, f"{when}: took {lasted:.1f} s more"
+    said = one.log.read_text(errors="replace")
+    assert "Traceback" not in said, f"{when}: {said[-300:]}"
+    words = ("stopped", "stopping", "interrupted")
+    assert code == 0 or any(word in _last_line(one.log) for word in words), f"{when}: {said[-300:]}"
+    _wait_for_orphans(when, str(one.place))
+    _ends_as_ever(one, when)
+    return code != 0
+
+
+def _as_a_process_of_its_own() -> None:
+    """Signals raise in this child what they raise in a command that a shell has started."""
+    ending = ending_in_one_line("interrupted")
+    ending.__enter__()
+    _KEPT.append(ending)
 
 
 def starve(one: Killable, seed: int) -> bool:
@@ -193,7 +237,7 @@ def disturb(
     Those that did not come to harm, because they had ended before or had room, count as taken.
     """
     began = time.monotonic()
-    outcome = Outcome(f"{'killed' if how is kill else 'full disk'}: {name}")
+    outcome = Outcome(f"{HOW[how]}: {name}")
     one = killable(name, folder)
     for seed in range(first, first + count):
         start = time.monotonic()
@@ -208,3 +252,6 @@ def disturb(
             outcome.refused += harmed
         outcome.slowest = max(outcome.slowest, time.monotonic() - start)
     return outcome
+
+
+HOW: dict[Disturbance, str] = {kill: "killed", stop: "stopped", starve: "full disk"}

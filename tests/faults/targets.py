@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
+import os
 import random
+import signal
 import struct
 import warnings
 import zipfile
@@ -40,6 +43,7 @@ class Target:
     name: str
     draw: Callable[[random.Random, Path], Path]
     read: Callable[[Path], object]
+    apart: bool = False  # read by a process of its own, as libraries in C++ may end one
 
 
 def all_targets(folder: Path) -> list[Target]:
@@ -50,26 +54,26 @@ def all_targets(folder: Path) -> list[Target]:
     pictures, weights, archive = _pictures(), _weights(folder), _dataset(folder)
     return [
         *(
-            Target(f"mesh {suffix}", _bytes_of(content, suffix), load_mesh)
+            Target(f"mesh {suffix}", bytes_of(content, suffix), load_mesh)
             for suffix, content in meshes.items()
         ),
-        Target("snapshot, bytes", _bytes_of(snapshot.read_bytes(), ".safetensors"), load_snapshot),
-        Target("snapshot, header", _header_of(snapshot), load_snapshot),
-        *(Target(f"picture {name}", _bytes_of(content, ""), _decode) for name, content in pictures.items()),
+        Target("snapshot, bytes", bytes_of(snapshot.read_bytes(), ".safetensors"), load_snapshot),
+        Target("snapshot, header", header_of(snapshot), load_snapshot),
+        *(Target(f"picture {name}", bytes_of(content, ""), _decode) for name, content in pictures.items()),
         *(
-            Target(f"weights {suffix}", _bytes_of(content, suffix), read_weights)
+            Target(f"weights {suffix}", bytes_of(content, suffix), read_weights)
             for suffix, content in weights.items()
         ),
-        Target("data set, zip", _bytes_of(archive, ".zip"), _read_dataset),
+        Target("data set, zip", bytes_of(archive, ".zip"), _read_dataset),
         Target("data set, header", _dataset_header(archive), _read_dataset),
-        Target("recipe", _json_of(_RECIPE), _follow),
+        Target("recipe", json_of(_RECIPE), _follow),
         Target("gallery", draw_entry(meshes[".glb"], _RECIPE), read_entry),
         Target("protocol line", _line, _request),
         Target("protocol 2 line", _rpc_line, _converse),
     ]
 
 
-def _bytes_of(content: bytes, suffix: str) -> Callable[[random.Random, Path], Path]:
+def bytes_of(content: bytes, suffix: str) -> Callable[[random.Random, Path], Path]:
     def draw(dice: random.Random, folder: Path) -> Path:
         path = folder / f"damaged{suffix}"
         path.write_bytes(damaged(dice, content))
@@ -78,7 +82,7 @@ def _bytes_of(content: bytes, suffix: str) -> Callable[[random.Random, Path], Pa
     return draw
 
 
-def _json_of(value: Any) -> Callable[[random.Random, Path], Path]:
+def json_of(value: Any) -> Callable[[random.Random, Path], Path]:
     def draw(dice: random.Random, folder: Path) -> Path:
         path = folder / "damaged.json"
         text = json_text(damaged_json(dice, value))
@@ -102,7 +106,7 @@ def _meshes(folder: Path) -> dict[str, bytes]:
     return content
 
 
-def _header_of(snapshot: Path) -> Callable[[random.Random, Path], Path]:
+def header_of(snapshot: Path) -> Callable[[random.Random, Path], Path]:
     whole = snapshot.read_bytes()
     length = struct.unpack("<Q", whole[:8])[0]
     header, rest = json.loads(whole[8 : 8 + length]), whole[8 + length :]
@@ -295,6 +299,10 @@ def _converse(path: Path) -> object:
 
 def read_once(target: Target, path: Path) -> str | None:
     """The line that refuses the file, as borders print it, or None if it was taken. Raises what no reader should."""
+    return _read_apart(target, path) if target.apart else _read(target, path)
+
+
+def _read(target: Target, path: Path) -> str | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -302,3 +310,31 @@ def read_once(target: Target, path: Path) -> str | None:
     except GP3DError as error:
         return one_line(str(error))
     return None
+
+
+def _read_apart(target: Target, path: Path) -> str | None:
+    """As `_read`, in a child process, whose death is an error."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        with os.fdopen(writing, "w") as pipe:
+            try:
+                json.dump(["", _read(target, path)], pipe)
+            except BaseException as error:
+                json.dump([f"{type(error).__name__}: {error}", None], pipe)
+            pipe.flush()
+            os._exit(0)
+    os.close(writing)
+    try:
+        with os.fdopen(reading) as pipe:
+            said = pipe.read()
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if not said:
+        raise RuntimeError(f"the process ended with {code}")
+    error, answer = json.loads(said)
+    if error:
+        raise RuntimeError(error)
+    return None if answer is None else str(answer)

@@ -13,7 +13,7 @@ import torch
 
 from gp3d_core.snapshots.run_folder import RunFolder
 from gp3d_core.snapshots.snapshot import load_checkpoint, save_checkpoint
-from tests.faults.kills import disturb, kill, starve
+from tests.faults.kills import Disturbance, disturb, kill, starve, stop
 from tests.support.kill_points import killed_everywhere
 from tests.support.micro import micro_config
 
@@ -26,6 +26,15 @@ def test_a_command_that_was_killed_ends_as_ever(name: str, count: int, tmp_path:
     torch.set_num_threads(1)
     outcome = disturb(kill, name, tmp_path / "work", first=3, count=count)
     assert outcome.refused
+    assert not outcome.faults
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["ship", "lift", "export to tars"])
+@pytest.mark.parametrize("how", [kill, stop], ids=["killed", "stopped"])
+def test_what_makes_files_of_others_ends_as_ever(how: Disturbance, name: str, tmp_path: Path) -> None:
+    torch.set_num_threads(1)
+    outcome = disturb(how, name, tmp_path / "work", first=3, count=3)
     assert not outcome.faults
 
 

@@ -20,7 +20,9 @@ pytestmark = pytest.mark.slow
 COMMANDS = ("shapes", "library", "points", "render", "check", "preview", "contact", "export")
 
 
-def interrupted(command: list[str], ready: Callable[[], bool], **environment: str) -> tuple[int, str]:
+def interrupted(
+    command: list[str], ready: Callable[[], bool], number: int = signal.SIGINT, **environment: str
+) -> tuple[int, str]:
     """Exit status and stderr of a command to whose process group Ctrl-C is sent as soon as it is `ready`."""
     process = subprocess.Popen(
         [sys.executable, "-m", *command],
@@ -35,18 +37,21 @@ def interrupted(command: list[str], ready: Callable[[], bool], **environment: st
     while not ready() and process.poll() is None and time.monotonic() < until:
         time.sleep(0.02)
     assert process.poll() is None, process.communicate()[1]
-    os.killpg(process.pid, signal.SIGINT)
+    os.killpg(process.pid, number)
     _, errors = process.communicate(timeout=60)
     return process.returncode, errors
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_ctrl_c_during_imports_is_one_line(command: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("command", "number"),
+    [*((name, signal.SIGINT) for name in COMMANDS), ("check", signal.SIGTERM), ("contact", signal.SIGHUP)],
+)
+def test_signals_during_imports_are_one_line(command: str, number: int, tmp_path: Path) -> None:
     mark = tmp_path / "importing"
     (tmp_path / "numpy.py").write_text(f"import time\nopen({str(mark)!r}, 'w').close()\ntime.sleep(100)\n")
     path = os.pathsep.join([str(tmp_path), str(REPOSITORY)])
-    status, errors = interrupted([f"synthetic.{command}"], mark.exists, PYTHONPATH=path)
-    assert status in (-signal.SIGINT, 128 + signal.SIGINT)
+    status, errors = interrupted([f"synthetic.{command}"], mark.exists, number, PYTHONPATH=path)
+    assert status in (-signal.SIGINT, 128 + number)
     assert errors == "stopped\n"
 
 
@@ -64,11 +69,13 @@ def test_ctrl_c_that_a_library_turns_into_another_error_while_it_is_imported_is_
     assert (status, errors) == (128 + signal.SIGINT, "stopped\n")
 
 
-def test_ctrl_c_while_shapes_are_written_keeps_whole_models(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_signals_while_shapes_are_written_keep_whole_models(tmp_path: Path, number: int) -> None:
     out = tmp_path / "models"
     command = ["synthetic.shapes", str(out), "--classes", "barrel", "--per-class", "500"]
-    status, errors = interrupted(command, lambda: any(out.glob("*/[!.]*/models/model_normalized.obj")))
-    assert status == 128 + signal.SIGINT
+    ready = lambda: any(out.glob("*/[!.]*/models/model_normalized.obj"))  # noqa: E731
+    status, errors = interrupted(command, ready, number)
+    assert status == 128 + number
     assert "Traceback" not in errors
     assert errors.splitlines()[-1] == "stopped; the same command continues"
     models = [folder for folder in out.glob("*/[!.]*") if folder.is_dir()]  # hidden: what was being written

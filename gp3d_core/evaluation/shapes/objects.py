@@ -16,12 +16,14 @@ from torch import Tensor
 from tqdm import tqdm
 
 from gp3d_core.atomic import replacing
+from gp3d_core.datasets.archive import DatasetError
 from gp3d_core.datasets.imagenet import ClassRecord
 from gp3d_core.distributed import World
 from gp3d_core.evaluation.shapes.health import NOTHING, Health, mesh_health
 from gp3d_core.evaluation.shapes.library import cloud_seed
 from gp3d_core.generation.objects import MOST_SEEDS, ObjectSpec
 from gp3d_core.generation.sampling import generate
+from gp3d_core.hashing import DAMAGE
 from gp3d_core.meshing.isosurface import field_surface
 from gp3d_core.meshing.level import AUTO, Level
 from gp3d_core.meshing.mesh import Mesh
@@ -141,6 +143,11 @@ def _surface(snapshot: Snapshot, spec: ObjectSpec, surfaces: Surfaces) -> tuple[
 
 
 def _read(path: Path) -> tuple[Tensor, float, Health]:
-    with np.load(path, allow_pickle=False) as file:
-        health = Health(bool(file["watertight"]), int(file["components"]), float(file["smoothness"]))
-        return torch.from_numpy(file["points"]), float(file["level"]), health
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            health = Health(bool(file["watertight"]), int(file["components"]), float(file["smoothness"]))
+            return torch.from_numpy(file["points"]), float(file["level"]), health
+    except DAMAGE as error:
+        raise DatasetError(
+            f"{path} is damaged ({error}); remove it, and the same command makes it again"
+        ) from error

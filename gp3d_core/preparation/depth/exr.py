@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import ctypes
+import io
+import os
+import sys
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -23,14 +28,41 @@ def read_exr(file: Path, most_pixels: int) -> NDArray[Any]:
     """
     import OpenEXR  # an extra in C++; what files say of their sizes is looked at first
 
-    with OpenEXR.File(str(file), header_only=True) as found:
-        _check_sizes([part.header for part in found.parts], most_pixels)
-    with OpenEXR.File(str(file), separate_channels=True) as found:
-        values = np.array(_depth_of(found.parts), dtype=np.float32)
+    with _silence():
+        with OpenEXR.File(str(file), header_only=True) as found:
+            _check_sizes([part.header for part in found.parts], most_pixels)
+        with OpenEXR.File(str(file), separate_channels=True) as found:
+            values = np.array(_depth_of(found.parts), dtype=np.float32)
     if values.ndim != 2:
         raise ValueError(f"expected flat pixels, found {list(values.shape)}")
     values[values >= _NOTHING] = np.inf
     return values
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """A block that prints nothing: the library prints what it raises, too, some of it among the results."""
+    _flush()
+    screen = os.dup(1), os.dup(2)
+    try:
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        for stream in (1, 2):
+            os.dup2(nothing, stream)
+        os.close(nothing)
+        with redirect_stdout(io.StringIO()):  # where Python's is another, as in notebooks
+            yield
+    finally:
+        _flush()
+        for stream, descriptor in zip((1, 2), screen, strict=True):
+            os.dup2(descriptor, stream)
+            os.close(descriptor)
+
+
+def _flush() -> None:
+    """Prints what Python's streams and C's hold; both are written to."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    ctypes.CDLL(None).fflush(None)
 
 
 def _check_sizes(headers: Sequence[dict[str, Any]], most_pixels: int) -> None:

@@ -178,21 +178,22 @@ except BaseException:  # as lazy importers do
 """
 PROGRAM = """
 import sys
-from gp3d_core.signals import ending_imports_quietly
+from gp3d_core.signals import ending_in_one_line
 try:
-    with ending_imports_quietly("ended"):
+    with ending_in_one_line("ended"):
         {block}
 except KeyboardInterrupt:
     sys.exit("raised")
 """
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize(
-    ("block", "word", "code"),
-    [("import slow", "ended", 130), ("import time; print(1, flush=True); time.sleep(60)", "raised", 1)],
+    ("block", "word"),
+    [("import slow", "ended"), ("import time; print(1, flush=True); time.sleep(60)", "raised")],
 )
-def test_interrupts_end_imports_in_one_line_and_are_raised_elsewhere(
-    tmp_path: Path, block: str, word: str, code: int
+def test_signals_end_imports_in_one_line_and_are_raised_elsewhere(
+    tmp_path: Path, block: str, word: str, number: signal.Signals
 ) -> None:
     (tmp_path / "slow.py").write_text(SLOW)
     process = subprocess.Popen(
@@ -201,13 +202,45 @@ def test_interrupts_end_imports_in_one_line_and_are_raised_elsewhere(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        preexec_fn=_usual_signals,
     )
     assert process.stdout is not None
     process.stdout.readline()
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, errors = process.communicate(timeout=30)
+    code = 128 + number if word == "ended" else 1
     assert (process.returncode, errors.strip()) == (code, word)
+
+
+def _usual_signals() -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+def test_what_swallows_a_signal_is_killed_before_long(tmp_path: Path) -> None:
+    """Twice the same: schedulers send it twice, and what cleans up after the first is not interrupted."""
+    program = """
+import time
+from gp3d_core import signals
+signals._LONGEST_END = 1
+with signals.ending_in_one_line("ended"):
+    print(1, flush=True)
+    while True:
+        try:
+            time.sleep(60)
+        except KeyboardInterrupt as error:
+            print(error.number, flush=True)
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], env=environment(tmp_path), stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "1\n"
+    process.send_signal(signal.SIGTERM)
+    assert process.stdout.readline() == f"{signal.SIGTERM:d}\n"
+    process.send_signal(signal.SIGTERM)
+    assert process.communicate(timeout=30)[0] == ""
+    assert process.returncode == -signal.SIGALRM
 
 
 @pytest.mark.parametrize("command", ["classes box-1", "classes box-1 --json", "card", "mesh --help"])
