@@ -37,7 +37,7 @@ help:
 	@echo "make setup       prepare .venv to generate with (1.2 GB); quick when there is nothing to do"
 	@echo "make setup-all   the same with Blender, to render with, and what the tests need (4.5 GB); demo and test do it"
 	@echo "make faults MINUTES=10  damages files and requests for so long, and prints what held"
-	@echo "make audit       known weaknesses of the packages in .venv; asks pypi.org's advisories, with a tool of its own"
+	@echo "make audit       known weaknesses of the packages in .venv; asks a database of advisories, with a tool of its own"
 	@echo "make check       lint and types only        make format       lay out the code"
 	@echo "make docs        the documentation site in build/site, strictly; without a network once its packages are there"
 	@echo "make addon       build the Blender extension in dist/; validated, too, after make setup-all"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,9 +12,9 @@ from tqdm import tqdm
 
 from synthetic.shapes.library import FAMILIES, select_families
 from synthetic.shapes.shapenet_writer import write_library
-from synthetic.workers.blender_process import status_of
 
 BAD_INPUT = 2
+STOPPED = 128 + signal.SIGINT
 
 
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -82,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return BAD_INPUT
     except KeyboardInterrupt as interrupt:
         sys.stderr.write("stopped; the same command continues\n")
-        return status_of(interrupt)
+        return getattr(interrupt, "status", STOPPED)  # Stopped is of a floor above
     return 0
 
 
