@@ -21,7 +21,16 @@ from tests.support.two_processes import run_alone
 from tests.synthetic.exchange.boxes_data import write_boxes, write_library
 
 SEEDS = ("--class", "coffee mug,mushroom", "--seeds", "0-1", "--device", "cpu")
-_OF_THE_CLOCK = ("metrics.jsonl", "evaluation.json", "report", "index.html")  # they hold seconds or dates
+_LEFT = (
+    ".tmp",
+)  # half-written files of killed ones go ten minutes later: no lock says that nobody writes them
+_OF_THE_CLOCK = (
+    *_LEFT,
+    "metrics.jsonl",
+    "evaluation.json",
+    "report",
+    "index.html",
+)  # they hold seconds or dates
 
 
 def _snapshot(place: Path) -> str:
@@ -30,18 +39,18 @@ def _snapshot(place: Path) -> str:
 
 def shipping(place: Path) -> Work:
     words = ["ship", _snapshot(place), str(place / "out" / "model.safetensors"), "--license", "CC0"]
-    return Work(main, words, [], "model.safetensors", place / "out")
+    return Work(main, words, [], "model.safetensors", place / "out", _LEFT)
 
 
 def shipping_scenes(place: Path) -> Work:
     small = Small("prior", place / "input").write()
     words = ["vq3d", "ship", str(small.folder / "tokenizer.safetensors"), str(place / "out.safetensors")]
-    return Work(main, words, [], "out.safetensors", place)
+    return Work(main, words, [], "out.safetensors", place, _LEFT)
 
 
 def meshing(place: Path) -> Work:
     words = ["mesh", _snapshot(place), "--out", str(place / "out"), "--grid", "12", "--texture-size", "32"]
-    return Work(main, [*words, *SEEDS], [], "*.obj", place / "out")
+    return Work(main, [*words, *SEEDS], [], "*.obj", place / "out", _LEFT)
 
 
 def drawing(place: Path) -> Work:
@@ -55,14 +64,14 @@ def drawing(place: Path) -> Work:
         "--resolution",
         "16",
     ]
-    return Work(main, [*words, *SEEDS], [], "*.png", place / "out")
+    return Work(main, [*words, *SEEDS], [], "*.png", place / "out", _LEFT)
 
 
 def showing(place: Path) -> Work:
     made = ["mesh", _snapshot(place), "--out", str(place / "in"), "--grid", "12", "--color", "vertex"]
     assert run_alone(partial(main, [*made, "--format", "glb", *SEEDS]), place / "log") == 0
     words = ["gallery", str(place / "in"), "--out", str(place / "page.html")]
-    return Work(main, words, [], "page.html", place)
+    return Work(main, words, [], "page.html", place, _LEFT)
 
 
 def lifting(place: Path) -> Work:
@@ -72,7 +81,7 @@ def lifting(place: Path) -> Work:
         Image.open(picture).save(place / f"{name}.png")
         Image.open(picture.with_name(f"{picture.stem}_depth.png")).save(place / f"{name}_depth.png")
     words = ["lift", str(place / "a.png"), "--depth", str(place / "a_depth.png"), "--kind", "metric"]
-    return Work(main, [*words, "--fov", "50", "--out", str(place / "out.glb")], [], "out.glb", place)
+    return Work(main, [*words, "--fov", "50", "--out", str(place / "out.glb")], [], "out.glb", place, _LEFT)
 
 
 def evaluating(place: Path) -> Work:
@@ -96,14 +105,14 @@ def evaluating(place: Path) -> Work:
 def exporting(place: Path, to: str, *more: str) -> Work:
     write_boxes(place / "set", write_library(place / "models"), place / "scratch")
     words = [str(place / "set"), str(place / "out"), "--to", to, *more]
-    return Work(export.main, words, [], "*", place / "out")
+    return Work(export.main, words, [], "*", place / "out", _LEFT)
 
 
 def restoring(place: Path) -> Work:
     work = exporting(place, "nerf")
     assert run_alone(partial(export.main, work.words), place / "log") == 0
     words = [str(place / "out"), str(place / "back"), "--to", "gp3d"]
-    return Work(export.main, words, [], "*", place / "back")
+    return Work(export.main, words, [], "*", place / "back", _LEFT)
 
 
 EXPORTS: dict[str, Callable[[Path], Work]] = {
