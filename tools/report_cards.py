@@ -24,7 +24,7 @@ from gp3d_core.evaluation.reportcard.pages import FOLDER, write_copy  # noqa: E4
 from gp3d_core.pretrained import MODELS, pretrained_path  # noqa: E402
 from gp3d_core.pretrained.report_cards import folder_of, weights_digest  # noqa: E402
 
-_WIDTH, _QUALITY = 600, 30  # of a picture
+_WIDTH, _QUALITY = 540, 25  # of a picture
 
 
 def main() -> int:
