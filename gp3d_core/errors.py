@@ -13,6 +13,7 @@ from contextlib import contextmanager
 
 _PARAMETER = re.compile(r"`([a-z][a-z0-9_]*(?:\.[a-z0-9_]+)*)`")
 _LONGEST_LINE = 1000  # characters of a message
+_NO_MEMORY = re.compile(r"out of memory|not enough memory|can't allocate memory|can't start new thread")
 
 
 class GP3DError(ValueError):
@@ -28,6 +29,11 @@ class DeviceError(GP3DError):
 def no_cuda() -> DeviceError:
     """What is said of CUDA where there is none, by the driver or by torch."""
     return DeviceError("`device` cuda: this machine has no CUDA device that torch can use; use `device` cpu")
+
+
+def lacks_memory(error: Exception) -> bool:
+    """Whether an error says that memory is used up, of this machine or of a device: Python's, numpy's or torch's."""
+    return isinstance(error, MemoryError) or _NO_MEMORY.search(str(error)) is not None
 
 
 def one_line(text: str) -> str:

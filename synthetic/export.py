@@ -165,8 +165,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         return run(arguments)
-    except (ExchangeError, LibraryError, OSError) as error:
+    except (ExchangeError, LibraryError) as error:
         sys.stderr.write(f"error: {error}\n")
+        return 2
+    except OSError as error:
+        named = error.filename and error.strerror
+        sys.stderr.write(f"error: {f'{error.filename}: {error.strerror}' if named else error}\n")
         return 2
 
 

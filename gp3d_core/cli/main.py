@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gp3d_core.cli.arguments import Parser, bound, check_driver, command_of, new_path, number, spelling
-from gp3d_core.errors import GP3DError, one_line, spell
+from gp3d_core.errors import GP3DError, lacks_memory, one_line, spell
 from gp3d_core.signals import Stopped
 
 
@@ -58,6 +58,10 @@ COMMANDS = (
     _Command("doctor", "main", "check this machine"),
 )
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_NO_MEMORY = (
+    "gp3d: there is not enough memory for this; ask for less at a time (a smaller grid, batch or resolution) or end "
+    "other programs; every file that is there is whole"
+)
 _EPILOG = """\
 first steps:
   gp3d classes                                    what the model that comes along knows
@@ -87,6 +91,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _print_nowhere()  # what is still to be printed would fail again at the end
         print(f"gp3d: {spell(_one_line(error), spelling(parser, words))}", file=sys.stderr)
         return getattr(error, "exit_code", 2)
+    except (MemoryError, RuntimeError) as error:
+        if not lacks_memory(error):
+            raise
+        print(_NO_MEMORY, file=sys.stderr)
+        return 3
     except KeyboardInterrupt as error:
         print(
             "gp3d: interrupted; every file that is there is whole, and the same command makes the rest",

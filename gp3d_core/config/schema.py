@@ -290,7 +290,10 @@ def checked(value: Any, hint: Any, key: str) -> Any:
             raise ConfigError(f"{key} expects a list of names, found {value!r}")
         return tuple(value)
     if hint is float and type(value) is int:
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            raise ConfigError(f"{key} expects a number below 1.8e308, found one of more digits") from None
     if type(value) is not hint or (hint is float and not math.isfinite(value)):
         raise ConfigError(f"{key} expects {hint.__name__}, found {value!r}")
     return value

@@ -5,7 +5,6 @@ What it makes is what `generation` makes; it adds memory, interruption, and erro
 
 from __future__ import annotations
 
-import re
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
@@ -21,7 +20,7 @@ from gp3d_core.atomic import PlaceError
 from gp3d_core.datasets.decoding import PictureError
 from gp3d_core.datasets.imagenet import UnknownClassError, choose_class
 from gp3d_core.distributed import pick_device
-from gp3d_core.errors import DeviceError
+from gp3d_core.errors import DeviceError, lacks_memory
 from gp3d_core.generation.meshes import make_asset, remarks_on
 from gp3d_core.generation.objects import (
     ObjectSpec,
@@ -243,7 +242,7 @@ def problem_of(error: Exception) -> Problem:
     if isinstance(error, OSError):
         where = f"{error.filename}: {error.strerror}" if error.filename else str(error)
         return Problem("E_DISK", where, "Choose a folder that can be written and has free space.")
-    if isinstance(error, MemoryError) or re.search(_OUT_OF_MEMORY, str(error)):
+    if lacks_memory(error):
         return Problem(
             "E_OOM", "not enough memory", "Choose a lower quality: a smaller grid, resolution or texture."
         )
@@ -253,7 +252,6 @@ def problem_of(error: Exception) -> Problem:
 
 CLASS_ADVICE = "Choose one of the model's classes."
 COMBINE_ADVICE = "Choose objects of one model that has late style codes."
-_OUT_OF_MEMORY = r"out of memory|not enough memory|can't allocate memory"
 _PROBLEMS: tuple[tuple[type[Exception], str, str], ...] = (  # an error, its code, what to do
     (EmptyMeshError, "E_EMPTY_MESH", "Choose a lower level, or another seed."),
     (BudgetError, "E_TOO_LARGE", "Allow more bytes, or choose a format that takes fewer."),

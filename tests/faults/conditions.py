@@ -92,16 +92,10 @@ def one_core(work: Work) -> None:
 
 
 def closed_stderr(work: Work) -> None:
+    """Becomes the command as a shell starts it with 2>&-: what opens a stream in its place does so at its start."""
     os.close(2)
-    sys.stderr = open(2, "w", closefd=False) if _is_open(2) else None  # noqa: SIM115
-
-
-def _is_open(descriptor: int) -> bool:
-    try:
-        os.fstat(descriptor)
-    except OSError:
-        return False
-    return True
+    module = work.main.__module__.removesuffix(".__main__").removesuffix(".main")
+    os.execv(sys.executable, [sys.executable, "-m", module, *work.words])
 
 
 def changing_files(work: Work) -> None:

@@ -21,7 +21,7 @@ from tests.support.micro import micro_snapshot
 from tests.support.serving import COMMAND, ENVIRONMENT
 
 _AT_ONCE = 400  # lines that are sent before their answers are waited for
-_PATIENCE = 12 * LONGEST_SECONDS  # for so many, on a machine with much else to do
+_PATIENCE = 12 * LONGEST_SECONDS  # without any answer, on a machine with much else to do
 _JOBS_TAKEN = 0.05  # share of requests for work that are sent: the others would only take long
 _READY = {
     1: b'{"id": "ready", "op": "picture"}\n',
@@ -30,12 +30,52 @@ _READY = {
 _WARM = 5  # times so many, after which the worker has all that it needs
 
 
-class Worker:
-    """A worker and how often it has answered: `results` and `errors`; `odd` is what it said that is no message."""
+class Answers:
+    """How often a worker has answered: `results` and `errors`; `odd` is what it said that is no message."""
 
-    def __init__(self, place: Path, protocol: int) -> None:
+    def __init__(self, protocol: int) -> None:
         self.results, self.errors, self.odd = 0, 0, list[str]()
         self._protocol, self._news = protocol, threading.Condition()
+
+    @property
+    def count(self) -> int:
+        """How many there were."""
+        return self.results + self.errors
+
+    def reached(self, count: int, seconds: float) -> bool:
+        """Whether there are `count` answers, or more, before so many seconds have gone without one."""
+        with self._news:
+            while (found := self.count) < count:  # jobs go one at a time, and each has its answer at its end
+                if not self._news.wait_for(lambda found=found: self.count > found, seconds):
+                    return False
+        return True
+
+    def read(self, line: bytes) -> None:
+        """Counts the answers in a line."""
+        try:
+            message = json.loads(line)
+            for one in message if isinstance(message, list) else [message]:
+                self._add(one)
+        except (ValueError, KeyError, TypeError) as error:
+            self.odd.append(f"{error!r}: {line[:200]!r}")
+
+    def _add(self, message: dict[str, Any]) -> None:
+        if self._protocol == 1:
+            kind = message["event"]
+            result, error = kind == "result", kind == "error"
+        else:
+            result, error = "result" in message, "error" in message and "method" not in message
+        with self._news:
+            self.results += result
+            self.errors += error
+            self._news.notify_all()
+
+
+class Worker:
+    """A worker that runs, and its `answers`."""
+
+    def __init__(self, place: Path, protocol: int) -> None:
+        self.answers = Answers(protocol)
         (place / "here").mkdir(parents=True)
         snapshot = micro_snapshot(place / "model")
         words = [*COMMAND, str(snapshot), "--device", "cpu", "--protocol", str(protocol)]
@@ -55,11 +95,6 @@ class Worker:
         assert self._process.stdin is not None
         self._process.stdin.write(lines)
         self._process.stdin.flush()
-
-    def answered(self, count: int, seconds: float) -> bool:
-        """Whether there have been `count` answers, or more, within so many seconds."""
-        with self._news:
-            return self._news.wait_for(lambda: self.results + self.errors >= count, seconds)
 
     def kibibytes(self) -> int:
         """The most memory that it has had."""
@@ -82,23 +117,7 @@ class Worker:
     def _read(self) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
-            try:
-                message = json.loads(line)
-                for one in message if isinstance(message, list) else [message]:
-                    self._count(one)
-            except (ValueError, KeyError, TypeError) as error:
-                self.odd.append(f"{error!r}: {line[:200]!r}")
-
-    def _count(self, message: dict[str, Any]) -> None:
-        if self._protocol == 1:
-            kind = message["event"]
-            result, error = kind == "result", kind == "error"
-        else:
-            result, error = "result" in message, "error" in message and "method" not in message
-        with self._news:
-            self.results += result
-            self.errors += error
-            self._news.notify_all()
+            self.answers.read(line)
 
 
 def _requests(place: Path) -> list[dict[str, Any]]:
@@ -236,13 +255,14 @@ def converse(
     """Sends lines of seeds from `first` on, until there were `count` or `seconds` have gone; `told` hears how far."""
     outcome, began = Outcome(f"worker, lines of protocol {protocol}"), time.monotonic()
     worker, requests, due, warm = Worker(place, protocol), _requests(place), 0, 0
+    answers = worker.answers
     if protocol == 2:
         worker.say(b'{"jsonrpc": "2.0", "id": "first", "method": "initialize", "params": {"protocol": 2}}\n')
         due = 1
-    assert worker.answered(due, _PATIENCE)
+    assert answers.reached(due, _PATIENCE)
     worker.say(_READY[protocol])  # a job waits for the model
     due += 1
-    assert worker.answered(due, _PATIENCE)
+    assert answers.reached(due, _PATIENCE)
     for number, seed in enumerate(range(first, first + count, _AT_ONCE)):
         if time.monotonic() - began > seconds:
             break
@@ -256,23 +276,24 @@ def converse(
         except OSError:
             outcome.faults[seed] = f"the worker has ended: {worker.end()[-300:]}"
             break
-        if not worker.answered(due, _PATIENCE):
-            found = worker.results + worker.errors
-            outcome.faults[seed] = f"{due - found} answers are missing of {_AT_ONCE} lines from here on"
-            due = found
+        if not answers.reached(due, _PATIENCE):
+            outcome.faults[seed] = (
+                f"{due - answers.count} answers are missing of {_AT_ONCE} lines from here on"
+            )
+            due = answers.count
         outcome.slowest = max(outcome.slowest, time.monotonic() - start)
         if number == _WARM:
             warm = worker.kibibytes()
-        outcome.taken, outcome.refused = worker.results, worker.errors
+        outcome.taken, outcome.refused = answers.results, answers.errors
         told(outcome)
     time.sleep(1.0)  # for answers that nobody waits for
-    if worker.results + worker.errors > due:
-        outcome.faults[-2] = f"{worker.results + worker.errors - due} answers too many"
-    outcome.faults |= {-3 - number: one for number, one in enumerate(worker.odd)}
+    if answers.count > due:
+        outcome.faults[-2] = f"{answers.count - due} answers too many"
+    outcome.faults |= {-3 - number: one for number, one in enumerate(answers.odd)}
     outcome.growth = worker.kibibytes() - warm if warm else 0
     if outcome.growth > MOST_GROWTH:
         outcome.faults[-1] = f"memory grew by {outcome.growth >> 10} MiB"
     said = worker.end()
     if "Traceback" in said:
-        outcome.faults[-4 - len(worker.odd)] = said[-600:]
+        outcome.faults[-4 - len(answers.odd)] = said[-600:]
     return outcome

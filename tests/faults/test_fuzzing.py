@@ -9,6 +9,8 @@ import io
 import json
 import os
 import struct
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +22,7 @@ from gp3d_core.datasets.decoding import Limits, PictureError, decode
 from gp3d_core.meshing.files.reading import load_mesh
 from gp3d_core.meshing.mesh import MeshError
 from gp3d_core.preparation.depth.files import read_numbers
-from tests.faults.conversations import converse
+from tests.faults.conversations import Answers, converse
 from tests.faults.fuzzing import fuzz
 from tests.faults.model_targets import model_targets
 from tests.faults.targets import all_targets
@@ -45,6 +47,25 @@ def test_every_damaged_line_has_its_one_answer(protocol: int, tmp_path: Path) ->
     assert outcome.taken
     assert outcome.refused
     assert not outcome.faults
+
+
+@pytest.mark.parametrize("protocol", [1, 2])
+def test_late_answers_are_waited_for_and_a_missing_one_is_seen(protocol: int) -> None:
+    """A machine with much else to do makes each of many jobs late, and all of them later than one may be."""
+    answers = Answers(protocol)
+    line = b'{"event": "result"}' if protocol == 1 else b'[{"id": 1, "result": {}}]'
+
+    def answer() -> None:
+        for _ in range(6):
+            time.sleep(0.2)
+            answers.read(line)
+
+    thread = threading.Thread(target=answer)
+    thread.start()
+    assert answers.reached(6, 0.9)
+    assert not answers.reached(7, 0.3)
+    thread.join()
+    assert (answers.count, answers.odd) == (6, [])
 
 
 def test_files_that_libraries_fail_on_in_ways_of_their_own(tmp_path: Path) -> None:

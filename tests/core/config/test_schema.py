@@ -101,6 +101,7 @@ def test_unknown_preset_suggests_the_nearest_in_one_short_line(name, said):
         (lambda d: d.pop("loss"), "config.loss is missing"),
         (lambda d: d["training"].update(batch="8"), "training.batch expects int"),
         (lambda d: d["camera"]["yaw"].update(kind="round"), "one of constant"),
+        (lambda d: d["training"].update(kimg=10**400), "training.kimg expects a number below"),
     ],
 )
 def test_damaged_config_names_the_key(change, message):
