@@ -26,7 +26,8 @@ def modules() -> dict[str, ast.Module]:
 def path_of(module: str) -> Path:
     """The file of a dotted name."""
     path = ROOT.joinpath(*module.split("."))
-    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    package = path / "__init__.py"  # a folder of data may have the name of the module that reads it
+    return package if package.is_file() else path.with_suffix(".py")
 
 
 def imports_of(module: str) -> Iterator[str]:
