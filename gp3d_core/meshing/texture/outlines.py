@@ -28,10 +28,8 @@ _FINE = 0.25  # outlines: deviation of the blur of what is told pixel by pixel
 _MIXED = 0.5  # outlines beside what is near that mix its colours with others
 _LEVELS = 8.0  # of 255: deviation that every colour has at least
 _MOST = 3.0  # the most that a single pixel's colour says, logarithm of odds
-_NEAR = (
-    0.0,
-    1.5,
-)  # the same, that a pixel shows what is near: up to the first it is taken, from the second not
+# logarithm of odds that a pixel shows what is near: up to the first it is taken, from the second on it is not
+_NEAR = (0.0, 1.5)
 
 
 @dataclass(frozen=True, eq=False)
