@@ -133,7 +133,7 @@ class BaseGenerator(nn.Module, ABC):
         """A context for convolutions of the codes `ws`, which a CPU may do in bfloat16 while training."""
         able = half_on_processor(ws.device, training=self.training)
         mixed = self.config.training.precision == "mixed"
-        return torch.autocast(ws.device.type, torch.bfloat16, enabled=able and mixed)
+        return torch.autocast("cpu", torch.bfloat16, enabled=able and mixed)
 
     def _draws(self, generator: torch.Generator | None) -> torch.Generator | None:
         """Where noise and depth choice come from: `generator` in training mode, None in evaluation mode."""

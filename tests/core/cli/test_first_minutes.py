@@ -224,9 +224,12 @@ import time
 from gp3d_core import signals
 signals._LONGEST_END = 1
 with signals.ending_in_one_line("ended"):
-    print(1, flush=True)
+    ready = False
     while True:
         try:
+            if not ready:
+                ready = True
+                print(1, flush=True)
             time.sleep(60)
         except KeyboardInterrupt as error:
             print(error.number, flush=True)
