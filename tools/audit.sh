@@ -16,7 +16,15 @@ if [ $# -gt 0 ]; then
 else
   what=(--path "$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" --skip-editable)
 fi
-"$tool/bin/pip-audit" --progress-spinner off --timeout 30 "${what[@]}" > .cache/audit.txt 2> .cache/audit.log
+ask() { "$tool/bin/pip-audit" --progress-spinner off --timeout 30 "$@" > .cache/audit.txt 2> .cache/audit.log; }
+
+# Mirrors of the package index answer without advisories, as if there were none: one that everybody knows must be known.
+echo "jinja2==2.10" > .cache/audit-known.txt # CVE-2019-10906
+if ask --requirement .cache/audit-known.txt --no-deps --disable-pip; then
+  echo "error: who answers has no advisories (not even CVE-2019-10906), so that nothing was examined; ask PyPI itself" >&2
+  exit 2
+fi
+ask "${what[@]}"
 status=$?
 # it ends with 1 for findings as for a database that does not answer: only the former prints a table
 if [ $status -eq 0 ]; then
