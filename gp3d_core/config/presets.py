@@ -265,7 +265,7 @@ def presets_of(resolution: int) -> list[str]:
 
 def _like(name: str) -> str:
     """Half a sentence: up to three presets that `name` may be a slip for, or a part of; else which to begin with."""
-    near = difflib.get_close_matches(name.lower(), PRESETS, n=_NAMED, cutoff=0.6)
+    near = difflib.get_close_matches(name.lower(), PRESETS, n=_NAMED, cutoff=0.5)
     near += [known for known in PRESETS if name and name.lower() in known and known not in near]
     if not near:
         return "none is like it, and tiny is the smallest"

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -36,6 +36,8 @@ from gp3d_core.snapshots.metadata import (
     read_snapshot_facts,
 )
 from gp3d_core.snapshots.shapes_only import shapes_only
+
+Module = TypeVar("Module", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -98,12 +100,9 @@ def _with_weights(facts: SnapshotFacts, path: Path) -> BaseGenerator:
     So a configuration that asks for more than the file holds is an error before any memory is taken for it.
     """
     tensors = load_tensors(path)
-    try:
-        with shapes_only():
-            generator = make_generator(facts.config, num_classes=len(facts.classes))
-    except DAMAGE as error:  # sizes that no tensor can have, or that do not fit together
-        raise SnapshotError(f"{path} describes no generator ({error}); copy or train it again") from error
-    check_tensors(generator, tensors, path)
+    generator = described(
+        "generator", lambda: make_generator(facts.config, num_classes=len(facts.classes)), tensors, path
+    )
     # copies: what the library reads stays a view of the file, and a file that is overwritten would end the process
     whole = {
         name: value.to(torch.float32 if value.is_floating_point() else value.dtype, copy=True)
@@ -111,6 +110,20 @@ def _with_weights(facts: SnapshotFacts, path: Path) -> BaseGenerator:
     }
     generator.load_state_dict(whole, assign=True)
     return generator
+
+
+def described(kind: str, make: Callable[[], Module], tensors: Mapping[str, Tensor], path: Path) -> Module:
+    """The module of a `kind` that `make` makes, on "meta": nothing is made that is larger than the file.
+
+    Raises SnapshotError for sizes that no module can have, and unless the file's `tensors` fit.
+    """
+    try:
+        with shapes_only():
+            module = make()
+    except DAMAGE as error:  # sizes that no tensor can have, or that do not fit together
+        raise SnapshotError(f"{path} describes no {kind} ({error}); copy or train it again") from error
+    _check_tensors(module, tensors, path)
+    return module
 
 
 def load_weights(generator: BaseGenerator, path: Path) -> None:
@@ -215,11 +228,11 @@ def _first_not_finite(tensors: Mapping[str, Tensor]) -> str | None:
 
 def fill_module(module: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
     """Copies `tensors` into `module`, which must have exactly those names and shapes."""
-    check_tensors(module, tensors, path)
+    _check_tensors(module, tensors, path)
     module.load_state_dict(dict(tensors))
 
 
-def check_tensors(module: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
+def _check_tensors(module: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
     """Raises SnapshotError unless `tensors` have exactly the names and shapes of `module`, which may be on "meta"."""
     own = module.state_dict()
     if odd := sorted(set(own) ^ set(tensors)):

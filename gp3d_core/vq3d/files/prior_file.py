@@ -21,8 +21,7 @@ from gp3d_core.licences.parts import NONE, Licences
 from gp3d_core.rng import generator_for
 from gp3d_core.signals import Progress, no_progress
 from gp3d_core.snapshots.metadata import SnapshotError, licence_facts, licences_in, read_header
-from gp3d_core.snapshots.shapes_only import shapes_only
-from gp3d_core.snapshots.snapshot import check_tensors, fill_module, load_tensors, save_tensors
+from gp3d_core.snapshots.snapshot import described, fill_module, load_tensors, save_tensors
 from gp3d_core.vq3d.config import SamplingError, Vq3dConfig, parse_config
 from gp3d_core.vq3d.files.metadata import PRIOR_FORMAT, find_prior, find_tokenizer, label_of
 from gp3d_core.vq3d.files.tokenizer_file import TokenizerSnapshot, load_tokenizer
@@ -142,8 +141,7 @@ def load_prior(
             "name the one that it was trained on"
         )
     tensors = load_tensors(file)
-    with shapes_only():  # nothing is made that is larger than the file
-        check_tensors(build_prior(config, len(classes)), tensors, file)
+    described("prior", lambda: build_prior(config, len(classes)), tensors, file)
     prior = build_prior(config, len(classes))
     fill_module(prior, tensors, file)
     prior.to(device).eval().requires_grad_(False)

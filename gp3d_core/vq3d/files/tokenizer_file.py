@@ -13,8 +13,7 @@ from gp3d_core.datasets.imagenet import ClassRecord, class_records
 from gp3d_core.hashing import digest
 from gp3d_core.licences.parts import NONE, Licences
 from gp3d_core.snapshots.metadata import SnapshotError, licence_facts, licences_in
-from gp3d_core.snapshots.shapes_only import shapes_only
-from gp3d_core.snapshots.snapshot import check_tensors, fill_module, load_tensors, save_tensors
+from gp3d_core.snapshots.snapshot import described, fill_module, load_tensors, save_tensors
 from gp3d_core.vq3d.config import Vq3dConfig, parse_config
 from gp3d_core.vq3d.files.metadata import TOKENIZER_FORMAT, tokenizer_header
 from gp3d_core.vq3d.models.tokenizer import Tokenizer
@@ -66,8 +65,7 @@ def load_tokenizer(path: str | Path, device: torch.device | str = "cpu") -> Toke
             f"{path} was written by another version of gp3d ({error}); use that version"
         ) from error
     tensors = load_tensors(path)
-    with shapes_only():  # nothing is made that is larger than the file
-        check_tensors(Tokenizer(config), tensors, path)
+    described("tokenizer", lambda: Tokenizer(config), tensors, path)
     tokenizer = Tokenizer(config)
     fill_module(tokenizer, tensors, path)
     tokenizer.to(device).eval().requires_grad_(False)

@@ -276,7 +276,8 @@ def halves(latents: Latents, batch: Batch) -> list[tuple[Latents, Batch]]:
 def test_accumulated_micro_batches_have_the_gradient_of_the_big_batch(phase, featured, monkeypatch) -> None:
     """Same latents, patches and pictures, at once or in halves; evaluation mode, so that nothing else is drawn."""
     more = ("patch.beta.start=0.8", "loss.distillation_by_scale=false", "loss.blur.start=0.5")
-    config = micro_config("training.batch=8", "training.micro_batch=8", *more)
+    exact = "training.precision=float32"
+    config = micro_config("training.batch=8", "training.micro_batch=8", exact, *more)
     state = training.build_state(config, featured, World())
     generator, discriminator = state.generator.eval(), state.discriminator
     latents = sample_latents(config, state.labels, 2, 8, nimg=context().nimg, generator=context().rng)
