@@ -24,7 +24,7 @@ from .recipe import JsonObject
 
 FORMAT = "gp3d-mesh"
 VERSION = 1
-_DAMAGE = (  # what numpy raises of a damaged npz
+_DAMAGE = (  # what numpy raises of a damaged npz, as in synthetic/exchange/source.py
     EOFError,
     LookupError,
     OSError,
@@ -37,9 +37,8 @@ _DAMAGE = (  # what numpy raises of a damaged npz
     zipfile.BadZipFile,
     zlib.error,
 )
-_MOST_BYTES = (
-    1 << 30
-)  # unpacked; a volume of 256³ samples has 112 MiB, a mesh of 200,000 faces with textures less
+# unpacked; a volume of 256³ samples has 112 MiB, a mesh of 200,000 faces with textures less
+_MOST_BYTES = 1 << 30
 
 Array = npt.NDArray[Any]
 

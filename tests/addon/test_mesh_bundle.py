@@ -7,6 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from gp3d_core.hashing import DAMAGE
+from synthetic.exchange import source
+
 RED, GREEN, BLACK = (255, 0, 0), (0, 188, 0), (0, 0, 0)
 HALF = 0.5028864580325687  # light of the byte 188 in sRGB
 
@@ -113,3 +116,9 @@ def test_damaged_files_of_the_engine_are_one_line(mesh_bundle, tmp_path) -> None
             mesh_bundle.read_bundle(tmp_path / "a.npz")
     with pytest.raises(mesh_bundle.BundleError, match=r"gone\.npz is no readable file of the engine"):
         mesh_bundle.read_bundle(tmp_path / "gone.npz")
+
+
+def test_the_add_on_the_renderer_and_the_engine_mean_the_same_by_a_damaged_npz(mesh_bundle) -> None:
+    """None of them may import another's list."""
+    assert mesh_bundle._DAMAGE == source._DAMAGE
+    assert set(mesh_bundle._DAMAGE) <= set(DAMAGE)
