@@ -7,13 +7,18 @@ configuration by its path, "`training.batch`=32". That is what Python users read
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 _PARAMETER = re.compile(r"`([a-z][a-z0-9_]*(?:\.[a-z0-9_]+)*)`")
 _LONGEST_LINE = 1000  # characters of a message
-_NO_MEMORY = re.compile(r"out of memory|not enough memory|can't allocate memory|can't start new thread")
+_NO_MEMORY = re.compile(  # of CUDA, torch, threads, C++, the loader of libraries, oneDNN
+    r"out of memory|not enough memory|can't allocate memory|can't start new thread|bad_alloc"
+    r"|failed to map segment|could not create a (?:memory|primitive)",
+    re.IGNORECASE,
+)
 
 
 class GP3DError(ValueError):
@@ -32,7 +37,11 @@ def no_cuda() -> DeviceError:
 
 
 def lacks_memory(error: Exception) -> bool:
-    """Whether an error says that memory is used up, of this machine or of a device: Python's, numpy's or torch's."""
+    """Whether an error says that memory is used up, of this machine or of a device: Python's, the system's, numpy's or
+    torch's.
+    """
+    if isinstance(error, OSError):  # whose text names files
+        return error.errno == errno.ENOMEM
     return isinstance(error, MemoryError) or _NO_MEMORY.search(str(error)) is not None
 
 

@@ -86,16 +86,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         check_driver(getattr(options, "device", None) or "auto")
         code = command(options)
         return _flushed(code)
-    except (GP3DError, OSError) as error:
+    except (GP3DError, OSError, MemoryError, RuntimeError, ImportError) as error:
+        if not isinstance(error, GP3DError) and lacks_memory(error):
+            print(_NO_MEMORY, file=sys.stderr)
+            return 3
+        if not isinstance(error, (GP3DError, OSError)):
+            raise
         if isinstance(error, OSError) and error.filename is None and error.errno in _FULL:
             _print_nowhere()  # what is still to be printed would fail again at the end
         print(f"gp3d: {spell(_one_line(error), spelling(parser, words))}", file=sys.stderr)
         return getattr(error, "exit_code", 2)
-    except (MemoryError, RuntimeError) as error:
-        if not lacks_memory(error):
-            raise
-        print(_NO_MEMORY, file=sys.stderr)
-        return 3
     except KeyboardInterrupt as error:
         print(
             "gp3d: interrupted; every file that is there is whole, and the same command makes the rest",

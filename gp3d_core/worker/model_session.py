@@ -239,13 +239,13 @@ def problem_of(error: Exception) -> Problem:
     for kind, code, action in _PROBLEMS:
         if isinstance(error, kind):
             return Problem(code, str(error), action)
-    if isinstance(error, OSError):
-        where = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-        return Problem("E_DISK", where, "Choose a folder that can be written and has free space.")
     if lacks_memory(error):
         return Problem(
             "E_OOM", "not enough memory", "Choose a lower quality: a smaller grid, resolution or texture."
         )
+    if isinstance(error, OSError):
+        where = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        return Problem("E_DISK", where, "Choose a folder that can be written and has free space.")
     message = f"{type(error).__name__}: {error}"
     return Problem("E_INTERNAL", message, "This is a fault of GP3D; please report it with the log.")
 

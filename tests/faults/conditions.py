@@ -6,6 +6,7 @@ Needs root and Linux: file systems are mounted where nobody else sees them. Each
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import resource
 import shutil
@@ -39,6 +40,8 @@ _NAMES = (
     "ground",
 )
 _LONGEST = 180.0  # seconds, on a machine with much else to do
+_LEFT = 24 << 20  # bytes
+_HELD: list[bytearray] = []
 
 Condition = Callable[[Work], None]
 
@@ -78,8 +81,18 @@ def full_disk(work: Work) -> None:
 
 
 def low_memory(work: Work) -> None:
+    """Leaves 24 MiB that may be taken, whatever lies free in the heap of the process that was forked."""
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
     now = int(Path("/proc/self/statm").read_text().split()[0]) * 4096
-    resource.setrlimit(resource.RLIMIT_AS, (now + (24 << 20), resource.RLIM_INFINITY))
+    resource.setrlimit(resource.RLIMIT_AS, (now, resource.RLIM_INFINITY))
+    size = 1 << 30
+    while size >= 1 << 10:
+        try:
+            _HELD.append(bytearray(size))
+        except MemoryError:
+            size //= 2
+    resource.setrlimit(resource.RLIMIT_AS, (now + _LEFT, resource.RLIM_INFINITY))
 
 
 def no_shared_memory(work: Work) -> None:
@@ -132,12 +145,14 @@ CONDITIONS: dict[str, Condition] = {
 }
 
 
-def attempt(condition: Condition, name: str, folder: Path) -> str:
-    """What became of a command in a condition: "done", its one line, or what is wrong with it, beginning with !."""
+def attempt(condition: Condition, name: str, folder: Path, *more: str) -> str:
+    """What became of a command, with `more` words, in a condition: "done", its one line, or what is wrong with it,
+    beginning with !.
+    """
     place, log = folder / "place", folder / "log"
     place.mkdir(parents=True)
     work = ALL_WORKS[name](place)
-    child = begin(partial(work.main, work.words), log, partial(condition, work))
+    child = begin(partial(work.main, [*work.words, *more]), log, partial(condition, work))
     end = time.monotonic() + _LONGEST
     while (found := os.waitpid(child, os.WNOHANG))[0] == 0:
         if time.monotonic() > end:

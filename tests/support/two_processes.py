@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +29,8 @@ def begin(command: Command, log: Path, before: Callable[[], None] = lambda: None
             code = command()
         except SystemExit as error:
             code = error.code if isinstance(error.code, int) else 1
+        except BaseException:
+            traceback.print_exc()
         finally:
             try:
                 sys.stdout.flush()

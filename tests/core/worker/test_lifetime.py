@@ -1,6 +1,7 @@
 # ruff: noqa: F811
 """A worker's life: without a model, out of memory, idle, and every way to its end."""
 
+import errno
 import json
 import subprocess
 import sys
@@ -62,8 +63,11 @@ def test_a_worker_without_a_model_waits_for_one_and_shuts_down_in_order(start, s
 def test_out_of_memory_is_said_and_memory_is_given_back():
     for error in (MemoryError(), torch.OutOfMemoryError("CUDA out of memory"), RuntimeError(
         "[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory: you tried 9 bytes"
-    )):  # fmt: skip
+    ), RuntimeError("could not create a primitive"), RuntimeError("std::bad_alloc"), OSError(
+        errno.ENOMEM, "Cannot allocate memory"
+    ), ImportError("libgomp.so.1: failed to map segment from shared object")):  # fmt: skip
         assert problem_of(error).code == "E_OOM"
+    assert problem_of(OSError(errno.EACCES, "Permission denied", "out of memory.png")).code == "E_DISK"
     assert problem_of(RuntimeError("mat1 and mat2 shapes")).code == "E_INTERNAL"
 
     def fail(*_):
