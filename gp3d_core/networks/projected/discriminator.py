@@ -53,12 +53,14 @@ class ProjectedDiscriminator(nn.Module):
             while size > END:
                 size //= 2
                 sizes.append(size)
-            widths = [head_width * max(1, _WIDEST // size) for size in sizes]
-            inputs = self.mixing.widths[level]
+            # A mixture that is small enough as it is keeps its size, yet is normalised like the others: the release sees
+            # 224 pixels, where each of its heads has to halve.
+            halves, inputs = bool(sizes), self.mixing.widths[level]
+            widths = [head_width * max(1, _WIDEST // size) for size in sizes or [size]]
             self.heads.append(
-                ConditionalHead(inputs, widths, convolutions, classes=c_dim)
+                ConditionalHead(inputs, widths, convolutions, classes=c_dim, halves=halves)
                 if c_dim
-                else Head(inputs, widths, convolutions)
+                else Head(inputs, widths, convolutions, halves=halves)
             )
 
     def forward(self, images: Tensor, c: Tensor | None = None) -> DiscriminatorOutput:

@@ -34,44 +34,50 @@ class SeparableConv(nn.Module):
         return self.pointwise(self.depthwise(x))
 
 
-class DownBlock(nn.Module):
-    """Half the size: convolution, batch normalisation, leaky ReLU without gain."""
+class Block(nn.Module):
+    """Convolution, batch normalisation, leaky ReLU without gain; half the size, or the same."""
 
-    def __init__(self, inputs: int, outputs: int, convolutions: Convolutions) -> None:
-        """Plain convolutions stride; behind separable ones pixels are averaged."""
+    def __init__(self, inputs: int, outputs: int, convolutions: Convolutions, *, halves: bool = True) -> None:
+        """Where it `halves`, plain convolutions stride, and behind separable ones pixels are averaged."""
         super().__init__()
-        if convolutions == "plain":
-            self.main = nn.Sequential(
-                spectral_norm(nn.Conv2d(inputs, outputs, 4, stride=2, padding=1)),
-                nn.BatchNorm2d(outputs),
-                nn.LeakyReLU(SLOPE),
-            )
+        parts: list[nn.Module]
+        if convolutions == "separable":
+            parts = [SeparableConv(inputs, outputs)]
+        elif halves:
+            parts = [spectral_norm(nn.Conv2d(inputs, outputs, 4, stride=2, padding=1))]
         else:
-            self.main = nn.Sequential(
-                SeparableConv(inputs, outputs),
-                nn.BatchNorm2d(outputs),
-                nn.LeakyReLU(SLOPE),
-                nn.AvgPool2d(2),
-            )
+            parts = [spectral_norm(nn.Conv2d(inputs, outputs, 3, padding=1))]
+        parts += [nn.BatchNorm2d(outputs), nn.LeakyReLU(SLOPE)]
+        if halves and convolutions == "separable":
+            parts.append(nn.AvgPool2d(2))
+        self.main = nn.Sequential(*parts)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B,outputs,H/2,W/2] of `x` [B,inputs,H,W]."""
+        """[B,outputs,H/2,W/2] of `x` [B,inputs,H,W], or [B,outputs,H,W]."""
         return self.main(x)
 
 
-def down_blocks(inputs: int, widths: Sequence[int], convolutions: Convolutions) -> list[nn.Module]:
-    """A block to each of the `widths`, in channels."""
-    return [DownBlock(*ends, convolutions) for ends in pairwise([inputs, *widths])]
+def blocks(
+    inputs: int, widths: Sequence[int], convolutions: Convolutions, *, halves: bool
+) -> list[nn.Module]:
+    """A block to each of the `widths`, in channels. ValueError if there is none: features come in any size, and without
+    a batch normalisation nothing would keep the logits in theirs.
+    """
+    if not widths:
+        raise ValueError("widths: expected at least one, found none")
+    return [Block(*ends, convolutions, halves=halves) for ends in pairwise([inputs, *widths])]
 
 
 class Head(nn.Module):
     """A mixture [B,C,H,W] → logits [B,N], one for each place that a window of 4×4 can take in the last map."""
 
-    def __init__(self, inputs: int, widths: Sequence[int], convolutions: Convolutions) -> None:
-        """`widths` are the channels after each halving of a mixture with `inputs` channels."""
+    def __init__(
+        self, inputs: int, widths: Sequence[int], convolutions: Convolutions, *, halves: bool = True
+    ) -> None:
+        """`widths` are the channels after each block, which `halves` a mixture with `inputs` channels or does not."""
         super().__init__()
-        final = spectral_norm(nn.Conv2d([inputs, *widths][-1], 1, WINDOW, bias=False))
-        self.main = nn.Sequential(*down_blocks(inputs, widths, convolutions), final)
+        before = blocks(inputs, widths, convolutions, halves=halves)
+        self.main = nn.Sequential(*before, spectral_norm(nn.Conv2d(widths[-1], 1, WINDOW, bias=False)))
 
     def forward(self, x: Tensor, c: Tensor | None = None) -> Tensor:
         """Logits of `x`; `c` is not looked at."""
@@ -90,12 +96,13 @@ class ConditionalHead(nn.Module):
         classes: int,
         maps: int = 64,
         embedding: int = 128,
+        halves: bool = True,
     ) -> None:
         """`embedding` numbers stand for a class, `maps` weights are made of them."""
         super().__init__()
         self.classes = classes
-        self.main = nn.Sequential(*down_blocks(inputs, widths, convolutions))
-        self.cls = spectral_norm(nn.Conv2d([inputs, *widths][-1], maps, WINDOW, bias=False))
+        self.main = nn.Sequential(*blocks(inputs, widths, convolutions, halves=halves))
+        self.cls = spectral_norm(nn.Conv2d(widths[-1], maps, WINDOW, bias=False))
         self.embed = nn.Embedding(classes, embedding)
         self.embed_proj = nn.Sequential(nn.Linear(embedding, maps), nn.LeakyReLU(SLOPE))
 

@@ -20,7 +20,7 @@ from gp3d_core.networks.projected.features import (
     SqueezeNetMaps,
     feature_maps,
 )
-from gp3d_core.networks.projected.heads import DownBlock, Head
+from gp3d_core.networks.projected.heads import Block, Head
 from gp3d_core.networks.projected.mixing import RandomMixing
 from gp3d_core.networks.squeezenet import SqueezeNet
 from gp3d_core.training import losses
@@ -160,18 +160,37 @@ def test_heads_halve_to_8_nominal_pixels_whatever_the_size() -> None:
         network = ProjectedDiscriminator(
             features, resolution=64, c_dim=0, mixing_width=2, head_width=2, convolutions="plain"
         )
-        blocks = [sum(isinstance(part, DownBlock) for part in head.modules()) for head in network.heads]
-        assert blocks == halvings
-        assert network(pictures()).logits.shape == (2, sum(places(network, seen)))
+        blocks = [sum(isinstance(part, Block) for part in head.modules()) for head in network.heads]
+        assert blocks == [max(1, halving) for halving in halvings]  # at least one normalises
+        assert network(pictures()).logits.shape == (2, sum(places(network, seen, halvings)))
 
 
-def places(network: ProjectedDiscriminator, seen: int) -> Iterator[int]:
+def test_a_head_without_a_block_is_refused() -> None:
+    with pytest.raises(ValueError, match="widths: "):
+        Head(6, [], "plain")
+
+
+@pytest.mark.parametrize("c_dim", [0, 3])
+def test_logits_stay_in_their_size_whatever_that_of_the_features(c_dim: int) -> None:
+    network, classes = small(c_dim=c_dim), torch.eye(3)[[0, 1, 2, 0]] if c_dim else None
+    state = {name: value.clone() for name, value in network.state_dict().items()}
+    found = []
+    for factor in (1.0, 1000.0):
+        network.load_state_dict(state)
+        for convolution in network.mixing.across_channels:
+            convolution.weight *= factor
+            convolution.bias *= factor
+        for convolution in network.mixing.across_scales:
+            convolution.bias *= factor
+        found.append(network(pictures(4), classes).logits)
+    torch.testing.assert_close(found[0], found[1], rtol=0.05, atol=0.05)
+
+
+def places(network: ProjectedDiscriminator, seen: int, halvings: list[int]) -> Iterator[int]:
     """Windows of 4×4 in the last map of each head."""
     mixtures = network.mixing(network.features(torch.zeros(1, 3, seen, seen)))
-    for mixture, head in zip(mixtures, network.heads, strict=True):
-        side = mixture.shape[2]
-        for _ in range(sum(isinstance(part, DownBlock) for part in head.modules())):
-            side //= 2
+    for mixture, halving in zip(mixtures, halvings, strict=True):
+        side = mixture.shape[2] >> halving
         yield (side - 3) ** 2
 
 
