@@ -87,7 +87,7 @@ def _presets(options: argparse.Namespace) -> int:
 def _train(options: argparse.Namespace) -> int:
     from gp3d_core.config.presets import resolve
     from gp3d_core.snapshots.metadata import read_snapshot_facts
-    from gp3d_core.snapshots.run_folder import find_snapshot
+    from gp3d_core.snapshots.run_folder import RunFolder, find_snapshot
 
     config = resolve(options.preset, options.set)
     if not options.dry_run:
@@ -98,7 +98,9 @@ def _train(options: argparse.Namespace) -> int:
     from gp3d_core.training.start import describe, start_training
 
     if options.dry_run:
-        print(describe(config, options.dataset, options.features, options.overfit))
+        fresh = not RunFolder(options.run).list_checkpoints()
+        given = (options.features, options.overfit, options.weights)
+        print(describe(config, options.dataset, *given, fresh=fresh))
         return 0
     return start_training(
         config,

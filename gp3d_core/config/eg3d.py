@@ -64,7 +64,6 @@ class Eg3dConfig(RunConfig):
     """Everything that decides a run of EG3D."""
 
     system: ClassVar[str] = "eg3d"
-    reads_depth: ClassVar[bool] = False
     unused: ClassVar[tuple[str, ...]] = (
         *OF_3DGP_ALONE,
         "render.coarse_spacing",

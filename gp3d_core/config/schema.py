@@ -253,7 +253,6 @@ class RunConfig:
 
     system: ClassVar[str] = "3dgp"  # what the run trains; snapshots carry the word
     dimensions: ClassVar[int] = 3  # of what is generated: 2 for pictures without a shape
-    reads_depth: ClassVar[bool] = True  # whether training needs depth maps beside the pictures
     unused: ClassVar[tuple[str, ...]] = ()  # sections and keys that the system does not read
 
     preset: str
@@ -270,6 +269,11 @@ class RunConfig:
 
     def check(self) -> None:
         """Raises ConfigError for what the system's own section asks for in vain; 3DGP has none."""
+
+    @property
+    def reads_depth(self) -> bool:
+        """Whether training needs depth maps beside the pictures: where the discriminator looks at them."""
+        return self.discriminator.depth
 
     @property
     def rendered(self) -> int:

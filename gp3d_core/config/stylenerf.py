@@ -65,7 +65,6 @@ class StyleNerfConfig(RunConfig):
     """Everything that decides a run of StyleNeRF."""
 
     system: ClassVar[str] = "stylenerf"
-    reads_depth: ClassVar[bool] = False
     unused: ClassVar[tuple[str, ...]] = (
         *OF_OTHER_FIELDS,
         "discriminator.half_resolutions",

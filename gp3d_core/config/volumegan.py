@@ -70,7 +70,6 @@ class VolumeGanConfig(RunConfig):
     """Everything that decides a run of VolumeGAN."""
 
     system: ClassVar[str] = "volumegan"
-    reads_depth: ClassVar[bool] = False
     unused: ClassVar[tuple[str, ...]] = (
         *OF_OTHER_FIELDS,
         "render.density_noise",

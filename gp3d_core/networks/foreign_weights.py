@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -31,8 +31,15 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         raise WeightsError(f"no weights at {path}")
     try:
         if path.suffix == ".safetensors":
-            return load_file(path)
+            tensors, own = load_file(path), _own_format(path)
+            if own:
+                raise WeightsError(
+                    f"{path}: expected weights of a network that others trained, found a file of GP3D itself ({own})"
+                )
+            return tensors
         content = torch.load(path, map_location="cpu", weights_only=True)
+    except WeightsError:
+        raise
     except Exception as error:  # damaged files make the two libraries raise a dozen kinds
         reason = _reason(error)
         raise WeightsError(
@@ -43,6 +50,13 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         if isinstance(candidate, dict) and (tensors := _tensors(candidate)):
             return tensors
     raise WeightsError(f"{path}: expected tensors by name, found {type(content).__name__}")
+
+
+def _own_format(path: Path) -> str:
+    """The format that a .safetensors file of GP3D names in its header; nothing of any other file."""
+    with safe_open(path, "pt") as file:
+        named = str((file.metadata() or {}).get("format", ""))
+    return named if named.startswith("gp3d") else ""
 
 
 def _reason(error: Exception) -> str:

@@ -66,11 +66,7 @@ def start_training(
         config = _in_micro_batches(config, begun)
     RunFolder(run).check_config(config)
     check_weights(config, weights, fresh=not RunFolder(run).list_checkpoints())
-    check_features(config, features)
     dataset = open_dataset(config, dataset_path, features, overfit)
-    check_depth_range(config, dataset)
-    make_phases(config, dataset)  # says what they need that the data has not
-    custom_angles(config, dataset, World())  # likewise
     if fit is not None:
         if begun is None:
             config = _in_micro_batches(config, fitting_micro_batch(config, dataset, free_memory(device)))
@@ -178,17 +174,32 @@ def check_features(config: RunConfig, features: Path | None) -> None:
 
 
 def open_dataset(config: RunConfig, path: Path, features: Path | None, overfit: int | None) -> Dataset:
-    """The data set at `path`, or `overfit` images of it, from all classes in turn; without depth that nobody reads."""
+    """The data set at `path`, or `overfit` images of it, from all classes in turn; without depth that nobody reads.
+
+    Raises ConfigError or DatasetError where the data lack what the configuration needs.
+    """
+    check_features(config, features)
     dataset = Dataset(path, features=features, reads_depth=config.reads_depth)
+    dataset.check_resolution(config.training.resolution)
+    check_depth_range(config, dataset)
+    make_phases(config, dataset)  # says what they need that the data has not
+    custom_angles(config, dataset, World())  # likewise
     return dataset if overfit is None else dataset.subset(overfit)
 
 
 def describe(
-    config: RunConfig, dataset_path: Path, features: Path | None = None, overfit: int | None = None
+    config: RunConfig,
+    dataset_path: Path,
+    features: Path | None = None,
+    overfit: int | None = None,
+    weights: Path | None = None,
+    *,
+    fresh: bool = True,
 ) -> str:
     """What `start_training` would do, as JSON: the resolved configuration, and last, where a terminal shows it, what
-    it comes to: images, steps, sizes, memory estimate.
+    it comes to: images, steps, sizes, memory estimate. It refuses what that refuses, for a `fresh` run or another.
     """
+    check_weights(config, weights, fresh=fresh)
     dataset = open_dataset(config, dataset_path, features, overfit)
     sizes = count_parameters(config, dataset)
     facts = {

@@ -46,7 +46,6 @@ class Stylegan2Config(RunConfig):
 
     system: ClassVar[str] = "stylegan2"
     dimensions: ClassVar[int] = 2
-    reads_depth: ClassVar[bool] = False
     unused: ClassVar[tuple[str, ...]] = (
         *OF_3DGP_ALONE,
         "camera",

@@ -53,8 +53,8 @@ class ProjectedDiscriminator(nn.Module):
             while size > END:
                 size //= 2
                 sizes.append(size)
-            # A mixture that is small enough as it is keeps its size, yet is normalised like the others: the release sees
-            # 224 pixels, where each of its heads has to halve.
+            # A mixture that is small enough as it is keeps its size, yet is normalised like the others. In the release,
+            # which sees 224 pixels, there is none.
             halves, inputs = bool(sizes), self.mixing.widths[level]
             widths = [head_width * max(1, _WIDEST // size) for size in sizes or [size]]
             self.heads.append(

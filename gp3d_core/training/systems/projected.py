@@ -12,6 +12,7 @@ from gp3d_core.config.schema import ConfigError, RunConfig
 from gp3d_core.networks.discriminator import Discriminator, DiscriminatorOutput
 from gp3d_core.networks.projected.discriminator import ProjectedDiscriminator
 from gp3d_core.networks.projected.features import FeatureMaps, feature_maps
+from gp3d_core.networks.projected.limits import limited
 from gp3d_core.training import losses
 from gp3d_core.training.augmentation import augment_simply, sample_simply
 from gp3d_core.training.phases import StepContext, discriminator_phase, generator_phase
@@ -40,7 +41,10 @@ def judge_projected(
     settings: ProjectedSettings,
     context: StepContext,
 ) -> DiscriminatorOutput:
-    """What the heads say of `images` [B,3,R,R] of classes `c` [B,K], augmented first where the settings have it."""
+    """What the heads say of `images` [B,3,R,R] of classes `c` [B,K], cut to [-1, 1], and augmented first where the
+    settings have it.
+    """
+    images = limited(images)
     if settings.augment:
         images = augment_simply(images, sample_simply(len(images), images.shape[-1], context.rng))
     return discriminator(images, c)

@@ -174,6 +174,25 @@ def test_the_projected_second_pays_the_hinge_loss_over_all_logits(tmp_path: Path
     torch.testing.assert_close(second.discriminator_loss(fake, c, real, c, context)[0], expected)
 
 
+def test_a_generator_gains_nothing_by_more_contrast_than_the_data_can_have(tmp_path: Path) -> None:
+    from gp3d_core.training.systems.projected import judge_projected
+
+    state = build_state(both_config(), micro_data(tmp_path / "data"), World())
+    pictures: ProjectedDiscriminator = state.discriminator.pictures.eval()
+    images, c = 2.0 * torch.randn(4, 3, 8, 8), torch.eye(2)[[0, 1, 1, 0]]
+    found = []
+    for augment in (False, True):
+        settings = resolve("tiny-projected", [*PROJECTED, f"projected.augment={augment}"]).projected
+        for factor in (1.0, 100.0):
+            shown = torch.where(images.abs() > 1, factor * images, images).requires_grad_()
+            context = StepContext(0, 0.0, torch.Generator().manual_seed(3))
+            found.append(judge_projected(pictures, shown, c, settings, context).logits)
+            (gradient,) = torch.autograd.grad(-found[-1].mean(), shown)
+            assert not ((gradient * shown < 0) & (shown.abs() > 1)).any()  # none leads further out
+            assert ((gradient * shown > 0) & (shown.abs() > 1)).any()
+        assert torch.equal(found[-1], found[-2])
+
+
 def test_augmentation_is_before_the_heads_and_can_be_left_out(tmp_path: Path) -> None:
     from gp3d_core.training.systems.projected import judge_projected
 

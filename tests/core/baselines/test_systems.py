@@ -13,11 +13,16 @@ from gp3d_core.baselines.generators import make_generator
 from gp3d_core.config.presets import PRESETS, resolve
 from gp3d_core.config.schema import ConfigError, RunConfig, flatten, from_dict, to_dict
 from gp3d_core.config.systems import CONFIGS, config_type
+from gp3d_core.datasets.archive import DatasetError
+from gp3d_core.datasets.dataset import batches
+from gp3d_core.distributed import World
 from gp3d_core.snapshots.card import page_of
 from gp3d_core.snapshots.metadata import SnapshotError, read_snapshot_facts
 from gp3d_core.snapshots.snapshot import load_snapshot, save_snapshot
-from gp3d_core.training.start import check_features
+from gp3d_core.training.gan import build_state, train_step
+from gp3d_core.training.start import check_features, open_dataset
 from gp3d_core.training.systems.table import make_discriminator
+from tests.support.micro import MICRO, assert_same, micro_config, micro_data, weights_of
 from tests.support.tiny_dataset import CLASSES
 
 OTHERS = {name: config for name, config in PRESETS.items() if config.system != RunConfig.system}
@@ -89,6 +94,26 @@ def test_word_of_an_unknown_system_is_one_line(tmp_path: Path, monkeypatch: pyte
     with pytest.raises(SnapshotError, match="'tomorrow' is not known here, only 3dgp") as caught:
         read_snapshot_facts(tmp_path / "model.safetensors")
     assert "\n" not in str(caught.value)
+
+
+def test_depth_maps_are_needed_by_those_alone_whose_discriminator_looks_at_them(tmp_path: Path) -> None:
+    whole, flat = micro_data(tmp_path / "whole").path, micro_data(tmp_path / "flat").path
+    for depth in flat.rglob("*_depth.png"):
+        depth.unlink()
+    with pytest.raises(DatasetError, match="no depth map"):
+        open_dataset(micro_config(), flat, None, None)
+    for name in ("tiny-epigraf", "photos-64-epigraf-wide", "photos-64-bare"):
+        config = resolve(name, MICRO)
+        ends = []
+        for path in (whole, flat):
+            state = build_state(config, open_dataset(config, path, None, None), World())
+            steps = batches(
+                open_dataset(config, path, None, None), nimg=0, batch=4, part=slice(0, 4), seed=0, mirror=True
+            )
+            for _ in range(2):
+                train_step(state, next(steps), World())
+            ends.append(weights_of(state))
+        assert_same(*ends)
 
 
 @pytest.mark.parametrize("system", FIRST)

@@ -233,21 +233,6 @@ def test_seed_means_the_same_noise_in_every_class_and_other_noise_elsewhere(snap
     assert torch.allclose(*centre, atol=1e-6)
 
 
-def test_dry_run_tells_sizes_and_trains_nothing(tmp_path, capsys):
-    micro_data(tmp_path / "data")
-    settings = [word for item in MICRO for word in ("--set", item)]
-    assert main(["train", str(tmp_path / "data"), str(tmp_path / "run"), *settings, "--dry-run"]) == 0
-    told = capsys.readouterr().out
-    assert "memory_estimate_gib" in told.splitlines()[-2]  # the summary is what a terminal shows
-    facts = json.loads(told)
-    assert next(iter(facts)) == "config"
-    assert (facts["images"], facts["classes"], facts["images_to_see"], facts["steps"]) == (8, 2, 24, 6)
-    assert facts["parameters"]["generator"] > 1000
-    assert 0 < facts["memory_estimate_gib"] < 1
-    assert facts["config"]["training"]["batch"] == 4
-    assert not (tmp_path / "run").exists()
-
-
 def test_data_check_counts_or_names_the_bad_file(tmp_path, capsys):
     micro_data(tmp_path / "data")
     assert main(["data", "check", str(tmp_path / "data")]) == 0

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from gp3d_core.networks.foreign_weights import WeightsError, read_weights
+from tests.support.micro import micro_snapshot
 
 
 def test_tensors_that_torch_saved_are_read(tmp_path: Path) -> None:
@@ -33,3 +34,8 @@ def test_junk_is_answered_in_words(tmp_path: Path, content: bytes, answer: str) 
         read_weights(path)
     assert str(error.value).startswith(f"{path}: expected a safetensors file, or tensors that torch saved (")
     assert len(str(error.value)) < len(str(path)) + 250
+
+
+def test_a_snapshot_is_not_taken_for_the_weights_of_a_network_that_others_trained(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"others trained, found a file of GP3D itself \(gp3d-snapshot\)$"):
+        read_weights(micro_snapshot(tmp_path))

@@ -21,6 +21,7 @@ from gp3d_core.networks.projected.features import (
     feature_maps,
 )
 from gp3d_core.networks.projected.heads import Block, Head
+from gp3d_core.networks.projected.limits import limited
 from gp3d_core.networks.projected.mixing import RandomMixing
 from gp3d_core.networks.squeezenet import SqueezeNet
 from gp3d_core.training import losses
@@ -184,6 +185,14 @@ def test_logits_stay_in_their_size_whatever_that_of_the_features(c_dim: int) -> 
             convolution.bias *= factor
         found.append(network(pictures(4), classes).logits)
     torch.testing.assert_close(found[0], found[1], rtol=0.05, atol=0.05)
+
+
+def test_pictures_are_cut_to_their_range_and_what_is_beyond_can_only_come_back() -> None:
+    images = torch.tensor([-3.0, -3.0, -1.0, 0.5, 0.5, 1.0, 2.0, 2.0]).requires_grad_()
+    cut = limited(images)
+    assert cut.tolist() == [-1.0, -1.0, -1.0, 0.5, 0.5, 1.0, 1.0, 1.0]
+    cut.backward(torch.tensor([1.0, -1.0, 1.0, 1.0, -1.0, -1.0, 1.0, -1.0]))
+    assert images.grad.tolist() == [0.0, -1.0, 1.0, 1.0, -1.0, -1.0, 1.0, 0.0]
 
 
 def places(network: ProjectedDiscriminator, seen: int, halvings: list[int]) -> Iterator[int]:
