@@ -75,9 +75,9 @@ def read_header(path: Path, kind: str) -> dict[str, Any]:
     header = _metadata(path)
     found = (header.get("format"), header.get("version"))
     if found != (kind, str(VERSION)):
+        other = f"{found[0]} version {found[1]}" if found[0] else "no format: it is none of GP3D's"
         raise SnapshotError(
-            f"{path}: {_in_words(kind, found[0])}"
-            f"expected {kind} version {VERSION}, found {found[0] or 'no format'} version {found[1]}"
+            f"{path}: {_in_words(kind, found[0])}expected {kind} version {VERSION}, found {other}"
         )
     try:
         return dict(json.loads(header["facts"]))

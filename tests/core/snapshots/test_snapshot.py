@@ -95,7 +95,7 @@ def facts_changed(change):
             lambda p: rewrite(p, lambda h: h.update(version="7")),
             "expected gp3d-snapshot version 1, found gp3d-snapshot",
         ),
-        (lambda p: rewrite(p, lambda h: h.clear()), "found no format"),
+        (lambda p: rewrite(p, lambda h: h.clear()), "found no format: it is none of GP3D's$"),
         (lambda p: rewrite(p, lambda h: h.update(format="gp3d-checkpoint")), "found gp3d-checkpoint"),
         (lambda p: rewrite(p, lambda h: h.update(facts="{")), "header is damaged"),
         (lambda p: rewrite(p, lambda h: h.update(facts="[" * 100_000)), "header is damaged"),
