@@ -14,11 +14,13 @@ import bpy
 
 from . import results
 from .browser import filling
+from .drawing import Pace
 from .engine.errors import Problem, RequestError
 from .properties import preferences
 from .state import STATE, redraw
 
 _FILLING_INTERVAL, _BUSY_INTERVAL, _REST_INTERVAL = 0.03, 0.1, 1.0  # seconds between two ticks
+_PACE = Pace()
 
 
 def ensure_engine(context: bpy.types.Context) -> None:
@@ -61,13 +63,17 @@ def tick() -> float | None:
     for event in events:
         results.handle(event)
     fill()
-    if events or session.engine is None or (session.status.at_work and not STATE.browser.filling):
-        redraw()  # while the seed browser fills, ticks come fast, and only what arrives is news
     if session.engine is None:
+        redraw()
         return None
-    if STATE.browser.filling:
-        return _FILLING_INTERVAL
-    return _BUSY_INTERVAL if session.status.at_work else _REST_INTERVAL
+    is_filling = STATE.browser.filling
+    interval = (
+        _FILLING_INTERVAL if is_filling else _BUSY_INTERVAL if session.status.at_work else _REST_INTERVAL
+    )
+    # while the seed browser fills, ticks come fast, and only what arrives is news
+    if _PACE.draws(bool(events) or (session.status.at_work and not is_filling), time.monotonic(), interval):
+        redraw()
+    return min(interval, _BUSY_INTERVAL) if _PACE.waiting else interval
 
 
 def fill() -> None:

@@ -115,6 +115,18 @@ class State:
             icon.image_pixels_float.foreach_set(values.reshape(-1))
             self.samples[path.stem] = icon.icon_id
 
+    def icon_of(self, name: str, path: str) -> int:
+        """The icon of a picture, which is read once; 0 while there are no icons."""
+        if self.icons is None:
+            return 0
+        held = self.icons.get(name)
+        if held is None:
+            held = self.icons.load(name, path, "IMAGE")
+            # Asking for its size reads the file now. Otherwise Blender does, in the background, once it is to be
+            # drawn, and draws its windows anew, viewports included, while it does.
+            held.image_size[:]
+        return int(held.icon_id)
+
     def add_picture(self, class_name: str, seed: int, truncation: float, path: str) -> Picture:
         """One more thumbnail; that of a seed that is shown already stays, and the oldest make room."""
         known = [
@@ -123,10 +135,7 @@ class State:
         if known:
             return known[0]
         name = f"{class_name}/{seed}/{truncation}/{path}"
-        icon = 0
-        if self.icons is not None and Path(path).is_file():
-            held = self.icons.get(name) or self.icons.load(name, path, "IMAGE")
-            icon = held.icon_id
+        icon = self.icon_of(name, path) if Path(path).is_file() else 0
         picture = Picture(class_name, seed, truncation, path, icon)
         self.pictures = [*self.pictures, picture][-MOST_PICTURES:]
         return picture

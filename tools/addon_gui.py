@@ -71,18 +71,29 @@ def path_with(engine: Path | None) -> str:
     return ":".join([*([str(engine)] if engine else []), *others])
 
 
-def play(blender: str, zips: list[Path], take: str, folder: Path, path: str, choices: list[str]) -> None:
-    """Lets a fresh Blender play a take into `folder`. Raises RuntimeError with the end of its log."""
-    height = HEIGHTS[take]
+def play(
+    blender: str,
+    zips: list[Path],
+    take: str,
+    size: tuple[int, int],
+    folder: Path,
+    path: str,
+    choices: list[str],
+) -> None:
+    """Lets a fresh Blender, its window of `size` (width, height), play a take into `folder`.
+
+    Raises RuntimeError with the end of its log.
+    """
+    width, height = size
     folder.mkdir()
     environment = {**os.environ, "DISPLAY": DISPLAY, "LIBGL_ALWAYS_SOFTWARE": "1", "PATH": path}
     environment |= {
         f"BLENDER_USER_{kind}": str(folder / kind)
         for kind in ("CONFIG", "SCRIPTS", "EXTENSIONS", "DATAFILES")
     }
-    window = ["--factory-startup", "--window-geometry", "0", "0", str(WIDTH), str(height)]
+    window = ["--factory-startup", "--window-geometry", "0", "0", str(width), str(height)]
     script = ["--python", str(ROOT / "tools/addon_gui_blender.py"), "--"]
-    with running(["Xvfb", DISPLAY, "-screen", "0", f"{WIDTH}x{height}x24", "+extension", "GLX"]):
+    with running(["Xvfb", DISPLAY, "-screen", "0", f"{width}x{height}x24", "+extension", "GLX"]):
         time.sleep(2)
         command = [blender, *window, *script, *map(str, zips), take, str(folder), *choices]
         with (folder / "log").open("w") as log:
@@ -119,6 +130,13 @@ def main() -> int:
     parser.add_argument("--photo", help="what Relief from Depth shall be shown with, by --depth-model")
     parser.add_argument("--depth-model", help="weights of TCMonoDepth small")
     parser.add_argument("--only", choices=HEIGHTS, help="take no others")
+    parser.add_argument(
+        "--size",
+        type=int,
+        nargs=2,
+        metavar=("WIDTH", "HEIGHT"),
+        help=f"of the window (default: {WIDTH} and what the take shows)",
+    )
     parser.add_argument("--engine", type=Path, default=ROOT / ".venv/bin", help="folder of gp3d")
     parser.add_argument("--out", type=Path, default=ROOT / "docs", help="folder of the pictures")
     parser.add_argument("--all", action="store_true", help="keep also pictures that the page does not show")
@@ -138,7 +156,8 @@ def main() -> int:
             files = (options.snapshot, options.image_model, picture, options.depth_model)
             choices = [str(Path(path).resolve()) if path else "" for path in files]
             try:
-                play(options.blender, zips, take, folder, path_with(engine), choices)
+                size = tuple(options.size or (WIDTH, HEIGHTS[take]))
+                play(options.blender, zips, take, size, folder, path_with(engine), choices)
             except RuntimeError as error:
                 print(f"addon_gui: {error}", file=sys.stderr)
                 return 1

@@ -40,16 +40,10 @@ def is_kept(name: str) -> bool:
 
 def icon_of(name: str) -> int:
     """The icon of a picture that is kept, 0 without one."""
-    if STATE.icons is None:
-        return 0
+    path = folder() / "pictures" / Path(name).name
     key = f"browser/{name}"
-    held = STATE.icons.get(key)
-    if held is None:
-        path = folder() / "pictures" / Path(name).name
-        if not path.is_file():
-            return 0
-        held = STATE.icons.load(key, str(path), "IMAGE")
-    return int(held.icon_id)
+    known = STATE.icons is not None and key in STATE.icons
+    return STATE.icon_of(key, str(path)) if known or path.is_file() else 0
 
 
 def prune(needed: Collection[str]) -> None:

@@ -50,7 +50,8 @@ class GP3D_OT_browse(BrowserOperator, bpy.types.Operator):
         query, name = (entry.query, entry.name) if entry else (None, "object")
         stars = filling.stars().of_class(query)
         STATE.browser.start(query, name, settings.seed, round(settings.truncation, 4), choices.count, stars)
-        choices.turn = 0
+        if choices.turn:  # whoever sets it, to whatever, lets Blender draw its viewports anew
+            choices.turn = 0
 
 
 class GP3D_OT_browser_scroll(BrowserOperator, bpy.types.Operator):
