@@ -14,9 +14,9 @@ from contextlib import contextmanager
 
 _PARAMETER = re.compile(r"`([a-z][a-z0-9_]*(?:\.[a-z0-9_]+)*)`")
 _LONGEST_LINE = 1000  # characters of a message
-_NO_MEMORY = re.compile(  # of CUDA, torch, threads, C++, the loader of libraries, oneDNN
+_NO_MEMORY = re.compile(  # of CUDA, torch, threads, C++, the loader of libraries, oneDNN, Python's imports
     r"out of memory|not enough memory|can't allocate memory|can't start new thread|bad_alloc"
-    r"|failed to map segment|could not create a (?:memory|primitive)",
+    r"|failed to map segment|could not create a (?:memory|primitive)|error return without exception set",
     re.IGNORECASE,
 )
 
@@ -36,13 +36,15 @@ def no_cuda() -> DeviceError:
     return DeviceError("`device` cuda: this machine has no CUDA device that torch can use; use `device` cpu")
 
 
-def lacks_memory(error: Exception) -> bool:
-    """Whether an error says that memory is used up, of this machine or of a device: Python's, the system's, numpy's or
-    torch's.
+def lacks_memory(error: BaseException) -> bool:
+    """Whether an error, or one while which it was raised, says that memory is used up, of this machine or of a device:
+    Python's, the system's, numpy's or torch's.
     """
     if isinstance(error, OSError):  # whose text names files
-        return error.errno == errno.ENOMEM
-    return isinstance(error, MemoryError) or _NO_MEMORY.search(str(error)) is not None
+        found = error.errno == errno.ENOMEM
+    else:
+        found = isinstance(error, MemoryError) or _NO_MEMORY.search(str(error)) is not None
+    return found or (error.__context__ is not None and lacks_memory(error.__context__))
 
 
 def one_line(text: str) -> str:

@@ -9,6 +9,7 @@ import sys
 from types import FrameType, TracebackType
 
 from synthetic.workers.blender_process import Stopped, stop_signals
+from synthetic.workers.memory import take_buffers, watch_memory
 from synthetic.workers.standard_streams import flush_or_leave, secure_streams
 
 
@@ -46,6 +47,10 @@ if sys.argv[:1] == ["-m"]:
     atexit.register(flush_or_leave)
     sys.excepthook = _report_end
     command = sys.orig_argv[sys.orig_argv.index("-m") + 1].count(".") == 1
-    for one in stop_signals() if command else [signal.SIGINT]:  # how a child ends is for its parent to judge
+    if command:  # how a child ends is for its parent to judge
+        watch_memory()
+    for one in stop_signals() if command else [signal.SIGINT]:
         if signal.getsignal(one) in (signal.default_int_handler, signal.SIG_DFL):
             signal.signal(one, _stop)
+    if command:
+        take_buffers()  # once signals are heard, for it imports numpy

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gp3d_core.cli.arguments import Parser, bound, check_driver, command_of, new_path, number, spelling
+from gp3d_core.cli.process.memory import EXIT_CODE, NO_MEMORY, take_buffers
 from gp3d_core.errors import GP3DError, lacks_memory, one_line, spell
 from gp3d_core.signals import Stopped
 
@@ -58,10 +59,6 @@ COMMANDS = (
     _Command("doctor", "main", "check this machine"),
 )
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_NO_MEMORY = (
-    "gp3d: there is not enough memory for this; ask for less at a time (a smaller grid, batch or resolution) or end "
-    "other programs; every file that is there is whole"
-)
 _EPILOG = """\
 first steps:
   gp3d classes                                    what the model that comes along knows
@@ -84,12 +81,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             command_of(parser, words).error(f"unrecognized arguments: {' '.join(unknown)}")
         command: Callable[[argparse.Namespace], int] = options.command
         check_driver(getattr(options, "device", None) or "auto")
+        if hasattr(options, "device"):  # it computes
+            take_buffers()
         code = command(options)
         return _flushed(code)
-    except (GP3DError, OSError, MemoryError, RuntimeError, ImportError) as error:
+    except (GP3DError, OSError, MemoryError, RuntimeError, ImportError, SystemError) as error:
         if not isinstance(error, GP3DError) and lacks_memory(error):
-            print(_NO_MEMORY, file=sys.stderr)
-            return 3
+            sys.stderr.write(NO_MEMORY)
+            return EXIT_CODE
         if not isinstance(error, (GP3DError, OSError)):
             raise
         if isinstance(error, OSError) and error.filename is None and error.errno in _FULL:

@@ -201,7 +201,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: dict[str, s
             temporary.chmod(allowed)
         except SafetensorError as error:  # how the library reports a full disk
             raise SnapshotError(
-                f"{path} cannot be written ({error}); what was there before is untouched"
+                f"{path} cannot be written ({error}); make room there; what was there before is untouched"
             ) from error
 
 

@@ -17,12 +17,13 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 import torch
 
-from tests.faults.kills import ALL_WORKS
+from tests.faults.kills import ALL_WORKS, as_a_process_of_its_own
 from tests.faults.works import Work
 from tests.support.two_processes import begin
 
@@ -40,6 +41,7 @@ _NAMES = (
     "ground",
 )
 _LONGEST = 180.0  # seconds, on a machine with much else to do
+_PAGE = 4096  # bytes, the least that such a file system gives
 _LEFT = 24 << 20  # bytes
 _HELD: list[bytearray] = []
 
@@ -70,18 +72,24 @@ def read_only(work: Work) -> None:
 
 
 def full_disk(work: Work) -> None:
-    """A file system of 16 KiB over what is written into; what was there is copied, as far as it goes."""
+    """A file system over what is written into, with what was there and room for 4 KiB more."""
     _alone()
     work.folder.mkdir(parents=True, exist_ok=True)
+    disk = work.folder.with_name("disk")
+    disk.mkdir()
     held = sum(path.stat().st_size + 8192 for path in work.folder.rglob("*") if path.is_file())
-    kept = work.folder.with_name("kept")
-    shutil.copytree(work.folder, kept)
-    _mount("-t", "tmpfs", "-o", f"size={(held >> 10) + 16}k", "tmpfs", str(work.folder))
-    shutil.copytree(kept, work.folder, dirs_exist_ok=True)
+    _mount("-t", "tmpfs", "-o", f"size={(held >> 10) + 64}k", "tmpfs", str(disk))
+    shutil.copytree(work.folder, disk / "place")
+    with suppress(OSError), (disk / "filler").open("wb", buffering=0) as filler:
+        while True:
+            filler.write(bytes(_PAGE))
+    os.truncate(disk / "filler", (disk / "filler").stat().st_size - _PAGE)
+    _mount("--bind", str(disk / "place"), str(work.folder))
 
 
 def low_memory(work: Work) -> None:
     """Leaves 24 MiB that may be taken, whatever lies free in the heap of the process that was forked."""
+    as_a_process_of_its_own()
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)
     now = int(Path("/proc/self/statm").read_text().split()[0]) * 4096

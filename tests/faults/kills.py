@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from gp3d_core.cli.process.memory import threads_ending_in_one_line
 from gp3d_core.signals import ending_in_one_line
 from tests.faults.exports import EXPORTS
 from tests.faults.fuzzing import Outcome
@@ -132,7 +133,7 @@ def stop(one: Killable, seed: int) -> bool:
     os.environ[_MARK] = str(one.place)
     number = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)[seed % 3]
     when = f"{number.name} at {dice.random():.2f} of its time"
-    child = begin(partial(one.work.main, one.work.words), one.log, _as_a_process_of_its_own)
+    child = begin(partial(one.work.main, one.work.words), one.log, as_a_process_of_its_own)
     time.sleep(one.seconds * float(when.split()[2]))
     os.kill(child, number)
     start = time.monotonic()
@@ -149,11 +150,11 @@ def stop(one: Killable, seed: int) -> bool:
     return code != 0
 
 
-def _as_a_process_of_its_own() -> None:
-    """Signals raise in this child what they raise in a command that a shell has started."""
-    ending = ending_in_one_line("interrupted")
-    ending.__enter__()
-    _KEPT.append(ending)
+def as_a_process_of_its_own() -> None:
+    """Signals, and threads without memory, end this child as they end a command that a shell has started."""
+    for ending in (ending_in_one_line("interrupted"), threads_ending_in_one_line()):
+        ending.__enter__()
+        _KEPT.append(ending)
 
 
 def starve(one: Killable, seed: int) -> bool:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from gp3d_core.cli.process.memory import NO_MEMORY
 from tests.faults.conditions import attempt, closed_stderr, low_memory
+from tests.faults.kills import ALL_WORKS
 
 
 @pytest.mark.slow
@@ -30,3 +34,55 @@ def test_too_little_memory_is_said_in_one_line(name: str, more: list[str], tmp_p
 @pytest.mark.slow
 def test_commands_work_without_stderr(tmp_path: Path) -> None:
     assert attempt(closed_stderr, "mesh", tmp_path) == "done"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "place", ["_bootstrap", "run"]
+)  # its first steps, for which Python waits, and its work
+def test_a_thread_without_memory_ends_the_command_in_one_line(place: str, tmp_path: Path) -> None:
+    work = ALL_WORKS["ground"](tmp_path)
+    words = (sys.executable, "-c", _THREADS_WITHOUT_MEMORY, place, *work.words)
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (3, NO_MEMORY)
+
+
+_THREADS_WITHOUT_MEMORY = """
+import sys, threading
+from gp3d_core.cli.__main__ import run
+
+place = sys.argv.pop(1)
+usual = getattr(threading.Thread, place)
+
+def without_memory(thread):
+    if thread.name != "gp3d memory":
+        raise MemoryError
+    usual(thread)
+
+setattr(threading.Thread, place, without_memory)
+sys.exit(run())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("package", ["gp3d_core.cli.process", "synthetic.workers"])
+def test_sums_of_numpy_go_on_when_memory_is_used_up(package: str) -> None:
+    words = (sys.executable, "-c", _NO_MEMORY_LEFT.replace("PACKAGE", package))
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (0, "1.0\nCannot allocate memory\n"), done.stderr
+
+
+_NO_MEMORY_LEFT = """
+import resource
+import numpy as np
+from PACKAGE.memory import take_buffers
+
+take_buffers()
+now = int(open("/proc/self/statm").read().split()[0]) * 4096
+resource.setrlimit(resource.RLIMIT_AS, (now, resource.RLIM_INFINITY))
+print(np.linalg.det(np.eye(3)))
+try:
+    take_buffers()
+except OSError as error:
+    print(error.strerror)
+"""

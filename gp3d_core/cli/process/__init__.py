@@ -1,0 +1,1 @@
+"""What a process of the command line is whatever its command: its standard streams, and want of memory."""

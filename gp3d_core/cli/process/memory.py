@@ -1,0 +1,79 @@
+"""What a command says and does when memory is used up."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from queue import SimpleQueue
+from typing import TYPE_CHECKING
+
+from gp3d_core.errors import lacks_memory
+
+if TYPE_CHECKING:
+    from sys import UnraisableHookArgs
+    from threading import ExceptHookArgs
+
+NO_MEMORY = (
+    "gp3d: there is not enough memory for this; ask for less at a time (a smaller grid, batch or resolution) or end "
+    "other programs; every file that is there is whole\n"
+)
+EXIT_CODE = 3
+_BUFFER = 32 << 20  # bytes
+_LINE = NO_MEMORY.encode()
+
+
+def take_buffers() -> None:
+    """Lets numpy's OpenBLAS have its buffer of 32 MiB now: where it cannot have one later, it tries again for ever.
+
+    Raises OSError (ENOMEM) if there is not even that.
+    """
+    mmap.mmap(-1, 2 * _BUFFER).close()
+    import numpy as np
+
+    np.linalg.det(np.eye(3))
+
+
+@contextmanager
+def threads_ending_in_one_line() -> Iterator[None]:
+    """A block in which want of memory in any thread ends the process in one line, with exit code 3.
+
+    Python waits for ever for a thread that had no memory for its first steps, and pools wait for what a thread that has
+    died was to do.
+    """
+    before = sys.unraisablehook, threading.excepthook
+    found: SimpleQueue[UnraisableHookArgs | None] = SimpleQueue()
+    ready = threading.Event()
+
+    def look() -> None:
+        ready.set()
+        while (error := found.get()) is not None:
+            if error.exc_type is MemoryError and "thread" in (error.err_msg or "thread"):
+                _end()
+            before[0](error)
+
+    def uncaught(error: ExceptHookArgs) -> None:
+        if isinstance(error.exc_value, Exception) and lacks_memory(error.exc_value):
+            _end()
+        before[1](error)
+
+    # A thread without memory has none for a hook in Python, either: what it puts here is looked at by one that has.
+    looking = threading.Thread(target=look, daemon=True, name="gp3d memory")
+    looking.start()
+    ready.wait()
+    sys.unraisablehook, threading.excepthook = found.put, uncaught
+    try:
+        yield
+    finally:
+        sys.unraisablehook, threading.excepthook = before
+        found.put(None)
+        looking.join()
+
+
+def _end() -> None:
+    with suppress(OSError):
+        os.write(2, _LINE)  # a stream may lack memory, too, or belong to another thread
+    os._exit(EXIT_CODE)
