@@ -14,8 +14,8 @@ import bpy
 
 from . import results
 from .browser import filling
-from .drawing import Pace
 from .engine.errors import Problem, RequestError
+from .engine.pace import Pace
 from .properties import preferences
 from .state import STATE, redraw
 

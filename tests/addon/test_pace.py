@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from blender_addon.drawing import Pace
+from blender_addon.engine.pace import Pace
 
 _INTERVAL = 0.03
 
