@@ -47,21 +47,29 @@ class Kept:
 
 
 def keep_components(
-    mesh: Mesh, components: int | Literal["auto"] | None, opacity: Opacity | None = None
+    mesh: Mesh,
+    components: int | Literal["auto"] | None,
+    opacity: Opacity | None = None,
+    *,
+    fill: bool = False,
 ) -> Kept:
     """`mesh` with the components that are asked for: all, so many of the largest volume, or those of `belonging`.
 
-    Without colours, unless all stay. Where some go, cavities go too.
+    Without colours, unless all stay. `fill` fills cavities before; where some components go, cavities go, too.
     """
-    if components is None:
+    if components is None and not fill:
         return Kept(mesh, 0, 0.0)
     parts = find_components(mesh)
+    if fill and (parts.volumes < 0).any() and (parts.volumes > 0).any():
+        mesh, parts = _chosen(mesh, parts, parts.volumes > 0)
+    if components is None:
+        return Kept(mesh, 0, 0.0)
     kept = belonging(mesh, parts, opacity) if components == "auto" else _largest(parts.volumes, components)
     if kept.all():
         return Kept(mesh, 0, 0.0)
     gone = ~kept & (parts.volumes > 0)
     area = float(parts.areas[gone].sum() / parts.areas[parts.volumes > 0].sum()) if gone.any() else 0.0
-    return Kept(_only(mesh, kept[parts.label]), int(gone.sum()), area)
+    return Kept(_chosen(mesh, parts, kept)[0], int(gone.sum()), area)
 
 
 def loss_in_words(dropped: int, area: float) -> str:
@@ -73,14 +81,6 @@ def loss_in_words(dropped: int, area: float) -> str:
 def keep_largest(mesh: Mesh, count: int = 1) -> Mesh:
     """The `count` parts of `mesh` that enclose the largest volumes, without colours; cavities are filled."""
     return keep_components(mesh, count).mesh
-
-
-def fill_cavities(mesh: Mesh) -> Mesh:
-    """`mesh` without the components whose faces look inwards, without colours."""
-    parts = find_components(mesh)
-    if (parts.volumes >= 0).all() or not (parts.volumes > 0).any():
-        return mesh
-    return _only(mesh, parts.volumes[parts.label] > 0)
 
 
 def belonging(mesh: Mesh, parts: Components, opacity: Opacity | None = None) -> NDArray[Any]:
@@ -160,10 +160,13 @@ def _largest(volumes: NDArray[Any], count: int) -> NDArray[Any]:
     return chosen
 
 
-def _only(mesh: Mesh, chosen: NDArray[Any]) -> Mesh:
-    """The mesh of the `chosen` [F] faces and the vertices they name."""
-    used, inverse = np.unique(mesh.faces[chosen], return_inverse=True)
-    return Mesh(mesh.vertices[used], inverse.reshape(-1, 3).astype(np.int32))
+def _chosen(mesh: Mesh, parts: Components, chosen: NDArray[Any]) -> tuple[Mesh, Components]:
+    """The mesh of the `chosen` [C] components, with the vertices they name, and what is known of them."""
+    faces = chosen[parts.label]
+    used, inverse = np.unique(mesh.faces[faces], return_inverse=True)
+    number = np.cumsum(chosen) - 1
+    rest = Components(number[parts.label[faces]], parts.volumes[chosen], parts.areas[chosen])
+    return Mesh(mesh.vertices[used], inverse.reshape(-1, 3).astype(np.int32)), rest
 
 
 def _crosses(vertices: NDArray[Any], faces: NDArray[Any]) -> NDArray[Any]:

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from gp3d_core.meshing.cleaning import simplify, vertex_normals
-from gp3d_core.meshing.components import Opacity, fill_cavities, keep_components, signed_volumes
+from gp3d_core.meshing.components import Opacity, keep_components, signed_volumes
 from gp3d_core.meshing.isosurface import SignedDistance, check_memory, field_surface
 from gp3d_core.meshing.mesh import Mesh, MeshError
 from gp3d_core.rendering.normals import gradient_normals
@@ -153,8 +153,7 @@ def extract_mesh(
     if len(triangles) == 0 or used < low:
         raise NoSurfaceError(used, low, high)
     mesh = _outwards(vertices, triangles)
-    mesh = fill_cavities(mesh) if fill_holes else mesh
-    kept = [keep_components(mesh, components, opacity)]
+    kept = [keep_components(mesh, components, opacity, fill=fill_holes)]
     progress("surface", 0, 1)
     if faces is not None:  # which may tear crumbs off
         kept.append(keep_components(simplify(kept[0].mesh, faces), components, opacity))
