@@ -11,6 +11,7 @@ The same model, class, seed and options give what `gp3d vq3d` writes, to the bit
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -142,12 +143,18 @@ class ScenePipeline:
     ) -> GeneratedScene:
         """One scene of several `pictures` of one thing; `yaws` of their cameras, the first 0, None to find them.
 
-        `progress` hears of the stage fusing. Raises as `reconstruct`, and FusionError for yaws that are not theirs.
+        It shows each at least as well as that one's own scene does; pictures of which that cannot be are left out, and
+        a warning names them. `progress` hears of the stage fusing.
+        Raises as `reconstruct`, and FusionError for yaws that are not theirs.
         Example: `pipeline.fuse(["front.jpg", "left.jpg"], yaws=[0, 30])`.
         """
         opened = [self._opened(picture) for picture in pictures]
         images, names = [image for image, _ in opened], [name for _, name in opened]
-        return GeneratedScene(fuse(self.tokenizer, images, names, yaws, fit, progress).scene)
+        fused = fuse(self.tokenizer, images, names, yaws, fit, progress)
+        if fused.left_out:
+            left = ", ".join(f"{names[k]} (yaw {fused.yaws[k]:g}°)" for k in fused.left_out)
+            warnings.warn(f"left out: {left}; with them no scene shows all pictures well", stacklevel=2)
+        return GeneratedScene(fused.scene)
 
     def _opened(self, picture: str | Path | Image.Image) -> tuple[Image.Image, str]:
         """The picture in RGB, and its name."""

@@ -165,7 +165,8 @@ def _fuse(options: argparse.Namespace, snapshot: TokenizerSnapshot, stem: str) -
     for name, yaw, before, after in zip(names, fused.yaws, fused.alone, fused.together, strict=True):
         print(f"{name}: yaw {yaw:g}°, {before:.1f} dB alone, {after:.1f} dB together", file=sys.stderr)
     _tell_limits(snapshot)
-    return 0
+    why = "left out: no scene shows it as well along with the others as its own does; is its yaw right?"
+    return _tell_refused([f"{names[k]} {why}" for k in fused.left_out], len(names))
 
 
 def _print_all(paths: Iterable[Path]) -> None:

@@ -3,7 +3,8 @@
 A photograph lies over the colours that a surface has already. How much of it a point takes is a weight: 1 where its
 camera sees the surface plainly, falling to 0 where the surface turns away from the camera, 0 where something else is
 in the way, and 0 beside what is in the way. There a model's outlines are less exact than the photograph's, and the
-colours of what is near would land on what lies behind.
+colours of what is near would land on what lies behind. Where a surface goes on behind its own rim, so does the
+photograph for a little.
 
 Conventions. Depth is the distance in front of the camera's plane, and inverse depth is linear in the picture on every
 plane (docs/conventions.md). A map is square, S pixels a side, whose outer centres lie on the photograph's edges.
@@ -33,7 +34,7 @@ from gp3d_core.rendering.volume import Field
 _MAP = 512  # pixels a side of the maps of depth and weight, unless the photograph's outlines need more
 _GRAZING = (0.05, 0.2)  # cosines between surface and ray from which, and to which, a photograph comes in
 _JUMP = 0.03  # of the depth: a larger step between two pixels of the map is an edge, unless the surface is that steep
-_SLACK = 0.004  # of the depth: how far from the nearest surface a point may lie and still be of it
+_SLACK = 0.004  # of the depth: how far behind the nearest surface a point is seen; from there to _JUMP it is carried on
 _SOFT = 0.5  # outlines: deviation of the blur of weights
 _EVERY = 4  # pixels of the map: one point of the surface is compared with the model's colour
 _PLAIN = 0.5  # weight, from which it is
@@ -122,30 +123,35 @@ class Projection:
     def _reach(self) -> float:
         return float(np.tan(np.deg2rad(float(self.camera.fov[0])) / 2))
 
-    def __call__(self, points: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Colours uint8 [N,3] at world points [N,3], and their weights [N] in [0, 1]."""
+    def __call__(self, points: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+        """Colours uint8 [N,3] at world points [N,3], their weights [N] in [0, 1], and those of what is carried on.
+
+        Where a surface turns behind itself the photograph goes on over its rim as it came, and fades: there is no line
+        where it ends. That lies under what any photograph shows.
+        """
         place, ahead = self.place(points)
         inside = (np.abs(place - 0.5) <= 0.5).all(axis=1) & (ahead > 0)
-        weights = np.zeros(len(points))
-        weights[inside] = self._weights_at(place[inside] * (len(self.inverse) - 1), 1 / ahead[inside])
-        return sample_texture(self.rgb, np.stack([place[:, 0], 1 - place[:, 1]], axis=1)), weights
+        weights = np.zeros((2, len(points)))
+        weights[:, inside] = self._weights_at(place[inside] * (len(self.inverse) - 1), 1 / ahead[inside])
+        return sample_texture(self.rgb, np.stack([place[:, 0], 1 - place[:, 1]], axis=1)), *weights
 
     def _weights_at(self, place: NDArray[Any], inverse: NDArray[Any]) -> NDArray[Any]:
-        """Weights [N] of points at `place` [N,2] (column, row) of the map, at these inverse depths.
+        """Weights [2,N] of points at `place` [N,2] (column, row) of the map, at these inverse depths: seen, carried on.
 
         Bilinear between those of the four pixels that see the same surface: none comes over an edge.
         """
         left, top = np.clip(np.floor(place), 0, len(self.inverse) - 2).astype(int).T
-        total, mixed = np.zeros(len(place)), np.zeros(len(place))
+        total, mixed = np.zeros((2, len(place))), np.zeros((2, len(place)))
         for pixel in ((top, left), (top, left + 1), (top + 1, left), (top + 1, left + 1)):
             right, down = place[:, 0] - pixel[1], place[:, 1] - pixel[0]
             surface = self.inverse[pixel] + self.slopes[0][pixel] * right + self.slopes[1][pixel] * down
-            near = (self.inverse[pixel] > 0) & (np.abs(inverse - surface) <= _SLACK * surface)
-            share = near * (1 - np.abs(right)) * (1 - np.abs(down))
+            off = np.abs(inverse - surface) / np.maximum(surface, 1e-12)
+            near = np.stack([off <= _SLACK, 1 - ramp(off, _SLACK, _JUMP)]) * (self.inverse[pixel] > 0)
+            share = (near > 0) * (1 - np.abs(right)) * (1 - np.abs(down))
             total += share
-            mixed += share * self.weights[pixel]
-        weights: NDArray[Any] = mixed / np.maximum(total, 1e-12)
-        return weights
+            mixed += share * near * self.weights[pixel]
+        seen, both = mixed / np.maximum(total, 1e-12)
+        return np.stack([seen, np.clip((both - seen) / np.maximum(1 - seen, 1e-12), 0, 1)])
 
 
 def projected(field: Field, projections: Sequence[Projection], device: torch.device | str = "cpu") -> Field:
@@ -161,9 +167,11 @@ def projected(field: Field, projections: Sequence[Projection], device: torch.dev
         seen = [projection(places) for projection in projections]
         toned = [tone(*projection.place(places)) for tone, projection in zip(tones, projections, strict=True)]
         lacking, share = _together(toned)
-        over, taken = _together([(color / 127.5 - 1, weight) for color, weight in seen])
-        own = rgb + torch.from_numpy(lacking * share).to(rgb)
-        return own + torch.from_numpy(taken).to(rgb) * (torch.from_numpy(over).to(rgb) - own), density
+        made = rgb + torch.from_numpy(lacking * share).to(rgb)
+        for which in (2, 1):  # what is carried on, and over it what is seen
+            over, taken = _together([(one[0] / 127.5 - 1, one[which]) for one in seen])
+            made = made + torch.from_numpy(taken).to(rgb) * (torch.from_numpy(over).to(rgb) - made)
+        return made, density
 
     return pictured
 

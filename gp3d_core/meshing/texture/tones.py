@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-_SMOOTH = 4.0  # cells: deviation of the smoothing
+_SMOOTH = (4.0, 1.0)  # cells: deviations of the smoothing, each of what the one before leaves
 _REACH = 4.0  # deviations, beyond which nothing is left of it
 _WHOLE = (
     0.25  # of what lies around a point of a surface that is all shown: all up to ⅔ deviation beyond its end
@@ -29,12 +29,9 @@ _LAYERS = 512  # of them, one behind the other
 
 @dataclass(frozen=True, eq=False)
 class Tones:
-    """Differences of colour on a grid: `lacking` [L,C,C,3] in [-2, 2], and how much of each counts, [L,C,C]."""
+    """Differences of colour, the sum of those of several smoothings: far from the seam the widest are left."""
 
-    lacking: NDArray[Any]
-    share: NDArray[Any]
-    nearest: float
-    width: float
+    scales: tuple[_Scale, ...]
 
     @classmethod
     def of(
@@ -44,13 +41,48 @@ class Tones:
 
         `outline` is the width of a cell as a share of the picture's, `width` that of the picture at depth 1.
         """
+        scales: list[_Scale] = []
+        for smooth in _SMOOTH:
+            scales.append(_Scale.of(place, depth, lacking, outline, width, smooth))
+            mean, share = scales[-1](place, depth)
+            lacking = lacking - mean * share[:, None]
+        return cls(tuple(scales))
+
+    def __call__(self, place: NDArray[Any], depth: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Differences [N,3] at points, as `of` has them, and how much of each counts [N], from 0 to 1."""
+        found = [scale(place, depth) for scale in self.scales]
+        total = np.sum([mean * share[:, None] for mean, share in found], axis=0)
+        most = np.max([share for _, share in found], axis=0)
+        return total / np.maximum(most, 1e-12)[:, None], most
+
+
+@dataclass(frozen=True, eq=False)
+class _Scale:
+    """Differences on a grid: `lacking` [L,C,C,3] in [-2, 2], and how much of each counts, [L,C,C]."""
+
+    lacking: NDArray[Any]
+    share: NDArray[Any]
+    nearest: float
+    width: float
+
+    @classmethod
+    def of(
+        cls,
+        place: NDArray[Any],
+        depth: NDArray[Any],
+        lacking: NDArray[Any],
+        outline: float,
+        width: float,
+        smooth: float,
+    ) -> _Scale:
+        """As `Tones.of`, smoothed by so many cells."""
         cells = max(1, min(_MOST, round(1 / outline)))
         logarithm = np.log(depth)
         low, high = (float(logarithm.min()), float(logarithm.max())) if len(depth) else (0.0, 0.0)
         width = max(
             width, (high - low) * cells / _LAYERS
         )  # of tiny fields of view cells are longer than wide
-        layer, margin = logarithm / width, _REACH * _SMOOTH / cells
+        layer, margin = logarithm / width, _REACH * smooth / cells
         nearest = low / width - margin
         layers = math.ceil((high / width + margin - nearest) * cells) + 1
         shape = (layers, cells, cells)
@@ -59,10 +91,10 @@ class Tones:
         count = np.bincount(index, minlength=int(np.prod(shape)))
         sums = [np.bincount(index, lacking[:, k], len(count)) / np.maximum(count, 1) for k in range(3)]
         around = [
-            ndimage.gaussian_filter(one.reshape(shape), _SMOOTH, truncate=_REACH, mode="constant")
+            ndimage.gaussian_filter(one.reshape(shape), smooth, truncate=_REACH, mode="constant")
             for one in (*sums, (count > 0).astype(float))
         ]
-        flat = 1 / (np.sqrt(2 * np.pi) * _SMOOTH)  # of a surface that is all shown
+        flat = 1 / (np.sqrt(2 * np.pi) * smooth)  # of a surface that is all shown
         mean = np.stack(around[:3], axis=-1) / np.maximum(around[3], 1e-6)[..., None]
         return cls(mean, np.clip(around[3] / (_WHOLE * flat), 0, 1), nearest, width)
 

@@ -2,14 +2,19 @@
 
 A tokenizer looks at one picture. The scene of the first one is where this begins; then its tri-planes are changed by
 gradient descent until the scene looks like every picture from that picture's camera. Cameras stand equally far from
-the point that views turn about, turned by a yaw about the vertical through it; an unknown yaw is the one of some, under
-which the scene of each of two pictures looks most like the other picture. All of this is ours (docs/vq3d.md).
+the point that views turn about, turned by a yaw about the vertical through it. An unknown yaw is the one of some, under
+which most of what two pictures show lies where cameras turned so can see it (`turns`), and under which the scene of
+each looks most like the other: the first is known of anything with edges, the second of what the model knows. How well
+a fused scene shows its pictures says little about yaws, since shape makes up for them. All of this is ours
+(docs/vq3d.md).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
 import torch
 from PIL import Image
@@ -26,8 +31,10 @@ from gp3d_core.vq3d.models.field import SceneField
 from gp3d_core.vq3d.rendering.views import orbit, render, to_radiance
 from gp3d_core.vq3d.scenes.reconstruction import Reconstruction, reconstruct_picture
 from gp3d_core.vq3d.scenes.scenefile import Scene
+from gp3d_core.vq3d.scenes.turns import unlikeness
 
 _TRIED = tuple(range(-45, 50, 5))  # degrees, of an unknown yaw
+_FINER = tuple(range(-4, 5))  # degrees from the best of them
 _SMALL = 32  # pixels a side of the views that are compared to find it
 _STEPS = 200
 _RATE = 0.01
@@ -41,12 +48,17 @@ class FusionError(GP3DError):
 
 @dataclass(frozen=True, eq=False)
 class Fused:
-    """The scene of several pictures; of each its yaw, and how well its own scene and this one show it (PSNR, dB)."""
+    """The scene of several pictures; of each its yaw, and how well its own scene and this one show it (PSNR, dB).
+
+    left_out: indices of pictures that no scene shows along with the others as well as its own does: their yaws, or the
+    pictures, do not fit. The scene is that of the others.
+    """
 
     first: Reconstruction
     yaws: tuple[float, ...]
     alone: tuple[float, ...]
     together: tuple[float, ...]
+    left_out: tuple[int, ...] = ()
 
     @property
     def scene(self) -> Scene:
@@ -64,23 +76,32 @@ def fuse(
 ) -> Fused:
     """One scene of RGB `pictures` called `names`, whose cameras are turned by `yaws`; None: they are found.
 
-    The first yaw is 0, as the first picture's camera is the scene's. `progress` hears of the stage fusing. Raises
-    FusionError for fewer than two pictures, and for yaws that are not theirs.
+    The first yaw is 0, as the first picture's camera is the scene's. It shows every picture that is not left out at
+    least as well as that one's own scene does. `progress` hears of the stage fusing. Raises FusionError for fewer than
+    two pictures, and for yaws that are not theirs.
     """
     _check(pictures, yaws)
     alone = [reconstruct_picture(snapshot, one, name, fit) for one, name in zip(pictures, names, strict=True)]
     if yaws is None:
-        yaws = [0.0, *(_found_yaw(alone[0], other) for other in alone[1:])]
-    pivot = alone[0].scene.pivot
-    before = [_psnr(one.scene, 0.0, one.image) for one in alone]
-    inputs = tuple(replace(one.scene.inputs[0], yaw=float(yaw)) for one, yaw in zip(alone, yaws, strict=True))
-    scene = replace(alone[0].scene, inputs=inputs)
-    images = [one.image for one in alone]
-    scene = _descended(scene, images, pivot, progress)
-    after = [_psnr(scene, yaw, image) for yaw, image in zip(yaws, images, strict=True)]
-    part = replace(scene.parts[0], source=" + ".join(dict.fromkeys(names)), codes=None)
-    first = Reconstruction(images[0], replace(scene, parts=(part,)))
-    return Fused(first, tuple(map(float, yaws)), tuple(before), tuple(after))
+        yaws = [0.0, *(found_yaw(alone[0], other) for other in alone[1:])]
+    yaws, before = tuple(map(float, yaws)), [_psnr(one.scene, 0.0, one.image) for one in alone]
+    used, scene = list(range(len(alone))), alone[0].scene
+    while len(used) > 1:
+        inputs = tuple(replace(alone[k].scene.inputs[0], yaw=yaws[k]) for k in used)
+        images = [alone[k].image for k in used]
+        scene = _descended(replace(alone[0].scene, inputs=inputs), images, scene.pivot, progress)
+        gains = {k: _psnr(scene, yaws[k], alone[k].image) - before[k] for k in used}
+        if min(gains.values()) >= 0:
+            break
+        used.remove(min(used[1:], key=lambda k: gains[k]))
+        scene = alone[0].scene
+    after = [_psnr(scene, yaw, one.image) for yaw, one in zip(yaws, alone, strict=True)]
+    part = scene.parts[0]
+    if len(used) > 1:
+        part = replace(part, source=" + ".join(dict.fromkeys(names[k] for k in used)), codes=None)
+    first = Reconstruction(alone[0].image, replace(scene, parts=(part,)))
+    left_out = tuple(k for k in range(len(alone)) if k not in used)
+    return Fused(first, yaws, tuple(before), tuple(after), left_out)
 
 
 def _check(pictures: Sequence[Image.Image], yaws: Sequence[float] | None) -> None:
@@ -130,12 +151,19 @@ def _psnr(scene: Scene, yaw: float, image: Tensor, resolution: int | None = None
     return float(-10 * torch.log10(((seen - wanted) / 2).square().mean().clamp(min=1e-10)))
 
 
-def _found_yaw(first: Reconstruction, other: Reconstruction) -> float:
-    """The yaw under which the scene of each looks most like the picture of the other."""
+def found_yaw(first: Reconstruction, other: Reconstruction) -> float:
+    """The yaw of the other picture's camera that both pictures, and the scenes of both, say is likeliest."""
     small = min(_SMALL, first.scene.resolution)
+    one, two = ((to_radiance(each.image).permute(1, 2, 0)).double().numpy() for each in (first, other))
+    fov = first.scene.camera.fov
 
+    @cache
     def likeness(yaw: float) -> float:
         there = _psnr(first.scene, yaw, other.image, small)
-        return there + _psnr(other.scene, -yaw, first.image, small)
+        back = _psnr(other.scene, -yaw, first.image, small)
+        return (
+            there + back - 40 * math.log10(max(unlikeness(one, two, yaw, fov), 1e-5))
+        )  # dB, of two views each
 
-    return float(max(_TRIED, key=likeness))
+    coarse = max(_TRIED, key=likeness)
+    return float(max((coarse + step for step in _FINER), key=likeness))

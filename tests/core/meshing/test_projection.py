@@ -149,6 +149,56 @@ def test_beside_what_is_seen_the_models_colour_is_shifted_and_farther_off_it_is_
     np.testing.assert_allclose(colors(mesh, behind, picture(grey)), OWN[None], atol=1e-5)
 
 
+def test_over_the_rim_of_a_surface_the_picture_goes_on_as_it_came_and_fades():
+    def stripes(place):  # finer than what is made up of the colours around
+        return 0.5 + 0.4 * np.sin(2 * np.pi * 96 * place[:, 1:]) * np.ones(3)
+
+    body, rim = (
+        ball(0.5, 5),
+        0.5 * 0.5 / AWAY,
+    )  # z of the circle beyond which the camera sees nothing of the ball
+    angle = np.linspace(0, 2 * np.pi, 4000)
+
+    def share(z):
+        around = math.sqrt(0.25 - z**2)
+        points = np.stack([around * np.cos(angle), around * np.sin(angle), np.full(4000, z)], axis=1)
+        wave = stripes(in_picture(points))[:, 0] - 0.5
+        return (colors(body, points, picture(stripes))[:, 0] * wave).mean() / (wave**2).mean()
+
+    before, at, behind, far = (share(rim + z) for z in (0.03, 0.01, -0.01, -0.1))
+    assert before > 0.7
+    assert at > 0.6
+    assert 0.2 < behind < at
+    assert abs(far) < 0.02
+
+
+def test_what_is_carried_on_does_not_cover_what_another_photograph_shows():
+    body = ball(0.5, 5)
+    shown = body.vertices[body.vertices[:, 2] > 0.48].astype(float)
+    pictures = (np.full((64, 64, 3), [255, 0, 0], np.uint8), np.full((64, 64, 3), [0, 255, 0], np.uint8))
+    both = [
+        Projection.onto(body, Photograph(rgb, camera(yaw), OUTLINE))
+        for rgb, yaw in zip(pictures, (0, 90), strict=True)
+    ]
+    assert both[1](shown)[2].max() > 0.3  # the second one would go on there
+    made = (projected(plain, both)(torch.from_numpy(shown).float()[None])[0][0].numpy() + 1) / 2
+    np.testing.assert_allclose(made, np.broadcast_to([1.0, 0.0, 0.0], made.shape), atol=LEVEL)
+
+
+def test_close_to_the_end_of_what_is_seen_colours_follow_the_picture_closely():
+    def two_greys(place):
+        return np.where(place[:, :1] < 0.5, 0.6, 0.3) * np.ones(3)
+
+    mesh, wall = before_a_wall(0.28)
+    made, place = colors(mesh, wall, picture(two_greys)), in_picture(wall)
+    # two pixels of the model's behind the ball's outline and to the sides of the line between the greys
+    apart, aside = np.hypot(*(place - 0.5).T), np.abs(place[:, 0] - 0.5)
+    chosen = (np.abs(apart - 0.187) < OUTLINE / 2) & (aside > 1.5 * OUTLINE) & (aside < 3 * OUTLINE)
+    assert chosen.sum() > 20
+    wanted = np.where(place[chosen, 0] < 0.5, 0.6, 0.3)
+    assert np.abs(made[chosen, 1] - wanted).max() < 0.06
+
+
 def test_two_photographs_meet_without_a_seam_and_each_is_sharp_where_it_sees_better():
     body = ball(0.5, 5)
     points = body.vertices.astype(float)
