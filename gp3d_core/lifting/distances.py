@@ -64,7 +64,8 @@ def distances_of_file(
     """
     values = read_numbers(path)
     _check_shape(values, path, picture)
-    values = values * MILLIMETRE if meaning == "metric" and values.dtype == np.uint16 else values
+    of_png = path.suffix.lower() not in (".npy", ".npz", ".exr")
+    values = values * MILLIMETRE if meaning == "metric" and of_png else values
     values = values.astype(np.float64)
     known = ~np.isnan(values) if meaning != "metric" else values > 0
     if known.mean() < _LEAST_KNOWN or not np.isfinite(values[known]).any():

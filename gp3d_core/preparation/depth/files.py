@@ -18,7 +18,7 @@ from gp3d_core.preparation.depth.exr import read_exr
 from gp3d_core.preparation.depth.making import Kind, stretch, to_unit
 from gp3d_core.preparation.framing import Fit, frame, resize
 
-_PNG_MODES = ("I;16", "I;16B", "I", "L", "RGB", "RGBA")
+_PNG_MODES = ("I;16", "I;16B", "I", "L", "LA", "RGB", "RGBA")
 _MOST_PIXELS = 64_000_000
 _ENDINGS = ("_depth.png", ".png", "_depth.npy", ".npy", "_depth.exr", ".exr")  # after the image's stem
 

@@ -208,6 +208,15 @@ def test_meanings_of_depth_maps(tmp_path: Path) -> None:
     )
 
 
+def test_what_a_number_is_worth_in_metres_depends_on_the_file_and_not_on_its_bits(tmp_path: Path) -> None:
+    row = np.tile(np.array([0, 1, 2, 4], np.uint8), (3, 1))
+    Image.fromarray(np.stack([row * 10, row], axis=-1), "LA").save(tmp_path / "small.png")
+    np.save(tmp_path / "whole.npy", row.astype(np.uint16))
+    for name, wanted in (("small.png", [0.01, 0.01, 0.02, 0.04]), ("whole.npy", [1, 1, 2, 4])):
+        found = distances_of_file(tmp_path / name, row.shape, row.shape, "metric", 3.0)
+        np.testing.assert_allclose(found.t[0], wanted)
+
+
 def tree_of(path: Path) -> dict[str, Any]:
     content = path.read_bytes()
     tree: dict[str, Any] = json.loads(content[20 : 20 + struct.unpack("<I", content[12:16])[0]])
