@@ -25,7 +25,7 @@ from gp3d_core.atomic import alone, forget_leftovers_of, naming, replacing, writ
 from gp3d_core.datasets.archive import DatasetError
 from gp3d_core.datasets.dataset import Dataset
 from gp3d_core.datasets.feature_table import features_description, open_features
-from gp3d_core.hashing import DAMAGE, digest
+from gp3d_core.hashing import DAMAGE, digest, ordinary
 from gp3d_core.preparation.teachers import Teacher
 from gp3d_core.signals import Interruption
 
@@ -128,7 +128,7 @@ def import_features(dataset: Dataset, file: Path, out: Path) -> FeaturesReport:
 
     Raises DatasetError for a file of another kind or shape, and for numbers that are not finite.
     """
-    table = _read_table(file)
+    table = _read_table(ordinary(file))
     if table.ndim != 2 or len(table) != len(dataset) or table.dtype.kind != "f":
         raise DatasetError(
             f"{file}: expected floating-point features [{len(dataset)}, D], a row for each image in the order of the "

@@ -82,7 +82,10 @@ def read_surface(files: ModelFiles, treatment: Treatment) -> tuple[Surface, Read
     """
     files.clear()
     path = files.path
-    model = READERS[path.suffix.lower()](files, treatment)
+    reader = READERS.get(path.suffix.lower())
+    if reader is None:
+        raise BrokenModelError(f"{path.name}: expected one of {', '.join(READERS)}")
+    model = reader(files, treatment)
     if not model.parts or not sum(len(part.triangles) for part in model.parts):
         raise BrokenModelError(f"{path.name} has no faces")
     for part in model.parts:

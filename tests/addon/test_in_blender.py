@@ -16,7 +16,7 @@ from tests.addon.conftest import ROOT, scenarios
 pytestmark = [pytest.mark.slow, pytest.mark.blender]
 
 KINDS = ("import", "jobs", "panel", "browser", "setup", "relief", "trust")
-REAL_KINDS = ("real", "seeds", "assets", "lift", "volume")  # those that talk to the real engine
+REAL_KINDS = ("real", "crash", "seeds", "assets", "lift", "volume")  # those that talk to the real engine
 
 
 def cases(kinds: tuple[str, ...]) -> list[ParameterSet]:
