@@ -121,7 +121,8 @@ def described(kind: str, make: Callable[[], Module], tensors: Mapping[str, Tenso
         with shapes_only():
             module = make()
     except DAMAGE as error:  # sizes that no tensor can have, or that do not fit together
-        raise SnapshotError(f"{path} describes no {kind} ({error}); copy or train it again") from error
+        reason = str(error).partition("\n")[0]  # below it torch says where it is in C++
+        raise SnapshotError(f"{path} describes no {kind} ({reason}); copy or train it again") from error
     _check_tensors(module, tensors, path)
     return module
 
