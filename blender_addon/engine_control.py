@@ -45,9 +45,10 @@ def ensure_engine(context: bpy.types.Context) -> None:
 
 
 def start_timer() -> None:
-    """Lets `tick` run from now on."""
-    if not bpy.app.background and not bpy.app.timers.is_registered(tick):
-        bpy.app.timers.register(tick, first_interval=_BUSY_INTERVAL)
+    """Lets `tick` run from now on, soon, also where it was at rest."""
+    if not bpy.app.background:
+        stop_timer()
+        bpy.app.timers.register(tick, first_interval=_FILLING_INTERVAL)
 
 
 def stop_timer() -> None:
@@ -62,7 +63,7 @@ def tick() -> float | None:
     events = session.poll()
     for event in events:
         results.handle(event)
-    fill()
+    _ask()
     if session.engine is None:
         redraw()
         return None
@@ -77,11 +78,17 @@ def tick() -> float | None:
 
 
 def fill() -> None:
-    """Asks the engine, if one runs, for what the seed browser needs next; one batch at a time."""
+    """Asks the engine, if one runs, for what the seed browser needs next, and listens."""
+    if _ask():
+        start_timer()
+
+
+def _ask() -> bool:
+    """Whether the engine was asked for something that the seed browser needs; one batch at a time."""
     job = None if STATE.session.engine is None else filling.next_job()
     if job is not None:
         STATE.session.submit([job])
-        start_timer()
+    return job is not None
 
 
 def wait(seconds: float = math.inf) -> None:
