@@ -22,7 +22,7 @@ import torch
 
 from benchmarks.measuring import Rows
 
-_REPEATS, _PICTURES, _PIXELS = 5, 12, 48
+_REPEATS, _PICTURES, _PIXELS = 5, 12, 32
 _TICK = os.sysconf("SC_CLK_TCK")
 
 

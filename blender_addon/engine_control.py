@@ -20,6 +20,7 @@ from .properties import preferences
 from .state import STATE, redraw
 
 _FILLING_INTERVAL, _BUSY_INTERVAL, _REST_INTERVAL = 0.03, 0.1, 1.0  # seconds between two ticks
+_ENDS = ("done", "failed", "cancelled")  # events that are the last of a job
 _PACE = Pace()
 
 
@@ -72,7 +73,8 @@ def tick() -> float | None:
         _FILLING_INTERVAL if is_filling else _BUSY_INTERVAL if session.status.at_work else _REST_INTERVAL
     )
     # while the seed browser fills, ticks come fast, and only what arrives is news
-    if _PACE.draws(bool(events) or (session.status.at_work and not is_filling), time.monotonic(), interval):
+    news = bool(events) or (session.status.at_work and not is_filling)
+    if _PACE.draws(news, time.monotonic(), interval, at_once=any(event.kind in _ENDS for event in events)):
         redraw()
     return min(interval, _BUSY_INTERVAL) if _PACE.waiting else interval
 

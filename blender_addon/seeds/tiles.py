@@ -18,7 +18,7 @@ from ..requests import PREVIEW_YAW, Shown
 
 DIRECTIONS = 12
 FEWEST, MOST = 12, 48  # tiles of a page
-QUICK_PIXELS, FINE_PIXELS = 48, 96
+QUICK_PIXELS, FINE_PIXELS = 32, 96  # what is seen at once, and what replaces it
 _AT_ONCE = {QUICK_PIXELS: 12, FINE_PIXELS: 4}  # pictures of a batch
 _MOST_TILES = 960  # that are kept; the oldest go
 _MOST_SEED = 10**9 - 1

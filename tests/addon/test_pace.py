@@ -29,11 +29,11 @@ def test_every_picture_is_drawn_as_it_comes_where_drawing_costs_nothing() -> Non
 
 
 @pytest.mark.parametrize("cost", [0.1, 0.25, 0.7])
-def test_drawing_takes_a_third_of_the_time_where_it_is_slow(cost: float) -> None:
+def test_drawing_takes_a_fifth_of_the_time_where_it_is_slow(cost: float) -> None:
     drawn = _drawings(cost)
     assert drawn[0] < 0.1  # the first picture does not wait
     gaps = [later - earlier for earlier, later in pairwise(drawn)]
-    pause = min(2 * cost, 1.0)
+    pause = min(4 * cost, 1.0)
     assert min(gaps) >= cost + pause
     assert max(gaps) <= cost + pause + 0.06 + 2 * _INTERVAL  # and nothing waits longer than it must
 
@@ -41,8 +41,15 @@ def test_drawing_takes_a_third_of_the_time_where_it_is_slow(cost: float) -> None
 def test_what_came_during_the_pause_is_drawn_afterwards() -> None:
     pace = Pace()
     assert pace.draws(True, 0.0, _INTERVAL)
-    assert not pace.draws(True, 0.33, _INTERVAL)  # drawing took 0.3 s
+    assert not pace.draws(True, 0.13, _INTERVAL)  # drawing took 0.1 s
     assert pace.waiting
-    assert not pace.draws(False, 0.9, _INTERVAL)
-    assert pace.draws(False, 0.95, _INTERVAL)
+    assert not pace.draws(False, 0.5, _INTERVAL)
+    assert pace.draws(False, 0.55, _INTERVAL)
     assert not pace.waiting
+
+
+def test_the_last_of_a_job_does_not_wait() -> None:
+    pace = Pace()
+    assert pace.draws(True, 0.0, _INTERVAL)
+    assert not pace.draws(True, 0.13, _INTERVAL)
+    assert pace.draws(True, 0.16, _INTERVAL, at_once=True)
