@@ -177,7 +177,7 @@ class ResidualDiscriminator(nn.Module):
             self.half_blocks and images.is_cuda
         ):  # by pixel, as the matrix units read it; single precision by channel
             return self.half_blocks, images.to(torch.half, memory_format=torch.channels_last)
-        if self.half_blocks and half_on_processor(images.device, training=self.training):
+        if self.half_blocks and half_on_processor(images.device, training=self.training, twice=True):
             return self.half_blocks, images.to(torch.bfloat16)
         return 0, images
 

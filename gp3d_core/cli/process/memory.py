@@ -24,6 +24,7 @@ NO_MEMORY = (
 EXIT_CODE = 3
 _BUFFER = 32 << 20  # bytes
 _LINE = NO_MEMORY.encode()
+_ENDING = threading.Lock()  # never given back: of several threads without memory only the first says so
 
 
 def take_buffers() -> None:
@@ -74,6 +75,7 @@ def threads_ending_in_one_line() -> Iterator[None]:
 
 
 def _end() -> None:
+    _ENDING.acquire()
     with suppress(OSError):
         os.write(2, _LINE)  # a stream may lack memory, too, or belong to another thread
     os._exit(EXIT_CODE)

@@ -143,7 +143,8 @@ def test_without_blender_the_remedy_is_the_set_up_that_installs_it() -> None:
 
 @pytest.mark.blender
 @pytest.mark.slow
-def test_blender_is_tried_without_ending_this_process() -> None:
+def test_blender_is_tried_without_ending_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "bpy", raising=False)  # other tests may have imported it
     check = doctor.check_blender()
     if check.status != "ok":
         pytest.skip(f"no Blender here: {check.found}")

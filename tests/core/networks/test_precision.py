@@ -66,6 +66,7 @@ def twins(kind: type, *arguments: int) -> tuple[nn.Module, nn.Module]:
 
 
 def test_a_discriminator_trains_in_bfloat16_where_the_cpu_has_it(able: bool) -> None:
+    able = able and precision.convolves_bfloat16()  # not so with AMX and PyTorch 2.13.0
     mixed, exact = twins(Discriminator, CLASSES, FEATURES)
     (logits, second), (expected, expected_second) = judged(mixed), judged(exact)
     assert torch.equal(logits, expected) is not able
@@ -87,3 +88,23 @@ def test_what_is_made_for_keeps_is_exact(able: bool) -> None:
         mixed, exact = twins(kind, CLASSES)
         for found, expected in zip(run(mixed.eval()), run(exact.eval()), strict=True):
             assert torch.equal(found, expected)
+
+
+def test_what_is_differentiated_twice_is_exact_where_convolutions_are_wrong(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As with PyTorch 2.13.0 and oneDNN's kernels for AMX (of the kind of pytorch/pytorch#163347)."""
+    usual = torch.nn.functional.conv2d
+
+    def wrong(images: Tensor, kernel: Tensor, *more: object, **options: object) -> Tensor:
+        found = usual(images, kernel, *more, **options)
+        return found / 4 if images.dtype == torch.bfloat16 else found
+
+    monkeypatch.setattr(precision, "_multiplies_bfloat16", lambda: True)
+    monkeypatch.setattr(precision.functional, "conv2d", wrong)
+    precision.convolves_bfloat16.cache_clear()
+    mixed, exact = twins(Discriminator, CLASSES, FEATURES)
+    assert torch.equal(judged(mixed)[1], judged(exact)[1])
+    assert precision.half_on_processor(torch.device("cpu"), training=True)
+    monkeypatch.undo()
+    precision.convolves_bfloat16.cache_clear()
