@@ -106,5 +106,8 @@ def test_what_is_differentiated_twice_is_exact_where_convolutions_are_wrong(
     mixed, exact = twins(Discriminator, CLASSES, FEATURES)
     assert torch.equal(judged(mixed)[1], judged(exact)[1])
     assert precision.half_on_processor(torch.device("cpu"), training=True)
+    precision.convolves_bfloat16.cache_clear()
+    with torch.autocast("cpu", torch.bfloat16), torch.device("meta"):
+        assert not precision.convolves_bfloat16()
     monkeypatch.undo()
     precision.convolves_bfloat16.cache_clear()
