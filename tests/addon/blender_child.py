@@ -65,6 +65,15 @@ def until(condition, seconds: float = 20.0) -> bool:
     return True
 
 
+def busy_engine(state) -> int:
+    """The number of the real engine's process, which has begun the first mesh of a long batch."""
+    bpy.ops.gp3d.batch(batch_classes="mushroom", batch_seeds="0-20", quality="STANDARD")
+    assert until(
+        lambda: state.session.status.current is not None and state.session.status.current.stage != "sent", 60
+    )
+    return state.session.engine.pid
+
+
 @contextlib.contextmanager
 def window():
     """Operators do not wait for the engine, as in Blender's window."""
@@ -127,7 +136,7 @@ def main() -> None:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     tools = SimpleNamespace(settings=settings, folder=Path(settings["folder"]), module=MODULE)
-    for helper in (part, until, alive, window, refusal, preferences):
+    for helper in (busy_engine, part, until, alive, window, refusal, preferences):
         setattr(tools, helper.__name__, helper)
     tools.use = lambda mode, **more: use(settings, mode, **more)
     tools.use_real = lambda: use_real(settings)

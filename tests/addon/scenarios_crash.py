@@ -13,12 +13,7 @@ import bpy
 def scenario_real_engine_killed_at_work_is_said_in_one_line_and_the_next_one_works(tools):
     tools.use_real()
     with tools.window() as state:
-        bpy.ops.gp3d.batch(batch_classes="mushroom", batch_seeds="0-20", quality="STANDARD")
-        assert tools.until(
-            lambda: state.session.status.current is not None and state.session.status.current.stage != "sent",
-            60,
-        )
-        pid = state.session.engine.pid
+        pid = tools.busy_engine(state)
         os.killpg(pid, signal.SIGKILL)
         assert tools.until(lambda: state.session.status.problem is not None, 10)
         problem = state.session.status.problem

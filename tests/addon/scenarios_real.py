@@ -102,12 +102,7 @@ def scenario_real_engine_makes_a_mesh_of_a_photograph(tools):
 def scenario_real_engine_is_cancelled(tools):
     tools.use_real()
     with tools.window() as state:
-        bpy.ops.gp3d.batch(batch_classes="mushroom", batch_seeds="0-20", quality="STANDARD")
-        assert tools.until(
-            lambda: state.session.status.current is not None and state.session.status.current.stage != "sent",
-            60,
-        )
-        pid = state.session.engine.pid
+        pid = tools.busy_engine(state)
         bpy.ops.gp3d.cancel()
         assert tools.until(lambda: not state.session.status.at_work, 10)
         assert state.session.status.problem is None
