@@ -138,19 +138,21 @@ class ScenePipeline:
         pictures: Sequence[str | Path | Image.Image],
         *,
         yaws: Sequence[float] | None = None,
+        elevation: float = 0.0,
         fit: Fit = "crop",
         progress: Progress = no_progress,
     ) -> GeneratedScene:
         """One scene of several `pictures` of one thing; `yaws` of their cameras, the first 0, None to find them.
 
-        It shows each at least as well as that one's own scene does; pictures of which that cannot be are left out, and
-        a warning names them. `progress` hears of the stage fusing.
-        Raises as `reconstruct`, and FusionError for yaws that are not theirs.
+        `elevation` is how many degrees all cameras look down. The scene shows each picture at least as well as that
+        one's own scene does; pictures of which that cannot be are left out, and a warning names them. `progress` hears
+        of the stage fusing.
+        Raises as `reconstruct`, and FusionError for angles that cannot be theirs.
         Example: `pipeline.fuse(["front.jpg", "left.jpg"], yaws=[0, 30])`.
         """
         opened = [self._opened(picture) for picture in pictures]
         images, names = [image for image, _ in opened], [name for _, name in opened]
-        fused = fuse(self.tokenizer, images, names, yaws, fit, progress)
+        fused = fuse(self.tokenizer, images, names, yaws, fit, elevation, progress)
         if fused.left_out:
             left = ", ".join(f"{names[k]} (yaw {fused.yaws[k]:g}°)" for k in fused.left_out)
             warnings.warn(f"left out: {left}; with them no scene shows all pictures well", stacklevel=2)

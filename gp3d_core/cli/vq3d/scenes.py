@@ -64,6 +64,8 @@ def _add_reconstruct(verbs: argparse._SubParsersAction[Any]) -> None:
     add("--fit", choices=("crop", "letterbox"), default="crop", help="square in the middle, or all on white")
     several = "the pictures show one thing and become one scene: yaw of each camera, the first 0, or auto to find them"
     add("--yaws", type=_read_yaws, metavar="0,Y,…", help=several)
+    above = "degrees that all their cameras look down (default 0)"
+    add("--elevation", type=number(float, -80, 80), metavar="E", help=above)
     add_views(parser)
     parser.set_defaults(command=_reconstruct)
 
@@ -129,6 +131,8 @@ def _add_mesh(verbs: argparse._SubParsersAction[Any]) -> None:
 
 
 def _reconstruct(options: argparse.Namespace) -> int:
+    if options.elevation is not None and options.yaws is None:
+        raise GP3DError("--elevation is of pictures of one thing; say their --yaws too, or --yaws auto")
     stems = picture_stems(options.pictures)
     check_folder(options.out, stems, options.pictures)
     path = check_tokenizer(options.tokenizer)
@@ -159,7 +163,7 @@ def _fuse(options: argparse.Namespace, snapshot: TokenizerSnapshot, stem: str) -
     names = [path.name for path in options.pictures]
     with shown_progress() as progress:
         pictures = [open_picture(path) for path in options.pictures]
-        fused = fuse(snapshot, pictures, names, yaws, options.fit, progress)
+        fused = fuse(snapshot, pictures, names, yaws, options.fit, options.elevation or 0.0, progress)
         asked = ({stem: fused.first}, options.out)
         _print_all(write_reconstructions(*asked, resolution=options.resolution, progress=progress))
     for name, yaw, before, after in zip(names, fused.yaws, fused.alone, fused.together, strict=True):

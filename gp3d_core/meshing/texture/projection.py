@@ -14,7 +14,7 @@ N points.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -45,12 +45,13 @@ class Photograph:
     """A picture rgb uint8 [S,S,3] and the `camera` [1] that took it; its field of view lies between the outer *edges*.
 
     `outline` is how exact the outlines of the surface are, as a share of the picture's width: a pixel of what the
-    model sees.
+    model sees. `upright` [3,3] turns the world about its origin to where that camera, which never rolls, sees it.
     """
 
     rgb: NDArray[Any]
     camera: Cameras
     outline: float
+    upright: NDArray[Any] = field(default_factory=lambda: np.eye(3))
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,17 +68,27 @@ class Projection:
     inverse: NDArray[Any]
     slopes: NDArray[Any]
     weights: NDArray[Any]
+    upright: NDArray[Any] = field(default_factory=lambda: np.eye(3))
 
     @classmethod
     def onto(cls, mesh: Mesh, photograph: Photograph) -> Projection:
         """The projection of `photograph` onto `mesh`, whose colours do not matter."""
         size, camera = max(_MAP, round(4 / photograph.outline)), photograph.camera
-        distance = render_mesh(Mesh(mesh.vertices, mesh.faces), camera, size).depth
+        vertices = (mesh.vertices @ photograph.upright.T).astype(np.float32)
+        distance = render_mesh(Mesh(vertices, mesh.faces), camera, size).depth
         reach = float(np.tan(np.deg2rad(float(camera.fov[0])) / 2))
         line = np.linspace(-1, 1, size) * reach
         inverse = np.sqrt(line[None] ** 2 + line[:, None] ** 2 + 1) / distance  # 0 of an infinite distance
         slopes = _slopes(inverse)
-        seen = cls(photograph.rgb, camera, photograph.outline, inverse, slopes, np.zeros_like(inverse))
+        seen = cls(
+            photograph.rgb,
+            camera,
+            photograph.outline,
+            inverse,
+            slopes,
+            np.zeros_like(inverse),
+            photograph.upright,
+        )
         outline = photograph.outline * size
         weights = _facing(inverse, slopes, reach, outline)
         edges = Edges.of(inverse, _least(2 * reach / (size - 1)), outline)
@@ -101,7 +112,7 @@ class Projection:
 
     def place(self, points: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
         """Where [N,2] (column, row) world points [N,3] are in the picture, 0 to 1 between its edges, and depths [N]."""
-        place, ahead, _ = project(points, self.camera, 2)
+        place, ahead, _ = project(points @ self.upright.T, self.camera, 2)
         return place, ahead
 
     @torch.no_grad()
@@ -114,7 +125,7 @@ class Projection:
         pose, reach = cam2world(self.camera)[0].double().numpy(), self._reach
         plane = np.stack([2 * place[:, 0] - 1, 1 - 2 * place[:, 1]], axis=1) * reach
         local = np.concatenate([plane, -np.ones((len(plane), 1))], axis=1) * depth[:, None]
-        points = torch.from_numpy(local @ pose[:3, :3].T + pose[:3, 3]).float()
+        points = torch.from_numpy((local @ pose[:3, :3].T + pose[:3, 3]) @ self.upright).float()
         own = field(points[None].to(device))[0][0].double().cpu().numpy()
         shown = self.at_most(size / _EVERY)(points.double().numpy())[0] / 127.5 - 1
         return Tones.of(place, depth, shown - own, self.outline, 2 * reach)

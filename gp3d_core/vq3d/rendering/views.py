@@ -57,17 +57,28 @@ class View(NamedTuple):
         return to_image(self.rgb)
 
 
-def orbit(yaw: Tensor, pitch: Tensor, pivot: Tensor, dolly: Tensor | None = None) -> Tensor:
+def orbit(
+    yaw: Tensor,
+    pitch: Tensor,
+    pivot: Tensor,
+    dolly: Tensor | None = None,
+    elevation: Tensor | None = None,
+) -> Tensor:
     """Poses [B,4,4] turned about the point at depth `pivot` [B] on the input camera's axis; all angles in degrees.
 
     As everywhere, growing `yaw` [B] moves the camera towards −x; growing `pitch` [B] moves it up. `dolly` [B]
-    multiplies the distance to the pivot. Yaw and pitch 0 with dolly 1 is the input camera.
+    multiplies the distance to the pivot. Yaw and pitch 0 with dolly 1 is the input camera. `elevation` [B] is how far
+    that looks down on what it shows: yaws turn about the vertical, which leans by so much out of its picture.
     """
     sizes = check_shape("yaw", yaw, "B")
     check_shape("pitch", pitch, "B", sizes)
     check_shape("pivot", pivot, "B", sizes)
     distance = pivot if dolly is None else pivot * dolly
     turn = _about_y(-torch.deg2rad(yaw)) @ _about_x(-torch.deg2rad(pitch))
+    if elevation is not None:
+        check_shape("elevation", elevation, "B", sizes)
+        lean = torch.deg2rad(elevation)
+        turn = _about_x(lean) @ turn @ _about_x(-lean)
     position = turn[:, :, 2] * distance[:, None]
     position = position + torch.stack(
         [torch.zeros_like(pivot), torch.zeros_like(pivot), RADIUS - pivot], dim=1

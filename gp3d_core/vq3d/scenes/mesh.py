@@ -117,7 +117,7 @@ def mesh_of(
         "atlas_use": atlas_use(mesh),
     }
     if scene.inputs:
-        facts["input_pictures"] = [{"pixels": len(one.rgb), "yaw": one.yaw} for one in scene.inputs]
+        facts["input_pictures"] = [{"pixels": len(one.rgb)} | one.angles() for one in scene.inputs]
     if mesh.texture is not None:  # the number that "auto" found
         facts["texture_size"] = len(mesh.texture)
     return mesh, facts | {"level": extraction.level, "cut": cut}

@@ -37,7 +37,7 @@ from gp3d_core.vq3d.scenes.composition import (
     backdrop_share,
     together,
 )
-from gp3d_core.vq3d.scenes.input_views import InputView
+from gp3d_core.vq3d.scenes.input_views import MOST_ELEVATION, InputView
 
 _MOST = 4096  # samples of a ray, and pixels a side of a picture, in a file
 _OF_MASKS = ("reach", "tolerance", "edge")  # numbers of a lifted mask
@@ -98,12 +98,18 @@ class Scene:
 
     @torch.no_grad()
     def view(
-        self, yaw: float = 0.0, pitch: float = 0.0, *, dolly: float = 1.0, resolution: int | None = None
+        self,
+        yaw: float = 0.0,
+        pitch: float = 0.0,
+        *,
+        dolly: float = 1.0,
+        elevation: float = 0.0,
+        resolution: int | None = None,
     ) -> View:
         """The view after turning the camera about the pivot by `yaw` and `pitch` degrees; see `views.orbit`."""
-        numbers = (
-            torch.tensor([x], device=self.parts[0].planes.device) for x in (yaw, pitch, self.pivot, dolly)
-        )
+        device = self.parts[0].planes.device
+        angles = (yaw, pitch, self.pivot, dolly, elevation)
+        numbers = (torch.tensor([float(x)], device=device) for x in angles)
         size = resolution or self.resolution
         return render(self.field(), orbit(*numbers), self.camera, self.render, size, chunk=rays_at_a_time(1))
 
@@ -128,7 +134,7 @@ def save_scene(scene: Scene, path: Path) -> None:
         "pivot": scene.pivot,
     }
     if scene.inputs:
-        facts["inputs"] = [{"yaw": one.yaw} for one in scene.inputs]
+        facts["inputs"] = [one.angles() for one in scene.inputs]
         tensors |= {f"input.{k}": one.to_bytes() for k, one in enumerate(scene.inputs)}
     path.parent.mkdir(parents=True, exist_ok=True)
     save_tensors(path, SCENE_FORMAT, tensors, facts)
@@ -147,7 +153,11 @@ def load_scene(path: Path, device: torch.device | str = "cpu") -> Scene:
             int(_number(facts, "resolution", 1, _MOST)),
             _number(facts, "pivot", 1 / _LARGEST),
             tuple(
-                InputView.of_bytes(tensors[f"input.{k}"], _number(about, "yaw", -360, 360))
+                InputView.of_bytes(
+                    tensors[f"input.{k}"],
+                    _number(about, "yaw", -360, 360),
+                    _number({"elevation": 0.0} | about, "elevation", -MOST_ELEVATION, MOST_ELEVATION),
+                )
                 for k, about in enumerate(facts.get("inputs", ()))
             ),
         )

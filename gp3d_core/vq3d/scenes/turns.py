@@ -1,8 +1,10 @@
 """How far the cameras of two pictures are turned about what both show, from the pictures alone.
 
-Cameras stand equally far from the point on both their axes, turned by a yaw about the vertical through it. So a yaw
-says on which line of the other picture a pixel lies, wherever on its ray its surface is, and only near the right one
-are pixels that look the same on those lines. Depth is therefore no more than what is tried out: a sweep of planes.
+Cameras stand equally far from the point on both their axes and equally high, turned by a yaw about the vertical
+through it. So a yaw and an elevation say on which line of the other picture a pixel lies, wherever on its ray its
+surface is, and only near the right ones are pixels that look the same on those lines. Depth is therefore no more than
+what is tried out: a sweep of planes. Of cameras that look down, elevation matters: with one that is too small the best
+yaw is too large.
 
 Conventions. Pictures are [R,R,3] in [0, 1]; world and angles are those of `rendering.views`, with both cameras at
 distance 1 of the origin: the scale of the scene does not matter.
@@ -14,8 +16,11 @@ import math
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy import ndimage
+
+from gp3d_core.vq3d.rendering.views import orbit
 
 _NEAREST, _FARTHEST, _PLANES = 0.35, 6.0, 40  # distances of the cameras from the origin
 _WINDOW = 9  # pixels a side of what is compared
@@ -25,20 +30,30 @@ _SALIENT = 0.3  # of the pixels, those around which most changes: the others loo
 _VISIBLE = 0.7  # of these, those that look most alike: the others the other camera may not see
 
 
-def unlikeness(one: NDArray[Any], other: NDArray[Any], yaw: float, fov: float) -> float:
+def unlikeness(
+    one: NDArray[Any], other: NDArray[Any], yaw: float, fov: float, elevation: float = 0.0
+) -> float:
     """How unlike, in [0, 40/255], two pictures are at best if the camera of the `other` is turned by `yaw` degrees.
 
-    `fov` is the field of view between the centres of the outer pixels, in degrees.
+    `fov` is the field of view between the centres of the outer pixels, `elevation` how far both look down, in degrees.
     """
     one, other = (ndimage.gaussian_filter(picture, (_BLUR, _BLUR, 0)) for picture in (one, other))
-    return (_seen_by(one, other, yaw, fov) + _seen_by(other, one, -yaw, fov)) / 2
+    there, back = _between(yaw, elevation), _between(-yaw, elevation)
+    return (_seen_by(one, other, there, fov) + _seen_by(other, one, back, fov)) / 2
 
 
-def _seen_by(one: NDArray[Any], other: NDArray[Any], yaw: float, fov: float) -> float:
+def _between(yaw: float, elevation: float) -> NDArray[Any]:
+    """From the axes of one camera to those of another [3,3] that is turned by `yaw`."""
+    numbers = (torch.tensor([x], dtype=torch.float64) for x in (yaw, 0.0, 1.0, 1.0, elevation))
+    turned: NDArray[Any] = orbit(*numbers)[0, :3, :3].numpy().T
+    return turned
+
+
+def _seen_by(one: NDArray[Any], other: NDArray[Any], turn: NDArray[Any], fov: float) -> float:
     """The same, of the pixels of `one` alone."""
     best = np.full(one.shape[:2], np.inf)
     for inverse in np.linspace(1 / _NEAREST, 1 / _FARTHEST, _PLANES):
-        place, inside = _place(len(one), inverse, yaw, fov)
+        place, inside = _place(len(one), inverse, turn, fov)
         channels = [
             ndimage.map_coordinates(other[..., k], place, order=1, mode="nearest") - one[..., k]
             for k in range(3)
@@ -49,16 +64,18 @@ def _seen_by(one: NDArray[Any], other: NDArray[Any], yaw: float, fov: float) -> 
     return float(found[: max(1, round(_VISIBLE * len(found)))].mean())
 
 
-def _place(size: int, inverse: float, yaw: float, fov: float) -> tuple[NDArray[Any], NDArray[Any]]:
+def _place(size: int, inverse: float, turn: NDArray[Any], fov: float) -> tuple[NDArray[Any], NDArray[Any]]:
     """Where pixels (row, column) at this inverse depth lie in the other picture [2,R,R], and whether within it."""
-    reach, turn = math.tan(math.radians(fov) / 2), math.radians(yaw)
+    reach = math.tan(math.radians(fov) / 2)
     line = np.linspace(-1, 1, size) * reach
-    right, up, back = np.broadcast_to(line, (size, size)), -line[:, None], -1.0
-    x, y, z = right / inverse, up / inverse, 1 + back / inverse  # in the world, whose origin is the pivot
-    across = math.cos(turn) * x + math.sin(turn) * z
-    ahead = 1 + math.sin(turn) * x - math.cos(turn) * z
+    right, up = np.broadcast_to(line, (size, size)), np.broadcast_to(-line[:, None], (size, size))
+    points = np.stack(
+        [right / inverse, up / inverse, np.full((size, size), 1 - 1 / inverse)]
+    )  # from the pivot
+    across, above, back = np.tensordot(turn, points, 1)
+    ahead = 1 - back
     safe = np.where(ahead > 1e-6, ahead, np.inf)
-    place = (np.stack([-y / safe, across / safe]) / reach + 1) * (size - 1) / 2
+    place = (np.stack([-above / safe, across / safe]) / reach + 1) * (size - 1) / 2
     return place, (ahead > 1e-6) & (np.abs(place - (size - 1) / 2) <= (size - 1) / 2).all(axis=0)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -64,11 +66,12 @@ def test_one_scene_shows_every_picture_better_than_its_own_and_finds_how_far_the
     ]
 
 
-def of_toys(index, yaw, resolution):
-    """Two true views of a toy scene, which the pretrained model knows nothing of."""
+def of_toys(index, yaw, resolution, elevation=0.0):
+    """Two true views of a toy scene, which the pretrained model knows nothing of, by cameras that look down."""
     scene = draw_scene(np.random.default_rng([8, index]))
     turns = torch.tensor([0.0, yaw], dtype=torch.float64)
-    poses = orbit(turns, torch.zeros_like(turns), torch.full_like(turns, scene.pivot))
+    # pitch moves a camera up that looks at the pivot still, and the vertical is the world's
+    poses = orbit(turns, torch.full_like(turns, elevation), torch.full_like(turns, scene.pivot))
     return [cast(scene, pose, FOV, resolution)[0] for pose in poses]
 
 
@@ -81,6 +84,21 @@ def test_two_views_look_alike_along_the_lines_of_their_own_yaw(index, yaw):
     assert unlikeness(one, one, 0.0, FOV) < 1e-3
 
 
+@pytest.mark.parametrize(("index", "yaw", "elevation"), [(0, 20.0, 15.0), (3, -25.0, 25.0), (8, 30.0, 10.0)])
+def test_cameras_that_look_down_are_turned_about_the_vertical_of_the_world(index, yaw, elevation):
+    one, other = (picture / 255 for picture in of_toys(index, yaw, 64, elevation))
+    right = unlikeness(one, other, yaw, FOV, elevation)
+    for wrong in (
+        (yaw, 0.0),
+        (yaw, -elevation),
+        (-yaw, elevation),
+        (yaw - 15, elevation),
+        (yaw, elevation + 20),
+    ):
+        assert unlikeness(one, other, wrong[0], FOV, wrong[1]) > right
+    assert unlikeness(other, one, -yaw, FOV, elevation) == pytest.approx(right)
+
+
 @pytest.mark.slow
 def test_yaws_of_things_that_the_model_does_not_know_are_found(pipeline):
     off = []
@@ -90,6 +108,23 @@ def test_yaws_of_things_that_the_model_does_not_know_are_found(pipeline):
         off.append(abs(found_yaw(*alone) - yaw))
     assert max(off) <= 5
     assert np.mean(off) < 2.5
+
+
+@pytest.mark.slow
+def test_the_point_that_cameras_were_turned_about_is_found_and_elevation_is_heeded(pipeline):
+    thing, yaw, elevation = pipeline.sample("school bus", seed=0), 25.0, 15.0
+    farther = replace(thing.scene, pivot=1.2 * thing.scene.pivot)
+    beside = farther.view(yaw, elevation=elevation).rgb[0].permute(1, 2, 0).clamp(0, 1)
+    pictures = [thing.view(), Image.fromarray((beside * 255).round().byte().numpy())]
+    snapshot, names = pipeline.tokenizer, ["a.png", "b.png"]
+    fused = fuse(snapshot, pictures, names, [0, yaw], elevation=elevation)
+    assert not fused.left_out
+    assert fused.scene.pivot == pytest.approx(farther.pivot, rel=0.05)
+    assert [one.elevation for one in fused.scene.inputs] == [0, elevation]
+    level = fuse(snapshot, pictures, names, [0, yaw])
+    assert sum(fused.together) > sum(level.together) + 1
+    with pytest.raises(FusionError, match=r"`elevation`: expected -80 to 80 degrees, found 95"):
+        fuse(snapshot, pictures, names, [0, yaw], elevation=95)
 
 
 @pytest.mark.slow
@@ -127,6 +162,8 @@ def test_the_command_says_what_yaws_are(capsys, tmp_path):
     assert main(["vq3d", "reconstruct", "box", "a.png", "--yaws", "left"]) == 2
     assert "expects degrees with commas, or auto, found 'left'" in capsys.readouterr().err
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    assert main(["vq3d", "reconstruct", "box", "a.png", "--elevation", "10"]) == 2
+    assert "--elevation is of pictures of one thing" in capsys.readouterr().err
     asked = ["vq3d", "reconstruct", "box", str(tmp_path / "a.png"), "--yaws", "0,20", "--device", "cpu"]
     assert main([*asked, "--out", str(tmp_path / "out")]) == 2
     assert "two or more pictures" in capsys.readouterr().err

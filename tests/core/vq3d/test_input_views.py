@@ -29,17 +29,22 @@ from tests.core.vq3d.test_composition import CAMERA, RED, ball, micro_scene
 NOISE = np.random.default_rng(0).integers(0, 256, (48, 48, 3), np.uint8)
 
 
-@pytest.mark.parametrize("yaw", [0.0, 35.0, -120.0])
-def test_a_picture_is_seen_along_the_models_own_rays(yaw):
+@pytest.mark.parametrize(
+    ("yaw", "elevation"), [(0.0, 0.0), (35.0, 0.0), (-120.0, 0.0), (35.0, 20.0), (-90.0, -50.0)]
+)
+def test_a_picture_is_seen_along_the_models_own_rays(yaw, elevation):
     resolution, pivot = 16, 0.7
-    photograph = InputView(NOISE, yaw).photograph(CAMERA, resolution, pivot)
-    pose = orbit(torch.tensor([yaw]), torch.tensor([0.0]), torch.tensor([pivot])).double()
+    photograph = InputView(NOISE, yaw, elevation).photograph(CAMERA, resolution, pivot)
+    angles = (torch.tensor([x], dtype=torch.float64) for x in (yaw, 0.0, pivot, 1.0, elevation))
+    pose = orbit(*angles)
     origin, directions = pixel_rays(pose, CAMERA.fov, resolution)
     line = (
         np.arange(resolution) + 0.5
     ) / resolution  # centres of the model's pixels, between the picture's edges
     expected = np.stack(np.meshgrid(line, line), axis=-1).reshape(-1, 2)
-    blind = Projection(photograph.rgb, photograph.camera, 0.1, *(np.zeros((2, 2)) for _ in range(3)))
+    blind = Projection(
+        photograph.rgb, photograph.camera, 0.1, *(np.zeros((2, 2)) for _ in range(3)), photograph.upright
+    )
     for depth in (0.5, 3.0):
         place, ahead = blind.place((origin + depth * directions)[0].numpy())
         np.testing.assert_allclose(place, expected, atol=1e-6)
@@ -64,12 +69,13 @@ def test_pictures_are_cut_as_the_model_sees_them_and_keep_their_pixels():
 
 
 def test_a_scene_file_holds_its_pictures_to_the_bit(tmp_path):
-    scene = replace(micro_scene(1), inputs=(InputView(NOISE), InputView(NOISE[::2, ::2], -30.0)))
+    scene = replace(micro_scene(1), inputs=(InputView(NOISE), InputView(NOISE[::2, ::2], -30.0, 12.0)))
     save_scene(scene, tmp_path / "two.safetensors")
     first, second = load_scene(tmp_path / "two.safetensors").inputs
     np.testing.assert_array_equal(first.rgb, NOISE)
     np.testing.assert_array_equal(second.rgb, NOISE[::2, ::2])
     assert (first.yaw, second.yaw) == (0.0, -30.0)
+    assert (first.elevation, second.elevation) == (0.0, 12.0)
     save_scene(micro_scene(1), tmp_path / "none.safetensors")
     assert load_scene(tmp_path / "none.safetensors").inputs == ()
     assert "inputs" not in read_header(tmp_path / "none.safetensors", SCENE_FORMAT)

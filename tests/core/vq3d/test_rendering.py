@@ -89,6 +89,18 @@ def test_orbit_turns_about_its_pivot_as_the_house_turns():
     assert torch.allclose(poses[:, :3, 3] - centre, house[:, :3, 3], atol=1e-6)
 
 
+def test_a_camera_that_looks_down_is_turned_about_the_vertical():
+    pivot, above, yaw = torch.tensor([0.7, 2.5]), torch.tensor([13.0, -30.0]), torch.tensor([25.0, -70.0])
+    zero = torch.zeros(2)
+    # the same two cameras, in a world whose vertical is the y axis
+    before, after = orbit(zero, above, pivot), orbit(yaw, above, pivot)
+    relative = torch.linalg.inv(before) @ after
+    mine = torch.linalg.inv(orbit(zero, zero, pivot)) @ orbit(yaw, zero, pivot, elevation=above)
+    assert torch.allclose(mine, relative, atol=1e-5)
+    assert torch.allclose(orbit(zero, zero, pivot, elevation=above), orbit(zero, zero, pivot), atol=1e-6)
+    assert not torch.allclose(orbit(yaw, zero, pivot, elevation=above), orbit(yaw, zero, pivot), atol=0.05)
+
+
 def test_dolly_changes_the_distance_alone():
     angle, pivot = torch.tensor([12.0]), torch.tensor([0.8])
     plain, closer = orbit(angle, angle, pivot), orbit(angle, angle, pivot, torch.tensor([0.5]))
