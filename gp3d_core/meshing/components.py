@@ -19,6 +19,7 @@ from gp3d_core.meshing.mesh import Mesh
 
 # The share [N] of light that is stopped along paths, points float32 [N,S,3] on straight lines, evenly spaced.
 Opacity = Callable[[NDArray[Any]], NDArray[Any]]
+Columns = tuple[NDArray[Any], NDArray[Any], NDArray[Any]]  # x, y and z of vectors: faster than rows
 
 _SPECK = 0.005  # of the surface of the main component: what is smaller is never kept
 _FAR = 4.0  # by how much that grows over a gap as long as the main component
@@ -102,7 +103,7 @@ def belonging(mesh: Mesh, parts: Components, opacity: Opacity | None = None) -> 
         clear = stopped >= _CLEAR * stopped[volumes >= _MAIN * volumes.max()].max()
         some, volumes = some[clear], volumes[clear]
     main, size = int(volumes.argmax()), parts.areas[some] / parts.areas[some[volumes.argmax()]]
-    points = [mesh.vertices[np.unique(mesh.faces[parts.label == number])] for number in some]
+    points = [mesh.vertices[_named(mesh, parts.label == number)] for number in some]
     diagonal = float(np.linalg.norm(np.ptp(points[main], axis=0)))
     near = _within_reach(points, main, diagonal * (size / _SPECK - 1) / _FAR)
     kept = np.zeros(len(parts.volumes), bool)
@@ -136,13 +137,15 @@ def label_components(count: int, faces: NDArray[Any]) -> tuple[int, NDArray[Any]
 
 def signed_volumes(vertices: NDArray[Any], faces: NDArray[Any]) -> NDArray[Any]:
     """Volume [F] of the tetrahedra between each face and the origin, positive if the face looks away from it."""
-    first, second, third = (vertices[faces[:, i]].astype(np.float64) for i in range(3))
-    return np.einsum("ij,ij->i", first, np.cross(second, third)) / 6
+    first, second, third = _corners(vertices, faces)
+    volumes: NDArray[Any] = _dot(first, _cross(second, third)) / 6
+    return volumes
 
 
 def face_areas(vertices: NDArray[Any], faces: NDArray[Any]) -> NDArray[Any]:
     """The area [F] of each face."""
-    areas: NDArray[Any] = np.linalg.norm(_crosses(vertices, faces), axis=1) / 2
+    x, y, z = _crosses(vertices, faces)
+    areas: NDArray[Any] = np.sqrt(x * x + y * y + z * z) / 2
     return areas
 
 
@@ -163,17 +166,45 @@ def _largest(volumes: NDArray[Any], count: int) -> NDArray[Any]:
 def _chosen(mesh: Mesh, parts: Components, chosen: NDArray[Any]) -> tuple[Mesh, Components]:
     """The mesh of the `chosen` [C] components, with the vertices they name, and what is known of them."""
     faces = chosen[parts.label]
-    used, inverse = np.unique(mesh.faces[faces], return_inverse=True)
+    used = _named(mesh, faces)
+    place = np.zeros(len(mesh.vertices), np.int32)
+    place[used] = np.arange(len(used))
     number = np.cumsum(chosen) - 1
     rest = Components(number[parts.label[faces]], parts.volumes[chosen], parts.areas[chosen])
-    return Mesh(mesh.vertices[used], inverse.reshape(-1, 3).astype(np.int32)), rest
+    return Mesh(mesh.vertices[used], place[mesh.faces[faces]]), rest
 
 
-def _crosses(vertices: NDArray[Any], faces: NDArray[Any]) -> NDArray[Any]:
-    """Outward vectors [F,3], twice as long as the faces are large."""
-    first, second, third = (vertices[faces[:, i]].astype(np.float64) for i in range(3))
-    crosses: NDArray[Any] = np.cross(second - first, third - first)
-    return crosses
+def _named(mesh: Mesh, faces: NDArray[Any]) -> NDArray[Any]:
+    """The vertices, in order, that a mask [F] of faces names."""
+    used = np.zeros(len(mesh.vertices), bool)
+    used[mesh.faces[faces]] = True
+    return np.flatnonzero(used)
+
+
+def _corners(vertices: NDArray[Any], faces: NDArray[Any]) -> tuple[Columns, Columns, Columns]:
+    """The faces' first, second and third corners."""
+    x, y, z = vertices.T.astype(np.float64)
+    first, second, third = ((x[corner], y[corner], z[corner]) for corner in faces.T)
+    return first, second, third
+
+
+def _crosses(vertices: NDArray[Any], faces: NDArray[Any]) -> Columns:
+    """Outward vectors [F], twice as long as the faces are large."""
+    first, second, third = _corners(vertices, faces)
+    return _cross(_minus(second, first), _minus(third, first))
+
+
+def _minus(a: Columns, b: Columns) -> Columns:
+    return a[0] - b[0], a[1] - b[1], a[2] - b[2]
+
+
+def _cross(a: Columns, b: Columns) -> Columns:
+    return a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]
+
+
+def _dot(a: Columns, b: Columns) -> NDArray[Any]:
+    dot: NDArray[Any] = (a[0] * b[0] + a[2] * b[2]) + a[1] * b[1]
+    return dot
 
 
 def _stopped(mesh: Mesh, parts: Components, numbers: NDArray[Any], opacity: Opacity) -> NDArray[Any]:
@@ -182,7 +213,7 @@ def _stopped(mesh: Mesh, parts: Components, numbers: NDArray[Any], opacity: Opac
     for place, number in enumerate(numbers):
         faces = mesh.faces[parts.label == number]
         faces = faces[:: -(-len(faces) // _PATHS)]
-        crosses = _crosses(mesh.vertices, faces)
+        crosses = np.stack(_crosses(mesh.vertices, faces), axis=1)
         area = np.linalg.norm(crosses, axis=1)
         inwards = -crosses / np.maximum(area, 1e-30)[:, None]
         chord = np.linspace(0, 6 * parts.volumes[number] / parts.areas[number], _STEPS)
@@ -230,12 +261,17 @@ def _is_near(points: NDArray[Any], others: NDArray[Any], reach: float) -> bool:
 def _lies_inside(mesh: Mesh, parts: Components, number: int, kept: NDArray[Any]) -> bool:
     """Whether the component lies within the others that are kept: their winding number at one of its points."""
     own = mesh.vertices[mesh.faces[parts.label == number]].reshape(-1, 3)
-    others = mesh.vertices[mesh.faces[kept[parts.label] & (parts.label != number)]].astype(np.float64)
-    if (own.min(axis=0) < others.min(axis=(0, 1))).any() or (own.max(axis=0) > others.max(axis=(0, 1))).any():
+    others = mesh.faces[kept[parts.label] & (parts.label != number)]
+    around = mesh.vertices[_named(mesh, kept[parts.label] & (parts.label != number))]
+    if (own.min(axis=0) < around.min(axis=0)).any() or (own.max(axis=0) > around.max(axis=0)).any():
         return False
-    a, b, c = (others[:, k] - own[0] for k in range(3))
-    la, lb, lc = (np.linalg.norm(side, axis=1) for side in (a, b, c))
-    # van Oosterom & Strackee 1983: the solid angle of a triangle
-    above = np.einsum("ij,ij->i", a, np.cross(b, c))
-    below = la * lb * lc + (a * b).sum(1) * lc + (b * c).sum(1) * la + (c * a).sum(1) * lb
-    return bool(np.arctan2(above, below).sum() / (2 * np.pi) > 0.5)
+    return float(_solid_angles(mesh.vertices - own[0], others).sum()) > 2 * np.pi
+
+
+def _solid_angles(vertices: NDArray[Any], faces: NDArray[Any]) -> NDArray[Any]:
+    """What the faces [F] cover of the sphere around the origin, in steradians: van Oosterom & Strackee 1983."""
+    a, b, c = _corners(vertices, faces)
+    la, lb, lc = (np.sqrt(_dot(side, side)) for side in (a, b, c))
+    below = la * lb * lc + _dot(a, b) * lc + _dot(b, c) * la + _dot(c, a) * lb
+    angles: NDArray[Any] = 2 * np.arctan2(_dot(a, _cross(b, c)), below)
+    return angles

@@ -12,7 +12,7 @@ is lost, however small.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import mcubes
@@ -21,16 +21,21 @@ import torch
 from numpy.typing import NDArray
 
 from gp3d_core.meshing.mesh import MeshError, unique_rows
-from gp3d_core.rendering.triplane_density import Blocks, HasSeparableDensity, PointBlocks, SeparableBlocks
+from gp3d_core.rendering.density_blocks import Blocks, PointBlocks, SeparableBlocks
+from gp3d_core.rendering.triplane_density import HasSeparableDensity
 from gp3d_core.rendering.volume import Field
 from gp3d_core.signals import Progress, no_progress
 
 SignedDistance = Callable[[NDArray[Any]], NDArray[Any]]
 """Points [N,3] to distances [N] from a border, positive on the side that is kept; never growing faster than 1."""
 
+Tile = tuple[tuple[int, int, int], NDArray[Any]]
+"""Where a part of the grid begins, in blocks, and its density, float32."""
+
 _TILE = 32  # cells along an edge of what marching cubes gets at a time
 _DENSE = 0.2  # share of a slab's blocks from which on evaluating all of it is quicker
 _SEPARABLE_CELLS = 4
+_NEAR = 0.01  # of a step: far more than rounding, and less than half
 _GIB = 2**30
 
 
@@ -44,7 +49,7 @@ def extraction_bytes(field: Field, grid: int) -> int:
     if isinstance(field, HasSeparableDensity):
         density = field.separable_density()
         units, features = len(density.hidden_weight) + 1, density.planes.shape[1]
-        lattices = 4 * grid**2 * (units * 3 * 3 + features * 2)  # as they are, unfolded, and in the making
+        lattices = 4 * grid**2 * (units * 3 * 2 + features * 2)  # as they are, of blocks, and in the making
         bounds = 6 * 4 * (grid // _SEPARABLE_CELLS + 1) ** 3
     slab = 4 * 4 * (_TILE + 1) * (grid + 3) ** 2
     surface = (
@@ -93,27 +98,46 @@ def field_surface(
     counts = np.cumsum([0] + [len(corners) for corners, _ in pieces])
     corners = np.concatenate([corners for corners, _ in pieces])
     faces = np.concatenate([faces + first for (_, faces), first in zip(pieces, counts, strict=False)])
-    return place_corners(corners, faces, box, grid)
+    return place_corners(corners, faces, box, grid, edge=max(1, _TILE // blocks.cells) * blocks.cells)
 
 
 def place_corners(
-    corners: NDArray[Any], faces: NDArray[Any], box: float, grid: int
+    corners: NDArray[Any], faces: NDArray[Any], box: float, grid: int, edge: int = 1
 ) -> tuple[NDArray[Any], NDArray[Any]]:
-    """World vertices and clean faces of corners [V,3] in samples, the first of which lies one outside the box."""
+    """World vertices and clean faces of corners [V,3] in samples, the first of which lies one outside the box.
+
+    `edge` is the length of the tiles that the corners come from, each once a tile. They lie on lines between samples,
+    so two can coincide, up to rounding, only where a sample is, where tiles meet, and where the box ends.
+    """
     vertices = np.clip((corners - 1) * (2 * box / (grid - 1)) - box, -box, box)  # caps lie in the box's faces
-    return drop_degenerate(vertices.astype(np.float32), faces.astype(np.int64))
+    whole, doubtful = np.ones(len(corners), bool), np.zeros(len(corners), bool)
+    for column in corners.T:
+        close = np.rint(column)
+        near = np.abs(column - close) < _NEAR
+        whole &= near
+        doubtful |= (near & (close % edge == 0)) | (column < 1 + _NEAR) | (column > grid - _NEAR)
+    doubtful |= whole
+    return drop_degenerate(vertices.astype(np.float32), faces.astype(np.int64), np.flatnonzero(doubtful))
 
 
-def drop_degenerate(vertices: NDArray[Any], faces: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Vertices that coincide become one, faces that lose a corner by it and vertices without faces vanish."""
-    first, inverse = unique_rows(vertices)
-    faces = inverse[faces]
+def drop_degenerate(
+    vertices: NDArray[Any], faces: NDArray[Any], doubtful: NDArray[Any] | None = None
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Vertices that coincide become one, faces that lose a corner by it and vertices without faces vanish.
+
+    `doubtful` names those that may coincide, if that is known.
+    """
+    doubtful = np.arange(len(vertices)) if doubtful is None else doubtful
+    first, inverse = unique_rows(vertices[doubtful])
+    same = np.arange(len(vertices))
+    same[doubtful] = doubtful[first[inverse]]
+    faces = same[faces]
     a, b, c = faces.T
     faces = faces[(a != b) & (b != c) & (c != a)]
-    used = np.zeros(len(first), bool)
+    used = np.zeros(len(vertices), bool)
     used[faces] = True
     renumbered = np.cumsum(used) - 1
-    return vertices[first[used]], renumbered[faces].astype(np.int32)
+    return vertices[used], renumbered[faces].astype(np.int32)
 
 
 def _blocks(field: Field, box: float, grid: int, chunk: int, device: torch.device | str) -> Blocks:
@@ -137,7 +161,7 @@ def _pieces(
     progress: Progress,
 ) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
     """Corners and faces of all tiles that the surface crosses, in samples of the whole grid; corners repeat."""
-    lower, upper = blocks.bounds()
+    lower, upper = blocks.bounds(level)
     if not (np.isfinite(upper).all() and np.isfinite(lower).all()) and not isinstance(blocks, PointBlocks):
         raise MeshError("the field's density is NaN or infinite")
     cells, count = blocks.cells, lower.shape[0]
@@ -152,15 +176,22 @@ def _pieces(
     wide = max(1, _TILE // cells)
     for first in range(0, count, wide):
         progress("density", first, count)
-        last = min(first + wide, count)
-        if not active[first:last].any():
+        layer = slice(first, min(first + wide, count))
+        if not active[layer].any():
             continue
-        slab = _slab(blocks, active[first:last], inside[first:last], first, last)
-        steps = slice(first * cells, last * cells + 1)
-        if crop is not None:
-            _cut(slab, crop, blocks, steps, level, spacing)
-        slab[outside[steps]] = slab[:, outside] = slab[:, :, outside] = level - 1
-        yield from _march(slab, active[first:last], cells, wide, first * cells, level)
+        dense = active[layer].mean() >= _DENSE
+        for (_, j, k), tile in (_cut_up if dense else _put_together)(blocks, active, inside, layer, wide):
+            steps = tuple(
+                slice(block * cells, block * cells + length)
+                for block, length in zip((first, j, k), tile.shape, strict=True)
+            )
+            if crop is not None:
+                _cut(tile, crop, blocks, steps, level, spacing)
+            x, y, z = (outside[part] for part in steps)
+            tile[x] = tile[:, y] = tile[:, :, z] = level - 1
+            corners, faces = mcubes.marching_cubes(tile, level)
+            if len(faces):
+                yield corners + np.array([part.start for part in steps]), faces.astype(np.int64)
 
 
 def _outside(grid: int, cells: int, count: int) -> NDArray[Any]:
@@ -169,45 +200,51 @@ def _outside(grid: int, cells: int, count: int) -> NDArray[Any]:
     return (place == 0) | (place > grid)
 
 
-def _slab(blocks: Blocks, active: NDArray[Any], inside: NDArray[Any], first: int, last: int) -> NDArray[Any]:
-    """Density of a slab: as it is in `active` blocks, ± a large number elsewhere."""
+def _cut_up(
+    blocks: Blocks, active: NDArray[Any], inside: NDArray[Any], layer: slice, wide: int
+) -> Iterator[Tile]:
+    """The tiles of a layer that contain active blocks, all of whose samples are evaluated."""
     cells = blocks.cells
-    if active.mean() >= _DENSE:
-        slab = blocks.slab(first, last)
-        _check_finite(slab)
-        return slab
-    slab = np.where(inside, np.float32(1e30), np.float32(-1e30))
-    for axis in range(3):
-        times = np.full(slab.shape[axis], cells)
-        times[-1] += 1
-        slab = slab.repeat(times, axis=axis)
-    index = np.argwhere(active)
-    values = blocks.values(index + np.array([first, 0, 0]))
+    slab = blocks.slab(layer.start, layer.stop)
+    _check_finite(slab)
+    for j in range(0, active.shape[1], wide):
+        for k in range(0, active.shape[2], wide):
+            if active[layer, j : j + wide, k : k + wide].any():
+                y, z = (slice(first * cells, (first + wide) * cells + 1) for first in (j, k))
+                yield (layer.start, j, k), slab[:, y, z].copy()
+
+
+def _put_together(
+    blocks: Blocks, active: NDArray[Any], inside: NDArray[Any], layer: slice, wide: int
+) -> Iterator[Tile]:
+    """The tiles of a layer that contain active blocks: density in these, ± a large number elsewhere.
+
+    They end with the last active block along each axis; what lies behind it has no faces.
+    """
+    cells = blocks.cells
+    index = np.argwhere(active[layer]) + np.array([layer.start, 0, 0])
+    values = blocks.values(index)
     _check_finite(values)
-    x, y, z = (index[:, axis, None] * cells + np.arange(cells + 1) for axis in range(3))
-    slab[x[:, :, None, None], y[:, None, :, None], z[:, None, None, :]] = values
-    return slab
+    tile_of = index[:, 1] // wide * active.shape[2] + index[:, 2] // wide
+    order = np.argsort(tile_of, kind="stable")
+    for own in np.split(order, np.flatnonzero(np.diff(tile_of[order])) + 1):
+        j, k = index[own[0], 1:] // wide * wide
+        place = index[own] - np.array([layer.start, j, k])
+        ends = place.max(axis=0) + 1
+        side = np.where(
+            inside[layer, j:, k:][: ends[0], : ends[1], : ends[2]], np.float32(1e30), np.float32(-1e30)
+        )
+        of_sample = (np.minimum(np.arange(end * cells + 1) // cells, end - 1) for end in ends)
+        tile = side[np.ix_(*of_sample)]
+        x, y, z = (place[:, axis, None] * cells + np.arange(cells + 1) for axis in range(3))
+        tile[x[:, :, None, None], y[:, None, :, None], z[:, None, None, :]] = values[own]
+        yield (layer.start, int(j), int(k)), tile
 
 
 def _check_finite(values: NDArray[Any]) -> None:
     if not np.isfinite(values).all():
         broken = int((~np.isfinite(values)).sum())
         raise MeshError(f"the field's density is NaN or infinite at {broken} of {values.size} samples")
-
-
-def _march(
-    slab: NDArray[Any], active: NDArray[Any], cells: int, wide: int, start: int, level: float
-) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
-    """Marching cubes on the tiles of a slab that contain an active block."""
-    for j in range(0, active.shape[1], wide):
-        for k in range(0, active.shape[2], wide):
-            if not active[:, j : j + wide, k : k + wide].any():
-                continue
-            y, z = j * cells, k * cells
-            tile = slab[:, y : y + wide * cells + 1, z : z + wide * cells + 1]
-            corners, faces = mcubes.marching_cubes(np.ascontiguousarray(tile), level)
-            if len(faces):
-                yield corners + np.array([start, y, z]), faces.astype(np.int64)
 
 
 def _bounds_with(
@@ -232,11 +269,14 @@ def _bounds_with(
 
 
 def _cut(
-    slab: NDArray[Any], crop: SignedDistance, blocks: Blocks, steps: slice, level: float, spacing: float
+    tile: NDArray[Any],
+    crop: SignedDistance,
+    blocks: Blocks,
+    steps: Sequence[slice],
+    level: float,
+    spacing: float,
 ) -> None:
     """Lowers the density below the level beyond the border, linearly, so that the cut is flat."""
-    lines = [line.numpy().astype(np.float64) for line in blocks.lines]
-    for row, x in enumerate(lines[0][steps]):
-        points = np.stack(np.meshgrid([x], *lines[1:], indexing="ij"), axis=-1)
-        border = level + crop(points.reshape(-1, 3)).reshape(slab.shape[1:]) / spacing
-        slab[row] = np.minimum(slab[row], border)
+    lines = [line.numpy().astype(np.float64)[part] for line, part in zip(blocks.lines, steps, strict=True)]
+    points = np.stack(np.meshgrid(*lines, indexing="ij"), axis=-1)
+    np.minimum(tile, level + crop(points.reshape(-1, 3)).reshape(tile.shape) / spacing, out=tile)

@@ -1,28 +1,26 @@
-"""Exact density of tri-plane fields on axis-aligned grids, without a list of points, and bounds on blocks of it.
+"""Exact density of tri-plane fields on axis-aligned grids, without a list of points.
 
 A tri-plane field's raw density is linear after one hidden layer, so on a grid it comes apart into functions of pairs
 of coordinates. With the hidden unit c before its leaky ReLU h_c(x,y,z) = a_c(x,y) + b_c(x,z) + d_c(y,z), slope s
 and output weight w_c:
     raw = bias + Σ_c w_c lrelu(h_c) = linear(x,y,z) + Σ_c ± relu(|v_c| h_c),        v_c = (1 − s) w_c
 where linear = bias + Σ_c s w_c h_c comes apart as well. Planes are projected once; the grid only adds, takes
-maxima and sums: relu(a + b + d) = max(b + d, −a) + a. Each unit is monotone in h_c, hence largest (smallest) values
-of the three functions over a block bound the block's density from above (below).
+maxima and sums: relu(a + b + d) = max(b + d, −a) + a.
 
-Legend: C hidden units, F features, T plane resolution, I J K samples along x, y, z, n blocks along an axis, B
-blocks. Units with v_c ≥ 0 stand first. Plane order xy, xz, yz, as everywhere.
+Legend: C hidden units, F features, T plane resolution, I J K samples along x, y, z. Units with v_c ≥ 0 stand first.
+Plane order xy, xz, yz, as everywhere.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from math import isqrt
+from typing import Protocol, TypeVar, runtime_checkable
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -30,28 +28,12 @@ from gp3d_core.rendering.volume import Field
 
 _WORK = 2**15 - 1  # samples at a time on a CPU: in its cache, and too few for torch to split among threads
 _WORK_CUDA = 2**24
-T = TypeVar("T")
-R = TypeVar("R")
-
-_ROUNDING = (
+ROUNDING = (
     2e-6  # of the largest sum of absolute terms: how far rounding can carry a sum of a few hundred terms
 )
-
-
-class Blocks(Protocol):
-    """Raw density on lines that are cut into blocks of `cells`³ cells; neighbours share their samples."""
-
-    lines: tuple[Tensor, ...]
-    cells: int
-
-    def bounds(self) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Lowest and highest density [n,n,n] that each block can hold."""
-
-    def values(self, index: NDArray[Any]) -> NDArray[Any]:
-        """Density float32 [B, cells+1, cells+1, cells+1] of the blocks with `index` [B,3]."""
-
-    def slab(self, first: int, last: int) -> NDArray[Any]:
-        """Density of all blocks from `first` to before `last` along x, as one array."""
+Parts = tuple[Tensor, Tensor, Tensor]
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 @runtime_checkable
@@ -75,34 +57,25 @@ class Lattices:
     positive: int
 
     @cached_property
-    def folded(self) -> Tensor:
-        """xy as `_combine` wants it."""
-        return _folded(self.xy, self.positive)
-
-    def pooled(self, cells: int, *, largest: bool) -> Lattices:
-        """Per block of `cells`³ cells, ends included, what makes the density largest (or smallest)."""
-
-        def extreme(lattice: Tensor) -> Tensor:
-            sign = torch.ones(len(lattice), 1, 1, device=lattice.device)
-            sign[self.positive : -1] = -1.0
-            sign = sign if largest else -sign
-            return sign * F.max_pool2d(sign * lattice, cells + 1, cells)
-
-        return Lattices(extreme(self.xy), extreme(self.xz), extreme(self.yz), self.positive)
+    def plain(self) -> Tensor:
+        """xy's linear part [I,J] for relu(a + b + d) = max(b + d, −a) + a: with Σ ± a in it."""
+        added, subtracted = self.xy[: self.positive], self.xy[self.positive : -1]
+        return self.xy[-1] + added.sum(dim=0) - subtracted.sum(dim=0)
 
     @torch.no_grad()
     def grid(self, rows: slice = slice(None)) -> Tensor:
         """Raw density [I,J,K] on the CPU, of the `rows` along x."""
-        xy, xz = self.folded[:, rows], self.xz[:, rows]
+        xy, xz, plain = self.xy[:-1, rows], self.xz[:, rows], self.plain[rows]
         count, device = xy.shape[1], xy.device
         raw = torch.empty(count, *self.yz.shape[1:])
 
         def fill(tile: tuple[slice, slice]) -> None:
             i, j = tile
-            some = xy[:, i, j, None], xz[:, i, None, :], self.yz[:, None, j, :]
-            raw[i, j] = _combine(*some, self.positive).cpu()
+            across, along = xz[:, i, None, :], self.yz[:, None, j, :]
+            units = zip(-xy[:, i, j, None], across[:-1], along[:-1], strict=True)
+            raw[i, j] = combine((plain[i, j, None], across[-1], along[-1]), units, self.positive).cpu()
 
-        _spread(fill, _tiles(count, raw.shape[1], raw.shape[2], _work(device)), device)
+        spread(fill, _tiles(count, raw.shape[1], raw.shape[2], samples_at_a_time(device)), device)
         return raw
 
 
@@ -167,94 +140,6 @@ class SeparableDensity:
         return torch.cat(found)
 
 
-class SeparableBlocks:
-    """A separable density on lines cut into blocks of `cells`³ cells; neighbours share their samples."""
-
-    def __init__(self, density: SeparableDensity, lines: Sequence[Tensor], cells: int = 4) -> None:
-        """`lines` holds the world coordinates along x, y, z, each a multiple of `cells`, plus 1, of them."""
-        self.lines, self.cells = tuple(lines), cells
-        self._parts = density.lattices(*(line.to(density.planes.device) for line in lines))
-        self._unfolded: list[Tensor] = []
-
-    @torch.no_grad()
-    def bounds(self) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Lowest and highest raw density [n,n,n] that blocks can hold, all their samples and rounding included."""
-        top, bottom = (self._parts.pooled(self.cells, largest=largest) for largest in (True, False))
-        pairs = ((top.xy, bottom.xy), (top.xz, bottom.xz), (top.yz, bottom.yz))
-        size = sum(float(torch.maximum(up.abs(), low.abs()).amax(dim=(1, 2)).sum()) for up, low in pairs)
-        upper, lower = (
-            _combine(
-                _folded(part.xy, part.positive)[..., None],
-                part.xz[:, :, None],
-                part.yz[:, None],
-                part.positive,
-            )
-            for part in (top, bottom)
-        )
-        return (lower - _ROUNDING * size).cpu().numpy(), (upper + _ROUNDING * size).cpu().numpy()
-
-    @torch.no_grad()
-    def values(self, index: NDArray[Any]) -> NDArray[Any]:
-        """Raw density float32 [B, cells+1, cells+1, cells+1] of the blocks with `index` [B,3]."""
-        size = self.cells + 1
-        if not self._unfolded:
-            parts = (self._parts.folded, self._parts.xz, self._parts.yz)
-            self._unfolded = [_unfold(part, self.cells) for part in parts]
-        counts = [(len(line) - 1) // self.cells for line in self.lines]
-        places = torch.from_numpy(index).to(self._parts.xy.device)
-
-        def evaluate(some: Tensor) -> Tensor:
-            x, y, z = some.T
-            xy, xz, yz = (
-                part.gather(1, place.expand(len(part), -1)).view(-1, *shape, len(some))
-                for part, place, shape in zip(
-                    self._unfolded,
-                    (x * counts[1] + y, x * counts[2] + z, y * counts[2] + z),
-                    ((size, size, 1), (size, 1, size), (1, size, size)),
-                    strict=True,
-                )
-            )
-            return _combine(xy, xz, yz, self._parts.positive).movedim(-1, 0).cpu()
-
-        batches = places.split(max(1, _work(places.device) // size**3))
-        found = _spread(evaluate, batches, places.device)
-        return torch.cat(found).numpy() if len(index) else np.empty((0, size, size, size), np.float32)
-
-    def slab(self, first: int, last: int) -> NDArray[Any]:
-        """Raw density float32 [(last − first)·cells + 1, J, K] of all blocks from `first` to before `last` along x."""
-        return self._parts.grid(slice(first * self.cells, last * self.cells + 1)).numpy()
-
-
-class PointBlocks:
-    """The density of any field on lines cut into blocks, point by point; nothing is known of it beforehand."""
-
-    def __init__(
-        self, field: Field, lines: Sequence[Tensor], cells: int, chunk: int, device: torch.device | str
-    ) -> None:
-        """`field` gets at most `chunk` points at a time, on `device`."""
-        self.lines, self.cells = tuple(lines), cells
-        self._field, self._chunk, self._device = field, chunk, device
-
-    def bounds(self) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Minus and plus infinity for every block."""
-        shape = tuple((len(line) - 1) // self.cells for line in self.lines)
-        return np.full(shape, -np.inf, np.float32), np.full(shape, np.inf, np.float32)
-
-    def values(self, index: NDArray[Any]) -> NDArray[Any]:
-        """Raw density float32 [B, cells+1, cells+1, cells+1] of the blocks with `index` [B,3]."""
-        steps, size = np.arange(self.cells + 1), self.cells + 1
-        found = np.empty((len(index), size, size, size), np.float32)
-        for row, corner in enumerate(index * self.cells):
-            lines = (line[first + steps] for line, first in zip(self.lines, corner, strict=True))
-            found[row] = point_grid(self._field, *lines, chunk=self._chunk, device=self._device).numpy()
-        return found
-
-    def slab(self, first: int, last: int) -> NDArray[Any]:
-        """Raw density float32 [(last − first)·cells + 1, J, K] of all blocks from `first` to before `last` along x."""
-        xs = self.lines[0][first * self.cells : last * self.cells + 1]
-        return point_grid(self._field, xs, *self.lines[1:], chunk=self._chunk, device=self._device).numpy()
-
-
 @torch.no_grad()
 def point_grid(
     field: Field,
@@ -276,19 +161,7 @@ def point_grid(
     return raw.reshape(len(xs), len(ys), len(zs))
 
 
-def _folded(xy: Tensor, positive: int) -> Tensor:
-    """`xy` [C+1,...] with the last channel ready for relu(a + b + d) = max(b + d, −a) + a: Σ ± a is in it."""
-    plain = xy[-1] + xy[:positive].sum(dim=0) - xy[positive:-1].sum(dim=0)
-    return torch.cat([xy[:-1], plain[None]])
-
-
-def _unfold(lattice: Tensor, cells: int) -> Tensor:
-    """Samples of all blocks of a lattice [C+1,U,V] as [(C+1)·(cells+1)², n·n], so that a block is a column."""
-    blocks = lattice.unfold(1, cells + 1, cells).unfold(2, cells + 1, cells)
-    return blocks.permute(0, 3, 4, 1, 2).reshape(len(lattice) * (cells + 1) ** 2, -1)
-
-
-def _spread(work: Callable[[T], R], items: Iterable[T], device: torch.device) -> list[R]:
+def spread(work: Callable[[T], R], items: Iterable[T], device: torch.device) -> list[R]:
     """What `work` makes of all items, in order, by as many threads as torch may use."""
     if device.type != "cpu" or torch.get_num_threads() == 1:
         return [work(item) for item in items]
@@ -301,31 +174,37 @@ def _spread(work: Callable[[T], R], items: Iterable[T], device: torch.device) ->
         return list(pool.map(quietly, items))
 
 
-def _work(device: torch.device) -> int:
+def samples_at_a_time(device: torch.device) -> int:
+    """How many samples are evaluated at a time."""
     if device.type != "cpu":
         return _WORK_CUDA
-    return _WORK if torch.get_num_threads() > 1 else 4 * _WORK
+    return _WORK if torch.get_num_threads() > 1 else 2 * (_WORK + 1)
 
 
-def _combine(xy: Tensor, xz: Tensor, yz: Tensor, positive: int) -> Tensor:
-    """linear + Σ ± relu(xy + xz + yz), for operands [C+1, ...] that broadcast to a common shape; `xy` is folded.
+def combine(linear: Parts, units: Iterable[Parts], positive: int) -> Tensor:
+    """Raw density of parts that broadcast to a common shape: the `linear` ones of xy, plain, of xz and yz, and
+    −xy, xz, yz of each hidden unit, of which the first `positive` are added.
 
     Every sample goes through the same additions whatever the shape, so that blocks agree where they meet, to the bit.
     """
-    units, below = len(xy) - 1, -xy
-    total = (xz[-1] + yz[-1]).add_(xy[-1])
+    xy, xz, yz = linear
+    total = (xz + yz).add_(xy)
     work = torch.empty_like(total)
-    for c in range(units):
-        torch.add(xz[c], yz[c], out=work)
-        torch.maximum(work, below[c], out=work)
-        total.add_(work, alpha=1.0 if c < positive else -1.0)
+    for number, (below, across, along) in enumerate(units):
+        torch.add(across, along, out=work)
+        torch.maximum(work, below, out=work)
+        total.add_(work, alpha=1.0 if number < positive else -1.0)
     return total
 
 
 def _tiles(first: int, second: int, third: int, work: int) -> Iterator[tuple[slice, slice]]:
-    """Slices along the first two axes whose product with the third has about `work` samples."""
-    rows = max(1, min(second, work // third))
-    slabs = max(1, min(first, work // (third * rows)))
+    """Slices along the first two axes whose product with the third has about `work` samples.
+
+    They are about as wide as high: so most samples share what is read of the three functions.
+    """
+    columns = max(1, work // third)
+    rows = min(second, max(isqrt(columns), columns // first))
+    slabs = max(1, min(first, columns // rows))
     for i in range(0, first, slabs):
         for j in range(0, second, rows):
             yield slice(i, i + slabs), slice(j, j + rows)

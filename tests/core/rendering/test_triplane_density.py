@@ -12,8 +12,9 @@ from gp3d_core.meshing.extraction import density_grid, extract_mesh
 from gp3d_core.meshing.isosurface import MemoryLimitError, check_memory, extraction_bytes, field_surface
 from gp3d_core.networks.decoder import TriplaneDecoder, TriplaneField
 from gp3d_core.rendering.cameras import mean_camera, sample_rays
+from gp3d_core.rendering.density_blocks import SeparableBlocks
 from gp3d_core.rendering.empty_space import FastField, skip_empty
-from gp3d_core.rendering.triplane_density import SeparableBlocks, SeparableDensity, point_grid
+from gp3d_core.rendering.triplane_density import SeparableDensity, point_grid
 from gp3d_core.rendering.volume import render
 from tests.support.quadrics import MUG, quadric_field
 from tests.support.surfaces import surface_of_grid
@@ -83,17 +84,70 @@ def test_values_one_by_one_agree():
     )
 
 
+@pytest.mark.parametrize("share", [0.02, 0.5, 0.97])
+@pytest.mark.parametrize("count", [29, 33])  # an odd and an even number of blocks
 @pytest.mark.parametrize("seed", range(3))
-def test_bounds_hold_for_every_sample_of_every_block(seed):
+def test_bounds_hold_for_every_sample_of_every_block(seed, count, share):
     density = noise_field(seed=seed).separable_density()
-    line = torch.linspace(-0.7, 0.7, 33)
-    lower, upper = SeparableBlocks(density, (line, line, line)).bounds()
+    line = torch.linspace(-0.7, 0.7, count)
     raw = density.grid(line, line, line)
+    level = float(raw.quantile(1 - share))
+    lower, upper = SeparableBlocks(density, (line, line, line)).bounds(level)
     highest = F.max_pool3d(raw[None], 5, 4)[0].numpy()
     lowest = -F.max_pool3d(-raw[None], 5, 4)[0].numpy()
+    assert lower.shape == upper.shape == highest.shape
     assert (upper >= highest).all()
     assert (lower <= lowest).all()
-    assert np.median((upper - lower) / (highest - lowest)) < 30, "bounds that say something"
+
+
+def test_bounds_are_close_where_the_level_lies_between_them():
+    density = noise_field().separable_density()
+    line = torch.linspace(-0.2, 0.2, 65)  # texels of many blocks, as in fine grids
+    raw = density.grid(line, line, line)
+    level = float(raw.median())
+    lower, upper = SeparableBlocks(density, (line, line, line)).bounds(level)
+    open_ = (lower <= level) & (upper >= level)
+    highest = F.max_pool3d(raw[None], 5, 4)[0].numpy()
+    lowest = -F.max_pool3d(-raw[None], 5, 4)[0].numpy()
+    crossed = (lowest <= level) & (highest > level)
+    assert crossed[open_].mean() > 0.6, "few blocks are looked at in vain: 27 % by intervals alone"
+
+
+@pytest.mark.parametrize(
+    ("hidden", "output"),
+    [
+        ([[1.0], [-1.0]], [-1.0, -1.0]),  # highest where both units switch, in the middle of the block
+        ([[1.0], [-1.0]], [1.0, 1.0]),  # lowest there
+        ([[1.0], [-0.5]], [1.0, 0.7]),  # linear on either side
+    ],
+)
+@pytest.mark.parametrize("sign", [1, -1])
+def test_bounds_hold_where_units_switch_within_a_block(hidden, output, sign):
+    """Planes without any curvature, so that nothing but the units themselves widens the bounds."""
+    ramp = torch.tensor([[-1.0, 1.0], [-1.0, 1.0]])
+    planes = sign * torch.stack([3 * ramp, ramp.T, 2 * (ramp + ramp.T)])[:, None]
+    density = SeparableDensity(
+        planes, torch.tensor(hidden), torch.zeros(2), 0.0, torch.tensor(output), torch.tensor(0.0), 0.5
+    )
+    line = torch.linspace(-0.5, 0.5, 5)  # a single block
+    raw = density.grid(line, line, line)
+    for share in (0.1, 0.5, 0.9):
+        level = float(raw.min() + share * (raw.max() - raw.min()))
+        lower, upper = (bound.item() for bound in SeparableBlocks(density, (line, line, line)).bounds(level))
+        assert lower <= float(raw.min())
+        assert upper >= float(raw.max())
+        assert upper - lower <= 1.01 * float(raw.max() - raw.min()) + 1e-4, "nothing else widens them"
+
+
+def test_bounds_hold_where_the_box_ends_and_samples_repeat():
+    """So the mesher's lines do: one sample outside the box, and as many as fill the last block."""
+    density = noise_field(seed=4).separable_density()
+    line = torch.linspace(-0.7, 0.7, 30)[(torch.arange(37) - 1).clamp(0, 29)]
+    raw = density.grid(line, line, line)
+    level = float(raw.median())
+    lower, upper = SeparableBlocks(density, (line, line, line)).bounds(level)
+    assert (upper >= F.max_pool3d(raw[None], 5, 4)[0].numpy()).all()
+    assert (lower <= -F.max_pool3d(-raw[None], 5, 4)[0].numpy()).all()
 
 
 def test_block_values_are_the_grids():
