@@ -1,13 +1,15 @@
 """This revision beside another, by the commands that people type: `python -m benchmarks.compare REV [--only NAMES]`.
 
-REV is checked out into a temporary folder and run by the same Python. Both take turns, first one, then the other, on
-the same model and seed; medians of processor time, of the clock and of memory are printed with their ratios, here over
-there. What is not the same in both is said: the bytes of what they wrote, or a command that one of them does not know.
+REV is checked out into a temporary folder and run by the same Python. Both are compiled to bytecode first, as
+installing does, and take turns, first one, then the other, on the same model and seed; medians of processor time, of
+the clock and of memory are printed with their ratios, here over there. A worker makes its meshes after one that warms
+it. What is not the same in both is said: the bytes of what they wrote, or a command that one of them does not know.
 """
 
 from __future__ import annotations
 
 import argparse
+import compileall
 import hashlib
 import json
 import os
@@ -15,7 +17,8 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +28,8 @@ from gp3d_core.errors import GP3DError
 
 HERE = Path(__file__).resolve().parents[1]
 MODEL = HERE / "gp3d_core/pretrained/box-1.safetensors"  # the one that came along with older revisions, too
+
+_SERVED = 3  # meshes of a worker, after one that warms it
 
 # A process's peak of memory begins with that of whoever started it, and this program holds torch: something small
 # starts the command, and says what it took.
@@ -51,15 +56,24 @@ class Case:
     arguments: Callable[[Path], Sequence[object]]
 
 
+@dataclass(frozen=True)
+class Served:
+    """Meshes of a worker that is warm: the fields of its request, but for what says which object and where."""
+
+    name: str
+    fields: Mapping[str, object]
+
+
 def _mesh(*options: object) -> Callable[[Path], Sequence[object]]:
     return lambda out: ("mesh", MODEL, "--class", "coffee mug", "--out", out / "meshes", *options)
 
 
-CASES = (
+CASES: tuple[Case | Served, ...] = (
     Case("help", lambda out: ("--help",)),
     Case("mesh, vertex colours", _mesh("--color", "vertex")),
     Case("mesh, texture of 1024", _mesh("--texture-size", 1024)),
     Case("mesh, grid of 512", _mesh("--color", "vertex", "--grid", 512)),
+    Served("worker, warm: textured mesh", {"grid": 128, "faces": 30000, "texture_size": 1024}),
     Case("classes", lambda out: ("classes",)),
     Case(
         "vq3d sample of four",
@@ -102,6 +116,8 @@ def main(arguments: list[str] | None = None) -> int:
             other = check_out(options.revision, Path(scratch) / "other")
         except RevisionError as error:
             sys.exit(f"compare: {error}")
+        for checkout in (HERE, other):
+            compileall.compile_dir(checkout / "gp3d_core", quiet=1)
         for case in cases:
             if not names or case.name in names:
                 failed |= not beside(case, other, options.revision, options.rounds, rows)
@@ -138,13 +154,14 @@ def check_out(revision: str, folder: Path) -> Path:
     return folder
 
 
-def beside(case: Case, other: Path, revision: str, rounds: int, rows: Rows) -> bool:
+def beside(case: Case | Served, other: Path, revision: str, rounds: int, rows: Rows) -> bool:
     """Adds the rows of a case; whether the command ended well in both revisions."""
     found: dict[str, list[Run]] = {"here": [], revision: []}
     for _ in range(rounds):
         for name, checkout in ((revision, other), ("here", HERE)):
             try:
-                found[name].append(run(case, checkout))
+                measure = run if isinstance(case, Case) else serve
+                found[name].append(measure(case, checkout))
             except GP3DError as error:
                 print(f"compare  {case.name}, {name}: left out ({error})", flush=True)
                 return False
@@ -178,6 +195,43 @@ def run(case: Case, checkout: Path) -> Run:
         if done.returncode:
             raise GP3DError(f"exit code {done.returncode}: {' '.join(done.stdout.split())[-200:]}")
         return Run(**json.loads(taken.read_text(encoding="utf-8")), files=digest_of(out))
+
+
+def serve(case: Served, checkout: Path) -> Run:
+    """The mean of `_SERVED` meshes of a warm worker of a checkout, in GLB. Raises GP3DError for an error."""
+    command = [sys.executable, "-m", "gp3d_core.cli", "serve", str(MODEL), "--device", "cpu"]
+    with (
+        tempfile.TemporaryDirectory(prefix="gp3d-compare-") as scratch,
+        subprocess.Popen(
+            command,
+            cwd=checkout,
+            env={**os.environ, "PYTHONPATH": str(checkout)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        ) as worker,
+    ):
+        for seed in range(_SERVED + 1):
+            if seed == 1:
+                used, began = _used(worker.pid), time.monotonic()
+            request = {"id": str(seed), "op": "mesh", "class": "coffee mug", "seed": seed, "formats": ["glb"]}
+            print(json.dumps({**request, **case.fields, "dir": scratch}), file=worker.stdin, flush=True)
+            for event in map(json.loads, worker.stdout or ()):
+                if event["event"] == "error":
+                    raise GP3DError(event["message"])
+                if event["event"] == "result":
+                    break
+        clock, processor = time.monotonic() - began, _used(worker.pid) - used
+        status = Path(f"/proc/{worker.pid}/status").read_text(encoding="utf-8").splitlines()
+        peak = next(int(line.split()[1]) / 1024 for line in status if line.startswith("VmHWM"))
+        return Run(processor / _SERVED, clock / _SERVED, peak, digest_of(Path(scratch)))
+
+
+def _used(pid: int) -> float:
+    """Processor seconds of a process and of its children that have ended."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()
+    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
 
 
 def digest_of(folder: Path) -> str:

@@ -19,6 +19,7 @@ from gp3d_core.cli.arguments import (
     share_cores,
 )
 from gp3d_core.cli.models import add_model, chosen_models, report_duties
+from gp3d_core.cli.process.imports import for_good
 from gp3d_core.generation.combinations import MOST_STEPS, STEPS, STRENGTH, Combining, specs_combined
 from gp3d_core.generation.objects import DEFAULT_TRUNCATION, MOST_TRUNCATION
 from gp3d_core.meshing.files.formats import FORMATS
@@ -282,8 +283,9 @@ def _mesh(options: argparse.Namespace) -> int:
     for _, objects in parts:
         check_asset_options(objects, chosen)
     report_duties(parts)
-    from gp3d_core.generation.meshes import write_meshes
-    from gp3d_core.generation.sampling import open_snapshot
+    with for_good():
+        from gp3d_core.generation.meshes import write_meshes
+        from gp3d_core.generation.sampling import open_snapshot
 
     for facts, objects in parts:
         for file in write_meshes(
@@ -352,8 +354,9 @@ def _render(options: argparse.Namespace) -> int:
     if not still:
         film_paths([spec for _, objects in parts for spec in objects], out, options.kind)
     report_duties(parts)
-    from gp3d_core.generation.sampling import open_snapshot, write_sheet_of
-    from gp3d_core.generation.video import write_films, write_stills
+    with for_good():
+        from gp3d_core.generation.sampling import open_snapshot, write_sheet_of
+        from gp3d_core.generation.video import write_films, write_stills
 
     opened = ((open_snapshot(facts.path, options.device), objects) for facts, objects in parts)
     seen = {"truncation": _truncation(options), "resolution": options.resolution}

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from gp3d_core.cli.arguments import new_path, number, share_cores
 from gp3d_core.cli.models import add_model, chosen_models
+from gp3d_core.cli.process.imports import for_good
 from gp3d_core.errors import GP3DError
 from gp3d_core.pretrained import is_name
 
@@ -78,8 +79,9 @@ def _mcp(options: argparse.Namespace) -> int:
 
 def _serve(options: argparse.Namespace) -> int:
     share_cores()
-    from gp3d_core.pretrained import shipped_models
-    from gp3d_core.worker.server import serve
+    with for_good():
+        from gp3d_core.pretrained import shipped_models
+        from gp3d_core.worker.server import serve
 
     if (
         options.snapshot is None and shipped_models()

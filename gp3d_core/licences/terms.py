@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from gp3d_core.licences.parts import UNKNOWN
@@ -77,6 +78,7 @@ class Terms:
         return _ORDER.index(self.kind)
 
 
+@lru_cache(maxsize=1024)  # models are thousands, their licences few
 def terms_of(licence: str) -> Terms:
     """What a licence asks; of several in one expression what the strictest asks, and that there are more."""
     singles = [name for name in re.split(r" AND | OR |[()]", licence) if name]

@@ -101,8 +101,7 @@ def agreeing_level(
     if high <= max(float(low), 0.0):
         return None
     levels = np.geomspace(max(float(low), high * 1e-3), high, _LEVELS + 1)[:-1]
-    scores = [_score(sigma, t, solid, depth, float(level), camera.box) for level in levels]
-    return float(levels[int(np.argmax(scores))])
+    return float(levels[int(np.argmax(_scores(sigma, t, solid, depth, levels, camera.box)))])
 
 
 def _along(
@@ -115,18 +114,27 @@ def _along(
 ) -> Tensor:
     """Density after activation [R,S] along rays; beyond the box there is nothing."""
     points = (rays_o[:, None] + t[:, None] * rays_d[:, None]).reshape(1, -1, 3)
-    inside = (points[0].abs() <= box).all(dim=1)
+    inside = points[0].abs().amax(dim=1) <= box
     sigma = torch.zeros(points.shape[1], device=points.device)
     sigma[inside] = activation(field(points[:, inside])[1])[0, :, 0]
     return sigma.reshape(len(rays_o), len(t))
 
 
-def _score(sigma: Tensor, t: Tensor, solid: Tensor, depth: Tensor, level: float, box: float) -> float:
-    inside = sigma > level
-    hit = inside.any(dim=1)
+def _scores(
+    sigma: Tensor, t: Tensor, solid: Tensor, depth: Tensor, levels: NDArray[Any], box: float
+) -> list[float]:
+    """The score of each level, all of them in one search for where rays first exceed them."""
+    wanted = torch.from_numpy(levels).to(sigma)
+    asked = solid | (sigma.amax(dim=1) > wanted.min())
+    solid, depth, highest = solid[asked], depth[asked], sigma[asked].cummax(dim=1).values
+    first = torch.searchsorted(
+        highest, wanted.expand(len(highest), -1).contiguous(), right=True
+    ).T.contiguous()
+    hit = first < len(t)
     both = hit & solid
-    if not bool(both.any()):
-        return -math.inf
-    first = t[inside[both].to(torch.uint8).argmax(dim=1)]
-    iou = float(both.sum() / (hit | solid).sum())
-    return iou - _DEPTH_SHARE * float((first - depth[both]).abs().mean()) / box
+    iou = both.sum(dim=1) / (hit | solid).sum(dim=1)
+    scores = []
+    for share, place, seen in zip(iou.tolist(), first, both, strict=True):
+        away = (t[place[seen]] - depth[seen]).abs().mean() if bool(seen.any()) else math.inf
+        scores.append(share - _DEPTH_SHARE * float(away) / box)
+    return scores

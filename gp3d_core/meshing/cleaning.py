@@ -112,7 +112,8 @@ def mesh_report(mesh: Mesh) -> MeshReport:
     """Size, health and measure of `mesh`."""
     vertices, faces = merge_positions(mesh)
     count, _ = label_components(len(vertices), faces)
-    edges = np.unique(np.sort(faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1), axis=0)
+    start, end = faces.astype(np.int64), faces[:, [1, 2, 0]].astype(np.int64)
+    edges = np.unique(np.minimum(start, end) * len(vertices) + np.maximum(start, end))
     return MeshReport(
         vertices=len(vertices),
         faces=len(faces),

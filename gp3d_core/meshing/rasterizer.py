@@ -40,7 +40,8 @@ def render_mesh(mesh: Mesh, camera: Cameras, size: int) -> MeshView:
     pixel, ahead, _ = project(mesh.vertices, camera, size)
     depth = np.full(size * size, np.inf)
     rgb = np.full((size * size, 3), 255, np.uint8)
-    drawn = mesh.faces[(ahead[mesh.faces] > _NEAREST).all(axis=1)]
+    in_front = ahead > _NEAREST
+    drawn = mesh.faces if in_front.all() else mesh.faces[in_front[mesh.faces].all(axis=1)]
     for some in face_batches(pixel[drawn], size, bleed=0.0):
         corners = drawn[some]
         face, place = candidates(pixel[corners], size, bleed=0.0)

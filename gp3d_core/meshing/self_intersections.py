@@ -17,7 +17,8 @@ _MARGIN = 1e-9  # relative: how far inside a hit must lie, so that touching is n
 def crossing_faces(vertices: NDArray[Any], faces: NDArray[Any]) -> NDArray[Any]:
     """Index pairs [P,2] of faces [F,3] that cross, each pair once, the smaller index first."""
     corners = vertices[faces].astype(np.float64)
-    pairs = _neighbours(corners.min(axis=1), corners.max(axis=1))
+    first, second, third = corners.transpose(1, 0, 2)
+    pairs = _neighbours(*(pick(pick(first, second), third) for pick in (np.minimum, np.maximum)))
     shared = (faces[pairs[:, 0], :, None] == faces[pairs[:, 1], None, :]).any(axis=(1, 2))
     pairs = pairs[~shared]
     first, second = corners[pairs[:, 0]], corners[pairs[:, 1]]
@@ -32,7 +33,7 @@ def _neighbours(low: NDArray[Any], high: NDArray[Any]) -> NDArray[Any]:
     origin = low.min(axis=0)
     first = ((low - origin) / size).astype(np.int64)
     extent = ((high - origin) / size).astype(np.int64) - first + 1
-    counts = extent.prod(axis=1)
+    counts = extent[:, 0] * extent[:, 1] * extent[:, 2]
     face = np.repeat(np.arange(len(low)), counts)
     place = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
     width, depth = extent[face, 2], extent[face, 1]
@@ -47,11 +48,11 @@ def _neighbours(low: NDArray[Any], high: NDArray[Any]) -> NDArray[Any]:
         if len(same) == 0:
             break
         a, b = face[same], face[same + shift]
-        overlap = (low[a] <= high[b]).all(axis=1) & (low[b] <= high[a]).all(axis=1)
-        pairs.append(np.sort(np.stack([a, b], axis=1)[overlap], axis=1))
-    if not pairs:
-        return np.empty((0, 2), np.int64)
-    packed = np.unique(np.concatenate(pairs) @ np.array([len(low), 1]))
+        for start, end in zip(low.T, high.T, strict=True):  # fewer pairs with every axis
+            overlap = (start[a] <= end[b]) & (start[b] <= end[a])
+            a, b = a[overlap], b[overlap]
+        pairs.append(np.minimum(a, b) * len(low) + np.maximum(a, b))
+    packed = np.unique(np.concatenate([np.empty(0, np.int64), *pairs]))
     return np.stack(np.divmod(packed, len(low)), axis=1)
 
 

@@ -89,7 +89,7 @@ class SkippingField:
         count = self.occupied.shape[0]
         block = ((points[0] + self.box) / self.edge).floor().long().clamp(0, count - 1)
         asked = self.occupied.flatten()[(block[:, 0] * count + block[:, 1]) * count + block[:, 2]]
-        outside = (points[0].abs() > self.box).any(dim=1)
+        outside = points[0].abs().amax(dim=1) > self.box
         asked = asked & ~outside if self.empty_outside else asked | outside
         chosen = asked.nonzero()[:, 0]
         rgb, raw = torch.zeros_like(points), torch.full_like(points[..., :1], _EMPTY)

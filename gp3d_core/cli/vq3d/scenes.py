@@ -16,6 +16,7 @@ from gp3d_core.cli.arguments import (
     report,
 )
 from gp3d_core.cli.generate import add_mesh_options, check_formats_use, mesh_options
+from gp3d_core.cli.process.imports import for_good
 from gp3d_core.errors import GP3DError
 from gp3d_core.meshing.files.formats import FORMATS
 from gp3d_core.meshing.options import SceneMeshOptions
@@ -206,10 +207,11 @@ def _sample(options: argparse.Namespace) -> int:
     from gp3d_core.vq3d.files.metadata import find_prior, label_of, prior_classes
 
     label_of(options.class_name, prior_classes(options.prior), find_prior(options.prior), report)
-    from gp3d_core.distributed import pick_device
-    from gp3d_core.vq3d.files.prior_file import load_prior
-    from gp3d_core.vq3d.models.prior import Sampling
-    from gp3d_core.vq3d.scenes.export import write_samples
+    with for_good():
+        from gp3d_core.distributed import pick_device
+        from gp3d_core.vq3d.files.prior_file import load_prior
+        from gp3d_core.vq3d.models.prior import Sampling
+        from gp3d_core.vq3d.scenes.export import write_samples
 
     sampling = Sampling(options.temperature, options.top_k, options.top_p, options.guidance)
     prior = load_prior(options.prior, options.tokenizer, pick_device(options.device))

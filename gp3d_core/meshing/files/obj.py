@@ -18,6 +18,9 @@ from gp3d_core.meshing.files.trimesh_reader import load_trimesh
 from gp3d_core.meshing.mesh import Mesh, MeshError, unique_rows
 from gp3d_core.strict_json import to_text
 
+_WORD = "U20"  # holds the fewest digits that float32 reads back as they were
+_SHARES = (np.arange(256, dtype=np.float32) / 255).astype(_WORD)  # of full light, by byte
+
 
 def write_obj(mesh: Mesh, path: Path, recipe: dict[str, Any]) -> list[Path]:
     """Writes `mesh` to `path` with its material and texture beside it; the files written."""
@@ -45,40 +48,37 @@ def _mtl_text(mesh: Mesh, stem: str, texture_name: str | None, recipe: dict[str,
 
 
 def _obj_text(mesh: Mesh, stem: str, recipe: dict[str, Any]) -> str:
-    positions = mesh.vertices
-    if mesh.vertex_colors is not None and mesh.texture is None:
-        positions = np.concatenate([positions, mesh.vertex_colors / np.float32(255)], axis=1)
-    v_lines, v = _obj_block("v", positions)
+    colors = mesh.vertex_colors if mesh.texture is None else None
+    v_lines, v = _obj_block("v", mesh.vertices, colors)
     vt_lines, vt = _obj_block("vt", mesh.uv)
     vn_lines, vn = _obj_block("vn", mesh.normals)
     corner = "/".join(["%d", "" if vt is None else "%d", "" if vn is None else "%d"]).rstrip("/")
     numbers = np.stack([n[mesh.faces] for n in (v, vt, vn) if n is not None], axis=2)
-    polygons = _polygons(numbers, mesh.quads)
-    sides = list(map(len, polygons))
-    form = {side: f"f {' '.join([corner] * side)}\n" for side in set(sides)}
+    form = {side: f"f {' '.join([corner] * side)}\n" for side in (3, 4)}
     # all in one go: one by one takes several times as long
-    face_lines = "".join(map(form.__getitem__, sides)) % tuple(
-        chain.from_iterable(chain.from_iterable(polygons))
-    )
+    if mesh.quads is None:
+        count, face_lines = len(numbers), form[3] * len(numbers) % tuple(numbers.reshape(-1).tolist())
+    else:
+        polygons = _polygons(numbers, mesh.quads)
+        count, lines = len(polygons), "".join(form[len(polygon)] for polygon in polygons)
+        face_lines = lines % tuple(chain.from_iterable(chain.from_iterable(polygons)))
     name = asset_name(stem)
     head = [
-        f"# GP3D mesh: {len(v_lines)} vertices, {len(polygons)} faces, y up, front +z",
+        f"# GP3D mesh: {len(v_lines)} vertices, {count} faces, y up, front +z",
         f"# {credit(recipe)}",
     ]
     head += [f"# {key}: {to_text(value)}" for key, value in recipe.items()]
     head += [f"mtllib {stem}.mtl", f"o {name}\n"]
-    lines = [*v_lines, *vt_lines, *vn_lines, f"usemtl {name}\ns 1\n", face_lines]
-    return "\n".join(head) + "".join(lines)
+    blocks = [*v_lines, *vt_lines, *vn_lines, f"usemtl {name}\ns 1\n", face_lines]
+    return "\n".join(head) + "".join(blocks)
 
 
-def _polygons(numbers: NDArray[Any], quads: NDArray[Any] | None) -> list[list[list[int]]]:
+def _polygons(numbers: NDArray[Any], quads: NDArray[Any]) -> list[list[list[int]]]:
     """The corners of every polygon, each a list of the numbers of its lines, of `numbers` [F,3,N].
 
     Halves of quads are put together, unless a seam of the atlas runs along the diagonal between them.
     """
     rows: list[list[list[int]]] = numbers.tolist()
-    if quads is None:
-        return rows
     first, second = numbers[quads[:, 0]], numbers[quads[:, 1]]
     whole = quads[(first[:, [0, 2]] == second[:, [0, 1]]).all(axis=(1, 2))]
     for one, other in whole.tolist():
@@ -100,13 +100,21 @@ def write_obj_parts(parts: Mapping[str, Mesh], path: Path, recipe: dict[str, Any
     path.write_text("".join(lines), encoding="utf-8")
 
 
-def _obj_block(keyword: str, rows: NDArray[Any] | None) -> tuple[list[str], NDArray[Any] | None]:
-    """The lines of the distinct rows, and for every row the number, from 1, of its line; nothing for no rows."""
+def _obj_block(
+    keyword: str, rows: NDArray[Any] | None, colors: NDArray[Any] | None = None
+) -> tuple[list[str], NDArray[Any] | None]:
+    """The lines of the distinct rows, with their `colors`, and for every row the number, from 1, of its line.
+
+    Nothing for no rows.
+    """
     if rows is None:
         return [], None
-    first, inverse = unique_rows(rows)
-    line = keyword + " {}" * rows.shape[1] + "\n"  # the fewest digits that float32 reads back as they were
-    return [line.format(*row) for row in rows[first].astype(str).tolist()], inverse + 1
+    first, inverse = unique_rows(rows if colors is None else np.concatenate([rows, colors], axis=1))
+    words = rows[first].astype(_WORD)
+    if colors is not None:
+        words = np.concatenate([words, _SHARES[colors[first]]], axis=1)
+    line = keyword + " {}" * words.shape[1] + "\n"
+    return [line.format(*row) for row in words.tolist()], inverse + 1
 
 
 def load_obj(path: Path) -> Mesh:

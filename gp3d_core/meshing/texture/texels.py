@@ -95,8 +95,9 @@ def _bounding_boxes(corners: NDArray[Any], size: int, bleed: float) -> tuple[NDA
     """First texel [F,2] and extent [F,2] of the texels that faces with `corners` [F,3,2] touch, `bleed`
     included.
     """
-    first = np.clip(np.ceil(corners.min(axis=1) - bleed), 0, size - 1).astype(np.int64)
-    last = np.clip(np.floor(corners.max(axis=1) + bleed), 0, size - 1).astype(np.int64)
+    low, high = (pick(pick(corners[:, 0], corners[:, 1]), corners[:, 2]) for pick in (np.minimum, np.maximum))
+    first = np.clip(np.ceil(low - bleed), 0, size - 1).astype(np.int64)
+    last = np.clip(np.floor(high + bleed), 0, size - 1).astype(np.int64)
     return first, np.maximum(last - first + 1, 0)
 
 
@@ -106,7 +107,7 @@ def face_batches(corners: NDArray[Any], size: int, bleed: float = _BLEED) -> Ite
     area = edges[:, 0, 0] * edges[:, 1, 1] - edges[:, 0, 1] * edges[:, 1, 0]
     faces = np.flatnonzero(np.abs(area) > 1e-9)
     _, extent = _bounding_boxes(corners[faces], size, bleed)
-    batch = np.cumsum(extent.prod(axis=1)) // _CANDIDATES
+    batch = np.cumsum(extent[:, 0] * extent[:, 1]) // _CANDIDATES
     yield from np.split(faces, np.flatnonzero(np.diff(batch)) + 1)
 
 
@@ -115,12 +116,11 @@ def candidates(corners: NDArray[Any], size: int, bleed: float = _BLEED) -> tuple
     column.
     """
     first, extent = _bounding_boxes(corners, size, bleed)
-    counts = extent.prod(axis=1)
+    counts = extent[:, 0] * extent[:, 1]
     face = np.repeat(np.arange(len(corners)), counts)
-    place = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-    column = first[face, 0] + place % extent[face, 0]
-    row = first[face, 1] + place // extent[face, 0]
-    return face, row * size + column
+    place = np.arange(len(face)) - np.repeat(np.cumsum(counts) - counts, counts)
+    row, column = np.divmod(place, np.repeat(extent[:, 0], counts))
+    return face, np.repeat(first[:, 1] * size + first[:, 0], counts) + row * size + column
 
 
 def barycentric(points: NDArray[Any], corners: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:

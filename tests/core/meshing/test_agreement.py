@@ -14,6 +14,7 @@ from gp3d_core.cli.main import main
 from gp3d_core.config.presets import PRESETS
 from gp3d_core.config.schema import RenderConfig
 from gp3d_core.hashing import digest
+from gp3d_core.meshing import agreement
 from gp3d_core.meshing.agreement import agreeing_level, compare
 from gp3d_core.meshing.extraction import density_grid, extract_mesh
 from gp3d_core.meshing.files.reading import load_mesh
@@ -281,3 +282,27 @@ def test_what_was_never_seen_is_marked_in_the_files(snapshot, tmp_path):  # noqa
     glb = (tmp_path / "mushroom-0000.glb").read_bytes()
     assert b"_SEEN" in glb[:4000]
     assert b"property uchar seen" in (tmp_path / "mushroom-0000.ply").read_bytes()[:1000]
+
+
+def test_scores_of_all_levels_are_those_of_each_one_by_its_definition():
+    """Silhouettes where a ray exceeds the level, depths where it first does, for foggy rays that rise and fall."""
+    generator = torch.Generator().manual_seed(0)
+    sigma = torch.randn(400, 30, generator=generator).cumsum(dim=1).relu()
+    sigma[:50] = 0  # rays that meet nothing
+    t = torch.linspace(1.0, 2.0, 30)
+    solid = (sigma.amax(dim=1) > 3) ^ (torch.rand(400, generator=generator) < 0.2)
+    depth = 1 + torch.rand(400, generator=generator)
+    levels = [0.5, float(sigma[100, 3]), 4.0, 7.0, float(sigma.max())]
+    expected = []
+    for level in levels:
+        inside = sigma > level
+        hit = inside.any(dim=1)
+        both = hit & solid
+        if not bool(both.any()):
+            expected.append(-math.inf)
+            continue
+        first = t[inside[both].to(torch.uint8).argmax(dim=1)]
+        iou = float(both.sum() / (hit | solid).sum())
+        expected.append(iou - 0.25 * float((first - depth[both]).abs().mean()) / 0.55)
+    assert expected[-1] == -math.inf
+    assert agreement._scores(sigma, t, solid, depth, np.array(levels), 0.55) == expected
