@@ -19,6 +19,7 @@ from gp3d_core.meshing.texture.texels import barycentric, candidates, centres, f
 from gp3d_core.rendering.cameras import Cameras, cam2world
 
 _NEAREST = 1e-6  # what is closer to the camera's plane is not drawn
+_AT_ONCE = 2**19  # candidates, of which the last of several at the same distance is seen
 _SLACK = 0.01  # of the distance: how far behind the nearest surface a vertex may lie and still be seen
 
 
@@ -42,7 +43,7 @@ def render_mesh(mesh: Mesh, camera: Cameras, size: int) -> MeshView:
     rgb = np.full((size * size, 3), 255, np.uint8)
     in_front = ahead > _NEAREST
     drawn = mesh.faces if in_front.all() else mesh.faces[in_front[mesh.faces].all(axis=1)]
-    for some in face_batches(pixel[drawn], size, bleed=0.0):
+    for some in face_batches(pixel[drawn], size, bleed=0.0, most=_AT_ONCE):
         corners = drawn[some]
         face, place = candidates(pixel[corners], size, bleed=0.0)
         corners = corners[face]

@@ -16,7 +16,7 @@ from gp3d_core.meshing.mesh import Mesh
 from gp3d_core.signals import Progress, no_progress
 
 _BLEED = 1.5  # texels outside a chart whose colour is read from the face extended: what bilinear lookup needs
-_CANDIDATES = 2**19  # at a time
+_CANDIDATES = 2**15  # at a time: what fits into a CPU's cache
 _INSIDE = 0.02  # texels: how deep in two faces a centre must lie, so that they overlap
 
 
@@ -40,11 +40,10 @@ def surface_texels(
             face, texel = candidates(pixel[some[faces]], size, bleed)
             corners = some[faces[face]]
             weights, inside = barycentric(centres(texel, size), pixel[corners])
-            chosen = np.flatnonzero(inside >= depth[texel])
-            chosen = chosen[
-                np.argsort(inside[chosen], kind="stable")
-            ]  # of several, the deepest is written last
-            depth[texel[chosen]] = inside[chosen]
+            np.maximum.at(depth, texel, inside)
+            chosen = np.flatnonzero(
+                inside == depth[texel]
+            )  # of several equally deep the last one is written last
             points[texel[chosen]] = np.einsum("ck,ckd->cd", weights[chosen], mesh.vertices[corners[chosen]])
     texels = np.flatnonzero(depth > -_BLEED)
     return texels, points[texels]
@@ -75,7 +74,10 @@ def overlaps(pixel: NDArray[Any], faces: NDArray[Any]) -> tuple[NDArray[Any], ND
         owners.append(some[face[hit]])
         places.append(texel[hit])
     owner, place = np.concatenate(owners), np.concatenate(places)
-    order = np.argsort(place, kind="stable")
+    several = np.flatnonzero(
+        (np.bincount(place, minlength=1) > 1)[place]
+    )  # sorting all takes ten times as long
+    order = several[np.argsort(place[several], kind="stable")]
     owner, place = owner[order], place[order]
     again = np.flatnonzero(place[1:] == place[:-1])
     return owner[again], owner[again + 1]
@@ -101,13 +103,15 @@ def _bounding_boxes(corners: NDArray[Any], size: int, bleed: float) -> tuple[NDA
     return first, np.maximum(last - first + 1, 0)
 
 
-def face_batches(corners: NDArray[Any], size: int, bleed: float = _BLEED) -> Iterator[NDArray[Any]]:
-    """Indices of the faces that have an area in the atlas, in batches of about `_CANDIDATES` texels."""
+def face_batches(
+    corners: NDArray[Any], size: int, bleed: float = _BLEED, most: int = _CANDIDATES
+) -> Iterator[NDArray[Any]]:
+    """Indices of the faces that have an area in the atlas, in batches of about `most` texels."""
     edges = corners[:, 1:] - corners[:, :1]
     area = edges[:, 0, 0] * edges[:, 1, 1] - edges[:, 0, 1] * edges[:, 1, 0]
     faces = np.flatnonzero(np.abs(area) > 1e-9)
     _, extent = _bounding_boxes(corners[faces], size, bleed)
-    batch = np.cumsum(extent[:, 0] * extent[:, 1]) // _CANDIDATES
+    batch = np.cumsum(extent[:, 0] * extent[:, 1]) // most
     yield from np.split(faces, np.flatnonzero(np.diff(batch)) + 1)
 
 
