@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from gp3d_core.errors import GP3DError
+from gp3d_core.hashing import ordinary
 from gp3d_core.strict_json import to_text
 
 _ASIDE = ".gp3d-"  # how folders begin whose files will appear together
@@ -87,8 +88,10 @@ def alone(path: Path, refusal: GP3DError) -> Iterator[None]:
 def replacing(path: Path) -> Iterator[Path]:
     """Yields a temporary path beside `path` that takes its name when the block ends well, and vanishes otherwise.
 
-    What dead processes have left in the folder in this way is removed.
+    What dead processes have left in the folder in this way is removed. Raises FileKindError for the name of a
+    pipe, a socket or a device, which stays.
     """
+    ordinary(path)
     _sweep(path.parent)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp{path.suffix}")
     try:
@@ -188,10 +191,12 @@ class Transaction:
     def publish(self) -> None:
         """Moves all files into their folder, or none of them.
 
-        Raises PlaceError, before anything is moved, if a folder has one of their names; OSError if one cannot be moved.
+        Raises PlaceError, before anything is moved, if a folder has one of their names, FileKindError if a pipe, a
+        socket or a device has; OSError if one cannot be moved.
         """
         names = sorted(path.name for path in self.path.iterdir())
         for name in names:
+            ordinary(self._folder / name)
             if (self._folder / name).is_dir():
                 raise PlaceError(f"{self._folder / name} is a folder, and a file needs that name; move it")
         try:

@@ -16,7 +16,8 @@ _PARAMETER = re.compile(r"`([a-z][a-z0-9_]*(?:\.[a-z0-9_]+)*)`")
 _LONGEST_LINE = 1000  # characters of a message
 _NO_MEMORY = re.compile(  # of CUDA, torch, threads, C++, the loader of libraries, oneDNN, Python's imports
     r"out of memory|not enough memory|can't allocate memory|can't start new thread|bad_alloc"
-    r"|failed to map segment|could not create a (?:memory|primitive)|error return without exception set",
+    r"|failed to map segment|could not create a (?:memory|primitive)|error return without exception set"
+    r"|without setting an exception",
     re.IGNORECASE,
 )
 

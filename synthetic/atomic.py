@@ -22,8 +22,9 @@ def _part(path: Path) -> Path:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Writes a file beside its place and moves it there."""
+    """Writes a file beside its place and moves it there; OSError for the name of a pipe, a socket or a device."""
     part = _part(path)
+    _check_name(path)
     try:
         part.write_bytes(content)
         os.replace(part, path)
@@ -40,6 +41,7 @@ def write_whole(path: Path, content: bytes) -> None:
 def writing_whole(path: Path) -> Iterator[IO[bytes]]:
     """The same for a file that is written piece by piece inside `with`."""
     part = _part(path)
+    _check_name(path)
     try:
         with part.open("wb") as file:
             yield file
@@ -50,6 +52,16 @@ def writing_whole(path: Path) -> Iterator[IO[bytes]]:
         raise
     finally:
         part.unlink(missing_ok=True)
+
+
+def _check_name(path: Path) -> None:
+    """Raises OSError where a pipe, a socket or a device has that name; a file is replaced, a folder stays."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:  # nothing, or a link to nothing; else the write says it
+        return
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise OSError(errno.EINVAL, "it is a pipe, a socket or a device; take another name", str(path))
 
 
 def opened(path: Path) -> BufferedReader:

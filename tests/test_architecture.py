@@ -20,9 +20,9 @@ FLOORS = {
         (
             "errors",
             "strict_json",
+            "hashing",
             "atomic",
             "signals",
-            "hashing",
             "rng",
             "distributed",
             "visualization",

@@ -8,6 +8,7 @@ import warnings
 from contextlib import suppress
 from typing import TextIO
 
+from gp3d_core.cli.process.crashes import crashes_ending_in_one_line
 from gp3d_core.cli.process.memory import threads_ending_in_one_line
 from gp3d_core.cli.process.streams import secure_streams
 from gp3d_core.errors import one_line
@@ -36,7 +37,11 @@ def run() -> int:
     """Runs the command line; the exit code. Ctrl-C, SIGTERM and SIGHUP end the process in one line at any time."""
     warnings.showwarning = _show
     secure_streams()
-    with ending_in_one_line("gp3d: interrupted"), threads_ending_in_one_line():
+    with (
+        crashes_ending_in_one_line(),
+        ending_in_one_line("gp3d: interrupted"),
+        threads_ending_in_one_line(),
+    ):
         from gp3d_core.cli.main import main
 
         code = main()

@@ -7,6 +7,9 @@ from dataclasses import fields
 
 from gp3d_core.config.schema import ConfigError, Prior, RunConfig, flatten
 
+_MOST_LAYERS = (
+    64  # of a network; a reader of a stranger's file makes them one by one before it looks for their weights
+)
 # Least and greatest allowed value; every number that is not listed must not be negative, learning rates not zero.
 _LIMITS = {
     "training.batch": (1, math.inf),
@@ -25,7 +28,7 @@ _LIMITS = {
     "render.density_shift": (-math.inf, math.inf),
     "generator.z_dim": (1, math.inf),
     "generator.w_dim": (1, math.inf),
-    "generator.mapping_layers": (1, 64),
+    "generator.mapping_layers": (1, _MOST_LAYERS),
     "generator.plane_channels": (1, math.inf),
     "generator.channel_max": (1, math.inf),
     "generator.decoder_width": (1, math.inf),
@@ -60,7 +63,8 @@ def _check_limits(config: RunConfig) -> None:
         if type(value) not in (int, float):
             continue
         angle = key.startswith(("camera.yaw", "camera.pitch", "camera.look_at"))
-        low, high = _LIMITS.get(key, (-math.inf if angle else 0, math.inf))
+        most = _MOST_LAYERS if key.endswith("layers") else math.inf
+        low, high = _LIMITS.get(key, (-math.inf if angle else 0, most))
         if not low <= value <= high:
             bounds = f"of at least {low:g}" if high == math.inf else f"from {low:g} to {high:g}"
             raise ConfigError(f"{key} expects a number {bounds}, found {value}")

@@ -7,7 +7,6 @@ units away and within its spread about the front, and looks a little closer.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from synthetic.atomic import writing_whole
 from synthetic.shapes.family import Family, Model, build_model
 from synthetic.shapes.library import FAMILIES, select_families
 from synthetic.shapes.material import linear
@@ -127,9 +127,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise ValueError("--models must be at least 1, --tile at least 16, --seed at least 0")
         families = FAMILIES if options.classes == "all" else select_families(options.classes)
         sheet = contact_sheet(families, options.seed, options.models, options.tile)
-        partial = options.out.with_name(f".{options.out.name}.partial")
-        sheet.save(partial, "PNG", optimize=True)
-        os.replace(partial, options.out)
+        with writing_whole(options.out) as file:
+            sheet.save(file, "PNG", optimize=True)
     except (OSError, ValueError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 2

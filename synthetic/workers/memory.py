@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import mmap
 import os
 import re
+import resource
 import sys
 import threading
 from contextlib import suppress
@@ -21,8 +23,10 @@ if TYPE_CHECKING:
 _LINE = b"error: there is not enough memory; take fewer workers or end other programs; the same command continues\n"
 _STATUS = 2
 _BUFFER = 32 << 20  # bytes
+_MOST_HEAPS = -8  # mallopt's M_ARENA_MAX
 _SIGNS = re.compile(
     r"can't start new thread|bad_alloc|failed to map segment|error return without exception set"
+    r"|without setting an exception"
     r"|(?:cannot|can't) allocate memory|out of memory",
     re.IGNORECASE,
 )
@@ -31,8 +35,14 @@ _SIGNS = re.compile(
 def take_buffers() -> None:
     """Lets numpy's OpenBLAS have its buffer of 32 MiB now: where it cannot have one later, it tries again for ever.
 
+    Where the address space is limited (`ulimit -v`), threads share a heap from now on: one of its own takes 64 MiB of
+    that space, and a thread without room for it asks again for every object that it makes.
+
     Raises OSError (ENOMEM) if there is not even that.
     """
+    if resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY:
+        with suppress(AttributeError):  # another C library than glibc
+            ctypes.CDLL(None).mallopt(_MOST_HEAPS, 1)
     mmap.mmap(-1, 2 * _BUFFER).close()
     import numpy as np
 

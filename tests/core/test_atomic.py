@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from gp3d_core.atomic import PlaceError, check_writable, naming, replacing, write_text
+from gp3d_core.atomic import PlaceError, check_writable, naming, replacing, transaction, write_text
+from gp3d_core.hashing import FileKindError
 from tests.support.full_disk import files_end_at
 
 
@@ -75,3 +77,17 @@ def test_folders_that_cannot_be_are_told_before_anything_is_made(tmp_path: Path,
     with pytest.raises(PlaceError, match=r"/proc/x: nothing can be written in /proc \("):
         check_writable(Path("/proc/x"))
     assert [path.name for path in tmp_path.iterdir()] == ["file.txt"]
+
+
+def test_a_file_takes_no_name_from_a_pipe(tmp_path: Path) -> None:
+    pipe = tmp_path / "a.json"
+    os.mkfifo(pipe)
+    with pytest.raises(FileKindError, match=r"a\.json is a pipe, a socket or a device"):
+        write_text(pipe, "{}")
+    with transaction(tmp_path) as files:
+        (files.path / "a.json").write_text("{}")
+        (files.path / "b.json").write_text("{}")
+        with pytest.raises(FileKindError, match="pipe"):
+            files.publish()
+    assert pipe.is_fifo()
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]

@@ -41,6 +41,9 @@ _NAMES = (
     "ground",
 )
 _LONGEST = 180.0  # seconds, on a machine with much else to do
+_LAST_LINE = 5.0  # seconds that the last line of a process that has crashed may be late
+_CRASHES = (-signal.SIGSEGV, -signal.SIGABRT, -signal.SIGBUS)
+_CRASHED = "gp3d: a library has ended this process"
 _PAGE = 4096  # bytes, the least that such a file system gives
 _LEFT = 24 << 20  # bytes
 _HELD: list[bytearray] = []
@@ -169,9 +172,15 @@ def attempt(condition: Condition, name: str, folder: Path, *more: str) -> str:
             return "! hangs"
         time.sleep(0.05)
     code, said = os.waitstatus_to_exitcode(found[1]), log.read_text(errors="replace")
+    end = time.monotonic() + _LAST_LINE
+    while code in _CRASHES and _CRASHED not in said and time.monotonic() < end:  # another process says it
+        time.sleep(0.05)
+        said = log.read_text(errors="replace")
     last = said.splitlines()[-1] if said.splitlines() else ""
     if code == 0:
         return "done"
+    if code in _CRASHES and last.startswith(_CRASHED):
+        return last
     if "Traceback" in said or code not in (2, 3, 5) or (not last and condition is not closed_stderr):
         return f"! {code}: {said[-400:]}"
     return last.replace(str(place), "")

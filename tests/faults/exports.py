@@ -17,6 +17,7 @@ from tests.faults.works import Work
 from tests.support.micro import micro_snapshot
 from tests.support.tasks import Small
 from tests.support.tiny_dataset import write_dataset
+from tests.support.truth_dataset import write_truth
 from tests.support.two_processes import run_alone
 from tests.synthetic.exchange.boxes_data import write_boxes, write_library
 
@@ -102,6 +103,16 @@ def evaluating(place: Path) -> Work:
     return Work(main, words, [], "*.json", place, _OF_THE_CLOCK)
 
 
+def reporting(place: Path) -> Work:
+    """The report card, whose folder is one evaluation's at a time."""
+    write_truth(place / "set", resolution=16)
+    words = ["evaluate", _snapshot(place), str(place / "set"), "--report", "--shapes", "2", "--device", "cpu"]
+    words += ["--out", str(place / "out")]
+    return Work(
+        main, words, [words, [*words, "--seed", "3"]], "cards/index.html", place / "out", _OF_THE_CLOCK
+    )
+
+
 def exporting(place: Path, to: str, *more: str) -> Work:
     write_boxes(place / "set", write_library(place / "models"), place / "scratch")
     words = [str(place / "set"), str(place / "out"), "--to", to, *more]
@@ -123,6 +134,7 @@ EXPORTS: dict[str, Callable[[Path], Work]] = {
     "gallery page": showing,
     "lift": lifting,
     "evaluate": evaluating,
+    "report card": reporting,
     "export to NeRF": partial(exporting, to="nerf"),
     "export to BOP": partial(exporting, to="bop"),
     "export to tars": partial(exporting, to="webdataset"),

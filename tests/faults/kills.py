@@ -5,6 +5,7 @@ The same command then has to end as ever.
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import random
 import resource
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from gp3d_core.cli.process.crashes import crashes_ending_in_one_line
 from gp3d_core.cli.process.memory import threads_ending_in_one_line
 from gp3d_core.signals import ending_in_one_line
 from tests.faults.exports import EXPORTS
@@ -151,8 +153,14 @@ def stop(one: Killable, seed: int) -> bool:
 
 
 def as_a_process_of_its_own() -> None:
-    """Signals, and threads without memory, end this child as they end a command that a shell has started."""
-    for ending in (ending_in_one_line("interrupted"), threads_ending_in_one_line()):
+    """Signals, crashes, and threads without memory end this child as they end a command that a shell has started."""
+    faulthandler.disable()  # pytest's
+    endings = (
+        crashes_ending_in_one_line(),
+        ending_in_one_line("interrupted"),
+        threads_ending_in_one_line(),
+    )
+    for ending in endings:
         ending.__enter__()
         _KEPT.append(ending)
 

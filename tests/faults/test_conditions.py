@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -60,6 +61,43 @@ def without_memory(thread):
     usual(thread)
 
 setattr(threading.Thread, place, without_memory)
+sys.exit(run())
+"""
+
+
+@pytest.mark.parametrize(
+    ("how", "code", "name"),
+    [
+        ("ctypes.string_at(0)", -signal.SIGSEGV, "Segmentation fault"),
+        ("os.abort()", -signal.SIGABRT, "Aborted"),
+    ],
+)
+def test_a_crash_of_a_library_ends_the_command_in_one_line(how: str, code: int, name: str) -> None:
+    done = _crash(how)
+    assert (done.returncode, len(done.stderr.splitlines())) == (code, 1), done.stderr
+    assert done.stderr.startswith(f"gp3d: a library has ended this process ({name}), ")
+
+
+@pytest.mark.parametrize(
+    ("how", "code"), [("os._exit(4)", 4), ("sys.exit(5)", 5), ("os.kill(os.getpid(), 9)", -9)]
+)
+def test_other_ends_are_no_crashes(how: str, code: int) -> None:
+    done = _crash(how)
+    assert (done.returncode, done.stderr) == (code, "")
+
+
+def _crash(how: str) -> subprocess.CompletedProcess[str]:
+    """What becomes of `gp3d` whose work is `how`; the end of its stderr is waited for."""
+    words = (sys.executable, "-c", _CRASH.replace("HOW", how))
+    return subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+
+
+_CRASH = """
+import ctypes, os, sys
+from gp3d_core.cli import main
+from gp3d_core.cli.__main__ import run
+
+main.main = lambda: HOW
 sys.exit(run())
 """
 

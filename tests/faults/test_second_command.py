@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.faults.exports import reporting, showing
 from tests.faults.works import WORKS
 from tests.support.two_processes import content, run_alone, stopped_at
 
@@ -21,11 +22,16 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
-@pytest.mark.parametrize("name", [name for name in WORKS if name != "gan"])  # as long as the others together
+WORKERS = {**WORKS, "report card": reporting}
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in WORKERS if name != "gan"]
+)  # as long as the others together
 def test_a_second_command_is_refused_and_harms_nothing(name: str, tmp_path: Path) -> None:
     place = tmp_path / "place"  # the same for both: some files hold names
     place.mkdir()
-    work = WORKS[name](place)
+    work = WORKERS[name](place)
     log, second = tmp_path / "log", tmp_path / "second"
     before = tmp_path / "before"
     shutil.copytree(place, before)
@@ -44,3 +50,17 @@ def test_a_second_command_is_refused_and_harms_nothing(name: str, tmp_path: Path
             assert content(place) == held
         assert go_on() == 0, log.read_text()
     assert {file: data for file, (data, _) in content(work.folder, work.left_out).items()} == alone
+
+
+def test_two_commands_that_make_the_same_page_both_make_it_whole(tmp_path: Path) -> None:
+    work, log, second = showing(tmp_path), tmp_path / "log", tmp_path / "second"
+    page = tmp_path / "page.html"
+    assert run_alone(partial(work.main, work.words), log) == 0, log.read_text()
+    alone = page.read_bytes()
+    page.unlink()
+    with stopped_at(work.pause, partial(work.main, work.words), log) as go_on:
+        assert run_alone(partial(work.main, work.words), second) == 0, second.read_text()
+        assert page.read_bytes() == alone
+        assert go_on() == 0, log.read_text()
+    assert page.read_bytes() == alone
+    assert not list(tmp_path.glob(".*"))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import mmap
 import os
+import resource
 import sys
 import threading
 from collections.abc import Iterator
@@ -23,6 +25,7 @@ NO_MEMORY = (
 )
 EXIT_CODE = 3
 _BUFFER = 32 << 20  # bytes
+_MOST_HEAPS = -8  # mallopt's M_ARENA_MAX
 _LINE = NO_MEMORY.encode()
 _ENDING = threading.Lock()  # never given back: of several threads without memory only the first says so
 
@@ -30,8 +33,14 @@ _ENDING = threading.Lock()  # never given back: of several threads without memor
 def take_buffers() -> None:
     """Lets numpy's OpenBLAS have its buffer of 32 MiB now: where it cannot have one later, it tries again for ever.
 
+    Where the address space is limited (`ulimit -v`), threads share a heap from now on: one of its own takes 64 MiB of
+    that space, and a thread without room for it asks again for every object that it makes.
+
     Raises OSError (ENOMEM) if there is not even that.
     """
+    if resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY:
+        with suppress(AttributeError):  # another C library than glibc
+            ctypes.CDLL(None).mallopt(_MOST_HEAPS, 1)
     mmap.mmap(-1, 2 * _BUFFER).close()
     import numpy as np
 

@@ -64,7 +64,7 @@ def test_override_sets_the_named_value_and_no_other():
         ("training.seed=-1", "of at least 0"),
         ("loss.augmentation_probability=2", "from 0 to 1"),
         ("depth_adaptor.kernel=4", "an odd number"),
-        ("depth_adaptor.layers=-1", "of at least 0"),
+        ("depth_adaptor.layers=-1", "from 0 to 64"),
         ("generator.channel_base=8", "leaves no channel at 32 pixels"),
         ("patch.resolution=4", "at least 8"),
         ("discriminator.mbstd_group=5", "not a multiple of discriminator.mbstd_group"),
