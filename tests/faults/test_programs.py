@@ -140,14 +140,20 @@ def test_every_program_is_tried() -> None:
 @pytest.mark.parametrize("kind", ["pipe", "socket", "device"])
 @pytest.mark.parametrize(("program", "tried", "is_path"), ARGUMENTS)
 def test_it_is_refused_at_once(
-    program: str, tried: str, is_path: bool, kind: str, place: Path, tmp_path: Path
+    program: str,
+    tried: str,
+    is_path: bool,
+    kind: str,
+    place: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     ending = Path(GIVEN[program].get(tried, "")).suffix
     odd = tmp_path / f"odd{ending}"
     if kind == "pipe":
         os.mkfifo(odd)
     elif kind == "socket":
-        os.chdir(tmp_path)  # names of sockets are short
+        monkeypatch.chdir(tmp_path)  # names of sockets are short
         with socket.socket(socket.AF_UNIX) as one:
             one.bind(odd.name)
     else:
