@@ -1,4 +1,4 @@
-"""What the way from a field to a mesh costs on a CPU: `python -m benchmarks.bench_mesh [--threads 1]`.
+"""What the way from a field to a mesh costs on a CPU: `python -m benchmarks.bench_mesh [--threads 1] [--csv FILE]`.
 
 CPU-seconds of all threads, and wall seconds in brackets; ratios come from one run. The field: tri-planes 3×32×256²,
 a perceptron 32→64→4, an object of a few ellipsoids.
@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.measuring import Rows
 from gp3d_core.config.presets import PRESETS
 from gp3d_core.config.schema import RenderConfig
 from gp3d_core.meshing.agreement import compare
@@ -54,13 +55,39 @@ def main() -> None:
     """Prints one line per figure."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--threads", type=int, default=1)
-    threads = parser.parse_args().threads
-    torch.set_num_threads(threads)
+    parser.add_argument("--csv", type=Path, help="where the density grid's figures go, too")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
     field = quadric_field(MUG, roughness=0.01)
+    _density(field, Rows("mesh", options.csv, torch.device("cpu"), math.inf))
     _grids(field)
     _meshes(field)
     _view(field)
     _accuracy()
+
+
+def _density(field: Any, rows: Rows) -> None:
+    """The grid of 256³ three ways: by points, as it is done, and its additions and maxima alone, where all is in L2."""
+    axis = torch.linspace(-field.box, field.box, 256)
+    density = field.separable_density()
+    some, others, into = (torch.rand(2**15) for _ in range(3))
+
+    def alone() -> None:
+        for _ in range(1024):
+            torch.add(some, others, out=into)
+
+    medians = {}
+    for figure, share, work in (
+        ("point by point", 1 / 8, lambda: point_grid(field, axis[:32], axis, axis)),
+        ("separable", 1, lambda: density.grid(axis, axis, axis)),
+        ("its additions and maxima alone", 2**25 / (3 * len(density.hidden_weight) * 2**24), alone),
+    ):
+        times = [measured(work)[1] / share for _ in range(3)]
+        medians[figure] = sorted(times)[1]
+        rows.add(f"density grid of 256³, {figure}", medians[figure], "CPU-s")
+    rows.add(
+        "density grid of 256³, points / separable", medians["point by point"] / medians["separable"], "x"
+    )
 
 
 def _grids(field: Any) -> None:

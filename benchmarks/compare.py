@@ -220,11 +220,12 @@ def serve(case: Served, checkout: Path) -> Run:
             for event in map(json.loads, worker.stdout or ()):
                 if event["event"] == "error":
                     raise GP3DError(event["message"])
-                if event["event"] == "result":
+                if event["event"] == "result" and event["id"] == request["id"]:
                     break
         clock, processor = time.monotonic() - began, _used(worker.pid) - used
         status = Path(f"/proc/{worker.pid}/status").read_text(encoding="utf-8").splitlines()
         peak = next(int(line.split()[1]) / 1024 for line in status if line.startswith("VmHWM"))
+        worker.communicate()  # it ends, and with it what it still does in the folder
         return Run(processor / _SERVED, clock / _SERVED, peak, digest_of(Path(scratch)))
 
 

@@ -8,8 +8,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+import trimesh
 
 from gp3d_core.generation.pipeline import ObjectPipeline
+from gp3d_core.meshing import components
 from gp3d_core.meshing.cleaning import mesh_report
 from gp3d_core.meshing.components import find_components, keep_components, stopped_light
 from gp3d_core.meshing.extraction import Extraction, extract_mesh
@@ -179,3 +181,11 @@ def _seen_share(mesh: Mesh, number: int, views: list[Cameras]) -> float:
     alone = Mesh(mesh.vertices, mesh.faces[find_components(mesh).label == number])
     pixels = [(render_mesh(part, view, 96).mask.sum()) for part in (alone, mesh) for view in views]
     return sum(pixels[: len(views)]) / sum(pixels[len(views) :])
+
+
+def test_a_closed_surface_covers_the_whole_sphere_around_what_is_inside_and_none_outside():
+    box = trimesh.creation.box((1.0, 0.6, 0.3))
+    vertices, faces = np.array(box.vertices, np.float32), np.array(box.faces, np.int32)
+    for point, covered in (((0.3, -0.2, 0.1), 4 * np.pi), ((0.7, 0.1, 0.0), 0.0)):
+        angles = components._solid_angles(vertices - np.array(point, np.float32), faces)
+        assert angles.sum() == pytest.approx(covered, abs=1e-5)
