@@ -21,7 +21,7 @@ from gp3d_core.gallery.entries import Entry
 from gp3d_core.meshing.files.glb import write_glb
 from gp3d_core.meshing.files.reading import load_mesh
 from gp3d_core.meshing.mesh import Mesh, MeshError
-from gp3d_core.meshing.rasterizer import render_mesh
+from gp3d_core.meshing.rasterizer import affordable_size, render_mesh
 from gp3d_core.rendering.cameras import Cameras
 
 MOST_BYTES = 32 * 2**20  # of one model
@@ -129,7 +129,8 @@ def _picture_of(mesh: Mesh) -> bytes:
         torch.tensor([_RADIUS]),
         torch.tensor([[0.0, 0.0, 0.0]]),
     )
-    return _encoded(Image.fromarray(render_mesh(small, camera, 2 * _PIXELS).rgb))
+    size = affordable_size(small, camera, 2 * _PIXELS)
+    return _encoded(Image.fromarray(render_mesh(small, camera, size).rgb))
 
 
 def _encoded(image: Image.Image) -> bytes:

@@ -15,10 +15,18 @@ from numpy.typing import NDArray
 
 from gp3d_core.meshing.colors import sample_texture
 from gp3d_core.meshing.mesh import Mesh
-from gp3d_core.meshing.texture.texels import barycentric, candidates, centres, face_batches
+from gp3d_core.meshing.texture.texels import (
+    barycentric,
+    candidate_count,
+    candidates,
+    centres,
+    face_batches,
+)
 from gp3d_core.rendering.cameras import Cameras, cam2world
 
 _NEAREST = 1e-6  # what is closer to the camera's plane is not drawn
+_MOST_CANDIDATES = 10**7  # of a picture of a stranger's mesh: some seconds; few meshes have a fifth of it
+_SMALLEST = 16  # pixels a side of it
 _AT_ONCE = 2**19  # candidates, of which the last of several at the same distance is seen
 _SLACK = 0.01  # of the distance: how far behind the nearest surface a vertex may lie and still be seen
 
@@ -61,6 +69,17 @@ def render_mesh(mesh: Mesh, camera: Cameras, size: int) -> MeshView:
         depth[place[nearer]] = distance[nearer]
         rgb[place[nearer]] = _colors(mesh, corners[nearer], weights[nearer])
     return MeshView(rgb.reshape(size, size, 3), depth.reshape(size, size))
+
+
+def affordable_size(mesh: Mesh, camera: Cameras, size: int) -> int:
+    """Pixels a side, at most `size`, of a picture of `mesh` that takes seconds.
+
+    There are fewer where thousands of faces that each fill the picture lie over one another, as in files of strangers.
+    """
+    pixel, ahead, _ = project(mesh.vertices, camera, size)
+    drawn = mesh.faces[(ahead[mesh.faces] > _NEAREST).all(axis=1)]
+    share = _MOST_CANDIDATES / max(candidate_count(pixel[drawn], size, bleed=0.0), 1)
+    return size if share >= 1 else max(_SMALLEST, int(size * share**0.5))
 
 
 def seen_vertices(mesh: Mesh, cameras: Cameras, size: int = 96) -> NDArray[Any]:

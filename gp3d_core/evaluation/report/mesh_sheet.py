@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from gp3d_core.meshing.mesh import Mesh
-from gp3d_core.meshing.rasterizer import render_mesh
+from gp3d_core.meshing.rasterizer import affordable_size, render_mesh
 from gp3d_core.rendering.cameras import Cameras
 from gp3d_core.visualization import sheet
 
@@ -51,4 +51,5 @@ def picture(mesh: Mesh) -> NDArray[Any]:
     camera = Cameras(
         torch.tensor([[_YAW, _PITCH, 0.0]]), torch.tensor([_FOV]), torch.tensor([radius]), torch.zeros(1, 3)
     )
-    return render_mesh(lit, camera, _TILE).rgb
+    seen = Image.fromarray(render_mesh(lit, camera, affordable_size(lit, camera, _TILE)).rgb)
+    return np.asarray(seen.resize((_TILE, _TILE), Image.Resampling.NEAREST))

@@ -30,6 +30,7 @@ from gp3d_core.strict_json import finite
 
 _UNLIT = "KHR_materials_unlit"
 _CAMERA = "camera"
+_MOST_WITHOUT_DATA = 10**7  # elements of an accessor that has no data, which readers fill with zeros
 _ARRAY_BUFFER, _ELEMENT_ARRAY_BUFFER = 34962, 34963  # glTF's numbers for vertex data and for indices
 
 
@@ -153,4 +154,10 @@ def load_glb(path: Path) -> Mesh:
     tree = json.loads(content[20 : 20 + struct.unpack("<I", content[12:16])[0]])
     for name in tree.get("extensionsRequired", ()):
         raise MeshError(f"it needs {name}, which is not read here; write it without `compress`")
+    for number, accessor in enumerate(tree.get("accessors", ())):
+        count = accessor.get("count", 0)
+        if "bufferView" not in accessor and count > _MOST_WITHOUT_DATA:
+            raise MeshError(
+                f"accessor {number} has {count} elements without data, at most {_MOST_WITHOUT_DATA} are read"
+            )
     return load_trimesh(path)

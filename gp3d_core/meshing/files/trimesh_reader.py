@@ -12,6 +12,7 @@ from gp3d_core.meshing.colors import linear_to_srgb, unit_to_bytes
 from gp3d_core.meshing.mesh import Mesh, MeshError
 
 
+@np.errstate(over="ignore", invalid="ignore")  # a Mesh refuses what is not finite
 def load_trimesh(path: Path, skip_materials: bool = False) -> Mesh:
     """The mesh of all parts of a file, which names others below its folder. Raises MeshError if it has no triangles."""
     import trimesh

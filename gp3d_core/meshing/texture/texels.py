@@ -115,6 +115,12 @@ def face_batches(
     yield from np.split(faces, np.flatnonzero(np.diff(batch)) + 1)
 
 
+def candidate_count(corners: NDArray[Any], size: int, bleed: float = _BLEED) -> int:
+    """How many pairs of a face and a texel of its bounding box there are."""
+    _, extent = _bounding_boxes(corners, size, bleed)
+    return int((extent[:, 0] * extent[:, 1]).sum())
+
+
 def candidates(corners: NDArray[Any], size: int, bleed: float = _BLEED) -> tuple[NDArray[Any], NDArray[Any]]:
     """Every pair of a face and a texel of its bounding box: face [C] in the batch, texel [C] = row * size +
     column.

@@ -125,15 +125,14 @@ def list_folder(root: Path, *, follow_links: bool = False) -> Files:
     base = root.resolve()
     for path, entry in _walk(root, follow_links, {base}, files.refused):
         name = path.relative_to(root).as_posix()
-        if entry.is_symlink() and not follow_links and not path.resolve().is_relative_to(base):
-            files.refused[name] = "is a link that leads out of the source; `follow_links` reads it"
-            continue
         try:
             found = path.stat()
-        except OSError as error:
+        except OSError as error:  # links that lead nowhere, or in a circle, which cannot be resolved
             files.refused[name] = f"cannot be read ({error.strerror})"
             continue
-        if stat.S_ISREG(found.st_mode):
+        if entry.is_symlink() and not follow_links and not path.resolve().is_relative_to(base):
+            files.refused[name] = "is a link that leads out of the source; `follow_links` reads it"
+        elif stat.S_ISREG(found.st_mode):
             files.sizes[name] = found.st_size
         else:
             files.refused[name] = "is no regular file"
@@ -152,7 +151,7 @@ def _walk(
             if hidden(entry.name):
                 continue
             path = Path(entry.path)
-            if not entry.is_dir():
+            if not path.is_dir():  # the entry itself raises for a link in a circle
                 yield path, entry
             elif not entry.is_symlink():
                 pending.append((path, seen))

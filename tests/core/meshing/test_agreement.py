@@ -19,7 +19,7 @@ from gp3d_core.meshing.agreement import agreeing_level, compare
 from gp3d_core.meshing.extraction import density_grid, extract_mesh
 from gp3d_core.meshing.files.reading import load_mesh
 from gp3d_core.meshing.mesh import Mesh
-from gp3d_core.meshing.rasterizer import render_mesh, seen_vertices
+from gp3d_core.meshing.rasterizer import affordable_size, project, render_mesh, seen_vertices
 from gp3d_core.meshing.self_intersections import crossing_faces
 from gp3d_core.meshing.texture.bake import vertex_colors
 from gp3d_core.rendering.activation import DensityActivation
@@ -44,6 +44,19 @@ def ball(points):
 
 
 ACTIVATION = DensityActivation(scale=30.0)
+
+
+def test_of_faces_that_all_fill_the_picture_a_smaller_one_is_affordable():
+    camera = mean_camera(CAMERA)
+    assert affordable_size(icosphere(), camera, 640) == 640
+    corner = np.array([[-0.4, -0.4, 0], [0.4, -0.4, 0], [0, 0.4, 0]], np.float32)
+    pile = Mesh(corner, np.tile(np.array([[0, 1, 2]], np.int32), (2_000, 1)))
+    size = affordable_size(pile, camera, 640)
+    box = np.prod(
+        np.ptp(project(corner, camera, size)[0], axis=0) + 1
+    )  # pixels of the triangle's bounding box
+    assert 0.8 < 2_000 * box / 4e7 < 1.3
+    assert render_mesh(pile, camera, size).mask.any()
 
 
 def test_pictures_of_a_sphere_have_the_distances_of_its_rays():

@@ -158,11 +158,13 @@ def test_links_out_of_the_source_are_named_and_followed_only_when_asked(tmp_path
     (root / "same.png").symlink_to(root / "c.png")
     (root / "gone.png").symlink_to(root / "nothing.png")
     (root / "loop").symlink_to(root)
+    (root / "circle.png").symlink_to(root / "circle.png")
     listing = Source(root).list()
     assert list(classes_of(listing)) == ["c.png", "same.png"]
     assert "leads out" in listing.refused["a.png"]
     assert "link to a folder" in listing.refused["more"]
     assert "cannot be read" in listing.refused["gone.png"]
+    assert "cannot be read" in listing.refused["circle.png"]
     followed = Source(root, follow_links=True, layout="flat").list()
     assert list(classes_of(followed)) == ["a.png", "c.png", "more/b.png", "same.png"]
 
