@@ -52,10 +52,8 @@ def test_of_faces_that_all_fill_the_picture_a_smaller_one_is_affordable():
     corner = np.array([[-0.4, -0.4, 0], [0.4, -0.4, 0], [0, 0.4, 0]], np.float32)
     pile = Mesh(corner, np.tile(np.array([[0, 1, 2]], np.int32), (2_000, 1)))
     size = affordable_size(pile, camera, 640)
-    box = np.prod(
-        np.ptp(project(corner, camera, size)[0], axis=0) + 1
-    )  # pixels of the triangle's bounding box
-    assert 0.8 < 2_000 * box / 4e7 < 1.3
+    box = np.prod(np.ptp(project(corner, camera, size)[0], axis=0) + 1)  # pixels around the triangle
+    assert 0.8 < 2_000 * box / 1e7 < 1.3
     assert render_mesh(pile, camera, size).mask.any()
 
 
