@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import itertools
 import json
 import os
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -233,15 +235,17 @@ def test_a_stopped_grounding_says_how_long_it_takes_and_how_to_get_a_model(
 
 
 def test_a_forecast_counts_only_what_is_left_and_leaves_the_grounding_as_it_was(
-    truth: Truth, tmp_path: Path
+    truth: Truth, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    readings = itertools.count(step=3)  # seconds: what every step takes, whatever else the machine does
+    monkeypatch.setattr(train, "time", SimpleNamespace(monotonic=readings.__next__))
     config, folder = micro(), RunFolder(tmp_path)
     task = train.open_task(config, truth, folder, World())
     before = {name: value.clone() for name, value in task.state.generator.state_dict().items()}
     task.state.nimg = 250
     whole, half = train.forecast(task, 500), train.forecast(task, 250)
     assert (whole.images, half.images, half.unit) == (500, 250, "objects")
-    assert 0.2 * whole.seconds < half.seconds < 0.9 * whole.seconds
+    assert (whole.seconds, half.seconds) == (3 * 500 / 4, 3 * 250 / 4)  # of steps on four objects
     assert task.state.nimg == 250
     for name, value in task.state.generator.state_dict().items():
         assert torch.equal(value, before[name])
