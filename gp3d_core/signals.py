@@ -54,6 +54,9 @@ class Interruption:
         return 128 + self.signal if self.signal else 0
 
 
+RAISED = Interruption()  # of this process, by what `ending_in_one_line` has raised
+
+
 def stop_signals() -> list[signal.Signals]:
     """The signals that ask a process to end: SIGINT, SIGTERM and, unless it is ignored, SIGHUP."""
     hung_up = [signal.SIGHUP] if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN else []
@@ -114,10 +117,13 @@ def interruptible() -> Iterator[Interruption]:
 def ending_in_one_line(message: str) -> Iterator[None]:
     """A block in which SIGINT, SIGTERM and SIGHUP raise KeyboardInterrupt, the last two as a Stopped.
 
+    RAISED then has the signal: where it is raised in the middle of a library's C code, that may make any error of it.
+
     While a module is being imported they end the process at once, after one line on stderr: raised there,
     KeyboardInterrupt is swallowed or turned into other errors by libraries that import lazily, and half imported
-    modules stay behind. A process that has not ended ten seconds after SIGTERM or SIGHUP is killed. Only for the main
-    thread; a signal that a launcher ignores or a caller handles stays as it is.
+    modules stay behind. A process that has not ended ten seconds after SIGTERM or SIGHUP is killed. After the
+    block, which is all that a process does, they are ignored: what was to be done is done and said. Only for the
+    main thread; a signal that a launcher ignores or a caller handles stays as it is.
     """
     usual = {signal.SIGINT: signal.default_int_handler}
     before = {number: signal.getsignal(number) for number in stop_signals()}
@@ -130,6 +136,7 @@ def ending_in_one_line(message: str) -> Iterator[None]:
             sys.stderr.write(f"{message}\n")
             sys.stderr.flush()
             os._exit(128 + number)
+        RAISED.signal = number
         if number == signal.SIGINT:
             raise KeyboardInterrupt
         for other in set(taken) - {signal.SIGINT}:  # they are sent twice; a second would hit what cleans up
@@ -143,7 +150,7 @@ def ending_in_one_line(message: str) -> Iterator[None]:
         yield
     finally:
         for number in taken:
-            signal.signal(number, before[number])
+            signal.signal(number, signal.SIG_IGN)
 
 
 def _imports(frame: FrameType | None) -> bool:

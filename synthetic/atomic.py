@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO
 
 LOCK = ".lock"  # of a folder that somebody writes
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # there is no room, whatever is written
 
 
 def _part(path: Path) -> Path:
@@ -81,8 +82,9 @@ def content_of(path: Path) -> bytes:
 
 def _name(error: OSError, path: Path) -> None:
     """Lets an error speak of the file that was meant: a full disk is found out by a write, which knows no name."""
-    error.filename, error.filename2 = str(path), None
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) and error.strerror:
+    error.filename = str(path)
+    del error.filename2  # where it is None, it is printed
+    if error.errno in FULL and error.strerror:
         error.strerror += "; make room there, then the same command goes on"
 
 

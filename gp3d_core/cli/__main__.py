@@ -12,8 +12,9 @@ from gp3d_core.cli.process.crashes import crashes_ending_in_one_line
 from gp3d_core.cli.process.memory import threads_ending_in_one_line
 from gp3d_core.cli.process.streams import secure_streams
 from gp3d_core.errors import one_line
-from gp3d_core.signals import ending_in_one_line
+from gp3d_core.signals import RAISED, ending_in_one_line
 
+_INTERRUPTED = "gp3d: interrupted"
 _BY_SIGNAL = 128  # exit codes above tell of a signal
 _show_others = warnings.showwarning
 
@@ -37,14 +38,20 @@ def run() -> int:
     """Runs the command line; the exit code. Ctrl-C, SIGTERM and SIGHUP end the process in one line at any time."""
     warnings.showwarning = _show
     secure_streams()
-    with (
-        crashes_ending_in_one_line(),
-        ending_in_one_line("gp3d: interrupted"),
-        threads_ending_in_one_line(),
-    ):
-        from gp3d_core.cli.main import main
+    code = None
+    try:
+        with (
+            crashes_ending_in_one_line(),
+            ending_in_one_line(_INTERRUPTED),
+            threads_ending_in_one_line(),
+        ):
+            from gp3d_core.cli.main import main
 
-        code = main()
+            code = main()
+    except KeyboardInterrupt:  # before the command's first line, or after its last
+        if code is None:
+            print(_INTERRUPTED, file=sys.stderr)
+            code = RAISED.exit_code
     if (
         code > _BY_SIGNAL
     ):  # all is saved and closed, and whoever stopped it waits: Python's end takes seconds with torch

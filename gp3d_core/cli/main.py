@@ -21,7 +21,7 @@ from typing import NamedTuple
 from gp3d_core.cli.arguments import Parser, bound, check_driver, command_of, new_path, number, spelling
 from gp3d_core.cli.process.memory import EXIT_CODE, NO_MEMORY, take_buffers
 from gp3d_core.errors import GP3DError, lacks_memory, one_line, spell
-from gp3d_core.signals import Stopped
+from gp3d_core.signals import RAISED, Stopped
 
 
 class _Command(NamedTuple):
@@ -85,7 +85,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             take_buffers()
         code = command(options)
         return _flushed(code)
-    except (GP3DError, OSError, MemoryError, RuntimeError, ImportError, SystemError) as error:
+    except KeyboardInterrupt as error:
+        return _interrupted(error.number if isinstance(error, Stopped) else signal.SIGINT)
+    except Exception as error:
+        if RAISED.requested:
+            return _interrupted(RAISED.signal)
         if not isinstance(error, GP3DError) and lacks_memory(error):
             sys.stderr.write(NO_MEMORY)
             return EXIT_CODE
@@ -95,12 +99,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _print_nowhere()  # what is still to be printed would fail again at the end
         print(f"gp3d: {spell(_one_line(error), spelling(parser, words))}", file=sys.stderr)
         return getattr(error, "exit_code", 2)
-    except KeyboardInterrupt as error:
-        print(
-            "gp3d: interrupted; every file that is there is whole, and the same command makes the rest",
-            file=sys.stderr,
-        )
-        return 128 + (error.number if isinstance(error, Stopped) else signal.SIGINT)
+
+
+def _interrupted(number: int) -> int:
+    """Says that the signal `number` ended the command; the exit code."""
+    print(
+        "gp3d: interrupted; every file that is there is whole, and the same command makes the rest",
+        file=sys.stderr,
+    )
+    return 128 + number
 
 
 def _flushed(code: int) -> int:

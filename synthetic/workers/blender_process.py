@@ -98,6 +98,12 @@ def stop_signals() -> list[signal.Signals]:
     return [signal.SIGINT, signal.SIGTERM, *hung_up]
 
 
+def ignore_signals() -> None:
+    """Lets this process, which has done its work, end as it would."""
+    for number in stop_signals():
+        signal.signal(number, signal.SIG_IGN)
+
+
 class Stopped(KeyboardInterrupt):
     """SIGTERM or SIGHUP asked the process to end, outside of a StopRequest; `status` is what it ends with."""
 
@@ -155,6 +161,7 @@ class LeaveWithoutDestructors:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Prints what the interpreter would have printed, flushes and leaves."""
+        ignore_signals()
         status = 0
         if isinstance(error, SystemExit):
             status = error.code if isinstance(error.code, int) else int(error.code is not None)

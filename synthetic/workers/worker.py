@@ -2,8 +2,8 @@
 
 The first line is a RenderSpec, every further one a RenderJob; events are JSON lines on stdout, {"event": ...}:
 "starting", "ready" (Blender is up), "loaded", "drawing" (before each view), "view" (one is written) or "blank" (one
-shows nothing of the model, with a reason that says which), then one of "done", "failed" (with the reason) and "stopped"
-(SIGTERM came; views that were begun are finished).
+shows nothing of the model, with a reason that says which), then one of "done", "failed" (with the reason), "stopped"
+(SIGTERM came; views that were begun are finished) and "full" (there is no room for what is written; with the reason).
 Stages come with the processor's seconds they took, of all threads, which unlike the clock's do not depend on who else
 uses the machine. Everything else Blender prints goes to stderr, which is cut to nothing at the start of each job. End
 of input ends the program, and so does the end of its parent.
@@ -23,6 +23,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Literal, NotRequired, TypedDict
 
+from synthetic.atomic import FULL
 from synthetic.dataset import ModelSource, RenderedView, Settings, SettingsRecord, write_view
 from synthetic.layouts.shapenet import BrokenModelError, Model, ModelRecord
 from synthetic.staging.treatment import ModelLimits
@@ -43,7 +44,9 @@ _GARBAGE = (
     50_000  # objects between two looks for garbage: hardly any of ours is in circles, and imports make many
 )
 
-EventName = Literal["starting", "ready", "loaded", "drawing", "view", "blank", "done", "failed", "stopped"]
+EventName = Literal[
+    "starting", "ready", "loaded", "drawing", "view", "blank", "done", "failed", "stopped", "full"
+]
 
 
 class WorkerEvent(TypedDict):
@@ -141,6 +144,11 @@ class _Worker:
             self._render(job)
         except (BrokenModelError, SurroundingsError) as error:
             self._emit({"event": "failed", "reason": str(error)})
+            return
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            self._emit({"event": "full", "reason": str(error)})
             return
         megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
         end: EventName = "stopped" if self._stop.signal else "done"

@@ -33,7 +33,7 @@ _NO_MEMORY = ("MemoryError", "bad_alloc", "alloc returns null", "Cannot allocate
 
 
 class BlenderError(RuntimeError):
-    """Blender cannot be started here, whatever the model."""
+    """Blender cannot be started here, or has no room for what it writes, whatever the model."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,7 +144,7 @@ class WorkerProcess:
         """The outcome of a job. Where Blender dies of it, the rest is tried once in a fresh one; where it hangs, not.
 
         A Blender that is killed from outside is replaced for as long as that leaves time for a view now and then.
-        Raises BlenderError where Blender does not even start.
+        Raises BlenderError where Blender does not even start, or the disk is full.
         """
         with self._busy:
             progress, deaths, kills = _Progress(), 0, 0
@@ -193,6 +193,8 @@ class WorkerProcess:
                 event = self._next_event()
                 progress.add(event)
                 kind = event["event"]
+                if kind == "full":  # no fault of the model
+                    raise BlenderError(event.get("reason", ""))
                 if kind == "stopped" and not self._stopping:  # somebody else's SIGTERM
                     raise _ProcessEndedError(f"signal {signal.SIGTERM:d}", True)
                 if kind == "done" or kind == "failed" or kind == "stopped":

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import torch
 
-from tests.faults.kills import ALL_WORKS, as_a_process_of_its_own
+from tests.faults.kills import ALL_WORKS, as_a_process_of_its_own, command_of
 from tests.faults.works import Work
 from tests.support.two_processes import begin
 
@@ -118,8 +118,7 @@ def one_core(work: Work) -> None:
 def closed_stderr(work: Work) -> None:
     """Becomes the command as a shell starts it with 2>&-: what opens a stream in its place does so at its start."""
     os.close(2)
-    module = work.main.__module__.removesuffix(".__main__").removesuffix(".main")
-    os.execv(sys.executable, [sys.executable, "-m", module, *work.words])
+    os.execv(sys.executable, command_of(work))
 
 
 def changing_files(work: Work) -> None:

@@ -105,3 +105,23 @@ def test_ctrl_c_while_workers_of_points_start_is_one_line(tmp_path: Path) -> Non
     assert status == 128 + signal.SIGINT
     assert "Traceback" not in errors
     assert errors.splitlines()[-1].startswith("stopped; ")
+
+
+SLOW_END = """
+import sys, threading, time
+if "-m" in sys.orig_argv:
+    def end(end=threading._shutdown):
+        open({mark!r}, "w").close()
+        time.sleep(1)
+        end()
+    threading._shutdown = end
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_signals_while_python_ends_change_nothing(tmp_path: Path, number: int) -> None:
+    mark = tmp_path / "ending"
+    (tmp_path / "sitecustomize.py").write_text(SLOW_END.format(mark=str(mark)))
+    path = os.pathsep.join([str(tmp_path), str(REPOSITORY)])
+    words = ["synthetic.shapes", str(tmp_path / "models"), "--classes", "barrel", "--per-class", "1"]
+    assert interrupted(words, mark.exists, number, PYTHONPATH=path) == (0, "")

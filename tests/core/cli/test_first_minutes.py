@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from gp3d_core.cli import doctor
 from gp3d_core.cli.arguments import has_driver
 from gp3d_core.cli.main import main
 from gp3d_core.config.presets import resolve
 from gp3d_core.config.schema import ConfigError
+from gp3d_core.signals import RAISED
 
 ROOT = Path(__file__).resolve().parents[3]
 HEAVY = ("torch", "trimesh", "scipy", "matplotlib")
@@ -244,6 +246,40 @@ with signals.ending_in_one_line("ended"):
     process.send_signal(signal.SIGTERM)
     assert process.communicate(timeout=30)[0] == ""
     assert process.returncode == -signal.SIGALRM
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_signals_after_the_work_change_nothing_of_its_end(tmp_path: Path, number: signal.Signals) -> None:
+    block = "pass\n    print(1, flush=True); import time; time.sleep(1); sys.exit(7)"
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM.format(block=block)],
+        env=environment(tmp_path),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=_usual_signals,
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.send_signal(number)
+    assert process.communicate(timeout=30)[1] == ""
+    assert process.returncode == 7
+
+
+def test_an_error_that_a_library_makes_of_a_signal_is_that_signals_end(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As torch does of what is raised while it asks a storage for its shape."""
+
+    def fails(**_: object) -> str:
+        monkeypatch.setattr(RAISED, "signal", signal.SIGTERM)
+        raise ValueError("could not determine the shape of object type 'torch.storage.UntypedStorage'")
+
+    monkeypatch.setattr(doctor, "report", fails)
+    assert main(["doctor"]) == 128 + signal.SIGTERM
+    assert capsys.readouterr().err == (
+        "gp3d: interrupted; every file that is there is whole, and the same command makes the rest\n"
+    )
 
 
 @pytest.mark.parametrize("command", ["classes box-1", "classes box-1 --json", "card", "mesh --help"])

@@ -77,6 +77,8 @@ for line in sys.stdin:
             os.kill(os.getpid(), signal.SIGKILL)
         if name == "hunted":
             os.kill(os.getpid(), signal.SIGKILL)
+        if name == "large":
+            tell("full", reason="mug.png: No space left on device")
         if name == "starved" and not os.path.exists(once):
             open(once, "w").close()
             raise MemoryError
@@ -372,6 +374,12 @@ def test_worker_that_cannot_start_costs_that_worker_and_its_job_goes_to_another(
 def test_run_ends_when_no_worker_can_start(spec: RenderSpec) -> None:
     with pytest.raises(BlenderError, match=r"(?s)cannot be started.*no Blender here"):
         run(spec, ["unusable", "unusable", "unusable"])
+
+
+def test_a_full_disk_ends_the_run(spec: RenderSpec) -> None:
+    with pytest.raises(BlenderError, match=r"^mug\.png: No space left on device$"):
+        run(spec, ["a", "large", "b"], workers=1)
+    assert [name for name, _ in log(spec)] == ["a", "large"]
 
 
 @pytest.mark.parametrize("numbers", [{"max_failures": 0.0}, {"max_failures": 1.5}, {"seconds": 0.0}])
