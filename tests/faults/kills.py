@@ -31,7 +31,7 @@ from tests.support.two_processes import begin, content, run_alone
 
 _MARK = "GP3D_TEST_WORK"  # in the environment of all that a command starts
 _ORPHAN_SECONDS = 20.0
-_START = 3.0  # seconds that Python and the libraries take, about
+_START = 1.5  # seconds that Python and the libraries take, about
 _LONGEST_STOP = 30.0  # seconds, on a machine with much else to do
 _KEPT: list[object] = []
 _CHANGES = ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.truncate", "shutil.rmtree")
