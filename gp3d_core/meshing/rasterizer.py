@@ -21,6 +21,7 @@ from gp3d_core.meshing.texture.texels import (
     candidates,
     centres,
     face_batches,
+    weighted,
 )
 from gp3d_core.rendering.cameras import Cameras, cam2world
 
@@ -60,7 +61,7 @@ def render_mesh(mesh: Mesh, camera: Cameras, size: int) -> MeshView:
         corners, place = corners[hit], place[hit]
         weights = weights[hit] / ahead[corners]
         weights /= weights.sum(axis=1, keepdims=True)
-        points = np.einsum("ck,ckd->cd", weights, mesh.vertices[corners])
+        points = weighted(weights, mesh.vertices, corners)
         distance = np.linalg.norm(points - _origin(camera), axis=1)
         nearer = np.flatnonzero(distance < depth[place])
         nearer = nearer[
@@ -120,8 +121,8 @@ def _origin(camera: Cameras) -> NDArray[Any]:
 def _colors(mesh: Mesh, corners: NDArray[Any], weights: NDArray[Any]) -> NDArray[Any]:
     """Colours uint8 [C,3] at points with barycentric `weights` [C,3] in faces with vertices `corners` [C,3]."""
     if mesh.texture is not None and mesh.uv is not None:
-        return sample_texture(mesh.texture, np.einsum("ck,ckd->cd", weights, mesh.uv[corners]))
+        return sample_texture(mesh.texture, weighted(weights, mesh.uv, corners))
     if mesh.vertex_colors is not None:
-        mixed = np.einsum("ck,ckd->cd", weights, mesh.vertex_colors[corners].astype(np.float64))
+        mixed = weighted(weights, mesh.vertex_colors, corners)
         return np.round(mixed).astype(np.uint8)
     return np.full((len(corners), 3), 204, np.uint8)

@@ -14,6 +14,7 @@ from PIL import Image
 
 from gp3d_core.meshing.colors import srgb_to_linear
 from gp3d_core.meshing.files.description import METALLIC, ROUGHNESS, asset_name, credit
+from gp3d_core.meshing.files.texture import save_texture
 from gp3d_core.meshing.files.trimesh_reader import load_trimesh
 from gp3d_core.meshing.mesh import Mesh, MeshError, unique_rows
 from gp3d_core.strict_json import to_text
@@ -27,7 +28,7 @@ def write_obj(mesh: Mesh, path: Path, recipe: dict[str, Any]) -> list[Path]:
     mtl, png = path.with_suffix(".mtl"), path.with_suffix(".png")
     textured = mesh.texture is not None
     if mesh.texture is not None:
-        Image.fromarray(mesh.texture).save(png)
+        save_texture(mesh.texture, png)
     mtl.write_text(_mtl_text(mesh, path.stem, png.name if textured else None, recipe), encoding="utf-8")
     path.write_text(_obj_text(mesh, path.stem, recipe), encoding="utf-8")
     return [path, mtl] + [png] * textured

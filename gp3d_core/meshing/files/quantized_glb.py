@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from gp3d_core.meshing.colors import srgb_to_linear
 from gp3d_core.meshing.files.description import GENERATOR, METALLIC, ROUGHNESS, credit, unit_normals
 from gp3d_core.meshing.files.formats import library_of
+from gp3d_core.meshing.files.texture import save_texture
 from gp3d_core.meshing.mesh import Mesh
 
 _ARRAY_BUFFER, _ELEMENT_ARRAY_BUFFER = 34962, 34963  # glTF's numbers for vertex data and for indices
@@ -140,7 +140,7 @@ def _material(mesh: Mesh, name: str, buffer: _Buffer) -> dict[str, Any]:
         return tree
     shown["baseColorTexture"] = {"index": 0}
     png = io.BytesIO()
-    Image.fromarray(mesh.texture).save(png, "png")
+    save_texture(mesh.texture, png)
     picture = {"name": name, "mimeType": "image/png", "bufferView": buffer.add_picture(png.getvalue())}
     return tree | {"textures": [{"name": name, "source": 0}], "images": [picture]}
 

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from gp3d_core.meshing.colors import srgb_to_linear
 from gp3d_core.meshing.files.description import (
@@ -29,6 +28,7 @@ from gp3d_core.meshing.files.description import (
     unit_normals,
 )
 from gp3d_core.meshing.files.formats import library_of
+from gp3d_core.meshing.files.texture import save_texture
 from gp3d_core.meshing.mesh import Mesh
 
 _WHEN = 946_728_000  # when all files in the zip were written, so that the same mesh makes the same bytes
@@ -64,7 +64,7 @@ def _pack(mesh: Mesh, path: Path, recipe: dict[str, Any]) -> None:
     with TemporaryDirectory(dir=path.parent) as folder:
         layer, picture = Path(folder, f"{name}.usdc"), Path(folder, f"{name}.png")
         if mesh.texture is not None:
-            Image.fromarray(mesh.texture).save(picture)
+            save_texture(mesh.texture, picture)
         _write_layer(mesh, layer, name, recipe)
         with Sdf.ZipFileWriter.CreateNew(str(path)) as archive:
             for file in (layer, *Path(folder).glob("*.png")):  # the layer first: it is what viewers open

@@ -16,7 +16,9 @@ from gp3d_core.meshing.mesh import Mesh
 from gp3d_core.signals import Progress, no_progress
 
 _BLEED = 1.5  # texels outside a chart whose colour is read from the face extended: what bilinear lookup needs
-_CANDIDATES = 2**15  # at a time: what fits into a CPU's cache
+_CANDIDATES = 2**16  # at a time: what fits into a CPU's cache
+_AT_ONCE = 2**20  # of which only texels are kept
+_ON_LIMIT = 1e-6  # texels: more than rounding moves an edge
 _INSIDE = 0.02  # texels: how deep in two faces a centre must lie, so that they overlap
 
 
@@ -44,7 +46,7 @@ def surface_texels(
             chosen = np.flatnonzero(
                 inside == depth[texel]
             )  # of several equally deep the last one is written last
-            points[texel[chosen]] = np.einsum("ck,ckd->cd", weights[chosen], mesh.vertices[corners[chosen]])
+            points[texel[chosen]] = weighted(weights[chosen], mesh.vertices, corners[chosen])
     texels = np.flatnonzero(depth > -_BLEED)
     return texels, points[texels]
 
@@ -67,12 +69,10 @@ def overlaps(pixel: NDArray[Any], faces: NDArray[Any]) -> tuple[NDArray[Any], ND
     size = int(np.ceil(pixel.max())) + 2
     owners: list[NDArray[Any]] = [np.empty(0, np.int64)]
     places: list[NDArray[Any]] = [np.empty(0, np.int64)]
-    for some in face_batches(pixel[faces], size, bleed=0.0):
-        face, texel = candidates(pixel[faces[some]], size, bleed=0.0)
-        _, inside = barycentric(centres(texel, size), pixel[faces[some[face]]])
-        hit = inside > _INSIDE
-        owners.append(some[face[hit]])
-        places.append(texel[hit])
+    for some in face_batches(pixel[faces], size, 0.0, _AT_ONCE):
+        face, texel = candidates(pixel[faces[some]].astype(np.float64), size, -_INSIDE)
+        owners.append(some[face])
+        places.append(texel)
     owner, place = np.concatenate(owners), np.concatenate(places)
     several = np.flatnonzero(
         (np.bincount(place, minlength=1) > 1)[place]
@@ -106,13 +106,16 @@ def _bounding_boxes(corners: NDArray[Any], size: int, bleed: float) -> tuple[NDA
 def face_batches(
     corners: NDArray[Any], size: int, bleed: float = _BLEED, most: int = _CANDIDATES
 ) -> Iterator[NDArray[Any]]:
-    """Indices of the faces that have an area in the atlas, in batches of about `most` texels."""
+    """Indices of the faces that have an area and may have texels, in batches of about `most` texels."""
     edges = corners[:, 1:] - corners[:, :1]
     area = edges[:, 0, 0] * edges[:, 1, 1] - edges[:, 0, 1] * edges[:, 1, 0]
     faces = np.flatnonzero(np.abs(area) > 1e-9)
     _, extent = _bounding_boxes(corners[faces], size, bleed)
-    batch = np.cumsum(extent[:, 0] * extent[:, 1]) // most
-    yield from np.split(faces, np.flatnonzero(np.diff(batch)) + 1)
+    count = extent[:, 0] * extent[:, 1]
+    some = np.flatnonzero(count)  # in small pictures most faces lie between the texels
+    if len(some):
+        batch = np.cumsum(count[some]) // most
+        yield from np.split(faces[some], np.flatnonzero(np.diff(batch)) + 1)
 
 
 def candidate_count(corners: NDArray[Any], size: int, bleed: float = _BLEED) -> int:
@@ -122,15 +125,42 @@ def candidate_count(corners: NDArray[Any], size: int, bleed: float = _BLEED) -> 
 
 
 def candidates(corners: NDArray[Any], size: int, bleed: float = _BLEED) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Every pair of a face and a texel of its bounding box: face [C] in the batch, texel [C] = row * size +
-    column.
+    """Pairs of a face and a texel of its bounding box that is at most `bleed` texels outside each of its edge lines,
+    or -`bleed` inside: face [C] in the batch, texel [C] = row * size + column.
+
+    A texel on that limit may be among them. Faces have an area.
     """
-    first, extent = _bounding_boxes(corners, size, bleed)
-    counts = extent[:, 0] * extent[:, 1]
-    face = np.repeat(np.arange(len(corners)), counts)
-    place = np.arange(len(face)) - np.repeat(np.cumsum(counts) - counts, counts)
-    row, column = np.divmod(place, np.repeat(extent[:, 0], counts))
-    return face, np.repeat(first[:, 1] * size + first[:, 0], counts) + row * size + column
+    first, extent = _bounding_boxes(corners, size, max(bleed, 0.0))
+    rows = np.where(extent[:, 0] > 0, extent[:, 1], 0)
+    face = np.repeat(np.arange(len(corners)), rows)
+    row = np.arange(len(face)) + np.repeat(first[:, 1] - np.cumsum(rows) + rows, rows)
+    left = first[face, 0].astype(np.float64)
+    right = left + (extent[face, 0] - 1)
+    x, y = corners[..., 0].T, corners[..., 1].T
+    sign = np.sign((x[1] - x[0]) * (y[2] - y[0]) - (y[1] - y[0]) * (x[2] - x[0]))
+    for k in range(
+        3
+    ):  # the edge that does not touch corner k, beyond which is what `rise` row + `level` < `slope` column
+        rise, slope = sign * (x[k - 1] - x[k - 2]), sign * (y[k - 1] - y[k - 2])
+        level = slope * x[k - 2] - rise * y[k - 2] + (bleed + _ON_LIMIT) * np.hypot(rise, slope)
+        along = slope == 0
+        divisor = np.where(along, 1.0, slope)
+        crossing = (rise / divisor)[face] * row + (level / divisor)[face]
+        left = np.where((slope < 0)[face], np.maximum(left, crossing), left)
+        right = np.where((slope > 0)[face], np.minimum(right, crossing), right)
+        if along.any():
+            right[along[face] & (crossing < 0)] = -1.0
+    begin = np.ceil(left).astype(np.int64)
+    counts = np.maximum(np.floor(right).astype(np.int64) - begin + 1, 0)
+    column = np.repeat(begin - np.cumsum(counts) + counts, counts) + np.arange(int(counts.sum()))
+    return np.repeat(face, counts), np.repeat(row * size, counts) + column
+
+
+def weighted(weights: NDArray[Any], values: NDArray[Any], corners: NDArray[Any]) -> NDArray[Any]:
+    """Means [C,d] of the `values` [V,d] at `corners` [C,3], by `weights` [C,3]; einsum takes three times as long."""
+    parts = [weights[:, k, None] * values[corners[:, k]] for k in range(3)]
+    mean: NDArray[Any] = parts[0] + parts[1] + parts[2]
+    return mean
 
 
 def barycentric(points: NDArray[Any], corners: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:

@@ -17,7 +17,13 @@ from gp3d_core.meshing.extraction import extract_mesh
 from gp3d_core.meshing.files.writing import save_mesh
 from gp3d_core.meshing.mesh import Mesh, MeshError
 from gp3d_core.meshing.texture.bake import atlas_use, bake_texture, fitting_size, vertex_colors
-from gp3d_core.meshing.texture.texels import surface_texels
+from gp3d_core.meshing.texture.texels import (
+    barycentric,
+    candidates,
+    centres,
+    face_batches,
+    surface_texels,
+)
 from gp3d_core.meshing.texture.unwrap import UnwrapError, unwrap
 
 RED, GREEN, BLUE = (230, 20, 20), (20, 200, 20), (20, 20, 220)
@@ -200,6 +206,32 @@ def test_texels_lie_on_the_faces_that_own_them():
     assert inside == 16 * 17 / 2
     # texels on the anti-diagonals next to the long edge, less than 1.5 texels away, bleed: sqrt(1/2) and sqrt(2)
     assert len(texels) == inside + 15 + 14
+
+
+@pytest.mark.parametrize("bleed", [0.0, 1.5, -0.02])
+def test_candidates_are_all_texels_that_lie_so_deep_in_a_face(bleed):
+    """Against every texel of the picture, looked at one by one; corners lie between texels, on them, and outside."""
+    random, size = np.random.default_rng(3), 24
+    corners = random.uniform(-6, size + 6, (200, 3, 2))
+    corners[::2] = np.round(corners[::2])  # edges go through texels
+    corners[::4, 1, 1] = corners[::4, 0, 1]  # and along rows
+    corners[1::4, 2] = corners[1::4, 0] + random.normal(0, 0.1, (50, 2))  # slivers
+    kept = np.concatenate(list(face_batches(corners, size, bleed)))
+    texel = np.arange(size * size)
+    place = centres(texel, size)
+    must, may = [], []
+    for face in kept:
+        _, inside = barycentric(place, np.broadcast_to(corners[face], (size * size, 3, 2)))
+        reach = max(bleed, 0.0)
+        box = ((place >= corners[face].min(0) - reach) & (place <= corners[face].max(0) + reach)).all(axis=1)
+        must.append(box & (inside >= -bleed))
+        may.append(inside >= -bleed - 1e-5)
+    found = np.zeros((len(kept), size * size), int)
+    np.add.at(found, candidates(corners[kept], size, bleed), 1)
+    assert found.max() == 1
+    assert (found >= must).all()
+    assert (found <= may).all()
+    assert np.sum(must) > 3000
 
 
 def test_a_mirrored_chart_has_the_same_texels():
