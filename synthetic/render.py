@@ -203,7 +203,12 @@ def _report(
         sys.stderr.write(f"time is up; {out} holds {total} views; the same command continues\n")
         return _ENDED_EARLY
     if not total and arguments.shard.count == 1:
-        sys.stderr.write(f"error: {arguments.models[0]}: none of {asked} models could be rendered\n")
+        why = (
+            f"; {_commonest({**result.failures, **result.killed} or broken)}"
+            if result.killed or broken
+            else ""
+        )
+        sys.stderr.write(f"error: {arguments.models[0]}: none of {asked} models could be rendered{why}\n")
         return 2
     failed = f"; {len(broken)} broken models, listed in failures.jsonl" if broken else ""
     if result.killed:

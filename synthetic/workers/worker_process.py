@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import select
 import signal
 import subprocess
@@ -29,7 +30,15 @@ _EXIT_SECONDS = 10.0
 _LAST_LINES = 20
 _KILLS_IN_A_ROW = 3  # from outside, without a view in between, before a job is left for another run
 _FROM_OUTSIDE = {signal.SIGHUP, signal.SIGINT, signal.SIGKILL, signal.SIGQUIT, signal.SIGTERM, signal.SIGXCPU}
-_NO_MEMORY = ("MemoryError", "bad_alloc", "alloc returns null", "Cannot allocate memory", "out of memory")
+_NO_MEMORY = (
+    "MemoryError",
+    "bad_alloc",
+    "alloc returns null",
+    "annot allocate memory",
+    "out of memory",
+    "failed to map segment",
+)
+_CRASHES = {signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS}
 
 
 class BlenderError(RuntimeError):
@@ -119,6 +128,10 @@ class _ProcessEndedError(Exception):
     def __init__(self, reason: str, outside: bool) -> None:
         super().__init__(reason)
         self.outside = outside
+
+
+def _lacks_memory(lines: str) -> bool:
+    return any(sign in lines for sign in _NO_MEMORY)
 
 
 class WorkerProcess:
@@ -261,11 +274,16 @@ class WorkerProcess:
                     raise
                 raise BlenderError(f"Blender did not start within {_START_SECONDS:g} s") from None
             except _ProcessEndedError as ended:
-                if self._stopping or ended.outside:
+                if self._stopping:
                     raise
-                raise BlenderError(
-                    f"Blender cannot be started ({ended}):\n{self._last_lines()}".rstrip(":\n")
-                ) from None
+                if _lacks_memory(lines := self._last_lines()):
+                    raise BlenderError(
+                        f"Blender cannot be started for want of memory ({ended}); end other programs, or have fewer "
+                        "--workers"
+                    ) from None
+                if ended.outside:
+                    raise
+                raise BlenderError(f"Blender cannot be started ({ended}):\n{lines}".rstrip(":\n")) from None
             self._ready = True
         return event
 
@@ -287,10 +305,17 @@ class WorkerProcess:
         """How the child ended, and whether that was its own fault."""
         status = self._child.wait() if self._child else 0
         lines = self._last_lines()
-        starved = any(sign in lines for sign in _NO_MEMORY)
+        starved = _lacks_memory(lines)
         if status < 0:
+            # where memory is limited, Blender and what it draws with crash without a word on it
+            perhaps = (
+                -status in _CRASHES and resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY
+            )
+            why = (
+                ", out of memory" * starved or ", perhaps for want of memory, which is limited here" * perhaps
+            )
             return _ProcessEndedError(
-                f"signal {-status}" + ", out of memory" * starved, -status in _FROM_OUTSIDE or starved
+                f"signal {-status}{why}", -status in _FROM_OUTSIDE or starved or perhaps
             )
         last = lines.strip().rpartition("\n")[2]
         return _ProcessEndedError(f"exit status {status}" + f": {last}" * bool(last), starved)
