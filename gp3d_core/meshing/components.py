@@ -228,8 +228,6 @@ def _stopped(mesh: Mesh, parts: Components, numbers: NDArray[Any], opacity: Opac
 
 def _within_reach(points: list[NDArray[Any]], main: int, reach: NDArray[Any]) -> NDArray[Any]:
     """Which sets of `points` are within their `reach` of the `main` one, or of others that are."""
-    from scipy.spatial import cKDTree
-
     near = np.zeros(len(points), bool)
     near[main] = True
     newly = [main]
@@ -241,6 +239,8 @@ def _within_reach(points: list[NDArray[Any]], main: int, reach: NDArray[Any]) ->
         ]
         near[newly] = True
         if (~near).any():
+            from scipy.spatial import cKDTree  # slow to import
+
             tree = cKDTree(reached)
             found = [
                 number

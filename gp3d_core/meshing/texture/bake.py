@@ -12,9 +12,9 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import scipy
 import torch
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt
 
 from gp3d_core.meshing.colors import unit_to_bytes
 from gp3d_core.meshing.components import face_areas
@@ -139,7 +139,7 @@ def _fill(texels: NDArray[Any], colors: NDArray[Any], size: int) -> NDArray[Any]
     flat[texels] = colors
     missing = np.ones(size * size, bool)
     missing[texels] = False
-    row, column = distance_transform_edt(
+    row, column = scipy.ndimage.distance_transform_edt(
         missing.reshape(size, size), return_distances=False, return_indices=True
     )
     return flat.reshape(size, size, 3)[row, column]

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import ndimage
 
 # outlines from an edge, on its far side: where colours do not tell, nothing is taken up to the first, all from the
 # second on
@@ -60,21 +60,21 @@ class Edges:
                 middle = np.where(jump, np.maximum(middle, (inverse + beside) / 2), middle)
         if not middle.any():
             return None
-        distance, (row, column) = ndimage.distance_transform_edt(middle == 0, return_indices=True)
+        distance, (row, column) = scipy.ndimage.distance_transform_edt(middle == 0, return_indices=True)
         beyond = (inverse > 0) & (inverse < middle[row, column])
         return cls(distance / outline, beyond, (inverse > 0) & ~beyond)
 
     def taken(self, rgb: NDArray[Any], outline: float) -> NDArray[Any]:
         """How much [S,S], 0 to 1, of the photograph `rgb` [S,S,3] of bytes is taken; all but beside edges."""
         far_off = ramp(self.distance, *_BESIDE)
-        smooth = ndimage.gaussian_filter(rgb.astype(np.float64), (_FINE * outline, _FINE * outline, 0))
+        smooth = scipy.ndimage.gaussian_filter(rgb.astype(np.float64), (_FINE * outline, _FINE * outline, 0))
         near = np.where(self.near & (self.distance <= _AROUND), _weight(self.distance, _SURE), 0.0)
         far = np.where(self.beyond & (self.distance <= _AROUND), _weight(self.distance, _BESIDE[1]), 0.0)
         known, likely = zip(*(_likelihood(smooth, side, outline) for side in (near, far)), strict=True)
         evidence = np.clip(likely[0] - likely[1], -_MOST, _MOST)  # that a pixel shows what is near
-        evidence = ndimage.gaussian_filter(evidence, _FINE * outline)
-        evidence = ndimage.maximum_filter(evidence, 2 * round(_MIXED * outline) + 1)
-        told = 1 - ramp(ndimage.gaussian_filter(evidence, _FINE * outline), *_NEAR)
+        evidence = scipy.ndimage.gaussian_filter(evidence, _FINE * outline)
+        evidence = scipy.ndimage.maximum_filter(evidence, 2 * round(_MIXED * outline) + 1)
+        told = 1 - ramp(scipy.ndimage.gaussian_filter(evidence, _FINE * outline), *_NEAR)
         return np.where(self.beyond, np.maximum(far_off, told * known[0] * known[1]), 1.0)
 
 
@@ -90,8 +90,8 @@ def _likelihood(rgb: NDArray[Any], side: NDArray[Any], outline: float) -> tuple[
     width = max(1, round(_WIDE * outline))
 
     def around(values: NDArray[Any]) -> NDArray[Any]:
-        once = ndimage.uniform_filter(values, width, mode="constant")
-        gathered: NDArray[Any] = ndimage.uniform_filter(once, width, mode="constant")
+        once = scipy.ndimage.uniform_filter(values, width, mode="constant")
+        gathered: NDArray[Any] = scipy.ndimage.uniform_filter(once, width, mode="constant")
         return gathered
 
     count = around(side)

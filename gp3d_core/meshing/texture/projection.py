@@ -18,10 +18,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import scipy
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from scipy import ndimage
 
 from gp3d_core.meshing.colors import sample_texture
 from gp3d_core.meshing.mesh import Mesh
@@ -224,7 +224,7 @@ def _facing(inverse: NDArray[Any], slopes: NDArray[Any], reach: float, outline: 
     cosine = inverse / np.maximum(length, 1e-12)
     facing = np.where(inverse > 0, ramp(cosine, *_GRAZING), 0.0)
     shown = (inverse > 0).astype(float)
-    soft = [ndimage.gaussian_filter(one, _SOFT * outline) for one in (facing * shown, shown)]
+    soft = [scipy.ndimage.gaussian_filter(one, _SOFT * outline) for one in (facing * shown, shown)]
     blurred: NDArray[Any] = soft[0] / np.maximum(soft[1], 1e-6) * shown
     return blurred
 

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import ndimage
 
 _SMOOTH = (4.0, 1.0)  # cells: deviations of the smoothing, each of what the one before leaves
 _REACH = 4.0  # deviations, beyond which nothing is left of it
@@ -91,7 +91,7 @@ class _Scale:
         count = np.bincount(index, minlength=int(np.prod(shape)))
         sums = [np.bincount(index, lacking[:, k], len(count)) / np.maximum(count, 1) for k in range(3)]
         around = [
-            ndimage.gaussian_filter(one.reshape(shape), smooth, truncate=_REACH, mode="constant")
+            scipy.ndimage.gaussian_filter(one.reshape(shape), smooth, truncate=_REACH, mode="constant")
             for one in (*sums, (count > 0).astype(float))
         ]
         flat = 1 / (np.sqrt(2 * np.pi) * smooth)  # of a surface that is all shown
@@ -105,8 +105,9 @@ class _Scale:
         where = np.stack(
             [(layer - self.nearest) * cells, place[:, 1] * (cells - 1), place[:, 0] * (cells - 1)]
         )
-        share = ndimage.map_coordinates(self.share, where, order=1, mode="constant")
+        share = scipy.ndimage.map_coordinates(self.share, where, order=1, mode="constant")
         mean = [
-            ndimage.map_coordinates(self.lacking[..., k], where, order=1, mode="nearest") for k in range(3)
+            scipy.ndimage.map_coordinates(self.lacking[..., k], where, order=1, mode="nearest")
+            for k in range(3)
         ]
         return np.stack(mean, axis=1), share

@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import scipy
 import torch
 from numpy.typing import NDArray
-from scipy import ndimage, sparse
+from scipy import sparse
 from scipy.sparse.linalg import spsolve
 from torch import Tensor
 from torch.nn.functional import max_pool2d
@@ -53,7 +54,7 @@ def outstanding_in(inverse: Tensor, rectangle: Sequence[float]) -> Tensor:
         inside[[0, -1]] = inside[:, [0, -1]] = False
     ahead = inverse - surroundings(inverse, inside)
     border = _otsu(ahead[inside])
-    pieces, _ = ndimage.label((inside & (ahead >= min(border, _FOOT * border))).cpu().numpy())
+    pieces, _ = scipy.ndimage.label((inside & (ahead >= min(border, _FOOT * border))).cpu().numpy())
     sure = (inside & (ahead >= border)).cpu().numpy()
     kept = np.isin(pieces, np.setdiff1d(pieces[sure], 0))
     return torch.from_numpy(kept).to(inverse)
@@ -105,14 +106,14 @@ def outline_distance(mask: Tensor) -> Callable[[NDArray[Any]], NDArray[Any]] | N
         raise RegionError("the mask shows no subject: nothing in it is above one half")
     if inside.all():
         return None
-    pixels = ndimage.distance_transform_edt(inside) - ndimage.distance_transform_edt(~inside)
+    pixels = scipy.ndimage.distance_transform_edt(inside) - scipy.ndimage.distance_transform_edt(~inside)
     pixels -= np.sign(pixels) / 2  # the outline lies midway between two pixels
     last = len(inside) - 1
     distance = pixels * (2 / last) / math.sqrt(2)  # bilinear between the pixels it may grow so much faster
 
     def inwards(points: NDArray[Any]) -> NDArray[Any]:
         places = [(1 - points[:, 1]) * (last / 2), (points[:, 0] + 1) * (last / 2)]  # row 0 is on top
-        return ndimage.map_coordinates(distance, places, order=1, mode="nearest")
+        return scipy.ndimage.map_coordinates(distance, places, order=1, mode="nearest")
 
     return inwards
 

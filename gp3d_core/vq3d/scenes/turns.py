@@ -16,9 +16,9 @@ import math
 from typing import Any
 
 import numpy as np
+import scipy
 import torch
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from gp3d_core.vq3d.rendering.views import orbit
 
@@ -37,7 +37,7 @@ def unlikeness(
 
     `fov` is the field of view between the centres of the outer pixels, `elevation` how far both look down, in degrees.
     """
-    one, other = (ndimage.gaussian_filter(picture, (_BLUR, _BLUR, 0)) for picture in (one, other))
+    one, other = (scipy.ndimage.gaussian_filter(picture, (_BLUR, _BLUR, 0)) for picture in (one, other))
     there, back = _between(yaw, elevation), _between(-yaw, elevation)
     return (_seen_by(one, other, there, fov) + _seen_by(other, one, back, fov)) / 2
 
@@ -55,11 +55,11 @@ def _seen_by(one: NDArray[Any], other: NDArray[Any], turn: NDArray[Any], fov: fl
     for inverse in np.linspace(1 / _NEAREST, 1 / _FARTHEST, _PLANES):
         place, inside = _place(len(one), inverse, turn, fov)
         channels = [
-            ndimage.map_coordinates(other[..., k], place, order=1, mode="nearest") - one[..., k]
+            scipy.ndimage.map_coordinates(other[..., k], place, order=1, mode="nearest") - one[..., k]
             for k in range(3)
         ]
         off = np.where(inside, np.minimum(np.abs(channels).mean(axis=0), _MOST), _MOST)
-        best = np.minimum(best, ndimage.uniform_filter(off, _WINDOW))
+        best = np.minimum(best, scipy.ndimage.uniform_filter(off, _WINDOW))
     found = np.sort(best[_salient(one)])
     return float(found[: max(1, round(_VISIBLE * len(found)))].mean())
 
@@ -81,6 +81,8 @@ def _place(size: int, inverse: float, turn: NDArray[Any], fov: float) -> tuple[N
 
 def _salient(picture: NDArray[Any]) -> NDArray[Any]:
     """The pixels [R,R] around which brightness changes most."""
-    slope = ndimage.uniform_filter(ndimage.gaussian_gradient_magnitude(picture.mean(axis=2), 1.0), _WINDOW)
+    slope = scipy.ndimage.uniform_filter(
+        scipy.ndimage.gaussian_gradient_magnitude(picture.mean(axis=2), 1.0), _WINDOW
+    )
     chosen: NDArray[Any] = slope >= np.quantile(slope, 1 - _SALIENT)
     return chosen

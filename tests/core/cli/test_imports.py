@@ -1,6 +1,8 @@
 """Imports of what computes are not searched for garbage, and only they."""
 
 import gc
+import subprocess
+import sys
 
 import pytest
 
@@ -54,3 +56,15 @@ def test_the_block_leaves_collection_off_where_it_was_off_and_ends_with_errors(s
     with pytest.raises(ImportError), for_good():
         raise ImportError
     assert gc.isenabled()
+
+
+def test_a_mesh_with_vertex_colours_imports_no_filters_of_scipys(tmp_path):
+    """They take 0.3 s; textures need them. Nor trees of points, where no large piece is loose."""
+    program = (
+        "import sys; from gp3d_core.cli.main import main; code = main(sys.argv[1:]); "
+        "print(sorted({'scipy.ndimage', 'scipy.spatial', 'mcubes'} & set(sys.modules))); sys.exit(code)"
+    )
+    words = ["mesh", "--class", "coffee mug", "--color", "vertex", "--device", "cpu"]
+    command = [sys.executable, "-c", program, *words, "--out", str(tmp_path)]
+    printed = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout
+    assert printed.splitlines()[-1] == "[]"
