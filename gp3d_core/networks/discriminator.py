@@ -177,7 +177,9 @@ class ResidualDiscriminator(nn.Module):
             self.half_blocks and images.is_cuda
         ):  # by pixel, as the matrix units read it; single precision by channel
             return self.half_blocks, images.to(torch.half, memory_format=torch.channels_last)
-        if self.half_blocks and half_on_processor(images.device, training=self.training, twice=True):
+        # R1's gradient is that of a gradient at the images; the players' own are taken once
+        twice = images.requires_grad and self.output.weight.requires_grad
+        if self.half_blocks and half_on_processor(images.device, training=self.training, twice=twice):
             return self.half_blocks, images.to(torch.bfloat16)
         return 0, images
 

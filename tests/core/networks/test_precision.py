@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -33,6 +34,17 @@ def judged(network: Discriminator) -> tuple[Tensor, Tensor]:
     weights = [p for name, p in network.named_parameters() if name.endswith("conv0.weight")]
     second = torch.autograd.grad(slope.square().sum(), weights)
     return logits.detach(), torch.cat([g.flatten() for g in second])
+
+
+def learnt(network: Discriminator, *, of_images: bool) -> Tensor:
+    """The gradient that the discriminator learns by, or that of the images, which the generator learns by."""
+    network.requires_grad_(not of_images)
+    images = torch.randn(4, 4, 16, 16, generator=generator_for("images")).requires_grad_(of_images)
+    logits = network(images, full_patch(4), torch.eye(CLASSES)).logits
+    wanted = images if of_images else network.get_parameter("blocks.0.conv0.weight")
+    (gradient,) = torch.autograd.grad(logits.sum(), wanted)
+    network.requires_grad_(True)
+    return gradient
 
 
 def planes(network: Generator) -> Tensor:
@@ -75,6 +87,15 @@ def test_a_discriminator_trains_in_bfloat16_where_the_cpu_has_it(able: bool) -> 
     assert convolved_types(mixed, judged) == {torch.bfloat16 if able else torch.float32}
 
 
+@pytest.mark.parametrize("of_images", [False, True])
+def test_what_the_players_learn_by_is_nearly_the_same_in_bfloat16(able: bool, of_images: bool) -> None:
+    """Also on CPUs with AMX, whose second derivatives are another thing."""
+    mixed, exact = twins(Discriminator, CLASSES, FEATURES)
+    found, expected = learnt(mixed, of_images=of_images), learnt(exact, of_images=of_images)
+    assert torch.equal(found, expected) is not able
+    assert (found - expected).norm() <= 0.1 * expected.norm()
+
+
 def test_a_generator_trains_in_bfloat16_where_the_cpu_has_it(able: bool) -> None:
     mixed, exact = twins(Generator, CLASSES)
     found, expected = planes(mixed), planes(exact)
@@ -105,6 +126,8 @@ def test_what_is_differentiated_twice_is_exact_where_convolutions_are_wrong(
     precision.convolves_bfloat16.cache_clear()
     mixed, exact = twins(Discriminator, CLASSES, FEATURES)
     assert torch.equal(judged(mixed)[1], judged(exact)[1])
+    for player in (False, True):  # whose gradients are taken once
+        assert convolved_types(mixed, partial(learnt, of_images=player)) == {torch.bfloat16}
     assert precision.half_on_processor(torch.device("cpu"), training=True)
     precision.convolves_bfloat16.cache_clear()
     with torch.autocast("cpu", torch.bfloat16), torch.device("meta"):
