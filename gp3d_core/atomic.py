@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import functools
 import glob
+import hashlib
 import json
 import os
 import re
@@ -24,6 +25,7 @@ _ASIDE = ".gp3d-"  # how folders begin whose files will appear together
 _LOCK, _JOURNAL, _UNDO = "lock", "journal", "undo"
 _FOREIGN_AGE = 86400.0  # seconds; folders of versions that had no locks are not removed before
 _TEMPORARY = re.compile(r"\..+\.(\d+)\.tmp(\.\w+)?")
+_LONGEST_NAME = 200  # bytes, of 255 that file systems allow: a number and a suffix follow
 _QUIET_SECONDS = 600.0  # without a write, after which a temporary file of no process here is nobody's
 
 
@@ -38,6 +40,10 @@ def check_writable(path: Path) -> None:
     """
     place = path
     while not place.exists():
+        if place.is_symlink():
+            raise PlaceError(
+                f"{path}: {place} is a link to {os.readlink(place)}, where nothing is; remove the link"
+            )
         place = place.parent
     if not place.is_dir():
         where = "" if place == path else f" at {place}"
@@ -93,7 +99,7 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     ordinary(path)
     _sweep(path.parent)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp{path.suffix}")
+    temporary = path.with_name(f".{_begin_of(path)}.{os.getpid()}.tmp{path.suffix}")
     try:
         yield temporary
         _sync_file(temporary)
@@ -106,6 +112,12 @@ def replacing(path: Path) -> Iterator[Path]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _begin_of(path: Path) -> str:
+    """How temporary files of `path` are called: as it is, where there is room for what follows, else by a hash."""
+    name = os.fsencode(path.name)
+    return path.name if len(name) <= _LONGEST_NAME else hashlib.sha256(name).hexdigest()
 
 
 @contextmanager
@@ -149,7 +161,7 @@ def forget_leftovers(folder: Path) -> None:
 
 def forget_leftovers_of(path: Path) -> None:
     """Removes what killed processes left that were writing `path`, which nobody else writes now."""
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp*"):
+    for left in path.parent.glob(f".{glob.escape(_begin_of(path))}.*.tmp*"):
         if is_leftover(left):
             left.unlink()
 

@@ -97,7 +97,7 @@ def open_points(spec: PointsSpec) -> None:
     if path.exists():
         try:
             found = json.loads(content_of(path))
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        except (ValueError, RecursionError) as error:
             raise DatasetError(f"{path}: is not readable as JSON ({error}); choose another folder") from None
         if not isinstance(found, dict) or {**usual, **found} != wanted:
             raise DatasetError(
@@ -115,7 +115,7 @@ def check_treatment(dataset: Path, treatment: Treatment) -> None:
     try:
         index = json.loads(content_of(path))
         rendered = Treatment(**index["generator"]["settings"].get("treatment", {}))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DatasetError(
             f"{path}: is not readable as the index of a data set ({error!r}); render again"
         ) from None
@@ -137,7 +137,7 @@ def check_frames(dataset: Path, models: Sequence[Model]) -> None:
         places = {
             model.key: np.array(rendered[model.key]["to_world"]) for model in models if model.key in rendered
         }
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DatasetError(f"{path}: is not readable as a manifest ({error!r}); render again") from None
     for model in models:
         if model.key in places:

@@ -42,6 +42,7 @@ class ClassNames:
                 self._other.setdefault(name, []).append(place)
             for name in dict.fromkeys(name.replace(" ", "") for name in names):
                 self.joined.setdefault(name, []).append(place)
+        self._most_parts = max(map(len, self.joined), default=1)  # that a name can have, of one letter each
 
     def named(self, text: str) -> list[int]:
         """Places of those that `text` names: by index or WordNet id, usual name, other name, or name without spaces."""
@@ -53,7 +54,7 @@ class ClassNames:
         """The parts of a list with commas, without empty ones; a name that has commas itself is one part."""
         parts, found = text.split(","), []
         while parts:
-            ends = range(len(parts), 1, -1)
+            ends = range(min(len(parts), self._most_parts), 1, -1)
             end = next((end for end in ends if self.named(",".join(parts[:end]))), 1)
             found.append(",".join(parts[:end]).strip())
             del parts[:end]

@@ -19,6 +19,7 @@ from gp3d_core.datasets.class_matching import ClassMatcher
 from gp3d_core.datasets.class_names import Candidate, ClassNames
 from gp3d_core.errors import GP3DError
 
+_LONGEST_NAME = 500  # characters; to look for longer texts among misspellings takes long
 _RATINGS = ("badge", "measures")  # of a record: how good a model is at the class
 
 
@@ -127,6 +128,8 @@ def classes_named(text: str) -> tuple[ImageNetClass, ...]:
 
 
 def _choose(query: str, classes: Sequence[ImageNetClass], matcher: ClassMatcher) -> ChosenClass:
+    if len(query) > _LONGEST_NAME:
+        raise UnknownClassError(f"expected the name of a class, found a text of {len(query)} characters")
     match = matcher.match(query)
     if match.place is not None:
         return ChosenClass(classes[match.place], match.note)

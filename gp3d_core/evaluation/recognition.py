@@ -128,7 +128,7 @@ def load_recogniser(path: Path, device: torch.device | str = "cpu") -> Recognise
         about = json.loads(header["about"])
         network = SmallClassifier(len(about["classes"]))
         found = Recogniser(network, list(about["classes"]), dict(about["held_out"]), dict(about["facts"]))
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise WeightsError(f"{path}: expected a {FORMAT} version {VERSION} ({error})") from error
     fill(network, tensors, path, "a classifier of renders")
     network.to(device).eval().requires_grad_(False)

@@ -6,6 +6,7 @@ Faults keep a data set from being trained on, notes do not. Of each kind the fir
 from __future__ import annotations
 
 import json
+import os
 import shlex
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -240,6 +241,8 @@ def _look(pixels: Pixels, archive: Archive, name: str) -> tuple[list[str], list[
 
 
 def _without(error: Exception, path: Path) -> str:
+    if isinstance(error, OSError) and error.filename:  # another process may have taken the file away
+        return f"{os.path.relpath(error.filename, path)}: {error.strerror}"
     return " ".join(str(error).removeprefix(f"{path}: ").split())
 
 

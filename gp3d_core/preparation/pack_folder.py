@@ -78,11 +78,11 @@ class PackedFolder:
         """What is known of the pictures packed so far, by path; a line that a crash cut short is not."""
         path = self.path / ORIGINS
         rows = {}
-        for line in path.read_text(encoding="utf-8").split("\n") if path.exists() else []:
+        for line in path.read_text(encoding="utf-8", errors="replace").split("\n") if path.exists() else []:
             try:
                 row = json.loads(line)
                 rows[str(row["image"])] = row
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, RecursionError):
                 continue
         return rows
 

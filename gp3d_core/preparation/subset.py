@@ -157,7 +157,7 @@ def _fill_folder(
 ) -> None:
     """Puts the files `content` into `folder`, then `facts` and `card`; goes on with what was `begun` the same way."""
     mark = folder / _BEGUN
-    if not mark.exists() or json.loads(mark.read_text(encoding="utf-8")) != begun:
+    if _read(mark) != begun:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         write_json(mark, begun)
@@ -171,6 +171,14 @@ def _fill_folder(
     for name, value in facts.items():
         write_json(folder / name, value)
     save_card(folder, card)
+
+
+def _read(mark: Path) -> Any:
+    """What was begun, None where nothing was, or where that cannot be read."""
+    try:
+        return json.loads(mark.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
 
 
 def _copying(archive: Archive, changed: Callable[[str], bytes | None]) -> Callable[[str, Path], None]:

@@ -49,6 +49,10 @@ def ship(
     """
     if out.suffix != ".safetensors":
         raise ShippingError(f"{out}: expected the name of a .safetensors file")
+    if out.exists() and out.samefile(snapshot):
+        raise ShippingError(
+            f"{out} is the snapshot itself, which half precision would replace; give another name"
+        )
     loaded = load_snapshot(snapshot)
     classes = rate(loaded.classes, read_measures(measures, snapshot)) if measures else loaded.classes
     generator = loaded.generator.half()
@@ -128,7 +132,7 @@ def _check_origin(path: Path, snapshot: Path) -> None:
         return
     try:
         measured = json.loads(record.read_text(encoding="utf-8"))["snapshot_sha256"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ShippingError(f"{record} cannot be read ({error!r}); name another metrics.jsonl") from error
     if measured != digest(snapshot):
         raise ShippingError(
@@ -140,12 +144,12 @@ def _lines(path: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         raise ShippingError(f"no measures at {path}: expected a metrics.jsonl of gp3d evaluate")
     lines = []
-    for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, text in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
         try:
             line = json.loads(text)
             if not (isinstance(line["facts"], dict) and isinstance(line["metric"], str)):
                 raise TypeError("no score")
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise ShippingError(f"{path}, line {number}: expected a score as JSON ({error!r})") from error
         lines.append(line)
     return lines

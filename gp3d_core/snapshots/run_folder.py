@@ -95,7 +95,7 @@ class RunFolder:
         """Seconds of training that status.json knows of; 0 without one."""
         try:
             return float(json.loads((self.path / "status.json").read_text())["training_seconds"])
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return 0.0
 
     def checkpoint_path(self, nimg: int) -> Path:
@@ -133,7 +133,7 @@ class RunFolder:
         """Drops the lines of stats.jsonl beyond `nimg`, which will be lived through again; events stay."""
         stats = self.path / "stats.jsonl"
         if stats.exists():
-            lines = [line for line in stats.read_text().splitlines() if _stays(line, nimg)]
+            lines = [line for line in stats.read_text(errors="replace").splitlines() if _stays(line, nimg)]
             write_text(stats, "".join(f"{line}\n" for line in lines))
 
     def write_status(self, record: dict[str, Any]) -> None:
@@ -162,14 +162,14 @@ class RunFolder:
         """Fingerprint of the data that this run was started with; None if it was not, or if that cannot be read."""
         try:
             return str(json.loads((self.path / "data.json").read_text())["fingerprint"])
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return None
 
     def micro_batch(self) -> int | None:
         """Images per forward pass of the run that has begun here; None if none has, or if that cannot be read."""
         try:
             known = json.loads((self.path / "config.json").read_text())["training"]["micro_batch"]
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return None
         return known if isinstance(known, int) and self._started() else None
 
@@ -181,7 +181,7 @@ class RunFolder:
         unreadable = "{} cannot be read ({}); choose another run folder"
         try:
             told = json.loads(known.read_text())
-        except (ValueError, OSError) as error:
+        except (ValueError, OSError, RecursionError) as error:
             raise RunError(unreadable.format(known, error)) from error
         if isinstance(told, dict):
             self._compare_presets(told.get("preset"), config)  # first: another system has other keys
@@ -212,8 +212,8 @@ class RunFolder:
     def _compare_init(self, begun: dict[str, str] | None) -> None:
         record = self.path / "init.json"
         try:
-            before = json.loads(record.read_text()) if record.exists() else None
-        except (OSError, ValueError) as error:
+            before = dict(json.loads(record.read_text())) if record.exists() else None
+        except (OSError, ValueError, TypeError, RecursionError) as error:
             raise RunError(f"{record} cannot be read ({error}); choose another run folder") from error
         if (before or {}).get("sha256") != (begun or {}).get("sha256"):
             there, here = (facts["name"] if facts else "none" for facts in (before, begun))
@@ -233,7 +233,7 @@ def _stays(line: str, nimg: int) -> bool:
     try:
         record = json.loads(line)
         return "event" in record or float(record["nimg"]) <= nimg
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return False
 
 

@@ -91,7 +91,7 @@ class Rendered:
             samples = int(settings["samples"])
             seed, passes = int(settings.get("seed", 0)), tuple(settings.get("passes", ()))
             surroundings = Surroundings.from_json(settings.get("surroundings", {}))
-        except (OSError, KeyError, TypeError, ValueError) as error:
+        except (OSError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise LibraryError(
                 f"{folder}: is no dataset with dataset.json, cameras.json and manifest.json ({error})"
             ) from None

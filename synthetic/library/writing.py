@@ -231,7 +231,7 @@ def _record(folder: Path) -> dict[str, Any] | None:
         record = json.loads(content_of(folder / _FACTS_FILE))
         Credit(**record["credit"])
         return record if {"class", "tags"} <= record.keys() else None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
@@ -261,7 +261,7 @@ def _read_failures(path: Path) -> dict[str, str]:
             try:
                 entry = json.loads(line)
                 found[str(entry["model"])] = str(entry["reason"])
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, RecursionError):
                 continue
     return found
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from synthetic.shapes.library import FAMILIES, select_families
-from synthetic.shapes.shapenet_writer import write_library
+from synthetic.shapes.shapenet_writer import MOST_PER_CLASS, write_library
 
 BAD_INPUT = 2
 STOPPED = 128 + signal.SIGINT
@@ -53,8 +53,8 @@ def run(options: argparse.Namespace) -> str:
         return class_list()
     if options.out is None:
         raise ValueError("no output folder was named; say python -m synthetic.shapes OUT")
-    if options.per_class < 1:
-        raise ValueError(f"--per-class must be at least 1, got {options.per_class}")
+    if not 1 <= options.per_class <= MOST_PER_CLASS:
+        raise ValueError(f"--per-class must be from 1 to {MOST_PER_CLASS}, got {options.per_class}")
     if options.seed < 0:
         raise ValueError(f"--seed must be 0 or more, got {options.seed}")
     families = select_families(options.classes)

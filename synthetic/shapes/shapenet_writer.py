@@ -38,6 +38,8 @@ from synthetic.shapes.material import Material, linear
 from synthetic.shapes.normals import corner_normals
 from synthetic.shapes.parts import Part
 
+MOST_PER_CLASS = 1_000_000
+
 
 class LibraryError(ValueError):
     """An output folder that cannot take a library; the message says what to do."""
@@ -60,8 +62,10 @@ def write_library(
     `progress` wraps the list of (family, index) jobs, e.g. `tqdm`. Raises LibraryError when `out` holds something else
     or is written by another process, ValueError for per_class < 1 or seed < 0, OSError when it cannot be written.
     """
-    if per_class < 1 or seed < 0:
-        raise ValueError(f"per_class must be at least 1 and seed at least 0, got {per_class} and {seed}")
+    if not 1 <= per_class <= MOST_PER_CLASS or seed < 0:
+        raise ValueError(
+            f"per_class must be from 1 to {MOST_PER_CLASS} and seed at least 0, got {per_class} and {seed}"
+        )
     read_records(out)  # before anything is made, even the folder
     out.mkdir(parents=True, exist_ok=True)
     with alone_in(out, LibraryError(f"{out}: another process is writing it; wait for it")):
@@ -129,11 +133,13 @@ def read_records(out: Path) -> dict[str, dict[str, Any]]:
         return {}
     try:
         records = json.loads(content_of(path))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise LibraryError(
             f"{path} is not readable JSON ({error}); delete it or choose another folder"
         ) from error
-    if not isinstance(records, dict) or not all("wnid" in record for record in records.values()):
+    if not isinstance(records, dict) or not all(
+        isinstance(record, dict) and "wnid" in record for record in records.values()
+    ):
         raise LibraryError(
             f"{path} should map model folders to class records; delete it or choose another folder"
         )

@@ -9,7 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from gp3d_core.atomic import PlaceError, check_writable, naming, replacing, transaction, write_text
+from gp3d_core.atomic import (
+    PlaceError,
+    check_writable,
+    forget_leftovers_of,
+    is_leftover,
+    naming,
+    replacing,
+    transaction,
+    write_text,
+)
 from gp3d_core.hashing import FileKindError
 from tests.support.full_disk import files_end_at
 
@@ -91,3 +100,23 @@ def test_a_file_takes_no_name_from_a_pipe(tmp_path: Path) -> None:
             files.publish()
     assert pipe.is_fifo()
     assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+
+
+@pytest.mark.parametrize("name", ["n" * 251 + ".txt", "ü" * 127, "n" * 255])
+def test_names_may_be_as_long_as_the_file_system_has_them(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    with replacing(path) as temporary:
+        temporary.write_text("killed")
+        kept = temporary.rename(temporary.with_name(temporary.name.replace(str(os.getpid()), "999999999")))
+        temporary.write_text("whole")
+    assert path.read_text() == "whole"
+    assert is_leftover(kept)
+    forget_leftovers_of(path)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("below", [".", "a/b"])
+def test_a_link_to_nothing_is_no_place_to_write(tmp_path: Path, below: str) -> None:
+    (tmp_path / "link").symlink_to("nowhere")
+    with pytest.raises(PlaceError, match=r"link is a link to nowhere, where nothing is; remove the link"):
+        check_writable(tmp_path / "link" / below)

@@ -62,7 +62,7 @@ class EvaluationFolder:
         try:
             found = json.loads(self._part(metric).read_text(encoding="utf-8"))
             return bool(found["settings"] == settings)
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return False
 
     def keep(self, metric: str, settings: dict[str, Any], scores: list[Score]) -> None:
@@ -76,9 +76,14 @@ class EvaluationFolder:
         """All scores that are kept, metric by metric; NaN for one that could not be computed."""
         scores = []
         for path in sorted(self._parts.glob("*.json")):
-            for score in json.loads(path.read_text(encoding="utf-8"))["scores"]:
-                value = math.nan if score["value"] is None else score["value"]
-                scores.append(Score(**score | {"value": value}))
+            try:
+                for score in json.loads(path.read_text(encoding="utf-8"))["scores"]:
+                    value = math.nan if score["value"] is None else score["value"]
+                    scores.append(Score(**score | {"value": value}))
+            except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+                raise EvaluationError(
+                    f"{path} is damaged ({error!r}); remove it, and it is measured again"
+                ) from error
         return scores
 
     def _part(self, metric: str) -> Path:
@@ -95,7 +100,7 @@ class EvaluationFolder:
     def _compare(self, record: Path, about: dict[str, Any]) -> None:
         try:
             before = dict(json.loads(record.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError) as error:
+        except (OSError, ValueError, TypeError, RecursionError) as error:
             raise EvaluationError(f"{record} cannot be read ({error}); choose another `out`") from error
         wanted = {"format": FORMAT, "version": VERSION} | about
         there, here = before.get("kind", "a snapshot"), wanted.get("kind", "a snapshot")

@@ -188,7 +188,7 @@ def _kept(path: Path, settings: Mapping[str, Any]) -> dict[str, float | None] | 
         found = json.loads(path.read_text(encoding="utf-8"))
         own = found["measures"]
         return {name: own[name] for name in MEASURES} if found["settings"] == settings else None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 

@@ -290,7 +290,7 @@ def pictures_of(dataset: Dataset, most: int) -> tuple[list[int], str]:
             test = [
                 k for k, name in enumerate(dataset.names) if split[views[name]["model"]]["split"] == "test"
             ]
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise EvaluationError(
                 f"{dataset.path}/manifest.json or cameras.json is damaged ({error!r})"
             ) from error

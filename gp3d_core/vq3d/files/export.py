@@ -24,6 +24,10 @@ def ship(file: Path, out: Path) -> None:
         raise SnapshotError(f"{out}: expected the name of a .safetensors file")
     if not file.is_file():
         raise SnapshotError(f"no tokenizer or prior at {file}")
+    if out.exists() and out.samefile(file):
+        raise SnapshotError(
+            f"{out} is the model itself, which half precision would replace; give another name"
+        )
     out.parent.mkdir(parents=True, exist_ok=True)
     if kind_of(file) == PRIOR_FORMAT:
         prior = load_prior(file)

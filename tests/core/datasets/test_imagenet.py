@@ -1,11 +1,18 @@
 """Finding ImageNet classes by what people type."""
 
+import time
 from pathlib import Path
 
 import pytest
 
 import gp3d_core
-from gp3d_core.datasets.imagenet import AmbiguousClassError, UnknownClassError, find_class, imagenet_classes
+from gp3d_core.datasets.imagenet import (
+    AmbiguousClassError,
+    UnknownClassError,
+    choose_classes,
+    find_class,
+    imagenet_classes,
+)
 
 KNOWN = [
     {"label": 0, "name": "coffee mug", "imagenet_index": 504, "wnid": "n03063599", "synset": "03797390"},
@@ -117,3 +124,12 @@ def test_classes_outside_imagenet_are_found_by_name_and_wordnet_id():
     assert [find_class(query, known).label for query in ("Canine", "n02083346", "class 1")] == [0, 0, 1]
     with pytest.raises(UnknownClassError, match="unknown class '-1'"):
         find_class("-1", known)
+
+
+def test_no_text_takes_long_to_be_understood():
+    began = time.monotonic()
+    with pytest.raises(UnknownClassError, match="found a text of 100000 characters"):
+        find_class("m" * 100_000)
+    (mug,) = choose_classes(["mug," * 3000], KNOWN)
+    assert mug.entry.index == 504
+    assert time.monotonic() - began < 5

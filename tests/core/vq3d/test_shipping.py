@@ -71,6 +71,12 @@ def test_what_cannot_be_shipped_is_refused_and_leaves_nothing(tmp_path):
     with pytest.raises(SnapshotError, match="truncated or not a safetensors file"):
         ship(tmp_path / "text.safetensors", tmp_path / "out.safetensors")
     assert not list(tmp_path.glob("out*"))
+    own = tmp_path / "own.safetensors"
+    save_tokenizer(own, Tokenizer(CONFIG), CONFIG, [], 0)
+    before = own.read_bytes()
+    with pytest.raises(SnapshotError, match="is the model itself"):
+        ship(own, own)
+    assert own.read_bytes() == before
 
 
 @pytest.mark.parametrize("name", sorted(PRESETS))

@@ -301,7 +301,8 @@ def test_library_mends_what_an_interrupted_run_left(index_lost: bool, tmp_path: 
         (["OUT", "--classes", "dog"], "unknown class 'dog': known are"),
         (["OUT", "--classes", "bucket,xyzzy"], "unknown class 'xyzzy': known are"),
         (["OUT", "--classes", ","], "no class was named"),
-        (["OUT", "--per-class", "0"], "--per-class must be at least 1, got 0"),
+        (["OUT", "--per-class", "0"], "--per-class must be from 1 to 1000000, got 0"),
+        (["OUT", "--per-class", "999999999999"], "--per-class must be from 1 to 1000000, got 999999999999"),
         (["OUT", "--seed", "-1"], "--seed must be 0 or more"),
         (["FILE/out"], "cannot write"),
         (["FILE"], "cannot write"),
@@ -324,9 +325,15 @@ def test_command_leaves_foreign_folders_alone(tmp_path: Path, capsys) -> None:
     (tmp_path / "taxonomy.json").write_text("[]")
     assert shapes_command.main([str(tmp_path), "--classes", "vase", "--per-class", "1"]) == 2
     assert "choose another folder" in capsys.readouterr().err
-    (tmp_path / "classes.json").write_text('{"03593526/x": ')
-    assert shapes_command.main([str(tmp_path), "--classes", "vase", "--per-class", "1"]) == 2
-    assert "not readable JSON" in capsys.readouterr().err
+    for text, message in (
+        ('{"03593526/x": ', "not readable JSON"),
+        ('{"a":' * 100_000, "not readable JSON"),
+        ('{"03593526/x": ' + "9" * 5000 + "}", "not readable JSON"),
+        ('{"03593526/x": 5}', "should map model folders to class records"),
+    ):
+        (tmp_path / "classes.json").write_text(text)
+        assert shapes_command.main([str(tmp_path), "--classes", "vase", "--per-class", "1"]) == 2
+        assert message in capsys.readouterr().err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["classes.json", "taxonomy.json"]
 
 
