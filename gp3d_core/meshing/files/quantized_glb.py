@@ -16,10 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gp3d_core.meshing.colors import srgb_to_linear
+from gp3d_core.meshing.colors import save_texture, srgb_to_linear
 from gp3d_core.meshing.files.description import GENERATOR, METALLIC, ROUGHNESS, credit, unit_normals
 from gp3d_core.meshing.files.formats import library_of
-from gp3d_core.meshing.files.texture import save_texture
 from gp3d_core.meshing.mesh import Mesh
 
 _ARRAY_BUFFER, _ELEMENT_ARRAY_BUFFER = 34962, 34963  # glTF's numbers for vertex data and for indices

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gp3d_core.meshing.colors import srgb_to_linear
+from gp3d_core.meshing.colors import save_texture, srgb_to_linear
 from gp3d_core.meshing.files.description import (
     GENERATOR,
     METALLIC,
@@ -28,7 +28,6 @@ from gp3d_core.meshing.files.description import (
     unit_normals,
 )
 from gp3d_core.meshing.files.formats import library_of
-from gp3d_core.meshing.files.texture import save_texture
 from gp3d_core.meshing.mesh import Mesh
 
 _WHEN = 946_728_000  # when all files in the zip were written, so that the same mesh makes the same bytes
