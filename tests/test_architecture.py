@@ -143,6 +143,7 @@ BLENDER_FILES = {
     *(
         f"synthetic/blender/{name}.py"
         for name in (
+            "without_interface",
             "blenderproc_parts",
             "scene",
             "lighting",

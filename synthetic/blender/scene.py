@@ -8,7 +8,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import bpy  # the first of them: it brings mathutils along
+from synthetic.blender.without_interface import bpy  # the first of them: it brings mathutils along
 
 # isort: split
 import numpy as np

@@ -17,7 +17,7 @@ prepare_blender(Path(sys.argv[1]))
 {before}
 from synthetic.blender.scene import BlenderScene
 BlenderScene(8, 1, Path(sys.argv[1]), 1)
-unused = "trimesh scipy.stats git requests h5py cv2 imageio rich rich.console"
+unused = "trimesh scipy.stats git requests h5py cv2 imageio rich rich.console bl_ui bl_operators cycles.ui bl_pkg"
 print(*[name for name in unused.split() if name in sys.modules])
 import trimesh
 import scipy.stats
@@ -42,3 +42,4 @@ def test_libraries_that_blenderproc_needs_elsewhere_are_left_to_those_who_use_th
         check=True,
     )
     assert done.stdout.splitlines()[-2:] == [there, "6.0 0.5"]
+    assert "Traceback" not in done.stdout + done.stderr
