@@ -51,17 +51,41 @@ class ByteWriter:
     """Turns linear colours into the bytes that Blender writes of them: its view transform, its rounding."""
 
     def __init__(self, side: int) -> None:
-        """For pictures of `side` pixels a side."""
-        self._side = side
-        self._image = bpy.data.images.new("color", side, side, alpha=True, float_buffer=True)
-        self._image.alpha_mode = "PREMUL"
+        """For pictures of up to `side` pixels a side; small ones take less time."""
+        self._sides = [-(-side * quarter // 4) for quarter in (1, 2, 3, 4)]
+        self._images: dict[int, bpy.types.Image] = {}  # by their sides, made when they are first needed
         self._file = os.memfd_create("color.tga")  # on a disk, files that come and go slow all others down
 
     def write(self, linear: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
-        """[R,R,4] 8-bit sRGB, not multiplied by alpha, of linear colours [R,R,4] that are."""
-        self._image.pixels.foreach_set(np.ascontiguousarray(linear[::-1]).reshape(-1))  # the lowest row first
-        self._image.save_render(f"/proc/self/fd/{self._file}", scene=bpy.context.scene)
-        return _read_targa(os.pread(self._file, os.fstat(self._file).st_size, 0), self._side)
+        """[H,W,4] 8-bit sRGB, not multiplied by alpha, of linear colours [H,W,4] that are."""
+        rows, columns = linear.shape[:2]
+        side = next(side for side in self._sides if side >= max(rows, columns))
+        square = np.zeros((side, side, 4), np.float32)
+        square[side - rows :, :columns] = linear[::-1]  # the lowest row first
+        image = self._images.get(side) or self._image(side)
+        image.pixels.foreach_set(square.reshape(-1))
+        image.save_render(f"/proc/self/fd/{self._file}", scene=bpy.context.scene)
+        content = os.pread(self._file, os.fstat(self._file).st_size, 0)
+        return _read_targa(content, side)[:rows, :columns]
+
+    def _image(self, side: int) -> bpy.types.Image:
+        image = self._images[side] = bpy.data.images.new("color", side, side, alpha=True, float_buffer=True)
+        image.alpha_mode = "PREMUL"
+        return image
+
+    def picture(
+        self, linear: npt.NDArray[np.float32], window: Window, background: npt.NDArray[np.uint8] | None
+    ) -> npt.NDArray[np.uint8]:
+        """[R,R,3] 8-bit sRGB of linear colours [R,R,4] with alpha, 0 outside of the window, on a background [R,R,3],
+        or on white.
+        """
+        left, top, right, bottom = window
+        inside = slice(top, bottom), slice(left, right)
+        color = np.full((*linear.shape[:2], 3), 255, np.uint8) if background is None else background.copy()
+        color[inside] = laid_on(
+            self.write(linear[inside]), None if background is None else background[inside]
+        )
+        return color
 
 
 def _read_targa(content: bytes, side: int) -> npt.NDArray[np.uint8]:

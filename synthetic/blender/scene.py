@@ -26,7 +26,7 @@ from synthetic.blender.denoiser import disable_denoiser
 from synthetic.blender.lighting import Lighting
 from synthetic.blender.materials import ALBEDO, NORMALS, POSITION, PROPERTIES, KeptMaterials, MaterialMaker
 from synthetic.blender.mesh import WORLD_TO_BLENDER, build_mesh
-from synthetic.blender.passes import ByteWriter, CentrePass, laid_on
+from synthetic.blender.passes import ByteWriter, CentrePass
 from synthetic.blender.views import Passes, Window, draw_views, use_views
 from synthetic.dataset import RenderedView
 from synthetic.staging.sampling import srgb_bytes
@@ -181,7 +181,7 @@ class BlenderScene:
 
         def of_picture(frame: int, passes: Passes) -> bool:
             nonlocal complete
-            color = laid_on(self._bytes.write(passes["Combined"]), behind[frame])
+            color = self._bytes.picture(passes["Combined"], windows[frame], behind[frame])
             if self._centre_pass:
                 drawn[frame] = color
             else:

@@ -28,13 +28,14 @@ VIEWS = [
     Viewpoint(yaw=0.1, pitch=1.4, radius=1.1, fov=60.0),
     *(Viewpoint(yaw=0.37 * k - 1, pitch=0.8 + 0.2 * k, radius=2.0, fov=40.0) for k in range(7)),
 ]
+WINDOWS = [(0, 0, SIDE, SIDE), (3, 5, 4, 6), (7, 1, 13, 6), (2, 0, 21, 9), (10, 3, 24, 24)]
 SHADES = np.linspace(0, 1, 24 * 24, dtype=np.float32).reshape(24, 24)
 
 
 def main(folder: Path, exact: bool) -> None:
     """What `test_views` looks at, of one Blender."""
     prepare_blender(folder)
-    from synthetic.blender.passes import ByteWriter
+    from synthetic.blender.passes import ByteWriter, laid_on
     from synthetic.blender.scene import BlenderScene
 
     passes = PASSES if exact else ()
@@ -58,7 +59,24 @@ def main(folder: Path, exact: bool) -> None:
     colors = np.dstack([SHADES, SHADES[::-1], np.zeros_like(SHADES), np.ones_like(SHADES)])
     written = ByteWriter(SIDE)
     pixels = [written.write(colors), written.write(colors * np.float32(0.5))]
-    (folder / "found").write_bytes(pickle.dumps((together, some, failed, alone, pixels)))
+    behind = np.random.default_rng(1).integers(0, 256, (SIDE, SIDE, 3), np.uint8)
+    laid = [
+        (laid_on(written.write(linear), background), written.picture(linear, window, background))
+        for window in WINDOWS
+        for linear in [within(window)]
+        for background in (None, behind)
+    ]
+    (folder / "found").write_bytes(pickle.dumps((together, some, failed, alone, pixels, laid)))
+
+
+def within(window: tuple[int, int, int, int]) -> np.ndarray:
+    """Random colours, multiplied by their alpha, in a window; 0 outside."""
+    left, top, right, bottom = window
+    random = np.random.default_rng(bottom).random((SIDE, SIDE, 4), np.float32)
+    linear = np.zeros_like(random)
+    linear[top:bottom, left:right] = (random * random[..., 3:])[top:bottom, left:right]
+    linear[..., 3] = np.where(linear[..., 3] > 0, random[..., 3], 0)
+    return linear
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["pictures", "passes"])
@@ -89,7 +107,7 @@ def arrays(view: RenderedView) -> dict[str, np.ndarray]:
 
 
 def test_views_drawn_together_are_those_drawn_alone(found: Any) -> None:
-    together, _, _, alone, _ = found
+    together, _, _, alone, *_ = found
     assert list(together) == list(range(len(VIEWS)))  # in order
     assert [view is None for view in alone] == [number == 2 for number in range(len(VIEWS))]
     for number, one in enumerate(alone):
@@ -121,6 +139,12 @@ def test_bytes_are_srgb_not_multiplied_by_alpha(found: Any) -> None:
         assert np.abs(pixels[..., 1] - code[::-1]).max() < 0.6
         assert (pixels[..., 2] == 0).all()
         assert (pixels[..., 3] == alpha).all()
+
+
+def test_a_window_has_the_bytes_of_the_whole_picture(found: Any) -> None:
+    for number, (whole, part) in enumerate(found[5]):
+        assert np.array_equal(whole, part), number
+    assert len({whole.tobytes() for whole, _ in found[5]}) == 2 * len(WINDOWS)
 
 
 if __name__ == "__main__":
