@@ -153,5 +153,6 @@ def _moved(surface: Surface, to_world: Floats) -> Surface:
     positions, normals = surface.positions @ to_world[:3, :3].T + to_world[:3, 3], surface.normals
     if normals is not None:
         turn = to_world[:3, :3] / np.cbrt(np.linalg.det(to_world[:3, :3]))
-        normals = normals @ turn.T.astype(np.float32)
+        # As rows: NumPy multiplies a triangle at a time otherwise, which takes ten times longer.
+        normals = (normals.reshape(-1, 3) @ turn.T.astype(np.float32)).reshape(normals.shape)
     return replace(surface, positions=positions, normals=normals)
