@@ -36,6 +36,7 @@ from synthetic.workers.blender_process import (
     die_with_parent,
     prepare_blender,
 )
+from synthetic.workers.memory import keep_memory
 
 if TYPE_CHECKING:
     from synthetic.blender.scene import BlenderScene
@@ -245,6 +246,7 @@ class _Worker:
 def main() -> int:
     """Works until there is nothing more to do; the exit status."""
     gc.set_threshold(_GARBAGE)
+    keep_memory()
     die_with_parent()
     with os.fdopen(os.dup(1), "w") as events, StopRequest() as stop:
         for number in (signal.SIGINT, signal.SIGHUP):  # go to the whole group; the parent decides
