@@ -146,7 +146,9 @@ def _credit(line: bytes) -> tuple[str, Credit] | None:
 
 def plain(text: str) -> str:
     """The text on one line, without control characters and signs that turn the direction of writing."""
-    return " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
+    if not text.isprintable():  # hardly any text
+        text = "".join(sign if sign.isprintable() else " " for sign in text)
+    return " ".join(text.split())
 
 
 def origins(credits: Mapping[str, Credit]) -> dict[str, str]:

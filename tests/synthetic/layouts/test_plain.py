@@ -60,6 +60,15 @@ def test_every_mesh_is_a_model_or_is_named_with_its_reason(tmp_path: Path) -> No
     }
 
 
+def test_links_to_folders_count_as_folders_and_links_in_a_circle_as_nothing(tmp_path: Path) -> None:
+    root, elsewhere = fill(tmp_path / "library", "chair/a/a.glb"), fill(tmp_path / "other", "b.glb")
+    (root / "chair/b").symlink_to(elsewhere)
+    (root / "chair/c").symlink_to(root / "chair/d")
+    (root / "chair/d").symlink_to(root / "chair/c")
+    (root / "chair/e").symlink_to(root / "nothing")
+    assert models_of(root) == {"chair/a": "chair/a/a.glb", "chair/b": "chair/b/b.glb"}
+
+
 def test_names_that_cannot_be_names_of_files_cost_their_models_alone(tmp_path: Path) -> None:
     root = fill(
         tmp_path / "library",
