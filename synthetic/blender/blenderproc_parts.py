@@ -7,11 +7,11 @@ for functions that are never called here. They take twice as long as Blender its
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from types import ModuleType
 
 import bpy  # noqa: F401  the first of them: BlenderProc cannot be imported without it
+
+from synthetic.blender.empty_modules import standing_in
 
 _UNUSED = {  # with the names that are taken from them
     **dict.fromkeys(("cv2", "git", "h5py", "imageio", "rich", "scipy.stats"), ()),
@@ -23,26 +23,19 @@ _UNUSED = {  # with the names that are taken from them
 }
 
 
-@contextmanager
-def _left_out() -> Iterator[None]:
-    """Inside `with`, empty modules stand where these would be imported, unless they are imported already.
+def _empty() -> dict[str, ModuleType]:
+    """Empty modules for those that are not imported already.
 
-    Whoever imports them afterwards gets the real ones; only BlenderProc keeps the empty ones, and a function of it
-    that needs one fails with an AttributeError, or a TypeError.
+    Only BlenderProc keeps them, and a function of it that needs one fails with an AttributeError, or a TypeError.
     """
     empty = {name: ModuleType(name) for name in _UNUSED if name not in sys.modules}
     for name, module in empty.items():
         for needed in _UNUSED[name]:
             setattr(module, needed, None)
-    sys.modules.update(empty)
-    try:
-        yield
-    finally:
-        for name in empty:
-            del sys.modules[name]
+    return empty
 
 
-with _left_out():
+with standing_in(_empty()):
     from blenderproc.python.camera import CameraUtility
     from blenderproc.python.renderer import RendererUtility
     from blenderproc.python.types.LightUtility import Light

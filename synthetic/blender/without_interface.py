@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
+
+from synthetic.blender.empty_modules import standing_in
 
 _TRIED = "4.2"  # which has its scripts in a folder of that name
 _UNUSED = (
@@ -44,19 +44,10 @@ def _is_tried() -> bool:
     )
 
 
-@contextmanager
-def _left_out() -> Iterator[None]:
-    """Inside `with`, empty modules stand where these would be imported, unless Blender is there already."""
-    empty = {name: _Nothing(name) for name in _UNUSED} if "bpy" not in sys.modules and _is_tried() else {}
-    sys.modules.update(empty)
-    try:
-        yield
-    finally:
-        for name in empty:
-            del sys.modules[name]
+# Where Blender is there already, it has all that it is to have.
+_EMPTY = {name: _Nothing(name) for name in _UNUSED} if "bpy" not in sys.modules and _is_tried() else {}
 
-
-with _left_out():
+with standing_in(_EMPTY):
     import bpy
 
 __all__ = ["bpy"]

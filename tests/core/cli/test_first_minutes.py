@@ -198,9 +198,15 @@ def test_signals_end_imports_in_one_line_and_are_raised_elsewhere(
     tmp_path: Path, block: str, word: str, number: signal.Signals
 ) -> None:
     (tmp_path / "slow.py").write_text(SLOW)
+    code = 128 + number if word == "ended" else 1
+    assert _ended_by(number, block, tmp_path) == (code, word)
+
+
+def _ended_by(number: signal.Signals, block: str, folder: Path) -> tuple[int, str]:
+    """Exit code and errors of the program with that block, to which a signal is sent once it has printed something."""
     process = subprocess.Popen(
         [sys.executable, "-c", PROGRAM.format(block=block)],
-        env=environment(tmp_path),
+        env=environment(folder),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -209,9 +215,8 @@ def test_signals_end_imports_in_one_line_and_are_raised_elsewhere(
     assert process.stdout is not None
     process.stdout.readline()
     process.send_signal(number)
-    _, errors = process.communicate(timeout=30)
-    code = 128 + number if word == "ended" else 1
-    assert (process.returncode, errors.strip()) == (code, word)
+    errors = process.communicate(timeout=30)[1]
+    return process.returncode, errors.strip()
 
 
 def _usual_signals() -> None:
@@ -251,19 +256,7 @@ with signals.ending_in_one_line("ended"):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_signals_after_the_work_change_nothing_of_its_end(tmp_path: Path, number: signal.Signals) -> None:
     block = "pass\n    print(1, flush=True); import time; time.sleep(1); sys.exit(7)"
-    process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM.format(block=block)],
-        env=environment(tmp_path),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=_usual_signals,
-    )
-    assert process.stdout is not None
-    process.stdout.readline()
-    process.send_signal(number)
-    assert process.communicate(timeout=30)[1] == ""
-    assert process.returncode == 7
+    assert _ended_by(number, block, tmp_path) == (7, "")
 
 
 def test_an_error_that_a_library_makes_of_a_signal_is_that_signals_end(
