@@ -21,6 +21,7 @@ from synthetic.checks.models import Rendered
 from synthetic.dataset import DatasetError
 from synthetic.layouts.shapenet import LibraryError
 from synthetic.points_folder import check_frames, check_treatment
+from tests.faults.works import selecting
 from tests.support.micro import micro_config, micro_snapshot
 from tests.support.tiny_dataset import write_dataset
 
@@ -120,3 +121,15 @@ def test_a_snapshot_is_not_replaced_by_its_half(tmp_path: Path, capsys: pytest.C
 def test_a_picture_that_goes_while_data_are_checked_is_named_as_others_are(tmp_path: Path) -> None:
     error = FileNotFoundError(2, "No such file or directory", str(tmp_path / "a/b.png"))
     assert _without(error, tmp_path) == "a/b.png: No such file or directory"
+
+
+@pytest.mark.parametrize("damage", ["{", "[" * 100_000, "7"])
+def test_a_selection_whose_mark_is_damaged_is_begun_anew(damage: str, tmp_path: Path) -> None:
+    work = selecting(tmp_path)
+    begun = tmp_path / ".part.partial"
+    begun.mkdir()
+    (begun / ".subset.json").write_text(damage)
+    (begun / "of_before.png").write_text("")
+    assert main(work.words) == 0
+    assert len(Dataset(tmp_path / "part").labels) == 5
+    assert not list(tmp_path.rglob("of_before.png"))
