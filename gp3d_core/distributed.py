@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from importlib import import_module
 
 import torch
 import torch.distributed as dist
@@ -115,6 +116,9 @@ def world(device: str) -> Iterator[World]:
     here = torch.device("cuda", local) if device.startswith("cuda") else torch.device(device)
     if here.type == "cuda":
         torch.cuda.set_device(here)
+    # torch._dynamo, which every optimizer imports, imports it too; after the group is made its functions' defaults
+    # hold the group for ever, so that threads of gloo live on and may abort the process while Python ends
+    import_module("torch.distributed.nn")
     dist.init_process_group("nccl" if here.type == "cuda" else "gloo", timeout=_PATIENCE)
     try:
         yield World(rank=dist.get_rank(), size=dist.get_world_size(), device=here)

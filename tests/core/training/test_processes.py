@@ -83,6 +83,31 @@ def torchrun(processes: int, *command: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
+THREADS = """
+import sys
+from pathlib import Path
+import torch
+from gp3d_core.distributed import world
+def names(): return sorted({file.read_text().strip() for file in Path("/proc/self/task").glob("*/comm")})
+with world("cpu") as here:
+    torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))]).step()
+    here.barrier()
+    during = names()
+(Path(sys.argv[1]) / f"{here.rank}.txt").write_text(f"{during}\\n{names()}")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads are named in /proc")
+def test_no_thread_of_the_processes_connection_outlives_it(tmp_path: Path) -> None:
+    """torch 2.13.0: one that does may abort the process while Python ends (pytorch/pytorch#179291, #190489)."""
+    (tmp_path / "job.py").write_text(THREADS)
+    torchrun(2, str(tmp_path / "job.py"), str(tmp_path))
+    for rank in (0, 1):
+        during, after = (tmp_path / f"{rank}.txt").read_text().splitlines()
+        assert "gloo" in during
+        assert "gloo" not in after
+
+
 def take_steps(small: Small, out: Path, processes: int, steps: int, *changes: str) -> list[dict]:
     """What each process has after some steps."""
     out.mkdir(parents=True)
