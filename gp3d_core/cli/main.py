@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gp3d_core.cli.arguments import Parser, bound, check_driver, command_of, new_path, number, spelling
-from gp3d_core.cli.process.memory import EXIT_CODE, NO_MEMORY, take_buffers
+from gp3d_core.cli.process.memory import EXIT_CODE, NO_MEMORY, keep_freed_memory, take_buffers
 from gp3d_core.errors import GP3DError, lacks_memory, one_line, spell
 from gp3d_core.signals import RAISED, Stopped
 
@@ -83,6 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         check_driver(getattr(options, "device", None) or "auto")
         if hasattr(options, "device"):  # it computes
             take_buffers()
+            keep_freed_memory()
         code = command(options)
         return _flushed(code)
     except KeyboardInterrupt as error:

@@ -13,10 +13,8 @@ from typing import Any
 import fast_simplification
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
-from gp3d_core.meshing.components import face_areas, label_components, signed_volumes
+from gp3d_core.meshing.components import face_areas, label_components, label_linked, signed_volumes
 from gp3d_core.meshing.isosurface import drop_degenerate
 from gp3d_core.meshing.mesh import Mesh, merge_positions
 from gp3d_core.meshing.self_intersections import crossing_faces
@@ -160,8 +158,8 @@ def _separate_sheets(
     if not np.array_equal(key[there], key[back]):
         return vertices, faces.astype(np.int32)
     links = np.concatenate([there, following[there]]), np.concatenate([following[back], back])
-    graph = coo_array((np.ones(len(links[0]), np.int8), links), shape=(len(start), len(start)))
-    count, labels = connected_components(graph, directed=False)
+    labels = label_linked(len(start), *links)
+    count = labels.max(initial=-1) + 1
     source, near = np.zeros(count, np.int64), np.zeros((count, 3))
     source[labels] = start
     centres = vertices[faces].mean(axis=1).repeat(3, axis=0)

@@ -12,8 +12,6 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from gp3d_core.meshing.mesh import Mesh
 
@@ -127,12 +125,31 @@ def find_components(mesh: Mesh) -> Components:
 def label_components(count: int, faces: NDArray[Any]) -> tuple[int, NDArray[Any]]:
     """Number of connected components and the label [V] of each vertex; vertices without faces do not count."""
     links = faces[:, [0, 1, 1, 2]].reshape(-1, 2)
-    graph = coo_array((np.ones(len(links), np.int8), (links[:, 0], links[:, 1])), shape=(count, count))
-    _, labels = connected_components(graph, directed=False)
+    labels = label_linked(count, links[:, 0], links[:, 1])
     used, inverse = np.unique(labels[faces[:, 0]], return_inverse=True)
     dense = np.full(count, -1)
     dense[faces.reshape(-1)] = inverse.repeat(3)
     return len(used), dense
+
+
+def label_linked(count: int, one: NDArray[Any], other: NDArray[Any]) -> NDArray[Any]:
+    """The label [count] of the connected component of each node; `one` and `other` [N] are the ends of its links.
+
+    Components are numbered by their first nodes. SciPy's function of sparse matrices does the same in three quarters of
+    the time, and takes 0.3 s to import, a tenth of a mesh from the command line.
+    """
+    first = np.arange(count)  # of what a node is known to hang together with; so far, itself
+    while True:
+        here, there = first[one], first[other]
+        apart = here != there
+        if not apart.any():
+            break
+        one, other, here, there = one[apart], other[apart], here[apart], there[apart]
+        np.minimum.at(first, np.maximum(here, there), np.minimum(here, there))
+        while not np.array_equal(nearer := first[first], first):
+            first = nearer
+    labels: NDArray[Any] = (np.cumsum(first == np.arange(count)) - 1)[first]
+    return labels
 
 
 def signed_volumes(vertices: NDArray[Any], faces: NDArray[Any]) -> NDArray[Any]:

@@ -14,6 +14,7 @@ from gp3d_core.cli.arguments import (
     number,
     parse_seeds,
     report,
+    share_cores,
 )
 from gp3d_core.cli.generate import add_mesh_options, check_formats_use, mesh_options
 from gp3d_core.cli.process.imports import for_good
@@ -132,6 +133,7 @@ def _add_mesh(verbs: argparse._SubParsersAction[Any]) -> None:
 
 
 def _reconstruct(options: argparse.Namespace) -> int:
+    share_cores()
     if options.elevation is not None and options.yaws is None:
         raise GP3DError("--elevation is of pictures of one thing; say their --yaws too, or --yaws auto")
     stems = picture_stems(options.pictures)
@@ -202,6 +204,7 @@ def _tell_refused(refused: list[str], count: int) -> int:
 
 
 def _sample(options: argparse.Namespace) -> int:
+    share_cores()
     seeds = parse_seeds(options.seeds)
     check_folder(options.out, (), ())
     from gp3d_core.vq3d.files.metadata import find_prior, label_of, prior_classes
@@ -230,6 +233,7 @@ def open_scene(path: Path, options: argparse.Namespace) -> Scene:
 
 
 def _orbit(options: argparse.Namespace) -> int:
+    share_cores()
     check_pictures(options.out, [options.scene])
     check_scene_file(options.scene)
     from gp3d_core.vq3d.scenes.export import write_orbit
@@ -243,6 +247,7 @@ def _orbit(options: argparse.Namespace) -> int:
 
 
 def _mesh(options: argparse.Namespace) -> int:
+    share_cores()
     check_mesh(options.out, [options.scene])
     check_formats_use(options, [options.out.suffix.lower().removeprefix(".")])
     check_scene_file(options.scene)

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
+
+from gp3d_core.meshing.components import label_linked
 
 DIRECTIONS = np.concatenate([np.eye(3), -np.eye(3)])
 _PLANE = np.array([[1, 2], [2, 0], [0, 1], [2, 1], [0, 2], [1, 0]])  # u × v is the direction
@@ -73,8 +73,7 @@ def joined_directions(
 def charts_of(label: NDArray[Any], pairs: NDArray[Any]) -> NDArray[Any]:
     """The chart [F] of each face: connected faces with the same `label` [F]."""
     same = pairs[label[pairs[:, 0]] == label[pairs[:, 1]]]
-    graph = coo_array((np.ones(len(same), np.int8), (same[:, 0], same[:, 1])), shape=(len(label),) * 2)
-    return connected_components(graph, directed=False)[1]
+    return label_linked(len(label), same[:, 0], same[:, 1])
 
 
 def draw_charts(

@@ -42,6 +42,7 @@ from gp3d_core.vq3d.scenes.input_views import MOST_ELEVATION, InputView
 _MOST = 4096  # samples of a ray, and pixels a side of a picture, in a file
 _OF_MASKS = ("reach", "tolerance", "edge")  # numbers of a lifted mask
 _LARGEST = 1e9  # scene units and degrees in a file
+_POINTS = 2**15  # of a view at a time on a CPU, so that what is made of them fits into its cache
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +112,11 @@ class Scene:
         angles = (yaw, pitch, self.pivot, dolly, elevation)
         numbers = (torch.tensor([float(x)], device=device) for x in angles)
         size = resolution or self.resolution
-        return render(self.field(), orbit(*numbers), self.camera, self.render, size, chunk=rays_at_a_time(1))
+        chunk = rays_at_a_time(1)
+        if device.type == "cpu":  # a power of two, too
+            most = _POINTS // (self.render.steps + self.render.fine_steps)
+            chunk = min(chunk, 1 << max(most.bit_length() - 1, 0))
+        return render(self.field(), orbit(*numbers), self.camera, self.render, size, chunk=chunk)
 
 
 def save_scene(scene: Scene, path: Path) -> None:

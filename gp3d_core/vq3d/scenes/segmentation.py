@@ -10,8 +10,6 @@ import numpy as np
 import scipy
 import torch
 from numpy.typing import NDArray
-from scipy import sparse
-from scipy.sparse.linalg import spsolve
 from torch import Tensor
 from torch.nn.functional import max_pool2d
 
@@ -69,6 +67,9 @@ def surroundings(inverse: Tensor, hole: Tensor) -> Tensor:
     values, size, missing = inverse.double().cpu().numpy().ravel(), len(inverse), hole.cpu().numpy().ravel()
     if missing.all():
         return torch.full_like(inverse, float(inverse.min()))
+    from scipy import sparse  # slow to import
+    from scipy.sparse.linalg import spsolve
+
     steps = sparse.diags([-1.0, 1.0], [0, 1], shape=(size - 1, size))
     bending, same = steps.T @ steps, sparse.identity(size)
     system = (_LEVEL * sparse.kron(same, bending) + sparse.kron(bending, same)).tocsr()[missing]

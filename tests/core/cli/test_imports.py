@@ -58,11 +58,11 @@ def test_the_block_leaves_collection_off_where_it_was_off_and_ends_with_errors(s
     assert gc.isenabled()
 
 
-def test_a_mesh_with_vertex_colours_imports_no_filters_of_scipys(tmp_path):
-    """They take 0.3 s; textures need them. Nor trees of points, where no large piece is loose."""
+def test_a_mesh_with_vertex_colours_imports_no_filters_and_matrices_of_scipys(tmp_path):
+    """They take 0.3 s each; textures need filters. Nor trees of points, where no large piece is loose."""
     program = (
         "import sys; from gp3d_core.cli.main import main; code = main(sys.argv[1:]); "
-        "print(sorted({'scipy.ndimage', 'scipy.spatial', 'mcubes'} & set(sys.modules))); sys.exit(code)"
+        "print(sorted({'scipy.ndimage', 'scipy.sparse', 'scipy.spatial', 'mcubes'} & set(sys.modules))); sys.exit(code)"
     )
     words = ["mesh", "--class", "coffee mug", "--color", "vertex", "--device", "cpu"]
     command = [sys.executable, "-c", program, *words, "--out", str(tmp_path)]

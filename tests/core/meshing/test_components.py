@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 import torch
 import trimesh
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from gp3d_core.generation.pipeline import ObjectPipeline
 from gp3d_core.meshing import components
 from gp3d_core.meshing.cleaning import mesh_report
-from gp3d_core.meshing.components import find_components, keep_components, stopped_light
+from gp3d_core.meshing.components import find_components, keep_components, label_linked, stopped_light
 from gp3d_core.meshing.extraction import Extraction, extract_mesh
 from gp3d_core.meshing.mesh import Mesh
 from gp3d_core.meshing.rasterizer import render_mesh
@@ -189,3 +191,18 @@ def test_a_closed_surface_covers_the_whole_sphere_around_what_is_inside_and_none
     for point, covered in (((0.3, -0.2, 0.1), 4 * np.pi), ((0.7, 0.1, 0.0), 0.0)):
         angles = components._solid_angles(vertices - np.array(point, np.float32), faces)
         assert angles.sum() == pytest.approx(covered, abs=1e-5)
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 60, 3000])
+@pytest.mark.parametrize("links", [0, 0.4, 0.9, 3.0])
+def test_linked_nodes_are_labelled_as_by_scipy(count, links):
+    for seed in range(20):
+        one, other = np.random.default_rng(seed).integers(count, size=(2, int(links * count)))
+        graph = coo_array((np.ones(len(one), np.bool_), (one, other)), shape=(count, count))
+        assert np.array_equal(label_linked(count, one, other), connected_components(graph, directed=False)[1])
+
+
+def test_a_long_line_in_any_order_is_one_component():
+    place = np.random.default_rng(0).permutation(50_000)
+    assert not label_linked(50_000, place[:-1], place[1:]).any()
+    assert label_linked(0, place[:0], place[:0]).tolist() == []

@@ -10,8 +10,9 @@ from gp3d_core.ops.reference import sample_planes
 from gp3d_core.rendering.cameras import Cameras, cam2world, sample_rays
 from gp3d_core.rendering.patches import Patches
 from gp3d_core.rng import generator_for
-from gp3d_core.vq3d.config import CameraConfig, RenderConfig
+from gp3d_core.vq3d.config import CameraConfig, DecoderConfig, RenderConfig
 from gp3d_core.vq3d.models.contraction import contract
+from gp3d_core.vq3d.models.field import FieldDecoder
 from gp3d_core.vq3d.models.planes import FoldHead
 from gp3d_core.vq3d.models.tokenizer import Tokenizer
 from gp3d_core.vq3d.presets import resolve
@@ -25,6 +26,7 @@ from gp3d_core.vq3d.rendering.views import (
     to_image,
     to_radiance,
 )
+from gp3d_core.vq3d.scenes.scenefile import Part, Scene
 
 CAMERA = CameraConfig()
 
@@ -286,3 +288,25 @@ def test_a_view_is_an_image_of_its_radiance():
 
     view = render(field, input_pose(1), CAMERA, RenderConfig(), 4)
     assert torch.allclose(view.images[0, :, 1, 2], torch.tensor([-1.0, -0.5, 1.0]), atol=1e-5)
+
+
+def test_views_ask_for_points_that_fit_into_the_cache_and_are_the_same_as_at_once(monkeypatch):
+    torch.manual_seed(0)
+    settings = DecoderConfig(plane_resolution=16)
+    decoder = FieldDecoder(settings).requires_grad_(False)
+    part = Part(torch.randn(3, settings.plane_channels, 16, 16), decoder, settings, "0" * 64, "noise")
+    scene = Scene((part,), CAMERA, RenderConfig(steps=24), 80, pivot=1.0)
+    asked = []
+    field = scene.field()
+
+    def counted(points):
+        asked.append(points.shape[1])
+        return field(points)
+
+    monkeypatch.setattr(Scene, "field", lambda self: counted)
+    parts = scene.view()
+    assert sum(asked) == 80 * 80 * 24
+    assert 2**14 < max(asked) <= 2**15
+    whole = render(field, input_pose(), CAMERA, scene.render, 80)
+    for one, other in zip(parts, whole, strict=True):
+        assert torch.equal(one, other)
