@@ -59,11 +59,13 @@ class Finished:
 class Surface:
     """The surface of a field, with normals and without colours, and the density after activation that it lies at.
 
-    `dropped` is how many pieces are no part of it, `dropped_area` the share of the whole surface that they had.
+    `quick` is the field as `quick_field` has it; `dropped` is how many pieces are no part of the surface,
+    `dropped_area` the share of the whole surface that they had.
     """
 
     mesh: Mesh
     level: float
+    quick: Field
     dropped: int = 0
     dropped_area: float = 0.0
 
@@ -80,7 +82,7 @@ def find_surface(
     check_memory(field, options.grid, options.max_bytes)  # before seconds go into finding the level
     progress("density", 0, 1)
     level, extraction = _extract(quick, field, config, options, progress)
-    return Surface(extraction.mesh, level, extraction.dropped, extraction.dropped_area)
+    return Surface(extraction.mesh, level, quick, extraction.dropped, extraction.dropped_area)
 
 
 @torch.no_grad()
@@ -96,7 +98,7 @@ def finish_surface(
     mesh = color_surface(surface.mesh, field, config, options, progress)
     progress("compare", 0, 1)
     views = sample_cameras(config.camera, _VIEWS, generator_for("views")).to(field.device)
-    agreement = compare(mesh, quick_field(field, config), views, config.camera, config.render)
+    agreement = compare(mesh, surface.quick, views, config.camera, config.render)
     facts = {
         "level": surface.level,
         "vertices": report.vertices,

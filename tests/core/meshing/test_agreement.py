@@ -14,7 +14,7 @@ from gp3d_core.cli.main import main
 from gp3d_core.config.presets import PRESETS
 from gp3d_core.config.schema import RenderConfig
 from gp3d_core.hashing import digest
-from gp3d_core.meshing import agreement
+from gp3d_core.meshing import agreement, pipeline
 from gp3d_core.meshing.agreement import agreeing_level, compare
 from gp3d_core.meshing.extraction import density_grid, extract_mesh
 from gp3d_core.meshing.files.reading import load_mesh
@@ -24,6 +24,7 @@ from gp3d_core.meshing.self_intersections import crossing_faces
 from gp3d_core.meshing.texture.bake import vertex_colors
 from gp3d_core.rendering.activation import DensityActivation
 from gp3d_core.rendering.cameras import Cameras, mean_camera, sample_cameras, sample_rays, turn_camera
+from gp3d_core.rendering.empty_space import skip_empty
 from gp3d_core.snapshots.snapshot import load_snapshot
 from tests.core.cli.test_cli import snapshot  # noqa: F401  (a fixture)
 
@@ -317,3 +318,18 @@ def test_scores_of_all_levels_are_those_of_each_one_by_its_definition():
         expected.append(iou - 0.25 * float((first - depth[both]).abs().mean()) / 0.55)
     assert expected[-1] == -math.inf
     assert agreement._scores(sigma, t, solid, depth, np.array(levels), 0.55) == expected
+
+
+def test_what_is_empty_of_a_field_is_found_once_for_level_and_views(snapshot, tmp_path, monkeypatch):  # noqa: F811
+    found = []
+
+    def counted(*arguments, **named):
+        found.append(skip_empty(*arguments, **named))
+        return found[-1]
+
+    monkeypatch.setattr(pipeline, "skip_empty", counted)
+    seen = []
+    monkeypatch.setattr(pipeline, "compare", lambda *given: seen.append(given[1]) or compare(*given))
+    assert _mesh(snapshot, "--class", "mug", "--out", tmp_path, "--grid", 16, "--color", "none") == 0
+    assert seen == found
+    assert len(found) == 1
