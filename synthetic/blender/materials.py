@@ -156,6 +156,8 @@ class MaterialMaker:
                 "Metallic": metallic,
                 "Roughness": roughness,
                 "Specular IOR Level": material.specular,
+                # A constant, or Cycles works out a tangent for every ray, which only anisotropic gloss needs.
+                "Tangent": nodes.add("CombineXYZ").outputs["Vector"],
             }
             shader = nodes.add("BsdfPrincipled", inputs).outputs["BSDF"]
         else:

@@ -14,7 +14,7 @@ from synthetic.staging.alpha import settle_alpha
 from synthetic.staging.coplanar import separate_coplanar
 from synthetic.staging.files import ModelFiles
 from synthetic.staging.stl import read_stl
-from synthetic.staging.surface import Floats, Part, ReadModel, StagedModel, Surface, area_vectors, merge
+from synthetic.staging.surface import Floats, Part, ReadModel, StagedModel, Surface, double_areas, merge
 from synthetic.staging.treatment import ModelLimits, Treatment
 from synthetic.staging.wavefront.reader import read_obj
 
@@ -110,9 +110,7 @@ def _check_numbers(part: Part, name: str) -> None:
 def _drop_degenerate(surface: Surface, least: float, notes: Counter[str]) -> Surface:
     """The surface without faces that have no area (at most `least`), which no ray hits."""
     with np.errstate(over="ignore", invalid="ignore"):
-        vectors = area_vectors(surface.positions, surface.triangles)
-        area = np.sqrt((vectors * vectors).sum(axis=1))
-    keep = area > least
+        keep = double_areas(surface.positions, surface.triangles) > least
     if not keep.any():
         raise BrokenModelError("none of its faces has an area")
     if not keep.all():

@@ -10,6 +10,8 @@ import os
 import signal
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType, TracebackType
 
@@ -36,6 +38,24 @@ def prepare_blender(workspace: Path) -> None:
     os.environ[_BLENDERPROC_AS_LIBRARY] = "1"
     os.environ["BLENDER_USER_RESOURCES"] = str(workspace)
     os.environ["TMPDIR"] = str(workspace)
+
+
+@contextmanager
+def one_processor() -> Iterator[None]:
+    """Inside `with`, this process may use one of its processors, and Blender, started there, takes one for all there
+    are: otherwise it has a thread for each of them, which look for work between any two views.
+
+    What Cycles draws with is set on its own, and never more.
+    """
+    if sys.platform != "linux":
+        yield
+        return
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {sorted(allowed)[os.getpid() % len(allowed)]})  # not the same one in every worker
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, allowed)
 
 
 def die_with_parent() -> None:

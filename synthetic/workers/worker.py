@@ -19,6 +19,7 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Literal, NotRequired, TypedDict
@@ -34,6 +35,7 @@ from synthetic.workers.blender_process import (
     LeaveWithoutDestructors,
     StopRequest,
     die_with_parent,
+    one_processor,
     prepare_blender,
 )
 from synthetic.workers.memory import keep_memory
@@ -219,19 +221,20 @@ class _Worker:
         start = time.process_time()
         self._emit({"event": "starting"})
         prepare_blender(self._workspace)
-        from synthetic.blender.scene import BlenderScene
-
         settings = self._spec.settings
-        scene = BlenderScene(
-            settings.resolution,
-            settings.samples,
-            self._workspace,
-            self._spec.threads,
-            normals=settings.normals,
-            albedo=settings.albedo,
-            passes=settings.passes,
-            ground=settings.surroundings.ground != "none",
-        )
+        with one_processor() if self._spec.threads == 1 else nullcontext():
+            from synthetic.blender.scene import BlenderScene
+
+            scene = BlenderScene(
+                settings.resolution,
+                settings.samples,
+                self._workspace,
+                self._spec.threads,
+                normals=settings.normals,
+                albedo=settings.albedo,
+                passes=settings.passes,
+                ground=settings.surroundings.ground != "none",
+            )
         self._emit({"event": "ready"})
         opened = time.process_time() - start
         seconds["start"] = self._seconds_to_start + opened

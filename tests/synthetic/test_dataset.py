@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -102,6 +104,17 @@ def test_geometry_holds_what_was_asked_for_and_nothing_else(tmp_path: Path) -> N
             for key, array in more.items():
                 np.testing.assert_array_equal(geometry[key], array)
                 assert geometry[key].dtype == array.dtype
+
+
+def test_arrays_of_the_geometry_are_files_as_numpy_writes_them_whatever_their_order(tmp_path: Path) -> None:
+    rows = np.arange(192, dtype=np.float32).reshape(8, 3, 8)
+    seen = replace(picture(), normals=rows.transpose(0, 2, 1), albedo=np.asfortranarray(picture().color))
+    dataset.write_view(tmp_path, model("a"), 0, FRONT, seen, SETTINGS, SOURCE)
+    with zipfile.ZipFile(tmp_path / "n03063599/a_000_geometry.npz") as archive:
+        for key, array in (("normals", seen.normals), ("albedo", seen.albedo), ("mask", seen.mask)):
+            usual = io.BytesIO()
+            np.save(usual, np.ascontiguousarray(array))
+            assert archive.read(f"{key}.npy") == usual.getvalue()
 
 
 def test_notes_stand_in_records_and_manifest_only_where_there_are_any(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from synthetic.workers.blender_process import CapturedOutput, StopRequest
+from synthetic.workers.blender_process import CapturedOutput, StopRequest, one_processor
 from tests.synthetic.small_library import REPOSITORY
 
 
@@ -46,6 +46,22 @@ def test_exception_takes_the_last_lines_along(tmp_path: Path, capfd: pytest.Capt
     assert note[-1] == "line 99"
     assert len(note) == 21
     assert capfd.readouterr().out == ""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux binds processes to processors")
+def test_one_processor_is_one_of_those_allowed_which_are_given_back_whatever_happens() -> None:
+    before, inside = os.sched_getaffinity(0), set[int]()
+
+    def look_and_fail() -> None:
+        with one_processor():
+            inside.update(os.sched_getaffinity(0))
+            raise RuntimeError("broken")
+
+    with pytest.raises(RuntimeError, match="broken"):
+        look_and_fail()
+    assert len(inside) == 1
+    assert inside <= before
+    assert os.sched_getaffinity(0) == before
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
