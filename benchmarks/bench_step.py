@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from benchmarks.measuring import Rows, synchronise, tf32, timed
-from gp3d_core.config.presets import PRESETS
+from gp3d_core.config.presets import PRESETS, resolve
 from gp3d_core.config.schema import RunConfig
 from gp3d_core.datasets.dataset import Batch
 from gp3d_core.distributed import World, pick_device
@@ -30,13 +30,14 @@ CLASSES = {"imagenet-256": 1000}  # of the other presets 68, as many as there ar
 FEATURES = {"imagenet-256": 2048}  # distilled, where the preset is meant for photographs
 STEPS = 5
 HALF_PRESETS = ("shapenet-64", "tiny")
-_METHOD = PRESETS["imagenet-256"]
-AT_64 = replace(  # the method's networks, small enough for a CPU: patches of 32² on planes of 64²
-    _METHOD,
-    training=replace(_METHOD.training, resolution=64, batch=4, micro_batch=4),
-    patch=replace(_METHOD.patch, resolution=32),
-    generator=replace(_METHOD.generator, plane_resolution=64, channel_max=512),
-    discriminator=replace(_METHOD.discriminator, channel_max=512),
+METHOD_AT_64 = (  # the method's networks, small enough for a CPU: patches of 32² on planes of 64²
+    "training.resolution=64",
+    "training.batch=4",
+    "training.micro_batch=4",
+    "patch.resolution=32",
+    "generator.plane_resolution=64",
+    "generator.channel_max=512",
+    "discriminator.channel_max=512",
 )
 
 
@@ -65,7 +66,8 @@ def main(arguments: list[str] | None = None) -> None:
     device = pick_device("cpu" if options.toy or options.half else "cuda")
     if options.half:
         rows = Rows("step", options.csv, device, options.seconds)
-        for name, config in {"3dgp at 64": AT_64, **{p: PRESETS[p] for p in HALF_PRESETS}}.items():
+        at_64 = resolve("imagenet-256", METHOD_AT_64)
+        for name, config in {"3dgp at 64": at_64, **{p: PRESETS[p] for p in HALF_PRESETS}}.items():
             compare_precision(rows, name, config)
         return
     presets = ["tiny"] if options.toy else options.presets

@@ -22,6 +22,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.bench_step import METHOD_AT_64
 from benchmarks.measuring import Rows
 from gp3d_core.distributed import pick_device
 from gp3d_core.errors import GP3DError
@@ -81,6 +82,21 @@ CASES: tuple[Case | Served, ...] = (
     ),
 )
 
+_METHOD = (
+    *METHOD_AT_64,
+    "loss.distillation_weight.start=0",
+    "loss.distillation_weight.end=0",
+)  # asks for no features
+# presets with what is set, and lengths in images; sixteen steps lie between those of the method, one of them with R1
+TRAININGS: tuple[tuple[str, tuple[str, ...], tuple[int, int]], ...] = (
+    ("preset tiny", ("--preset", "tiny"), (200, 400)),
+    (
+        "the method at 64²",
+        ("--preset", "imagenet-256", *(word for key in _METHOD for word in ("--set", key))),
+        (16, 80),
+    ),
+)
+
 
 @dataclass(frozen=True)
 class Run:
@@ -100,9 +116,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--only", default="", help=f"names, with ; between: {'; '.join(c.name for c in CASES)}"
     )
     parser.add_argument("--rounds", type=int, default=3, help="in which both take turns (default: 3)")
-    parser.add_argument(
-        "--data", type=Path, help="a data set of 64²: training of preset tiny is compared, too"
-    )
+    parser.add_argument("--data", type=Path, help="a data set of 64² with depth: training is compared, too")
     parser.add_argument("--csv", type=Path)
     options = parser.parse_args(arguments)
     cases = [*CASES, *(training(options.data.resolve()) if options.data else ())]
@@ -124,17 +138,18 @@ def main(arguments: list[str] | None = None) -> int:
     return int(failed)
 
 
-def training(data: Path) -> tuple[Case, Case]:
-    """The same training for twice as long: the difference is the step without the start."""
-    return tuple(  # type: ignore[return-value]
+def training(data: Path) -> tuple[Case, ...]:
+    """Each training for two lengths: the difference is the step without the start."""
+    return tuple(
         Case(
-            f"train, preset tiny, {1000 * kimg:.0f} images",
-            lambda out, kimg=kimg: (  # type: ignore[misc]
-                *("train", data, out / "run", "--preset", "tiny", "--device", "cpu"),
-                *("--set", f"training.kimg={kimg}"),
+            f"train, {what}, {images} images",
+            lambda out, images=images, options=options: (  # type: ignore[misc]
+                *("train", data, out / "run", *options, "--device", "cpu"),
+                *("--set", f"training.kimg={images / 1000}"),
             ),
         )
-        for kimg in (0.2, 0.4)
+        for what, options, lengths in TRAININGS
+        for images in lengths
     )
 
 

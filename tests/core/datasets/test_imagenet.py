@@ -127,9 +127,9 @@ def test_classes_outside_imagenet_are_found_by_name_and_wordnet_id():
 
 
 def test_no_text_takes_long_to_be_understood():
-    began = time.monotonic()
+    began = time.process_time()
     with pytest.raises(UnknownClassError, match="found a text of 100000 characters"):
         find_class("m" * 100_000)
     (mug,) = choose_classes(["mug," * 3000], KNOWN)
     assert mug.entry.index == 504
-    assert time.monotonic() - began < 5
+    assert time.process_time() - began < 5
