@@ -328,7 +328,7 @@ def _npy_header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
     """What stands in an npy file before the numbers; NumPy takes longer for it than for those of a small picture."""
     stream, numbers = io.BytesIO(), np.zeros(shape, dtype)
     np.save(stream, numbers, allow_pickle=False)
-    return stream.getvalue()[: -numbers.nbytes]
+    return stream.getvalue()[: stream.tell() - numbers.nbytes]
 
 
 def as_bytes(content: object) -> bytes:
