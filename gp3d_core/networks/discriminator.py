@@ -43,6 +43,14 @@ class DiscriminatorOutput(NamedTuple):
     features: Tensor | None
 
 
+class Shown(NamedTuple):
+    """What a discriminator of patches is shown: images [B,4,h,w], where they were cut out, and classes [B,C]."""
+
+    images: Tensor
+    patches: Patches
+    c: Tensor | None
+
+
 def minibatch_std(x: Tensor, group: int, layout: Literal["contiguous", "strided"]) -> Tensor:
     """`x` [B,C,h,w] with one more channel: how much samples of a group differ, averaged over channels and
     pixels.
@@ -160,14 +168,18 @@ class ResidualDiscriminator(nn.Module):
             else None
         )
 
-    def _describe(self, images: Tensor, hyper: Tensor | None) -> Tensor:
-        """What the blocks make of `images` [B,C,h,w], [B, 16 · width]."""
+    def _describe(self, images: Tensor, hyper: Tensor | None, *, batches: int = 1) -> Tensor:
+        """What the blocks make of `images` [B,C,h,w], [B, 16 · width]: of so many `batches` of equal size, one after
+        the other, whose images are compared with those of their own alone.
+        """
         half, first = self._first(images)
         x = self.from_image(first)
         for i, block in enumerate(self.blocks):
             x = x if i < half else x.to(images.dtype, memory_format=torch.contiguous_format)
             x = block(x, hyper)
-        return self.conv(minibatch_std(x.to(images.dtype), self.group, self.layout)).flatten(1)
+        apart = x.to(images.dtype).chunk(batches)
+        compared = [minibatch_std(batch, self.group, self.layout) for batch in apart]
+        return self.conv(torch.cat(compared) if batches > 1 else compared[0]).flatten(1)
 
     def _first(self, images: Tensor) -> tuple[int, Tensor]:
         """How many blocks are in half precision on the device of the `images`, and these as the first of them reads
@@ -191,11 +203,13 @@ class ResidualDiscriminator(nn.Module):
             if projection is None
             else (numbers * projection).sum(dim=1) / math.sqrt(projection.shape[1])
         )
-        if not with_features:
-            return DiscriminatorOutput(logits, None)
+        return DiscriminatorOutput(logits, self._features(x) if with_features else None)
+
+    def _features(self, x: Tensor) -> Tensor:
+        """The predicted features [B,E] of described images; ValueError without the head."""
         if self.feature_head is None:
             raise ValueError("this discriminator was made without a distillation head (feature_dim 0)")
-        return DiscriminatorOutput(logits, self.feature_head(x))
+        return self.feature_head(x)
 
 
 class Discriminator(ResidualDiscriminator):
@@ -245,14 +259,43 @@ class Discriminator(ResidualDiscriminator):
         `c` is not looked at when the discriminator is unconditional, nor depth where it was made without.
         ValueError for another patch size, or when features are asked of a discriminator without the head.
         """
+        return self._conclude(*self._look(images, patches, c), with_features=with_features)
+
+    def both(
+        self, fake: Shown, real: Shown, *, with_features: bool = False
+    ) -> tuple[DiscriminatorOutput, DiscriminatorOutput]:
+        """What `forward` says of each of two batches, up to rounding, in one pass; features of the real one alone.
+
+        ValueError where forward raises one, and for batches that differ in size.
+        """
+        count = len(fake.images)
+        check_shape("real.images", real.images, "B C h w", {"B": count})
+        classes = [required("c", shown.c, self.c_dim) for shown in (fake, real)] if self.c_dim else None
+        x, projection = self._look(
+            torch.cat([fake.images, real.images]),
+            Patches(
+                torch.cat([fake.patches.scales, real.patches.scales]),
+                torch.cat([fake.patches.offsets, real.patches.offsets]),
+            ),
+            None if classes is None else torch.cat(classes),
+            batches=2,
+        )
+        logits = self._conclude(x, projection, with_features=False).logits
+        features = self._features(x[count:]) if with_features else None
+        return DiscriminatorOutput(logits[:count], None), DiscriminatorOutput(logits[count:], features)
+
+    def _look(
+        self, images: Tensor, patches: Patches, c: Tensor | None, *, batches: int = 1
+    ) -> tuple[Tensor, Tensor]:
+        """The described images, and the projection that weighs their numbers."""
         sizes = check_shape("images", images, f"B {IMAGE_CHANNELS} {self.resolution} {self.resolution}")
         check_shape("patches.scales", patches.scales, "B 2", sizes)
         position = self.encoding(patches)
-        x = self._describe(images[:, : self.seen], self.hyper(None, position))
+        x = self._describe(images[:, : self.seen], self.hyper(None, position), batches=batches)
         condition = position
         if self.c_dim:
             condition = torch.cat([self.class_gain * required("c", c, self.c_dim), position], dim=1)
-        return self._conclude(x, self.projection(None, condition), with_features=with_features)
+        return x, self.projection(None, condition)
 
 
 class ImageDiscriminator(ResidualDiscriminator):

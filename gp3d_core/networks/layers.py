@@ -107,7 +107,7 @@ class EqualisedConv(nn.Module):
         else:
             x = F.conv2d(low_pass(x, padding=2, backend=self.backend), weight, bias, stride=2)
         x = activate(x, self.activation)
-        return x if self.clamp is None else x.clamp(-self.clamp, self.clamp)
+        return x if self.clamp is None else F.hardtanh(x, -self.clamp, self.clamp)
 
 
 class ModulatedConv(nn.Module):

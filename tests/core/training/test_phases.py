@@ -17,7 +17,7 @@ from gp3d_core.config.cameras import CAMERAS
 from gp3d_core.config.schema import Ramp, RunConfig
 from gp3d_core.datasets.dataset import Batch
 from gp3d_core.networks.camera_generator import CameraGenerator
-from gp3d_core.networks.discriminator import DiscriminatorOutput
+from gp3d_core.networks.discriminator import DiscriminatorOutput, Shown
 from gp3d_core.networks.generator import Generator, GeneratorOutput
 from gp3d_core.networks.latents import Latents, sample_latents
 from gp3d_core.rendering.patches import Patches
@@ -50,6 +50,11 @@ class Quadratic(nn.Module):
         self.asked.append(with_features)
         logits = self.gain * images.square().sum(dim=(1, 2, 3)) - 1.5
         return DiscriminatorOutput(logits, self.features if with_features else None)
+
+    def both(
+        self, fake: Shown, real: Shown, *, with_features: bool = False
+    ) -> tuple[DiscriminatorOutput, DiscriminatorOutput]:
+        return self(*fake), self(*real, with_features=with_features)
 
 
 class Pictures(nn.Module):
