@@ -34,8 +34,7 @@ class Quadratic(nn.Module):
 
     def __init__(self, gain: float = 0.02, features: Tensor | None = None) -> None:
         super().__init__()
-        self.gain, self.features = nn.Parameter(torch.tensor(gain)), features
-        self.c_dim = 2
+        self.gain, self.features, self.c_dim = nn.Parameter(torch.tensor(gain)), features, 2
         self.images: list[Tensor] = []
         self.patches: list[Patches] = []
         self.classes: list[Tensor] = []
@@ -45,16 +44,13 @@ class Quadratic(nn.Module):
         self, images: Tensor, patches: Patches, c: Tensor, *, with_features: bool = False
     ) -> DiscriminatorOutput:
         self.images.append(images.detach())
-        self.patches.append(patches)
-        self.classes.append(c)
+        self.patches, self.classes = [*self.patches, patches], [*self.classes, c]
         self.asked.append(with_features)
         logits = self.gain * images.square().sum(dim=(1, 2, 3)) - 1.5
         return DiscriminatorOutput(logits, self.features if with_features else None)
 
-    def both(
-        self, fake: Shown, real: Shown, *, with_features: bool = False
-    ) -> tuple[DiscriminatorOutput, DiscriminatorOutput]:
-        return self(*fake), self(*real, with_features=with_features)
+    def both(self, fake: Shown, real: Shown, **asked: bool) -> tuple[DiscriminatorOutput, ...]:
+        return self(*fake), self(*real, **asked)
 
 
 class Pictures(nn.Module):
@@ -159,8 +155,7 @@ def test_gradients_of_a_phase_reach_the_player_whose_phase_it_is() -> None:
 
 def test_discriminator_hears_class_and_patch_of_what_it_sees() -> None:
     config, judge = config_of("training.resolution=16", "patch.beta.start=0.8"), Quadratic()
-    latents = latents_of(config)
-    real = enlarged(None)
+    latents, real = latents_of(config), enlarged(None)
     play(config, context(), judge, Pictures(), real)
     for k in (0, 1):
         assert torch.equal(judge.patches[k].scales, latents.patches.scales)
