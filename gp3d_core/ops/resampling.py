@@ -21,9 +21,8 @@ from gp3d_core.ops.constants import constant
 
 FIR_TAPS = (1.0, 3.0, 3.0, 1.0)  # of either axis, not yet normalised
 SLOPE = 0.2  # of the leaky ReLU for negative numbers
-_MOST_PRODUCTS = (
-    2**17
-)  # of a picture's pixels and filtered ones, for which all are made rather than those with a tap
+# Where a picture has at most so many pairs of a pixel and a filtered one, the filter is a product with all of them.
+_MOST_PRODUCTS = 2**17
 GAIN = math.sqrt(2.0)  # of the leaky ReLU, which keeps a unit variance
 
 
