@@ -82,11 +82,8 @@ CASES: tuple[Case | Served, ...] = (
     ),
 )
 
-_METHOD = (
-    *METHOD_AT_64,
-    "loss.distillation_weight.start=0",
-    "loss.distillation_weight.end=0",
-)  # asks for no features
+# no features are asked of the data
+_METHOD = (*METHOD_AT_64, "loss.distillation_weight.start=0", "loss.distillation_weight.end=0")
 # presets with what is set, and lengths in images; sixteen steps lie between those of the method, one of them with R1
 TRAININGS: tuple[tuple[str, tuple[str, ...], tuple[int, int]], ...] = (
     ("preset tiny", ("--preset", "tiny"), (200, 400)),
