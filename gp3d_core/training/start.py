@@ -17,6 +17,8 @@ from gp3d_core.baselines.generators import make_generator
 from gp3d_core.config.schema import ConfigError, RunConfig, to_dict, unread
 from gp3d_core.datasets.dataset import Dataset, batches
 from gp3d_core.distributed import World, place
+from gp3d_core.ops.backends import announce as announce_once
+from gp3d_core.rendering.known_angles import angles_apart
 from gp3d_core.snapshots.run_folder import RunFolder, find_snapshot
 from gp3d_core.snapshots.shapes_only import shapes_only
 from gp3d_core.training.gan import (
@@ -184,6 +186,9 @@ def open_dataset(config: RunConfig, path: Path, features: Path | None, overfit: 
     check_depth_range(config, dataset)
     make_phases(config, dataset)  # says what they need that the data has not
     custom_angles(config, dataset, World())  # likewise
+    if apart := angles_apart(config, dataset.angles):
+        remedy = "`camera.yaw.kind`=custom `camera.pitch.kind`=custom draws those of the data"
+        announce_once(f"gp3d: {apart}: {remedy}, otherwise shapes make up for the difference")
     return dataset if overfit is None else dataset.subset(overfit)
 
 

@@ -9,12 +9,15 @@ import math
 import pytest
 import torch
 
+from gp3d_core.cli.main import main
 from gp3d_core.datasets.dataset import Dataset
 from gp3d_core.evaluation.flatness import measure_flatness
 from gp3d_core.evaluation.samples import Sampler, labels_in
 from gp3d_core.networks.latents import class_centre
+from gp3d_core.ops.backends import announce
 from gp3d_core.snapshots.snapshot import load_snapshot, save_snapshot
 from tests.support.evaluating import (
+    command,
     data,  # noqa: F401
     place,  # noqa: F401
     sampler_of,
@@ -103,3 +106,22 @@ def test_an_unconditional_snapshot_takes_any_data(tmp_path, data) -> None:
     state = micro_state(tmp_path / "data")
     save_snapshot(tmp_path / "s.safetensors", state.ema, micro_config(), CLASSES, nimg=0)
     assert labels_in(load_snapshot(tmp_path / "s.safetensors"), data).tolist() == data.labels.tolist()
+
+
+@pytest.mark.parametrize("metrics", ["kid", "nfs"])
+def test_views_that_the_model_never_draws_are_told_beside_scores_of_pictures(
+    place, tmp_path, capsys, metrics: str
+) -> None:
+    """Of a model that leaves its cameras as they are drawn, and data whose cameras are all behind."""
+    data = write_dataset(tmp_path / "data", images=8)
+    header = json.loads((data / "dataset.json").read_text())
+    header["camera_angles"] = [[name, [math.pi, 1.2, 0.0]] for name in Dataset(data).names]
+    (data / "dataset.json").write_text(json.dumps(header))
+    state = micro_state(tmp_path / "again")
+    save_snapshot(tmp_path / "plain.safetensors", state.ema, state.config, CLASSES, nimg=24)
+    line = command(place, tmp_path / "out", metrics, "--samples", "8")
+    line[1:3] = [str(tmp_path / "plain.safetensors"), str(data)]
+    announce.cache_clear()
+    assert main(line) == 0
+    said = "cameras of the data are not those that are drawn: yaw -180° in" in capsys.readouterr().err
+    assert said == (metrics == "kid")

@@ -15,6 +15,7 @@ from gp3d_core.cli.train import lasting, outlook
 from gp3d_core.config.schema import ConfigError, RunConfig
 from gp3d_core.datasets.dataset import Dataset
 from gp3d_core.networks.generator import Generator
+from gp3d_core.ops.backends import announce as announce_once
 from gp3d_core.snapshots.run_folder import RunError
 from gp3d_core.training import start
 from gp3d_core.training.launch import Forecast
@@ -168,3 +169,24 @@ def test_cameras_of_the_data_are_asked_for_before_anything_is_written(tmp_path: 
     with pytest.raises(ConfigError, match="needs camera_angles"):
         start.start_training(config, data.path, tmp_path / "run", device="cpu")
     assert not (tmp_path / "run").exists()
+
+
+def test_cameras_of_the_data_that_nobody_draws_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before a training, also a dry one, and not where the cameras are taken from the data."""
+    data = micro_data(tmp_path / "data")
+    header = json.loads((data.path / "dataset.json").read_text())
+    header["camera_angles"] = [[name, [math.pi, 1.2, 0.0]] for name in data.names]
+    (data.path / "dataset.json").write_text(json.dumps(header))
+    settings = [word for item in MICRO for word in ("--set", item)]
+    command = ["train", str(data.path), str(tmp_path / "run"), *settings, "--dry-run"]
+    announce_once.cache_clear()
+    assert main(command) == 0
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("gp3d: cameras of the data are not those that are drawn: yaw ")
+    assert line.endswith("draws those of the data, otherwise shapes make up for the difference")
+    custom = ["--set", "camera.yaw.kind=custom", "--set", "camera.pitch.kind=custom"]
+    announce_once.cache_clear()
+    assert main([*command, *custom]) == 0
+    assert capsys.readouterr().err == ""
