@@ -14,7 +14,7 @@ import numpy as np
 
 from gp3d_core.assets.finishing import Asset
 from gp3d_core.meshing.files.description import asset_name
-from gp3d_core.meshing.files.glb import write_glb_parts
+from gp3d_core.meshing.files.glb.scenes import write_glb_parts
 from gp3d_core.meshing.files.obj import write_obj_parts
 from gp3d_core.meshing.files.writing import write_mesh
 from gp3d_core.meshing.mesh import Mesh

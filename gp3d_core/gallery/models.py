@@ -18,7 +18,7 @@ from gp3d_core.atomic import scratch_folder
 from gp3d_core.datasets.decoding import Limits, PictureError, decode
 from gp3d_core.errors import one_line
 from gp3d_core.gallery.entries import Entry
-from gp3d_core.meshing.files.glb import write_glb
+from gp3d_core.meshing.files.glb.scenes import write_glb
 from gp3d_core.meshing.files.reading import load_mesh
 from gp3d_core.meshing.mesh import Mesh, MeshError
 from gp3d_core.meshing.rasterizer import affordable_size, render_mesh

@@ -14,7 +14,7 @@ from gp3d_core.errors import GP3DError
 from gp3d_core.generation.outputs import check_film
 from gp3d_core.lifting.relief import Relief
 from gp3d_core.meshing.files.description import asset_name
-from gp3d_core.meshing.files.glb import Viewpoint, write_glb_parts
+from gp3d_core.meshing.files.glb.scenes import Viewpoint, write_glb_parts
 from gp3d_core.meshing.files.writing import save_recipe, write_mesh
 
 FILLED = "filled"  # what the part behind the photograph, and around it, is called after the name of the file

@@ -24,6 +24,8 @@ from gp3d_core.datasets.dataset import Dataset
 from gp3d_core.datasets.decoding import Limits, decode
 from gp3d_core.errors import GP3DError, one_line
 from gp3d_core.generation.recipes import options_of, read_recipe
+from gp3d_core.meshing.files.formats import missing_libraries
+from gp3d_core.meshing.files.glb.packing import pack, unpack
 from gp3d_core.meshing.files.reading import load_mesh
 from gp3d_core.meshing.files.writing import save_mesh
 from gp3d_core.meshing.mesh import Mesh
@@ -56,6 +58,10 @@ def all_targets(folder: Path) -> list[Target]:
         *(
             Target(f"mesh {suffix}", bytes_of(content, suffix), load_mesh)
             for suffix, content in meshes.items()
+        ),
+        *(
+            Target(f"mesh .glb, {how}", tree_of(content), load_mesh)
+            for how, content in _coded_meshes(folder / "coded").items()
         ),
         Target("snapshot, bytes", bytes_of(snapshot.read_bytes(), ".safetensors"), load_snapshot),
         Target("snapshot, header", header_of(snapshot), load_snapshot),
@@ -92,18 +98,41 @@ def json_of(value: Any) -> Callable[[random.Random, Path], Path]:
     return draw
 
 
+def tree_of(content: bytes) -> Callable[[random.Random, Path], Path]:
+    """GLB files whose JSON says something else of the same numbers."""
+    tree, chunk = unpack(content)
+
+    def draw(dice: random.Random, folder: Path) -> Path:
+        path = folder / "damaged.glb"
+        path.write_bytes(pack(damaged_json(dice, tree), chunk))
+        return path
+
+    return draw
+
+
+def _coded_meshes(folder: Path) -> dict[str, bytes]:
+    content = {}
+    for how in ("none", "quantize", *(["meshopt"] if "meshopt" not in missing_libraries() else [])):
+        path = save_mesh(_mesh(), folder / "damaged.glb", _RECIPE | {"compress": how})[0]
+        content[how] = path.read_bytes()
+    return content
+
+
 def _meshes(folder: Path) -> dict[str, bytes]:
+    content = {}
+    for suffix in (".obj", ".glb", ".ply", ".npz"):
+        path = save_mesh(_mesh(), folder / f"damaged{suffix}", _RECIPE)[0]
+        content[suffix] = path.read_bytes()
+    return content
+
+
+def _mesh() -> Mesh:
     corners = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]], np.float32)
     faces = np.array([[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]], np.int32)
     colors, texture = np.full((4, 3), 99, np.uint8), np.full((8, 8, 3), 50, np.uint8)
-    mesh = Mesh(
+    return Mesh(
         corners, faces, uv=corners[:, :2].copy(), texture=texture, vertex_colors=colors, normals=corners
     )
-    content = {}
-    for suffix in (".obj", ".glb", ".ply", ".npz"):
-        path = save_mesh(mesh, folder / f"damaged{suffix}", _RECIPE)[0]
-        content[suffix] = path.read_bytes()
-    return content
 
 
 def header_of(snapshot: Path) -> Callable[[random.Random, Path], Path]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from PIL import Image
 
 from gp3d_core.hashing import DAMAGE
-from gp3d_core.meshing.files.glb import load_glb
+from gp3d_core.meshing.files.glb.scenes import load_glb
 from gp3d_core.meshing.files.npz import load_npz
 from gp3d_core.meshing.files.obj import load_obj
 from gp3d_core.meshing.files.trimesh_reader import load_trimesh

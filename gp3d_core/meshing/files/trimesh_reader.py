@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,19 @@ from gp3d_core.meshing.mesh import Mesh, MeshError
 
 
 @np.errstate(over="ignore", invalid="ignore")  # a Mesh refuses what is not finite
-def load_trimesh(path: Path, skip_materials: bool = False) -> Mesh:
-    """The mesh of all parts of a file, which names others below its folder. Raises MeshError if it has no triangles."""
+def load_trimesh(path: Path, skip_materials: bool = False, content: bytes | None = None) -> Mesh:
+    """The mesh of all parts of a file, or of other `content` for it; it names others below its folder.
+
+    Raises MeshError if it has no triangles.
+    """
     import trimesh
 
     scene = trimesh.load_scene(
-        path, process=False, skip_materials=skip_materials, resolver=_files_below(path)
+        path if content is None else io.BytesIO(content),
+        file_type=path.suffix[1:].lower(),
+        process=False,
+        skip_materials=skip_materials,
+        resolver=_files_below(path),
     )
     nodes = [scene.graph[name] for name in scene.graph.nodes_geometry]
     parts = [(to_world, scene.geometry[name]) for to_world, name in nodes]

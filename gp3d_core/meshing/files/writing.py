@@ -8,7 +8,7 @@ from typing import Any
 
 from gp3d_core.atomic import transaction, write_json
 from gp3d_core.meshing.files.description import license_of
-from gp3d_core.meshing.files.glb import write_glb
+from gp3d_core.meshing.files.glb.scenes import write_glb
 from gp3d_core.meshing.files.npz import write_npz
 from gp3d_core.meshing.files.obj import write_obj
 from gp3d_core.meshing.files.ply import write_ply

@@ -19,7 +19,7 @@ import pytest
 from gp3d_core.cli.main import main
 from gp3d_core.gallery.entries import GalleryError, find_entries
 from gp3d_core.gallery.page import write_gallery
-from gp3d_core.meshing.files.glb import load_glb
+from gp3d_core.meshing.files.glb.scenes import load_glb
 from gp3d_core.meshing.files.writing import save_mesh, save_recipe
 from tests.support.solids import ball, box
 

@@ -8,8 +8,6 @@ texture coordinates and linear colours 16. A reader must know the extensions, wh
 from __future__ import annotations
 
 import io
-import json
-import struct
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,11 +17,13 @@ from numpy.typing import NDArray
 from gp3d_core.meshing.colors import save_texture, srgb_to_linear
 from gp3d_core.meshing.files.description import GENERATOR, METALLIC, ROUGHNESS, credit, unit_normals
 from gp3d_core.meshing.files.formats import library_of
+from gp3d_core.meshing.files.glb.packing import pack
 from gp3d_core.meshing.mesh import Mesh
 
 _ARRAY_BUFFER, _ELEMENT_ARRAY_BUFFER = 34962, 34963  # glTF's numbers for vertex data and for indices
 _TYPES = {"uint8": 5121, "int8": 5120, "uint16": 5123, "uint32": 5125}
-_MESHOPT = "EXT_meshopt_compression"
+MESHOPT = "EXT_meshopt_compression"
+QUANTIZATION = "KHR_mesh_quantization"
 
 
 @dataclass
@@ -73,7 +73,7 @@ class _Buffer:
         # a reader that cannot decode would look for the plain data in a second buffer, which has none
         place = {"buffer": 1, "byteOffset": self.plain, "byteLength": rows.nbytes}
         self.plain += rows.nbytes
-        self.views.append({**place, **about, "extensions": {_MESHOPT: encoded}})
+        self.views.append({**place, **about, "extensions": {MESHOPT: encoded}})
 
     def _add_accessor(self, rows: NDArray[Any], kind: str, about: dict[str, Any]) -> int:
         accessor = {"bufferView": len(self.views) - 1, "count": len(rows), "type": kind}
@@ -113,11 +113,11 @@ def quantized(mesh: Mesh, name: str, recipe: dict[str, Any], *, meshopt: bool) -
         "bufferViews": buffer.views,
         "buffers": [{"byteLength": len(buffer.content)}],  # the chunk may be up to three bytes longer
     }
-    needed = ["KHR_mesh_quantization"]
+    needed = [QUANTIZATION]
     if meshopt:
-        needed.append(_MESHOPT)
-        tree["buffers"].append({"byteLength": buffer.plain, "extensions": {_MESHOPT: {"fallback": True}}})
-    return _glb(tree | {"extensionsUsed": needed, "extensionsRequired": needed}, bytes(buffer.content))
+        needed.append(MESHOPT)
+        tree["buffers"].append({"byteLength": buffer.plain, "extensions": {MESHOPT: {"fallback": True}}})
+    return pack(tree | {"extensionsUsed": needed, "extensionsRequired": needed}, bytes(buffer.content))
 
 
 def _drawing_order(mesh: Mesh, meshopt: Any) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -142,13 +142,3 @@ def _material(mesh: Mesh, name: str, buffer: _Buffer) -> dict[str, Any]:
     save_texture(mesh.texture, png)
     picture = {"name": name, "mimeType": "image/png", "bufferView": buffer.add_picture(png.getvalue())}
     return tree | {"textures": [{"name": name, "source": 0}], "images": [picture]}
-
-
-def _glb(tree: dict[str, Any], content: bytes) -> bytes:
-    """A GLB file: a header, and chunks of JSON and of numbers on multiples of four bytes."""
-    text = json.dumps(tree, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 4)
-    content += b"\0" * (-len(content) % 4)
-    length = 12 + 8 + len(text) + 8 + len(content)
-    head = struct.pack("<4sII", b"glTF", 2, length) + struct.pack("<I4s", len(text), b"JSON")
-    return head + text + struct.pack("<I4s", len(content), b"BIN\0") + content

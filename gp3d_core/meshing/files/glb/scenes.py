@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import math
-import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +21,9 @@ from gp3d_core.meshing.files.description import (
     credit,
     unit_normals,
 )
-from gp3d_core.meshing.files.quantized_glb import quantized
+from gp3d_core.meshing.files.glb.packing import unpack
+from gp3d_core.meshing.files.glb.plain import READABLE, plain_glb
+from gp3d_core.meshing.files.glb.quantized import quantized
 from gp3d_core.meshing.files.trimesh_reader import load_trimesh
 from gp3d_core.meshing.mesh import Mesh, MeshError
 from gp3d_core.strict_json import finite
@@ -144,20 +144,15 @@ def _mend(tree: dict[str, Any], primitive: dict[str, Any]) -> None:
 
 
 def load_glb(path: Path) -> Mesh:
-    """The mesh of a GLB file. Raises MeshError if it is none, or truncated."""
-    content = path.read_bytes()
-    if len(content) < 12 or content[:4] != b"glTF":
-        raise MeshError("not a GLB file")
-    announced = struct.unpack("<I", content[8:12])[0]
-    if announced != len(content):
-        raise MeshError(f"truncated: it announces {announced} bytes, found {len(content)}")
-    tree = json.loads(content[20 : 20 + struct.unpack("<I", content[12:16])[0]])
+    """The mesh of a GLB file. Raises MeshError if it is none, truncated, or needs what is not read here."""
+    tree, chunk = unpack(path.read_bytes())
     for name in tree.get("extensionsRequired", ()):
-        raise MeshError(f"it needs {name}, which is not read here; write it without `compress`")
+        if name not in READABLE:
+            raise MeshError(f"it needs {name}, which is not read here; write it without")
     for number, accessor in enumerate(tree.get("accessors", ())):
         count = accessor.get("count", 0)
         if "bufferView" not in accessor and count > _MOST_WITHOUT_DATA:
             raise MeshError(
                 f"accessor {number} has {count} elements without data, at most {_MOST_WITHOUT_DATA} are read"
             )
-    return load_trimesh(path)
+    return load_trimesh(path, content=plain_glb(tree, chunk))
