@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gp3d_core.meshing.colors import linear_to_srgb, unit_to_bytes
+from gp3d_core.meshing.files.part_colors import linear_colors, picture_of, with_one_texture
 from gp3d_core.meshing.mesh import Mesh, MeshError
 
 
@@ -33,10 +35,34 @@ def load_trimesh(path: Path, skip_materials: bool = False, content: bytes | None
     parts = [pair for pair in parts if isinstance(pair[1], trimesh.Trimesh) and len(pair[1].faces)]
     if not parts:
         raise MeshError("it holds no triangles")
+    linear = path.suffix.lower() == ".glb"
     if len(parts) == 1:
-        return _from_trimesh(parts[0][1], parts[0][0], linear=path.suffix.lower() == ".glb")
-    joined = trimesh.util.concatenate([part.copy().apply_transform(to_world) for to_world, part in parts])
-    return _from_trimesh(joined, np.eye(4), linear=path.suffix.lower() == ".glb")
+        return _from_trimesh(parts[0][1], parts[0][0], linear)
+    return _joined(parts, linear)
+
+
+def _joined(parts: list[tuple[NDArray[Any], Any]], linear: bool) -> Mesh:
+    """The mesh of several parts [to_world, trimesh object]."""
+    import trimesh
+
+    bare, colors, uv, texture = [part.copy() for _, part in parts], None, None, None
+    if any(picture_of(part, linear) is not None for _, part in parts):
+        bare, uv, texture = with_one_texture([part for _, part in parts], linear)
+    elif linear:
+        if any(linear_colors(part) is not None for _, part in parts):
+            colors = np.concatenate([_colors_or_white(part) for _, part in parts])
+        for part in bare:
+            part.visual = trimesh.visual.ColorVisuals()  # or white materials would become a grey texture
+    moved = [part.apply_transform(to_world) for (to_world, _), part in zip(parts, bare, strict=True)]
+    mesh = _from_trimesh(trimesh.util.concatenate(moved), np.eye(4), linear)
+    if colors is not None:
+        return replace(mesh, vertex_colors=_color_bytes(colors, linear))
+    return mesh if texture is None else replace(mesh, uv=uv, texture=texture)
+
+
+def _colors_or_white(part: Any) -> NDArray[Any]:
+    colors = linear_colors(part)
+    return np.ones((len(part.vertices), 3)) if colors is None else colors
 
 
 def _files_below(path: Path) -> Any:
@@ -65,17 +91,20 @@ def _from_trimesh(part: Any, to_world: NDArray[Any], linear: bool) -> Mesh:
         )
     visual, uv, texture, colors = part.visual, None, None, None
     if isinstance(visual, trimesh.visual.TextureVisuals):
-        image = getattr(visual.material, "baseColorTexture", None) or getattr(visual.material, "image", None)
+        image = picture_of(part, linear)
         if visual.uv is not None and len(visual.uv) == len(vertices):
             uv = np.asarray(visual.uv, np.float32)
-            texture = None if image is None else np.asarray(image.convert("RGB"), np.uint8)
+            texture = None if image is None else np.asarray(image, np.uint8)
         colors = visual.vertex_attributes.get("color")
     elif visual.kind == "vertex":
         colors = _wide_colors(part)
         colors = visual.vertex_colors if colors is None else colors
+    faces = np.asarray(part.faces, np.int32)
+    if np.linalg.det(to_world[:3, :3]) < 0:  # a mirror turns faces over
+        faces = np.ascontiguousarray(faces[:, ::-1])
     return Mesh(
         vertices.astype(np.float32),
-        np.asarray(part.faces, np.int32),
+        faces,
         uv=uv,
         texture=texture,
         normals=normals,

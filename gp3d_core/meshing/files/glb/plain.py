@@ -1,8 +1,9 @@
 """GLB files of others with plain numbers in place of those that trimesh reads wrongly.
 
 trimesh 5.2.0 takes shares of 8 and 16 bits for the whole numbers that they are written as and cuts those of colours to
-8 bits, forgets sparse changes and what moves a texture, reads the first set of coordinates whichever is shown, and
-leaves out fans of triangles: findings/trimesh_and_open3d_misread_valid_gltf.sh. glTF 2.0 is at registry.khronos.org.
+8 bits, forgets sparse changes, what moves a texture and what a material multiplies colours by, reads the first set of
+coordinates whichever is shown, and leaves out fans of triangles:
+findings/trimesh_and_open3d_misread_valid_gltf.sh. glTF 2.0 is at registry.khronos.org.
 """
 
 from __future__ import annotations
@@ -79,6 +80,24 @@ class _File:
         if primitive.get("mode", _TRIANGLES) == _FAN:
             self._spread(primitive)
         return json.dumps(primitive) != before
+
+    def color(self, primitive: dict[str, Any]) -> bool:
+        """Gives a primitive without a texture its material's colour as that of its vertices; whether it changed."""
+        number = primitive.get("material")
+        about = {} if number is None else self.tree["materials"][number].get("pbrMetallicRoughness", {})
+        factor = np.array(about.get("baseColorFactor", (1, 1, 1, 1)), np.float64)[:3]
+        attributes = primitive["attributes"]
+        plain = number is not None or "COLOR_0" not in attributes
+        if "baseColorTexture" in about or (plain and (factor == 1).all()):
+            return False
+        if "COLOR_0" in attributes:
+            colors = self._values(attributes["COLOR_0"])[:, :3] * factor
+        else:
+            colors = np.tile(factor, (self.tree["accessors"][attributes["POSITION"]]["count"], 1))
+        attributes["COLOR_0"] = self._add(colors.astype(np.float32), "VEC3")
+        primitive["material"] = len(self.tree.setdefault("materials", []))
+        self.tree["materials"].append({})  # trimesh cuts colours that no material is beside to 8 bits
+        return True
 
     def file(self) -> bytes:
         """The whole file again."""
@@ -194,4 +213,5 @@ def plain_glb(tree: dict[str, Any], chunk: bytes) -> bytes | None:
     for mesh in tree.get("meshes", ()):
         for primitive in mesh["primitives"]:
             changed |= file.mend(primitive)
+            changed |= file.color(primitive)
     return file.file() if changed else None
