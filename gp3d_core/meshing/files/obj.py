@@ -14,7 +14,7 @@ from PIL import Image
 
 from gp3d_core.meshing.colors import save_texture, srgb_to_linear
 from gp3d_core.meshing.files.description import METALLIC, ROUGHNESS, asset_name, credit
-from gp3d_core.meshing.files.trimesh_reader import load_trimesh
+from gp3d_core.meshing.files.trimesh_reader import below_model, load_trimesh
 from gp3d_core.meshing.mesh import Mesh, MeshError, unique_rows
 from gp3d_core.strict_json import to_text
 
@@ -126,21 +126,23 @@ def load_obj(path: Path) -> Mesh:
         wanted = f"{announced[1]} vertices and {announced[2]} faces"
         raise MeshError(f"truncated: {wanted} announced, {found[0]} and {found[1]} found")
     libraries = re.findall(r"^mtllib (.+?)\s*$", text, re.MULTILINE)
-    textures = [_has_texture(path.parent / name) for name in libraries]
+    textures = [_has_texture(path, name) for name in libraries]
     return load_trimesh(path, skip_materials=not any(textures))  # a plain material would hide vertex colours
 
 
-def _has_texture(mtl: Path) -> bool:
+def _has_texture(path: Path, library: str) -> bool:
     """Whether the material file names colour textures; raises MeshError if it or one of them cannot be read."""
-    if not mtl.is_file():
-        raise MeshError(f"its material {mtl.name} is missing")
+    mtl = below_model(path, library)
+    if mtl is None:
+        raise MeshError(f"its material {library} is missing, or not in its folder or below")
     text = mtl.read_text(encoding="utf-8", errors="replace")
     names = re.findall(r"^\s*map_Kd (?:-\S+ \S+ )*(.+?)\s*$", text, re.MULTILINE)
     for name in names:
-        if not (mtl.parent / name).is_file():
-            raise MeshError(f"its texture {name} cannot be read (it is no file)")
+        texture = below_model(path, name)
+        if texture is None:
+            raise MeshError(f"its texture {name} cannot be read (it is no file in its folder or below)")
         try:
-            with Image.open(mtl.parent / name) as image:
+            with Image.open(texture) as image:
                 image.load()
         except Exception as error:
             raise MeshError(f"its texture {name} cannot be read ({error})") from error

@@ -6,6 +6,7 @@ edge of its picture one by one, and puts up to a texel between a picture and its
 
 from __future__ import annotations
 
+import hashlib
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,7 @@ from PIL import Image
 from gp3d_core.meshing.colors import linear_to_srgb, srgb_to_linear, unit_to_bytes
 
 _BLOCK = 3  # texels along an edge of a face's picture: corners lie in the middle of texels, two apart
-_LARGEST = 4096  # texels along an edge of a picture that is repeated
+_MOST = 2**26  # texels of the texture, and of all repetitions
 _ROUNDING = 1e-5  # coordinates so little beyond the edge of a picture lie on it
 
 
@@ -56,13 +57,12 @@ def with_one_texture(parts: list[Any], linear: bool) -> tuple[list[Any], NDArray
     """The trimesh parts without colours, coordinates float32 [V,2] of all their vertices and the texture uint8 [H,W,3]
     that shows them all. Vertices are repeated where faces show other repetitions of a picture.
     """
-    pictured = [_pictured(part, linear) for part in parts]
+    most = math.isqrt(_MOST // len(parts))
+    known: dict[Any, NDArray[Any] | None] = {}
+    pictured = [_pictured(part, linear, most, known) for part in parts]
     places, texture = _packed([some.picture for some in pictured])
     size = np.array(texture.shape[1::-1])
-    uv = [
-        (some.uv * some.picture.shape[1::-1] + place) / size
-        for some, place in zip(pictured, places, strict=True)
-    ]
+    uv = [(some.uv * own + place) / size for some, (place, own) in zip(pictured, places, strict=True)]
     bare = [_bare(part, some) for part, some in zip(parts, pictured, strict=True)]
     return bare, np.concatenate(uv).astype(np.float32), texture
 
@@ -77,10 +77,17 @@ def _bare(part: Any, pictured: _Pictured) -> Any:
     return trimesh.Trimesh(vertices, pictured.faces, vertex_normals=normals, process=False)
 
 
-def _pictured(part: Any, linear: bool) -> _Pictured:
-    faces, picture = np.asarray(part.faces), picture_of(part, linear)
+def _pictured(part: Any, linear: bool, most: int, known: dict[Any, NDArray[Any] | None]) -> _Pictured:
+    """The part's picture, repeated to at most so many texels along an edge; `known` holds those of other parts."""
+    faces, uv = np.asarray(part.faces), getattr(part.visual, "uv", None)
+    shown = uv is not None and len(uv) == len(part.vertices)
+    key = id(part.visual.material) if shown else None
+    if key not in known:
+        image = picture_of(part, linear)
+        known[key] = None if image is None else np.asarray(image)
+    picture = known[key]
     if picture is not None:
-        return _repeated(faces, np.nan_to_num(np.asarray(part.visual.uv, np.float64)), picture)
+        return _repeated(faces, np.nan_to_num(np.asarray(uv, np.float64)), picture, most)
     colors = linear_colors(part)
     if colors is not None and len(np.unique(colors, axis=0)) > 1:
         return _in_blocks(faces, colors)
@@ -95,7 +102,7 @@ def _pictured(part: Any, linear: bool) -> _Pictured:
     )
 
 
-def _repeated(faces: NDArray[Any], uv: NDArray[Any], image: Any) -> _Pictured:
+def _repeated(faces: NDArray[Any], uv: NDArray[Any], picture: NDArray[Any], most: int) -> _Pictured:
     """A picture of as many repetitions as a face crosses."""
     vertices = np.arange(len(uv))
     shifts = np.floor(uv[faces].min(axis=1) + _ROUNDING).repeat(3, axis=0)  # of each face's corners
@@ -106,14 +113,10 @@ def _repeated(faces: NDArray[Any], uv: NDArray[Any], image: Any) -> _Pictured:
     else:
         shifts = shifts[:1]
     uv = uv[vertices] - shifts
-    most = uv[faces].max(axis=(0, 1))
-    tiles = np.clip(np.ceil(most - _ROUNDING), 1, _LARGEST).astype(int)
+    tiles = np.clip(np.ceil(uv[faces].max(axis=(0, 1)) - _ROUNDING), 1, most).astype(int)
     if (tiles > 1).any():
-        fitting = [
-            min(side, max(1, _LARGEST // count)) for side, count in zip(image.size, tiles, strict=True)
-        ]
-        image = image.resize(fitting) if tuple(fitting) != image.size else image
-    picture = np.tile(np.asarray(image), (tiles[1], tiles[0], 1))
+        size = np.minimum(picture.shape[1::-1], np.maximum(1, most // tiles))
+        picture = np.tile(_resized(picture, size), (tiles[1], tiles[0], 1))
     return _Pictured(vertices, faces, np.clip(uv / tiles, 0, 1), picture)
 
 
@@ -134,19 +137,35 @@ def _in_blocks(faces: NDArray[Any], colors: NDArray[Any]) -> _Pictured:
     return _Pictured(faces.reshape(-1), own, uv * [1, -1] + [0, 1], picture)
 
 
-def _packed(pictures: list[NDArray[Any]]) -> tuple[list[NDArray[Any]], NDArray[Any]]:
-    """Where each picture's lower left corner lies in the texture of all, in texels from its own, and the texture.
+def _packed(
+    pictures: list[NDArray[Any]],
+) -> tuple[list[tuple[NDArray[Any], NDArray[Any]]], NDArray[Any]]:
+    """Where each picture's lower left corner lies in the texture of all, in texels from its own, its width and height
+    there, and the texture.
 
     Around each is a texel of its opposite edge, as if it were repeated; pictures that are the same lie in one place.
     """
     from trimesh.path import packing
 
-    framed = [np.pad(picture, ((1, 1), (1, 1), (0, 0)), mode="wrap") for picture in pictures]
-    keys = [(picture.shape, picture.tobytes()) for picture in framed]
-    first = {key: number for number, key in reversed(list(enumerate(keys)))}
-    chosen = sorted(first.values())
-    texture, corners = packing.images(
-        [Image.fromarray(framed[number]) for number in chosen], power_resize=True, iterations=10, seed=0
-    )
-    places = dict(zip(chosen, np.asarray(corners) + 1, strict=True))
-    return [places[first[key]] for key in keys], np.asarray(texture)
+    distinct = {id(picture): picture for picture in pictures}
+    texels = sum(picture.size // 3 for picture in distinct.values())
+    scale = min(1.0, math.sqrt(_MOST / texels))
+    framed: dict[Any, Any] = {}
+    digests: dict[int, Any] = {}
+    sizes: dict[int, NDArray[Any]] = {}
+    for key, picture in distinct.items():
+        sizes[key] = np.maximum(1, np.array(picture.shape[1::-1]) * scale).astype(int)
+        small = np.pad(_resized(picture, sizes[key]), ((1, 1), (1, 1), (0, 0)), mode="wrap")
+        digests[key] = (small.shape, hashlib.sha256(small.tobytes()).hexdigest())
+        framed.setdefault(digests[key], Image.fromarray(small))
+    texture, corners = packing.images(list(framed.values()), power_resize=True, iterations=10, seed=0)
+    places = dict(zip(framed, np.asarray(corners) + 1, strict=True))
+    return [(places[digests[id(picture)]], sizes[id(picture)]) for picture in pictures], np.asarray(texture)
+
+
+def _resized(picture: NDArray[Any], size: NDArray[Any]) -> NDArray[Any]:
+    """The picture with that width and height."""
+    width, height = (int(side) for side in size)
+    if picture.shape[:2] == (height, width):
+        return picture
+    return np.asarray(Image.fromarray(picture).resize((width, height)))

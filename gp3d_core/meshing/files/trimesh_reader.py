@@ -65,14 +65,24 @@ def _colors_or_white(part: Any) -> NDArray[Any]:
     return np.ones((len(part.vertices), 3)) if colors is None else colors
 
 
+def below_model(path: Path, name: str) -> Path | None:
+    """The ordinary file `name` that the mesh file names, None unless it lies in the model's folder or below: the mesh
+    file's, or the one above `models` where that holds it, as in ShapeNet, whose textures lie in `../images`.
+    """
+    folder = path.parent.resolve()
+    folder = folder.parent if folder.name == "models" else folder
+    file = (path.parent / name).resolve()
+    return file if file.is_relative_to(folder) and file.is_file() else None
+
+
 def _files_below(path: Path) -> Any:
-    """What gives trimesh the files that a mesh file names: ordinary ones of its folder and of those below."""
+    """What gives trimesh the files that a mesh file names."""
     from trimesh.resolvers import FilePathResolver
 
     class FilesBelow(FilePathResolver):
         def get(self, name: str) -> bytes:
-            file = (path.parent / name).resolve()
-            if not file.is_relative_to(path.parent.resolve()) or not file.is_file():
+            file = below_model(path, name)
+            if file is None:
                 raise MeshError(f"{name} is no file beside it")
             return file.read_bytes()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from gp3d_core.meshing.files import part_colors
 from gp3d_core.meshing.files.glb.packing import pack
 from gp3d_core.meshing.files.reading import load_mesh
 from gp3d_core.meshing.mesh import Mesh
@@ -42,14 +44,17 @@ class File:
 
     def material(self, factor: list[float] | None = None, texture: Any = None) -> int:
         """One of that colour, and with a texture: of one grey, or a picture."""
-        about: dict[str, Any] = {} if factor is None else {"baseColorFactor": [*factor, 1]}
+        about: dict[str, Any] = {"roughnessFactor": 1 / (1 + len(self.tree["materials"]))}  # none is another
+        if factor is not None:
+            about["baseColorFactor"] = [*factor, 1]
         if texture is not None:
             png = io.BytesIO()
             Image.fromarray(np.broadcast_to(np.uint8(texture), (8, 8, 3)).copy()).save(png, "PNG")
             self.tree["images"].append({"bufferView": self._view(png.getvalue()), "mimeType": "image/png"})
             self.tree["textures"].append({"source": len(self.tree["images"]) - 1})
             about["baseColorTexture"] = {"index": len(self.tree["textures"]) - 1}
-        self.tree["materials"].append({"pbrMetallicRoughness": about})
+        number = len(self.tree["materials"])
+        self.tree["materials"].append({"name": f"material{number}", "pbrMetallicRoughness": about})
         return len(self.tree["materials"]) - 1
 
     def triangle(
@@ -59,7 +64,8 @@ class File:
         uv: np.ndarray = MIDDLE,
         **node: Any,
     ) -> None:
-        attributes = {"POSITION": self._accessor(CORNERS), "TEXCOORD_0": self._accessor(uv)}
+        corners = np.concatenate([CORNERS + np.array([0.01 * k, 0, 0]) for k in range(len(uv) // 3)])
+        attributes = {"POSITION": self._accessor(corners), "TEXCOORD_0": self._accessor(uv)}
         if colors is not None:
             attributes["COLOR_0"] = self._accessor(np.array(colors))
         primitive: dict[str, Any] = {"attributes": attributes}
@@ -163,6 +169,61 @@ def test_a_picture_repeats_where_a_face_crosses_its_edge(tmp_path: Path) -> None
     shares = np.random.default_rng(1).dirichlet([1, 1, 1], 100)
     found = _texels(mesh.texture, shares @ mesh.uv[face[order]] * [1, -1] + [0, 1])
     assert found.tolist() == _texels(picture, shares @ uv).tolist()
+
+
+def test_faces_of_one_part_show_repetitions_far_from_each_other(tmp_path: Path) -> None:
+    """Without a picture for all that lies between."""
+    uv = np.array([[0.2, 0.3], [0.6, 0.3], [0.3, 0.7]])
+    picture = np.random.default_rng(0).integers(0, 256, (8, 8, 3)).astype(np.uint8)
+    file = File()
+    file.triangle(file.material(texture=90))
+    file.triangle(
+        file.material(texture=picture),
+        uv=np.concatenate([uv + np.array([50, -3]), uv - np.array([20, 0]), uv + np.array([0, 99])]),
+    )
+    mesh = file.read(tmp_path)
+    assert mesh.uv is not None
+    assert mesh.texture is not None
+    assert mesh.texture.size // 3 <= 32 * 16
+    assert shown(mesh)[1:] == [_texels(picture, uv).tolist()] * 3
+
+
+def test_the_edge_of_a_picture_meets_its_opposite(tmp_path: Path) -> None:
+    """Where a renderer mixes texels, and rounding takes those beyond the edge."""
+    picture = np.random.default_rng(0).integers(0, 256, (8, 8, 3)).astype(np.uint8)
+    file = File()
+    file.triangle(file.material(texture=90))
+    file.triangle(file.material(texture=picture), uv=np.array([[0.1, 0.1], [1.0, 0.3], [0.3, 1.0]]))
+    mesh = file.read(tmp_path)
+    assert shown(mesh)[1][1:] == [picture[2, 0].tolist(), picture[0, 2].tolist()]
+
+
+def test_pictures_shrink_where_all_would_be_too_large(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(part_colors, "_MOST", 64)
+    file, greys = File(), range(10, 250, 30)
+    for grey in greys:
+        file.triangle(file.material(texture=grey))
+    mesh = file.read(tmp_path)
+    assert mesh.texture is not None
+    assert mesh.texture.size // 3 <= 256  # 8 pictures of 2 × 2 texels in frames; as they are 10 × 10 each
+    assert shown(mesh) == [[[grey] * 3] * 3 for grey in greys]
+
+
+def test_a_picture_that_a_face_repeats_thousands_of_times_takes_no_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(part_colors, "_MOST", 2**16)
+    file = File()
+    file.triangle(file.material(texture=90), uv=np.array([[0.1, 0.1], [4000, 0.2], [0.3, 4000]]))
+    file.triangle(file.material(texture=40))
+    tracemalloc.start()
+    mesh = file.read(tmp_path)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert shown(mesh) == [[[90] * 3] * 3, [[40] * 3] * 3]
+    assert most < 4e6
 
 
 def _texels(picture: np.ndarray, uv: np.ndarray) -> np.ndarray:
