@@ -15,7 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.tables.rows import Row
+from gp3d_core.cli.arguments import flag_of
 from gp3d_core.config.schema import RunConfig
+from gp3d_core.errors import spell
+from gp3d_core.ops.backends import announce
 from gp3d_core.snapshots.metadata import read_snapshot_facts
 from gp3d_core.snapshots.run_folder import RunFolder
 from gp3d_core.training.start import start_training
@@ -133,6 +136,7 @@ def _advance(run: TableRun, images: int, inputs: Inputs, minutes: float) -> int:
         features=inputs.features if run.row.teacher else None,
         weights=inputs.weights if run.row.projected else None,
         max_minutes=RunFolder(run.path).training_seconds() / 60 + minutes,
+        notice=lambda line: announce(spell(line, flag_of)),
     )
     print(ending.message, file=sys.stderr, flush=True)
     return ending.exit_code

@@ -12,10 +12,12 @@ from gp3d_core.cli.arguments import (
     check_run,
     dataset_path,
     existing,
+    flag_of,
     model_path,
     number,
     report,
 )
+from gp3d_core.errors import spell
 
 if TYPE_CHECKING:
     from gp3d_core.training.launch import Forecast
@@ -100,7 +102,7 @@ def _train(options: argparse.Namespace) -> int:
     if options.dry_run:
         fresh = not RunFolder(options.run).list_checkpoints()
         given = (options.features, options.overfit, options.weights)
-        print(describe(config, options.dataset, *given, fresh=fresh))
+        print(describe(config, options.dataset, *given, fresh=fresh, notice=_tell))
         return 0
     return start_training(
         config,
@@ -113,8 +115,16 @@ def _train(options: argparse.Namespace) -> int:
         init=options.init,
         weights=options.weights,
         announce=lambda found: print(outlook(options, found), file=sys.stderr),
+        notice=_tell,
         fit=None if any(one.startswith("training.micro_batch=") for one in options.set) else report,
     ).show()
+
+
+def _tell(line: str) -> None:
+    """Says on stderr what is no error and yet hardly meant, once, parameters called as this command has them."""
+    from gp3d_core.ops.backends import announce
+
+    announce(f"gp3d: {spell(line, flag_of)}")
 
 
 def outlook(options: argparse.Namespace, found: Forecast) -> str:

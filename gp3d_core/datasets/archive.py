@@ -10,7 +10,7 @@ import math
 import os
 import reprlib
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -133,14 +133,17 @@ class Header:
     """dataset.json, right in itself; None stands for what it does not say.
 
     `resolution` in pixels, `classes` records in the order of their labels, `labels` and `angles` (yaw, pitch) by the
-    path of the image, `t_near` and `t_far` the ray distances between which depth is coded, `license` in words, and
-    `licences` who made what the images show.
+    path of the image, `radius` (world units) and `fov` (degrees) of the cameras that rendered all of them, `t_near` and
+    `t_far` the ray distances between which depth is coded, `license` in words, and `licences` who made what the images
+    show.
     """
 
     resolution: int | None = None
     classes: list[ClassRecord] | None = None
     labels: dict[str, int] | None = None
     angles: dict[str, tuple[float, float]] | None = None
+    radius: float | None = None
+    fov: float | None = None
     t_near: float | None = None
     t_far: float | None = None
     license: str = ""
@@ -190,11 +193,22 @@ def _parse_header(facts: object) -> Header:
         classes=None if classes is None or unlabelled else class_records(classes),
         labels=None if labels in (None, []) else _parse_labels(labels),
         angles=None if angles is None else _parse_angles(angles),
+        radius=_rendered_with(facts, "radius"),
+        fov=_rendered_with(facts, "fov"),
         t_near=t_near,
         t_far=t_far,
         license=words if isinstance(words := facts.get("license"), str) else "",
         licences=parse_licences(facts["licences"]) if "licences" in facts else NONE,
     )
+
+
+def _rendered_with(facts: Mapping[str, Any], name: str) -> float | None:
+    """A number that `synthetic.render` keeps of its cameras; None in data of others."""
+    found: Any = facts
+    for key in ("generator", "settings", "cameras", name):
+        found = found.get(key) if isinstance(found, dict) else None
+    positive = type(found) in (int, float) and math.isfinite(found) and found > 0
+    return float(found) if positive else None
 
 
 def _parse_resolution(value: object) -> int:

@@ -75,10 +75,11 @@ class Dataset:
     """A data set whose header has been read.
 
     names: paths of the N images, sorted. labels: int64 [N]. classes: their records. resolution: pixels a side.
-    angles: float32 [N,2], yaw and pitch of each image's camera, or None. t_near, t_far: ray distances between which
-    depth is coded, or None. license: in words, "" for none; licences: who made what is shown. With `needs_depth` False
-    images may lack their depth map, which `load` then refuses. Without `reads_depth` nobody looks at depth maps: they
-    may be missing, and `batch` holds zeros instead.
+    angles: float32 [N,2], yaw and pitch of each image's camera, or None; radius (world units) and fov (degrees) of the
+    cameras that rendered all images, or None. t_near, t_far: ray distances between which depth is coded, or None.
+    license: in words, "" for none; licences: who made what is shown. With `needs_depth` False images may lack their
+    depth map, which `load` then refuses. Without `reads_depth` nobody looks at depth maps: they may be missing, and
+    `batch` holds zeros instead.
 
     Raises DatasetError when header or features are of another format, or contradict the files.
     """
@@ -103,6 +104,7 @@ class Dataset:
             raise self._lacks_depth(self._flat[0])
         self.classes, self.labels = self._match_labels(header)
         self.angles = self._match_angles(header.angles)
+        self.radius, self.fov = header.radius, header.fov
         self.t_near, self.t_far = header.t_near, header.t_far
         self.license, self.licences = header.license, header.licences_of(self.path.resolve().name)
         self.resolution = header.resolution or width_of(self.archive, self.names[0])

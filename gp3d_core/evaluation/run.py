@@ -49,7 +49,7 @@ from gp3d_core.metrics.features import INCEPTION, check_network, open_network
 from gp3d_core.metrics.pointnet import load_pointnet
 from gp3d_core.metrics.score import Score
 from gp3d_core.ops.backends import announce
-from gp3d_core.rendering.known_angles import angles_apart
+from gp3d_core.rendering.known_cameras import cameras_apart
 from gp3d_core.snapshots.run_folder import find_snapshot
 from gp3d_core.snapshots.snapshot import Snapshot, load_snapshot
 from gp3d_core.visualization import save_picture
@@ -177,8 +177,8 @@ class _Work:
         images = None
         if set(options.metrics) & set(IMAGE_METRICS):
             network = open_network(options.features, options.weights, here.device)
-            if apart := angles_apart(snapshot.config, dataset.angles):
-                announce(f"gp3d: {apart}: scores of pictures count this difference, too")
+            if apart := cameras_apart(snapshot.config, dataset):
+                announce(f"gp3d: {apart.words}: scores of pictures count this difference, too")
             images = image_scores(sampler, dataset, network, out, options.cache or usual_cache())
         folder = EvaluationFolder(out)
         if here.leads:

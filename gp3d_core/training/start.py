@@ -17,8 +17,8 @@ from gp3d_core.baselines.generators import make_generator
 from gp3d_core.config.schema import ConfigError, RunConfig, to_dict, unread
 from gp3d_core.datasets.dataset import Dataset, batches
 from gp3d_core.distributed import World, place
-from gp3d_core.ops.backends import announce as announce_once
-from gp3d_core.rendering.known_angles import angles_apart
+from gp3d_core.ops.backends import announce as tell
+from gp3d_core.rendering.known_cameras import cameras_apart
 from gp3d_core.snapshots.run_folder import RunFolder, find_snapshot
 from gp3d_core.snapshots.shapes_only import shapes_only
 from gp3d_core.training.gan import (
@@ -51,6 +51,7 @@ def start_training(
     weights: Path | None = None,
     announce: Callable[[Forecast], None] | None = None,
     fit: Callable[[str], object] | None = None,
+    notice: Callable[[str], object] = tell,
 ) -> Ending:
     """How the training on the data set at `dataset_path` in the folder `run` ended; it goes on from what is there.
 
@@ -58,7 +59,7 @@ def start_training(
     `weights` of the pretrained network that a projected discriminator looks through. `announce` is told, before the
     first step on a CPU, how long the run will take, if it has not ended. With `fit` a fresh run gets a
     smaller micro-batch than the configuration's where memory asks for it, one that goes on keeps its own, and `fit` is
-    told of either (of one process only).
+    told of either (of one process only). `notice` is told what is no error and yet hardly meant.
     Raises a GP3DError for anything that is wrong with configuration, data or folder, before any training.
     """
     if place()[1] > 1:
@@ -68,7 +69,7 @@ def start_training(
         config = _in_micro_batches(config, begun)
     RunFolder(run).check_config(config)
     check_weights(config, weights, fresh=not RunFolder(run).list_checkpoints())
-    dataset = open_dataset(config, dataset_path, features, overfit)
+    dataset = open_dataset(config, dataset_path, features, overfit, notice)
     if fit is not None:
         if begun is None:
             config = _in_micro_batches(config, fitting_micro_batch(config, dataset, free_memory(device)))
@@ -175,20 +176,26 @@ def check_features(config: RunConfig, features: Path | None) -> None:
         )
 
 
-def open_dataset(config: RunConfig, path: Path, features: Path | None, overfit: int | None) -> Dataset:
+def open_dataset(
+    config: RunConfig,
+    path: Path,
+    features: Path | None,
+    overfit: int | None,
+    notice: Callable[[str], object] = tell,
+) -> Dataset:
     """The data set at `path`, or `overfit` images of it, from all classes in turn; without depth that nobody reads.
 
+    `notice` is told where its cameras are known and others than those that are drawn.
     Raises ConfigError or DatasetError where the data lack what the configuration needs.
     """
     check_features(config, features)
     dataset = Dataset(path, features=features, reads_depth=config.reads_depth)
     dataset.check_resolution(config.training.resolution)
+    if apart := cameras_apart(config, dataset):
+        notice(f"{apart.words}; shapes would make up for that. {apart.remedy}")
     check_depth_range(config, dataset)
     make_phases(config, dataset)  # says what they need that the data has not
     custom_angles(config, dataset, World())  # likewise
-    if apart := angles_apart(config, dataset.angles):
-        remedy = "`camera.yaw.kind`=custom `camera.pitch.kind`=custom draws those of the data"
-        announce_once(f"gp3d: {apart}: {remedy}, otherwise shapes make up for the difference")
     return dataset if overfit is None else dataset.subset(overfit)
 
 
@@ -200,12 +207,13 @@ def describe(
     weights: Path | None = None,
     *,
     fresh: bool = True,
+    notice: Callable[[str], object] = tell,
 ) -> str:
     """What `start_training` would do, as JSON: the resolved configuration, and last, where a terminal shows it, what
     it comes to: images, steps, sizes, memory estimate. It refuses what that refuses, for a `fresh` run or another.
     """
     check_weights(config, weights, fresh=fresh)
-    dataset = open_dataset(config, dataset_path, features, overfit)
+    dataset = open_dataset(config, dataset_path, features, overfit, notice)
     sizes = count_parameters(config, dataset)
     facts = {
         "config": to_dict(config),

@@ -123,5 +123,8 @@ def test_views_that_the_model_never_draws_are_told_beside_scores_of_pictures(
     line[1:3] = [str(tmp_path / "plain.safetensors"), str(data)]
     announce.cache_clear()
     assert main(line) == 0
-    said = "cameras of the data are not those that are drawn: yaw -180° in" in capsys.readouterr().err
+    said = (
+        "cameras of the data are not those that are drawn: nine in ten have yaw -180° in"
+        in capsys.readouterr().err
+    )
     assert said == (metrics == "kid")

@@ -184,9 +184,33 @@ def test_cameras_of_the_data_that_nobody_draws_are_told(
     announce_once.cache_clear()
     assert main(command) == 0
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("gp3d: cameras of the data are not those that are drawn: yaw ")
-    assert line.endswith("draws those of the data, otherwise shapes make up for the difference")
+    assert line.startswith(
+        "gp3d: cameras of the data are not those that are drawn: nine in ten have yaw -180° in"
+    )
     custom = ["--set", "camera.yaw.kind=custom", "--set", "camera.pitch.kind=custom"]
+    assert line.endswith(f"shapes would make up for that. {' '.join(custom)} would draw those of the data")
     announce_once.cache_clear()
     assert main([*command, *custom]) == 0
     assert capsys.readouterr().err == ""
+
+
+def test_radius_of_rendered_data_is_told_before_its_depth_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The range of depth alone would be mended to cameras whose near plane lies behind the object."""
+    data = micro_data(tmp_path / "data")
+    header = json.loads((data.path / "dataset.json").read_text())
+    header |= {
+        "t_near": 2.45,
+        "t_far": 3.55,
+        "generator": {"settings": {"cameras": {"radius": 3.0, "fov": 40.0}}},
+    }
+    (data.path / "dataset.json").write_text(json.dumps(header))
+    announce_once.cache_clear()
+    assert (
+        main(["train", str(data.path), str(tmp_path / "run"), *[w for i in MICRO for w in ("--set", i)]]) == 2
+    )
+    told, refused = capsys.readouterr().err.splitlines()
+    assert "radius 3 in the data, 2 drawn" in told
+    assert "--set camera.radius.kind=constant --set camera.radius.mean=3 would draw" in told
+    assert "codes depth between 2.45 and 3.55" in refused
