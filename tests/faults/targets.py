@@ -26,6 +26,7 @@ from gp3d_core.errors import GP3DError, one_line
 from gp3d_core.generation.recipes import options_of, read_recipe
 from gp3d_core.meshing.files.formats import missing_libraries
 from gp3d_core.meshing.files.glb.packing import pack, unpack
+from gp3d_core.meshing.files.glb.scenes import write_glb_parts
 from gp3d_core.meshing.files.reading import load_mesh
 from gp3d_core.meshing.files.writing import save_mesh
 from gp3d_core.meshing.mesh import Mesh
@@ -115,7 +116,14 @@ def _coded_meshes(folder: Path) -> dict[str, bytes]:
     for how in ("none", "quantize", *(["meshopt"] if "meshopt" not in missing_libraries() else [])):
         path = save_mesh(_mesh(), folder / "damaged.glb", _RECIPE | {"compress": how})[0]
         content[how] = path.read_bytes()
-    return content
+    mesh = _mesh()
+    parts = {
+        "textured": mesh,
+        "coloured": Mesh(mesh.vertices, mesh.faces, vertex_colors=mesh.vertex_colors),
+        "plain": Mesh(mesh.vertices, mesh.faces),
+    }
+    write_glb_parts(parts, folder / "parts.glb", _RECIPE)
+    return content | {"parts": (folder / "parts.glb").read_bytes()}
 
 
 def _meshes(folder: Path) -> dict[str, bytes]:
