@@ -30,6 +30,9 @@ INCEPTION, SQUEEZENET = "inception", "torchvision:squeezenet1_0"
 NETWORKS = (INCEPTION, SQUEEZENET)
 SQUEEZENET_SIZE = 224  # pixels that torchvision's weights are meant for
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, RGB in [0, 1]
+# Images that a CPU looks at together: the maps of so many stay below the 16 MiB from which commands give memory back to
+# the system, which clears it again for the next ones.
+_TOGETHER = 3
 _PACKAGE = "torch_fidelity"
 _ELSEWHERE = f"or choose `features` {SQUEEZENET} `weights` FILE, whose numbers carry that name"
 
@@ -54,8 +57,9 @@ class FeatureNetwork:
     @torch.no_grad()
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Features [B,D] and class scores before softmax [B,C], float32, of images uint8 [B,3,H,W]."""
-        features, scores = self.look(images)
-        return features.float(), scores.float()
+        parts = images.split(len(images) if images.is_cuda else _TOGETHER)
+        features, scores = zip(*(self.look(part) for part in parts), strict=True)
+        return torch.cat(features).float(), torch.cat(scores).float()
 
 
 def check_network(name: str) -> None:

@@ -6,6 +6,7 @@ import importlib.util
 import pickle
 import sys
 import urllib.error
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ import torch
 from safetensors.torch import save_file
 
 from gp3d_core.metrics import features
-from gp3d_core.metrics.features import FeaturesError, build_inception, open_network
+from gp3d_core.metrics.features import SQUEEZENET, FeaturesError, build_inception, open_network
 from gp3d_core.networks.foreign_weights import WeightsError, read_weights
 from gp3d_core.networks.squeezenet import SqueezeNet
 
@@ -46,6 +47,25 @@ def test_squeezenet_sees_images_normalised_as_torchvision_does(tmp_path) -> None
     torch.testing.assert_close(found, plain.embed(normalised))
     torch.testing.assert_close(scores, plain(normalised))
     assert (found.shape, scores.shape) == ((2, 512), (2, 1000))
+
+
+def test_images_are_looked_at_in_parts_whose_maps_stay_small(tmp_path) -> None:
+    """The largest map of SqueezeNet below 16 MiB; what comes out belongs to its image, as for each image alone."""
+    images = some_images(count=7, size=64)
+    found = open_network(SQUEEZENET, squeezenet_weights(tmp_path / "squeezenet.safetensors"), CPU)
+    sizes = []
+
+    def look(part: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        sizes.append(len(part))
+        return found.look(part)
+
+    features, scores = replace(found, look=look)(images)
+    assert sum(sizes) == 7
+    assert max(sizes) * 96 * 109 * 109 * 4 < 2**24
+    for i, image in enumerate(images):
+        alone = found(image[None])
+        assert torch.allclose(features[i], alone[0][0], rtol=1e-4, atol=1e-6)
+        assert torch.allclose(scores[i], alone[1][0], rtol=1e-4, atol=1e-6)
 
 
 def test_images_of_any_size_are_resized_with_antialiasing(tmp_path) -> None:
