@@ -25,14 +25,12 @@ from torch.nn import functional as F
 from gp3d_core.errors import GP3DError
 from gp3d_core.networks.foreign_weights import read_weights
 from gp3d_core.networks.squeezenet import SqueezeNet, load_squeezenet
+from gp3d_core.ops.image_parts import image_parts
 
 INCEPTION, SQUEEZENET = "inception", "torchvision:squeezenet1_0"
 NETWORKS = (INCEPTION, SQUEEZENET)
 SQUEEZENET_SIZE = 224  # pixels that torchvision's weights are meant for
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, RGB in [0, 1]
-# Images that a CPU looks at together: the maps of so many stay below the 16 MiB from which commands give memory back to
-# the system, which clears it again for the next ones.
-_TOGETHER = 3
 _PACKAGE = "torch_fidelity"
 _ELSEWHERE = f"or choose `features` {SQUEEZENET} `weights` FILE, whose numbers carry that name"
 
@@ -57,8 +55,7 @@ class FeatureNetwork:
     @torch.no_grad()
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Features [B,D] and class scores before softmax [B,C], float32, of images uint8 [B,3,H,W]."""
-        parts = images.split(len(images) if images.is_cuda else _TOGETHER)
-        features, scores = zip(*(self.look(part) for part in parts), strict=True)
+        features, scores = zip(*(self.look(part) for part in image_parts(images)), strict=True)
         return torch.cat(features).float(), torch.cat(scores).float()
 
 

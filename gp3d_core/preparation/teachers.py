@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from gp3d_core.errors import GP3DError
 from gp3d_core.networks.foreign_weights import fill, hash_of, read_weights
 from gp3d_core.networks.squeezenet import SqueezeNet, load_squeezenet
+from gp3d_core.ops.image_parts import image_parts
 
 _MEAN = np.array([0.485, 0.456, 0.406], dtype=np.float32)  # of ImageNet's pixels
 _STD = np.array([0.229, 0.224, 0.225], dtype=np.float32)
@@ -52,7 +53,8 @@ class Teacher:
     def encode(self, images: Sequence[NDArray[Any]]) -> NDArray[Any]:
         """Features float32 [B,dim] of pictures uint8 [H,W,3]."""
         inputs = torch.stack([self.prepare(Image.fromarray(image)) for image in images])
-        return self.embed(inputs.to(self.device)).float().cpu().numpy()
+        parts = [self.embed(part) for part in image_parts(inputs.to(self.device))]
+        return torch.cat(parts).float().cpu().numpy()
 
 
 def open_teacher(name: str, weights: Path | None, device: torch.device) -> Teacher:
