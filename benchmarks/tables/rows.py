@@ -180,13 +180,13 @@ TABLES: dict[int, tuple[Row, ...]] = {
     ),
     7: (
         _known("eg3d-known", "EG3D", "eg3d-64", "eg3d-256-known"),
-        _known("epigraf-known", "EpiGRAF", "tiny-epigraf", "shapenet-256-epigraf"),
-        _known("3dgp-known", "3DGP", "tiny", "shapenet-256"),
+        _known("epigraf-known", "EpiGRAF", "objects-64-epigraf", "shapenet-256-epigraf"),
+        _known("3dgp-known", "3DGP", "objects-64", "shapenet-256"),
         *(
             _known(
                 f"3dgp-blur-{sigma}",
                 f"3DGP, depth blurred, sigma {sigma} px",
-                "tiny",
+                "objects-64",
                 "shapenet-256",
                 f"loss.real_depth_blur={sigma}",
             )

@@ -15,7 +15,7 @@ def ablations(presets: Mapping[str, RunConfig]) -> dict[str, RunConfig]:
     small = _photographs(presets["tiny"], full)
     known = {
         f"{name}-epigraf": _without_depth(presets[name], f"{name}-epigraf")
-        for name in ("tiny", "shapenet-256")
+        for name in ("tiny", "objects-64", "shapenet-256")
     }
     rows = _epigraf(presets["epigraf-64"], full) | _epigraf_of(small) | _cameras(full, paper)
     return {small.preset: small} | known | rows | _depth(full) | _depth(small)

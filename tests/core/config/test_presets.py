@@ -244,7 +244,7 @@ def test_preset_holds_the_published_numbers(name: str) -> None:
     assert found == PUBLISHED[name]
 
 
-@pytest.mark.parametrize("name", ["tiny", "shapenet-64", "shapenet-128", "shapenet-256"])
+@pytest.mark.parametrize("name", ["tiny", "objects-64", "shapenet-64", "shapenet-128", "shapenet-256"])
 def test_object_presets_share_cameras_and_density(name: str) -> None:
     """Alpha of a coarse step is a sigmoid of the raw density when scale · step is about 1."""
     config = PRESETS[name]
@@ -255,6 +255,28 @@ def test_object_presets_share_cameras_and_density(name: str) -> None:
     step = (config.camera.t_far - config.camera.t_near) / (render.coarse_steps + render.fine_steps)
     assert 0.5 < render.density_scale * step < 2
     assert config.camera_generator.adjust == ()
+
+
+def test_the_row_of_objects_has_a_generator_as_large_as_eg3d_s() -> None:
+    """Planes, widths and samples are the same, and the discriminator sees as many pixels as EG3D renders."""
+    ours, theirs = PRESETS["objects-64"], PRESETS["eg3d-64"]
+    same = (
+        "z_dim",
+        "w_dim",
+        "mapping_layers",
+        "plane_resolution",
+        "plane_channels",
+        "channel_base",
+        "channel_max",
+    )
+    assert [getattr(ours.generator, key) for key in same] == [getattr(theirs.generator, key) for key in same]
+    assert ours.generator.decoder_width == theirs.generator.decoder_width
+    assert ours.patch.resolution == theirs.rendered
+    assert (ours.render.coarse_steps, ours.render.fine_steps) == (
+        theirs.render.coarse_steps,
+        theirs.render.fine_steps,
+    )
+    assert (ours.training.batch, ours.training.kimg) == (theirs.training.batch, theirs.training.kimg)
 
 
 def test_rows_of_photographs_differ_in_the_spread_alone() -> None:
