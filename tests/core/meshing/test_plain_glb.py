@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -215,6 +216,36 @@ def test_numbers_that_are_not_there_are_refused(tmp_path: Path, break_it: Any, s
     break_it(written)
     with pytest.raises(MeshError, match=said):
         load_mesh(written.save(tmp_path / "a.glb"))
+
+
+@pytest.mark.parametrize("mode", [4, 6])
+def test_corners_that_a_file_only_announces_take_no_memory(tmp_path: Path, mode: int) -> None:
+    """Colours for each of them, and the triangles of their fan, are made here."""
+    written = triangle()
+    written.accessors[0]["count"] = 10**9
+    written.primitive |= {"mode": mode, "material": 0}
+    written.more["materials"] = [{"pbrMetallicRoughness": {"baseColorFactor": [1, 0, 0, 1]}}]
+    tracemalloc.start()
+    try:
+        with pytest.raises(MeshError, match="view 0 has 36 bytes, its numbers need 12000000000"):
+            load_mesh(written.save(tmp_path / "a.glb"))
+        assert tracemalloc.get_traced_memory()[1] < 2**24
+    finally:
+        tracemalloc.stop()
+
+
+def test_numbers_that_many_parts_share_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gp3d_core.meshing.files.glb.plain._MOST", 400)
+    written = triangle()
+    written.primitive["material"] = 0
+    written.more["materials"] = [{"pbrMetallicRoughness": {"baseColorFactor": [1, 0, 0, 1]}}]
+    assert load_mesh(written.save(tmp_path / "a.glb")).vertex_colors is not None
+    written.more["meshes"] = [
+        {"primitives": [{"attributes": {"POSITION": 0}, "material": 0}]} for _ in range(20)
+    ]
+    written.more["nodes"] = [{"mesh": number} for number in range(20)]
+    with pytest.raises(MeshError, match="come to more than 400 bytes"):
+        load_mesh(written.save(tmp_path / "b.glb"))
 
 
 def test_rows_that_meshopt_only_announces_take_no_memory(tmp_path: Path) -> None:

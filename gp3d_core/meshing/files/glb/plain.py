@@ -35,6 +35,7 @@ _NUMBERS: dict[int, np.dtype[Any]] = {
 _WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4}
 _WHOLE, _FLOAT = 5125, 5126
 _TRIANGLES, _FAN = 4, 6  # how a primitive joins its corners
+_MOST = 2**31  # bytes of numbers, all together
 _MOST_DECODED = 2**30  # bytes of a view, which meshopt's encoding may announce in a few
 
 
@@ -93,7 +94,7 @@ class _File:
         if "COLOR_0" in attributes:
             colors = self._values(attributes["COLOR_0"])[:, :3] * factor
         else:
-            colors = np.tile(factor, (self.tree["accessors"][attributes["POSITION"]]["count"], 1))
+            colors = np.tile(factor, (self._count(attributes["POSITION"]), 1))
         attributes["COLOR_0"] = self._add(colors.astype(np.float32), "VEC3")
         primitive["material"] = len(self.tree.setdefault("materials", []))
         self.tree["materials"].append({})  # trimesh cuts colours that no material is beside to 8 bits
@@ -122,14 +123,24 @@ class _File:
         self.tree.setdefault("bufferViews", []).append(self._append(values.tobytes()))
         about = {"bufferView": len(self.tree["bufferViews"]) - 1, "count": len(values), "type": kind}
         self.tree["accessors"].append(
-            about | {"componentType": _FLOAT if values.dtype == np.float32 else 5125}
+            about | {"componentType": _FLOAT if values.dtype == np.float32 else _WHOLE}
         )
         return len(self.tree["accessors"]) - 1
 
     def _append(self, data: bytes) -> dict[str, Any]:
+        if len(self.chunk) + len(data) > _MOST:  # small files may show the same numbers a thousand times
+            raise MeshError(f"its numbers come to more than {_MOST} bytes, at most so many are read")
         self.chunk += b"\0" * (-len(self.chunk) % 4)
         self.chunk += data
         return {"buffer": 0, "byteOffset": len(self.chunk) - len(data), "byteLength": len(data)}
+
+    def _count(self, number: int) -> int:
+        """How many rows the accessor has. Raises MeshError where it announces more than there are."""
+        accessor = self.tree["accessors"][number]
+        count = int(accessor["count"])
+        if "bufferView" in accessor:  # else `load_glb` has looked
+            self._rows(accessor, _NUMBERS[accessor["componentType"]], count, _WIDTHS[accessor["type"]])
+        return count
 
     def _values(self, number: int) -> NDArray[Any]:
         """The accessor's numbers [N,C] as they are meant: float32, or uint32 of indices."""
@@ -139,9 +150,10 @@ class _File:
             _WIDTHS[accessor["type"]],
             accessor["count"],
         )
-        rows = np.zeros((count, width), dtype)
         if "bufferView" in accessor:
-            rows[:] = self._rows(accessor, dtype, count, width)
+            rows = self._rows(accessor, dtype, count, width).copy()
+        else:
+            rows = np.zeros((count, width), dtype)
         if sparse := accessor.get("sparse"):
             places = _NUMBERS[sparse["indices"]["componentType"]]
             changed = self._rows(sparse["indices"], places, sparse["count"], 1)[:, 0]
@@ -195,8 +207,10 @@ class _File:
 
     def _spread(self, primitive: dict[str, Any]) -> None:
         """Makes the triangles of a fan, which share its first corner."""
-        count = self.tree["accessors"][primitive["attributes"]["POSITION"]]["count"]
-        corners = self._values(primitive["indices"])[:, 0] if "indices" in primitive else np.arange(count)
+        if "indices" in primitive:
+            corners = self._values(primitive["indices"])[:, 0]
+        else:
+            corners = np.arange(self._count(primitive["attributes"]["POSITION"]))
         faces = [np.broadcast_to(corners[0], len(corners) - 2), corners[1:-1], corners[2:]]
         indices = np.stack(faces, axis=1).astype(np.uint32).reshape(-1, 1)
         primitive["indices"] = self._add(indices, "SCALAR")
