@@ -8,6 +8,7 @@ for places alone, and a chart gets there as it was drawn: turned, shifted and sc
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ _POINT = 1e-12  # texels², weight of a face that xatlas makes a point of
 _SEARCHED = (
     100  # charts, up to which the best places are searched for; of more the time would grow with the square
 )
+
+_KEPT: list[Any] = []  # atlases, which are never freed: xatlas 0.0.11 may then wait for ever
 
 
 class PackError(RuntimeError):
@@ -77,6 +80,7 @@ def _atlas(drawn: NDArray[Any], faces: NDArray[Any], padding: int, *, search: bo
     import xatlas  # here, so that only the child needs it
 
     atlas = xatlas.Atlas()
+    _KEPT.append(atlas)
     atlas.add_uv_mesh(drawn.astype(np.float32), faces.astype(np.uint32))
     options = xatlas.PackOptions()
     options.texels_per_unit, options.padding, options.bilinear = 1.0, padding, True
@@ -131,3 +135,6 @@ def _complex(points: NDArray[Any]) -> NDArray[Any]:
 
 if __name__ == "__main__":
     pack(Path(sys.argv[1]), Path(sys.argv[2]))
+    # Freeing an atlas tells its threads to end without holding their locks. One that is just about to sleep
+    # misses it, is waited for, and never ends: once in some hundred thousand atlases of an idle machine.
+    os._exit(0)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
 from gp3d_core.generation.pipeline import ObjectPipeline
 from gp3d_core.meshing.mesh import Mesh
+from gp3d_core.meshing.texture import pack_charts
 from gp3d_core.meshing.texture.unwrap import unwrap
 from tests.support.surfaces import surface_of_grid
 
@@ -119,3 +123,33 @@ def test_charts_lie_beside_one_another_and_share_one_scale(objects):
         ]  # seen at an angle of at most 75.5° it falls to a quarter
         assert scale.max() / np.median(scale) < 2, name
         assert scale.min() / scale.max() > 0.24, name
+
+
+_PACKS = """
+import runpy, time, xatlas
+
+class Atlas(xatlas.Atlas):
+    def __del__(self):
+        time.sleep(600)
+
+xatlas.Atlas = Atlas
+runpy.run_path(PROGRAM, run_name="__main__")
+"""
+
+
+def test_packing_ends_though_xatlas_would_wait_for_ever_as_its_atlas_is_freed(tmp_path):
+    # xatlas 0.0.11 does that once in a while
+    (tmp_path / "packs.py").write_text(_PACKS.replace("PROGRAM", repr(pack_charts.__file__)))
+    square = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], float)
+    np.savez(
+        tmp_path / "asked.npz",
+        uv=square,
+        faces=np.array([[0, 1, 2], [0, 2, 3]]),
+        chart=np.zeros(4, int),
+        size=64,
+    )
+    command = [sys.executable, "-P", tmp_path / "packs.py", tmp_path / "asked.npz", tmp_path / "answer.npz"]
+    subprocess.run(command, check=True, timeout=120)
+    with np.load(tmp_path / "answer.npz") as answer:
+        uv = answer["uv"]
+    assert uv.shape == (4, 2) and np.ptp(uv, axis=0).min() > 0.5
