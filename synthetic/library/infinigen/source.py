@@ -159,7 +159,7 @@ class _Maker:
         job = FactoryJob(
             self.factory.name,
             self.seed,
-            workspace,
+            workspace.absolute(),  # the child works in it
             self.max_faces,
             self.texture,
             self.factory.facing,

@@ -74,6 +74,17 @@ def test_a_library_of_two_factories_is_written_and_read(tmp_path: Path) -> None:
     assert all("Infinigen" in credit.author for credit in credits.values())
 
 
+@pytest.mark.slow
+def test_the_library_may_be_named_from_where_one_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = options("--factories", "Vase", "--per-factory", "1", "--texture", "16")
+    monkeypatch.chdir(tmp_path)
+    done = write_library(Path("library"), "infinigen", open_source(asked, (*FAKE, "good")))
+    assert (done.new, done.failed) == (1, {})
+    assert [path.name for path in tmp_path.iterdir()] == ["library"]
+
+
 @pytest.mark.parametrize(
     ("kind", "reason"),
     [
