@@ -24,7 +24,7 @@ import numpy as np
 from synthetic.exchange.conventions import bop_pose, depth_png, mask_png
 from synthetic.exchange.files import ExchangeError
 from synthetic.exchange.folder import ExportFolder
-from synthetic.exchange.layout import Scene, original_name
+from synthetic.exchange.layout import Scene, original_name, scenes_of
 from synthetic.exchange.source import BESIDE, DataSet, Floats, Mask
 
 DEPTH_STEPS = 10_000.0  # of depth maps, a world unit: 16 bits reach 6.5 units
@@ -43,6 +43,11 @@ class BopScene:
     def folder(self) -> str:
         """Where it lies."""
         return f"{'test' if self.scene.split == 'test' else 'train_pbr'}/{self.number:06d}"
+
+
+def numbered(dataset: DataSet) -> list[tuple[int, Scene]]:
+    """All scenes of a data set with their numbers, in order of their models. Raises ExchangeError as `scenes_of`."""
+    return list(enumerate(sorted(scenes_of(dataset), key=lambda scene: scene.model), 1))
 
 
 def kept_files(dataset: DataSet, scene: BopScene) -> Iterator[tuple[str, str]]:

@@ -89,16 +89,16 @@ def _from_bop(export: Export) -> Iterator[tuple[str, str]]:
     where = f"{export.files.path}/objects.json"
     objects = parsed(export.files.read("objects.json"), where)
     try:
-        numbers = {entry["model"]: int(number) for number, entry in objects.items()}
+        models = {int(number): entry["model"] for number, entry in objects.items()}
         millimetres = float(export.facts["millimetres"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ExchangeError(f"{where}: expected models by number ({error!r})") from None
-    for scene in scenes_of(export.dataset):
-        if scene.model in numbers:
-            numbered = bop.BopScene(scene, numbers[scene.model], np.zeros(3))
-            name, text = next(bop.camera_files(export.dataset, numbered, millimetres))
+    for number, scene in bop.numbered(export.dataset):
+        if models.get(number) == scene.model:
+            one = bop.BopScene(scene, number, np.zeros(3))
+            name, text = next(bop.camera_files(export.dataset, one, millimetres))
             _check_same(export.files, name, text)
-            yield from bop.kept_files(export.dataset, numbered)
+            yield from bop.kept_files(export.dataset, one)
 
 
 def _check_same(files: Files, name: str, text: bytes) -> None:

@@ -99,7 +99,7 @@ def write_shard(dataset: DataSet, shard: Shard, folder: ExportFolder) -> None:
         for view in shard.views:
             folder.has(shard.name)  # ends here where it is to end
             for ending, content in members(dataset, view):
-                text = content if isinstance(content, bytes) else dataset.files.read(content)
+                text = content if isinstance(content, bytes) else dataset.checked(content)
                 entry = tarfile.TarInfo(f"{key_of(view)}{ending}")
                 entry.size, entry.mode = len(text), 0o644
                 tar.addfile(entry, io.BytesIO(text))

@@ -226,11 +226,13 @@ class DataSet:
         return state.hexdigest()
 
     def check_picture(self, name: str) -> bytes:
-        """The bytes of a picture. Raises ExchangeError unless it is one of the data set's size."""
+        """The bytes of a picture. Raises ExchangeError unless it is a whole one of the data set's size."""
         content = self.files.read(name)
         try:
             with Image.open(io.BytesIO(content)) as picture:
                 size = picture.size
+                if size == (self.resolution, self.resolution):
+                    picture.load()
         except (OSError, ValueError, Image.DecompressionBombError, SyntaxError) as error:
             raise ExchangeError(f"{self.files.path}: {name} is no readable picture ({error})") from None
         if size != (self.resolution, self.resolution):
@@ -240,8 +242,17 @@ class DataSet:
         return content
 
     def checked(self, name: str) -> bytes:
-        """The bytes of a file of a view; of a picture, as `check_picture` gives them."""
-        return self.files.read(name) if name.endswith((".npz", ".json")) else self.check_picture(name)
+        """The bytes of a file of a view. Raises ExchangeError where it is damaged."""
+        where = f"{self.files.path}: {name}"
+        if name.endswith(".json"):
+            content = self.files.read(name)
+            parsed(content, where)
+        elif name.endswith(".npz"):
+            content = self.files.read(name)
+            arrays_of(content, self.resolution, where)
+        else:
+            content = self.check_picture(name)
+        return content
 
     def shape_of(self, view: View, camera: Camera) -> tuple[Floats, Mask]:
         """[R,R] z-depth in world units (inf where nothing was hit), and [R,R] where the model is seen.

@@ -64,17 +64,17 @@ def write_bop(
             f"{dataset.where}: was rendered with --stage {stage}, where masks are of everything; "
             "BOP needs masks of the model"
         )
-    scenes = sorted(scenes_of(dataset), key=lambda scene: scene.model)
+    scenes = bop.numbered(dataset)
     facts: dict[int, bop_models.MeshFacts] = {}
     failures: dict[str, str] = {}
     if models is not None:
         from synthetic.exchange import bop_models  # its libraries take a second to import
 
-        listed = _with_bar(scenes, len(scenes), "mesh")
+        listed = _with_bar([scene for _, scene in scenes], len(scenes), "mesh")
         facts, failures = bop_models.write_meshes(dataset, folder, listed, models, millimetres)
     chosen = [
         bop.BopScene(scene, number, facts[number].centre if number in facts else np.zeros(3))
-        for number, scene in enumerate(scenes, 1)
+        for number, scene in scenes
         if models is None or number in facts
     ]
     if not chosen:

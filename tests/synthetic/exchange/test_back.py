@@ -9,6 +9,7 @@ import tarfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -251,6 +252,40 @@ def test_links_and_lies_in_the_data_are_refused(
         refused(capsys, words, root, "--to", "nerf", tmp_path / f"out{number}")
         assert not (tmp_path / f"out{number}/export.json").exists()
         assert (tmp_path / f"out{number}").exists() == (words in LATE)
+
+
+@pytest.mark.parametrize("to", FORMATS)
+@pytest.mark.parametrize(
+    ("ending", "said"),
+    [
+        (".png", "no readable picture"),
+        ("_depth.png", "no readable picture"),
+        ("_geometry.npz", "no readable npz"),
+    ],
+)
+def test_files_that_were_cut_do_not_travel(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], to: str, ending: str, said: str
+) -> None:
+    """A picture whose head is whole, too: whoever gets the export would find out in the middle of a training."""
+    shutil.copytree(data, tmp_path / "data")
+    path = tmp_path / f"data/n03797390/wide_000{ending}"
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) * 2 // 3])
+    refused(capsys, said, tmp_path / "data", "--to", to, tmp_path / "out")
+    assert not (tmp_path / "out/export.json").exists()
+
+
+def test_two_scenes_of_one_model_go_back_as_they_were(data: Path, tmp_path: Path) -> None:
+    shutil.copytree(data, tmp_path / "data")
+
+    def rename(cameras: dict[str, Any]) -> None:
+        for record in cameras["views"].values():
+            record["model"] = "03797390/wide"
+
+    edit(tmp_path / "data/cameras.json", rename)
+    assert export(tmp_path / "data", "--to", "bop", tmp_path / "out") == 0
+    assert export(tmp_path / "out", "--to", "gp3d", tmp_path / "back") == 0
+    assert files_in(tmp_path / "back") == files_in(tmp_path / "data")
 
 
 def test_folders_that_hold_something_else_are_left_alone(
