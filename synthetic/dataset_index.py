@@ -32,6 +32,7 @@ VERSION = 1
 CAMERA_CONVENTION = "gp3d-1"
 _LICENSE = "the licences of the source models apply"  # where their library does not state them
 _NOBODY: CreditRecord = {"author": "", "licence": UNKNOWN, "source": "", "changes": ""}
+_BESIDE_VIEWS = ("points", "cameras.json", "manifest.json", "failures.jsonl", "unused.jsonl")
 _VIEW_KEYS = {"class", "model", *ViewRecord.__required_keys__}
 
 
@@ -68,14 +69,26 @@ class ManifestEntry(SourceRecord):
     split: Split
 
 
+def check_place(folder: Path) -> None:
+    """Makes sure, before anything is written, that `folder` is new, empty, or a data set. Raises DatasetError."""
+    if (folder / "taxonomy.json").exists():
+        raise DatasetError(f"{folder}: is a model library; choose another folder for the views")
+    if not folder.is_dir() or (folder / "dataset.json").exists():
+        return
+    names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+    strange = [name for name in names if name not in _BESIDE_VIEWS]
+    if strange and not views_in(folder):
+        raise DatasetError(
+            f"{folder}: holds {strange[0]!r} and no dataset.json, so it is no data set; choose another folder"
+        )
+
+
 def open_dataset(folder: Path, settings: Settings, shared: bool = False) -> dict[str, str]:
     """Makes sure that `folder` can take views of these settings; the failures it remembers, model to reason.
 
     A folder without a view may change its settings, unless it is `shared` with other processes. Raises DatasetError
     where the folder cannot be written, or where it holds views of other settings.
     """
-    if (folder / "taxonomy.json").exists():
-        raise DatasetError(f"{folder}: is a model library; choose another folder for the views")
     make_folder(folder)
     index_path = folder / "dataset.json"
     if not index_path.exists():

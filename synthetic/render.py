@@ -21,7 +21,7 @@ from pathlib import Path
 
 from synthetic.atomic import remove_parts, write_whole
 from synthetic.dataset import DatasetError, Settings, make_folder, views_in
-from synthetic.dataset_index import blenders_of, open_dataset, remove_damaged, write_index
+from synthetic.dataset_index import blenders_of, check_place, open_dataset, remove_damaged, write_index
 from synthetic.layouts.permitted import permitted
 from synthetic.layouts.plain import unused_meshes
 from synthetic.layouts.shapenet import LibraryError, Model, interleave, load_library, split_of
@@ -81,6 +81,7 @@ def render_library(
     used = {model.path for model in library}
     unused = {file: why for root in arguments.models for file, why in unused_meshes(root, used).items()}
     out, shard = arguments.out, arguments.shard
+    check_place(out)
     make_folder(out)
     with ShardLock(out, shard) as lock, StopRequest() as stop:
         sys.stderr.writelines(f"{line}\n" for line in said)

@@ -368,8 +368,25 @@ def test_impossible_settings_raise(numbers: dict[str, int]) -> None:
         Settings(**numbers)
 
 
-def test_views_do_not_go_into_a_model_library(tmp_path: Path) -> None:
-    (tmp_path / "taxonomy.json").write_text("[]")
-    with pytest.raises(DatasetError, match="is a model library"):
-        dataset_index.open_dataset(tmp_path, SETTINGS)
-    assert [path.name for path in tmp_path.iterdir()] == ["taxonomy.json"]
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("taxonomy.json", "is a model library"), ("letter.txt", "holds 'letter.txt' and no dataset.json")],
+)
+def test_views_do_not_go_among_the_files_of_something_else(name: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text("[]")
+    with pytest.raises(DatasetError, match=said):
+        dataset_index.check_place(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_views_go_where_there_is_nothing_or_their_own_data_set(tmp_path: Path) -> None:
+    """Also where points were made before, beside hidden files, and where the index was lost."""
+    dataset_index.check_place(tmp_path / "new")
+    for name in ("points", ".desktop"):
+        (tmp_path / name).mkdir()
+    dataset_index.check_place(tmp_path)
+    write(tmp_path, model("a"))
+    dataset_index.check_place(tmp_path)
+    write_index(tmp_path)
+    (tmp_path / "letter.txt").write_text("")
+    dataset_index.check_place(tmp_path)
