@@ -28,7 +28,7 @@ from synthetic.library.variation import source as variation
 from synthetic.library.variation.source import MOST_VARIANTS, variant_jobs
 from synthetic.library.writing import FAILURES, Written, chosen, write_library
 from synthetic.library.zeroad import source as zeroad
-from synthetic.options import add_licences_option
+from synthetic.options import add_licences_option, with_axes
 from synthetic.workers.blender_process import stop_signals
 
 _VARY = "vary"
@@ -122,13 +122,21 @@ def report(out: Path, done: Written) -> str:
     """What a run did, for people: a line of numbers, then what failed by reason, what was left out, and notes."""
     lines = [f"{out}: {done.new} written, {done.kept} kept, {done.others} others in it"]
     if done.left_out:
-        found = ", ".join(f"{licence} ({count})" for licence, count in sorted(done.left_out.items()))
-        lines.append(f"--licences leaves {done.left_out.total()} models out: {found}")
+        lines.append(f"--licences leaves {done.left_out.total()} models out: {_listed(done.left_out)}")
+    if done.unwanted:
+        lines.append(
+            f"{done.unwanted.total()} models of earlier runs stay in it that --licences leaves out: "
+            f"{_listed(done.unwanted)}; give what reads it the same --licences, or choose another folder"
+        )
     if done.failed:
         lines.append(f"{len(done.failed)} models failed, all in {FAILURES}:")
         lines += _counted(Counter(map(kind_of, done.failed.values())))
     lines += [f"models with {phrase}: {count}" for phrase, count in sorted(done.notes.items())]
     return "\n".join(lines) + "\n"
+
+
+def _listed(licences: Mapping[str, int]) -> str:
+    return ", ".join(f"{licence} ({count})" for licence, count in sorted(licences.items()))
 
 
 def kind_of(reason: str) -> str:
@@ -146,7 +154,7 @@ def _counted(reasons: Mapping[str, int]) -> list[str]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line; the exit status."""
-    arguments = _parser().parse_args(argv)
+    arguments = _parser().parse_args(with_axes(sys.argv[1:] if argv is None else argv))
     previous = {number: signal.signal(number, _stop) for number in stop_signals()}
     try:
         return run(arguments)

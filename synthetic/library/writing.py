@@ -44,7 +44,8 @@ class Written:
     """What a run did.
 
     `new` models were written, `kept` were there and asked for, `others` there and not asked for, `failed` says why by
-    key, `left_out` counts by licence what was not to be used; `notes` count what the files of new models do not say.
+    key, `left_out` counts by licence what was not to be used, `unwanted` likewise models of earlier runs that stay in
+    the library; `notes` count what the files of new models do not say.
     """
 
     new: int = 0
@@ -52,6 +53,7 @@ class Written:
     others: int = 0
     failed: dict[str, str] = field(default_factory=dict)
     left_out: Counter[str] = field(default_factory=Counter)
+    unwanted: Counter[str] = field(default_factory=Counter)
     notes: Counter[str] = field(default_factory=Counter)
 
     def followed_by(self, other: Written) -> Written:
@@ -62,6 +64,7 @@ class Written:
             other.others - self.new - self.kept,
             self.failed | other.failed,
             self.left_out + other.left_out,
+            other.unwanted,
             self.notes + other.notes,
         )
 
@@ -93,6 +96,9 @@ def write_library(
         failures |= {**source.unusable, **broken}
         done.kept = sum(job.key in there for job in jobs)
         done.others = len(there) - done.kept
+        if licences is not None:
+            of_all = Counter(str(record["credit"]["licence"]) for record in there.values())
+            done.unwanted = Counter({one: n for one, n in of_all.items() if not licences.allows(one)})
         wanted = [job for job in jobs if job.key not in there and job.key not in failures]
         try:
             for job in progress(wanted):

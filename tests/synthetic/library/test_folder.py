@@ -160,6 +160,13 @@ def test_axes(front: str, up: str, expected: tuple[int, ...], tree: Path, tmp_pa
     np.testing.assert_allclose(sides, np.array(expected) / np.linalg.norm(expected), atol=1e-7)
 
 
+def test_an_axis_with_a_minus_is_an_axis_and_no_option(tree: Path, tmp_path: Path) -> None:
+    where = table(tmp_path, [{"class": "504", "file": "four.obj", **CC0}])
+    records, failures = made(tmp_path, tree, where, "--front", "-x", "--up", "+y")
+    assert (len(records), failures) == (1, {})
+    assert json.loads((tmp_path / "out/library.json").read_text())["settings"]["front"] == "-x"
+
+
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [

@@ -94,6 +94,25 @@ def test_a_corrected_licence_counts(tmp_path: Path) -> None:
     assert not (out / "03797390/a").exists()
 
 
+def test_models_of_other_licences_that_are_there_are_named(tmp_path: Path) -> None:
+    """Nobody takes a library for free because of the last --licences: what others are in it is counted and said."""
+    out = tmp_path / "out"
+    bound = replace(CREDIT, licence="CC-BY-3.0")
+
+    def make(workspace: Path) -> LibraryModel:
+        return replace(job("a").make(workspace), credit=bound)
+
+    first = replace(job("a"), make=make)
+    assert not write_library(out, "tests", LibrarySource([first, job("b", CHAIR)])).unwanted
+    done = write_library(out, "tests", LibrarySource([job("c")]), licences=LicenceFilter.parse("cc0"))
+    assert (done.new, done.others, dict(done.unwanted)) == (1, 2, {"CC-BY-3.0": 1})
+    said = report(out, done).splitlines()[1]
+    assert said.startswith("1 models of earlier runs stay in it that --licences leaves out: CC-BY-3.0 (1); ")
+    assert not write_library(
+        out, "tests", LibrarySource([]), licences=LicenceFilter.parse("cc0,cc-by")
+    ).unwanted
+
+
 def test_half_made_models_are_made_again(tmp_path: Path) -> None:
     """What a killed process leaves: a hidden folder, a model without its OBJ, a lost index, a torn line."""
     out = tmp_path / "out"
