@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -175,6 +174,8 @@ def _pack(options: argparse.Namespace) -> int:
 
 def _tell_packed(report: PackReport, target: Path) -> None:
     """The summary of packing: the target to stdout, the rest to stderr."""
+    from gp3d_core.datasets.archive import maps_command
+
     say = sys.stderr
     left = "".join(f", {n} {what} left out" for what, n in report.left_out.items())
     kept = f", {report.kept} from before" if report.kept else ""
@@ -198,10 +199,7 @@ def _tell_packed(report: PackReport, target: Path) -> None:
         print(
             f"  {report.enlarged} pictures were smaller than the resolution and have been enlarged", file=say
         )
-    unpacked = target.with_suffix("") if target.suffix.lower() == ".zip" else target
-    there, folder = shlex.quote(str(target)), shlex.quote(str(unpacked))  # to be pasted into a shell
-    unpack = f"unzip {there} -d {folder} && " if unpacked != target else ""
-    print(f"next: {unpack}gp3d data depth {folder}", file=say)
+    print(f"next: {maps_command('depth', target)}", file=say)
     print(target)
 
 

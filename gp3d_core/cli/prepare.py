@@ -37,7 +37,7 @@ def add_depth(verbs: argparse._SubParsersAction[Any]) -> None:
         dest="source",
         type=any_path,
         metavar="DIR",
-        help="take maps from here: 16-bit or 8-bit PNG, npy",
+        help="take maps from here: 16-bit or 8-bit PNG, npy or exr, at the paths of images or photographs",
     )
     add(
         "--kind",
@@ -167,6 +167,7 @@ def _depth(options: argparse.Namespace) -> int:
     from gp3d_core.preparation.depth.making import DepthSource, make_depth, open_for_depth
     from gp3d_core.preparation.depth.models import MODEL
     from gp3d_core.preparation.depth.monocular import MonocularDepth, open_model
+    from gp3d_core.preparation.pack_folder import origins_of
     from gp3d_core.signals import interruptible
 
     if options.source and options.model:
@@ -176,7 +177,12 @@ def _depth(options: argparse.Namespace) -> int:
     if options.source:
         fit = packed_fit(options.dataset)
         source = FolderDepth(
-            options.source, dataset.names, kind=options.kind or "depth", ratio=options.ratio, fit=fit
+            options.source,
+            dataset.names,
+            kind=options.kind or "depth",
+            ratio=options.ratio,
+            fit=fit,
+            origins=origins_of(options.dataset),
         )
     else:
         model = options.model or MODEL

@@ -9,6 +9,7 @@ import json
 import math
 import os
 import reprlib
+import shlex
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -117,6 +118,13 @@ def mask_name(name: str) -> str:
     """Name of the subject mask of the image `name`; without a picture's ending, so that older readers pass it by."""
     path = PurePosixPath(name)
     return str(path.with_name(f"{path.stem}_mask.npz"))
+
+
+def maps_command(verb: str, path: Path) -> str:
+    """The command line, for a shell, of `gp3d data` VERB, which writes beside images: a zip is unpacked first."""
+    folder = path.with_suffix("") if path.suffix.lower() == ".zip" else path
+    unpack = f"unzip {shlex.quote(str(path))} -d {shlex.quote(str(folder))} && " if folder != path else ""
+    return f"{unpack}gp3d data {verb} {shlex.quote(str(folder))}"
 
 
 def image_names(archive: Archive) -> list[str]:

@@ -31,6 +31,7 @@ from gp3d_core.datasets.archive import (
     Header,
     depth_name,
     image_names,
+    maps_command,
     mask_name,
     read_header,
 )
@@ -169,7 +170,9 @@ class Dataset:
         """Subject mask uint8 [R,R] of example `index`, 255 = subject; raises DatasetError when unfit or missing."""
         name = self.names[index]
         if mask_name(name) not in self.archive.sizes:
-            raise DatasetError(f"{self.path}: {name} has no mask; `gp3d data mask {self.path}` makes them")
+            raise DatasetError(
+                f"{self.path}: {name} has no mask; `{maps_command('mask', self.path)}` makes them"
+            )
         return self._pixels.mask(name)
 
     def check_resolution(self, resolution: int) -> None:
@@ -265,9 +268,10 @@ class Dataset:
         return [facts[name] for name in self.names]
 
     def _lacks_depth(self, name: str) -> DatasetError:
+        command = maps_command("depth", self.path)
         return DatasetError(
             f"{self.path}: {name} has no depth map, expected {depth_name(name)} beside it "
-            f"({len(self._flat)} of {len(self.names)} images lack theirs); `gp3d data depth {self.path}` makes them"
+            f"({len(self._flat)} of {len(self.names)} images lack theirs); `{command}` makes them"
         )
 
 

@@ -14,11 +14,12 @@ import io
 import logging
 import struct
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
 from gp3d_core.errors import GP3DError
 from gp3d_core.hashing import DAMAGE
@@ -42,6 +43,12 @@ FOREIGN = frozenset(
     {".heic", ".heif", ".avif", ".jp2", ".jxl", ".eps", ".ps", ".svg", ".pdf", ".psd", ".exr", ".hdr"}
     | {".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf"}
 )  # pictures, but not for us
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_BITS, _PHOTOMETRIC, _PLANES = (
+    258,
+    262,
+    284,
+)  # TIFF tags: BitsPerSample, PhotometricInterpretation, PlanarConfiguration
 _STRIP = 256  # rows
 # Else Python prints what Pillow logs of a damaged file, beside the one line of whoever reads it
 logging.getLogger("PIL").addHandler(logging.NullHandler())
@@ -81,18 +88,27 @@ def _decoded(content: bytes, limits: Limits, finish: Callable[[Image.Image], Ima
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of doubtful metadata and of sizes, which are checked here
             image = Image.open(io.BytesIO(content), formats=FORMATS)
+            tags = image.tag_v2 if isinstance(image, TiffImagePlugin.TiffImageFile) else {}
             width, height = image.size
             if width * height > limits.pixels:
                 remedy = "" if limits.raised_with is None else f"; raise `{limits.raised_with}`"
                 raise PictureError(
                     f"has {width}x{height} pixels, more than {limits.pixels / 1e6:g} million{remedy}"
                 )
+            if _loses_upper_halves(tags):
+                raise PictureError(
+                    "is a TIFF with 16 bits a channel in planes of their own; save it as PNG or 8-bit"
+                )
             image.load()
             _turn_upright(image)
-            return finish(image)
+            return finish(_black_to_light(image) if _white_is_zero(image, tags) else image)
     except PictureError:
         raise
     except UnidentifiedImageError:
+        if content[:4] in _TIFF:
+            raise PictureError(
+                "is a TIFF with numbers of a kind that is not read; save it as 8-bit"
+            ) from None
         raise PictureError(f"is no picture in a format that is read ({', '.join(FORMATS)})") from None
     except Image.DecompressionBombError as error:
         raise PictureError(f"is gigantic: it has more than {limits.pixels / 1e6:g} million pixels") from error
@@ -144,6 +160,23 @@ def _turn_upright(image: Image.Image) -> None:
         ImageOps.exif_transpose(image, in_place=True)
 
 
+def _loses_upper_halves(tags: Mapping[int, Any]) -> bool:
+    """Whether Pillow would take the lower eight bits of sixteen without a word: in planes, smaller byte first."""
+    return tags.get(_PLANES) == 2 and max(tags.get(_BITS) or (0,)) > 8
+
+
+def _white_is_zero(image: Image.Image, tags: Mapping[int, Any]) -> bool:
+    """Whether 0 is white in this TIFF, which Pillow turns about for up to 8 bits and forgets for 16."""
+    return tags.get(_PHOTOMETRIC) == 0 and image.mode.startswith("I;16")
+
+
+def _black_to_light(image: Image.Image) -> Image.Image:
+    """`image` (mode I;16) with its numbers turned about, and what is known of it."""
+    turned = Image.fromarray(65535 - np.asarray(image).astype(np.uint16))
+    turned.info = image.info
+    return turned
+
+
 def _bits_to_eight(image: Image.Image) -> Image.Image:
     """`image` with at most 8 bits a channel: the upper eight of sixteen. PictureError for numbers without a range."""
     if image.mode == "F":
@@ -161,9 +194,9 @@ def _bits_to_eight(image: Image.Image) -> Image.Image:
 def _to_rgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     """`image` as sRGB over white."""
     if image.has_transparency_data:
-        image = image if image.mode == "RGBA" else image.convert("RGBA")
+        colors = _to_srgb(image.convert("L" if image.mode in ("L", "LA") else "RGB"), profile)
         over = Image.new("RGB", image.size, "white")
-        over.paste(_to_srgb(image.convert("RGB"), profile), mask=image.getchannel("A"))
+        over.paste(colors.convert("RGB"), mask=image.convert("RGBA").getchannel("A"))
         return over
     if image.mode in ("1", "P", "LAB", "HSV", "YCbCr"):
         image = image.convert("RGB")

@@ -18,6 +18,7 @@ from gp3d_core.hashing import DAMAGE
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP")  # none of those for which Pillow starts another program
 _NPY_HEADER = 1024  # bytes, at most
 _DEPTH_MODES = ("I;16", "I;16B", "I", "L", "RGB", "RGBA")
+WIDE_DEPTH = "has several channels of 16 bits, of which eight would be lost; save it as 16-bit grey"
 
 
 class Pixels:
@@ -34,18 +35,21 @@ class Pixels:
         where = f"{self._archive.path}: {name}"
         if image.mode != "RGB":
             raise DatasetError(f"{where} is {image.mode}, expected 8-bit RGB; convert it first")
-        if _png_bits(content) == 16:  # Pillow would drop the lower half without a word
+        if loses_bits(image, content):
             raise DatasetError(f"{where} is 16-bit RGB, expected 8-bit RGB; convert it first")
         return self._decode(name, image)
 
     def depth(self, name: str) -> NDArray[Any]:
         """Depth uint16 [R,R] of the image `name`, larger = farther; raises DatasetError when unfit."""
         name = depth_name(name)
-        image = _open(self._archive, name, self._archive.read(name))
+        content = self._archive.read(name)
+        image = _open(self._archive, name, content)
         if image.mode not in _DEPTH_MODES:
             raise DatasetError(
                 f"{self._archive.path}: {name} is {image.mode}, expected a 16-bit or 8-bit depth map"
             )
+        if loses_bits(image, content):
+            raise DatasetError(f"{self._archive.path}: {name} {WIDE_DEPTH}")
         depth = self._decode(name, image)
         depth = depth[..., 0] if depth.ndim == 3 else depth
         return depth.astype(np.uint16) * (256 if depth.dtype == np.uint8 else 1)
@@ -110,6 +114,10 @@ def _decoding(archive: Archive, name: str) -> Iterator[None]:
         ) from error
 
 
-def _png_bits(content: bytes) -> int | None:
-    """Bits per channel that the header of a PNG file announces; None for another format."""
-    return content[24] if content[:8] == b"\x89PNG\r\n\x1a\n" and content[12:16] == b"IHDR" else None
+def loses_bits(image: Image.Image, content: bytes) -> bool:
+    """Whether `image`, whose file begins with these 25 bytes or more, has 16 bits a channel, and Pillow gives eight.
+
+    So it is for PNG files of several channels, without a word.
+    """
+    png = content[:8] == b"\x89PNG\r\n\x1a\n" and content[12:16] == b"IHDR"
+    return png and content[24] == 16 and not image.mode.startswith("I")

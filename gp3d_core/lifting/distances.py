@@ -19,11 +19,10 @@ from scipy import ndimage
 
 from gp3d_core.errors import GP3DError
 from gp3d_core.lifting.options import Meaning
-from gp3d_core.preparation.depth.files import read_numbers
+from gp3d_core.preparation.depth.files import check_shape, read_numbers
 from gp3d_core.preparation.depth.making import DepthSource, stretch, to_unit
 
 MILLIMETRE = 0.001  # what a number of a PNG is worth in metres
-_SAME_SHAPE = 0.02  # of the ratio of sides
 _LEAST_KNOWN = 0.1  # of the numbers of a map
 _FARTHEST = 100.0  # times the nearest: where metres end, for there is sky in pictures
 _LARGEST = 1024  # pixels of the longer side that a network is given
@@ -60,14 +59,15 @@ def distances_of_file(
 
     PNG of 16 or 8 bits, npy or npz [H,W] of any size in the picture's proportions. meaning: "depth" and "disparity" are
     stretched; "metric" numbers are metres, those of a PNG millimetres. NaN holds no distance, nor do metric numbers of
-    0 or less; infinite ones are the farthest. Raises DepthMapError, or DatasetError for a file that cannot be read.
+    0 or less, nor an infinite disparity (stereo marks so what it did not match); other infinite ones are the farthest.
+    Raises DepthMapError, or DatasetError for a file that cannot be read or has other proportions.
     """
     values = read_numbers(path)
-    _check_shape(values, path, picture)
+    check_shape(values, path, (picture[1], picture[0]))
     of_png = path.suffix.lower() not in (".npy", ".npz", ".exr")
     values = values * MILLIMETRE if meaning == "metric" and of_png else values
     values = values.astype(np.float64)
-    known = ~np.isnan(values) if meaning != "metric" else values > 0
+    known = {"depth": ~np.isnan(values), "disparity": np.isfinite(values), "metric": values > 0}[meaning]
     if known.mean() < _LEAST_KNOWN or not np.isfinite(values[known]).any():
         raise DepthMapError(
             f"depth map {path}: {known.mean():.0%} of its numbers are distances, expected more"
@@ -95,19 +95,6 @@ def distances_of_model(
     small = np.asarray(Image.fromarray(rgb).resize(size, Image.Resampling.BOX))
     unit = source.maps([name], [small])[0]
     return Distances(1 / _to_grid(1 / (1 + unit * (ratio - 1)), grid), False, 0.0)
-
-
-def _check_shape(values: NDArray[Any], path: Path, picture: tuple[int, int]) -> None:
-    height, width = values.shape
-    wanted, found = picture[1] / picture[0], width / height
-    # a small map may be a pixel off
-    if abs(found / wanted - 1) > max(_SAME_SHAPE, 1.5 / min(height, width)):
-        turned = abs(1 / found / wanted - 1) <= _SAME_SHAPE
-        remedy = "; turn it upright, like the picture" if turned else ""
-        raise DepthMapError(
-            f"depth map {path} is {width}x{height}, expected the proportions of the picture, "
-            f"{picture[1]}x{picture[0]}{remedy}"
-        )
 
 
 def _to_grid(values: NDArray[Any], grid: tuple[int, int]) -> NDArray[Any]:

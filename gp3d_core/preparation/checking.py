@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -29,6 +28,7 @@ from gp3d_core.datasets.archive import (
     depth_name,
     image_names,
     is_depth,
+    maps_command,
     mask_name,
     read_header,
 )
@@ -134,9 +134,7 @@ def _check_header(archive: Archive, report: CheckReport) -> Header:
 
 def _check_names(archive: Archive, names: list[str], report: CheckReport, path: Path) -> None:
     lacking = [name for name in names if depth_name(name) not in archive.sizes]
-    report.add(
-        "image without a depth map", lacking, remedy=f"`gp3d data depth {shlex.quote(str(path))}` makes them"
-    )
+    report.add("image without a depth map", lacking, remedy=f"`{maps_command('depth', path)}` makes them")
     owned = {depth_name(name) for name in names}
     if len(owned) < len(names):
         by_depth: dict[str, str] = {}

@@ -21,6 +21,7 @@ from tqdm import tqdm
 from gp3d_core.atomic import replacing, write_json
 from gp3d_core.datasets import depth_codes
 from gp3d_core.datasets.dataset import Dataset
+from gp3d_core.preparation.sources.naming import readable
 from gp3d_core.visualization import caption, depth_to_uint8, save_picture
 
 _BINS = 64
@@ -166,7 +167,7 @@ def contact_sheet(dataset: Dataset, count: int) -> Image.Image:
             depth = depth_codes.to_normalised(codes)[None, None]
             pair.paste(_tile(depth_to_uint8(depth, -1, 1)[0]), (_TILE, 0))
         classes = dataset.classes
-        title = classes[int(dataset.labels[index])]["name"] if classes else Path(name).stem
+        title = readable(classes[int(dataset.labels[index])]["name"] if classes else Path(name).stem)
         cells.append((pair, caption(title if len(title) <= 38 else f"{title[:37]}…", 2 * _TILE)))
     height = _TILE + cells[0][1].height
     columns = min(_COLUMNS, len(cells))
@@ -226,13 +227,15 @@ def _draw_classes(counts: list[tuple[str, int]], path: Path) -> None:
     figure = Figure(figsize=(7, 1 + 0.22 * len(order)) if named else (10, 3), layout="constrained")
     axis = figure.subplots()
     if named:
-        axis.barh([name for name, _ in order], [count for _, count in order])
+        axis.barh(range(len(order)), [count for _, count in order])  # by places: two classes may share a name
+        axis.set_yticks(range(len(order)), [readable(name) for name, _ in order], parse_math=False)
         axis.invert_yaxis()
         axis.tick_params(labelsize=8)
         axis.set_xlabel("images")
     else:
         axis.bar(range(len(order)), [count for _, count in order], width=1)
-        axis.set_xlabel(f"{len(order)} classes, from {order[0][0]} to {order[-1][0]}")
+        ends = [readable(order[k][0]) for k in (0, -1)]
+        axis.set_xlabel(f"{len(order)} classes, from {ends[0]} to {ends[1]}", parse_math=False)
         axis.set_ylabel("images")
     _save(figure, path)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
@@ -12,25 +12,32 @@ from PIL import Image
 
 from gp3d_core.datasets import depth_codes
 from gp3d_core.datasets.archive import DatasetError
+from gp3d_core.datasets.images import WIDE_DEPTH, loses_bits
 from gp3d_core.hashing import DAMAGE
 from gp3d_core.preparation.dataset_card import read_card
 from gp3d_core.preparation.depth.exr import read_exr
 from gp3d_core.preparation.depth.making import Kind, stretch, to_unit
 from gp3d_core.preparation.framing import Fit, frame, resize
+from gp3d_core.preparation.pack_folder import Origin
 
 _PNG_MODES = ("I;16", "I;16B", "I", "L", "LA", "RGB", "RGBA")
+_PNG_HEAD = 25  # bytes, up to the bits a channel
 _MOST_PIXELS = 64_000_000
+_GREY = 4.0  # of 255: how far channels of one grey may be apart, after JPEG
+_SAME_SHAPE = 0.02  # of the ratio of sides
 _ENDINGS = ("_depth.png", ".png", "_depth.npy", ".npy", "_depth.exr", ".exr")  # after the image's stem
 
 
 class FolderDepth:
     """Depth from existing files in `folder`, at the paths of the images `names`. A DepthSource.
 
-    `a/b.jpg` has its map in `a/b_depth.png`, `a/b.png`, or the same with npy or exr. PNG: 16-bit as it is (LeReS),
-    8-bit times 256, of several channels the first; never stretched. npy and exr: any numbers [H,W], stretched over the
-    range; where an exr says that nothing was hit, the farthest of the others is taken.
+    `a/b.jpg` has its map in `a/b_depth.png`, `a/b.png`, or the same with npy or exr; or at these endings of the path
+    that its picture had before it was packed (`origins`). PNG: 16-bit as it is (LeReS), 8-bit times 256, of several
+    grey channels the first; never stretched. npy and exr: any numbers [H,W], stretched over the range; where an exr
+    says that nothing was hit, the farthest of the others is taken.
     Maps of another size are cut and scaled like the pictures (`preparation.framing`); `fit` says how those were framed,
-    None that it is not known, and then maps must be square. Outside a letterbox it is far.
+    None that it is not known, and then maps must be square. A map that is not square has its picture's proportions.
+    Outside a letterbox it is far.
 
     Raises DatasetError, before anything is written, for an image without a map or with several.
     """
@@ -43,10 +50,12 @@ class FolderDepth:
         kind: Kind,
         ratio: float,
         fit: Fit | Literal["subject"] | None,
+        origins: Mapping[str, Origin],
     ) -> None:
         if not folder.is_dir():
             raise DatasetError(f"depth maps: there is no folder {folder}")
-        found = {name: _find(folder, name) for name in names}
+        self._origins = origins
+        found = {name: self._find(folder, name) for name in names}
         self._files = {name: file for name, file in found.items() if file is not None}
         if missing := [name for name in names if name not in self._files]:
             raise DatasetError(
@@ -61,14 +70,19 @@ class FolderDepth:
             "license": "that of the files",
         }
 
+    def _find(self, folder: Path, name: str) -> Path | None:
+        own = _find(folder, name)
+        return own if own or name not in self._origins else _find(folder, self._origins[name].source)
+
     def maps(self, names: Sequence[str], images: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
         """u [R,R] of each image; see DepthSource."""
         return [
-            self._map(self._files[name], image.shape[0]) for name, image in zip(names, images, strict=True)
+            self._map(self._files[name], image.shape[0], self._origins.get(name))
+            for name, image in zip(names, images, strict=True)
         ]
 
-    def _map(self, file: Path, resolution: int) -> NDArray[Any]:
-        values = _read(file)
+    def _map(self, file: Path, resolution: int, origin: Origin | None) -> NDArray[Any]:
+        values = _read(file, self._kind)
         height, width = values.shape
         if height != width and self._fit is None:
             raise DatasetError(
@@ -79,6 +93,8 @@ class FolderDepth:
                 f"depth map {file} is {width}x{height}, but pictures were cut to their subjects; expected maps of the "
                 f"packed images, {resolution}x{resolution}"
             )
+        if height != width and origin is not None:
+            check_shape(values, file, origin.size)
         where = frame(width, height, resolution, "letterbox" if self._fit == "letterbox" else "crop")
         left, top, right, bottom = where.target
         if (width, height) != (resolution, resolution):
@@ -100,21 +116,40 @@ def packed_fit(folder: Path) -> Fit | Literal["subject"] | None:
     return fit if fit in ("crop", "letterbox") else None
 
 
+def check_shape(values: NDArray[Any], file: Path, picture: tuple[int, int]) -> None:
+    """Raises DatasetError unless `values` [H,W] of `file` have the proportions of a picture of (width, height)."""
+    (height, width), wanted = values.shape, picture[0] / picture[1]
+    # a small map may be a pixel off
+    if abs(width / height / wanted - 1) > max(_SAME_SHAPE, 1.5 / min(height, width)):
+        turned = abs(height / width / wanted - 1) <= _SAME_SHAPE
+        remedy = "; turn it upright, like the picture" if turned else ""
+        raise DatasetError(
+            f"depth map {file} is {width}x{height}, expected the proportions of the picture, "
+            f"{picture[0]}x{picture[1]}{remedy}"
+        )
+
+
 def _find(folder: Path, name: str) -> Path | None:
     stem = PurePosixPath(name).with_suffix("")
+    if stem.is_absolute() or ".." in stem.parts:
+        return None
     found = [file for ending in _ENDINGS if (file := folder / f"{stem}{ending}").is_file()]
+    if any(file.stem.endswith("_depth") for file in found):  # beside photographs, whose own ending may be png
+        found = [file for file in found if file != folder / f"{stem}.png"]
     if len(found) > 1:
         raise DatasetError(f"{folder}: {name} has two maps, {found[0].name} and {found[1].name}; remove one")
     return found[0] if found else None
 
 
-def _read(file: Path) -> NDArray[Any]:
+def _read(file: Path, kind: Kind) -> NDArray[Any]:
     """Numbers float64 [H,W] of an npy or exr file, or the codes of a PNG over 65536."""
     numbers = read_numbers(file)
     values = numbers.astype(np.float64)
     if file.suffix == ".exr":
         hit = values[np.isfinite(values)]
-        return values if not hit.size else np.minimum(values, hit.max())
+        if hit.size:
+            values[np.isposinf(values)] = hit.max() if kind == "depth" else hit.min()
+        return values
     if file.suffix == ".npy":
         return values
     return values / 256 if numbers.dtype == np.uint8 else depth_codes.to_unit(values)
@@ -137,6 +172,9 @@ def read_numbers(file: Path) -> NDArray[Any]:
         _check_size(image.height, image.width)
         if image.mode not in _PNG_MODES:
             raise ValueError(f"expected a 16-bit or 8-bit map, found {image.mode}")
+        with file.open("rb") as head:
+            if loses_bits(image, head.read(_PNG_HEAD)):
+                raise DatasetError(f"depth map {file} {WIDE_DEPTH}")
         codes = np.asarray(image)
     except ImportError as error:
         raise DatasetError(
@@ -149,7 +187,12 @@ def read_numbers(file: Path) -> NDArray[Any]:
     except DAMAGE as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DatasetError(f"depth map {file} cannot be read ({reason})") from error
-    codes = codes[..., 0] if codes.ndim == 3 else codes
+    if codes.ndim == 3:
+        if np.abs(codes[..., :3].astype(np.float32) - codes[..., :1]).mean() > _GREY and codes.shape[2] > 2:
+            raise DatasetError(
+                f"depth map {file} is in colours, expected grey; save the numbers themselves, not a picture of them"
+            )
+        codes = codes[..., 0]
     return codes if codes.dtype == np.uint8 else codes.astype(np.uint16)
 
 

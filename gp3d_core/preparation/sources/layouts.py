@@ -77,8 +77,10 @@ def list_pictures(
     if not pictures:
         raise SourceError(f"{where} has no pictures ({', '.join(SUFFIXES)}){_instead(refused)}")
     beside = [name for name in files.sizes if PurePosixPath(name).name == ANNOTATIONS]
-    other = len(files.sizes) - len(pictures) - len(maps) - len(metadata) - len(foreign) - len(beside)
-    left_out = {k: n for k, n in {"depth maps": len(maps), "other files": other}.items() if n}
+    known = {*pictures, *maps, *metadata, *foreign, *beside}
+    others = [name for name in files.sizes if name not in known]
+    some = f"{others[0]}, …" if len(others) > 1 else "".join(others)
+    left_out = {k: n for k, n in {"depth maps": len(maps), f"other files ({some})": len(others)}.items() if n}
     rows = _metadata_labels(metadata, read, where, label_column) if layout == "auto" else None
     if rows is not None:
         strangers = [name for name in pictures if name not in rows]

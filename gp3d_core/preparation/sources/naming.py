@@ -60,6 +60,12 @@ def safe(text: str) -> str:
     return re.sub(r"[^\w.+-]+", "-", plain).strip("-.")[:_LONGEST].rstrip(".") or "picture"
 
 
+def readable(text: str) -> str:
+    """`text` as people and fonts can have it: on one line, without control characters or bytes that are no text."""
+    shown = text.encode("utf-8", "replace").decode("utf-8")  # file names keep such bytes as half characters
+    return " ".join("".join(c if c.isprintable() else " " for c in shown).split()) or "class"
+
+
 def _stem(entry: Entry) -> str:
     path = PurePosixPath(entry.key)
     parts = path.parts[:-1]
@@ -94,7 +100,7 @@ def _classes(listing: Listing, imagenet_names: bool) -> dict[str, ClassRecord]:
             safe(name if label in listing.names else label) if index is None else known[index].wnid, taken
         )
         records[label] = {
-            "name": name if index is None else known[index].name,
+            "name": readable(name) if index is None else known[index].name,
             "imagenet_index": index,
             "wnid": folder,
             "synset": None,

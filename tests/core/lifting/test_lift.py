@@ -201,6 +201,14 @@ def test_meanings_of_depth_maps(tmp_path: Path) -> None:
     np.testing.assert_allclose(found["depth"].t[0], [1, 1.5, 2, 3])
     np.testing.assert_allclose(1 / found["disparity"].t[0], [1 / 3, 1 / 2, 2 / 3, 1])
     np.testing.assert_allclose(found["metric"].t[0], [1, 1, 2, 4])
+    np.save(tmp_path / "inf.npy", np.where(row == 1, np.inf, row))
+    marked = {
+        kind: distances_of_file(tmp_path / "inf.npy", shape, shape, kind, 3.0)
+        for kind in ("depth", "disparity")
+    }
+    np.testing.assert_allclose(marked["depth"].t[0], [1, 3, 2, 3])
+    assert (marked["depth"].missing, marked["disparity"].missing) == (0, 0.25)  # stereo found no match there
+    assert 1 / marked["disparity"].t[0, 1] in (pytest.approx(1 / 3), pytest.approx(2 / 3))  # as beside it
     assert found["metric"].missing == 0.25
     Image.fromarray((row * 1000).astype(np.uint16)).save(tmp_path / "d.png")
     np.testing.assert_allclose(

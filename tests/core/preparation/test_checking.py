@@ -206,6 +206,19 @@ def test_statistics_draw_what_there_is(folder, capsys):
     assert main(["data", "stats", str(folder), "--out", str(folder)]) == 2
 
 
+def test_class_names_are_drawn_as_they_are(folder, tmp_path):
+    """Names are no formulas, need be no text, and two classes of one name have a bar each."""
+    for count, names in ((2, ["$x^$ crane", "$x^$ crane"]), (2, ["\udce9", "a\nb"])):
+        edit(
+            folder,
+            lambda h, names=names: [c.update(name=n) for c, n in zip(h["classes"], names, strict=True)],
+        )
+        write_statistics(folder, tmp_path / "stats")
+        bars = np.asarray(Image.open(tmp_path / "stats/classes.png").convert("RGB")).astype(int)
+        blue = (bars[..., 2] - bars[..., 0] > 100).any(1)  # rows with a bar
+        assert np.count_nonzero(np.diff(blue.astype(int)) == 1) == count
+
+
 def test_sheet_shows_each_image_with_its_depth_beside_it(folder):
     dataset = Dataset(folder)
     sheet = np.asarray(contact_sheet(dataset, 2))

@@ -22,6 +22,7 @@ from gp3d_core.preparation.depth.files import FolderDepth
 from gp3d_core.preparation.depth.making import disparity_to_depth, make_depth, stretch
 from gp3d_core.preparation.depth.models import ModelDepth, ModelError, kind_of_family
 from gp3d_core.signals import Interruption
+from tests.support.png import png
 
 SIZE = 40
 NAMES = [f"n{i % 2}/photo{i}.jpg" for i in range(5)]
@@ -247,7 +248,7 @@ def write_maps(folder: Path, values: Sequence[np.ndarray], ending: str = "_depth
 def take(
     photos: Path, folder: Path, *, kind: str = "depth", ratio: float = 5 / 3, fit: str | None = None
 ) -> None:
-    source = FolderDepth(folder, NAMES, kind=kind, ratio=ratio, fit=fit)  # type: ignore[arg-type]
+    source = FolderDepth(folder, NAMES, kind=kind, ratio=ratio, fit=fit, origins={})  # type: ignore[arg-type]
     make_depth(photos, source, Interruption())
 
 
@@ -259,9 +260,50 @@ def test_16_bit_files_are_taken_code_by_code(photos: Path, tmp_path: Path) -> No
 
 
 def test_8_bit_files_and_first_channels_count_256(photos: Path, tmp_path: Path) -> None:
-    maps = [np.random.default_rng(i).integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8) for i in range(5)]
+    maps = [np.random.default_rng(i).integers(0, 250, (SIZE, SIZE, 1), dtype=np.uint8) for i in range(5)]
+    maps = [grey + np.array([0, 3, 5], dtype=np.uint8) for grey in maps]
     take(photos, write_maps(tmp_path / "zoe", maps, ".png"))
     np.testing.assert_array_equal(codes(photos, NAMES[3]), maps[3][..., 0].astype(np.int64) * 256)
+
+
+def test_pictures_of_depth_are_not_taken_for_its_numbers(photos: Path, tmp_path: Path) -> None:
+    """A colour map's red is no depth, and of 16 bits in several channels Pillow gives eight without a word."""
+    colours = [np.random.default_rng(i).integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8) for i in range(5)]
+    with pytest.raises(DatasetError, match="is in colours, expected grey"):
+        take(photos, write_maps(tmp_path / "inferno", colours))
+    rows = np.tile(np.arange(SIZE, dtype=np.uint16)[:, None, None] * 300, (1, SIZE, 3))
+    maps = write_maps(tmp_path / "wide", [rows[..., 0]] * 5)
+    wide = png(SIZE, SIZE, 16, 2, b"".join(b"\0" + row.astype(">u2").tobytes() for row in rows))
+    (maps / NAMES[0]).with_name("photo0_depth.png").write_bytes(wide)
+    with pytest.raises(DatasetError, match="several channels of 16 bits"):
+        take(photos, maps)
+    shutil.copytree(maps, photos, dirs_exist_ok=True)
+    with pytest.raises(DatasetError, match=r"photo0_depth\.png has several channels of 16 bits"):
+        Dataset(photos).load_depth(0)
+
+
+def test_maps_that_lie_beside_the_photographs_are_found(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Packing calls pictures otherwise; a map that is not upright is refused, and a photograph is no map."""
+    source, out = tmp_path / "my photos", tmp_path / "out"
+    ramp = np.tile((np.arange(60) * 1000).astype(np.uint16), (40, 1))
+    for name in ("Größe/ä b.jpg", "Größe/c.png"):
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (60, 40), (200, 30, 90)).save(source / name)
+        depth = (source / name).with_suffix("").as_posix() + "_depth.png"
+        Image.fromarray(ramp).save(depth)
+    assert main(["data", "pack", str(source), str(out), "--resolution", "40"]) == 0
+    command = ["data", "depth", str(out), "--from", str(source)]
+    assert main(command) == 0
+    for name in Dataset(out).names:
+        np.testing.assert_array_equal(codes(out, name), ramp[:, 10:50])
+    Image.fromarray(ramp.T).save(source / "Größe/c_depth.png")
+    assert main([*command, "--overwrite"]) == 2
+    assert "40x60, expected the proportions of the picture, 60x40; turn it upright" in capsys.readouterr().err
+    (source / "Größe/c_depth.png").unlink()  # the photograph of the same name is still there
+    assert main([*command, "--overwrite"]) == 2
+    assert "c.png is in colours" in capsys.readouterr().err
 
 
 def test_npy_files_are_stretched_and_disparity_is_turned(photos: Path, tmp_path: Path) -> None:

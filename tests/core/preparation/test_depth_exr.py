@@ -144,10 +144,14 @@ def test_rays_that_hit_nothing_are_the_farthest(tmp_path: Path) -> None:
     square[1:3, 1:3] = 2
     square[1, 1] = 1
     write(tmp_path / "maps/a.exr", {"Z": square})
-    source = FolderDepth(tmp_path / "maps", ["a.png"], kind="depth", ratio=2.0, fit=None)
+    source = FolderDepth(tmp_path / "maps", ["a.png"], kind="depth", ratio=2.0, fit=None, origins={})
     found = source.maps(["a.png"], [np.zeros((4, 4, 3), np.uint8)])[0]
     assert found[1, 1] == 0
     assert found[0, 0] == found[2, 2] == 1
+    near = FolderDepth(tmp_path / "maps", ["a.png"], kind="disparity", ratio=2.0, fit=None, origins={})
+    found = near.maps(["a.png"], [np.zeros((4, 4, 3), np.uint8)])[0]
+    assert found[0, 0] == found[1, 1] == 1  # of disparities the smallest is the farthest
+    assert found[2, 2] == 0
     nothing = write(tmp_path / "b.exr", {"Z": np.full_like(DEPTH, 1e10)})
     with pytest.raises(DepthMapError, match="of its numbers are distances"):
         distances_of_file(nothing, (5, 7), (5, 7), "metric", 2.0)

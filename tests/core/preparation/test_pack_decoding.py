@@ -12,6 +12,7 @@ from PIL import Image
 
 from gp3d_core.datasets.decoding import Limits, PictureError, decode, pixel_hash
 from gp3d_core.meshing.colors import linear_to_srgb
+from tests.support.png import chunk, png
 
 RANDOM = np.random.default_rng(1).integers(0, 256, (6, 5, 3), dtype=np.uint8)
 
@@ -26,17 +27,6 @@ def pixels(content: bytes) -> np.ndarray:
     image = decode(content, Limits())
     assert image.mode == "RGB"
     return np.asarray(image)
-
-
-def chunk(name: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
-
-
-def png(width: int, height: int, bits: int, color: int, data: bytes, *extra: bytes) -> bytes:
-    """A PNG written by hand; `data` are the rows, each with its filter byte."""
-    head = struct.pack(">IIBBBBB", width, height, bits, color, 0, 0, 0)
-    body = chunk(b"IHDR", head) + b"".join(extra) + chunk(b"IDAT", zlib.compress(data)) + chunk(b"IEND", b"")
-    return b"\x89PNG\r\n\x1a\n" + body
 
 
 UPRIGHT = {  # EXIF orientation: what the viewer must do to the stored pixels
@@ -111,8 +101,8 @@ def test_cmyk_goes_by_the_plain_formula():
     assert np.abs(pixels(file_of(Image.fromarray(inks, "CMYK"), "TIFF")) - expected).max() <= 1
 
 
-def linear_profile() -> bytes:
-    """An ICC profile with the primaries of sRGB whose numbers are proportional to light."""
+def linear_profile(*, grey: bool = False) -> bytes:
+    """An ICC profile with the primaries of sRGB, or for grey, whose numbers are proportional to light."""
 
     def xyz(*values: float) -> bytes:
         return b"XYZ \0\0\0\0" + b"".join(struct.pack(">i", round(v * 65536)) for v in values)
@@ -128,12 +118,15 @@ def linear_profile() -> bytes:
         b"rTRC": straight,
         b"gTRC": straight,
         b"bTRC": straight,
+        b"kTRC": straight,
     }
     table, body, start = struct.pack(">I", len(tags)), b"", 128 + 4 + 12 * len(tags)
     for name, content in tags.items():
         table += name + struct.pack(">II", start + len(body), len(content))
         body += content + bytes(-len(content) % 4)
-    head = struct.pack(">I4sI4s4s4s", start + len(body), b"lcms", 0x02400000, b"mntr", b"RGB ", b"XYZ ")
+    head = struct.pack(
+        ">I4sI4s4s4s", start + len(body), b"lcms", 0x02400000, b"mntr", b"GRAY" if grey else b"RGB ", b"XYZ "
+    )
     head += bytes(12) + b"acsp" + bytes(28) + struct.pack(">iii", 63190, 65536, 54061)
     return head.ljust(128, b"\0") + table + body
 
@@ -145,6 +138,50 @@ def test_colour_profile_is_converted_to_srgb():
     opaque = np.dstack([RANDOM, np.full((6, 5), 255, dtype=np.uint8)])
     see_through = file_of(Image.fromarray(opaque), icc_profile=linear_profile())
     assert np.abs(pixels(see_through) - expected).max() <= 2
+
+
+def test_colour_profile_of_grey_counts_where_parts_are_transparent_too():
+    grey, alpha = RANDOM[..., 0] // 2 + 100, np.full((6, 5), 255, dtype=np.uint8)
+    alpha[0] = 0
+    profile = linear_profile(grey=True)
+    expected = np.dstack([255 * linear_to_srgb(grey / 255.0)] * 3)
+    assert np.abs(pixels(file_of(Image.fromarray(grey), icc_profile=profile)) - expected).max() <= 2
+    found = pixels(file_of(Image.fromarray(np.dstack([grey, alpha]), "LA"), icc_profile=profile))
+    assert (found[0] == 255).all()
+    assert np.abs(found[1:] - expected[1:]).max() <= 2
+
+
+def tiff(numbers: np.ndarray, **tags: int) -> bytes:
+    """A TIFF written by hand of `numbers` [planes,H,W], smaller byte first, each plane a strip of its own."""
+    planes, height, width = numbers.shape
+    data = numbers.astype(numbers.dtype.newbyteorder("<")).tobytes()
+    known = {256: width, 257: height, 259: 1, 277: planes, 278: height, 284: 2 if planes > 1 else 1}
+    known |= {258: [8 * numbers.itemsize] * planes, 262: 2 if planes > 1 else tags["photometric"]}
+    known |= {273: [8 + k * len(data) // planes for k in range(planes)], 279: [len(data) // planes] * planes}
+    entries, beside, place = b"", b"", 8 + len(data)
+    start = place + 2 + 12 * len(known) + 4
+    for tag, value in sorted(known.items()):
+        values = value if isinstance(value, list) else [value]
+        content = struct.pack(f"<{len(values)}I", *values)
+        if len(values) > 1:
+            content, beside = struct.pack("<I", start + len(beside)), beside + content
+        entries += struct.pack("<HHI", tag, 4, len(values)) + content
+    table = struct.pack("<H", len(known)) + entries + bytes(4)
+    return b"II*\0" + struct.pack("<I", place) + data + table + beside
+
+
+def test_what_pillow_misreads_of_tiff_is_mended_or_refused():
+    """Where 0 is white Pillow forgets to turn 16 bits about; of planes it takes their lower bytes."""
+    values = np.array([[[0, 256, 40000, 65535]]], dtype=np.uint16)
+    for photometric, light in ((1, values[0]), (0, 65535 - values[0])):
+        assert np.array_equal(pixels(tiff(values, photometric=photometric)), np.dstack([light >> 8] * 3))
+        small = (values >> 8).astype(np.uint8)
+        light = small[0] if photometric else 255 - small[0]
+        assert np.array_equal(pixels(tiff(small, photometric=photometric)), np.dstack([light] * 3))
+    planes = np.random.default_rng(5).integers(0, 256, (3, 4, 5), dtype=np.uint8)
+    assert np.array_equal(pixels(tiff(planes)), planes.transpose(1, 2, 0))
+    with pytest.raises(PictureError, match="16 bits a channel in planes"):
+        decode(tiff(planes.astype(np.uint16) * 257), Limits())
 
 
 @pytest.mark.parametrize("profile", [b"nonsense", linear_profile()[:150], bytes(200)])
@@ -195,6 +232,7 @@ BAD = {
         "cannot be decoded",
     ),
     "float": (file_of(Image.new("F", (4, 4), 0.5), "TIFF"), "floating-point"),
+    "64 bits": (tiff(np.zeros((1, 4, 4)), photometric=1), "numbers of a kind that is not read"),
     "beyond 16 bits": (file_of(Image.new("I", (4, 4), 70000), "TIFF"), "beyond 65535"),
 }
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from gp3d_core.datasets.decoding import PictureError
 from gp3d_core.preparation.sources import trees
-from gp3d_core.preparation.sources.naming import name_all
+from gp3d_core.preparation.sources.naming import name_all, readable
 from gp3d_core.preparation.sources.pictures import Source
 from gp3d_core.preparation.sources.trees import SourceError
 
@@ -76,7 +76,7 @@ def test_layout_is_understood_in_folder_and_zip(tmp_path, layout, packed):
     source = Source(tmp_path / ("s.zip" if packed else "s"))
     listing = source.list()
     assert (classes_of(listing), listing.kind) == (expected, kind)
-    assert listing.left_out == {"other files": 1}
+    assert listing.left_out == {"other files (notes.txt)": 1}
     reader = source.open()
     assert all(reader.read(entry.key) == picture() for entry in listing.entries)
 
@@ -242,6 +242,14 @@ def test_names_are_safe_and_never_meet(tmp_path):
     assert {record["wnid"] for record in packed.classes.values()} == {"a-b", "a-b-2"}
     flat = Source(fill(tmp_path / "flat", "a/b.png", "a_B.png"), layout="flat").list()
     assert name_all(flat).images == ["a_b.png", "a_B-2.png"]
+
+
+def test_names_of_classes_are_text_on_one_line(tmp_path):
+    """File names may hold line breaks and bytes that are no text; what draws and prints class names cannot."""
+    root = fill(tmp_path / "s", "two\nlines/a.png", "\udce9t\udce9/b.png", "日本/c.png")
+    records = name_all(Source(root).list()).classes.values()
+    assert {record["name"] for record in records} == {"two lines", "?t?", "日本"}
+    assert readable("\x07\n") == "class"
 
 
 def test_imagenet_classes_are_known_by_id_by_all_their_names_and_by_one_only_when_asked(tmp_path):

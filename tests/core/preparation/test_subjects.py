@@ -73,7 +73,9 @@ def test_packing_cuts_to_the_subject_and_keeps_its_mask(tmp_path: Path) -> None:
     np.testing.assert_array_equal(dataset.load_mask(0) >= 128, inside)
     (tmp_path / "maps").mkdir()
     Image.fromarray(np.zeros((48, 48), np.uint16)).save(tmp_path / "maps/seen.png")
-    depth = FolderDepth(tmp_path / "maps", dataset.names, kind="depth", ratio=2.0, fit=packed_fit(out))
+    depth = FolderDepth(
+        tmp_path / "maps", dataset.names, kind="depth", ratio=2.0, fit=packed_fit(out), origins={}
+    )
     with pytest.raises(DatasetError, match=r"is 48x48, but pictures were cut to their subjects; .* 24x24"):
         depth.maps(dataset.names, [dataset.load_image(0)])
     steps = {step["step"]: step for step in read_card(out)["steps"]}
