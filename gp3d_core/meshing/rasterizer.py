@@ -121,7 +121,10 @@ def _origin(camera: Cameras) -> NDArray[Any]:
 def _colors(mesh: Mesh, corners: NDArray[Any], weights: NDArray[Any]) -> NDArray[Any]:
     """Colours uint8 [C,3] at points with barycentric `weights` [C,3] in faces with vertices `corners` [C,3]."""
     if mesh.texture is not None and mesh.uv is not None:
-        return sample_texture(mesh.texture, weighted(weights, mesh.uv, corners))
+        uv = weighted(weights, mesh.uv, corners)
+        return sample_texture(
+            mesh.texture, np.where((uv < 0) | (uv > 1), uv % 1, uv)
+        )  # as files mean: repeated
     if mesh.vertex_colors is not None:
         mixed = weighted(weights, mesh.vertex_colors, corners)
         return np.round(mixed).astype(np.uint8)

@@ -127,7 +127,9 @@ def load_obj(path: Path) -> Mesh:
         raise MeshError(f"truncated: {wanted} announced, {found[0]} and {found[1]} found")
     libraries = re.findall(r"^mtllib (.+?)\s*$", text, re.MULTILINE)
     textures = [_has_texture(path, name) for name in libraries]
-    return load_trimesh(path, skip_materials=not any(textures))  # a plain material would hide vertex colours
+    # A plain material would hide vertex colours; that of our own files without a texture says nothing else.
+    plain = announced is not None or re.search(r"^v(?:[ \t]+\S+){6}", text, re.MULTILINE) is not None
+    return load_trimesh(path, skip_materials=plain and not any(textures))
 
 
 def _has_texture(path: Path, library: str) -> bool:

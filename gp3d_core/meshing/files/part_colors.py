@@ -40,6 +40,8 @@ def picture_of(part: Any, linear: bool) -> Any:
     if uv is None or len(uv) != len(part.vertices):
         return None
     image = getattr(material, "baseColorTexture", None) or getattr(material, "image", None)
+    if _is_stand_in(material):
+        return None
     factor = getattr(material, "baseColorFactor", None) if linear else None
     if image is None or factor is None or np.all(np.asarray(factor)[:3] == 255):
         return None if image is None else image.convert("RGB")
@@ -51,6 +53,22 @@ def linear_colors(part: Any) -> NDArray[Any] | None:
     """Colours [V,3] of the vertices of a GLB file's part, linear light, None if it has none."""
     colors = getattr(part.visual, "vertex_attributes", {}).get("color")
     return None if colors is None else np.asarray(colors, np.float64)[:, :3]
+
+
+def plain_color(part: Any) -> NDArray[Any] | None:
+    """The one colour [3], linear light, that an OBJ file's material gives the part; None without, and for white."""
+    known = getattr(getattr(part.visual, "material", None), "kwargs", {}).get("kd")
+    if not isinstance(known, list) or len(known) != 3:
+        return None
+    color = np.asarray(known, np.float64)
+    color = np.clip(color / (255 if color.max() > 1 else 1), 0, 1)  # some write bytes
+    return None if (color == 1).all() else color
+
+
+def _is_stand_in(material: Any) -> bool:
+    """Whether trimesh made the material up, four grey texels, as the file has coordinates and names none."""
+    image = getattr(material, "image", None)
+    return image is not None and image.size == (2, 2) and not material.kwargs and len(image.getcolors()) == 1
 
 
 def with_one_texture(parts: list[Any], linear: bool) -> tuple[list[Any], NDArray[Any], NDArray[Any]]:
@@ -94,8 +112,8 @@ def _pictured(part: Any, linear: bool, most: int, known: dict[Any, NDArray[Any] 
     color = [255, 255, 255]
     if colors is not None:
         color = unit_to_bytes(linear_to_srgb(colors[:1])).tolist()[0]
-    elif not linear and getattr(part.visual, "material", None) is not None:
-        color = part.visual.material.main_color[:3]
+    elif not linear and (plain := plain_color(part)) is not None:
+        color = unit_to_bytes(linear_to_srgb(plain)).tolist()
     everything = np.arange(len(part.vertices))
     return _Pictured(
         everything, faces, np.full((len(everything), 2), 0.5), np.array(color, np.uint8).reshape(1, 1, 3)

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gp3d_core.meshing.colors import linear_to_srgb, unit_to_bytes
-from gp3d_core.meshing.files.part_colors import linear_colors, picture_of, with_one_texture
+from gp3d_core.meshing.colors import linear_to_srgb, srgb_to_linear, unit_to_bytes
+from gp3d_core.meshing.files.part_colors import linear_colors, picture_of, plain_color, with_one_texture
 from gp3d_core.meshing.mesh import Mesh, MeshError
 
 
@@ -48,20 +48,30 @@ def _joined(parts: list[tuple[NDArray[Any], Any]], linear: bool) -> Mesh:
     bare, colors, uv, texture = [part.copy() for _, part in parts], None, None, None
     if any(picture_of(part, linear) is not None for _, part in parts):
         bare, uv, texture = with_one_texture([part for _, part in parts], linear)
-    elif linear:
-        if any(linear_colors(part) is not None for _, part in parts):
-            colors = np.concatenate([_colors_or_white(part) for _, part in parts])
+    else:
+        if any(_light_of(part, linear) is not None for _, part in parts):
+            colors = np.concatenate([_light_or_white(part, linear) for _, part in parts])
         for part in bare:
             part.visual = trimesh.visual.ColorVisuals()  # or white materials would become a grey texture
     moved = [part.apply_transform(to_world) for (to_world, _), part in zip(parts, bare, strict=True)]
     mesh = _from_trimesh(trimesh.util.concatenate(moved), np.eye(4), linear)
     if colors is not None:
-        return replace(mesh, vertex_colors=_color_bytes(colors, linear))
+        return replace(mesh, vertex_colors=_color_bytes(colors, linear=True))
     return mesh if texture is None else replace(mesh, uv=uv, texture=texture)
 
 
-def _colors_or_white(part: Any) -> NDArray[Any]:
-    colors = linear_colors(part)
+def _light_of(part: Any, linear: bool) -> NDArray[Any] | None:
+    """Colours [V,3] of a part without a picture, as linear light: of its vertices, or of an OBJ file's material."""
+    if linear:
+        return linear_colors(part)
+    if part.visual.kind == "vertex":
+        return srgb_to_linear(np.asarray(part.visual.vertex_colors)[:, :3] / 255)
+    plain = plain_color(part)
+    return None if plain is None else np.tile(plain, (len(part.vertices), 1))
+
+
+def _light_or_white(part: Any, linear: bool) -> NDArray[Any]:
+    colors = _light_of(part, linear)
     return np.ones((len(part.vertices), 3)) if colors is None else colors
 
 
@@ -106,6 +116,8 @@ def _from_trimesh(part: Any, to_world: NDArray[Any], linear: bool) -> Mesh:
             uv = np.asarray(visual.uv, np.float32)
             texture = None if image is None else np.asarray(image, np.uint8)
         colors = visual.vertex_attributes.get("color")
+        plain = None if linear or image is not None or colors is not None else _light_of(part, linear)
+        colors = colors if plain is None else linear_to_srgb(plain)
     elif visual.kind == "vertex":
         colors = _wide_colors(part)
         colors = visual.vertex_colors if colors is None else colors

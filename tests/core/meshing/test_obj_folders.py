@@ -6,10 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from gp3d_core.meshing.colors import linear_to_srgb, unit_to_bytes
 from gp3d_core.meshing.files.reading import load_mesh
 from gp3d_core.meshing.mesh import MeshError
+from gp3d_core.meshing.rasterizer import render_mesh
+from gp3d_core.rendering.cameras import Cameras
 
 MODEL = """mtllib model_normalized.mtl
 v 0 0 0
@@ -55,3 +59,51 @@ def test_a_texture_outside_is_refused_by_name(tmp_path: Path, folder: str, textu
         MeshError, match=r"its texture \.\./.* cannot be read \(it is no file in its folder or below\)"
     ):
         load_mesh(model(tmp_path / folder, texture))
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_plain_materials_give_their_colours(tmp_path: Path, more: int) -> None:
+    """Kd is linear light (Wavefront's format does not say so; Blender and what we write have it so)."""
+    lines = [f"v {x} {y} 0" for k in range(2) for x, y in ((k, 0), (k + 1, 0), (k, 1))]
+    faces = ["usemtl red\nf 1 2 3", "usemtl none\nf 4 5 6"][: 1 + more]
+    (tmp_path / "a.obj").write_text("\n".join(["mtllib a.mtl", *lines, *faces]) + "\n")
+    (tmp_path / "a.mtl").write_text("newmtl red\nKd 1 0.2 0.05\nnewmtl none\nKd 1 1 1\n")
+    mesh = load_mesh(tmp_path / "a.obj")
+    assert mesh.texture is None
+    assert mesh.vertex_colors is not None
+    expected = unit_to_bytes(linear_to_srgb(np.array([1, 0.2, 0.05])))
+    order = np.argsort(mesh.vertices[mesh.faces].mean(axis=1)[:, 0])
+    found = mesh.vertex_colors[mesh.faces[order]].astype(int)
+    assert found[0].tolist() == [expected.tolist()] * 3
+    assert len(found) == 1 + more
+    assert not more or found[1].min() == 255
+    colored = [f"{line} 0 1 0" for line in lines]  # colours of vertices, which such a material would hide
+    (tmp_path / "a.obj").write_text("\n".join(["mtllib a.mtl", *colored, *faces]) + "\n")
+    assert load_mesh(tmp_path / "a.obj").vertex_colors.tolist() == [[0, 255, 0]] * 3 * (1 + more)
+
+
+def test_coordinates_without_a_material_are_no_grey_texture(tmp_path: Path) -> None:
+    (tmp_path / "a.obj").write_text("v 0 0 0\nv 1 0 0\nv 0 1 0\nvt 0 0\nvt 1 0\nvt 0 1\nf 1/1 2/2 3/3\n")
+    mesh = load_mesh(tmp_path / "a.obj")
+    assert mesh.texture is None
+    assert mesh.vertex_colors is None
+
+
+def test_a_texture_is_repeated_where_its_coordinates_go_on(tmp_path: Path) -> None:
+    """Two squares, green and blue, shown once and three times as large: the same picture but for its size."""
+    lines = ["v -1 -1 0", "v 1 -1 0", "v 1 1 0", "v -1 1 0"]
+    texture = np.zeros((8, 8, 3), np.uint8)
+    texture[:, :4, 1] = texture[:, 4:, 2] = 255
+    Image.fromarray(texture).save(tmp_path / "a.png")
+    (tmp_path / "a.mtl").write_text("newmtl a\nmap_Kd a.png\n")
+    seen = {}
+    for times in (1, 3):
+        places = [f"vt {u * times - 1} {v * times - 1}" for u, v in ((0, 0), (1, 0), (1, 1), (0, 1))]
+        text = "\n".join(["mtllib a.mtl", *lines, *places, "usemtl a", "f 1/1 2/2 3/3 4/4"])
+        (tmp_path / "a.obj").write_text(text + "\n")
+        mesh = load_mesh(tmp_path / "a.obj")
+        zeros, front = torch.zeros(1, 3), torch.tensor([[0.0, np.pi / 2, 0.0]])
+        camera = Cameras(front, torch.tensor([60.0]), torch.tensor([2.5]), zeros)
+        seen[times] = render_mesh(mesh, camera, 99).rgb[49]
+    bars = {k: np.count_nonzero(np.diff(row[..., 1].astype(int)) > 100) for k, row in seen.items()}
+    assert bars == {1: 1, 3: 3}
