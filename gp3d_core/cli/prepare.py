@@ -15,6 +15,7 @@ from gp3d_core.cli.arguments import (
     new_path,
     number,
 )
+from gp3d_core.preparation.depth.kinds import MEANINGS
 
 if TYPE_CHECKING:
     from gp3d_core.signals import Interruption
@@ -41,8 +42,9 @@ def add_depth(verbs: argparse._SubParsersAction[Any]) -> None:
     )
     add(
         "--kind",
-        choices=("depth", "disparity"),
-        help="what the model or the files say (default: as the model does)",
+        choices=MEANINGS,
+        help="what the model or the files say: depth or disparity, of any scale, or (files only) metres, PNG: "
+        "millimetres (default: as the model does; files: depth)",
     )
     add(
         "--ratio",
@@ -172,6 +174,8 @@ def _depth(options: argparse.Namespace) -> int:
 
     if options.source and options.model:
         raise UsageError("depth comes from --model or --from, not both")
+    if options.kind == "metric" and not options.source:
+        raise UsageError("--kind metric is for --from; of what a network says the scale is not kept")
     dataset = open_for_depth(options.dataset)  # before a model is fetched
     source: DepthSource
     if options.source:
@@ -197,6 +201,15 @@ def _depth(options: argparse.Namespace) -> int:
         report = make_depth(options.dataset, source, stop, batch=options.batch, overwrite=options.overwrite)
     flat = f", {report.flat} of them flat" if report.flat else ""
     _say(f"{report.made} depth maps made{flat}, {report.kept} were there")
+    if isinstance(source, FolderDepth) and source.gaps:
+        most = max(source.gaps, key=lambda file: source.gaps[file])
+        _say(
+            f"{len(source.gaps)} files have places without a distance, {most} with {source.gaps[most]:.1%} the most; "
+            "there the nearest place that has one was taken"
+        )
+    if report.looks_flat:
+        metres = " If PNG files hold millimetres, say --kind metric --overwrite" if options.source else ""
+        _warn(f"the new maps reach over {report.reach:.1%} of the range of depth: nearly flat.{metres}")
     if report.looks_inverted:
         _warn("depth grows towards the bottom of most pictures; is it disparity? See --kind")
     if isinstance(source, MonocularDepth) and source.plain:

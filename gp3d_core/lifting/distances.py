@@ -17,19 +17,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-from gp3d_core.errors import GP3DError
-from gp3d_core.lifting.options import Meaning
-from gp3d_core.preparation.depth.files import check_shape, read_numbers
+from gp3d_core.preparation.depth.files import check_shape, filled, in_metres, read_numbers
+from gp3d_core.preparation.depth.kinds import Meaning
 from gp3d_core.preparation.depth.making import DepthSource, stretch, to_unit
 
-MILLIMETRE = 0.001  # what a number of a PNG is worth in metres
-_LEAST_KNOWN = 0.1  # of the numbers of a map
 _FARTHEST = 100.0  # times the nearest: where metres end, for there is sky in pictures
 _LARGEST = 1024  # pixels of the longer side that a network is given
-
-
-class DepthMapError(GP3DError):
-    """A depth map that does not fit a photograph; the message says what was expected."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,24 +53,11 @@ def distances_of_file(
     PNG of 16 or 8 bits, npy or npz [H,W] of any size in the picture's proportions. meaning: "depth" and "disparity" are
     stretched; "metric" numbers are metres, those of a PNG millimetres. NaN holds no distance, nor do metric numbers of
     0 or less, nor an infinite disparity (stereo marks so what it did not match); other infinite ones are the farthest.
-    Raises DepthMapError, or DatasetError for a file that cannot be read or has other proportions.
+    Raises DatasetError for a file that cannot be read, has other proportions, or holds hardly any distance.
     """
     values = read_numbers(path)
     check_shape(values, path, (picture[1], picture[0]))
-    of_png = path.suffix.lower() not in (".npy", ".npz", ".exr")
-    values = values * MILLIMETRE if meaning == "metric" and of_png else values
-    values = values.astype(np.float64)
-    known = {"depth": ~np.isnan(values), "disparity": np.isfinite(values), "metric": values > 0}[meaning]
-    if known.mean() < _LEAST_KNOWN or not np.isfinite(values[known]).any():
-        raise DepthMapError(
-            f"depth map {path}: {known.mean():.0%} of its numbers are distances, expected more"
-        )
-    finite = values[known & np.isfinite(values)]
-    values = np.clip(values, finite.min(), finite.max())
-    missing = 1 - float(known.mean())
-    if missing:
-        nearest = ndimage.distance_transform_edt(~known, return_distances=False, return_indices=True)
-        values = values[tuple(nearest)]
+    values, missing = filled(in_metres(values, path) if meaning == "metric" else values, meaning, path)
     if meaning == "metric":
         t = 1 / _to_grid(1 / np.minimum(values, values.min() * _FARTHEST), grid)
         return Distances(t, True, missing)

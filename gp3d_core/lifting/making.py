@@ -15,9 +15,10 @@ from gp3d_core.datasets.archive import DatasetError
 from gp3d_core.errors import GP3DError
 from gp3d_core.hashing import digest
 from gp3d_core.lifting.distances import Distances, distances_of_file, distances_of_model, usual_ratio
-from gp3d_core.lifting.options import LiftOptions, Meaning
+from gp3d_core.lifting.options import LiftOptions
 from gp3d_core.lifting.photograph import Photograph, read_photograph
 from gp3d_core.lifting.relief import Relief, grid_of, lift
+from gp3d_core.preparation.depth.kinds import Meaning
 from gp3d_core.preparation.depth.monocular import MonocularDepth, open_model
 from gp3d_core.preparation.maps.masks import SUBJECT, of_picture, read_mask
 from gp3d_core.signals import Progress, no_progress
@@ -43,7 +44,7 @@ def lift_picture(
     """The relief of the picture at that path, and what it was made of, in JSON values.
 
     `say` hears, in sentences, what the picture and its depth turned out to be. `progress` hears of the stages depth,
-    edges, filling and triangles. Raises PictureError, MaskError, DepthMapError or DatasetError for files that cannot be
+    edges, filling and triangles. Raises PictureError, MaskError or DatasetError for files that cannot be
     used, ModelError or WeightsError for a network that cannot, GP3DError for options that contradict each other.
     """
     if (options.depth is None) == (options.model is None):

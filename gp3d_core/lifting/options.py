@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-Meaning = Literal["depth", "disparity", "metric"]
-MEANINGS: tuple[Meaning, ...] = ("depth", "disparity", "metric")
+from gp3d_core.preparation.depth.kinds import Meaning
+
 GRID, BORDER = 512, 0.2
 # Least and most of each number
 RATIOS = (1.001, 1000.0)

@@ -16,10 +16,11 @@ from typing import Any, NoReturn, TypedDict
 
 from gp3d_core.errors import GP3DError, one_line, spell
 from gp3d_core.generation.objects import DEFAULT_TRUNCATION, MOST_TRUNCATION
-from gp3d_core.lifting.options import BORDER, BORDERS, FOVS, GRID, GRIDS, MEANINGS, RATIOS, Meaning
+from gp3d_core.lifting.options import BORDER, BORDERS, FOVS, GRID, GRIDS, RATIOS
 from gp3d_core.meshing.files.formats import FORMATS
 from gp3d_core.meshing.option_values import Number, OneOf, Values, expected
 from gp3d_core.meshing.options import MeshOptions, SceneMeshOptions, specs
+from gp3d_core.preparation.depth.kinds import MEANINGS, Meaning
 from gp3d_core.strict_json import check_characters, of_text
 from gp3d_core.worker.object_requests import MOST_SEED, check_object
 

@@ -10,7 +10,6 @@ from gp3d_core.atomic import transaction
 from gp3d_core.datasets.archive import DatasetError
 from gp3d_core.datasets.decoding import PictureError
 from gp3d_core.distributed import pick_device
-from gp3d_core.lifting.distances import DepthMapError
 from gp3d_core.lifting.files import relief_files, write_relief
 from gp3d_core.lifting.making import MaskError, lift_picture
 from gp3d_core.lifting.options import LiftOptions
@@ -41,7 +40,7 @@ def make_relief(request: LiftRequest, device: str, progress: Progress, publish: 
         )
     except MaskError as error:
         raise Problem("E_PICTURE", str(error), "Choose another mask.") from error
-    except (DepthMapError, DatasetError) as error:
+    except DatasetError as error:
         raise Problem("E_PICTURE", str(error), "Choose another depth map.") from error
     except (ModelError, WeightsError) as error:
         raise Problem("E_BAD_WEIGHTS", str(error), _ADVICE) from error

@@ -10,7 +10,8 @@ from gp3d_core.cli.arguments import (
     new_path,
     number,
 )
-from gp3d_core.lifting.options import BORDER, BORDERS, FOVS, GRID, GRIDS, MEANINGS, RATIOS, LiftOptions
+from gp3d_core.lifting.options import BORDER, BORDERS, FOVS, GRID, GRIDS, RATIOS, LiftOptions
+from gp3d_core.preparation.depth.kinds import MEANINGS
 
 _PIXELS, _FRAMES = 512, 64
 

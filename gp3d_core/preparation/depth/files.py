@@ -16,11 +16,14 @@ from gp3d_core.datasets.images import WIDE_DEPTH, loses_bits
 from gp3d_core.hashing import DAMAGE
 from gp3d_core.preparation.dataset_card import read_card
 from gp3d_core.preparation.depth.exr import read_exr
-from gp3d_core.preparation.depth.making import Kind, stretch, to_unit
+from gp3d_core.preparation.depth.kinds import Kind, Meaning
+from gp3d_core.preparation.depth.making import stretch, to_unit
 from gp3d_core.preparation.framing import Fit, frame, resize
 from gp3d_core.preparation.pack_folder import Origin
 
 _PNG_MODES = ("I;16", "I;16B", "I", "L", "LA", "RGB", "RGBA")
+_MILLIMETRE = 0.001  # what a number of a PNG is worth in metres
+_LEAST_KNOWN = 0.1  # of the numbers of a map
 _PNG_HEAD = 25  # bytes, up to the bits a channel
 _MOST_PIXELS = 64_000_000
 _GREY = 4.0  # of 255: how far channels of one grey may be apart, after JPEG
@@ -33,8 +36,8 @@ class FolderDepth:
 
     `a/b.jpg` has its map in `a/b_depth.png`, `a/b.png`, or the same with npy or exr; or at these endings of the path
     that its picture had before it was packed (`origins`). PNG: 16-bit as it is (LeReS), 8-bit times 256, of several
-    grey channels the first; never stretched. npy and exr: any numbers [H,W], stretched over the range; where an exr
-    says that nothing was hit, the farthest of the others is taken.
+    grey channels the first, never stretched; but for metric ones, whose numbers are millimetres. These, npy and exr
+    hold any numbers [H,W] and are stretched over the range, those that say nothing `filled` (`gaps` has their shares).
     Maps of another size are cut and scaled like the pictures (`preparation.framing`); `fit` says how those were framed,
     None that it is not known, and then maps must be square. A map that is not square has its picture's proportions.
     Outside a letterbox it is far.
@@ -47,7 +50,7 @@ class FolderDepth:
         folder: Path,
         names: Sequence[str],
         *,
-        kind: Kind,
+        kind: Meaning,
         ratio: float,
         fit: Fit | Literal["subject"] | None,
         origins: Mapping[str, Origin],
@@ -62,7 +65,9 @@ class FolderDepth:
                 f"{folder} has no map for {len(missing)} of {len(names)} images, the first is {missing[0]}; "
                 f"expected its path with one of the endings {', '.join(_ENDINGS)}"
             )
-        self._kind, self._ratio, self._fit = kind, ratio, fit
+        self.gaps: dict[str, float] = {}  # share of each map that held no distance, where there is any
+        self._meaning, self._ratio, self._fit = kind, ratio, fit
+        self._kind: Kind = "disparity" if kind == "disparity" else "depth"
         self.record: dict[str, Any] = {
             "files": folder.resolve().name,
             "kind": kind,
@@ -82,7 +87,9 @@ class FolderDepth:
         ]
 
     def _map(self, file: Path, resolution: int, origin: Origin | None) -> NDArray[Any]:
-        values = _read(file, self._kind)
+        values, missing = _read(file, self._meaning)
+        if missing:
+            self.gaps[str(file)] = missing
         height, width = values.shape
         if height != width and self._fit is None:
             raise DatasetError(
@@ -100,7 +107,8 @@ class FolderDepth:
         if (width, height) != (resolution, resolution):
             picture = Image.fromarray(values.astype(np.float32))
             values = np.asarray(resize(picture, right - left, bottom - top, where.source), dtype=np.float64)
-        values = values.clip(0, 1) if file.suffix == ".png" else stretch(values, str(file))
+        coded = file.suffix == ".png" and self._meaning != "metric"
+        values = values.clip(0, 1) if coded else stretch(values, str(file))
         u = np.ones((resolution, resolution))
         u[top:bottom, left:right] = to_unit(values, self._kind, self._ratio)
         return u
@@ -141,18 +149,39 @@ def _find(folder: Path, name: str) -> Path | None:
     return found[0] if found else None
 
 
-def _read(file: Path, kind: Kind) -> NDArray[Any]:
-    """Numbers float64 [H,W] of an npy or exr file, or the codes of a PNG over 65536."""
+def _read(file: Path, meaning: Meaning) -> tuple[NDArray[Any], float]:
+    """Numbers float64 [H,W] of a file, with the share of them that was filled in, or the codes of a PNG over 65536."""
     numbers = read_numbers(file)
+    if file.suffix == ".png" and meaning != "metric":
+        return numbers / 256 if numbers.dtype == np.uint8 else depth_codes.to_unit(numbers), 0.0
+    return filled(numbers, meaning, file)
+
+
+def in_metres(numbers: NDArray[Any], file: Path) -> NDArray[Any]:
+    """The numbers of a metric map: those of a PNG are millimetres, others metres."""
+    return numbers if file.suffix.lower() in (".npy", ".npz", ".exr") else numbers * _MILLIMETRE
+
+
+def filled(numbers: NDArray[Any], meaning: Meaning, file: Path) -> tuple[NDArray[Any], float]:
+    """`numbers` [H,W] as float64, the nearest known one where there is none, and the share of those that were filled.
+
+    NaN is none, nor are metric numbers of 0 or less, nor an infinite disparity (stereo marks so what it did not match);
+    other infinite ones are the farthest. Raises DatasetError for a `file` with hardly any.
+    """
+    from scipy import ndimage  # slow to import
+
     values = numbers.astype(np.float64)
-    if file.suffix == ".exr":
-        hit = values[np.isfinite(values)]
-        if hit.size:
-            values[np.isposinf(values)] = hit.max() if kind == "depth" else hit.min()
-        return values
-    if file.suffix == ".npy":
-        return values
-    return values / 256 if numbers.dtype == np.uint8 else depth_codes.to_unit(values)
+    known = {"depth": ~np.isnan(values), "disparity": np.isfinite(values), "metric": values > 0}[meaning]
+    if known.mean() < _LEAST_KNOWN or not np.isfinite(values[known]).any():
+        raise DatasetError(
+            f"depth map {file}: {known.mean():.0%} of its numbers are distances, expected more"
+        )
+    finite = values[known & np.isfinite(values)]
+    values = np.clip(values, finite.min(), finite.max())
+    if not known.all():
+        nearest = ndimage.distance_transform_edt(~known, return_distances=False, return_indices=True)
+        values = values[tuple(nearest)]
+    return values, 1 - float(known.mean())
 
 
 def read_numbers(file: Path) -> NDArray[Any]:

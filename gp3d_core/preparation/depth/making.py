@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,11 +23,11 @@ from gp3d_core.atomic import replacing
 from gp3d_core.datasets import depth_codes
 from gp3d_core.datasets.archive import DatasetError, depth_name
 from gp3d_core.datasets.dataset import Dataset
+from gp3d_core.preparation.depth.kinds import Kind
 from gp3d_core.preparation.maps.making import MapKind, MapReport, MapSource, make_maps, open_folder
 from gp3d_core.signals import Interruption
 
-Kind = Literal["depth", "disparity"]
-
+_NARROW = 0.1  # of the range: maps that reach over less hardly show depth
 _SURE = 5  # pictures from which on their common direction says something
 
 
@@ -39,11 +39,23 @@ class DepthSource(MapSource, Protocol):
 class DepthReport(MapReport):
     """What was done; `flat` maps among the new ones.
 
-    downwards: correlation of depth with the row, from the top down, of each new map that is not flat.
+    downwards: correlation of depth with the row, from the top down, of each new map that is not flat. reaches: over
+    how much of the range it reaches, but for a hundredth of its pixels at either end.
     """
 
     flat: int = 0
     downwards: list[float] = field(default_factory=list)
+    reaches: list[float] = field(default_factory=list)
+
+    @property
+    def reach(self) -> float:
+        """Over how much of the range the middle one of the new maps reaches; 1 without any."""
+        return float(np.median(self.reaches)) if self.reaches else 1.0
+
+    @property
+    def looks_flat(self) -> bool:
+        """Whether the new maps use so little of the range that something else is meant by their numbers."""
+        return self.reach < _NARROW
 
     @property
     def looks_inverted(self) -> bool:
@@ -110,6 +122,8 @@ def _count(report: DepthReport, maps: Sequence[NDArray[Any]]) -> None:
         if np.ptp(u) == 0:
             report.flat += 1
             continue
+        low, high = np.quantile(u, [0.01, 0.99])
+        report.reaches.append(float(high - low))
         row_means = u.mean(axis=1)
         rows = np.arange(len(row_means)) - (len(row_means) - 1) / 2
         spread = np.sqrt((rows**2).mean()) * u.std()

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from gp3d_core.errors import GP3DError
-from gp3d_core.preparation.depth.making import Kind, stretch, to_unit
+from gp3d_core.preparation.depth.kinds import Kind
+from gp3d_core.preparation.depth.making import stretch, to_unit
 
 MODEL = "depth-anything/Depth-Anything-V2-Small-hf"
 

@@ -17,7 +17,8 @@ from gp3d_core.datasets.dataset import Dataset
 from gp3d_core.networks.foreign_weights import hash_of
 from gp3d_core.networks.tcmonodepth import STRIDE, fold_norms, load_tcmonodepth
 from gp3d_core.preparation.depth.files import packed_fit
-from gp3d_core.preparation.depth.making import Kind, stretch, to_unit
+from gp3d_core.preparation.depth.kinds import Kind
+from gp3d_core.preparation.depth.making import stretch, to_unit
 from gp3d_core.preparation.depth.models import ModelDepth, ModelError
 from gp3d_core.preparation.framing import Box, frame, resize
 from gp3d_core.preparation.pack_folder import PackedFolder

@@ -344,11 +344,40 @@ def test_wrong_depth_files_are_named(photos: Path, tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="16x8, expected a square"):
         take(photos, good)
     np.save(good / "n0/photo0.npy", np.full((8, 8), np.nan))
-    with pytest.raises(DatasetError, match=r"depth of .*maps/n0/photo0\.npy: expected finite"):
+    with pytest.raises(DatasetError, match=r"depth map .*maps/n0/photo0\.npy: 0% of its numbers are"):
         take(photos, good)
     np.save(good / "n0/photo0.npy", np.array([[{}]], dtype=object), allow_pickle=True)
     with pytest.raises(DatasetError, match="cannot be read"):
         take(photos, good)
+
+
+@pytest.mark.parametrize("ending", [".png", ".npy"])
+def test_metres_of_a_sensor_are_stretched_and_their_gaps_filled(
+    photos: Path, tmp_path: Path, ending: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Kinect and its kin: millimetres in 16 bits, 0 where nothing was measured; as codes that is a wall with holes."""
+    metres = np.tile(np.linspace(1.0, 3.0, SIZE), (SIZE, 1))
+    holes = metres.copy()
+    holes[5:9, 0] = 0
+    stored = (
+        (holes * 1000).round().astype(np.uint16) if ending == ".png" else np.where(holes > 0, holes, np.nan)
+    )
+    maps = write_maps(tmp_path / "kinect", [stored] * 5, ending)
+    command = ["data", "depth", str(photos), "--from", str(maps)]
+    if ending == ".png":
+        assert main(command) == 0
+        assert "reach over 3.1% of the range of depth: nearly flat. If PNG" in capsys.readouterr().err
+    assert main([*command, "--kind", "metric", "--overwrite"]) == 0
+    said = capsys.readouterr().err
+    assert "5 files have places without a distance" in said
+    assert "with 0.2% the most" in said
+    assert "nearly flat" not in said
+    found = codes(photos, NAMES[0]) / 65536
+    known, expected = holes > 0, np.minimum((metres - 1) / 2, 65535 / 65536)
+    np.testing.assert_allclose(found[known], expected[known], atol=3e-4)
+    np.testing.assert_allclose(found[~known], expected[~known], atol=0.03)  # a pixel beside
+    assert main(["data", "depth", str(photos), "--model", "x", "--kind", "metric"]) == 2
+    assert "--kind metric is for --from" in capsys.readouterr().err
 
 
 def test_depth_that_grows_downwards_is_remarked(

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from gp3d_core.datasets.archive import DatasetError
-from gp3d_core.lifting.distances import DepthMapError, distances_of_file
+from gp3d_core.lifting.distances import distances_of_file
 from gp3d_core.preparation.depth import files
 from gp3d_core.preparation.depth.files import FolderDepth, read_numbers
 
@@ -150,10 +150,10 @@ def test_rays_that_hit_nothing_are_the_farthest(tmp_path: Path) -> None:
     assert found[0, 0] == found[2, 2] == 1
     near = FolderDepth(tmp_path / "maps", ["a.png"], kind="disparity", ratio=2.0, fit=None, origins={})
     found = near.maps(["a.png"], [np.zeros((4, 4, 3), np.uint8)])[0]
-    assert found[0, 0] == found[1, 1] == 1  # of disparities the smallest is the farthest
+    assert found[0, 0] == found[1, 1] == 1  # no disparity: that of the place beside
     assert found[2, 2] == 0
     nothing = write(tmp_path / "b.exr", {"Z": np.full_like(DEPTH, 1e10)})
-    with pytest.raises(DepthMapError, match="of its numbers are distances"):
+    with pytest.raises(DatasetError, match="of its numbers are distances"):
         distances_of_file(nothing, (5, 7), (5, 7), "metric", 2.0)
 
 
