@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import warnings
 from contextlib import suppress
@@ -51,7 +52,7 @@ def run() -> int:
     except KeyboardInterrupt:  # before the command's first line, or after its last
         if code is None:
             print(_INTERRUPTED, file=sys.stderr)
-            code = RAISED.exit_code
+            code = RAISED.exit_code or _BY_SIGNAL + signal.SIGINT  # Python's own, before ours was in place
     if (
         code > _BY_SIGNAL
     ):  # all is saved and closed, and whoever stopped it waits: Python's end takes seconds with torch
