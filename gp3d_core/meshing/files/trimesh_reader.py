@@ -122,6 +122,10 @@ def _from_trimesh(part: Any, to_world: NDArray[Any], linear: bool) -> Mesh:
         colors = _wide_colors(part)
         colors = visual.vertex_colors if colors is None else colors
     faces = np.asarray(part.faces, np.int32)
+    if visual.kind == "face":  # each face gets vertices of its own, which have its colour
+        own, colors = faces.reshape(-1), np.repeat(visual.face_colors, 3, axis=0)
+        vertices, normals = vertices[own], None if normals is None else normals[own]
+        faces = np.arange(len(own), dtype=np.int32).reshape(-1, 3)
     if np.linalg.det(to_world[:3, :3]) < 0:  # a mirror turns faces over
         faces = np.ascontiguousarray(faces[:, ::-1])
     return Mesh(

@@ -190,6 +190,17 @@ def test_glb_normals_have_length_1_whatever_the_mesh_has(tmp_path, colored):
     assert written[:2].tolist() == [[0, 1, 0]] * 2
 
 
+def test_ply_colors_of_faces_are_kept(tmp_path):
+    head = "ply\nformat ascii 1.0\nelement vertex 4\nproperty float x\nproperty float y\nproperty float z\n"
+    head += "element face 2\nproperty list uchar int vertex_indices\n"
+    head += "".join(f"property uchar {name}\n" for name in ("red", "green", "blue")) + "end_header\n"
+    body = "0 0 0\n1 0 0\n1 1 0\n0 1 0\n3 0 1 2 200 0 9\n3 0 2 3 0 70 255\n"
+    (tmp_path / "a.ply").write_text(head + body)
+    mesh = load_mesh(tmp_path / "a.ply")
+    assert mesh.vertex_colors[mesh.faces].tolist() == [[[200, 0, 9]] * 3, [[0, 70, 255]] * 3]
+    assert mesh.vertices[mesh.faces][:, 1].tolist() == [[1, 0, 0], [1, 1, 0]]
+
+
 def test_ply_takes_its_colors_from_the_texture(tmp_path, textured):
     save_mesh(textured, tmp_path / "square.ply")
     back = load_mesh(tmp_path / "square.ply")
