@@ -24,6 +24,7 @@ from gp3d_core.preparation.pack_folder import Origin
 _PNG_MODES = ("I;16", "I;16B", "I", "L", "LA", "RGB", "RGBA")
 _MILLIMETRE = 0.001  # what a number of a PNG is worth in metres
 _LEAST_KNOWN = 0.1  # of the numbers of a map
+_PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_HEAD = 25  # bytes, up to the bits a channel
 _MOST_PIXELS = 64_000_000
 _GREY = 4.0  # of 255: how far channels of one grey may be apart, after JPEG
@@ -197,13 +198,16 @@ def read_numbers(file: Path) -> NDArray[Any]:
             return _array(file)
         if file.suffix.lower() == ".exr":
             return read_exr(file, _MOST_PIXELS)
+        with file.open("rb") as content:
+            head = content.read(_PNG_HEAD)
+        if not head.startswith(_PNG):
+            raise ValueError("expected a PNG, npy, npz or EXR file")
         image = Image.open(file, formats=("PNG",))
         _check_size(image.height, image.width)
         if image.mode not in _PNG_MODES:
             raise ValueError(f"expected a 16-bit or 8-bit map, found {image.mode}")
-        with file.open("rb") as head:
-            if loses_bits(image, head.read(_PNG_HEAD)):
-                raise DatasetError(f"depth map {file} {WIDE_DEPTH}")
+        if loses_bits(image, head):
+            raise DatasetError(f"depth map {file} {WIDE_DEPTH}")
         codes = np.asarray(image)
     except ImportError as error:
         raise DatasetError(

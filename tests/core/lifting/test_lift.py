@@ -328,6 +328,8 @@ def bad(name: str, folder: Path) -> Path:
         path.write_bytes(b"PK\3\4 and no more")
     elif name == "text.png":
         path.write_text("no picture")
+    elif name == "grey.tif":
+        Image.new("F", (WIDTH, HEIGHT), 1.0).save(path)
     return path
 
 
@@ -342,7 +344,8 @@ def bad(name: str, folder: Path) -> Path:
         ("three.npy", r"expected numbers \[H, W\]"),
         ("cut.npy", "cannot be read"),
         ("cut.npz", "cannot be read"),
-        ("text.png", "cannot be read"),
+        ("text.png", "expected a PNG, npy, npz or EXR file"),
+        ("grey.tif", "expected a PNG, npy, npz or EXR file"),
     ],
 )
 def test_depth_maps_that_cannot_be_used_get_a_line(
