@@ -259,28 +259,6 @@ def test_signals_after_the_work_change_nothing_of_its_end(tmp_path: Path, number
     assert _ended_by(number, block, tmp_path) == (7, "")
 
 
-def test_ctrl_c_before_the_first_line_is_no_success(tmp_path: Path) -> None:
-    """Python raises it until our own handler is in place, and nobody then knows of which signal it was."""
-    program = """
-import sys
-from gp3d_core.cli import __main__ as beginning
-
-def interrupted():
-    raise KeyboardInterrupt
-
-beginning.threads_ending_in_one_line = interrupted
-sys.exit(beginning.run())
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        env=environment(tmp_path),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (128 + signal.SIGINT, "gp3d: interrupted\n")
-
-
 def test_an_error_that_a_library_makes_of_a_signal_is_that_signals_end(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
