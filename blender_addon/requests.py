@@ -269,11 +269,20 @@ def location_of(
     return x + (number % columns - (columns - 1) / 2) * step, y + (number // columns) * step, z
 
 
+_OTHER_FORMATS = frozenset({"abc", "blend", "dae", "fbx", "gltf", "off", "usd", "usda", "usdc", "x3d"})
+
+
 def exported_stem(name: str, kind: str) -> str:
     """The name of an exported file without its ending. Raises RequestError if the engine cannot call a file so."""
-    stem = name.removesuffix(f".{kind}")
-    if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}", stem):
-        raise RequestError(f"'{stem}': a name of letters, digits, '_', '-' and '.' is expected, 100 at most")
+    end = f".{kind}"
+    stem = name[: -len(end)] if name.lower().endswith(end) else name
+    other = stem.rpartition(".")[2].lower()
+    if stem == name and other in _OTHER_FORMATS:
+        raise RequestError(f"The engine writes no .{other}; choose one of its formats, or File > Export")
+    if not re.fullmatch(r"[\w(-][\w .()+,-]{0,99}(?<![ .])", stem) or len(stem.encode()) > 200:
+        raise RequestError(
+            f"'{stem}': a name of letters, digits, spaces and _-.()+, is expected, 100 at most"
+        )
     return stem
 
 

@@ -234,6 +234,9 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
+_NAME_BYTES = 200  # in UTF-8: with what is added to it a file system takes 255
+
+
 def _text(longest: int, pattern: str = r".+", noun: str = "a text") -> Check:
     def check(value: Any) -> str:
         if isinstance(value, str) and len(value) <= longest and re.fullmatch(pattern, value, re.DOTALL):
@@ -241,6 +244,14 @@ def _text(longest: int, pattern: str = r".+", noun: str = "a text") -> Check:
         raise ValueError(f"{noun} of 1 to {longest} characters")
 
     return check
+
+
+def _file_name(value: Any) -> str:
+    """A file's name that every system takes, without its ending, of letters of any script."""
+    name = _text(100, r"[\w(-][\w .()+,-]*(?<![ .])", "a file name")(value)
+    if len(name.encode()) > _NAME_BYTES:
+        raise ValueError(f"a file name of at most {_NAME_BYTES} bytes")
+    return name
 
 
 def _several(check: Check, most: int) -> Check:
@@ -309,7 +320,7 @@ _SPEC: dict[str, tuple[Check, Any]] = {
     "dir": (_folder, _REQUIRED),
 }
 
-_STEM = (_text(100, r"[A-Za-z0-9_-][A-Za-z0-9_.-]*", "a file name"), None)
+_STEM = (_file_name, None)
 _FILES: dict[str, tuple[Check, Any]] = {
     "formats": (_several(_value(OneOf(FORMATS)), len(FORMATS)), ["npz"]),
     "stem": _STEM,

@@ -344,6 +344,7 @@ def scenario_only_formats_that_the_engine_writes_are_offered(tools):
         (lambda: bpy.ops.gp3d.export(filepath=""), "Choose a file first"),
         (lambda: bpy.ops.gp3d.export(filepath=str(tools.folder / "a cup!.glb")), "letters, digits"),
         (lambda: bpy.ops.gp3d.export(filepath=str(tools.folder / "cup.usdz")), "usdz"),
+        (lambda: bpy.ops.gp3d.export(filepath=str(tools.folder / "cup.fbx")), "writes no .fbx"),
     ):
         refusal = tools.refusal(RuntimeError, call)
         assert words in refusal, (words, refusal)

@@ -185,3 +185,27 @@ def test_real_sizes_say_how_far_apart_objects_stand(requests, choices, parts):
 )
 def test_exports_say_no_more_than_concerns_them(requests, export, fields):
     assert requests.Export(*export).request() == fields
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "stem"),
+    [
+        ("mug.glb", "glb", "mug"),
+        ("MUG.GLB", "glb", "MUG"),
+        ("mug", "glb", "mug"),
+        ("mug.v2", "glb", "mug.v2"),
+        ("gp3d_Kätzchen_1_relief.glb", "glb", "gp3d_Kätzchen_1_relief"),  # as the file browser proposes it
+        ("猫 (1).obj", "obj", "猫 (1)"),
+    ],
+)
+def test_exported_files_are_called_as_people_call_them(requests, parts, name, kind, stem):
+    assert requests.exported_stem(name, kind) == stem
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("mug.fbx", "writes no .fbx"), (".glb", "a name of"), ("a?.glb", "a name of"), ("a/b.glb", "a name of")],
+)
+def test_exported_files_are_not_called_what_no_file_is(requests, parts, name, said):
+    with pytest.raises(parts("engine.errors").RequestError, match=said):
+        requests.exported_stem(name, "glb")
