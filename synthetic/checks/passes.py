@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from synthetic.checks.models import Truth
-from synthetic.checks.pixels import depth_edges, inside_triangles, pixel_centres, pixel_rays
+from synthetic.checks.pixels import depth_edges, inside_triangles, pixel_centres, pixel_rays, wide_enough
 from synthetic.checks.rays import Array, Hits
 from synthetic.dataset import ViewRecord
 from synthetic.staging.surface import instances
@@ -31,6 +31,7 @@ def score_passes(
     """
     sure = np.isfinite(hits.distance) & inside_triangles(hits)
     sure &= ~depth_edges(hits.distance, truth.is_ground(hits))
+    sure &= wide_enough(hits, truth.rays.vertices, truth.rays.triangles, record["intrinsics"][0][0])
     if not sure.any():
         return {}
     off = {

@@ -11,6 +11,9 @@ from synthetic.checks.rays import Array, Hits
 from synthetic.dataset import ViewRecord
 
 _INNER = 1e-3  # weight of every corner, off the edges of a triangle
+_ASIDE = (
+    0.005  # pixels, as far as the renderer's ray may pass beside a pixel's centre (half of its narrow filter)
+)
 _EDGE = 0.02  # neighbours farther apart than this are the two sides of a depth edge
 
 
@@ -42,6 +45,23 @@ def inside_triangles(hits: Hits) -> npt.NDArray[np.bool_]:
     """[...] rays that hit a triangle off its edges; where triangles meet, two programs may see either of them."""
     inner = np.minimum(hits.barycentric.min(axis=-1), 1 - hits.barycentric.sum(axis=-1)) > _INNER
     return np.asarray(inner)
+
+
+def wide_enough(
+    hits: Hits, vertices: Array, triangles: npt.NDArray[np.int64], focal: float
+) -> npt.NDArray[np.bool_]:
+    """[...] hits of which the renderer's ray, which may pass beside the pixel's centre, meets the same triangle.
+
+    Of wires seen from afar triangles are narrower than that. `vertices` [V,3] and `triangles` [F,3] are those that
+    were hit, `focal` the focal length in pixels.
+    """
+    corners = vertices[triangles[np.maximum(hits.triangle, 0)]]
+    opposite = np.linalg.norm(np.roll(corners, -1, axis=-2) - np.roll(corners, 1, axis=-2), axis=-1)
+    edges = corners[..., 1:, :] - corners[..., :1, :]
+    area = np.linalg.norm(np.cross(edges[..., 0, :], edges[..., 1, :]), axis=-1)[..., None]
+    weights = np.concatenate([1 - hits.barycentric.sum(axis=-1, keepdims=True), hits.barycentric], axis=-1)
+    away = (weights * np.divide(area, opposite, out=np.zeros_like(opposite), where=opposite > 0)).min(axis=-1)
+    return np.asarray((hits.triangle >= 0) & (away * focal > _ASIDE * hits.distance))
 
 
 def depth_edges(depth: Array, ground: npt.NDArray[np.bool_] | None = None) -> npt.NDArray[np.bool_]:

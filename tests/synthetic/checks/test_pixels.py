@@ -6,7 +6,8 @@ from typing import cast
 
 import numpy as np
 
-from synthetic.checks.pixels import depth_edges, pixel_centres, pixel_rays
+from synthetic.checks.pixels import depth_edges, pixel_centres, pixel_rays, wide_enough
+from synthetic.checks.rays import RaySurface
 from synthetic.dataset import ViewRecord
 
 
@@ -27,3 +28,16 @@ def test_edges_are_the_pixels_on_both_sides_of_a_step() -> None:
     depth[:, 3:] = np.inf
     assert depth_edges(depth).all(axis=0).tolist() == [False, False, True, True, False, False]
     assert not depth_edges(np.full((3, 3), np.inf)).any()
+
+
+def test_rays_beside_the_centre_miss_what_is_narrower_than_a_hundredth_of_a_pixel() -> None:
+    """Strips at a distance of 2, seen by a focal length of 100 pixels: a pixel is 0.02 wide there."""
+    for width, wide in ((1.9e-4, False), (2.1e-4, True)):
+        x = np.array([-width / 2, width / 2])
+        vertices = np.array([(x[0], -1, 0), (x[1], -1, 0), (x[1], 1, 0), (x[0], 1, 0)])
+        surface = RaySurface(vertices, np.array([(0, 1, 2), (0, 2, 3)]))
+        directions = np.array([[0.0, y, -1.0] for y in (-0.49, 0.49, 0.6)])
+        hits = surface.cast(np.array([0, 0, 2.0]), directions)
+        assert (hits.triangle >= 0).tolist() == [True, True, False]
+        found = wide_enough(hits, surface.vertices, surface.triangles, 100.0)
+        assert found.tolist() == [wide, wide, False]
