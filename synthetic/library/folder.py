@@ -7,7 +7,7 @@ The table is TSV, CSV or JSON (a list of objects), a row for a file or for a pat
     file     path below SOURCE, or a pattern such as mugs/*.glb or chairs/**/*.obj
     name     what a class is called that neither ImageNet nor ShapeNetCore has
     id       the model's name in the library, of a row for one file (else made of its path)
-    licence  SPDX identifier; author, source, changes: who made it, where it is from, what was changed
+    licence  SPDX identifier; author, source, changes: who made it, where it is from, what was changed before
     front, up  axes of the file (default: those of the command line)
 
 class and file are needed, and a licence: that of the row, or --licence for all rows without one.
@@ -38,6 +38,7 @@ from synthetic.staging.treatment import ModelLimits, Treatment
 SOURCE_HELP = "folder below which all files lie"
 _COLUMNS = ("class", "file", "name", "id", "licence", "author", "source", "changes", "front", "up")
 _MOST_BYTES = 64 * 2**20  # of a table
+_CHANGES = "converted to OBJ, scaled to a box of diagonal 1"  # by this program
 _SHAPENET_TAIL = "-models-model_normalized"
 
 Row = Mapping[str, str]
@@ -185,7 +186,8 @@ def _jobs(root: Path, row: Row, treatment: Treatment) -> Iterator[tuple[str, Lib
         raise _RowError(f"its id {row['id']!r} would be that of {len(paths)} files")
     for path in paths:
         inner = path.relative_to(root).as_posix()
-        credit = Credit(row["author"], licence, row.get("source") or inner, row.get("changes") or "none")
+        changes = "; ".join(filter(None, [row.get("changes"), _CHANGES]))
+        credit = Credit(row["author"], licence, row.get("source") or inner, changes)
         make = _Maker(path, root, placement, credit, treatment)
         yield inner, LibraryJob(row.get("id") or _name(inner), object_class, make, licence)
 

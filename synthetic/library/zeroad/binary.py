@@ -25,7 +25,7 @@ class BinaryFile:
         found = self.records(np.dtype("S4"), 1, "its first letters")[0]
         if found != magic:
             raise BrokenModelError(
-                f"{name}: expected a file that begins with {magic.decode()}, found {found!r}"
+                f"{name}: expected a file that begins with {magic.decode()}, found {bytes(found)!r}"
             )
         number, size = self.count("its version"), self.count("its size")
         if number != version:

@@ -160,6 +160,17 @@ def test_axes(front: str, up: str, expected: tuple[int, ...], tree: Path, tmp_pa
     np.testing.assert_allclose(sides, np.array(expected) / np.linalg.norm(expected), atol=1e-7)
 
 
+def test_changes_are_those_of_the_table_and_those_made_here(tree: Path, tmp_path: Path) -> None:
+    """Licences ask for them: nobody is told that nothing was changed."""
+    rows = [{"class": "504", "file": f"mugs/{name}.obj", **CC0} for name in ("one", "two")]
+    made(tmp_path, tree, table(tmp_path, [{**rows[0], "changes": "handle removed"}, rows[1]]))
+    lines = map(json.loads, (tmp_path / "out/licences.jsonl").read_text().splitlines())
+    assert [entry["changes"] for entry in lines] == [
+        "handle removed; converted to OBJ, scaled to a box of diagonal 1",
+        "converted to OBJ, scaled to a box of diagonal 1",
+    ]
+
+
 def test_an_axis_with_a_minus_is_an_axis_and_no_option(tree: Path, tmp_path: Path) -> None:
     where = table(tmp_path, [{"class": "504", "file": "four.obj", **CC0}])
     records, failures = made(tmp_path, tree, where, "--front", "-x", "--up", "+y")

@@ -112,7 +112,7 @@ def test_our_frame_is_right_handed_with_the_front_towards_plus_z() -> None:
     [
         (b"", "ends within its first letters"),
         (b"PSMD", "ends within its version"),
-        (b"PMDX" + pmd()[4:], "begins with PSMD"),
+        (b"PMDX" + pmd()[4:], "begins with PSMD, found b'PMDX'"),
         (pmd(version=3), "expected version 4, found 3"),
         (pmd() + b"\0", "bytes follow"),
         (pmd(layers=0), "UV coordinates, found 0"),
