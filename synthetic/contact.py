@@ -26,6 +26,7 @@ from tqdm import tqdm
 from synthetic.atomic import write_whole
 from synthetic.dataset import Settings
 from synthetic.layouts.permitted import permitted
+from synthetic.layouts.plain import unused_in_words, unused_meshes
 from synthetic.layouts.shapenet import BrokenModelError, LibraryError, Model, load_library
 from synthetic.options import add_alpha_options, add_licences_option
 from synthetic.staging.stage import stage_model
@@ -185,8 +186,10 @@ def run(arguments: argparse.Namespace) -> int:
     settings = Settings(resolution=arguments.resolution, samples=arguments.samples)
     distance = 0.5 / math.sin(math.radians(arguments.fov) / 2) if 0 < arguments.fov < 180 else 2.0
     viewpoint = Viewpoint(yaw=arguments.yaw, pitch=arguments.pitch, radius=distance, fov=arguments.fov)
-    allowed, said = permitted(load_library(arguments.meshes), arguments.licences)
-    sys.stderr.writelines(f"{line}\n" for line in said)
+    library = load_library(arguments.meshes)
+    allowed, said = permitted(library, arguments.licences)
+    unused = unused_in_words(unused_meshes(arguments.meshes, {model.path for model in library}))
+    sys.stderr.writelines(f"{line}\n" for line in [*said, unused] if line)
     chosen = of_classes(allowed, arguments.classes)
     single = arguments.out.suffix.lower() == ".png"
     rows = first_of_each_class(chosen, arguments.columns if single else len(chosen))

@@ -35,6 +35,7 @@ from tqdm import tqdm
 from synthetic.atomic import alone_in, write_whole
 from synthetic.dataset import DatasetError, make_folder
 from synthetic.layouts.permitted import permitted
+from synthetic.layouts.plain import unused_in_words, unused_meshes
 from synthetic.layouts.shapenet import BrokenModelError, LibraryError, Model, interleave, load_library
 from synthetic.options import add_alpha_options, add_licences_option, placement_of, with_axes
 from synthetic.points_folder import (
@@ -191,7 +192,10 @@ def run(arguments: argparse.Namespace) -> int:
     for name, number in (("workers", arguments.workers), ("per-class", arguments.per_class)):
         if number is not None and number < 1:
             raise ValueError(f"--{name} must be 1 or more, found {number}")
-    models, said = permitted(load_library(*arguments.models, **placement_of(arguments)), arguments.licences)
+    library = load_library(*arguments.models, **placement_of(arguments))
+    models, said = permitted(library, arguments.licences)
+    used = {model.path for model in library}
+    said += filter(None, (unused_in_words(unused_meshes(root, used)) for root in arguments.models))
     models = interleave(models, arguments.per_class)
     if (arguments.dataset / "taxonomy.json").exists():
         raise DatasetError(f"{arguments.dataset}: is a model library; choose another folder for the points")

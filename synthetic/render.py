@@ -23,7 +23,7 @@ from synthetic.atomic import remove_parts, write_whole
 from synthetic.dataset import DatasetError, Settings, make_folder, views_in
 from synthetic.dataset_index import blenders_of, check_place, open_dataset, remove_damaged, write_index
 from synthetic.layouts.permitted import permitted
-from synthetic.layouts.plain import unused_meshes
+from synthetic.layouts.plain import unused_in_words, unused_meshes
 from synthetic.layouts.shapenet import LibraryError, Model, interleave, load_library, split_of
 from synthetic.options import (
     VIEWS_PER_WORKER,
@@ -230,10 +230,7 @@ def _tell_unused(out: Path, unused: dict[str, str]) -> None:
     if text or path.exists():
         write_whole(path, text.encode())
     if unused:
-        file, reason = next(iter(unused.items()))
-        sys.stderr.write(
-            f"{len(unused)} mesh files of the library are not used, such as {file} ({reason}); all in {path}\n"
-        )
+        sys.stderr.write(f"{unused_in_words(unused)}; all in {path}\n")
 
 
 def _commonest(failures: dict[str, str]) -> str:

@@ -239,7 +239,9 @@ def _mask(options: argparse.Namespace) -> int:
         _say(f"{options.model} sees {side}, as --pixels {source.record['pixels']}")
     with interruptible() as stop:
         report = make_masks(options.dataset, source, stop, batch=options.batch, overwrite=options.overwrite)
-    empty = f", {report.empty} of them empty" if report.empty else ""
+    empty = (
+        f", {report.empty} of them empty (subject is what is more than half white)" if report.empty else ""
+    )
     _say(f"{report.made} masks made{empty}, {report.kept} were there")
     return _end(report.stopped, stop, options.dataset)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 MESH_SUFFIXES = (".glb", ".gltf", ".obj", ".ply", ".stl")  # the first of a name is the one that says most
@@ -83,6 +83,14 @@ def unused_meshes(root: Path, used: Collection[Path]) -> dict[str, str]:
                 )
             reasons[path.relative_to(root).as_posix()] = reason
     return reasons
+
+
+def unused_in_words(unused: Mapping[str, str]) -> str:
+    """How many mesh files are not used, and the first with its reason; nothing where all are."""
+    if not unused:
+        return ""
+    file, reason = next(iter(unused.items()))
+    return f"{len(unused)} mesh files of the library are not used, such as {file} ({reason})"
 
 
 def _named(path: Path) -> Iterator[str]:

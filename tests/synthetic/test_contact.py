@@ -41,6 +41,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.Complete
     (meshes / "tiny blocks/0.obj").write_text("\n".join(moved) + "\n")
     write_textured(meshes / "Painted/1.obj")
     (meshes / "Painted/0.obj").write_text("")
+    (meshes / "Painted/2.dae").write_text("")
     options = ("--columns", 2, "--across", 2, "--resolution", SIDE, "--samples", 8, "--yaw", -0.3)
     run = library.run(folder / "scratch", "synthetic.contact", meshes, folder / "out.png", *options)
     assert list((folder / "scratch").iterdir()) == []
@@ -59,7 +60,8 @@ def test_every_mesh_stands_in_its_place(
 ) -> None:
     run, sheet = drawn
     assert (run.returncode, run.stdout) == (0, "")
-    assert run.stderr == "Painted/0: 0.obj is empty\n"
+    unused = "1 mesh files of the library are not used, such as Painted/2.dae (.dae is not read; convert it to .glb)"
+    assert run.stderr == f"{unused}\nPainted/0: 0.obj is empty\n"
     assert sheet.shape == (HEAD + SIDE, 4 * SIDE + GAP, 3)
     for left in (0, 2 * SIDE + GAP):
         assert sheet[:HEAD, left : left + 2 * SIDE].min() < 128  # the name of the class

@@ -253,9 +253,12 @@ def test_cut_away_leaf_is_no_solid(tmp_path: Path, capsys: pytest.CaptureFixture
 def test_what_was_left_out_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     library.write_facts(tmp_path / "models")
     library.write_model(tmp_path / "models", "04379243/pane", library.SHAPES["04379243/pane"])
+    (tmp_path / "models/04379243/other.fbx").write_text("")
     arguments = [str(tmp_path / "models"), "--points", "64", "--workers", "1"]
     assert main([arguments[0], str(tmp_path / "out"), *arguments[1:]]) == 0
-    assert "transparent faces removed: 12, in 1 models\n" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "transparent faces removed: 12, in 1 models\n" in said
+    assert "not used, such as 04379243/other.fbx (.fbx is not read; convert it to .glb)\n" in said
     opaque = [arguments[0], str(tmp_path / "opaque"), *arguments[1:], "--transparent", "opaque"]
     assert main(opaque) == 0
     assert "transparent faces drawn opaque: 12, in 1 models\n" in capsys.readouterr().err
