@@ -19,7 +19,15 @@ from gp3d_core.baselines.volumegan.image_network import ImageNetwork
 from gp3d_core.config.presets import resolve
 from gp3d_core.networks.mapping import Mapping
 from gp3d_core.rendering.cameras import Cameras, mean_camera, sample_rays
-from tests.core.baselines.comparing import check_gradient, check_gradients, check_norms, fill
+from tests.core.baselines.comparing import (
+    check_gradient,
+    check_gradients,
+    check_norms,
+    check_positions,
+    fill,
+    nudged,
+)
+from tests.core.parity.kinks import either_side_of_kinks
 from tests.core.parity.parity_fixtures import Case, Close
 from tests.core.parity.parity_names import Names
 
@@ -104,14 +112,19 @@ class Recorded(nn.Module):
         lower, upper = torch.tensor(self.case.meta["bounds"])
         return lower, upper
 
-    def march(self, ws: Tensor) -> Marched:
+    def march(self, ws: Tensor, near: Callable[[Tensor], Tensor] = Tensor.clone) -> Marched:
+        """With recorded numbers, or such near them."""
         case, sampling = self.case, self.case.meta["point_sampling"]
-        rays_o, rays_d = sample_rays(self.cameras(), case.meta["low_resolution"])
         even = torch.linspace(sampling["ray_start"], sampling["ray_end"], sampling["num_steps"])
         jitter = case["draw.2"].flatten(1, 2).squeeze(-1) - 0.5
         t = even + jitter * (even[1] - even[0])
+        return self.march_at(ws, t, near(case["draw.4"].view(len(ws), t.shape[1], -1)))
+
+    def march_at(self, ws: Tensor, t: Tensor, u_fine: Tensor | None = None) -> Marched:
+        """Of all samples at distances `t` [B,R,S], without `u_fine` no others."""
+        rays_o, rays_d = sample_rays(self.cameras(), self.case.meta["low_resolution"])
         field = VolumeField(self.field, self.volume(ws[:, 0]), ws, *self.box())
-        return field.march(rays_o, rays_d, t, case["draw.4"].view(len(ws), t.shape[1], -1))
+        return field.march(rays_o, rays_d, t, t[..., :0] if u_fine is None else u_fine)
 
     def picture(self, features: Tensor, ws: Tensor) -> Tensor:
         size = self.case.meta["low_resolution"]
@@ -159,21 +172,22 @@ def test_rays_and_their_samples_match_recorded_ones(generator: Recorded, case: C
     rays_o, rays_d = sample_rays(generator.cameras(), case.meta["low_resolution"])
     close(rays_o, case["ray_o"].flatten(1, 2))
     close(rays_d, case["ray_d"].flatten(1, 2))
-    marched = generator.march(case["wp"])
+    own, *moved = (generator.march(case["wp"], lambda u, k=k: nudged(u)[k]).t for k in range(3))
     steps = case.meta["point_sampling"]["num_steps"]
-    torch.testing.assert_close(marched.t[..., :steps], by_ray(case["t_coarse"]), rtol=0, atol=1e-5)
-    close(marched.t[..., steps:], by_ray(case["t_fine"]))
-    nearest_first, order = marched.t.sort(dim=-1)
-    close(nearest_first, by_ray(case["t"]))
+    torch.testing.assert_close(own[..., :steps], by_ray(case["t_coarse"]), rtol=0, atol=1e-5)
+    check_positions([own, *moved], by_ray(case["t"]))
+    marched = generator.march_at(case["wp"], by_ray(case["t"]))
+    order = marched.t.sort(dim=-1).indices  # not as it was where two are alike
     close(marched.density.gather(-1, order), by_ray(case["density"]).relu())
     close(marched.weights.gather(-1, order), by_ray(case["weights"]))
     close((marched.weights * marched.t).sum(dim=-1), case["depth"].flatten(1))
     close(marched.composite().transpose(1, 2), case["features"].flatten(1, 2))
 
 
+@either_side_of_kinks
 def test_picture_and_all_gradients_match_recorded_ones(generator: Recorded, case: Case, close: Close) -> None:
     ws = generator.mapping(case["z"], condition(case["label"]))
-    image = generator.picture(generator.march(ws).composite(), ws)
+    image = generator.picture(generator.march_at(ws, by_ray(case["t"])).composite(), ws)
     close(image, case["image"])
     (image * case["cotangent"]).sum().backward()
     parameters, expected = dict(generator.named_parameters()), NAMES.ours(case.under("grad:"))
@@ -211,6 +225,7 @@ def discriminator_names(levels: int) -> Names:
 
 
 @pytest.mark.parametrize("variant", ["full", "fade", "half"])
+@either_side_of_kinks
 def test_discriminator_and_its_gradients_match_recorded_ones(
     recorded: Callable[[str], Case], close: Close, variant: str
 ) -> None:

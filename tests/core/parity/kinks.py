@@ -16,6 +16,7 @@ from unittest import mock
 import torch
 from torch import Tensor, nn
 
+from gp3d_core.baselines import point_layers
 from gp3d_core.networks import layers
 from gp3d_core.ops import resampling
 
@@ -24,7 +25,9 @@ MOST_UNITS = 5
 
 
 class _Sides:
-    """Stands in for `layers.activate` and `resampling.leaky`: notes units at a kink, and flips those it is told to."""
+    """Stands in for `activate`, where layers of maps and of points call it, and `resampling.leaky`: notes units at a
+    kink, and flips those it is told to.
+    """
 
     def __init__(self, flipped: frozenset[tuple[int, int]]) -> None:
         self.flipped = flipped
@@ -51,7 +54,7 @@ def either_side_of_kinks(test: Callable[..., None]) -> Callable[..., None]:
     """`test`, repeated on failure with units at a kink on their other side, in every combination of a few."""
 
     @functools.wraps(test)
-    def wrapped(**fixtures: Any) -> None:
+    def wrapped(*instance: Any, **fixtures: Any) -> None:
         def attempt(flipped: tuple[tuple[int, int], ...]) -> tuple[AssertionError | None, _Sides]:
             for module in fixtures.values():
                 if isinstance(module, nn.Module):
@@ -60,10 +63,11 @@ def either_side_of_kinks(test: Callable[..., None]) -> Callable[..., None]:
             finished = functools.partial(sides, activation="lrelu")
             with (
                 mock.patch.object(layers, "activate", sides),
+                mock.patch.object(point_layers, "activate", sides),
                 mock.patch.object(resampling, "leaky", finished),
             ):
                 try:
-                    test(**fixtures)
+                    test(*instance, **fixtures)
                 except AssertionError as error:
                     return error, sides
             return None, sides
