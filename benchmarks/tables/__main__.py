@@ -23,10 +23,10 @@ from benchmarks.tables.page import Setting, write_table
 from benchmarks.tables.paper import PAPER
 from benchmarks.tables.rows import PAIRS, TABLES, Row, TableError, rows_of
 from benchmarks.tables.runs import Inputs, TableRun, last_round, rounds, runs_of, train
-from gp3d_core.cli.arguments import Parser, dataset_path, existing, number
+from gp3d_core.cli.arguments import Parser, dataset_path, existing, flag_of, number
 from gp3d_core.datasets.dataset import Dataset
 from gp3d_core.distributed import pick_device
-from gp3d_core.errors import GP3DError
+from gp3d_core.errors import GP3DError, spell
 from gp3d_core.evaluation.run import EvaluationOptions, parse_metrics
 from gp3d_core.evaluation.samples import Sampler, labels_in
 from gp3d_core.metrics.features import SQUEEZENET, FeatureNetwork, open_network
@@ -219,7 +219,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return make_table(read_options(arguments))
     except GP3DError as error:
-        print(f"tables: {error}", file=sys.stderr)
+        print(f"tables: {spell(str(error), flag_of)}", file=sys.stderr)
         return error.exit_code
 
 

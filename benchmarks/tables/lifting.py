@@ -14,25 +14,28 @@ import json
 import math
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from tqdm import tqdm
 
 from benchmarks.tables.measures import real_features
 from benchmarks.tables.page import figure
 from gp3d_core.atomic import write_text
-from gp3d_core.cli.arguments import Parser, dataset_path, existing, new_path, number
+from gp3d_core.cli.arguments import Parser, dataset_path, existing, flag_of, new_path, number
 from gp3d_core.datasets.dataset import Dataset
-from gp3d_core.errors import GP3DError
+from gp3d_core.errors import GP3DError, spell
 from gp3d_core.evaluation.run import usual_cache
 from gp3d_core.evaluation.samples import BLOCK, Sampler, labels_in, to_uint8
 from gp3d_core.lifting.distances import distances_of_model, usual_ratio
+from gp3d_core.lifting.options import Edges
 from gp3d_core.lifting.photograph import USUAL_FOV, Photograph
+from gp3d_core.lifting.released import RATIO
 from gp3d_core.lifting.relief import Relief, grid_of, lift
 from gp3d_core.lifting.views import view
 from gp3d_core.metrics.features import SQUEEZENET, FeatureNetwork, open_network
@@ -45,6 +48,7 @@ from gp3d_core.snapshots.snapshot import load_snapshot
 from gp3d_core.visualization import save_picture, sheet
 
 YAW, PITCH = 0.3, 0.15  # radians, deviations of the row's cameras
+CROP = (0.03, 0.05, 0.03, 0.03)  # of the release's views, above, left, below and right
 ANGLES = (0.0, 5.0, 10.0, 20.0, 30.0)  # degrees to either side
 PICTURES = 2048
 _PART, _SHOWN = 32, 8
@@ -81,14 +85,22 @@ def lifted_row(
     seed: int = 0,
     device: str = "cpu",
     angles: Sequence[float] = (),
+    edges: Edges = "sharpened",
 ) -> list[LiftedScores]:
     """Scores of the pictures, then of views of the row's cameras, then of `angles`; writes OUT/lifted.json and .png.
 
+    With `edges` of the release depth is stretched and views are cropped as it does, too.
     What was measured of this snapshot is read again. Raises a GP3DError for models and data that do not fit.
     """
     path = find_snapshot(snapshot)
     told = out / "lifted.json"
-    asked = {"snapshot": path.name, "pictures": pictures, "seed": seed, "angles": list(angles)}
+    asked = {
+        "snapshot": path.name,
+        "pictures": pictures,
+        "seed": seed,
+        "angles": list(angles),
+        "edges": edges,
+    }
     if told.exists():
         known = json.loads(told.read_text(encoding="utf-8"))
         if known["asked"] == asked:
@@ -98,7 +110,9 @@ def lifted_row(
     sampler = Sampler(model, labels_in(model, dataset), None, seed, 1.0)
     drawn = [to_uint8(sampler.block(k).rgb) for k in range(math.ceil(pictures / BLOCK))]
     flat = torch.cat(drawn)[:pictures].permute(0, 2, 3, 1).cpu().numpy()
-    kinds = seen_from_beside(flat, reliefs_of(flat, depth_model, where), angles, seed)
+    kinds = seen_from_beside(flat, reliefs_of(flat, depth_model, where, edges), angles, seed)
+    if edges == "released":
+        kinds = [kinds[0], *(replace(kind, pictures=cropped(kind.pictures)) for kind in kinds[1:])]
     real = fit_gaussian([real_features(sampler, dataset, network, cache)])
     scores = [_scored(kind, real, network) for kind in kinds]
     out.mkdir(parents=True, exist_ok=True)
@@ -108,16 +122,28 @@ def lifted_row(
     return scores
 
 
-def reliefs_of(pictures: NDArray[Any], depth_model: str, device: torch.device) -> list[Relief]:
+def reliefs_of(
+    pictures: NDArray[Any], depth_model: str, device: torch.device, edges: Edges = "sharpened"
+) -> list[Relief]:
     """The reliefs of pictures uint8 [N,H,W,3] whose depth the network estimates, under the usual field of view."""
-    ratio = usual_ratio(USUAL_FOV)
+    ratio = RATIO if edges == "released" else usual_ratio(USUAL_FOV)
     source = open_model(depth_model, None, kind=None, ratio=ratio, device=device)
     reliefs = []
     for k, rgb in enumerate(tqdm(pictures, desc="lifting", unit="picture", disable=None)):
         grid = grid_of(rgb.shape[1], rgb.shape[0])
         distances = distances_of_model(source, rgb, f"picture {k}", grid, ratio)
-        reliefs.append(lift(Photograph(rgb, USUAL_FOV, "assumed"), distances))
+        reliefs.append(lift(Photograph(rgb, USUAL_FOV, "assumed"), distances, edges=edges))
     return reliefs
+
+
+def cropped(pictures: NDArray[Any]) -> NDArray[Any]:
+    """Pictures uint8 [N,H,W,3] without their rim, brought to the same size again, as the release's views are."""
+    height, width = pictures.shape[1:3]
+    above, left, below, right = CROP
+    inner = (left * width, above * height, (1 - right) * width, (1 - below) * height)
+    method = Image.Resampling.BILINEAR
+    drawn = (Image.fromarray(one).resize((width, height), method, box=inner) for one in pictures)
+    return np.stack([np.asarray(one) for one in drawn])
 
 
 def seen_from_beside(
@@ -178,6 +204,12 @@ def read_options(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="that sees the pictures: inception, or torchvision:squeezenet1_0",
     )
     add("--weights", type=existing, metavar="FILE", help="its weights")
+    add(
+        "--edges",
+        choices=get_args(Edges),
+        default="sharpened",
+        help="how depth becomes a surface: as gp3d lift does, or as the release",
+    )
     add("--pictures", type=number(int, 2, 1e6), default=PICTURES)
     add("--seed", type=number(int, 0, 1e9), default=0)
     add("--device", choices=("cpu", "cuda"), default="cpu")
@@ -199,11 +231,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             seed=options.seed,
             device=options.device,
             angles=ANGLES,
+            edges=options.edges,
         )
         write_text(options.out / "lifted.md", table(scores))
         print(table(scores), end="")
     except GP3DError as error:
-        print(f"lifting: {error}", file=sys.stderr)
+        print(f"lifting: {spell(str(error), flag_of)}", file=sys.stderr)
         return error.exit_code
     return 0
 

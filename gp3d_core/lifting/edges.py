@@ -7,6 +7,7 @@ photography using context-aware layered depth inpainting"), whose pictures are 9
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,20 +76,23 @@ def sharpen(q: NDArray[Any]) -> NDArray[Any]:
     return q
 
 
-def cut(q: NDArray[Any]) -> tuple[NDArray[Any], Links]:
+def cut(
+    q: NDArray[Any], find: Callable[[NDArray[Any], int], Links] | None = None
+) -> tuple[NDArray[Any], Links]:
     """`q` without floating islands, and its links: a step beyond the slope of the surface is no link.
 
-    A gap of one cell in an edge is closed; edges that are too short to be one are dropped.
+    A gap of one cell in an edge is closed; edges that are too short to be one are dropped. `find` says otherwise which
+    links values have, and is told how short that is.
     """
-    scale = max(q.shape) / _LENGTH
-    links = _links(q, max(2, round(_SHORTEST * scale)))
+    find, scale = find or _links, max(q.shape) / _LENGTH
+    links = find(q, max(2, round(_SHORTEST * scale)))
     labels = links.components()
     small = np.bincount(labels.ravel()) < _SMALLEST * scale**2
     islands = small[labels]
     if islands.any() and not islands.all():
         nearest = ndimage.distance_transform_edt(islands, return_distances=False, return_indices=True)
         q = q[tuple(nearest)]
-        links = _links(q, max(2, round(_SHORTEST * scale)))
+        links = find(q, max(2, round(_SHORTEST * scale)))
     return q, links
 
 
@@ -131,12 +135,19 @@ def _smooth(q: NDArray[Any], axis: int) -> NDArray[Any]:
 
 
 def _links(q: NDArray[Any], shortest: int) -> Links:
-    torn_right, torn_down = ~_smooth(q, 1), ~_smooth(q, 0)
-    torn_right[1:-1] |= torn_right[:-2] & torn_right[2:]
-    torn_down[:, 1:-1] |= torn_down[:, :-2] & torn_down[:, 2:]
-    edges, _ = ndimage.label(Links(~torn_right, ~torn_down).torn(), np.ones((3, 3)))
+    return closed(~_smooth(q, 1), ~_smooth(q, 0), shortest)
+
+
+def closed(torn_right: NDArray[Any], torn_down: NDArray[Any], shortest: int) -> Links:
+    """What is left between cuts bool [h,w-1] and [h-1,w]: a gap of one cell in an edge is closed, edges of less than
+    `shortest` cells are dropped.
+    """
+    right, down = torn_right.copy(), torn_down.copy()
+    right[1:-1] |= torn_right[:-2] & torn_right[2:]
+    down[:, 1:-1] |= torn_down[:, :-2] & torn_down[:, 2:]
+    edges, _ = ndimage.label(Links(~right, ~down).torn(), np.ones((3, 3)))
     long = np.bincount(edges.ravel()) >= 2 * shortest  # both sides of an edge are cells at a cut
     long[0] = False
-    torn_right &= long[edges[:, :-1]] & long[edges[:, 1:]]
-    torn_down &= long[edges[:-1]] & long[edges[1:]]
-    return Links(~torn_right, ~torn_down)
+    right &= long[edges[:, :-1]] & long[edges[:, 1:]]
+    down &= long[edges[:-1]] & long[edges[1:]]
+    return Links(~right, ~down)

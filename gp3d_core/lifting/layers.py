@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from scipy import ndimage, sparse
 from scipy.sparse.linalg import splu
 
+from gp3d_core.lifting import released
 from gp3d_core.lifting.edges import THRESHOLD, Links, cut, of_subject, sharpen
-from gp3d_core.lifting.options import BORDER
+from gp3d_core.lifting.options import BORDER, Edges
 from gp3d_core.signals import Progress, counted, no_progress
 
 SIDES = ((0, 1), (1, 0), (0, -1), (-1, 0))  # of a cell: right, down, left, up
@@ -70,18 +71,20 @@ def layer(
     border: float = BORDER,
     strip: float = STRIP,
     keep: NDArray[Any] | None = None,
+    edges: Edges = "sharpened",
     progress: Progress = no_progress,
 ) -> LayeredDepth:
     """The layers of a picture, `rgb` [h,w,3] in [0, 1] by cell, and its `q` [h,w].
 
     `border` and `strip` say how wide the filled layer is around the picture and behind depth edges, in longer sides.
-    `keep` bool [h,w]: the cells of the subject, if there is to be nothing else; then there is no border. `progress`
-    hears of the stages edges and filling.
+    `keep` bool [h,w]: the cells of the subject, if there is to be nothing else; then there is no border. `edges` as
+    the release makes them take `q` for a disparity, which comes back not below 1/60. `progress` hears of the stages
+    edges and filling.
     """
     progress("edges", 0, 2)
-    q = sharpen(q)
+    q = _released_q(q) if edges == "released" else sharpen(q)
     progress("edges", 1, 2)
-    q, links = cut(q)
+    q, links = cut(q, _released_links if edges == "released" else None)
     if keep is not None:
         q, links = of_subject(q, links, keep)
     progress("edges", 2, 2)
@@ -98,6 +101,15 @@ def layer(
     seen = Layer(mask, q, rgb, links)
     filled, joined = _filled(seen, ~inside, math.ceil(strip * longer), progress)
     return LayeredDepth(seen, filled, width, joined)
+
+
+def _released_q(q: NDArray[Any]) -> NDArray[Any]:
+    depth: NDArray[Any] = released.filtered(released.depth_of(q)).astype(np.float64)
+    return 1.0 / (released.LARGEST * depth)
+
+
+def _released_links(q: NDArray[Any], shortest: int) -> Links:
+    return released.links(1.0 / (released.LARGEST * q), shortest)
 
 
 def shifted(values: NDArray[Any], side: tuple[int, int], outside: Any) -> NDArray[Any]:

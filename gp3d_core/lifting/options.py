@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from gp3d_core.preparation.depth.kinds import Meaning
 
+# How depth edges are found: as lifting.edges, or as lifting.released says
+Edges = Literal["sharpened", "released"]
 GRID, BORDER = 512, 0.2
 # Least and most of each number
 RATIOS = (1.001, 1000.0)

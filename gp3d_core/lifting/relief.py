@@ -17,7 +17,7 @@ from PIL import Image
 
 from gp3d_core.lifting.distances import Distances
 from gp3d_core.lifting.layers import STRIP, LayeredDepth, layer
-from gp3d_core.lifting.options import BORDER, GRID
+from gp3d_core.lifting.options import BORDER, GRID, Edges
 from gp3d_core.lifting.photograph import Photograph
 from gp3d_core.lifting.surface import Surface, triangulate
 from gp3d_core.meshing.colors import unit_to_bytes
@@ -63,11 +63,13 @@ def lift(
     border: float = BORDER,
     strip: float = STRIP,
     keep: NDArray[Any] | None = None,
+    edges: Edges = "sharpened",
     progress: Progress = no_progress,
 ) -> Relief:
     """The relief of a `photograph` whose `distances` are on a grid of cells; with `border` also around the picture.
 
-    `border`, `strip` and `keep` as in `layers.layer`. `progress` hears of the stages edges, filling and triangles.
+    `border`, `strip`, `keep` and `edges` as in `layers.layer`. `progress` hears of the stages edges, filling and
+    triangles.
     """
     grid = distances.t.shape
     inverse = 1 / distances.t
@@ -75,18 +77,17 @@ def lift(
     span = high - low if high - low > _FLAT * high else high
     height, width = photograph.rgb.shape[:2]
     colors = _cell_colors(photograph.rgb, grid)
-    layers = layer((inverse - low) / span, colors, border=border, strip=strip, keep=keep, progress=progress)
+    layers = layer(
+        (inverse - low) / span, colors, border=border, strip=strip, keep=keep, edges=edges, progress=progress
+    )
     progress("triangles", 0, 1)
     surface = triangulate(layers)
-    half = math.tan(math.radians(photograph.fov) / 2) / max(
-        width, height
-    )  # half the width of a pixel at t = 1
     pivot = float(np.median(distances.t if keep is None else distances.t[keep]))
-    scale = 1.0 if distances.metric else 1 / (pivot * half * max(width, height))
+    scale = 1.0 if distances.metric else 1 / (pivot * math.tan(math.radians(photograph.fov) / 2))
     # a filled surface or a corner that carries a slope on may lie beyond the farthest, yet not behind the camera
     t = 1 / np.clip(low + span * surface.q, 0.5 * low, 2 * high)
     in_picture = (surface.place - layers.border) / (grid[1], grid[0])  # from 0 to 1 (column, row)
-    plane = (in_picture * 2 - 1) * (width, -height) * half
+    plane = at_depth_one(in_picture, (width, height), photograph.fov)
     vertices = np.column_stack([plane * t[:, None], pivot - t]) * scale
     progress("triangles", 1, 1)
     return Relief(
@@ -97,6 +98,15 @@ def lift(
         (width, height),
         float(layers.revealed.sum() / layers.seen.mask.sum()),
     )
+
+
+def at_depth_one(in_picture: NDArray[Any], size: tuple[int, int], fov: float) -> NDArray[Any]:
+    """Where lines of sight are at depth 1, [...,2] (to the right, upwards), of places [...,2] in a picture of `size`
+    (width, height) from 0 to 1 (column, row); `fov` is that of its longer side, in degrees.
+    """
+    width, height = size
+    half = math.tan(math.radians(fov) / 2) / max(size)  # half the width of a pixel
+    return (in_picture * 2 - 1) * (width, -height) * half
 
 
 def _cell_colors(rgb: NDArray[Any], grid: tuple[int, ...]) -> NDArray[Any]:

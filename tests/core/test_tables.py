@@ -261,7 +261,9 @@ def test_what_a_row_lacks_is_said_in_a_line(toy: Path, capsys) -> None:
         (["--rows", "stylegan2", "--models", str(toy)], "fpd needs both"),
     ):
         assert tables.main([*command(toy, 4, "--budget", "1"), *words]) == 2
-        assert told in capsys.readouterr().err
+        said = capsys.readouterr().err
+        assert told in said
+        assert not {"`features`", "`rows`"} & set(said.split())  # what is typed has dashes
 
 
 def test_two_halves_of_one_kind_are_near_and_of_two_kinds_far() -> None:
@@ -269,6 +271,17 @@ def test_two_halves_of_one_kind_are_near_and_of_two_kinds_far() -> None:
     assert 0 < halves_apart(one) < 0.1
     assert halves_apart(one) == halves_apart(one.clone())
     assert halves_apart(100 * one) == pytest.approx(10_000 * halves_apart(one), rel=1e-3)
+
+
+def test_views_of_the_release_lose_their_rim() -> None:
+    """Three per cent of each side, of the left one five, and what is left fills the picture."""
+    places = np.stack(np.meshgrid(np.arange(200.0), np.arange(100.0)), axis=-1)
+    picture = np.concatenate([places, 0 * places[..., :1]], axis=2).astype(np.uint8)
+    seen = lifting.cropped(picture[None])[0].astype(float)
+    assert seen.shape == picture.shape
+    across, down = 0.92 * (np.arange(200) + 0.5) + 10 - 0.5, 0.94 * (np.arange(100) + 0.5) + 3 - 0.5
+    assert np.abs(seen[..., 0] - across).max() <= 1
+    assert np.abs(seen[..., 1] - down[:, None]).max() <= 1
 
 
 def test_lifting_needs_a_snapshot(tmp_path: Path, capsys) -> None:
