@@ -28,6 +28,7 @@ _BINS = 64
 _TILE = 128
 _COLUMNS = 4  # examples in a row of the sheet
 _NAMED = 60  # classes that are drawn with their names
+_LONGEST = 38  # characters of a name
 _AT_ONCE = 256
 
 
@@ -167,8 +168,8 @@ def contact_sheet(dataset: Dataset, count: int) -> Image.Image:
             depth = depth_codes.to_normalised(codes)[None, None]
             pair.paste(_tile(depth_to_uint8(depth, -1, 1)[0]), (_TILE, 0))
         classes = dataset.classes
-        title = readable(classes[int(dataset.labels[index])]["name"] if classes else Path(name).stem)
-        cells.append((pair, caption(title if len(title) <= 38 else f"{title[:37]}…", 2 * _TILE)))
+        title = _title(classes[int(dataset.labels[index])]["name"] if classes else Path(name).stem)
+        cells.append((pair, caption(title, 2 * _TILE)))
     height = _TILE + cells[0][1].height
     columns = min(_COLUMNS, len(cells))
     rows = -(-len(cells) // columns)
@@ -178,6 +179,12 @@ def contact_sheet(dataset: Dataset, count: int) -> Image.Image:
         canvas.paste(pair, (left, top))
         canvas.paste(text, (left, top + _TILE))
     return canvas
+
+
+def _title(name: str) -> str:
+    """A name on one line, and no longer than a picture has room for."""
+    shown = readable(name)
+    return shown if len(shown) <= _LONGEST else f"{shown[: _LONGEST - 1]}…"
 
 
 def _spread(dataset: Dataset, count: int) -> list[int]:
@@ -228,13 +235,13 @@ def _draw_classes(counts: list[tuple[str, int]], path: Path) -> None:
     axis = figure.subplots()
     if named:
         axis.barh(range(len(order)), [count for _, count in order])  # by places: two classes may share a name
-        axis.set_yticks(range(len(order)), [readable(name) for name, _ in order], parse_math=False)
+        axis.set_yticks(range(len(order)), [_title(name) for name, _ in order], parse_math=False)
         axis.invert_yaxis()
         axis.tick_params(labelsize=8)
         axis.set_xlabel("images")
     else:
         axis.bar(range(len(order)), [count for _, count in order], width=1)
-        ends = [readable(order[k][0]) for k in (0, -1)]
+        ends = [_title(order[k][0]) for k in (0, -1)]
         axis.set_xlabel(f"{len(order)} classes, from {ends[0]} to {ends[1]}", parse_math=False)
         axis.set_ylabel("images")
     _save(figure, path)

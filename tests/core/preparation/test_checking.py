@@ -208,7 +208,7 @@ def test_statistics_draw_what_there_is(folder, capsys):
 
 def test_class_names_are_drawn_as_they_are(folder, tmp_path):
     """Names are no formulas, need be no text, and two classes of one name have a bar each."""
-    for count, names in ((2, ["$x^$ crane", "$x^$ crane"]), (2, ["\udce9", "a\nb"])):
+    for count, names in ((2, ["$x^$ crane", "$x^$ crane"]), (2, ["\udce9", "a\nb"]), (2, ["x" * 300, "y"])):
         edit(
             folder,
             lambda h, names=names: [c.update(name=n) for c, n in zip(h["classes"], names, strict=True)],
@@ -217,6 +217,7 @@ def test_class_names_are_drawn_as_they_are(folder, tmp_path):
         bars = np.asarray(Image.open(tmp_path / "stats/classes.png").convert("RGB")).astype(int)
         blue = (bars[..., 2] - bars[..., 0] > 100).any(1)  # rows with a bar
         assert np.count_nonzero(np.diff(blue.astype(int)) == 1) == count
+        assert (bars[..., 2] - bars[..., 0] > 100).any(0).mean() > 0.4  # a long name leaves them room
 
 
 def test_sheet_shows_each_image_with_its_depth_beside_it(folder):
