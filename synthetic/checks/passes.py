@@ -15,6 +15,10 @@ from synthetic.dataset import ViewRecord
 from synthetic.staging.surface import instances
 
 _NEAR = 1e-5  # of the camera's radius, or of the distance where that is more: two places that are one
+_CENTRED = (
+    1e-3  # pixels, by which the renderer's rays miss the centres: on a slanting face that is farther along it
+)
+_GRAZING = 0.1  # cosine of the steepest slant that is allowed for
 _HALF_A_BYTE = 0.5 / 255  # of roughness and metal
 
 
@@ -53,8 +57,11 @@ def _off(
     if name == "position":
         origin, directions = pixel_rays(record, pixel_centres(len(sure)))
         away = directions[sure] * hits.distance[sure][:, None]
-        near = _NEAR * np.maximum(record["radius"], np.linalg.norm(away, axis=1))
-        return np.asarray(~(np.linalg.norm(found - (origin + away), axis=1) <= near))
+        length = np.linalg.norm(away, axis=1)
+        facing = np.abs((hits.normals[sure] * away).sum(axis=1)) / length
+        near = _NEAR * np.maximum(record["radius"], length)
+        aslant = _CENTRED * length / record["intrinsics"][0][0] / np.maximum(facing, _GRAZING)
+        return np.asarray(~(np.linalg.norm(found - (origin + away), axis=1) <= near + aslant))
     if name == "instance":
         return np.asarray(found != instances(truth.surface)[0][triangle])
     expected: Array = truth.colors.roughness_metallic(triangle, hits.barycentric[sure])
