@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import math
 import tracemalloc
@@ -190,6 +191,26 @@ def test_positions_in_whole_numbers_need_no_other_size(tmp_path: Path) -> None:
         written.more |= {key: ["KHR_mesh_quantization"] for key in ("extensionsUsed", "extensionsRequired")}
         mesh = load_mesh(written.save(tmp_path / "a.glb"))
         assert mesh.vertices == pytest.approx(np.array([[0, 0, 0], [corner, 0, 0], [0, -corner, 0]]))
+
+
+def test_numbers_in_the_address_of_a_buffer_are_read(tmp_path: Path) -> None:
+    """As Open3D 0.20.0 writes GLB files, without a chunk of numbers."""
+    written = triangle()
+    written.attribute("TEXCOORD_0", np.uint16(UV * 65535), normalized=True)
+    written.textured({})
+    mesh = load_mesh(written.save(tmp_path / "a.glb"))
+    tree, chunk = unpack((tmp_path / "a.glb").read_bytes())
+    tree["buffers"][0]["uri"] = f"data:application/octet-stream;base64,{base64.b64encode(chunk).decode()}"
+    (tmp_path / "b.glb").write_bytes(pack(tree, b""))
+    inline = load_mesh(tmp_path / "b.glb")
+    assert inline.vertices.tolist() == mesh.vertices.tolist()
+    assert inline.uv is not None
+    assert inline.uv.tolist() == mesh.uv.tolist()
+    assert inline.texture is not None
+    tree["buffers"][0]["uri"] = "data:application/octet-stream;base64,AAAA!"
+    (tmp_path / "c.glb").write_bytes(pack(tree, b""))
+    with pytest.raises(MeshError, match=r"c\.glb"):
+        load_mesh(tmp_path / "c.glb")
 
 
 def test_files_that_trimesh_reads_are_left_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import struct
 from typing import Any
@@ -20,8 +21,8 @@ def pack(tree: dict[str, Any], content: bytes) -> bytes:
 
 
 def unpack(content: bytes) -> tuple[dict[str, Any], bytes]:
-    """The tree and the numbers of a GLB file, none where it has no chunk of them. Raises MeshError if it is none, or
-    truncated.
+    """The tree and the numbers of a GLB file, of its first buffer's own address or else its chunk; none where it has
+    neither. Raises MeshError if it is none, or truncated.
     """
     if len(content) < 12 or content[:4] != b"glTF":
         raise MeshError("not a GLB file")
@@ -30,6 +31,18 @@ def unpack(content: bytes) -> tuple[dict[str, Any], bytes]:
         raise MeshError(f"truncated: it announces {announced} bytes, found {len(content)}")
     end = 20 + struct.unpack("<I", content[12:16])[0]
     tree = json.loads(content[20:end])
+    if inline := _taken_from(tree):
+        return tree, inline
     if content[end + 4 : end + 8] != b"BIN\0":
         return tree, b""
     return tree, content[end + 8 : end + 8 + struct.unpack("<I", content[end : end + 4])[0]]
+
+
+def _taken_from(tree: dict[str, Any]) -> bytes:
+    """The numbers that the tree's first buffer has in its address, as Open3D 0.20.0 writes them; they are taken out."""
+    buffer = next(iter(tree.get("buffers", ())), {})
+    head, _, numbers = buffer.get("uri", "").partition(",")
+    if not (head.startswith("data:") and head.endswith(";base64")):
+        return b""
+    del buffer["uri"]
+    return base64.b64decode(numbers)
