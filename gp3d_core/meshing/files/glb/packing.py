@@ -40,7 +40,7 @@ def unpack(content: bytes) -> tuple[dict[str, Any], bytes]:
 
 def _taken_from(tree: dict[str, Any]) -> bytes:
     """The numbers that the tree's first buffer has in its address, as Open3D 0.20.0 writes them; they are taken out."""
-    buffer = next(iter(tree.get("buffers", ())), {})
+    buffer: dict[str, Any] = next(iter(tree.get("buffers", ())), {})
     head, _, numbers = buffer.get("uri", "").partition(",")
     if not (head.startswith("data:") and head.endswith(";base64")):
         return b""
