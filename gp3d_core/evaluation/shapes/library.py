@@ -28,6 +28,12 @@ from gp3d_core.metrics.pointclouds import surface_points, unit_clouds
 from gp3d_core.rng import generator_for
 
 SUFFIXES = (".obj", ".glb", ".ply", ".npz")  # of files with one stem, the first counts
+_UNREAD = {".3ds", ".3mf", ".abc", ".blend", ".dae", ".fbx", ".gltf", ".off", ".stl"} | {
+    ".usd",
+    ".usda",
+    ".usdc",
+    ".usdz",
+}
 _SHAPENET_MESH = Path("models", "model_normalized.obj")
 _GENERATED = re.compile(r"(?P<name>.+?)-\d+(-[0-9a-f]{8})?")  # names that `gp3d mesh` gives, without suffix
 _HALF_TURN = np.array([-1.0, 1.0, -1.0], np.float32)  # ShapeNet's front −z to ours
@@ -146,6 +152,19 @@ def mesh_files(root: Path) -> list[tuple[Path, tuple[str, ...]]]:
     if len(named) < len(files):
         return [(path, ()) for path in files]
     return [(path, _written(name)) for path, name in zip(files, named, strict=True)]
+
+
+def unread_in_words(root: Path) -> str:
+    """How many models below `root` are in no format that is read, and the first of them; nothing if all are."""
+    files = [path for path in sorted(root.rglob("*")) if not path.name.startswith(".")]
+    read = {path.with_suffix("") for path in files if path.suffix.lower() in SUFFIXES}
+    unread = [path for path in files if path.suffix.lower() in _UNREAD and path.with_suffix("") not in read]
+    if not unread:
+        return ""
+    return (
+        f"{root}: {len(unread)} files are left out, such as {unread[0].relative_to(root).as_posix()}; "
+        f"{', '.join(SUFFIXES)} are read, and Blender saves most others as .glb"
+    )
 
 
 def _written(name: str) -> tuple[str, ...]:

@@ -26,6 +26,7 @@ from gp3d_core.evaluation.shapes.library import (
     model_clouds,
     read_library,
     read_shape,
+    unread_in_words,
 )
 from gp3d_core.evaluation.shapes.pairs import (
     ClassPairs,
@@ -77,12 +78,15 @@ def measure_meshes(
 
     Meshes lie in a folder for each class, called like the library's classes; in one folder they are compared with
     all models, unless their names say their class as those of `gp3d mesh` do. They are in the GP3D frame (y up, front
-    +z). At most `n` of them are compared, spread over the classes, and as many of a class as half of its models;
+    +z); files of formats that are not read are counted on the screen. At most `n` of them are compared, spread over the
+    classes, and as many of a class as half of its models;
     health is of those, and so are pairs, each mesh with the nearest reference of its class. Writes
     `out`/meshes.jsonl, a line for each mesh, and the picture `out`/meshes.png. Raises LibraryError, MeshError,
     WeightsError.
     """
     network = None if pointnet is None else load_pointnet(pointnet, device)
+    for said in filter(None, (unread_in_words(folder) for folder in (meshes, truth))):
+        tqdm.write(f"gp3d: {said}", file=sys.stderr)
     groups = [_measure_group(group, meshes, seed) for group in _grouped(meshes, read_library(truth), n, seed)]
     sets = {own.name: own.clouds for own in groups}
     distances = set_distances(sets, device)
@@ -168,7 +172,8 @@ def _grouped(meshes: Path, models: Sequence[Model], n: int, seed: int) -> list[_
         by_class.setdefault(names, []).append(path)
     if not by_class:
         raise LibraryError(
-            f"{meshes}: no meshes; expected {', '.join(SUFFIXES)}, perhaps in a folder for each class"
+            unread_in_words(meshes)
+            or f"{meshes}: no meshes; expected {', '.join(SUFFIXES)}, perhaps in a folder for each class"
         )
     groups = []
     for names, files in by_class.items():

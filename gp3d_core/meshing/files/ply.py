@@ -7,6 +7,8 @@ from typing import Any
 
 from gp3d_core.meshing.colors import sample_texture
 from gp3d_core.meshing.files.description import credit
+from gp3d_core.meshing.files.plain_ply import plain_ply
+from gp3d_core.meshing.files.trimesh_reader import load_trimesh
 from gp3d_core.meshing.mesh import Mesh, unique_rows
 
 
@@ -31,3 +33,11 @@ def write_ply(mesh: Mesh, path: Path, recipe: dict[str, Any]) -> list[Path]:
     comment = f"comment {credit(recipe)}\n".encode("ascii", "replace")
     path.write_bytes(first_line + comment + b"element " + rest)
     return [path]
+
+
+def load_ply(path: Path) -> Mesh:
+    """The mesh of a PLY file, with its texture or the colours of its vertices or faces.
+
+    Raises MeshError if it has no triangles.
+    """
+    return load_trimesh(path, content=plain_ply(path.read_bytes()))

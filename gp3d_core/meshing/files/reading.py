@@ -10,7 +10,7 @@ from gp3d_core.hashing import DAMAGE
 from gp3d_core.meshing.files.glb.scenes import load_glb
 from gp3d_core.meshing.files.npz import load_npz
 from gp3d_core.meshing.files.obj import load_obj
-from gp3d_core.meshing.files.trimesh_reader import load_trimesh
+from gp3d_core.meshing.files.ply import load_ply
 from gp3d_core.meshing.mesh import Mesh, MeshError
 
 _LONGEST_REASON = 200  # characters
@@ -23,9 +23,12 @@ def load_mesh(path: str | Path) -> Mesh:
     is missing.
     """
     path = Path(path)
-    loaders = {".obj": load_obj, ".glb": load_glb, ".ply": load_trimesh, ".npz": load_npz}
+    loaders = {".obj": load_obj, ".glb": load_glb, ".ply": load_ply, ".npz": load_npz}
     if path.suffix.lower() not in loaders:
-        raise MeshError(f"{path}: expected a name ending in {', '.join(loaders)}, found '{path.suffix}'")
+        endings = ", ".join(loaders)
+        raise MeshError(
+            f"{path}: expected a name ending in {endings}, found '{path.suffix}'; Blender saves most others as .glb"
+        )
     if not path.is_file():
         raise MeshError(f"{path}: no such file")
     try:

@@ -120,7 +120,7 @@ def _from_trimesh(part: Any, to_world: NDArray[Any], linear: bool) -> Mesh:
         colors = colors if plain is None else linear_to_srgb(plain)
     elif visual.kind == "vertex":
         colors = _wide_colors(part)
-        colors = visual.vertex_colors if colors is None else colors
+        colors = _white_for_blanks(part) if colors is None else colors
     faces = np.asarray(part.faces, np.int32)
     if visual.kind == "face":  # each face gets vertices of its own, which have its colour
         own, colors = faces.reshape(-1), np.repeat(visual.face_colors, 3, axis=0)
@@ -136,6 +136,18 @@ def _from_trimesh(part: Any, to_world: NDArray[Any], linear: bool) -> Mesh:
         normals=normals,
         vertex_colors=None if colors is None else _color_bytes(np.asarray(colors)[:, :3], linear),
     )
+
+
+def _white_for_blanks(part: Any) -> NDArray[Any]:
+    """Vertex colours [V,4], white where faces are black and wholly transparent beside others that are not, as Blender
+    writes objects without colours into PLY (findings/bpy_ply_export_makes_uncoloured_objects_transparent.sh).
+    """
+    colors, faces = np.asarray(part.visual.vertex_colors), np.asarray(part.faces)
+    blank: NDArray[np.bool_] = np.asarray((colors == 0).all(axis=1))
+    if colors[:, 3].any() and blank.any():
+        blank[faces[~blank[faces].all(axis=1)]] = False
+        colors = np.where(blank[:, None], np.uint8(255), colors)
+    return colors
 
 
 def _wide_colors(part: Any) -> NDArray[Any] | None:

@@ -251,7 +251,20 @@ def _corner_colors(file: PlyFile, triangles: Ints, rows: Ints, notes: Counter[st
         return np.repeat(colors[:, None], 3, axis=1)
     if of_faces is not None and (of_faces != of_faces[:1]).any():
         notes["face colours beside vertex colours ignored"] += len(of_faces)
-    return None if of_vertices is None else of_vertices[triangles]
+    return None if of_vertices is None else _without_blanks(of_vertices[triangles], notes)
+
+
+def _without_blanks(colors: Floats, notes: Counter[str]) -> Floats:
+    """Colours [T,3,4] without those of triangles that are black and wholly transparent beside others that are not.
+
+    Blender writes such where an object of several has no colours
+    (findings/bpy_ply_export_makes_uncoloured_objects_transparent.sh).
+    """
+    blank = (colors == 0).all(axis=(1, 2))
+    if blank.all() or not blank.any():
+        return colors
+    notes["faces of black with alpha 0 taken for uncoloured"] += int(blank.sum())
+    return np.where(blank[:, None, None], np.nan, colors)
 
 
 def _colors(element: Element) -> Floats | None:

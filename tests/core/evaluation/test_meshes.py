@@ -17,7 +17,8 @@ from gp3d_core.evaluation.report.mesh_sheet import picture
 from gp3d_core.evaluation.run import EvaluationOptions, check_fit
 from gp3d_core.evaluation.samples import EvaluationError
 from gp3d_core.evaluation.shapes.library import mesh_files
-from gp3d_core.meshing.mesh import Mesh
+from gp3d_core.meshing.files.reading import load_mesh
+from gp3d_core.meshing.mesh import Mesh, MeshError
 from gp3d_core.snapshots.snapshot import load_snapshot
 from tests.core.cli.test_cli import snapshot  # noqa: F401  (a fixture)
 from tests.support.tiny_dataset import CLASSES, write_dataset
@@ -149,6 +150,30 @@ def test_wrong_distances_are_refused(tmp_path, capsys):
         [line] = capsys.readouterr().err.strip().splitlines()
         assert message in line
         assert not (tmp_path / "out").exists()
+
+
+def test_meshes_of_formats_that_are_not_read_are_named(tmp_path, capsys):
+    library, meshes = write_models(tmp_path / "models"), tmp_path / "meshes"
+    name = CLASSES[0]["name"]
+    (meshes / name).mkdir(parents=True)
+    for file in ("a.fbx", "b.USDZ", "b.stl"):
+        (meshes / name / file).write_bytes(b"another format")
+    start = ["evaluate", "--meshes", str(meshes), "--truth", str(library), "--shapes", "2", "--out"]
+    assert main([*start, str(tmp_path / "none")]) == 2
+    [line] = capsys.readouterr().err.strip().splitlines()
+    assert line.endswith(
+        f"meshes: 3 files are left out, such as {name}/a.fbx; .obj, .glb, .ply, .npz are read, and Blender saves most "
+        "others as .glb"
+    )
+    assert not (tmp_path / "none").exists()
+    for stem in "bc":  # b.stl and b.USDZ are b.ply in other formats
+        trimesh.creation.icosphere(subdivisions=2).export(meshes / name / f"{stem}.ply")
+    assert main([*start, str(tmp_path / "out")]) == 0
+    assert f"meshes: 1 files are left out, such as {name}/a.fbx; " in capsys.readouterr().err
+    with pytest.raises(
+        MeshError, match=r"expected a name ending in .*, found '.fbx'; Blender saves most others as"
+    ):
+        load_mesh(meshes / name / "a.fbx")
 
 
 def test_names_of_generated_meshes_say_their_class(tmp_path):

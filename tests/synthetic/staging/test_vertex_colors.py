@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.synthetic.staging.plain_files import assert_seen_alike, obj, only, png, seen
+from tests.synthetic.staging.plain_files import STRICT, assert_seen_alike, obj, only, png, read, seen
 
 MIDDLE = ((128 / 255 + 0.055) / 1.055) ** 2.4
 QUAD = ("0 0 0", "1 0 0", "1 1 0", "0 1 0")
@@ -113,3 +113,20 @@ def test_colours_that_zbrush_writes_to_comments(tmp_path: Path) -> None:
     text = plain(*[""] * 4) + "#MRGB ffff0000ff00ff00\n#MRGB ff0000ffffffffff\n"
     assert_seen_alike(obj(tmp_path, text), obj(tmp_path, plain("1 0 0", "0 1 0", "0 0 1", "1 1 1")))
     assert only(obj(tmp_path, text + "#MRGB ff\n")).colors is None
+
+
+def test_black_faces_of_alpha_0_beside_others_have_no_colour(tmp_path: Path) -> None:
+    """Blender writes objects without colours into PLY so; a corner of that kind in a coloured face stays a cut."""
+    red, blank = "255 0 0 255", "0 0 0 0"
+    corners = zip([*QUAD, "5 0 0", "6 0 0", "6 1 0"], [red] * 3 + [blank] * 4, strict=True)
+    numbers = "".join(f"property float {axis}\n" for axis in "xyz")
+    numbers += "".join(f"property uchar {name}\n" for name in ("red", "green", "blue", "alpha"))
+    content = f"ply\nformat ascii 1.0\nelement vertex 7\n{numbers}element face 3\n"
+    content += "property list uchar int vertex_indices\nend_header\n"
+    content += "".join(f"{place} {color}\n" for place, color in corners) + "3 0 1 2\n3 0 2 3\n3 4 5 6\n"
+    model = read(tmp_path, {"m.ply": content.encode()}, STRICT)
+    assert model.notes == {"faces of black with alpha 0 taken for uncoloured": 1}
+    colors = only(model).colors
+    assert colors is not None
+    assert colors[:2, :, 3].tolist() == [[1, 1, 1], [1, 1, 0]]
+    assert colors[2].tolist() == [[1, 1, 1, 1]] * 3
