@@ -106,11 +106,21 @@ def preview(context: bpy.types.Context, entry: ImageNetClass | None, choices: Ch
     _submit([Job("preview", preview_request(entry, seeds, choices), delivery)])
 
 
+def check_local(obj: bpy.types.Object) -> None:
+    """Raises RequestError if `obj` or its mesh belongs to another file, whose changes here no file keeps."""
+    for owned in filter(None, (obj, obj.data)):
+        if owned.library is not None or owned.override_library is not None:
+            raise RequestError(
+                f"{obj.name} is linked from another file: Object > Relations > Make Local > All"
+            )
+
+
 def regenerate(context: bpy.types.Context, obj: bpy.types.Object, higher: bool) -> None:
-    """Makes the mesh of `obj` again from its recipe, finer with `higher`. Raises RequestError if it has none."""
+    """Makes the mesh of `obj` again from its recipe, finer with `higher`. RequestError without one, and if linked."""
     recipe = scene.read_recipe(obj)
     if recipe is None:
         raise RequestError("This object has no GP3D recipe")
+    check_local(obj)
     request = recipe["request"]
     if "sample" in request:
         results.rebuild(obj, results.sample_asset(str(request["sample"])), recipe)
@@ -126,12 +136,16 @@ def regenerate(context: bpy.types.Context, obj: bpy.types.Object, higher: bool) 
 
 
 def examine(context: bpy.types.Context, obj: bpy.types.Object) -> None:
-    """Asks how far `obj` can be relied on; of a relief that is known. Raises RequestError for what no engine made."""
+    """Asks how far `obj` can be relied on; of a relief that is known.
+
+    Raises RequestError for what no engine made, and for what is linked.
+    """
     recipe = scene.read_recipe(obj)
     if recipe is None or "sample" in recipe["request"]:
         raise RequestError("The engine did not make this object: nothing is known of it")
     if obj.type != "MESH" or obj.mode != "OBJECT":
         raise RequestError("Choose a mesh in Object Mode")
+    check_local(obj)
     request, kind = recipe["request"], op_of(recipe["request"])
     if kind == "lift":
         results.show_relief(obj)

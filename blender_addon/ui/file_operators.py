@@ -176,9 +176,14 @@ class GP3D_OT_save_to_library(bpy.types.Operator):
         objects = [obj for obj in context.selected_objects if scene.read_recipe(obj)]
         try:
             for obj in objects:
+                generation.check_local(obj)
+            for obj in objects:
                 if obj.asset_data is None:
                     library.mark(obj, scene.read_recipe(obj) or {}, settings.tags.split(","))
             files = library.save(objects, Path(folder))
+        except RequestError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
         except (OSError, RuntimeError) as error:
             self.report({"ERROR"}, f"The library could not be written: {error}")
             return {"CANCELLED"}

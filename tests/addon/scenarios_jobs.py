@@ -364,3 +364,31 @@ def scenario_an_object_is_made_again_by_its_own_model(tools):
     recipe["request"]["class"] = "n03063599"
     obj["gp3d"] = json.dumps(recipe)
     assert bpy.ops.gp3d.regenerate(higher=False) == {"FINISHED"}
+
+
+def scenario_a_linked_object_is_left_alone_and_its_remedy_named(tools):
+    """Blender lets a script change what another file owns, and forgets it when the file is opened again."""
+    tools.use("good")
+    bpy.ops.gp3d.generate(class_name="coffee mug", seed=4)
+    folder, name = tools.folder, bpy.context.active_object.name
+    bpy.data.libraries.write(str(folder / "owner.blend"), {bpy.context.active_object})
+    bpy.ops.wm.read_homefile(use_empty=True)
+    with bpy.data.libraries.load(str(folder / "owner.blend"), link=True) as (_, into):
+        into.objects = [name]
+    linked = into.objects[0]
+    local = linked.copy()  # of the mesh that still is the other file's
+    for obj in (linked, local):
+        bpy.context.scene.collection.objects.link(obj)
+        obj.select_set(True)
+        bpy.context.view_layer.objects.active = obj
+        mesh = obj.data
+        calls = (bpy.ops.gp3d.regenerate, bpy.ops.gp3d.show_trust)
+        for call in (*calls, lambda: bpy.ops.gp3d.save_to_library(folder=str(folder / "assets"))):
+            refusal = tools.refusal(RuntimeError, call)
+            assert "is linked from another file: Object > Relations > Make Local > All" in refusal, refusal
+        assert obj.data == mesh
+        assert not (folder / "assets").exists()
+        obj.select_set(False)
+    local.data = mesh.copy()
+    assert bpy.ops.gp3d.regenerate() == {"FINISHED"}
+    assert local.data.library is None
