@@ -66,11 +66,12 @@ def generate(context: bpy.types.Context, specs: Sequence[ObjectSpec], choices: C
     if not 0 < len(specs) <= MOST_OBJECTS:
         raise RequestError(f"One to {MOST_OBJECTS} objects at a time, not {len(specs)}")
     ensure_engine(context)
-    choices = in_metres(specs, towards(choices, scene.viewer(context)))
+    metre = scene.units_of_a_metre(context)
+    choices = in_metres(specs, towards(choices, scene.viewer(context)), metre)
     cursor, jobs = tuple(context.scene.cursor.location), []
     for number, spec in enumerate(specs):
         location = location_of(choices, cursor, number, len(specs))
-        delivery = Delivery(build_options(choices, location))
+        delivery = Delivery(build_options(choices, location, metre))
         model = spec.shown.model if spec.shown else ""
         if choices.as_asset:
             jobs.append(Job("preview", asset_preview_request(spec, choices), delivery, model=model))
@@ -89,7 +90,9 @@ def picture_to_mesh(context: bpy.types.Context, choices: Choices) -> None:
         job = Job("picture", picture_request(scene_files(choices, machine.vq3d), choices))
     ensure_engine(context)
     location = location_of(choices, tuple(context.scene.cursor.location), 0, 1)
-    options = build_options(towards(choices, scene.viewer(context)), location)
+    options = build_options(
+        towards(choices, scene.viewer(context)), location, scene.units_of_a_metre(context)
+    )
     options["keep_largest"] = False
     if job.op == "lift":  # its light is in the photograph, and it is cut by a mask alone
         options["shader"], options["crop"] = "UNLIT", 1.0

@@ -11,7 +11,10 @@ JsonObject = dict[str, object]
 
 
 class BuildOptions(TypedDict):
-    """The choices that shape an object once its mesh is there; the names are those of the properties."""
+    """The choices that shape an object once its mesh is there; the names are those of the properties.
+
+    `metre` is how many of Blender's units a metre has where the object was made (recipes of 0.1.0 lack it: 1).
+    """
 
     size: float
     on_ground: bool
@@ -25,6 +28,7 @@ class BuildOptions(TypedDict):
     as_asset: bool
     tags: str
     location: tuple[float, float, float]
+    metre: float
 
 
 class Recipe(TypedDict, total=False):

@@ -226,8 +226,8 @@ def finer(request: Mapping[str, object]) -> JsonObject:
     }
 
 
-def build_options(choices: Choices, location: tuple[float, float, float]) -> BuildOptions:
-    """The choices that shape an object once its mesh is there, and where it stands."""
+def build_options(choices: Choices, location: tuple[float, float, float], metre: float = 1.0) -> BuildOptions:
+    """The choices that shape an object once its mesh is there, where it stands, and how many units a metre has."""
     return {
         "size": choices.size,
         "on_ground": choices.on_ground,
@@ -241,6 +241,7 @@ def build_options(choices: Choices, location: tuple[float, float, float]) -> Bui
         "as_asset": choices.as_asset,
         "tags": choices.tags,
         "location": location,
+        "metre": metre,
     }
 
 
@@ -286,8 +287,8 @@ def exported_stem(name: str, kind: str) -> str:
     return stem
 
 
-def in_metres(specs: Sequence[ObjectSpec], choices: Choices) -> Choices:
-    """The choices for objects of real size: the largest one's decides how far apart they stand.
+def in_metres(specs: Sequence[ObjectSpec], choices: Choices, metre: float = 1.0) -> Choices:
+    """The choices for objects of real size: the largest one's, in metres of `metre` units, decides how far apart they stand.
 
     Raises RequestError for a class whose size nobody has stated.
     """
@@ -298,7 +299,7 @@ def in_metres(specs: Sequence[ObjectSpec], choices: Choices) -> Choices:
         if known is None:
             name = spec.entry.name if spec.entry else "such an object"
             raise RequestError(f"How large '{name}' is in the world is not known: untick Real Size, set Size")
-    return replace(choices, size=max(size or 0.0 for size in metres))
+    return replace(choices, size=metre * max(size or 0.0 for size in metres))
 
 
 def parse_seeds(text: str) -> list[int]:

@@ -250,7 +250,7 @@ def _attach(obj: bpy.types.Object, asset: Asset, options: BuildOptions, place: P
 
 
 def _placed(asset: Asset, recipe: Recipe) -> tuple[Bundle, Placement]:
-    """The mesh, cropped, and where it and its parts go; one that comes in metres is not scaled."""
+    """The mesh, cropped, and where it and its parts go; one that comes in metres has as many."""
     # what is filled in reaches beyond the picture
     return _place_of(asset.mesh, recipe, asset.seen if isinstance(asset, Relief) else None)
 
@@ -261,7 +261,8 @@ def _place_of(bundle: Bundle, recipe: Recipe, measured: Bundle | None = None) ->
     in_metres = request.get("size") is not None or request.get("kind") == "metric"
     mesh = crop(bundle, options["crop"], options["keep_largest"])
     size = None if in_metres else options["size"]
-    return mesh, placement(mesh if measured is None else measured, size, options["on_ground"])
+    place = placement(mesh if measured is None else measured, size, options["on_ground"])
+    return mesh, place._replace(scale=options.get("metre", 1.0)) if in_metres else place
 
 
 def sample_asset(name: str) -> Asset:

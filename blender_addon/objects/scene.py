@@ -210,6 +210,12 @@ def write_recipe(obj: bpy.types.Object, recipe: Recipe) -> None:
         obj[f"gp3d_{name}"] = value
 
 
+def units_of_a_metre(context: bpy.types.Context) -> float:
+    """How many units a metre has in the scene, which may count in centimetres; 1 where it has no units."""
+    units = context.scene.unit_settings
+    return 1.0 if units.system == "NONE" else 1 / float(units.scale_length)
+
+
 def read_recipe(obj: bpy.types.Object | None) -> Recipe | None:
     """The recipe of an object of ours, else None."""
     return parse_recipe(str(obj.get(RECIPE, ""))) if obj is not None else None

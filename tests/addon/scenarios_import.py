@@ -346,6 +346,12 @@ def scenario_real_size_comes_in_metres(tools):
     assert json.loads(obj["gp3d"])["request"]["size"] == "real"
     where = points(obj)
     np.testing.assert_allclose(where[:, 2].max(), 0.8, atol=1e-6)  # as the fake engine made it, not 1
+    bpy.context.scene.unit_settings.scale_length = 0.01  # a scene in centimetres
+    np.testing.assert_allclose(points(make(class_name="coffee mug", seed=2))[:, 2].max(), 80, rtol=1e-6)
+    assert bpy.ops.gp3d.regenerate() == {"FINISHED"}
+    np.testing.assert_allclose(points(bpy.context.active_object)[:, 2].max(), 80, rtol=1e-6)
+    bpy.context.scene.unit_settings.system = "NONE"
+    np.testing.assert_allclose(points(make(class_name="coffee mug", seed=3))[:, 2].max(), 0.8, rtol=1e-6)
     refusal = tools.refusal(RuntimeError, lambda: bpy.ops.gp3d.generate(class_name="gadget", seed=1))
     assert "How large 'gadget' is in the world is not known" in refusal
 

@@ -143,6 +143,11 @@ def scenario_choices_become_a_request(tools):
 def scenario_metres_stay_metres(tools):
     obj = lifted(tools, depth_kind="METRIC", size=7.0)
     np.testing.assert_allclose(np.ptp(spread(obj)[:4], axis=0), (2, 0, 2), atol=1e-6)
+    camera = obj.children[0].matrix_local.translation.copy()
+    bpy.context.scene.unit_settings.scale_length = 0.01  # a scene in centimetres
+    obj = lifted(tools, depth_kind="METRIC", size=7.0)
+    np.testing.assert_allclose(np.ptp(spread(obj)[:4], axis=0), (200, 0, 200), atol=1e-4)
+    np.testing.assert_allclose(obj.children[0].matrix_local.translation, 100 * camera, rtol=1e-5, atol=1e-4)
 
 
 def scenario_depth_comes_from_a_model_of_this_machine(tools):

@@ -170,6 +170,7 @@ def test_real_sizes_say_how_far_apart_objects_stand(requests, choices, parts):
     assert requests.in_metres(specs, choices).size == choices.size
     real = replace(choices, real_size=True)
     assert requests.in_metres(specs, real).size == known["school bus"].metres > 5
+    assert requests.in_metres(specs, real, 100).size == 100 * known["school bus"].metres
     with pytest.raises(requests.RequestError, match="not known"):
         requests.in_metres([*specs, requests.ObjectSpec(None, 1)], real)
 
