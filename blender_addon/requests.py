@@ -288,7 +288,7 @@ def exported_stem(name: str, kind: str) -> str:
 
 
 def in_metres(specs: Sequence[ObjectSpec], choices: Choices, metre: float = 1.0) -> Choices:
-    """The choices for objects of real size: the largest one's, in metres of `metre` units, decides how far apart they stand.
+    """The choices for objects of real size: the largest decides how far apart they stand; a metre has `metre` units.
 
     Raises RequestError for a class whose size nobody has stated.
     """
