@@ -100,6 +100,7 @@ ALLOWED = {
         "fast_simplification",
         "imageio_ffmpeg",  # optional
         "lpips",  # optional
+        "mapbox_earcut",
         "matplotlib",
         "mcp",  # optional
         "mcubes",

@@ -29,6 +29,7 @@ PYTHONS = ((3, 11), (3, 12))
 OLDEST_TORCH = (2, 11)
 NEEDED = (
     "fast_simplification",
+    "mapbox_earcut",
     "matplotlib",
     "mcubes",
     "numpy",

@@ -14,6 +14,7 @@ from PIL import Image
 
 from gp3d_core.meshing.colors import save_texture, srgb_to_linear
 from gp3d_core.meshing.files.description import METALLIC, ROUGHNESS, asset_name, credit
+from gp3d_core.meshing.files.plain.obj import plain_obj
 from gp3d_core.meshing.files.trimesh_reader import below_model, load_trimesh
 from gp3d_core.meshing.mesh import Mesh, MeshError, unique_rows
 from gp3d_core.strict_json import to_text
@@ -129,7 +130,9 @@ def load_obj(path: Path) -> Mesh:
     textures = [_has_texture(path, name) for name in libraries]
     # A plain material would hide vertex colours; that of our own files without a texture says nothing else.
     plain = announced is not None or re.search(r"^v(?:[ \t]+\S+){6}", text, re.MULTILINE) is not None
-    return load_trimesh(path, skip_materials=plain and not any(textures))
+    plain_text = plain_obj(text)
+    content = None if plain_text is text else plain_text.encode()
+    return load_trimesh(path, skip_materials=plain and not any(textures), content=content)
 
 
 def _has_texture(path: Path, library: str) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 from gp3d_core.meshing.colors import sample_texture
 from gp3d_core.meshing.files.description import credit
-from gp3d_core.meshing.files.plain_ply import plain_ply
+from gp3d_core.meshing.files.plain.ply import plain_ply
 from gp3d_core.meshing.files.trimesh_reader import load_trimesh
 from gp3d_core.meshing.mesh import Mesh, unique_rows
 

@@ -1,0 +1,1 @@
+"""Files of others in the form that trimesh reads right."""
