@@ -29,6 +29,8 @@ _GAP = 2  # texels between two islands
 _ENOUGH = 0.25  # of the texture, to be used
 _GLASS = 0.5  # of a material: more makes it glass
 _ALPHA = 0.5  # what covers less than this is cut away
+_FEWEST = 4  # triangles that a piece has to keep, or it stays as it is
+_MISSED = 0.05  # of the triangles to be left: with so many more, Blender has run out of edges to collapse
 
 
 def parts_of(roots: Sequence[bpy.types.Object]) -> list[bpy.types.Object]:
@@ -79,8 +81,44 @@ def decimate(parts: Sequence[bpy.types.Object], most: int) -> None:
     count = faces_of(parts)
     if count <= most:
         return
+    ratio = most / count
     for part in parts:
-        _apply(part, "DECIMATE", ratio=most / count, use_collapse_triangulate=True)
+        before, whole = len(part.data.polygons), part.data.copy()
+        _apply(part, "DECIMATE", ratio=ratio, use_collapse_triangulate=True)
+        if len(part.data.polygons) <= (1 + _MISSED) * ratio * before:
+            bpy.data.meshes.remove(whole)
+            continue
+        # Where pieces cannot be collapsed, Blender makes up for it in the others until nothing is left of their shape.
+        crumpled, part.data = part.data, whole
+        bpy.data.meshes.remove(crumpled)
+        _decimate_pieces(part, ratio)
+
+
+def _decimate_pieces(part: bpy.types.Object, ratio: float) -> None:
+    """Decimates what hangs together, each piece by itself; they are one object before and after."""
+    pieces = _separated(part)
+    for piece in pieces:
+        if ratio * len(piece.data.polygons) < _FEWEST:
+            continue
+        _apply(piece, "DECIMATE", ratio=ratio, use_collapse_triangulate=True)
+    _select(pieces, part)
+    bpy.ops.object.join()
+
+
+def _separated(part: bpy.types.Object) -> list[bpy.types.Object]:
+    """The object and new ones, which hold a piece of its mesh each."""
+    others = set(bpy.data.objects) - {part}
+    _select([part], part)
+    bpy.ops.mesh.separate(type="LOOSE")
+    return [item for item in bpy.data.objects if item not in others]
+
+
+def _select(chosen: Sequence[bpy.types.Object], active: bpy.types.Object) -> None:
+    """Selects objects and no others for the next operator."""
+    bpy.ops.object.select_all(action="DESELECT")
+    for item in chosen:
+        item.select_set(True)
+    bpy.context.view_layer.objects.active = active
 
 
 def bake(

@@ -20,7 +20,7 @@ from synthetic.workers.blender_process import LeaveWithoutDestructors, prepare_b
 
 SIDE = 512  # of textures
 HALF, SQUARES = 0.45, 4.0  # of the cube with squares, and how many lie in a unit of its own coordinates
-FACES = 3000
+MOST = {"fine": 3000, "crowded": 400}  # faces that are to be left
 
 
 def material(build: Callable[[bpy.types.NodeTree], bpy.types.NodeSocket]) -> bpy.types.Material:
@@ -184,6 +184,26 @@ def fine() -> list[bpy.types.Object]:
     return [found]
 
 
+def crowded() -> list[bpy.types.Object]:
+    """A ball of one mesh with 300 tetrahedra beyond x = 9, of which hardly anything can be collapsed."""
+    bpy.ops.mesh.primitive_ico_sphere_add(radius=1, subdivisions=4)
+    ball = bpy.context.object.data
+    places = [tuple(vertex.co) for vertex in ball.vertices]
+    faces = [tuple(face.vertices) for face in ball.polygons]
+    for number in range(300):
+        first, x, y = len(places), 10 + number // 50, number % 50
+        places += [(x, y, 0), (x + 0.5, y, 0), (x, y + 0.5, 0), (x, y, 0.5)]
+        faces += [
+            (first + a, first + b, first + c) for a, b, c in ((0, 2, 1), (0, 1, 3), (1, 2, 3), (2, 0, 3))
+        ]
+    mesh = bpy.data.meshes.new("crowded")
+    mesh.from_pydata(places, [], faces)
+    mesh.materials.append(material(lambda tree: shader(tree, "BsdfPrincipled").outputs["BSDF"]))
+    found = bpy.context.object
+    found.data = mesh
+    return [found]
+
+
 def passes(folder: Path) -> tuple[np.ndarray, np.ndarray]:
     """[N,3] positions in Blender's world and [N,3] diffuse colours at the pixels' centres, as Cycles draws them."""
     from synthetic.blender.views import draw_views, use_views
@@ -214,7 +234,7 @@ def main() -> None:
     folder = Path(sys.argv[1])
     prepare_blender(folder)
     found = {}
-    for build in (checkered, pictured, mixed, looks, family, fine):
+    for build in (checkered, pictured, mixed, looks, family, fine, crowded):
         name = build.__name__
         bpy.ops.wm.read_factory_settings(use_empty=True)
         (folder / name).mkdir()
@@ -222,8 +242,8 @@ def main() -> None:
         bpy.context.view_layer.update()
         drawn = passes(folder / name) if name == "mixed" else None
         parts = baking.parts_of(roots)
-        if name == "fine":
-            baking.decimate(parts, FACES)
+        if name in MOST:
+            baking.decimate(parts, MOST[name])
         front = np.array([1.0, 0, 0] if name == "checkered" else [0, -1.0, 0])
         found[name] = baking.bake(parts, folder / name, SIDE, front), drawn
     (folder / "baked").write_bytes(pickle.dumps(found))

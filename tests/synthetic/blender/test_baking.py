@@ -180,3 +180,15 @@ def test_a_fine_mesh_is_reduced_and_keeps_its_shape_and_materials(
     height = surface.positions[surface.triangles].mean(axis=1)[:, 1]
     sure = np.abs(height) > 0.1
     assert np.allclose(metal[sure], height[sure] > 0, atol=0.01)
+
+
+def test_pieces_that_cannot_be_reduced_leave_others_their_shape(
+    baked: dict[str, tuple[Surface, object]],
+) -> None:
+    surface = baked["crowded"][0]
+    across = surface.positions[surface.triangles].mean(axis=1)[:, 0]
+    ball, others = surface.triangles[across < 5], surface.triangles[across > 5]
+    assert len(others) == 4 * 300
+    wanted = 400 / (1280 + 4 * 300) * 1280
+    assert 0.9 * wanted < len(ball) <= 1.05 * wanted
+    assert np.abs(np.linalg.norm(surface.positions[ball], axis=-1) - 1).max() < 0.1
