@@ -47,11 +47,7 @@ def plain_ply(content: bytes) -> bytes:
         head = _COORDINATES.sub(rb"\1not_\2", head)
     elements, order = elements_of(head), byte_order(head)
     mixed = order is not None and not are_alike(data, elements, order)
-    if (
-        order is not None
-        and not mixed
-        and not _are_polygons(first_row(data, elements, order, "face"), elements)
-    ):
+    if not mixed and not _may_have_polygons(data, elements, order):
         return head + end[0] + data
     rows = read_rows(data, elements, order)
     triangles = _triangles(elements, rows)
@@ -60,10 +56,17 @@ def plain_ply(content: bytes) -> bytes:
     return as_text(head, rows | {"face": triangles})
 
 
-def _are_polygons(row: list[str], elements: list[Element]) -> bool:
-    """Whether a face with that row has more than three corners."""
+def _may_have_polygons(data: bytes, elements: list[Element], order: str | None) -> bool:
+    """Whether a face may have more than three corners: False for sure, by the first row or the first byte of each."""
     face, corners = _faces(elements)
-    return bool(row) and face is not None and len(face.split(row)[corners]) > 3
+    if face is None:
+        return False
+    if order is not None:
+        row = first_row(data, elements, order, "face")
+        return bool(row) and len(face.split(row)[corners]) > 3
+    start = sum(element.count for element in elements[: elements.index(face)])
+    lines = data.splitlines()[start : start + face.count]
+    return face.properties[0].name != corners or not all(line.startswith(b"3 ") for line in lines)
 
 
 def _faces(elements: list[Element]) -> tuple[Element | None, str]:
