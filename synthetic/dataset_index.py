@@ -72,7 +72,7 @@ class ManifestEntry(SourceRecord):
 def check_place(folder: Path) -> None:
     """Makes sure, before anything is written, that `folder` is new, empty, or a data set. Raises DatasetError."""
     if (folder / "taxonomy.json").exists():
-        raise DatasetError(f"{folder}: is a model library; choose another folder for the views")
+        raise DatasetError(f"{folder}: is a model library; choose another folder")
     if not folder.is_dir() or (folder / "dataset.json").exists():
         return
     names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))

@@ -34,6 +34,7 @@ from tqdm import tqdm
 
 from synthetic.atomic import alone_in, write_whole
 from synthetic.dataset import DatasetError, make_folder
+from synthetic.dataset_index import check_place
 from synthetic.layouts.permitted import permitted
 from synthetic.layouts.plain import unused_in_words, unused_meshes
 from synthetic.layouts.shapenet import BrokenModelError, LibraryError, Model, interleave, load_library
@@ -41,6 +42,7 @@ from synthetic.options import add_alpha_options, add_licences_option, placement_
 from synthetic.points_folder import (
     PointsSpec,
     check_frames,
+    check_points_place,
     check_treatment,
     join_models,
     open_points,
@@ -197,8 +199,8 @@ def run(arguments: argparse.Namespace) -> int:
     used = {model.path for model in library}
     said += filter(None, (unused_in_words(unused_meshes(root, used)) for root in arguments.models))
     models = interleave(models, arguments.per_class)
-    if (arguments.dataset / "taxonomy.json").exists():
-        raise DatasetError(f"{arguments.dataset}: is a model library; choose another folder for the points")
+    check_place(arguments.dataset)
+    check_points_place(spec.out)
     check_treatment(arguments.dataset, treatment)
     check_frames(arguments.dataset, models)
     make_folder(spec.out)

@@ -84,6 +84,17 @@ class PointsSpec:
         }
 
 
+def check_points_place(folder: Path) -> None:
+    """Makes sure, before anything is written, that `folder` is new, empty, or holds points. Raises DatasetError."""
+    if not folder.is_dir() or (folder / "points.json").exists():
+        return
+    names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+    if names:
+        raise DatasetError(
+            f"{folder}: holds {names[0]!r} and no points.json; choose another data set or move it"
+        )
+
+
 def open_points(spec: PointsSpec) -> None:
     """Makes sure that the folder can take these points. Raises DatasetError where it holds others."""
     make_folder(spec.out)
