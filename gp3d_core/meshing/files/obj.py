@@ -14,6 +14,7 @@ from PIL import Image
 
 from gp3d_core.meshing.colors import save_texture, srgb_to_linear
 from gp3d_core.meshing.files.description import METALLIC, ROUGHNESS, asset_name, credit
+from gp3d_core.meshing.files.plain.mtl import PlainMaterials, plain_materials
 from gp3d_core.meshing.files.plain.obj import plain_obj
 from gp3d_core.meshing.files.trimesh_reader import below_model, load_trimesh
 from gp3d_core.meshing.mesh import Mesh, MeshError, unique_rows
@@ -127,22 +128,31 @@ def load_obj(path: Path) -> Mesh:
         wanted = f"{announced[1]} vertices and {announced[2]} faces"
         raise MeshError(f"truncated: {wanted} announced, {found[0]} and {found[1]} found")
     libraries = re.findall(r"^mtllib (.+?)\s*$", text, re.MULTILINE)
-    textures = [_has_texture(path, name) for name in libraries]
+    materials = [_materials(path, name) for name in libraries]
+    beyond = next(filter(None, (_beyond_edge(text) for some in materials if some.clamped)), None)
+    if beyond:
+        raise MeshError(
+            f"its material ends a texture at its edge (-clamp on), and coordinates go on: {beyond}"
+        )
     # A plain material would hide vertex colours; that of our own files without a texture says nothing else.
     plain = announced is not None or re.search(r"^v(?:[ \t]+\S+){6}", text, re.MULTILINE) is not None
     plain_text = plain_obj(text)
-    content = None if plain_text is text else plain_text.encode()
-    return load_trimesh(path, skip_materials=plain and not any(textures), content=content)
+    return load_trimesh(
+        path,
+        skip_materials=plain and not any(some.textures for some in materials),
+        content=None if plain_text is text else plain_text.encode(),
+        # trimesh reads the first library alone
+        beside={libraries[0]: "\n".join(some.text for some in materials).encode()} if libraries else {},
+    )
 
 
-def _has_texture(path: Path, library: str) -> bool:
-    """Whether the material file names colour textures; raises MeshError if it or one of them cannot be read."""
+def _materials(path: Path, library: str) -> PlainMaterials:
+    """What the material file says; raises MeshError if it or one of its colour textures cannot be read."""
     mtl = below_model(path, library)
     if mtl is None:
         raise MeshError(f"its material {library} is missing, or not in its folder or below")
-    text = mtl.read_text(encoding="utf-8", errors="replace")
-    names = re.findall(r"^\s*map_Kd (?:-\S+ \S+ )*(.+?)\s*$", text, re.MULTILINE)
-    for name in names:
+    found = plain_materials(mtl.read_text(encoding="utf-8", errors="replace"))
+    for name in found.textures:
         texture = below_model(path, name)
         if texture is None:
             raise MeshError(f"its texture {name} cannot be read (it is no file in its folder or below)")
@@ -151,4 +161,12 @@ def _has_texture(path: Path, library: str) -> bool:
                 image.load()
         except Exception as error:
             raise MeshError(f"its texture {name} cannot be read ({error})") from error
-    return bool(names)
+    return found
+
+
+def _beyond_edge(text: str) -> str:
+    """The first texture coordinates outside the picture, as their line has them; "" if none are."""
+    for line in re.finditer(r"^[ \t]*(vt[ \t]+\S+[ \t]+\S+)", text, re.MULTILINE):
+        if any(not 0 <= float(word) <= 1 for word in line[1].split()[1:]):
+            return line[1]
+    return ""

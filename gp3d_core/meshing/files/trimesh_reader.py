@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import re
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,8 +18,15 @@ from gp3d_core.meshing.mesh import Mesh, MeshError
 
 
 @np.errstate(over="ignore", invalid="ignore")  # a Mesh refuses what is not finite
-def load_trimesh(path: Path, skip_materials: bool = False, content: bytes | None = None) -> Mesh:
+def load_trimesh(
+    path: Path,
+    skip_materials: bool = False,
+    content: bytes | None = None,
+    beside: Mapping[str, bytes] | None = None,
+) -> Mesh:
     """The mesh of all parts of a file, or of other `content` for it; it names others below its folder.
+
+    `beside` has other contents for some of these, by the names that it has for them.
 
     Raises MeshError if it has no triangles.
     """
@@ -28,7 +37,7 @@ def load_trimesh(path: Path, skip_materials: bool = False, content: bytes | None
         file_type=path.suffix[1:].lower(),
         process=False,
         skip_materials=skip_materials,
-        resolver=_files_below(path),
+        resolver=_files_below(path, beside or {}),
     )
     nodes = [scene.graph[name] for name in scene.graph.nodes_geometry]
     parts = [(to_world, scene.geometry[name]) for to_world, name in nodes]
@@ -78,19 +87,46 @@ def _light_or_white(part: Any, linear: bool) -> NDArray[Any]:
 def below_model(path: Path, name: str) -> Path | None:
     """The ordinary file `name` that the mesh file names, None unless it lies in the model's folder or below: the mesh
     file's, or the one above `models` where that holds it, as in ShapeNet, whose textures lie in `../images`.
+
+    Names may be those of other systems: with backslashes, in other letters (a and A) where that leaves no choice, or
+    with the whole path of another computer, of which the last part counts.
     """
     folder = path.parent.resolve()
     folder = folder.parent if folder.name == "models" else folder
-    file = (path.parent / name).resolve()
+    name = name.replace("\\", "/") if not (path.parent / name).is_file() else name
+    if re.match(r"/|[A-Za-z]:", name):
+        name = name.rpartition("/")[2]
+    file = path.parent
+    for part in name.split("/"):
+        file = (
+            file / part
+            if (file / part).exists() or part in ("", ".", "..")
+            else _in_other_letters(file, part)
+        )
+        if not file.resolve().is_relative_to(folder):
+            return None
+    file = file.resolve()
     return file if file.is_relative_to(folder) and file.is_file() else None
 
 
-def _files_below(path: Path) -> Any:
+def _in_other_letters(folder: Path, name: str) -> Path:
+    """The one entry of the folder with that name in other letters; the name itself where there is none, or several."""
+    same = (
+        [entry for entry in folder.iterdir() if entry.name.casefold() == name.casefold()]
+        if folder.is_dir()
+        else []
+    )
+    return same[0] if len(same) == 1 else folder / name
+
+
+def _files_below(path: Path, beside: Mapping[str, bytes]) -> Any:
     """What gives trimesh the files that a mesh file names."""
     from trimesh.resolvers import FilePathResolver
 
     class FilesBelow(FilePathResolver):
         def get(self, name: str) -> bytes:
+            if name in beside:
+                return beside[name]
             file = below_model(path, name)
             if file is None:
                 raise MeshError(f"{name} is no file beside it")
