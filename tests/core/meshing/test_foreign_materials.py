@@ -33,7 +33,7 @@ def write(folder, statement, texture="wood.png", library="a.mtl", file="a.mtl", 
     [
         (r"map_Kd textures\wood.png", "textures/wood.png"),
         (r"map_Kd C:\Users\x\wood.png", "wood.png"),
-        ("map_Kd /home/x/wood.png", "wood.png"),
+        ("map_Kd /srv/x/wood.png", "wood.png"),
         ("map_Kd TEXTURES/Wood.PNG", "textures/wood.png"),
         ('map_Kd "my wood.png"', "my wood.png"),
         ("map_Kd -s 1 1 1 -o 0 0 0 -mm 0 1 my wood.png", "my wood.png"),
