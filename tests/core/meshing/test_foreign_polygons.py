@@ -64,6 +64,13 @@ def test_convex_polygons_stay_as_they_were(tmp_path):
     assert load_mesh(path).faces.tolist() == [[0, 1, 2], [0, 2, 3], [0, 3, 4]]
 
 
+def test_quads_that_are_bent_or_cross_themselves_keep_two_triangles(tmp_path):
+    path = tmp_path / "a.obj"
+    for bend in (0, 0.5, 3):
+        path.write_text(f"v 0 0 0\nv 1 0 {bend}\nv 0 1 0\nv 1 1 {bend}\nf 1 2 3 4\nf 1 2 4 3\n")
+        assert len(load_mesh(path).faces) == 4
+
+
 def test_numbers_that_count_back_from_their_line(tmp_path):
     path = tmp_path / "a.obj"
     block = (

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from gp3d_core.meshing.mesh import MeshError
 
+_OTHER_DIAGONAL = np.array([[1, 2, 3], [1, 3, 0]])  # of a quad
 _MOST_WORK = 4e9  # squared corners, which the time of cutting grows with at worst: some ten seconds
 
 
@@ -18,16 +19,24 @@ def cut_up(positions: NDArray[np.float64], polygons: Sequence[Sequence[int]]) ->
     """By number of a polygon [T,3] its corners, counted from 0, that triangles join; only of those which triangles
     around their first corner do not cover.
 
-    `positions` are [V,3], of `polygons` each names at least three of them. Polygons without area, or that cross
-    themselves so that nothing is inside, are not cut. Raises MeshError where that would take for ever.
+    `positions` are [V,3], of `polygons` each names at least three of them. Polygons without area, or with more than
+    four corners that cross themselves so that nothing is inside, are not cut. Raises MeshError where that would take
+    for ever.
     """
-    sizes, found, work = np.array([len(polygon) for polygon in polygons], np.int64), {}, 0.0
+    sizes, work = np.array([len(polygon) for polygon in polygons], np.int64), 0.0
+    found: dict[int, NDArray[np.int64]] = {}
     for size in np.unique(sizes[sizes > 3]).tolist():
         those = np.flatnonzero(sizes == size)
         corners = positions[np.array([polygons[number] for number in those.tolist()])]
         with np.errstate(over="ignore", invalid="ignore"):  # a Mesh refuses what is not finite
             arms = corners[:, 1:] - corners[:, :1]
             areas = np.cross(arms[:, :-1], arms[:, 1:])
+            if (
+                size == 4
+            ):  # one diagonal of a plane quad lies inside; one that is bent or crosses itself keeps two triangles
+                folded = np.einsum("nc,nc->n", areas[:, 0], areas[:, 1]) < 0
+                found |= dict.fromkeys(those[folded].tolist(), _OTHER_DIAGONAL)
+                continue
             normals = areas.sum(axis=1)
             lengths = np.linalg.norm(normals, axis=1)
             against = np.einsum("nkc,nc->nk", areas, normals).min(axis=1) < -1e-9 * lengths**2
