@@ -143,6 +143,7 @@ def load_obj(path: Path) -> Mesh:
         content=None if plain_text is text else plain_text.encode(),
         # trimesh reads the first library alone
         beside={libraries[0]: "\n".join(some.text for some in materials).encode()} if libraries else {},
+        moves={name: move for some in reversed(materials) for name, move in some.moves.items()},
     )
 
 

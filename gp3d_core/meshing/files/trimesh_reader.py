@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from gp3d_core.meshing.colors import linear_to_srgb, srgb_to_linear, unit_to_bytes
 from gp3d_core.meshing.files.part_colors import linear_colors, picture_of, plain_color, with_one_texture
+from gp3d_core.meshing.files.plain.mtl import Move
 from gp3d_core.meshing.mesh import Mesh, MeshError
 
 
@@ -23,10 +24,12 @@ def load_trimesh(
     skip_materials: bool = False,
     content: bytes | None = None,
     beside: Mapping[str, bytes] | None = None,
+    moves: Mapping[str, Move] | None = None,
 ) -> Mesh:
     """The mesh of all parts of a file, or of other `content` for it; it names others below its folder.
 
-    `beside` has other contents for some of these, by the names that it has for them.
+    `beside` has other contents for some of these, by the names that it has for them; `moves` are of the coordinates of
+    parts by the names of their materials.
 
     Raises MeshError if it has no triangles.
     """
@@ -44,6 +47,10 @@ def load_trimesh(
     parts = [pair for pair in parts if isinstance(pair[1], trimesh.Trimesh) and len(pair[1].faces)]
     if not parts:
         raise MeshError("it holds no triangles")
+    for _, part in parts:
+        move = (moves or {}).get(str(getattr(getattr(part.visual, "material", None), "name", "")))
+        if move is not None and part.visual.uv is not None:
+            part.visual.uv = part.visual.uv * move[:2] + move[2:]
     linear = path.suffix.lower() == ".glb"
     if len(parts) == 1:
         return _from_trimesh(parts[0][1], parts[0][0], linear)

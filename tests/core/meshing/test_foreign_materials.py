@@ -2,6 +2,7 @@
 
 import re
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -75,12 +76,44 @@ def test_names_that_leave_a_choice_or_the_folder_are_refused(tmp_path):
             load_mesh(write(inner, f"map_Kd {name}"))
 
 
-@pytest.mark.parametrize("option", ["-s 2 2 1", "-o 0.5 0 0", "-t 0.1 0.1", "-mm 0.2 1"])
-def test_textures_that_options_change_are_refused_by_name(tmp_path, option):
+@pytest.mark.parametrize(
+    ("options", "move"),
+    [
+        ("-o 0.25 0.5 0 -s 2 3 1", [2, 3, 0.25, 0.5]),  # Blender 4.2.23 of a Mapping node with these
+        ("-s 2", [2, 1, 0, 0]),
+        ("-o -.5 -bm 1", [1, 1, -0.5, 0]),
+    ],
+)
+def test_textures_that_are_moved_and_repeated(tmp_path, options, move):
+    uv = load_mesh(write(tmp_path, f"map_Kd {options} wood.png")).uv
+    np.testing.assert_allclose(uv, np.array([[0, 0], [1, 0], [0, 1]]) * move[:2] + move[2:])
+
+
+def test_each_material_moves_its_own_texture(tmp_path):
+    path = write(tmp_path, "map_Kd -s 0.5 0.5 wood.png\nnewmtl my other\nmap_Kd -o 0.5 0.5 wood.png")
+    bands = Image.new("RGB", (4, 4))
+    bands.paste((255, 0, 0), (0, 0, 4, 2))
+    bands.save(tmp_path / "wood.png")
+    path.write_text(path.read_text() + "usemtl my other\nv 0 0 1\nvt 0.1 0.1\nf 1/4 2/4 4/4\n")
+    mesh = load_mesh(path)
+    places = (np.mod(mesh.uv, 1) * [1, -1] + [0, 1]) * mesh.texture.shape[1::-1]
+    column, row = places.astype(int).clip(0, np.array(mesh.texture.shape[1::-1]) - 1).T
+    [other] = [face for face in mesh.faces if np.ptp(mesh.uv[face], axis=0).max() == 0]
+    assert mesh.texture[row, column][other].tolist() == [[255, 0, 0]] * 3, "0.1 and one half: the upper half"
+    [first] = [face for face in mesh.faces if np.ptp(mesh.uv[face], axis=0).max() > 0]
+    sides = np.ptp(mesh.uv[first], axis=0) * mesh.texture.shape[1::-1]
+    np.testing.assert_allclose(sides, [2, 2], atol=1e-5, err_msg="half of the picture, which has four texels")
+
+
+@pytest.mark.parametrize(
+    ("options", "wrong"),
+    [("-t 0.1 0.1", "-t 0.1 0.1"), ("-mm 0.2 1", "-mm 0.2 1"), ("-s 2 2 1 -clamp on", "-clamp on")],
+)
+def test_textures_that_options_change_otherwise_are_refused_by_name(tmp_path, options, wrong):
     with pytest.raises(
-        MeshError, match=re.escape(f"changes the texture wood.png by {option}, which is not read")
+        MeshError, match=re.escape(f"changes the texture wood.png by {wrong}, which is not read")
     ):
-        load_mesh(write(tmp_path, f"map_Kd {option} wood.png"))
+        load_mesh(write(tmp_path, f"map_Kd {options} wood.png"))
 
 
 def test_a_texture_that_ends_at_its_edge_is_read_where_nothing_lies_beyond(tmp_path):

@@ -7,11 +7,13 @@ not find (findings/trimesh_loses_obj_textures_with_options.sh).
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gp3d_core.meshing.mesh import MeshError
 
-# Options of a texture, and how many words may follow; of those with three some may be missing.
+Move = tuple[float, float, float, float]  # factors of texture coordinates (u, v), and what is added then
+
+# Options of a texture, and how many words may follow; of those with several, which are numbers, some may be missing.
 _OPTIONS = {
     **dict.fromkeys(
         ("-blendu", "-blendv", "-boost", "-texres", "-clamp", "-bm", "-imfchan", "-type", "-cc"), 1
@@ -19,42 +21,60 @@ _OPTIONS = {
     "-mm": 2,
     **dict.fromkeys(("-s", "-o", "-t"), 3),
 }
-_NEUTRAL = {"-s": 1.0, "-o": 0.0, "-t": 0.0}
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$")
-_TEXTURE = re.compile(r"^([ \t]*map_Kd[ \t]+)(\S.*?)[ \t]*$", re.MULTILINE | re.IGNORECASE)
+_STATEMENT = re.compile(r"^([ \t]*(newmtl|map_Kd)[ \t]+)(\S.*?)[ \t]*$", re.MULTILINE | re.IGNORECASE)
+_UNMOVED: Move = (1.0, 1.0, 0.0, 0.0)
 
 
-@dataclass(frozen=True)
+@dataclass
 class PlainMaterials:
-    """An MTL file without options, the names of its colour textures, and of those that end at their edge."""
+    """An MTL file without options, the names of its colour textures, and of those that end at their edge.
 
-    text: str
-    textures: list[str]
-    clamped: list[str]
+    `moves` are of materials, by name, whose texture lies elsewhere than the coordinates say.
+    """
+
+    text: str = ""
+    textures: list[str] = field(default_factory=list)
+    clamped: list[str] = field(default_factory=list)
+    moves: dict[str, Move] = field(default_factory=dict)
 
 
 def plain_materials(text: str) -> PlainMaterials:
     """What an MTL file says, of its colour textures the bare names.
 
-    Raises MeshError for a texture that its options move, enlarge, or change in colour.
+    Raises MeshError for a texture that its options disturb, change in colour, or both move and end at its edge.
     """
-    textures, clamped = list[str](), list[str]()
+    found, material = PlainMaterials(), ""
 
     def bare(statement: re.Match[str]) -> str:
-        options, name = _split(statement[2])
-        for option, values in options:
-            if not _is_neutral(option, values):
-                said = " ".join([option, *values])
-                raise MeshError(
-                    f"its material changes the texture {name} by {said}, which is not read; apply that to the "
-                    "picture or to its coordinates"
-                )
-        textures.append(name)
-        if ("-clamp", ["on"]) in options:
-            clamped.append(name)
+        nonlocal material
+        if statement[2].lower() == "newmtl":
+            material = " ".join(statement[3].split())  # as trimesh calls it
+            return statement[0]
+        options, name = _split(statement[3])
+        said = dict(options)
+        numbers = {
+            option: [float(value) for value in said.get(option, [])] for option in ("-s", "-o", "-t", "-mm")
+        }
+        u, v = (numbers["-s"] + [1.0, 1.0][len(numbers["-s"]) :])[:2]
+        right, up = (numbers["-o"] + [0.0, 0.0][len(numbers["-o"]) :])[:2]
+        move, ends = (u, v, right, up), said.get("-clamp") == ["on"]
+        wrong = ["-t"] * any(numbers["-t"]) + ["-mm"] * (numbers["-mm"] not in ([], [0, 1]))
+        wrong += ["-clamp"] * (ends and move != _UNMOVED)
+        if wrong:
+            words = " ".join([wrong[0], *said[wrong[0]]])
+            raise MeshError(
+                f"its material changes the texture {name} by {words}, which is not read; apply that to the picture or "
+                "to its coordinates"
+            )
+        if move != _UNMOVED:
+            found.moves[material] = move
+        found.textures.append(name)
+        found.clamped.extend([name] * ends)
         return statement[1] + name
 
-    return PlainMaterials(_TEXTURE.sub(bare, text), textures, clamped)
+    found.text = _STATEMENT.sub(bare, text)
+    return found
 
 
 def _split(statement: str) -> tuple[list[tuple[str, list[str]]], str]:
@@ -71,10 +91,3 @@ def _split(statement: str) -> tuple[list[tuple[str, list[str]]], str]:
     name = "".join(words).strip()
     quoted = len(name) > 1 and name[0] == name[-1] == '"'
     return options, name[1:-1] if quoted else name
-
-
-def _is_neutral(option: str, values: list[str]) -> bool:
-    """Whether the option leaves the colours where they are and as they are."""
-    if option == "-mm":
-        return [float(value) for value in values] == [0, 1]
-    return option not in _NEUTRAL or all(float(value) == _NEUTRAL[option] for value in values)
