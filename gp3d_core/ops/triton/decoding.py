@@ -81,7 +81,8 @@ class _Decode(torch.autograd.Function):
         texels = torch.zeros_like(moved, dtype=torch.float32) if to_planes else moved
         moves = torch.zeros_like(points) if to_points else points
         programs = max(1, program_count(batch * blocks, points.device))
-        partial = empty_partials(programs, ctx.sizes, points)
+        sizes = ctx.sizes | {"PRECISION": precision(backward=True)}
+        partial = empty_partials(programs, sizes, points)
         if points.numel():
             decode_backward_kernel[(programs,)](
                 as_planes(moved),
@@ -101,7 +102,7 @@ class _Decode(torch.autograd.Function):
                 TO_LAYERS=any(rest),
                 num_warps=8,
                 num_stages=1,
-                **ctx.sizes,
+                **sizes,
             )
         return (
             texels.permute(0, 1, 4, 2, 3).to(moved.dtype) if to_planes else None,

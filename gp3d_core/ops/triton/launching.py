@@ -59,12 +59,12 @@ def program_count(blocks: int, device: torch.device) -> int:
     return min(blocks, _PROGRAMS * torch.cuda.get_device_properties(device).multi_processor_count)
 
 
-def precision(*, marching_back: bool = False) -> str:
+def precision(*, backward: bool = False) -> str:
     """How products of matrices are rounded: like torch's own, to float32 unless TF32 is allowed for them.
 
-    float32 is made of three TF32 products, whose error is some 2⁻²²; in the renderer's backward kernel it is the plain
-    one, since three spill twice as many registers there (docs/kernels.md, "Compiled").
+    float32 is made of three TF32 products, whose error is some 2⁻²²; in backward kernels it is the plain one, since
+    three spill ten times as much there (docs/kernels.md, "Compiled").
     """
     if torch.backends.cuda.matmul.allow_tf32:
         return "tf32"
-    return "ieee" if marching_back else "tf32x3"
+    return "ieee" if backward else "tf32x3"

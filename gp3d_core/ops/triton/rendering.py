@@ -119,7 +119,7 @@ class _Render(torch.autograd.Function):
         held = rays_per_program(wide)
         blocks = triton.cdiv(count, held)
         programs = program_count(batch * blocks, t.device)
-        sizes = layer_sizes(moved, layers) | {"PRECISION": precision(marching_back=True)}
+        sizes = layer_sizes(moved, layers) | {"PRECISION": precision(backward=True)}
         # texels are added to by many programs at once, in float32 whatever the planes' type
         texels = torch.zeros_like(moved, dtype=torch.float32) if to_planes else moved
         found = Found(

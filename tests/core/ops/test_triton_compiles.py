@@ -50,7 +50,7 @@ for kernel, others in (
 ):
     names = kernel.arg_names
     constants = {name: sizes[name] for name in names if name in sizes}
-    if kernel is marching_backward.render_backward_kernel:
+    if kernel in (decoding.decode_backward_kernel, marching_backward.render_backward_kernel):
         constants["PRECISION"] = "ieee"
     types = dict.fromkeys(names, F) | fields | others | dict.fromkeys(constants, "constexpr")
     source = ASTSource(kernel, {name: types[name] for name in names}, constants)
