@@ -71,12 +71,16 @@ def main(arguments: list[str] | None = None) -> None:
     device = pick_device("cpu" if options.toy else "cuda")
     backends = BACKENDS if device.type == "cuda" else BACKENDS[:1]
     rows = Rows("kernels", options.csv, device, options.seconds)
-    ceilings(rows, sizes)
+    with rows.attempt("copy and matrix products"):
+        ceilings(rows, sizes)
     for allowed in (False, True):
-        with tf32(allowed) as mode:
+        with tf32(allowed) as mode, rows.attempt(f"renderer, {mode}"):
             renderer(rows, sizes, backends, mode)
-    backbone(rows, sizes, backends)
-    density(rows, sizes)
+    with rows.attempt("backbone"):
+        backbone(rows, sizes, backends)
+    with rows.attempt("density grid"):
+        density(rows, sizes)
+    rows.close()
 
 
 def ceilings(rows: Rows, sizes: Sizes) -> None:

@@ -78,6 +78,7 @@ def main(arguments: list[str] | None = None) -> None:
             with tf32(allowed) as mode:
                 share = rows.left / (len(presets) - number) / (1 if allowed else 2)
                 compare(rows, PRESETS[preset], backends, mode, share)
+    rows.close()
 
 
 def compare(rows: Rows, config: RunConfig, backends: tuple[str, ...], mode: str, seconds: float) -> None:
@@ -87,14 +88,11 @@ def compare(rows: Rows, config: RunConfig, backends: tuple[str, ...], mode: str,
         if rows.left <= 0:
             print(f"step     {config.preset}, {backend}, {mode}: left out, the time is used up")
             continue
-        try:
+        with rows.attempt(f"{config.preset}, {backend}, {mode}"):
             found[backend], peak = per_thousand(config, backend, rows.device, seconds / len(backends))
-        except torch.OutOfMemoryError:
-            print(f"step     {config.preset}, {backend}, {mode}: left out, out of memory")
-            continue
-        rows.add(f"{config.preset}, {backend}, {mode}", found[backend], "s/kimg")
-        if rows.device.type == "cuda":
-            rows.add(f"{config.preset}, {backend}, {mode}, peak memory", peak / 2**30, "GiB")
+            rows.add(f"{config.preset}, {backend}, {mode}", found[backend], "s/kimg")
+            if rows.device.type == "cuda":
+                rows.add(f"{config.preset}, {backend}, {mode}, peak memory", peak / 2**30, "GiB")
     if len(found) == len(BACKENDS):
         first, second = (found[backend] for backend in BACKENDS)
         rows.add(f"{config.preset}, reference / triton, {mode}", first / second, "x")

@@ -50,6 +50,7 @@ def main(arguments: list[str] | None = None) -> None:
     for number, (name, more, allowed) in enumerate(works):
         with tf32(allowed) as mode:
             row(rows, f"{name}, {mode}", resolve(more[0], more[1:]), rows.left / (len(works) - number))
+    rows.close()
 
 
 def row(rows: Rows, figure: str, config: Vq3dConfig, seconds: float) -> None:
@@ -61,14 +62,11 @@ def row(rows: Rows, figure: str, config: Vq3dConfig, seconds: float) -> None:
     if device.type == "cuda":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
-    try:
+    with rows.attempt(figure):
         milliseconds = step_time(config, device, seconds)
-    except torch.OutOfMemoryError:
-        print(f"vq3d     {figure}: left out, out of memory")
-        return
-    rows.add(figure, 1000 * config.training.batch / max(milliseconds, 1e-6), "images/s")
-    if device.type == "cuda":
-        rows.add(f"{figure}, peak memory", torch.cuda.max_memory_allocated(device) / 2**30, "GiB")
+        rows.add(figure, 1000 * config.training.batch / max(milliseconds, 1e-6), "images/s")
+        if device.type == "cuda":
+            rows.add(f"{figure}, peak memory", torch.cuda.max_memory_allocated(device) / 2**30, "GiB")
 
 
 def step_time(config: Vq3dConfig, device: torch.device, seconds: float) -> float:

@@ -11,8 +11,8 @@
 # it stands.
 # --call is one of three that together fit a quarter of an hour, each on its own: check (at most 3.5 minutes) runs the
 #   tests of kernels and networks compiled and names the first failures, bench (3.5) measures kernels and step, train (5 of
-#   learning, 9 at most) learns box-64 from known shapes and then against a discriminator. What is done when the time is
-#   used up is kept. Further options change it.
+#   learning, 7 at most) learns box-64 from known shapes and then against a discriminator. What is done when the time is
+#   used up is kept, and so it is after SIGTERM or Ctrl-C, which end the call with its table. Further options change it.
 # --minutes (9) is what tests and measurements may take together: of ten shares of those that are asked for tests have
 #   two, kernels and step three each, the steps of VQ3D two.
 # --ground learns box-64 from known shapes for so many minutes, 400,000 objects in all, in runs/gpu-ground.
@@ -34,6 +34,7 @@ set -uo pipefail
 
 minutes=9 ground=0 train=0 data=runs/gpu-data/views.zip init= weights= python=python3 parts=test,kernels,step,vq3d toy=
 vq3d=0 rooms=runs/gpu-data true_views= vq3d_preset=small64 pictures=400 samples=16 prior_settings=()
+call= around=240 # seconds of the whole call, if it has a limit, and of loading and ending beside learning
 # the cameras of these rooms; minutes are the only budget
 vq3d_settings=(camera.fov=40 camera.near=0.6 camera.far=5 depth.unit=1.5
     training.kimg=10000 training.snapshot_kimg=40 training.checkpoint_kimg=20)
@@ -44,9 +45,9 @@ while [ $# -gt 0 ]; do
     case $1 in
         --call)
             case $2 in
-                check) parts=test minutes=3.5 ;;
-                bench) parts=kernels,step minutes=3.5 ;;
-                train) parts=none ground=2.5 train=2.5 init=runs/gpu-ground ;;
+                check) parts=test minutes=3.5 call=210 ;;
+                bench) parts=kernels,step minutes=3.5 call=210 ;;
+                train) parts=none ground=2.5 train=2.5 init=runs/gpu-ground call=420 around=45 ;;
                 *) echo "gpu.sh: expected --call check, bench or train, found $2" >&2; exit 2 ;;
             esac ;;
         --minutes) minutes=$2 ;;
@@ -70,10 +71,21 @@ while [ $# -gt 0 ]; do
 done
 out=${OUT:-runs/gpu-out}
 mkdir -p "$out"
+exec 9<"$out" # held until the script and all that it began have ended
+! command -v flock >/dev/null || flock -n 9 || { echo "gpu.sh: another call writes to $out; wait for it, or set OUT to another folder" >&2; exit 2; }
 rows=$out/results.csv log=$out/log.txt
 rm -f "$rows" "$log"
 export PYTHONPATH=. PYTHONUNBUFFERED=1
-failed=
+failed= running= stopped=
+
+# what was begun ends with the script, however that ends
+bound=()
+command -v setpriv >/dev/null && bound=(setpriv --pdeathsig TERM)
+stop() {
+    stopped=1
+    [ -z "$running" ] || kill -TERM "$running" 2>/dev/null
+}
+trap stop TERM INT HUP
 
 wants() { case ",$parts," in *",$1,"*) return 0 ;; *) return 1 ;; esac; }
 share() { "$python" -c "print(max(1, int($minutes * 60 * $1 / $asked)))"; }
@@ -83,19 +95,44 @@ for each in test:2 kernels:3 step:3 vq3d:2; do
 done
 say() { echo "$@" | tee -a "$log"; }
 
+# within SECONDS: so many, or what is left of the call
+within() {
+    local left=$((${call:-1000000} - SECONDS))
+    echo $((left < $1 ? left : $1))
+}
+
 # part NAME SECONDS COMMAND...: runs it within its time, keeps what it says, remembers whether it failed
 part() {
-    local name=$1 limit=$2 begun=$SECONDS
+    local name=$1 limit begun=$SECONDS before code
+    limit=$(within "$2")
     shift 2
+    [ -z "$stopped" ] || { failed="$failed $name(stopped)"; return; }
+    [ "$limit" -gt 5 ] || { failed="$failed $name(no time left)"; return; }
     say "== $name (at most $limit s)"
-    timeout --kill-after=30 "$limit" "$@" 2>&1 | tr '\r' '\n' | tee -a "$log" | tail -n 60
-    local code=${PIPESTATUS[0]}
+    before=$(stat -c %s "$log")
+    "${bound[@]}" timeout --kill-after=15 "$((limit > 60 ? limit - 15 : limit))" "$@" >>"$log" 2>&1 &
+    running=$!
+    wait "$running"
+    code=$?
+    while kill -0 "$running" 2>/dev/null; do # a signal ends the waiting, not yet the part
+        wait "$running"
+        code=$?
+    done
+    running=
+    tail -c "+$((before + 1))" "$log" | tr '\r' '\n' | tail -n 60
     [ "$code" = 0 ] || failed="$failed $name($code)"
     say "== $name: exit $code after $((SECONDS - begun)) s"
 }
 
+# keep COMMAND...: what brings files to $OUT; they are whole, or none of them is left and it is said
+keep() {
+    local name=$1
+    shift
+    "$@" || { failed="$failed $name(not kept)"; rm -f "$out/$name".*; return 1; }
+}
+
 # limit MINUTES: seconds that learning for so long may take, loading and the end of it included
-limit() { "$python" -c "print(int($1 * 60 + 240))"; }
+limit() { "$python" -c "print(int($1 * 60 + $around))"; }
 
 # total RUN MINUTES: minutes of all calls together, which is what --max-minutes counts
 total() {
@@ -117,12 +154,13 @@ bring() {
     [ -f "$snapshot" ] || { failed="$failed $name(no snapshot)"; return; }
     rm -f "$out/$name".*
     if "$python" -m gp3d_core.cli ship "$snapshot" "$runs/$name.safetensors" >>"$log" 2>&1; then
-        split -b 15m "$runs/$name.safetensors" "$out/$name.safetensors.part-"
-        say "== $name: $snapshot; put together with: cat $name.safetensors.part-* > $name.safetensors"
+        keep "$name" split -b 15m "$runs/$name.safetensors" "$out/$name.safetensors.part-" &&
+            say "== $name: $snapshot; put together with: cat $name.safetensors.part-* > $name.safetensors"
     else
         failed="$failed $name(ship)"
     fi
-    [ -f "${pictures[-1]}" ] && cp "${pictures[-1]}" "$out/$name.png"
+    [ ! -f "${pictures[-1]}" ] || cp "${pictures[-1]}" "$out/$name.png" ||
+        { failed="$failed $name(picture)"; rm -f "$out/$name.png"; }
 }
 
 # rooms_of NAME: the zip or folder of --rooms that is called so
@@ -138,7 +176,8 @@ rooms_of() {
 # give FOLDER: all of it in one tar, in parts
 give() {
     rm -f "$out"/vq3d.tar.part-*
-    tar -C "$1" -cf - . | split -b 15m - "$out/vq3d.tar.part-"
+    tar -C "$1" -cf - . | split -b 15m - "$out/vq3d.tar.part-" ||
+        { failed="$failed vq3d(not kept)"; rm -f "$out"/vq3d.tar.part-*; }
 }
 
 nvidia-smi --query-gpu=name,driver_version,memory.total,clocks.sm,clocks.mem --format=csv 2>/dev/null
@@ -165,7 +204,10 @@ if [ "$vq3d" != 0 ]; then
         { echo "gpu.sh: this Python's pillow cannot read WebP, which the zips of rooms are made of" >&2; exit 1; }
 fi
 
-tests=(tests/core/ops tests/core/networks/test_discriminator.py tests/core/training/test_step.py tests/core/vq3d/test_devices.py)
+# not those of what is compiled: they need no card
+tests=(tests/core/ops/test_reference.py tests/core/ops/test_checks.py tests/core/ops/test_resampling.py
+    tests/core/ops/test_triton_ops.py tests/core/ops/test_triton_rendering.py tests/core/ops/test_upsample.py
+    tests/core/networks/test_discriminator.py tests/core/training/test_step.py tests/core/vq3d/test_devices.py)
 if [ -n "$toy" ]; then
     runs=$(mktemp -d) device=cpu preset=tiny images=32 tests=(tests/core/ops/test_reference.py)
     trap 'rm -rf "$runs"' EXIT
@@ -179,11 +221,10 @@ fi
 
 if wants test; then
     if "$python" -c "import pytest" 2>/dev/null; then
-        # no plugin is needed, and the settings in pyproject.toml ask for one that may be missing
-        part test "$(share 2)" "$python" -m pytest -c /dev/null --rootdir=. -q -p no:cacheprovider --maxfail=5 -rf --tb=short \
-            --import-mode=importlib "${tests[@]}"
+        part test "$(share 2)" "$python" -m benchmarks.gpu_tests "${tests[@]}"
     else
         say "== test: left out, this Python has no pytest"
+        failed="$failed test(no pytest)"
     fi
 fi
 wants kernels && part kernels "$(share 3)" "$python" -m benchmarks.bench_kernels $toy --seconds "$(share 2.5)" --csv "$rows"
@@ -208,9 +249,14 @@ if [ "$train" != 0 ]; then
     fi
     part train "$(limit "$train")" "$python" -m gp3d_core.cli train "$data" "$run" --preset $preset --device $device \
         "${train_settings[@]}" --max-minutes "$(total "$run" "$train")"
-    best=$("$python" -m benchmarks.best_snapshot "$run" "$data" ${weights:+--weights "$weights"} --images $images \
-        --device $device 2>>"$log")
-    tail -n 8 "$log" | grep -E "squeezenet-fid|best_snapshot"
+    # what stands on its output is the snapshot; half a minute stays for what brings it
+    part choice $(($(within 330) - 30)) bash -c '"${@:2}" >"$1"' - "$run/best.txt" "$python" -m benchmarks.best_snapshot \
+        "$run" "$data" ${weights:+--weights "$weights"} --images $images --device $device
+    best=$(cat "$run/best.txt" 2>/dev/null)
+    if [ ! -f "$best" ]; then
+        best=$(ls "$run"/snapshots/*.safetensors 2>/dev/null | tail -n 1)
+        say "== train: none was chosen, so the newest is taken"
+    fi
     bring train "$best" "$run"/samples/sample-*.png
 fi
 
@@ -234,7 +280,8 @@ if [ "$vq3d" != 0 ]; then
         part samples 60 "$python" -m benchmarks.vq3d_samples "$kept/prior.safetensors" "$out/vq3d.samples.png" \
             --count $samples --device $device
         give "$kept"
-        [ -f "$kept/scores/samples.png" ] && cp "$kept/scores/samples.png" "$out/vq3d.png"
+        [ ! -f "$kept/scores/samples.png" ] || cp "$kept/scores/samples.png" "$out/vq3d.png" ||
+            { failed="$failed vq3d(picture)"; rm -f "$out/vq3d.png"; }
         say "== vq3d: $newest; put together with: cat vq3d.tar.part-* | tar -xf -"
     else
         failed="$failed vq3d(no tokenizer)"
@@ -242,9 +289,12 @@ if [ "$vq3d" != 0 ]; then
 fi
 
 echo
+{ tr '\r' '\n' <"$log" >"$log.lines" && mv "$log.lines" "$log"; } || rm -f "$log.lines"
+grep -E "^tests    " "$log"
+grep -E "^[a-z0-9]+ .*: (failed|left out), " "$log"
 if [ -f "$rows" ]; then
     [ -n "$toy" ] || tail -n +2 "$rows" >>benchmarks/results.csv
     "$python" -m benchmarks.measuring "$rows"
 fi
-echo "figures and logs: $out${failed:+; failed:$failed}"
-[ -z "$failed" ]
+echo "figures and logs: $out${failed:+; failed:$failed}${stopped:+; stopped}"
+[ -z "$failed$stopped" ]

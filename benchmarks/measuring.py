@@ -32,6 +32,7 @@ class Rows:
     device: torch.device
     seconds: float
     start: float = field(default_factory=time.monotonic)
+    failed: list[str] = field(default_factory=list)  # figures that could not be measured for an error
 
     @property
     def left(self) -> float:
@@ -50,6 +51,23 @@ class Rows:
                     writer.writerow(COLUMNS)
                 writer.writerow((*row, f"{value:.4g}", unit))
 
+    @contextmanager
+    def attempt(self, figure: str) -> Iterator[None]:
+        """Goes on with other figures where this one fails, and says why: out of memory, or what a kernel raises."""
+        try:
+            yield
+        except torch.OutOfMemoryError:
+            print(f"{self.bench:8} {figure}: left out, out of memory", flush=True)
+        except Exception as error:  # compilers, drivers and launches have exceptions of their own
+            said = (str(error).strip() or "no message").splitlines()[0]
+            print(f"{self.bench:8} {figure}: failed, {type(error).__name__}: {said}", flush=True)
+            self.failed.append(figure)
+
+    def close(self) -> None:
+        """Ends the program with 1, and names what failed, where a figure did."""
+        if self.failed:
+            sys.exit(f"{self.bench}: {len(self.failed)} figures failed: {'; '.join(self.failed)}")
+
     def compare(self, figure: str, works: dict[str, Callable[[], object]], unit: str = "ms") -> None:
         """Medians and peak memory of each of `works`, and the first one's time over the others'."""
         times: dict[str, float] = {}
@@ -57,15 +75,11 @@ class Rows:
             if self.left <= 0:
                 print(f"{self.bench:8} {figure}, {name}: left out, the time is used up")
                 continue
-            try:
-                milliseconds, peak = measure(work, self.device, self.left / 4)
-            except torch.OutOfMemoryError:
-                print(f"{self.bench:8} {figure}, {name}: left out, out of memory")
-                continue
-            times[name] = milliseconds
-            self.add(f"{figure}, {name}", milliseconds, unit)
-            if self.device.type == "cuda":
-                self.add(f"{figure}, {name}, peak memory", peak / 2**30, "GiB")
+            with self.attempt(f"{figure}, {name}"):
+                times[name], peak = measure(work, self.device, self.left / 4)
+                self.add(f"{figure}, {name}", times[name], unit)
+                if self.device.type == "cuda":
+                    self.add(f"{figure}, {name}, peak memory", peak / 2**30, "GiB")
         first, *others = works
         for name in others:
             if first in times and name in times:
