@@ -48,7 +48,7 @@ class _Share:
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         if report.failed:
-            self._note(["failed", report.nodeid])
+            self._note(["broken", report.nodeid])  # no test, so none of those that are counted
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         items[:] = items[self.first :: self.count]
@@ -111,8 +111,8 @@ def _run(tests: list[str], count: int, folder: Path) -> int:
         found = [line for line in lines if isinstance(line, list)]
         chosen = [line for line in lines if isinstance(line, int)]
         outcomes.update(outcome for outcome, _ in found)
-        failed += [test for outcome, test in found if outcome == "failed"]
-        missing += sum(chosen) - len({test for _, test in found}) if chosen else 0
+        failed += [test for outcome, test in found if outcome in ("failed", "broken")]
+        missing += sum(chosen) - len({test for outcome, test in found if outcome != "broken"})
         unknown += not chosen
     said = [f"{outcomes[outcome]} {outcome}" for outcome in ("passed", "failed", "skipped")]
     more = f", {unknown} of {count} processes ended before they knew their tests" if unknown else ""

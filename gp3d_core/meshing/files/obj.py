@@ -14,7 +14,7 @@ from PIL import Image
 
 from gp3d_core.meshing.colors import save_texture, srgb_to_linear
 from gp3d_core.meshing.files.description import METALLIC, ROUGHNESS, asset_name, credit
-from gp3d_core.meshing.files.plain.mtl import PlainMaterials, plain_materials
+from gp3d_core.meshing.files.plain.mtl import plain_materials
 from gp3d_core.meshing.files.plain.obj import plain_obj
 from gp3d_core.meshing.files.trimesh_reader import below_model, load_trimesh
 from gp3d_core.meshing.mesh import Mesh, MeshError, unique_rows
@@ -127,10 +127,11 @@ def load_obj(path: Path) -> Mesh:
     if announced and found != (int(announced[1]), int(announced[2])):
         wanted = f"{announced[1]} vertices and {announced[2]} faces"
         raise MeshError(f"truncated: {wanted} announced, {found[0]} and {found[1]} found")
-    libraries = re.findall(r"^mtllib (.+?)\s*$", text, re.MULTILINE)
-    materials = [_materials(path, name) for name in libraries]
-    beyond = next(filter(None, (_beyond_edge(text) for some in materials if some.clamped)), None)
-    if beyond:
+    libraries = [name.strip() for name in re.findall(r"^mtllib (.+)$", text, re.MULTILINE)]
+    materials = plain_materials("\n".join(_library(path, name) for name in libraries))
+    for name in materials.textures:
+        _check_texture(path, name)
+    if materials.clamped and (beyond := _beyond_edge(text)):
         raise MeshError(
             f"its material ends a texture at its edge (-clamp on), and coordinates go on: {beyond}"
         )
@@ -139,30 +140,31 @@ def load_obj(path: Path) -> Mesh:
     plain_text = plain_obj(text)
     return load_trimesh(
         path,
-        skip_materials=plain and not any(some.textures for some in materials),
+        skip_materials=plain and not materials.textures,
         content=None if plain_text is text else plain_text.encode(),
-        # trimesh reads the first library alone
-        beside={libraries[0]: "\n".join(some.text for some in materials).encode()} if libraries else {},
-        moves={name: move for some in reversed(materials) for name, move in some.moves.items()},
+        beside=dict.fromkeys(libraries[:1], materials.text.encode()),  # trimesh reads the first library alone
+        moves=materials.moves,
     )
 
 
-def _materials(path: Path, library: str) -> PlainMaterials:
-    """What the material file says; raises MeshError if it or one of its colour textures cannot be read."""
-    mtl = below_model(path, library)
+def _library(path: Path, name: str) -> str:
+    """The text of the material file; raises MeshError without one."""
+    mtl = below_model(path, name)
     if mtl is None:
-        raise MeshError(f"its material {library} is missing, or not in its folder or below")
-    found = plain_materials(mtl.read_text(encoding="utf-8", errors="replace"))
-    for name in found.textures:
-        texture = below_model(path, name)
-        if texture is None:
-            raise MeshError(f"its texture {name} cannot be read (it is no file in its folder or below)")
-        try:
-            with Image.open(texture) as image:
-                image.load()
-        except Exception as error:
-            raise MeshError(f"its texture {name} cannot be read ({error})") from error
-    return found
+        raise MeshError(f"its material {name} is missing, or not in its folder or below")
+    return mtl.read_text(encoding="utf-8", errors="replace")
+
+
+def _check_texture(path: Path, name: str) -> None:
+    """Raises MeshError for a texture that cannot be read."""
+    texture = below_model(path, name)
+    if texture is None:
+        raise MeshError(f"its texture {name} cannot be read (it is no file in its folder or below)")
+    try:
+        with Image.open(texture) as image:
+            image.load()
+    except Exception as error:
+        raise MeshError(f"its texture {name} cannot be read ({error})") from error
 
 
 def _beyond_edge(text: str) -> str:

@@ -1,6 +1,7 @@
 """MTL files and the names in them as other programs and systems write them."""
 
 import re
+import time
 
 import numpy as np
 import pytest
@@ -125,3 +126,15 @@ def test_a_texture_that_ends_at_its_edge_is_read_where_nothing_lies_beyond(tmp_p
         load_mesh(write(tmp_path, "map_Kd -clamp off wood.png", places=("0 0", "1.5 0", "0 1"))).texture
         is not None
     )
+
+
+def test_of_two_materials_of_one_name_the_last_counts(tmp_path):
+    uv = load_mesh(write(tmp_path, "map_Kd -s 2 2 wood.png\nnewmtl w\nmap_Kd wood.png")).uv
+    np.testing.assert_array_equal(uv, [[0, 0], [1, 0], [0, 1]])
+
+
+def test_blanks_without_end_take_no_time(tmp_path):
+    begun = time.process_time()
+    with pytest.raises(MeshError, match="File name too long"):
+        load_mesh(write(tmp_path, f"map_Kd a{' ' * 200_000}b"))
+    assert time.process_time() - begun < 5  # some minutes, where each blank is looked at from each

@@ -22,25 +22,25 @@ _OPTIONS = {
     **dict.fromkeys(("-s", "-o", "-t"), 3),
 }
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$")
-_STATEMENT = re.compile(r"^([ \t]*(newmtl|map_Kd)[ \t]+)(\S.*?)[ \t]*$", re.MULTILINE | re.IGNORECASE)
+_STATEMENT = re.compile(r"^([ \t]*(newmtl|map_Kd)[ \t]+)(\S.*)$", re.MULTILINE | re.IGNORECASE)
 _UNMOVED: Move = (1.0, 1.0, 0.0, 0.0)
 
 
 @dataclass
 class PlainMaterials:
-    """An MTL file without options, the names of its colour textures, and of those that end at their edge.
+    """MTL files without options, the names of their colour textures, and whether one of these ends at its edge.
 
-    `moves` are of materials, by name, whose texture lies elsewhere than the coordinates say.
+    `moves` are of the coordinates of materials with a texture, by name.
     """
 
     text: str = ""
     textures: list[str] = field(default_factory=list)
-    clamped: list[str] = field(default_factory=list)
+    clamped: bool = False
     moves: dict[str, Move] = field(default_factory=dict)
 
 
 def plain_materials(text: str) -> PlainMaterials:
-    """What an MTL file says, of its colour textures the bare names.
+    """What MTL files say, one after the other, of their colour textures the bare names.
 
     Raises MeshError for a texture that its options disturb, change in colour, or both move and end at its edge.
     """
@@ -67,10 +67,9 @@ def plain_materials(text: str) -> PlainMaterials:
                 f"its material changes the texture {name} by {words}, which is not read; apply that to the picture or "
                 "to its coordinates"
             )
-        if move != _UNMOVED:
-            found.moves[material] = move
+        found.moves[material] = move  # of two materials of one name trimesh takes the last
         found.textures.append(name)
-        found.clamped.extend([name] * ends)
+        found.clamped |= ends
         return statement[1] + name
 
     found.text = _STATEMENT.sub(bare, text)
